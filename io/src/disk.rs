@@ -1,0 +1,99 @@
+//! Files and directories, with the promises a database needs spelled out.
+//!
+//! *Durability*: after [`File::sync`] returned `Ok`, the file's bytes and length survive a power loss; whether its *name* does is decided by
+//! [`Disk::sync_dir`] on the directory that holds it (a new file, a rename, a link and an unlink alike). Nothing else is durable, and unsynced
+//! writes may survive in any order, in part or torn. A failed sync is final: the data may be gone, and a second sync that succeeds proves nothing.
+//!
+//! *Ordering*: operations under way at the same time on one file complete in any order. A caller that needs an order awaits.
+
+use crate::{Buffer, IoError, LocalBoxFuture};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// For reading; the file must exist.
+    Read,
+    /// For writing and reading; the file must not exist (`O_EXCL`).
+    CreateNew,
+    /// For writing and reading; the file must exist and is not truncated.
+    Write,
+}
+
+/// What a directory entry names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// Anything else: a socket, a device, a link that leads nowhere.
+    Other,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The name alone, without the directory's path.
+    pub name: String,
+    /// What it names, symbolic links followed.
+    pub kind: EntryKind,
+}
+
+/// One read of a [`File::read_batch`].
+pub struct ReadRequest {
+    /// Where in the file to begin.
+    pub offset: u64,
+    /// Filled from its start up to its capacity.
+    pub buffer: Buffer,
+}
+
+/// A file system.
+pub trait Disk {
+    /// Opens the file at `path`.
+    fn open(&self, path: &Path, mode: OpenMode) -> LocalBoxFuture<Result<Rc<dyn File>, IoError>>;
+
+    /// The names in the directory at `path`, without `.` and `..`, sorted by name.
+    fn list(&self, path: &Path) -> LocalBoxFuture<Result<Vec<DirEntry>, IoError>>;
+
+    /// What is at `path`, symbolic links followed; `None` if there is nothing.
+    fn kind(&self, path: &Path) -> LocalBoxFuture<Result<Option<EntryKind>, IoError>>;
+
+    /// Creates the directory at `path` and those above it that are missing; not an error if it exists.
+    fn create_dir_all(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>>;
+
+    /// Gives the file at `from` the name `to`, replacing what `to` named.
+    fn rename(&self, from: &Path, to: &Path) -> LocalBoxFuture<Result<(), IoError>>;
+
+    /// Gives the file at `from` the further name `to`; fails with `AlreadyExists` if `to` names something. The way to publish exactly once.
+    fn link(&self, from: &Path, to: &Path) -> LocalBoxFuture<Result<(), IoError>>;
+
+    /// Removes the name `path`.
+    fn unlink(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>>;
+
+    /// Makes the entries of the directory at `path` durable.
+    fn sync_dir(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>>;
+}
+
+/// An open file.
+pub trait File {
+    /// Its path at the time it was opened, for messages.
+    fn path(&self) -> PathBuf;
+
+    /// Its length in bytes.
+    fn len(&self) -> LocalBoxFuture<Result<u64, IoError>>;
+
+    /// Reads from `offset` into `buffer` up to its capacity. Returns the buffer with its length set to what was read: less than the capacity only
+    /// at the end of the file. On an error the buffer's content is undefined and the buffer is given up.
+    fn read_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>>;
+
+    /// Several reads in one submission. The results stand in the order of the requests, whatever the order of completion.
+    fn read_batch(&self, requests: Vec<ReadRequest>) -> LocalBoxFuture<Vec<Result<Buffer, IoError>>>;
+
+    /// Writes all of `buffer` at `offset` (a short write is continued) and returns it. After an error the range's content is undefined.
+    fn write_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>>;
+
+    /// Makes bytes and length durable (`fsync`).
+    fn sync(&self) -> LocalBoxFuture<Result<(), IoError>>;
+}

@@ -1,0 +1,47 @@
+//! The one door between Thalweg and the outside world.
+//!
+//! Time, randomness, files, sockets, threads and task spawning are reached through the object-safe traits of this crate and nowhere else. A
+//! backend implements them twice over: [`uring`] on Linux's io_uring for production, and the simulator (`thalweg-sim`) in virtual time. The
+//! engine cannot tell which one it runs on; that is what makes a simulated night a reproduction of a real one.
+//!
+//! The door is crossed once per batch, block or frame, never per record: a virtual call and a boxed future there cost nothing that can be
+//! measured. A buffer handed to an operation belongs to it until the operation completes, whatever becomes of the future (io_uring may still
+//! write into it).
+//!
+//! What is here: the traits ([`Clock`], [`Rng`], [`Spawner`], [`Disk`], [`File`], [`Net`], [`Cores`]), the handle [`Io`] that carries one core's
+//! set of them, and what both worlds share unchanged: [`Buffer`], the rings between cores ([`ring()`]), the [`mailbox()`] of the control plane, and
+//! [`conformance`], the suite that each backend must pass.
+
+mod buffer;
+mod clock;
+pub mod conformance;
+mod cores;
+mod disk;
+mod error;
+mod handle;
+mod mailbox;
+mod net;
+mod probe;
+mod ring;
+mod rng;
+mod spawn;
+mod spin;
+#[cfg(not(loom))]
+pub mod uring;
+
+pub use buffer::{BUFFER_ALIGN, Buffer, BufferPool};
+pub use clock::{Clock, MonotonicNs, UnixMillis};
+pub use cores::{CoreGroup, CoreId, CoreMain, Cores, StartError, block_on};
+pub use disk::{Disk, DirEntry, EntryKind, File, OpenMode, ReadRequest};
+pub use error::IoError;
+pub use handle::{Io, IoParts};
+pub use mailbox::{Mailbox, MailboxReceiver, mailbox};
+pub use net::{Listener, Net, NetRead, NetWrite};
+pub use probe::{Probe, ProbeEvent};
+pub use ring::{Consumer, Producer, ring};
+pub use rng::{Rng, SplitMix};
+pub use spawn::{Spawner, TaskClass, yield_now};
+pub use spin::AdaptiveSpin;
+
+/// A future that stays on the core it was made on.
+pub type LocalBoxFuture<T> = std::pin::Pin<Box<dyn Future<Output = T> + 'static>>;

@@ -1,0 +1,36 @@
+//! Streams between processes.
+
+use crate::{Buffer, IoError, LocalBoxFuture};
+use std::net::SocketAddr;
+
+/// A network: reliable, ordered byte streams between addresses.
+pub trait Net {
+    /// Accepts connections at `address`; port 0 picks a free one.
+    fn listen(&self, address: SocketAddr) -> LocalBoxFuture<Result<Box<dyn Listener>, IoError>>;
+
+    /// Connects to `address`. The stream comes as two halves that are used, and dropped, independently.
+    fn connect(&self, address: SocketAddr) -> LocalBoxFuture<Result<(Box<dyn NetRead>, Box<dyn NetWrite>), IoError>>;
+}
+
+/// An open door for connections.
+pub trait Listener {
+    /// The address it listens at, with the port that was picked.
+    fn address(&self) -> SocketAddr;
+
+    /// The next connection, and who called.
+    #[allow(clippy::type_complexity)]
+    fn accept(&self) -> LocalBoxFuture<Result<(Box<dyn NetRead>, Box<dyn NetWrite>, SocketAddr), IoError>>;
+}
+
+/// The receiving half of a stream.
+pub trait NetRead {
+    /// Reads at least one byte into `buffer`, from its start, up to its capacity, and returns it with its length set; length 0 is the end of the
+    /// stream. At most one read may be under way.
+    fn read(&mut self, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>>;
+}
+
+/// The sending half of a stream. Dropping it ends the stream for the peer after what was written.
+pub trait NetWrite {
+    /// Writes all of `buffer` and returns it. Waits while the peer does not read. At most one write may be under way.
+    fn write_all(&mut self, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>>;
+}

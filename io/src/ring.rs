@@ -1,0 +1,403 @@
+//! A bounded queue between two tasks, usually on two cores: one producer, one consumer, no lock.
+//!
+//! An element is moved in and moved out; what travels between the cores is ownership. The producer alone writes `tail`, the consumer alone writes
+//! `head`, each on a cache line of its own, and each side keeps a private copy of the other's index that it refreshes only when the copy says
+//! "full" or "empty". While both sides are busy, an operation therefore touches no line that the other is writing, except when it catches up.
+//!
+//! *Waking.* A side that finds nothing to do leaves its waker in a cell and raises a flag; the other looks at the flag after each operation, and at
+//! the waker only if it is up. Both do "publish, full fence, look": of two sides that do so at the same time at least one sees the other, so a
+//! wake-up cannot be lost. The price while nobody sleeps is that fence.
+//!
+//! *Ending.* Dropping a side closes the ring and wakes the other. The consumer still gets what was pushed before the producer went; what is left
+//! when the consumer goes is dropped. Both ends may be on one core.
+
+use std::mem::MaybeUninit;
+use std::task::{Context, Poll, Waker};
+
+#[cfg(loom)]
+use loom::{
+    cell::UnsafeCell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence},
+    },
+};
+#[cfg(not(loom))]
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence},
+};
+
+/// loom's cell hands out pointers through closures so that it can watch each access; this is the same interface over the real one.
+#[cfg(not(loom))]
+struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+#[cfg(not(loom))]
+impl<T> UnsafeCell<T> {
+    fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    #[inline(always)]
+    fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        f(self.0.get())
+    }
+}
+
+/// Two cache lines: the adjacent-line prefetcher of x86 pulls them in pairs.
+#[repr(align(128))]
+struct Padded<T>(T);
+
+/// Nobody waits; the cell belongs to the side that may want to.
+const IDLE: u8 = 0;
+/// A waker is in the cell.
+const PARKED: u8 = 1;
+/// The other side is taking the waker out; the cell is its own until it says `IDLE` again.
+const WAKING: u8 = 2;
+
+/// Where one side leaves its waker for the other. `state` says whose the cell is.
+struct Parking {
+    state: AtomicU8,
+    waker: UnsafeCell<Option<Waker>>,
+}
+
+impl Parking {
+    fn new() -> Self {
+        Self { state: AtomicU8::new(IDLE), waker: UnsafeCell::new(None) }
+    }
+
+    /// Leaves `waker` for the other side and raises the flag. The caller must look once more for what it waits for, since that may have come just
+    /// before. `false` if the other side is in the middle of waking this one: then the caller is as good as woken and must not wait.
+    fn park(&self, waker: &Waker) -> bool {
+        let waker = waker.clone();
+        // Take the flag down first: while it is up the other side may reach into the cell.
+        if let Err(WAKING) = self.state.compare_exchange(PARKED, IDLE, Ordering::Acquire, Ordering::Acquire) {
+            return false;
+        }
+        // SAFETY: the state is IDLE and only this side ever moves it away from there, so the cell is this side's own. Acquire on the exchange
+        // (success or failure) orders this after the other side's last use of the cell, which ended with a release store of IDLE. Both sides'
+        // handles are `&mut` in every method that comes here, so no second thread acts for this side.
+        let previous = self.waker.with_mut(|cell| unsafe { (*cell).replace(waker) });
+        self.state.store(PARKED, Ordering::Release);
+        fence(Ordering::SeqCst);
+        drop(previous);
+        true
+    }
+
+    /// Takes the own waker back before this side goes: it is to be dropped on the thread that made it, not by whoever frees the ring. (A waker of
+    /// glommio's that another thread drops travels back to an executor that may have ended, and then leaks.)
+    fn withdraw(&self) {
+        if self.state.compare_exchange(PARKED, IDLE, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return;
+        }
+        // SAFETY: as in `park`: the state is IDLE and this side, which calls, is the only one to move it away from there.
+        let waker = self.waker.with_mut(|cell| unsafe { (*cell).take() });
+        drop(waker);
+    }
+
+    /// Wakes the side that parks here, if it does. To be called after publishing what it waits for.
+    #[inline]
+    fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.state.load(Ordering::Relaxed) == PARKED {
+            self.wake_parked();
+        }
+    }
+
+    #[cold]
+    fn wake_parked(&self) {
+        if self.state.compare_exchange(PARKED, WAKING, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return;
+        }
+        // SAFETY: the exchange from PARKED to WAKING gave the cell to this side, and acquire makes the waker written before PARKED visible. The
+        // parking side does not touch the cell while the state is WAKING.
+        let waker = self.waker.with_mut(|cell| unsafe { (*cell).take() });
+        self.state.store(IDLE, Ordering::Release);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// What one side publishes.
+struct Side {
+    /// Elements ever pushed (producer) or popped (consumer), wrapping.
+    index: AtomicUsize,
+    /// This side has been dropped.
+    gone: AtomicBool,
+}
+
+impl Side {
+    fn new() -> Padded<Self> {
+        Padded(Self { index: AtomicUsize::new(0), gone: AtomicBool::new(false) })
+    }
+}
+
+struct Shared<T> {
+    producer: Padded<Side>,
+    consumer: Padded<Side>,
+    producer_parking: Padded<Parking>,
+    consumer_parking: Padded<Parking>,
+    /// A power of two of slots, so that an index becomes a place by masking, also where it wraps.
+    slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
+    /// At most this many of them are used.
+    capacity: usize,
+}
+
+// SAFETY: a slot is accessed by the producer while it is outside head..tail and by the consumer while it is inside; release stores and acquire loads
+// of the two indices hand it over. An element is thus only ever owned by one thread, for which `T: Send` suffices. The wakers are handed over
+// by `Parking::state` in the same way and are `Send + Sync` themselves.
+unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    #[inline]
+    fn slot(&self, index: usize) -> &UnsafeCell<MaybeUninit<T>> {
+        let place = index & (self.slots.len() - 1);
+        // SAFETY: the number of slots is a power of two, so masking with it less one yields a place below it.
+        unsafe { self.slots.get_unchecked(place) }
+    }
+
+    fn len(&self) -> usize {
+        // Head first: read the other way round the consumer could overtake the tail seen, and the difference wrap.
+        let head = self.consumer.0.index.load(Ordering::Acquire);
+        let tail = self.producer.0.index.load(Ordering::Acquire);
+        tail.wrapping_sub(head).min(self.capacity)
+    }
+}
+
+impl<T> Drop for Shared<T> {
+    fn drop(&mut self) {
+        let tail = self.producer.0.index.load(Ordering::Acquire);
+        let mut head = self.consumer.0.index.load(Ordering::Acquire);
+        while head != tail {
+            // SAFETY: both sides are gone (this is the last reference) and the slots in head..tail hold elements that nobody took.
+            self.slot(head).with_mut(|slot| unsafe { (*slot).assume_init_drop() });
+            head = head.wrapping_add(1);
+        }
+    }
+}
+
+/// A bounded queue of at most `capacity` elements.
+///
+/// ```
+/// let (mut producer, mut consumer) = thalweg_io::ring(1);
+/// assert_eq!(producer.try_push("a"), Ok(()));
+/// assert_eq!(producer.try_push("b"), Err("b"));
+/// drop(producer);
+/// assert_eq!(consumer.try_pop(), Some("a"));
+/// assert!(consumer.is_finished());
+/// ```
+///
+/// # Panics
+/// If `capacity` is zero.
+#[must_use]
+pub fn ring<T: Send>(capacity: usize) -> (Producer<T>, Consumer<T>) {
+    assert!(capacity > 0, "a ring holds at least one element");
+    let shared = Arc::new(Shared {
+        producer: Side::new(),
+        consumer: Side::new(),
+        producer_parking: Padded(Parking::new()),
+        consumer_parking: Padded(Parking::new()),
+        slots: (0..capacity.next_power_of_two()).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+        capacity,
+    });
+    (Producer { shared: Arc::clone(&shared), tail: 0, head_seen: 0 }, Consumer { shared, head: 0, tail_seen: 0 })
+}
+
+/// The end of a [`ring()`] where elements go in.
+pub struct Producer<T> {
+    shared: Arc<Shared<T>>,
+    /// The true tail: nobody else writes it.
+    tail: usize,
+    /// A head that was true once; the true one is at or past it.
+    head_seen: usize,
+}
+
+impl<T> Producer<T> {
+    /// Adds `element` at the end and wakes the consumer if it sleeps.
+    ///
+    /// # Errors
+    /// The element, if the ring is full or the consumer is gone.
+    #[inline]
+    pub fn try_push(&mut self, element: T) -> Result<(), T> {
+        if !self.has_room() || self.is_closed() {
+            return Err(element);
+        }
+        // SAFETY: there is room, so the slot at `tail` lies outside head..tail and belongs to the producer, which `&mut self` makes this thread.
+        // `has_room` read the consumer's head with acquire, so the consumer's move out of this slot happened before. Whatever
+        // `MaybeUninit::write` overwrites was moved out, so nothing is leaked.
+        self.shared.slot(self.tail).with_mut(|slot| unsafe {
+            (*slot).write(element);
+        });
+        self.tail = self.tail.wrapping_add(1);
+        self.shared.producer.0.index.store(self.tail, Ordering::Release);
+        self.shared.consumer_parking.0.wake();
+        Ok(())
+    }
+
+    /// `Ready(true)` when there is room for an element, `Ready(false)` when the consumer is gone. Otherwise the task is woken when either changes.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if let Some(answer) = self.look() {
+            return Poll::Ready(answer);
+        }
+        if !self.shared.producer_parking.0.park(cx.waker()) {
+            // Being woken right now: look again soon rather than wait for the waker to come out of the other side's hands.
+            cx.waker().wake_by_ref();
+        }
+        match self.look() {
+            Some(answer) => Poll::Ready(answer),
+            None => Poll::Pending,
+        }
+    }
+
+    fn look(&mut self) -> Option<bool> {
+        if self.is_closed() {
+            return Some(false);
+        }
+        self.has_room().then_some(true)
+    }
+
+    #[inline]
+    fn has_room(&mut self) -> bool {
+        if self.tail.wrapping_sub(self.head_seen) < self.shared.capacity {
+            return true;
+        }
+        self.head_seen = self.shared.consumer.0.index.load(Ordering::Acquire);
+        self.tail.wrapping_sub(self.head_seen) < self.shared.capacity
+    }
+
+    /// Whether the consumer is gone: nothing that is pushed would ever be popped.
+    #[must_use]
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.shared.consumer.0.gone.load(Ordering::Acquire)
+    }
+
+    /// Elements in the ring at some moment during the call; the consumer can only have made it fewer since.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.shared.len()
+    }
+
+    /// Elements the ring holds at most.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.shared.capacity
+    }
+}
+
+impl<T> Drop for Producer<T> {
+    fn drop(&mut self) {
+        self.shared.producer_parking.0.withdraw();
+        self.shared.producer.0.gone.store(true, Ordering::Release);
+        self.shared.consumer_parking.0.wake();
+    }
+}
+
+/// The end of a [`ring()`] where elements come out.
+pub struct Consumer<T> {
+    shared: Arc<Shared<T>>,
+    /// The true head: nobody else writes it.
+    head: usize,
+    /// A tail that was true once; the true one is at or past it.
+    tail_seen: usize,
+}
+
+impl<T> Consumer<T> {
+    /// Takes the first element if there is one, and wakes the producer if it waits for room.
+    #[inline]
+    pub fn try_pop(&mut self) -> Option<T> {
+        if !self.has_items() {
+            return None;
+        }
+        // SAFETY: the slot at `head` lies inside head..tail, so it holds an element, and it belongs to the consumer, which `&mut self` makes
+        // this thread. `has_items` read the tail with acquire, so the producer's write happened before. Moving `head` past it below
+        // makes sure that nobody reads it a second time.
+        let element = self.shared.slot(self.head).with_mut(|slot| unsafe { (*slot).assume_init_read() });
+        self.head = self.head.wrapping_add(1);
+        self.shared.consumer.0.index.store(self.head, Ordering::Release);
+        self.shared.producer_parking.0.wake();
+        Some(element)
+    }
+
+    /// `Ready(true)` when there is an element, `Ready(false)` when the producer is gone and all it pushed has been taken. Otherwise the task is
+    /// woken when either changes.
+    pub fn poll_items(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if let Some(answer) = self.look() {
+            return Poll::Ready(answer);
+        }
+        if !self.shared.consumer_parking.0.park(cx.waker()) {
+            // As in `poll_room`.
+            cx.waker().wake_by_ref();
+        }
+        match self.look() {
+            Some(answer) => Poll::Ready(answer),
+            None => Poll::Pending,
+        }
+    }
+
+    fn look(&mut self) -> Option<bool> {
+        if self.has_items() {
+            return Some(true);
+        }
+        if self.producer_is_gone() {
+            // Its last elements may have come between the two looks.
+            return Some(self.has_items());
+        }
+        None
+    }
+
+    #[inline]
+    fn has_items(&mut self) -> bool {
+        if self.head != self.tail_seen {
+            return true;
+        }
+        self.tail_seen = self.shared.producer.0.index.load(Ordering::Acquire);
+        self.head != self.tail_seen
+    }
+
+    fn producer_is_gone(&self) -> bool {
+        self.shared.producer.0.gone.load(Ordering::Acquire)
+    }
+
+    /// Whether the producer is gone and all it pushed has been taken.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        // In this order: after the producer is gone no element can come.
+        self.producer_is_gone() && self.shared.len() == 0
+    }
+
+    /// Elements in the ring at some moment during the call; the producer can only have made it more since.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.shared.len()
+    }
+
+    /// Elements the ring holds at most.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.shared.capacity
+    }
+}
+
+impl<T> Drop for Consumer<T> {
+    fn drop(&mut self) {
+        self.shared.consumer_parking.0.withdraw();
+        self.shared.consumer.0.gone.store(true, Ordering::Release);
+        // What is left is dropped here and not with the ring: it may own something another task waits for, and the producer may live on for long.
+        // At most what is there now: a producer on another core may be pushing still.
+        for _ in 0..self.shared.capacity {
+            if self.try_pop().is_none() {
+                break;
+            }
+        }
+        self.shared.producer_parking.0.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! Starting cores: all of them, or none and a reason.
+
+use super::core_thread::{ReadyCore, Settings};
+use super::{availability, random};
+use crate::{CoreGroup, CoreId, CoreMain, Cores, StartError};
+use std::io;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+/// Polls of an idle task before it parks, if every core has a CPU of its own: some microseconds, against some tens for waking a parked core.
+const SPIN_LIMIT: u32 = 64;
+
+/// Threads named `thalweg-core-N`, pinned to the CPUs this process may use.
+///
+/// More cores than CPUs are possible: they share the CPUs in turn (core `n` runs on the `n mod available`th), which is right for tests and wrong for
+/// speed. A panic in a core's main is logged and ends that core alone.
+#[derive(Clone, Debug, Default)]
+pub struct UringCores {
+    spin_limit: Option<u32>,
+}
+
+impl UringCores {
+    /// The usual settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How often an idle task polls again before it parks. Without this: 64 if every core has a CPU of its own, 0 if some share one.
+    #[must_use]
+    pub fn with_spin_limit(self, polls: u32) -> Self {
+        Self { spin_limit: Some(polls) }
+    }
+}
+
+/// A thread that has set its rings up, or said why not, and waits for the others.
+struct Starting {
+    thread: JoinHandle<()>,
+    ready: mpsc::Receiver<Result<(), String>>,
+    go: mpsc::SyncSender<CoreMain>,
+}
+
+impl Cores for UringCores {
+    fn available(&self) -> usize {
+        usable_cpus().map_or(1, |cpus| cpus.len().max(1))
+    }
+
+    fn start(&self, mains: Vec<CoreMain>) -> Result<Box<dyn CoreGroup>, StartError> {
+        availability::check()?;
+        let other = |core: usize, reason: String| StartError::Other { core, reason };
+        let cpus = usable_cpus().map_err(|error| other(0, format!("cannot learn which CPUs may be used: {error}")))?;
+        let root_seed = random::root_seed().map_err(|error| other(0, format!("getrandom: {error}")))?;
+        let spin_limit = self.spin_limit.unwrap_or(if mains.len() > cpus.len() { 0 } else { SPIN_LIMIT });
+
+        let mut starting = Vec::with_capacity(mains.len());
+        let mut failure = None;
+        for (core, &cpu) in (0..mains.len()).zip(cpus.iter().cycle()) {
+            match begin(Settings { core: CoreId(core), cpu, spin_limit, root_seed }) {
+                Ok(thread) => starting.push(thread),
+                Err(error) => {
+                    failure = Some(other(core, format!("cannot create a thread: {error}")));
+                    break;
+                }
+            }
+        }
+        for (core, thread) in starting.iter().enumerate() {
+            let reason = match thread.ready.recv() {
+                Ok(Ok(())) => continue,
+                Ok(Err(reason)) => reason,
+                Err(_) => "its thread ended while it was being set up".to_owned(),
+            };
+            failure.get_or_insert(other(core, reason));
+        }
+        if let Some(failure) = failure {
+            for Starting { thread, go, .. } in starting {
+                drop(go);
+                // It has panicked, or has nothing more to say.
+                let _ = thread.join();
+            }
+            return Err(failure);
+        }
+        let mut threads = Vec::with_capacity(starting.len());
+        for (Starting { thread, go, .. }, main) in starting.into_iter().zip(mains) {
+            // The receiver waits for exactly this, so it is there.
+            let _ = go.send(main);
+            threads.push(thread);
+        }
+        Ok(Box::new(UringGroup { threads }))
+    }
+}
+
+fn begin(settings: Settings) -> io::Result<Starting> {
+    let (report, ready) = mpsc::sync_channel(1);
+    let (go, start) = mpsc::sync_channel::<CoreMain>(1);
+    let thread = std::thread::Builder::new().name(format!("thalweg-core-{}", settings.core.0)).spawn(move || {
+        match ReadyCore::prepare(settings) {
+            Ok(core) => {
+                let _ = report.send(Ok(()));
+                // No main comes if another core failed.
+                if let Ok(main) = start.recv() {
+                    core.run(main);
+                }
+            }
+            Err(reason) => {
+                let _ = report.send(Err(reason));
+            }
+        }
+    })?;
+    Ok(Starting { thread, ready, go })
+}
+
+struct UringGroup {
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl CoreGroup for UringGroup {
+    fn join(self: Box<Self>) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("the thread of a core panicked");
+            }
+        }
+    }
+}
+
+/// The CPUs in this thread's affinity mask, lowest first.
+fn usable_cpus() -> io::Result<Vec<usize>> {
+    // SAFETY: an all-zero cpu_set_t is the empty set, and the kernel fills in at most the size it is told.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        set
+    };
+    // SAFETY: CPU_ISSET reads within the set for numbers below CPU_SETSIZE.
+    Ok((0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect())
+}

@@ -1,0 +1,130 @@
+//! Where the description of a job begins and ends.
+
+use super::stream::DataStream;
+use crate::connectors::CollectionSource;
+use crate::graph::{ChainMeta, GraphBuilder, Job};
+use crate::operators::FromSource;
+use crate::record::Record;
+use crate::runtime::{EngineSettings, JobError, JobHandle, KeyGroups};
+use crate::source::Source;
+use std::any::Any;
+use std::cell::RefCell;
+use std::rc::Rc;
+use thalweg_io::Cores;
+//use thalweg_io::uring::UringCores;
+
+/// Collects a job: sources, what becomes of them, and settings that hold for all of it.
+///
+/// ```
+/// use thalweg::StreamExecutionEnvironment;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let env = StreamExecutionEnvironment::new();
+/// let lengths = env.from_collection(vec!["to".to_owned(), "be".to_owned(), "or".to_owned(), "not".to_owned()])
+///     .map(|word| word.len() as u64)
+///     .collect();
+/// env.execute("word lengths", 1)?.wait()?;
+/// assert_eq!(lengths.take(), [2, 2, 2, 3]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct StreamExecutionEnvironment {
+    graph: Rc<RefCell<GraphBuilder>>,
+    source_rate: std::cell::Cell<Option<u64>>,
+}
+
+impl Default for StreamExecutionEnvironment {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl StreamExecutionEnvironment {
+    /// An empty job.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { graph: Rc::new(RefCell::new(GraphBuilder::new())), source_rate: std::cell::Cell::new(None) }
+    }
+
+    /// The parallelism of every task that sets none; without this call it is the number of cores.
+    pub fn set_parallelism(&self, parallelism: usize) -> &Self {
+        self.graph.borrow_mut().default_parallelism = Some(parallelism);
+        self
+    }
+
+    /// The number of key groups, and so the highest parallelism of keyed operators; 128 unless set. It cannot change in a job's life.
+    ///
+    /// # Panics
+    /// If `key_groups` is zero.
+    pub fn set_max_parallelism(&self, key_groups: u32) -> &Self {
+        self.graph.borrow_mut().key_groups = KeyGroups::new(key_groups);
+        self
+    }
+
+    /// Makes every operator a task of its own. Results stay the same; it is for finding out which operator does what.
+    pub fn disable_operator_chaining(&self) -> &Self {
+        self.graph.borrow_mut().chaining = false;
+        self
+    }
+
+    /// Limits every source that is added from now on to so many records a second and subtask.
+    pub fn set_source_rate(&self, records_per_second: Option<u64>) -> &Self {
+        self.source_rate.set(records_per_second.map(|rate| rate.max(1)));
+        self
+    }
+
+    /// Replaces the engine's constants; the defaults are right except for experiments and the simulator.
+    pub fn set_engine_settings(&self, settings: EngineSettings) -> &Self {
+        self.graph.borrow_mut().settings = settings;
+        self
+    }
+
+    /// Adds a source.
+    pub fn source<S: Source>(&self, source: S) -> DataStream<FromSource<S>> {
+        let mut graph = self.graph.borrow_mut();
+        let id = graph.operator(source.name());
+        let enumerator = source.clone();
+        graph.add_source(
+            id,
+            Box::new(move |io, parallelism| {
+                Box::pin(async move {
+                    let splits = enumerator.splits(io, parallelism).await.map_err(|error| error.to_string())?;
+                    Ok(splits.into_iter().map(|split| -> Box<dyn Any + Send> { Box::new(split) }).collect())
+                })
+            }),
+        );
+        drop(graph);
+        let meta = ChainMeta { operators: vec![id], ..ChainMeta::default() };
+        DataStream::new(Rc::clone(&self.graph), FromSource { source, id, rate: self.source_rate.get() }, meta)
+    }
+
+    /// Adds a source of the given records, as one split.
+    pub fn from_collection<T: Record>(&self, records: Vec<T>) -> DataStream<FromSource<CollectionSource<T>>> {
+        self.source(CollectionSource::new(records))
+    }
+
+    /// Closes the description.
+    ///
+    /// # Errors
+    /// [`JobError::Invalid`] if it cannot be run: no sink, say.
+    pub fn build(self, name: &str) -> Result<Job, JobError> {
+        let graph = std::mem::replace(&mut *self.graph.borrow_mut(), GraphBuilder::new());
+        graph.build(name)
+    }
+
+    /// Starts the job on the first `cores` cores of this machine. The calling thread stays free.
+    ///
+    /// # Errors
+    /// [`JobError::Invalid`] if it cannot be run, [`JobError::Start`] if io_uring is not to be had.
+    pub fn execute(self, name: &str, cores: usize) -> Result<JobHandle, JobError> {
+        todo!()
+    }
+
+    /// Starts the job on cores of another make: the simulator's, for instance.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub fn execute_on(self, name: &str, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
+        self.build(name)?.start(cores, core_count)
+    }
+}

@@ -1,0 +1,132 @@
+//! Streams with a key, and windows on them.
+
+use super::stream::DataStream;
+use crate::graph::{ChainMeta, EdgeId, GraphBuilder, OperatorId};
+use crate::operators::{
+    Aggregate, AggregateFunction, Keyed, KeyedProcessFunction, OutputTag, Process, Reduce, ReduceWindow, WindowAssigner, WindowOperator,
+    WindowSettings,
+};
+use crate::record::{Key, Record};
+use crate::time::TimeWindow;
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A stream of `T` partitioned by a key `K`: what follows sees, and remembers, one key at a time.
+#[must_use = "a stream that does not end in a sink is not run"]
+pub struct KeyedStream<T, K, KF> {
+    graph: Rc<RefCell<GraphBuilder>>,
+    key: KF,
+    edge: EdgeId,
+    types: PhantomData<fn(T) -> K>,
+}
+
+impl<T, K, KF> KeyedStream<T, K, KF>
+where
+    T: Record,
+    K: Key,
+    KF: for<'a> FnMut(&'a T::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
+{
+    pub(crate) fn new(graph: Rc<RefCell<GraphBuilder>>, key: KF, edge: EdgeId) -> Self {
+        Self { graph, key, edge, types: PhantomData }
+    }
+
+    fn then<O>(self, name: &str, make: impl FnOnce(OperatorId, KF) -> O) -> DataStream<Keyed<T, O>>
+    where
+        Keyed<T, O>: crate::chain::Chain,
+    {
+        let id = self.graph.borrow_mut().operator(name);
+        let meta = ChainMeta { operators: vec![id], ..ChainMeta::fed_by(vec![self.edge]) };
+        DataStream::new(self.graph, Keyed::new(make(id, self.key)), meta)
+    }
+
+    /// A function with state, timers and side outputs.
+    pub fn process<P>(self, function: P) -> DataStream<Keyed<T, Process<KF, P>>>
+    where
+        P: KeyedProcessFunction<Key = K, In = T>,
+    {
+        self.then("process", |id, key| Process { key, function, id })
+    }
+
+    /// A running result a key: `function(result so far, record)`. The first record of a key is its first result; each record emits one.
+    pub fn reduce<F>(self, function: F) -> DataStream<Keyed<T, Reduce<K, KF, F>>>
+    where
+        F: for<'a, 'b> FnMut(T::Ref<'a>, T::Ref<'b>) -> T + Clone + Send + 'static,
+    {
+        self.then("reduce", |id, key| Reduce { key, function, id, key_type: PhantomData })
+    }
+
+    /// A running aggregate a key; each record emits `result(key, aggregate so far)`.
+    pub fn aggregate<A, RF, Out>(self, aggregate: A, result: RF) -> DataStream<Keyed<T, Aggregate<K, KF, A, RF>>>
+    where
+        Out: Record,
+        A: AggregateFunction<T>,
+        RF: for<'a> FnMut(K::Ref<'a>, A::Output) -> Out + Clone + Send + 'static,
+    {
+        self.then("aggregate", |id, key| Aggregate { key, aggregate, result, id, key_type: PhantomData })
+    }
+
+    /// Divides each key's records into windows of event time.
+    pub fn window<W: WindowAssigner>(self, assigner: W) -> WindowedStream<T, K, KF, W> {
+        let settings = WindowSettings { key: self.key, assigner, allowed_lateness_ms: 0, late: None, key_type: PhantomData };
+        WindowedStream { graph: self.graph, edge: self.edge, settings }
+    }
+}
+
+/// A keyed stream divided into windows.
+#[must_use = "a stream that does not end in a sink is not run"]
+pub struct WindowedStream<T, K, KF, W> {
+    graph: Rc<RefCell<GraphBuilder>>,
+    edge: EdgeId,
+    settings: WindowSettings<T, K, KF, W>,
+}
+
+impl<T, K, KF, W> WindowedStream<T, K, KF, W>
+where
+    T: Record,
+    K: Key,
+    W: WindowAssigner,
+    KF: for<'a> FnMut(&'a T::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
+{
+    /// Keeps windows for `lateness` after they fired; a record that comes meanwhile fires its window again (docs/semantics.md#l-3).
+    pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
+        self.settings.allowed_lateness_ms = i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX);
+        self
+    }
+
+    /// Sends late records to `tag`, to be taken with [`DataStream::side_output`] from the windowed result. Without it they are dropped and counted.
+    pub fn side_output_late_data(mut self, tag: &OutputTag<T>) -> Self {
+        self.settings.late = Some(tag.clone());
+        self
+    }
+
+    /// An aggregate a key and window; `result(key, window, aggregate)` makes what is emitted when the window fires, with the timestamp
+    /// [`TimeWindow::max_timestamp`].
+    pub fn aggregate<A, RF, Out>(self, aggregate: A, result: RF) -> DataStream<Keyed<T, WindowOperator<T, K, KF, W, A, RF>>>
+    where
+        Out: Record,
+        A: AggregateFunction<T>,
+        RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out + Clone + Send + 'static,
+    {
+        let id = self.graph.borrow_mut().operator("window");
+        let meta = ChainMeta { operators: vec![id], ..ChainMeta::fed_by(vec![self.edge]) };
+        DataStream::new(self.graph, Keyed::new(WindowOperator { settings: self.settings, aggregate, result, id }), meta)
+    }
+
+    /// The records of a key and window joined two by two: `function(result so far, record)`.
+    pub fn reduce<F>(
+        self,
+        function: F,
+    ) -> DataStream<
+        Keyed<
+            T,
+            WindowOperator<T, K, KF, W, ReduceWindow<F>, impl for<'a> FnMut(K::Ref<'a>, TimeWindow, T) -> T + Clone + Send + 'static>,
+        >,
+    >
+    where
+        F: for<'a, 'b> Fn(T::Ref<'a>, T::Ref<'b>) -> T + Clone + Send + 'static,
+    {
+        self.aggregate(ReduceWindow { function }, |_key, _window, reduced| reduced)
+    }
+}

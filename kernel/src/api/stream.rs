@@ -1,0 +1,256 @@
+//! Streams without a key.
+
+use super::keyed_stream::KeyedStream;
+use crate::chain::Chain;
+use crate::connectors::{CollectSink, Collected};
+use crate::exchange::{BroadcastEdge, Exchanged, KeyedBy, PartitionedEdge, Spread, TeeEdges};
+use crate::graph::{ChainMeta, Cut, EdgeId, GraphBuilder, OperatorId, SideEdge};
+use crate::operators::{AssignTimestamps, Filter, FlatMap, ForEach, Map, OutputTag, SideSender, SinkTerminal, Then};
+use crate::record::{Key, Record};
+use crate::runtime::SubtaskContext;
+use crate::sink::Sink;
+use crate::watermark::{TimestampAssigner, WatermarkGenerator, WatermarkStrategy};
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+/// A stream of records of type `C::Out`, described by the chain of operators that makes it.
+///
+/// Operators that are called one after the other are *chained*: they run as one loop in one task, with one parallelism, and cost no more than the same
+/// code written by hand. A chain ends at [`key_by`](Self::key_by), [`rebalance`](Self::rebalance), [`broadcast`](Self::broadcast),
+/// [`union`](Self::union), [`shared`](Self::shared) and at sinks; [`set_parallelism`](Self::set_parallelism), [`start_new_chain`](Self::start_new_chain)
+/// and [`disable_chaining`](Self::disable_chaining) end it on request.
+///
+/// User functions are given a *view* of the record: numbers by value, strings and lists by reference (see [`Record`]).
+#[must_use = "a stream that does not end in a sink is not run"]
+pub struct DataStream<C> {
+    graph: Rc<RefCell<GraphBuilder>>,
+    chain: C,
+    meta: ChainMeta,
+}
+
+fn side_sender<T: Record>(cx: &mut SubtaskContext, edge: EdgeId) -> Box<dyn SideSender> {
+    Box::new(cx.side_sender::<T>(edge))
+}
+
+impl<C: Chain> DataStream<C> {
+    pub(crate) fn new(graph: Rc<RefCell<GraphBuilder>>, chain: C, meta: ChainMeta) -> Self {
+        Self { graph, chain, meta }
+    }
+
+    /// Adds an operator made by `make` to the chain.
+    fn then<O>(mut self, name: &str, make: impl FnOnce(OperatorId) -> O) -> DataStream<Then<C, O>> {
+        let id = self.graph.borrow_mut().operator(name);
+        self.meta.operators.push(id);
+        DataStream { chain: Then { upstream: self.chain, operator: make(id) }, graph: self.graph, meta: self.meta }
+    }
+
+    /// One record for each.
+    pub fn map<O, F>(self, function: F) -> DataStream<Then<C, Map<F, O>>>
+    where
+        O: Record,
+        F: for<'a> FnMut(<C::Out as Record>::Ref<'a>) -> O + Clone + Send + 'static,
+    {
+        self.then("map", |id| Map { function, id, out: PhantomData })
+    }
+
+    /// Keeps the records for which `predicate` holds.
+    pub fn filter<F>(self, predicate: F) -> DataStream<Then<C, Filter<F>>>
+    where
+        F: for<'a> FnMut(<C::Out as Record>::Ref<'a>) -> bool + Clone + Send + 'static,
+    {
+        self.then("filter", |id| Filter { predicate, id })
+    }
+
+    /// Any number of records for each: what the returned iterator yields. It is pulled while there is room downstream and suspended in between, so it
+    /// may be long; it cannot borrow from the record.
+    pub fn flat_map<I, F>(self, function: F) -> DataStream<Then<C, FlatMap<F, I>>>
+    where
+        I: IntoIterator<Item: Record> + 'static,
+        F: for<'a> FnMut(<C::Out as Record>::Ref<'a>) -> I + Clone + Send + 'static,
+    {
+        self.then("flat-map", |id| FlatMap { function, id, iterator: PhantomData })
+    }
+
+    /// Gives records their event time and the stream its watermarks; those it had before are forgotten.
+    ///
+    /// In the chain of a source there is one generator a split, and the minimum over the splits being read counts (docs/semantics.md#w-2).
+    pub fn assign_timestamps_and_watermarks<G, A>(
+        self,
+        strategy: WatermarkStrategy<C::Out, G, A>,
+    ) -> DataStream<Then<C, AssignTimestamps<C::Out, G, A>>>
+    where
+        G: WatermarkGenerator<C::Out>,
+        A: TimestampAssigner<C::Out>,
+    {
+        self.then("timestamps", |id| AssignTimestamps { strategy, id })
+    }
+
+    /// Partitions the stream: all records of a key go to the same subtask, in the order in which their sender emitted them.
+    ///
+    /// `K` is the owned type of the key; `key` returns its view, so that no key is built a record:
+    /// `.key_by::<String>(|flight| flight.carrier)`.
+    pub fn key_by<K: Key>(
+        mut self,
+        key: impl for<'a> FnMut(&'a <C::Out as Record>::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
+    ) -> KeyedStream<C::Out, K, impl for<'a> FnMut(&'a <C::Out as Record>::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static> {
+        let mut graph = self.graph.borrow_mut();
+        let operator = graph.operator("key-by");
+        self.meta.operators.push(operator);
+        let edge = graph.edge::<C::Out>(false);
+        let partition = KeyedBy { key: key.clone(), operator, types: PhantomData::<fn() -> K> };
+        graph.end(self.meta, self.chain, PartitionedEdge { edge, partition }, &[edge]);
+        drop(graph);
+        KeyedStream::new(self.graph, key, edge)
+    }
+
+    fn exchange(self, forward: bool) -> DataStream<Exchanged<C::Out>> {
+        let mut graph = self.graph.borrow_mut();
+        let edge = graph.edge::<C::Out>(forward);
+        graph.end(self.meta, self.chain, PartitionedEdge { edge, partition: Spread::default() }, &[edge]);
+        drop(graph);
+        DataStream { graph: self.graph, chain: Exchanged::new(), meta: ChainMeta::fed_by(vec![edge]) }
+    }
+
+    /// Deals the records out evenly over the subtasks that follow.
+    pub fn rebalance(self) -> DataStream<Exchanged<C::Out>> {
+        self.exchange(false)
+    }
+
+    /// Sends every record to every subtask that follows.
+    pub fn broadcast(self) -> DataStream<Exchanged<C::Out>> {
+        let mut graph = self.graph.borrow_mut();
+        let edge = graph.edge::<C::Out>(false);
+        graph.end(self.meta, self.chain, BroadcastEdge { edge }, &[edge]);
+        drop(graph);
+        DataStream { graph: self.graph, chain: Exchanged::new(), meta: ChainMeta::fed_by(vec![edge]) }
+    }
+
+    /// Both streams as one, in no particular order between them. The watermark is the minimum of the two.
+    ///
+    /// # Panics
+    /// If the streams belong to different environments.
+    pub fn union<D: Chain<Out = C::Out>>(self, other: DataStream<D>) -> DataStream<Exchanged<C::Out>> {
+        assert!(Rc::ptr_eq(&self.graph, &other.graph), "streams of different environments cannot be joined");
+        let (mut left, right) = (self.exchange(true), other.exchange(true));
+        left.meta.inputs.extend(right.meta.inputs);
+        left
+    }
+
+    /// Lets several streams go on from here: each call of [`SharedStream::stream`] is one of them, with all the records.
+    pub fn shared(self) -> SharedStream<C::Out> {
+        let mut graph = self.graph.borrow_mut();
+        let mut meta = self.meta;
+        let operator = graph.operator("shared");
+        meta.operators.push(operator);
+        graph.end(meta, self.chain, TeeEdges { operator }, &[]);
+        drop(graph);
+        SharedStream { graph: self.graph, operator, record: PhantomData }
+    }
+
+    /// The records that the last operator emits to `tag`.
+    ///
+    /// # Panics
+    /// If the stream has no operator since its last exchange.
+    pub fn side_output<T: Record>(&self, tag: &OutputTag<T>) -> DataStream<Exchanged<T>> {
+        let operator = self.last_operator("side_output");
+        let mut graph = self.graph.borrow_mut();
+        let edge = graph.edge_from::<T>(operator);
+        graph.operator_mut(operator).side_outputs.push(SideEdge { tag: tag.name().to_owned(), edge, sender: side_sender::<T> });
+        drop(graph);
+        DataStream { graph: Rc::clone(&self.graph), chain: Exchanged::new(), meta: ChainMeta::fed_by(vec![edge]) }
+    }
+
+    fn last_operator(&self, call: &str) -> OperatorId {
+        let last = self.meta.last();
+        last.unwrap_or_else(|| panic!("{call}() is about the last operator, and there is none since the last exchange: call it right behind one"))
+    }
+
+    /// Names the last operator; the name appears in metrics, errors and logs. Unless set it says what the operator is: `map`, `map-2`.
+    ///
+    /// # Panics
+    /// If the stream has no operator since its last exchange.
+    pub fn name(self, name: &str) -> Self {
+        let operator = self.last_operator("name");
+        self.graph.borrow_mut().rename(operator, name);
+        self
+    }
+
+    /// Gives the last operator an identity that outlasts changes of the job: its state is found again by it.
+    ///
+    /// # Panics
+    /// If the stream has no operator since its last exchange.
+    pub fn uid(self, uid: &str) -> Self {
+        let operator = self.last_operator("uid");
+        uid.clone_into(&mut self.graph.borrow_mut().operator_mut(operator).uid);
+        self
+    }
+
+    /// The parallelism of the last operator and of what is chained to it from here on. Starts a new chain if there are operators above it.
+    pub fn set_parallelism(self, parallelism: usize) -> DataStream<C::Detached> {
+        let mut detached = self.start_new_chain();
+        detached.meta.parallelism = Some(parallelism);
+        detached
+    }
+
+    /// Makes the operators above the last one a task of their own.
+    pub fn start_new_chain(mut self) -> DataStream<C::Detached> {
+        let chain = self.chain.detach(&mut Cut::new(&mut self.graph.borrow_mut(), &mut self.meta));
+        DataStream { graph: self.graph, chain, meta: self.meta }
+    }
+
+    /// Makes the last operator a task of its own.
+    pub fn disable_chaining(self) -> DataStream<Exchanged<C::Out>> {
+        let detached = self.start_new_chain();
+        let parallelism = detached.meta.parallelism;
+        let mut next = detached.exchange(true);
+        next.meta.parallelism = parallelism;
+        next
+    }
+
+    /// Ends the stream in a sink.
+    pub fn sink<S: Sink<In = C::Out>>(self, sink: S) {
+        self.named_sink(sink.name(), sink);
+    }
+
+    /// Ends the stream in a sink with a name of its own.
+    pub fn named_sink<S: Sink<In = C::Out>>(mut self, name: &str, sink: S) {
+        let mut graph = self.graph.borrow_mut();
+        let id = graph.operator(name);
+        self.meta.operators.push(id);
+        graph.end(self.meta, self.chain, SinkTerminal { sink, id }, &[]);
+    }
+
+    /// Ends the stream in a function. Each subtask calls a clone of it.
+    pub fn for_each<F>(self, function: F)
+    where
+        F: for<'a> FnMut(<C::Out as Record>::Ref<'a>) + Clone + Send + 'static,
+    {
+        self.sink(ForEach::<C::Out, F>::new(function));
+    }
+
+    /// Ends the stream in memory: the records can be taken when the job has finished.
+    pub fn collect(self) -> Collected<C::Out> {
+        let (sink, collected) = CollectSink::new();
+        self.sink(sink);
+        collected
+    }
+}
+
+/// A stream that several others go on from.
+pub struct SharedStream<T> {
+    graph: Rc<RefCell<GraphBuilder>>,
+    operator: OperatorId,
+    record: PhantomData<fn() -> T>,
+}
+
+impl<T: Record> SharedStream<T> {
+    /// One more stream with all the records.
+    pub fn stream(&self) -> DataStream<Exchanged<T>> {
+        let mut graph = self.graph.borrow_mut();
+        let edge = graph.edge_from::<T>(self.operator);
+        graph.operator_mut(self.operator).branches.push(edge);
+        drop(graph);
+        DataStream { graph: Rc::clone(&self.graph), chain: Exchanged::new(), meta: ChainMeta::fed_by(vec![edge]) }
+    }
+}

@@ -1,0 +1,20 @@
+//! Moving records between subtasks.
+//!
+//! An *edge* joins two tasks; it has a *channel* from each sending to each receiving subtask that it connects. A channel is a pair of
+//! single-producer single-consumer rings: full [`Frame`]s go one way, empty ones come back to be filled again. The ring's capacity is the
+//! receiver's credit; a sender without credit stops, and the pressure travels up to the source.
+
+mod frame;
+mod input;
+mod output;
+mod sender;
+mod task;
+
+pub(crate) use frame::{Channels, Frame, erased_channels};
+pub(crate) use input::InputGate;
+pub(crate) use output::Outputs;
+pub(crate) use sender::FrameSender;
+pub use sender::{Broadcast, Spread};
+pub(crate) use sender::{BroadcastEdge, KeyedBy, PartitionedEdge, TeeEdges};
+pub use task::Exchanged;
+pub(crate) use task::{ChannelTask, Head};

@@ -1,0 +1,141 @@
+//! The sending side of an edge in one subtask: an open frame a channel.
+//!
+//! A frame leaves when it is full, when its sender runs dry ([`Outputs::flush`]), or when the task loop says that it has held it for long enough;
+//! so low load gives low latency and high load gives large batches, without a timeout to tune.
+//!
+//! Bounds: a channel holds at most its ring's capacity of frames, one open frame here, and one in work at the receiver. The open frame may grow
+//! past its size only by in-band elements, of which there is a fixed number behind the last record.
+
+use super::frame::{Entry, Frame, OutputChannel};
+use crate::time::Control;
+use std::task::{Context, Poll};
+
+struct Output<T> {
+    channel: OutputChannel<T>,
+    open: Frame<T>,
+    /// The open frame is full and the channel was, too.
+    blocked: bool,
+}
+
+/// The open frames of one subtask on one edge.
+pub(crate) struct Outputs<T> {
+    outputs: Vec<Output<T>>,
+    frame_records: usize,
+    blocked: usize,
+    /// Records handed to channels or held in open frames since the start.
+    sent: u64,
+}
+
+impl<T: Send> Outputs<T> {
+    pub(crate) fn new(channels: Vec<OutputChannel<T>>, frame_records: usize) -> Self {
+        assert!(frame_records > 0, "a frame must hold at least one record");
+        let outputs = channels.into_iter().map(|channel| Output { channel, open: Frame::new(), blocked: false }).collect();
+        Self { outputs, frame_records, blocked: 0, sent: 0 }
+    }
+
+    /// Number of channels; zero if nobody consumes the edge.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.outputs.len()
+    }
+
+    #[inline]
+    pub(crate) fn ready(&self) -> bool {
+        self.blocked == 0
+    }
+
+    pub(crate) fn records_sent(&self) -> u64 {
+        self.sent + self.outputs.iter().map(|output| output.open.entries.len() as u64).sum::<u64>()
+    }
+
+    /// Adds a record for channel `target`, with the hash of its key on a keyed edge.
+    #[inline]
+    pub(crate) fn push(&mut self, target: usize, hash: Option<u64>, timestamp: i64, record: T) {
+        let output = &mut self.outputs[target];
+        output.open.entries.push(Entry { timestamp, record });
+        if let Some(hash) = hash {
+            output.open.hashes.push(hash);
+        }
+        if output.open.entries.len() >= self.frame_records {
+            self.seal(target);
+        }
+    }
+
+    /// Adds an in-band element for every channel, behind the records that are there.
+    pub(crate) fn control(&mut self, control: Control) {
+        // Splits concern the chain of their source alone.
+        if !matches!(control, Control::SplitStarted(_) | Control::SplitFinished(_)) {
+            self.outputs.iter_mut().for_each(|output| output.open.push_control(control));
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn seal(&mut self, target: usize) {
+        let output = &mut self.outputs[target];
+        if !Self::send(output, &mut self.sent, self.frame_records) && !output.blocked {
+            output.blocked = true;
+            self.blocked += 1;
+        }
+    }
+
+    /// Moves the open frame into the channel. `false` if the channel is full.
+    fn send(output: &mut Output<T>, sent: &mut u64, frame_records: usize) -> bool {
+        let records = output.open.entries.len();
+        let frame = std::mem::replace(&mut output.open, Frame::new());
+        match output.channel.data.try_push(frame) {
+            Ok(()) => {
+                *sent += records as u64;
+                output.open = output.channel.returned.try_pop().unwrap_or_else(|| {
+                    let mut frame = Frame::new();
+                    // Small frames stay small: a cold channel should not cost a full frame's memory.
+                    frame.entries.reserve(records.min(frame_records));
+                    frame
+                });
+                true
+            }
+            // The receiver has ended before its input did: the job is being taken down, and what is sent to it has no meaning any more.
+            Err(_) if output.channel.data.is_closed() => true,
+            Err(frame) => {
+                output.open = frame;
+                false
+            }
+        }
+    }
+
+    /// Tries to hand over the frames that found no room. `true` if none is left.
+    pub(crate) fn unblock(&mut self) -> bool {
+        if self.blocked > 0 {
+            for output in self.outputs.iter_mut().filter(|output| output.blocked) {
+                if Self::send(output, &mut self.sent, self.frame_records) {
+                    output.blocked = false;
+                    self.blocked -= 1;
+                }
+            }
+        }
+        self.blocked == 0
+    }
+
+    /// Hands over all open frames as far as there is room. `true` if nothing is held any more.
+    pub(crate) fn flush(&mut self) -> bool {
+        let mut held = false;
+        for output in self.outputs.iter_mut().filter(|output| !output.open.is_empty()) {
+            if Self::send(output, &mut self.sent, self.frame_records) {
+                self.blocked -= usize::from(std::mem::take(&mut output.blocked));
+            } else {
+                held = true;
+            }
+        }
+        !held
+    }
+
+    /// Ready if one of the held frames can move now; registers with the channels that hold it up otherwise.
+    pub(crate) fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for output in self.outputs.iter_mut().filter(|output| !output.open.is_empty()) {
+            if output.channel.data.poll_room(cx).is_ready() {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,259 @@
+//! A subtask that is fed by an exchange.
+
+use super::frame::Frame;
+use super::input::InputGate;
+use crate::chain::{Chain, Collector, Resumed, Stage, pass_on};
+use crate::graph::Cut;
+use crate::record::Record;
+use crate::runtime::{Counter, Gauge, Now, Step, Subtask, SubtaskContext};
+use crate::time::Control;
+use std::marker::PhantomData;
+use std::task::{Context, Poll};
+use thalweg_io::MonotonicNs;
+
+/// Takes the records of an exchange, with the hashes of their keys (0 where the edge is not keyed).
+pub(crate) trait Head<T: Record>: Stage {
+    /// Takes a record over. Only while [`ready`](Stage::ready).
+    fn take(&mut self, hash: u64, timestamp: i64, record: T);
+}
+
+/// A chain at the head of a task whose input is not keyed.
+pub(crate) struct Unkeyed<C> {
+    down: C,
+}
+
+impl<T: Record, C: Collector<T>> Head<T> for Unkeyed<C> {
+    #[inline]
+    fn take(&mut self, _hash: u64, timestamp: i64, record: T) {
+        self.down.push(timestamp, record);
+    }
+}
+
+impl<C: Stage> Stage for Unkeyed<C> {
+    pass_on!();
+}
+
+/// A frame in work: `done` of its records and `controls_done` of its in-band elements have been taken.
+struct Work<T> {
+    channel: usize,
+    frame: Frame<T>,
+    done: usize,
+    controls_done: usize,
+}
+
+/// Pulls frames through a fused chain.
+pub(crate) struct ChannelTask<T, H> {
+    gate: InputGate<T>,
+    head: H,
+    work: Option<Work<T>>,
+    /// Swapped with the entries of a frame that is interrupted, so that neither allocates.
+    spare: Vec<super::frame::Entry<T>>,
+    slice_records: usize,
+    flush_after_frames: u32,
+    frames_since_flush: u32,
+    end_forwarded: bool,
+    records_in: Counter,
+    watermark_in: Gauge,
+}
+
+impl<T: Record, H: Head<T>> ChannelTask<T, H> {
+    pub(crate) fn new(cx: &mut SubtaskContext, head: H) -> Self {
+        let gate = InputGate::new(cx.take_inputs());
+        let settings = cx.settings();
+        Self {
+            gate,
+            head,
+            work: None,
+            spare: Vec::new(),
+            slice_records: settings.slice_records,
+            flush_after_frames: settings.flush_after_frames,
+            frames_since_flush: 0,
+            end_forwarded: false,
+            records_in: cx.task_counter("numRecordsIn"),
+            watermark_in: cx.task_gauge("currentInputWatermark"),
+        }
+    }
+
+    /// Hands the merged in-band elements to the chain as long as it takes them. `false` if some are left.
+    fn forward_merged(&mut self) -> bool {
+        while self.head.ready() {
+            let Some(control) = self.gate.merged.pop_front() else { return true };
+            if let Control::Watermark(watermark) = control {
+                self.watermark_in.set(watermark.0);
+            }
+            self.head.control(control);
+        }
+        self.gate.merged.is_empty()
+    }
+
+    /// Works on the current frame until it is done (`true`) or the chain is not ready (`false`).
+    fn work_off(&mut self) -> bool {
+        let Some(mut work) = self.work.take() else { return true };
+        let before = work.done;
+        let finished = self.run(&mut work);
+        self.records_in.add((work.done - before) as u64);
+        if finished {
+            self.gate.give_back(work.channel, work.frame);
+        } else {
+            self.work = Some(work);
+        }
+        finished
+    }
+
+    fn run(&mut self, work: &mut Work<T>) -> bool {
+        let total = work.done + work.frame.entries.len();
+        let mut entries = work.frame.entries.drain(..);
+        let finished = 'frame: loop {
+            let until = work.frame.controls.get(work.controls_done).map_or(total, |(position, _)| *position as usize);
+            while work.done < until {
+                if !self.head.ready() {
+                    break 'frame false;
+                }
+                let Some(entry) = entries.next() else { break };
+                let hash = work.frame.hashes.get(work.done).copied().unwrap_or(0);
+                work.done += 1;
+                self.head.take(hash, entry.timestamp, entry.record);
+            }
+            let Some((_, control)) = work.frame.controls.get(work.controls_done) else { break true };
+            work.controls_done += 1;
+            self.gate.step(work.channel, *control);
+            if !self.forward_merged() {
+                break false;
+            }
+        };
+        // What an interrupted frame still holds moves to its beginning.
+        self.spare.extend(entries);
+        std::mem::swap(&mut self.spare, &mut work.frame.entries);
+        finished
+    }
+
+    /// After the last frame: forwards the end once, then empties the open frames.
+    fn wind_up(&mut self) -> Step {
+        if !self.end_forwarded {
+            self.head.control(Control::EndOfInput);
+            self.end_forwarded = true;
+            return Step::Busy;
+        }
+        if self.head.flush() { Step::Finished } else { Step::Waiting }
+    }
+}
+
+impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
+    fn step(&mut self, _cx: &mut Context<'_>) -> Step {
+        let mut taken = 0;
+        loop {
+            if !self.head.ready() {
+                match self.head.resume() {
+                    Resumed::Done => {}
+                    Resumed::Again => return Step::Busy,
+                    Resumed::Blocked => {
+                        // The other channels' receivers should not wait for the one that is full.
+                        self.head.flush();
+                        return if self.head.ready() { Step::Busy } else { Step::Waiting };
+                    }
+                }
+            }
+            if !self.forward_merged() || !self.work_off() {
+                continue;
+            }
+            if !self.head.ready() {
+                continue;
+            }
+            if self.work.is_none() && self.frames_since_flush >= self.flush_after_frames {
+                self.frames_since_flush = 0;
+                self.head.flush();
+            }
+            if taken >= self.slice_records {
+                return Step::Busy;
+            }
+            let Some((channel, frame)) = self.gate.take() else { break };
+            taken += frame.entries.len().max(1);
+            self.frames_since_flush += 1;
+            self.work = Some(Work { channel, frame, done: 0, controls_done: 0 });
+            if !self.work_off() {
+                continue;
+            }
+            if self.head.ready() {
+                self.head.batch_end();
+            }
+        }
+        if self.gate.is_ended() {
+            return self.wind_up();
+        }
+        if taken > 0 {
+            return Step::Busy;
+        }
+        // Dry: what is held would only get older.
+        self.frames_since_flush = 0;
+        self.head.flush();
+        Step::Waiting
+    }
+
+    fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let progress = self.head.poll_progress(cx);
+        if progress.is_ready() || !self.head.ready() || self.end_forwarded {
+            return progress;
+        }
+        self.gate.poll_frames(cx)
+    }
+
+    fn advance_processing_time(&mut self, now: Now) {
+        if self.head.ready() && !self.end_forwarded {
+            self.head.advance_processing_time(now);
+        }
+    }
+
+    fn next_deadline(&self, now: Now) -> Option<MonotonicNs> {
+        if self.end_forwarded { None } else { self.head.next_deadline(now) }
+    }
+
+    fn queued(&self) -> usize {
+        self.gate.queued()
+    }
+
+    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.head.poll_prepare(cx)
+    }
+
+    fn poll_commit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.head.poll_commit(cx)
+    }
+
+    fn poll_abort(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.head.poll_abort(cx)
+    }
+}
+
+/// The beginning of a chain that is fed by other tasks.
+pub struct Exchanged<T> {
+    record: PhantomData<fn() -> T>,
+}
+
+impl<T> Exchanged<T> {
+    pub(crate) fn new() -> Self {
+        Self { record: PhantomData }
+    }
+}
+
+impl<T> Clone for Exchanged<T> {
+    fn clone(&self) -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Record> Chain for Exchanged<T> {
+    type Out = T;
+    type Detached = Self;
+
+    fn fuse<D: Collector<T>>(self, cx: &mut SubtaskContext, down: D) -> Box<dyn Subtask> {
+        Box::new(ChannelTask::new(cx, Unkeyed { down }))
+    }
+
+    fn detach(self, _cut: &mut Cut<'_>) -> Self {
+        self
+    }
+
+    fn unchain(self, _cut: &mut Cut<'_>) -> Self {
+        self
+    }
+}

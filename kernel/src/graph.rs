@@ -1,0 +1,288 @@
+//! The graph of a job while it is being described.
+//!
+//! Operators are joined into chains by the typed API; a chain that ends, in a sink or at an edge, becomes a *task*. The graph knows tasks, edges and
+//! names, and nothing of record types: those are sealed into the functions that build a subtask and the channels of an edge.
+
+use crate::chain::{Chain, Terminal};
+use crate::exchange::{Channels, Exchanged, PartitionedEdge, Spread, erased_channels};
+use crate::operators::SideSender;
+use crate::record::Record;
+use crate::runtime::{EngineSettings, JobError, JobHandle, KeyGroups, Subtask, SubtaskContext};
+use std::any::Any;
+use thalweg_io::{Cores, Io, LocalBoxFuture};
+
+/// The number of an operator within its job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperatorId(pub(crate) usize);
+
+/// The number of an edge within its job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EdgeId(pub(crate) usize);
+
+/// A stream that leaves an operator beside its main output.
+#[derive(Clone)]
+pub(crate) struct SideEdge {
+    pub(crate) tag: String,
+    pub(crate) edge: EdgeId,
+    pub(crate) sender: fn(&mut SubtaskContext, EdgeId) -> Box<dyn SideSender>,
+}
+
+/// What is known of an operator.
+#[derive(Clone)]
+pub struct OperatorMeta {
+    pub(crate) name: String,
+    /// By which its state is found again; derived from its place unless given.
+    pub(crate) uid: String,
+    /// The task it became part of.
+    pub(crate) task: Option<usize>,
+    /// The streams that go on from it where it is shared.
+    pub(crate) branches: Vec<EdgeId>,
+    pub(crate) side_outputs: Vec<SideEdge>,
+}
+
+/// Builds one subtask on its core.
+pub(crate) type Build = Box<dyn FnOnce(&mut SubtaskContext) -> Box<dyn Subtask> + Send>;
+
+/// Finds the splits of a source, given its parallelism.
+pub(crate) type SourceSplits = Box<dyn FnOnce(Io, usize) -> LocalBoxFuture<Result<Vec<Box<dyn Any + Send>>, String>> + Send>;
+
+pub(crate) struct TaskPlan {
+    pub(crate) name: String,
+    pub(crate) parallelism: Option<usize>,
+    pub(crate) inputs: Vec<EdgeId>,
+    pub(crate) instantiate: Box<dyn Fn() -> Build>,
+}
+
+pub(crate) struct EdgePlan {
+    /// The task that feeds it, as soon as that is known.
+    pub(crate) from: Option<usize>,
+    /// The operator that feeds it, if it is a branch or a side output.
+    pub(crate) from_operator: Option<OperatorId>,
+    /// One to one if both tasks have the same parallelism.
+    pub(crate) forward: bool,
+    pub(crate) channels: fn(usize, usize, bool, usize) -> Channels,
+}
+
+/// A job, ready to be started.
+pub struct Job {
+    pub(crate) name: String,
+    pub(crate) tasks: Vec<TaskPlan>,
+    pub(crate) edges: Vec<EdgePlan>,
+    pub(crate) operators: Vec<OperatorMeta>,
+    /// Each source, its splits, and its task.
+    pub(crate) sources: Vec<(OperatorId, SourceSplits, usize)>,
+    pub(crate) default_parallelism: Option<usize>,
+    pub(crate) key_groups: KeyGroups,
+    pub(crate) settings: EngineSettings,
+}
+
+impl Job {
+    /// Starts the job on `core_count` of `cores`, which also is the parallelism where none is set.
+    ///
+    /// # Errors
+    /// If the cores cannot be started or a parallelism is out of range.
+    pub fn start(self, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
+        crate::runtime::start(self, cores, core_count)
+    }
+
+    /// The tasks and their operators, one line each, for `--explain` and logs.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let parallelism = |task: &TaskPlan| task.parallelism.map_or_else(|| "default".to_owned(), |p| p.to_string());
+        let line = |(i, task): (usize, &TaskPlan)| format!("task {i}: {} (parallelism {})\n", task.name, parallelism(task));
+        self.tasks.iter().enumerate().map(line).collect()
+    }
+}
+
+/// What is known of a chain that has not ended yet.
+#[derive(Clone, Default)]
+pub(crate) struct ChainMeta {
+    pub(crate) operators: Vec<OperatorId>,
+    pub(crate) inputs: Vec<EdgeId>,
+    pub(crate) parallelism: Option<usize>,
+}
+
+impl ChainMeta {
+    /// A chain fed by `inputs`.
+    pub(crate) fn fed_by(inputs: Vec<EdgeId>) -> Self {
+        Self { inputs, ..Self::default() }
+    }
+
+    pub(crate) fn last(&self) -> Option<OperatorId> {
+        self.operators.last().copied()
+    }
+}
+
+/// Collects a job.
+pub(crate) struct GraphBuilder {
+    tasks: Vec<TaskPlan>,
+    edges: Vec<EdgePlan>,
+    operators: Vec<OperatorMeta>,
+    sources: Vec<(OperatorId, SourceSplits)>,
+    pub(crate) chaining: bool,
+    pub(crate) default_parallelism: Option<usize>,
+    pub(crate) key_groups: KeyGroups,
+    pub(crate) settings: EngineSettings,
+}
+
+impl GraphBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            tasks: Vec::new(),
+            edges: Vec::new(),
+            operators: Vec::new(),
+            sources: Vec::new(),
+            chaining: true,
+            default_parallelism: None,
+            key_groups: KeyGroups::DEFAULT,
+            settings: EngineSettings::default(),
+        }
+    }
+
+    /// Adds an operator; a name that is taken gets a number.
+    pub(crate) fn operator(&mut self, name: &str) -> OperatorId {
+        let id = OperatorId(self.operators.len());
+        let name = self.free_name(name);
+        self.operators.push(OperatorMeta { uid: format!("{}-{}", id.0, name), name, task: None, branches: vec![], side_outputs: vec![] });
+        id
+    }
+
+    fn free_name(&self, name: &str) -> String {
+        let taken = |candidate: &str| self.operators.iter().any(|operator| operator.name == candidate);
+        let numbered = (2..).map(|n| format!("{name}-{n}"));
+        std::iter::once(name.to_owned()).chain(numbered).find(|candidate| !taken(candidate)).unwrap_or_default()
+    }
+
+    pub(crate) fn rename(&mut self, operator: OperatorId, name: &str) {
+        self.operators[operator.0].name.clear();
+        self.operators[operator.0].name = self.free_name(name);
+    }
+
+    pub(crate) fn operator_mut(&mut self, operator: OperatorId) -> &mut OperatorMeta {
+        &mut self.operators[operator.0]
+    }
+
+    pub(crate) fn add_source(&mut self, operator: OperatorId, splits: SourceSplits) {
+        self.sources.push((operator, splits));
+    }
+
+    /// Adds an edge of `T` that no task feeds yet.
+    pub(crate) fn edge<T: Record>(&mut self, forward: bool) -> EdgeId {
+        self.edges.push(EdgePlan { from: None, from_operator: None, forward, channels: erased_channels::<T> });
+        EdgeId(self.edges.len() - 1)
+    }
+
+    /// Adds an edge of `T` that the task of `operator` will feed.
+    pub(crate) fn edge_from<T: Record>(&mut self, operator: OperatorId) -> EdgeId {
+        let edge = self.edge::<T>(true);
+        self.edges[edge.0].from_operator = Some(operator);
+        edge
+    }
+
+    /// Ends a chain: it becomes a task, or several if chaining is off.
+    pub(crate) fn end<C: Chain, M: Terminal<C::Out>>(&mut self, mut meta: ChainMeta, chain: C, terminal: M, outputs: &[EdgeId]) {
+        if self.chaining {
+            self.add_task(&meta, chain, terminal, outputs);
+        } else {
+            let last = chain.unchain(&mut Cut { graph: self, meta: &mut meta });
+            self.add_task(&meta, last, terminal, outputs);
+        }
+    }
+
+    fn add_task<C: Chain, M: Terminal<C::Out>>(&mut self, meta: &ChainMeta, chain: C, terminal: M, outputs: &[EdgeId]) {
+        let task = self.tasks.len();
+        for operator in &meta.operators {
+            self.operators[operator.0].task = Some(task);
+        }
+        for edge in outputs {
+            self.edges[edge.0].from = Some(task);
+        }
+        let instantiate = Box::new(move || -> Build {
+            let (chain, terminal) = (chain.clone(), terminal.clone());
+            Box::new(move |cx| {
+                let end = terminal.connect(cx);
+                chain.fuse(cx, end)
+            })
+        });
+        // Names are final only when the job is complete.
+        self.tasks.push(TaskPlan { name: String::new(), parallelism: meta.parallelism, inputs: meta.inputs.clone(), instantiate });
+    }
+
+    /// Closes the graph.
+    pub(crate) fn build(mut self, name: &str) -> Result<Job, JobError> {
+        if self.tasks.is_empty() {
+            return Err(JobError::Invalid("it has no sink: end a stream in sink(), collect() or for_each()".to_owned()));
+        }
+        for (i, task) in self.tasks.iter_mut().enumerate() {
+            let own = self.operators.iter().filter(|operator| operator.task == Some(i)).map(|operator| operator.name.as_str());
+            task.name = own.collect::<Vec<_>>().join(" -> ");
+            if task.name.is_empty() {
+                task.name = format!("union-{i}");
+            }
+        }
+        let consumed: Vec<EdgeId> = self.tasks.iter().flat_map(|task| task.inputs.iter().copied()).collect();
+        for edge in consumed {
+            let plan = &mut self.edges[edge.0];
+            if let Some(operator) = plan.from_operator {
+                let meta = &self.operators[operator.0];
+                plan.from = meta.task;
+                if plan.from.is_none() {
+                    let cure = "end that stream in a sink, or in for_each(|_| {})";
+                    return Err(JobError::Invalid(format!("a side output of {} is used but its main stream leads nowhere: {cure}", meta.name)));
+                }
+            }
+        }
+        let mut uids: Vec<&str> = self.operators.iter().map(|operator| operator.uid.as_str()).collect();
+        uids.sort_unstable();
+        if let Some(pair) = uids.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(JobError::Invalid(format!("two operators have the uid {}: state is found again by it, so each needs its own", pair[0])));
+        }
+        let task_of = |operator: OperatorId| self.operators[operator.0].task;
+        let sources = self.sources.into_iter().filter_map(|(operator, splits)| Some((operator, splits, task_of(operator)?))).collect();
+        Ok(Job {
+            name: name.to_owned(),
+            tasks: self.tasks,
+            edges: self.edges,
+            operators: self.operators,
+            sources,
+            default_parallelism: self.default_parallelism,
+            key_groups: self.key_groups,
+            settings: self.settings,
+        })
+    }
+}
+
+/// Cuts a chain in two.
+pub struct Cut<'a> {
+    graph: &'a mut GraphBuilder,
+    meta: &'a mut ChainMeta,
+}
+
+impl<'a> Cut<'a> {
+    pub(crate) fn new(graph: &'a mut GraphBuilder, meta: &'a mut ChainMeta) -> Self {
+        Self { graph, meta }
+    }
+
+    /// Ends `upstream`, which lies above the last operator, and feeds that operator through a forward edge.
+    pub(crate) fn below<C: Chain>(&mut self, upstream: C) -> Exchanged<C::Out> {
+        let (last, edge) = self.split_meta::<C::Out>();
+        let above = std::mem::take(self.meta);
+        self.graph.end(above, upstream, PartitionedEdge { edge, partition: Spread::default() }, &[edge]);
+        *self.meta = ChainMeta { operators: last, inputs: vec![edge], parallelism: None };
+        Exchanged::new()
+    }
+
+    /// The same, with every operator of `upstream` a task of its own.
+    pub(crate) fn below_each<C: Chain>(&mut self, upstream: C) -> Exchanged<C::Out> {
+        let (last, edge) = self.split_meta::<C::Out>();
+        let upstream = upstream.unchain(self);
+        let above = std::mem::take(self.meta);
+        self.graph.add_task(&above, upstream, PartitionedEdge { edge, partition: Spread::default() }, &[edge]);
+        *self.meta = ChainMeta { operators: last, inputs: vec![edge], parallelism: above.parallelism };
+        Exchanged::new()
+    }
+
+    fn split_meta<T: Record>(&mut self) -> (Vec<OperatorId>, EdgeId) {
+        (self.meta.operators.pop().into_iter().collect(), self.graph.edge::<T>(true))
+    }
+}

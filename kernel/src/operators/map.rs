@@ -1,0 +1,63 @@
+//! `map`: one record for each.
+
+use super::Operator;
+use crate::chain::{Collector, Stage, pass_on};
+use crate::graph::OperatorId;
+use crate::record::Record;
+use crate::runtime::{OperatorInfo, SubtaskContext};
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+/// Describes a map.
+pub struct Map<F, O> {
+    pub(crate) function: F,
+    pub(crate) id: OperatorId,
+    pub(crate) out: PhantomData<fn() -> O>,
+}
+
+impl<F: Clone, O> Clone for Map<F, O> {
+    fn clone(&self) -> Self {
+        Self { function: self.function.clone(), id: self.id, out: PhantomData }
+    }
+}
+
+impl<In: Record, O: Record, F> Operator<In> for Map<F, O>
+where
+    F: for<'a> FnMut(In::Ref<'a>) -> O + Clone + Send + 'static,
+{
+    type Out = O;
+    type Running<D: Collector<O>> = Running<F, O, D>;
+
+    fn start<D: Collector<O>>(self, cx: &mut SubtaskContext, down: D) -> Running<F, O, D> {
+        Running { function: self.function, info: cx.operator(self.id), out: PhantomData, down }
+    }
+}
+
+/// A running map.
+pub struct Running<F, O, D> {
+    function: F,
+    info: Rc<OperatorInfo>,
+    out: PhantomData<fn() -> O>,
+    down: D,
+}
+
+impl<In: Record, O: Record, F, D: Collector<O>> Collector<In> for Running<F, O, D>
+where
+    F: for<'a> FnMut(In::Ref<'a>) -> O + 'static,
+{
+    #[inline]
+    fn push(&mut self, timestamp: i64, record: In) {
+        Collector::<In>::push_view(self, timestamp, record.view());
+    }
+
+    #[inline]
+    fn push_view(&mut self, timestamp: i64, view: In::Ref<'_>) {
+        let function = &mut self.function;
+        let mapped = self.info.call(view, || function(view));
+        self.down.push(timestamp, mapped);
+    }
+}
+
+impl<F: 'static, O: Record, D: Collector<O>> Stage for Running<F, O, D> {
+    pass_on!();
+}

@@ -1,0 +1,71 @@
+//! The operators. Each file holds one: its description, which the API puts into a chain, and its running form, a collector that wraps the one
+//! downstream of it.
+
+mod filter;
+mod flat_map;
+mod keyed;
+mod map;
+mod process;
+mod reduce;
+mod side_output;
+mod sink;
+mod source;
+mod timestamps;
+mod window;
+
+use crate::chain::{Chain, Collector};
+use crate::exchange::Exchanged;
+use crate::graph::Cut;
+use crate::record::Record;
+use crate::runtime::{Subtask, SubtaskContext};
+
+pub(crate) use filter::Filter;
+pub(crate) use flat_map::FlatMap;
+pub(crate) use keyed::{Keyed, KeyedOperator};
+pub(crate) use map::Map;
+pub(crate) use process::Process;
+pub use process::{Context, KeyedProcessFunction, ListAccess, ListState, MapAccess, MapState, OpenContext, Output, Timer, TimerDomain, ValueAccess, ValueState};
+pub(crate) use reduce::{Aggregate, Reduce};
+pub use side_output::OutputTag;
+pub(crate) use side_output::{SideOutputs, SideSender, WithSides};
+pub(crate) use sink::{ForEach, SinkTerminal};
+pub(crate) use source::FromSource;
+pub(crate) use timestamps::AssignTimestamps;
+pub use window::{AggregateFunction, SlidingEventTimeWindows, TumblingEventTimeWindows, WindowAssigner};
+pub(crate) use window::{ReduceWindow, WindowOperator, WindowSettings};
+
+/// An operator with one input and one output that joins a chain.
+pub trait Operator<In: Record>: Clone + Send + 'static {
+    /// What it emits.
+    type Out: Record;
+    /// Its running form in front of `D`.
+    type Running<D: Collector<Self::Out>>: Collector<In>;
+
+    /// Builds the running form of one subtask.
+    fn start<D: Collector<Self::Out>>(self, cx: &mut SubtaskContext, down: D) -> Self::Running<D>;
+}
+
+/// A chain and one more operator at its end.
+#[derive(Clone)]
+pub struct Then<C, O> {
+    pub(crate) upstream: C,
+    pub(crate) operator: O,
+}
+
+impl<C: Chain, O: Operator<C::Out>> Chain for Then<C, O> {
+    type Out = O::Out;
+    type Detached = Then<Exchanged<C::Out>, O>;
+
+    fn fuse<D: Collector<O::Out>>(self, cx: &mut SubtaskContext, down: D) -> Box<dyn Subtask> {
+        let running = self.operator.start(cx, down);
+        self.upstream.fuse(cx, running)
+    }
+
+    fn detach(self, cut: &mut Cut<'_>) -> Self::Detached {
+        Then { upstream: cut.below(self.upstream), operator: self.operator }
+    }
+
+    fn unchain(self, cut: &mut Cut<'_>) -> Self::Detached {
+        Then { upstream: cut.below_each(self.upstream), operator: self.operator }
+    }
+}

@@ -1,0 +1,165 @@
+//! Side outputs: streams that leave an operator beside its main one.
+
+use crate::chain::{Collector, Resumed, Stage};
+use crate::exchange::{FrameSender, Spread};
+use crate::graph::OperatorId;
+use crate::record::Record;
+use crate::runtime::{Now, SubtaskContext};
+use crate::time::Control;
+use std::any::Any;
+use std::borrow::Cow;
+use std::marker::PhantomData;
+use std::task::{Context, Poll};
+use thalweg_io::MonotonicNs;
+
+/// Names a side output of records of type `T`. Two tags of the same name are the same output.
+///
+/// ```
+/// use thalweg::OutputTag;
+/// const LATE: OutputTag<String> = OutputTag::new("late");
+/// ```
+pub struct OutputTag<T> {
+    name: Cow<'static, str>,
+    record: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for OutputTag<T> {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), record: PhantomData }
+    }
+}
+
+impl<T> OutputTag<T> {
+    /// The tag named `name`.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), record: PhantomData }
+    }
+
+    /// The tag named `name`, where the name is made at run time.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: Cow::Owned(name.into()), record: PhantomData }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The sending end of one side output, without its type.
+pub(crate) trait SideSender: Stage {
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<T: Record> SideSender for FrameSender<T, Spread> {
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+/// The side outputs of one operator in one subtask. Records on them are rare: each costs a look for its tag.
+pub(crate) struct SideOutputs {
+    senders: Vec<(String, Box<dyn SideSender>)>,
+}
+
+impl SideOutputs {
+    pub(crate) fn connect(cx: &mut SubtaskContext, operator: OperatorId) -> Self {
+        let edges = cx.operators[operator.0].side_outputs.clone();
+        Self { senders: edges.into_iter().map(|side| (side.tag, (side.sender)(cx, side.edge))).collect() }
+    }
+
+    /// Sends a record to the outputs that were taken under `tag`. `false` if there is none: the record goes nowhere.
+    pub(crate) fn emit<T: Record>(&mut self, tag: &OutputTag<T>, timestamp: i64, record: T) -> bool {
+        let mut taken = false;
+        for (_, sender) in self.senders.iter_mut().filter(|(name, _)| name == tag.name()) {
+            if let Some(sender) = sender.as_any_mut().downcast_mut::<FrameSender<T, Spread>>() {
+                sender.push(timestamp, record.clone());
+                taken = true;
+            }
+        }
+        taken
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = &mut Box<dyn SideSender>> {
+        self.senders.iter_mut().map(|(_, sender)| sender)
+    }
+}
+
+/// A collector with the side outputs of the operator above it, which share its controls, room and end.
+pub(crate) struct WithSides<D> {
+    pub(crate) down: D,
+    pub(crate) sides: SideOutputs,
+}
+
+impl<D> WithSides<D> {
+    pub(crate) fn new(cx: &mut SubtaskContext, operator: OperatorId, down: D) -> Self {
+        Self { sides: SideOutputs::connect(cx, operator), down }
+    }
+}
+
+impl<T: Record, D: Collector<T>> Collector<T> for WithSides<D> {
+    #[inline]
+    fn push(&mut self, timestamp: i64, record: T) {
+        self.down.push(timestamp, record);
+    }
+
+    #[inline]
+    fn push_view(&mut self, timestamp: i64, view: T::Ref<'_>) {
+        self.down.push_view(timestamp, view);
+    }
+}
+
+impl<D: Stage> Stage for WithSides<D> {
+    fn control(&mut self, control: Control) {
+        self.sides.each().for_each(|side| side.control(control));
+        self.down.control(control);
+    }
+
+    #[inline]
+    fn ready(&self) -> bool {
+        self.down.ready() && self.sides.senders.iter().all(|(_, side)| side.ready())
+    }
+
+    fn resume(&mut self) -> Resumed {
+        let blocked = self.sides.each().fold(false, |blocked, side| side.resume() == Resumed::Blocked || blocked);
+        match self.down.resume() {
+            Resumed::Done if blocked => Resumed::Blocked,
+            resumed => resumed,
+        }
+    }
+
+    fn batch_end(&mut self) {
+        self.down.batch_end();
+    }
+
+    fn flush(&mut self) -> bool {
+        let sides = self.sides.each().fold(true, |done, side| side.flush() && done);
+        self.down.flush() && sides
+    }
+
+    fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let movable = self.sides.each().fold(false, |movable, side| side.poll_progress(cx).is_ready() || movable);
+        if self.down.poll_progress(cx).is_ready() || movable { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn advance_processing_time(&mut self, now: Now) {
+        self.down.advance_processing_time(now);
+    }
+
+    fn next_deadline(&self, now: Now) -> Option<MonotonicNs> {
+        self.down.next_deadline(now)
+    }
+
+    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.down.poll_prepare(cx)
+    }
+
+    fn poll_commit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.down.poll_commit(cx)
+    }
+
+    fn poll_abort(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.down.poll_abort(cx)
+    }
+}

@@ -1,0 +1,317 @@
+//! The head of a chain in a source.
+
+use super::side_output::{OutputTag, WithSides};
+use crate::chain::{Chain, Collector, Resumed, Stage};
+use crate::graph::{Cut, OperatorId};
+use crate::record::Record;
+use crate::runtime::{Counter, FailureSlot, FromSubtask, JobError, Now, OperatorInfo, Step, Subtask, SubtaskContext, TaskClock, ToSubtask};
+use crate::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
+use crate::time::{Control, Watermark};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use thalweg_io::{Mailbox, MonotonicNs};
+
+/// Describes a source.
+#[derive(Clone)]
+pub struct FromSource<S> {
+    pub(crate) source: S,
+    pub(crate) id: OperatorId,
+    /// Records a second and subtask, if limited.
+    pub(crate) rate: Option<u64>,
+}
+
+impl<S: Source> Chain for FromSource<S> {
+    type Out = S::Out;
+    type Detached = Self;
+
+    fn fuse<D: Collector<S::Out>>(self, cx: &mut SubtaskContext, down: D) -> Box<dyn Subtask> {
+        let chain = WithSides::new(cx, self.id, down);
+        let context = ReaderContext { io: cx.io.clone(), read_block_bytes: cx.settings().read_block_bytes };
+        Box::new(SourceTask {
+            reader: self.source.reader(context),
+            chain,
+            state: State::Idle,
+            id: self.id,
+            subtask: cx.id,
+            coordinator: cx.coordinator.clone(),
+            batch: cx.settings().source_batch_records,
+            flush_after: cx.settings().flush_after_frames,
+            batches_since_flush: 0,
+            limiter: self.rate.map(|rate| RateLimiter::new(rate, cx.clock.now().monotonic)),
+            clock: cx.clock.clone(),
+            info: cx.operator(self.id),
+            failure: Rc::clone(&cx.failure),
+            records_out: cx.counter(self.id, "numRecordsOut"),
+            errors: cx.counter(self.id, "numRecordsInErrors"),
+        })
+    }
+
+    fn detach(self, _cut: &mut Cut<'_>) -> Self {
+        self
+    }
+
+    fn unchain(self, _cut: &mut Cut<'_>) -> Self {
+        self
+    }
+}
+
+/// Where a reader is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It has no split and has not asked for one.
+    Idle,
+    /// It has asked for a split.
+    Requested,
+    /// It reads this split.
+    Reading(u32),
+    /// There are no more splits: the last watermark is to be sent.
+    Ending,
+    /// The end of input is to be sent.
+    LastWatermark,
+    /// What is held is to be handed over.
+    Ended,
+}
+
+/// Spreads records evenly over time.
+struct RateLimiter {
+    rate: u64,
+    since: MonotonicNs,
+    emitted: u64,
+}
+
+impl RateLimiter {
+    fn new(rate: u64, now: MonotonicNs) -> Self {
+        Self { rate, since: now, emitted: 0 }
+    }
+
+    /// How many records may be emitted at `now`: at most a tenth of a second's worth, so that a pause is not made up for by a flood.
+    fn allowed(&mut self, now: MonotonicNs) -> usize {
+        let due = |limiter: &Self| (now.since(limiter.since).as_nanos() * u128::from(limiter.rate) / 1_000_000_000) as u64;
+        let burst = (self.rate / 10).max(1);
+        if due(self).saturating_sub(self.emitted) > burst {
+            self.since = now;
+            self.emitted = 0;
+            return burst as usize;
+        }
+        due(self).saturating_sub(self.emitted) as usize
+    }
+
+    /// When the next record may be emitted.
+    fn next(&self) -> MonotonicNs {
+        let nanos = (u128::from(self.emitted) + 1) * 1_000_000_000;
+        self.since.after(Duration::from_nanos(nanos.div_ceil(u128::from(self.rate)) as u64))
+    }
+}
+
+/// A running source.
+struct SourceTask<R, D> {
+    reader: R,
+    chain: WithSides<D>,
+    state: State,
+    id: OperatorId,
+    subtask: usize,
+    coordinator: Mailbox<FromSubtask>,
+    batch: usize,
+    flush_after: u32,
+    batches_since_flush: u32,
+    limiter: Option<RateLimiter>,
+    clock: TaskClock,
+    info: Rc<OperatorInfo>,
+    failure: Rc<FailureSlot>,
+    records_out: Counter,
+    errors: Counter,
+}
+
+/// What a reader emits into.
+struct Emitter<'a, D> {
+    chain: &'a mut WithSides<D>,
+    emitted: u64,
+    malformed: u64,
+}
+
+impl<T: Record, D: Collector<T>> ReaderOutput<T> for Emitter<'_, D> {
+    #[inline]
+    fn is_ready(&self) -> bool {
+        self.chain.ready()
+    }
+
+    #[inline]
+    fn collect(&mut self, record: T, timestamp: i64) {
+        self.emitted += 1;
+        self.chain.push(timestamp, record);
+    }
+
+    #[inline]
+    fn collect_view(&mut self, view: T::Ref<'_>, timestamp: i64) {
+        self.emitted += 1;
+        Collector::<T>::push_view(self.chain, timestamp, view);
+    }
+
+    fn malformed<S: Record>(&mut self, tag: &OutputTag<S>, record: S) {
+        self.malformed += 1;
+        self.chain.sides.emit(tag, crate::time::NO_TIMESTAMP, record);
+    }
+}
+
+impl<R: SourceReader, D: Collector<R::Out>> SourceTask<R, D> {
+    fn fail(&self, error: SourceError) {
+        let (operator, subtask) = (self.info.name.clone(), self.info.task.subtask);
+        self.failure.set(JobError::Source { operator, subtask, reason: error.to_string() });
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, split: u32) -> Step {
+        let mut limit = self.batch;
+        if let Some(limiter) = &mut self.limiter {
+            limit = limit.min(limiter.allowed(self.clock.now().monotonic));
+            if limit == 0 {
+                return self.run_dry();
+            }
+        }
+        let mut output = Emitter { chain: &mut self.chain, emitted: 0, malformed: 0 };
+        let reader = &mut self.reader;
+        let polled = self.info.call("(reading)", || reader.poll_next(cx, &mut output, limit));
+        let (emitted, malformed) = (output.emitted, output.malformed);
+        self.records_out.add(emitted);
+        self.errors.add(malformed);
+        if let Some(limiter) = &mut self.limiter {
+            limiter.emitted += emitted;
+        }
+        if self.chain.ready() {
+            self.chain.batch_end();
+        }
+        match polled {
+            Poll::Pending => self.run_dry(),
+            Poll::Ready(Err(error)) => {
+                self.fail(error);
+                Step::Waiting
+            }
+            Poll::Ready(Ok(ReaderStatus::MoreAvailable)) => {
+                self.batches_since_flush += 1;
+                if self.batches_since_flush >= self.flush_after {
+                    self.batches_since_flush = 0;
+                    self.chain.flush();
+                }
+                Step::Busy
+            }
+            Poll::Ready(Ok(ReaderStatus::EndOfSplit)) => {
+                self.chain.control(Control::SplitFinished(split));
+                self.state = State::Idle;
+                Step::Busy
+            }
+        }
+    }
+
+    /// Nothing to emit for now: what is held would only get older.
+    fn run_dry(&mut self) -> Step {
+        self.batches_since_flush = 0;
+        self.chain.flush();
+        Step::Waiting
+    }
+}
+
+impl<R: SourceReader<Split: 'static>, D: Collector<R::Out>> Subtask for SourceTask<R, D> {
+    fn step(&mut self, cx: &mut Context<'_>) -> Step {
+        if !self.chain.ready() {
+            match self.chain.resume() {
+                Resumed::Done => {}
+                Resumed::Again => return Step::Busy,
+                Resumed::Blocked => {
+                    self.chain.flush();
+                    return if self.chain.ready() { Step::Busy } else { Step::Waiting };
+                }
+            }
+        }
+        match self.state {
+            State::Idle => {
+                // The coordinator outlives its subtasks.
+                drop(self.coordinator.send(FromSubtask::SplitRequested { source: self.id, subtask: self.subtask }));
+                self.state = State::Requested;
+                self.run_dry()
+            }
+            State::Requested => self.run_dry(),
+            State::Reading(split) => self.read(cx, split),
+            State::Ending => {
+                self.state = State::LastWatermark;
+                self.chain.control(Control::Watermark(Watermark::MAX));
+                Step::Busy
+            }
+            State::LastWatermark => {
+                self.state = State::Ended;
+                self.chain.control(Control::EndOfInput);
+                Step::Busy
+            }
+            State::Ended => {
+                if self.chain.flush() {
+                    Step::Finished
+                } else {
+                    Step::Waiting
+                }
+            }
+        }
+    }
+
+    fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // The reader has registered in the slice before.
+        self.chain.poll_progress(cx)
+    }
+
+    fn advance_processing_time(&mut self, now: Now) {
+        if self.chain.ready() && !matches!(self.state, State::LastWatermark | State::Ended) {
+            self.chain.advance_processing_time(now);
+        }
+    }
+
+    fn next_deadline(&self, now: Now) -> Option<MonotonicNs> {
+        let limited = self.limiter.as_ref().filter(|_| matches!(self.state, State::Reading(_)) && self.chain.ready()).map(RateLimiter::next);
+        limited.into_iter().chain(self.chain.next_deadline(now)).min()
+    }
+
+    fn receive(&mut self, message: ToSubtask) {
+        match message {
+            ToSubtask::Split { number, split } if self.state == State::Requested => {
+                let split = split.downcast::<R::Split>().expect("invariant: a source's splits go to its own readers");
+                self.reader.start(*split);
+                self.state = State::Reading(number);
+                self.chain.control(Control::SplitStarted(number));
+            }
+            // Stopped meanwhile: what is not begun is not read.
+            ToSubtask::Split { .. } | ToSubtask::Commit | ToSubtask::Abort => {}
+            ToSubtask::NoMoreSplits | ToSubtask::Stop => {
+                if matches!(self.state, State::Idle | State::Requested | State::Reading(_)) {
+                    self.state = State::Ending;
+                }
+            }
+        }
+    }
+
+    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.chain.poll_prepare(cx)
+    }
+
+    fn poll_commit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.chain.poll_commit(cx)
+    }
+
+    fn poll_abort(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.chain.poll_abort(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limited_source_keeps_its_rate_and_does_not_make_up_for_a_long_pause() {
+        let at = |ms: u64| MonotonicNs(ms * 1_000_000);
+        let mut limiter = RateLimiter::new(100, at(0));
+        assert_eq!(limiter.allowed(at(5)), 0);
+        assert_eq!(limiter.next(), at(10));
+        assert_eq!(limiter.allowed(at(50)), 5);
+        limiter.emitted += 5;
+        assert_eq!(limiter.allowed(at(50)), 0);
+        // Ten seconds later a tenth of a second's worth is due, not a thousand records.
+        assert_eq!(limiter.allowed(at(10_000)), 10);
+    }
+}

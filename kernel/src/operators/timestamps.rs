@@ -1,0 +1,237 @@
+//! `assign_timestamps_and_watermarks`: gives records their event time and the stream its watermarks.
+//!
+//! In the chain of a source there is one generator a split; elsewhere there is one a subtask. Watermarks of upstream are swallowed, all but the last
+//! one (docs/semantics.md#w-1, #w-2).
+
+use super::Operator;
+use crate::chain::{Collector, Resumed, Stage, pass_on};
+use crate::graph::OperatorId;
+use crate::record::Record;
+use crate::runtime::{Gauge, Now, OperatorInfo, SubtaskContext};
+use crate::time::{Control, Watermark};
+use crate::watermark::{TimestampAssigner, WatermarkGenerator, WatermarkOutput, WatermarkStrategy};
+use std::rc::Rc;
+use std::time::Duration;
+use thalweg_io::MonotonicNs;
+
+/// Describes the assignment.
+pub struct AssignTimestamps<T, G, A> {
+    pub(crate) strategy: WatermarkStrategy<T, G, A>,
+    pub(crate) id: OperatorId,
+}
+
+impl<T, G: Clone, A: Clone> Clone for AssignTimestamps<T, G, A> {
+    fn clone(&self) -> Self {
+        Self { strategy: self.strategy.clone(), id: self.id }
+    }
+}
+
+impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> for AssignTimestamps<T, G, A> {
+    type Out = T;
+    type Running<D: Collector<T>> = Running<T, G, A, D>;
+
+    fn start<D: Collector<T>>(self, cx: &mut SubtaskContext, down: D) -> Running<T, G, A, D> {
+        let WatermarkStrategy { generator, assigner, idleness, .. } = self.strategy;
+        Running {
+            prototype: generator.clone(),
+            splits: vec![],
+            whole: generator,
+            assigner,
+            forwarded: Watermark::MIN,
+            pending: false,
+            idleness: idleness.map(|timeout| Idleness {
+                timeout,
+                // A reader that waits for its first split is not idle: it will have something to say about the past.
+                since: (!cx.is_source()).then(|| cx.clock.now().monotonic),
+                idle: false,
+                seen: false,
+            }),
+            info: cx.operator(self.id),
+            watermark_out: cx.gauge(self.id, "currentOutputWatermark"),
+            record: std::marker::PhantomData,
+            down,
+        }
+    }
+}
+
+/// The generator of a split that is being read, and how far it has come.
+struct Split<G> {
+    number: u32,
+    generator: G,
+    watermark: Watermark,
+}
+
+struct Idleness {
+    timeout: Duration,
+    /// Since when no record has come; unknown before there is anything to read.
+    since: Option<MonotonicNs>,
+    idle: bool,
+    /// Whether a record came since the clock was looked at.
+    seen: bool,
+}
+
+/// A running assignment.
+pub struct Running<T, G, A, D> {
+    prototype: G,
+    /// Splits being read, the current one last.
+    splits: Vec<Split<G>>,
+    /// Used where there are no splits: behind an exchange.
+    whole: G,
+    assigner: A,
+    forwarded: Watermark,
+    /// `forwarded` has not been handed down yet, for want of room.
+    pending: bool,
+    idleness: Option<Idleness>,
+    info: Rc<OperatorInfo>,
+    watermark_out: Gauge,
+    record: std::marker::PhantomData<fn(T)>,
+    down: D,
+}
+
+impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<T>> Running<T, G, A, D> {
+    /// Gives the record its time and shows it to the generator. Returns the time, and a watermark if the generator emitted one.
+    #[inline]
+    fn stamp(&mut self, previous: i64, view: T::Ref<'_>) -> (i64, Option<Watermark>) {
+        let generator = self.splits.last_mut().map_or(&mut self.whole, |split| &mut split.generator);
+        let assigner = &mut self.assigner;
+        let mut output = WatermarkOutput { emitted: None };
+        let timestamp = self.info.call(view, || {
+            // The two ends of the range mean something else.
+            let timestamp = assigner.timestamp(view, previous).clamp(i64::MIN + 1, i64::MAX - 1);
+            generator.on_event(view, timestamp, &mut output);
+            timestamp
+        });
+        (timestamp, output.emitted)
+    }
+
+    /// Takes a watermark of the current split into account.
+    #[cold]
+    fn advance(&mut self, watermark: Watermark) {
+        let merged = match self.splits.last_mut() {
+            Some(split) => {
+                split.watermark = split.watermark.max(watermark);
+                self.splits.iter().map(|split| split.watermark).min().unwrap_or(Watermark::MIN)
+            }
+            None => watermark,
+        };
+        // MAX is the word of the input's end, which no generator can foresee.
+        let merged = merged.min(Watermark(i64::MAX - 1));
+        if merged > self.forwarded {
+            self.forwarded = merged;
+            self.pending = true;
+            self.forward();
+        }
+    }
+
+    /// Hands the watermark down if there is room; it waits otherwise.
+    fn forward(&mut self) {
+        if self.pending && self.down.ready() {
+            self.pending = false;
+            self.watermark_out.set(self.forwarded.0);
+            self.down.control(Control::Watermark(self.forwarded));
+        }
+    }
+
+    #[inline]
+    fn saw_record(&mut self) {
+        if let Some(idleness) = &mut self.idleness {
+            idleness.seen = true;
+            if idleness.idle {
+                idleness.idle = false;
+                self.down.control(Control::Active);
+            }
+        }
+    }
+}
+
+impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<T>> Collector<T> for Running<T, G, A, D> {
+    #[inline]
+    fn push(&mut self, previous: i64, record: T) {
+        self.saw_record();
+        let (timestamp, emitted) = self.stamp(previous, record.view());
+        self.down.push(timestamp, record);
+        if let Some(watermark) = emitted {
+            self.advance(watermark);
+        }
+    }
+
+    #[inline]
+    fn push_view(&mut self, previous: i64, view: T::Ref<'_>) {
+        self.saw_record();
+        let (timestamp, emitted) = self.stamp(previous, view);
+        self.down.push_view(timestamp, view);
+        if let Some(watermark) = emitted {
+            self.advance(watermark);
+        }
+    }
+}
+
+impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<T>> Stage for Running<T, G, A, D> {
+    fn control(&mut self, control: Control) {
+        match control {
+            Control::SplitStarted(number) => {
+                self.splits.push(Split { number, generator: self.prototype.clone(), watermark: Watermark::MIN });
+                if let Some(idleness) = &mut self.idleness {
+                    idleness.seen = true;
+                }
+            }
+            Control::SplitFinished(number) => self.splits.retain(|split| split.number != number),
+            // Time comes from here, not from upstream; only the end of input is upstream's to tell.
+            Control::Watermark(watermark) if watermark < Watermark::MAX => return,
+            Control::Idle | Control::Active => return,
+            Control::Watermark(_) => {
+                self.forwarded = Watermark::MAX;
+                self.pending = false;
+            }
+            Control::EndOfInput => {}
+        }
+        self.down.control(control);
+    }
+
+    #[inline]
+    fn ready(&self) -> bool {
+        !self.pending && self.down.ready()
+    }
+
+    fn resume(&mut self) -> Resumed {
+        match self.down.resume() {
+            Resumed::Done => {
+                self.forward();
+                if self.ready() { Resumed::Done } else { Resumed::Again }
+            }
+            other => other,
+        }
+    }
+
+    fn batch_end(&mut self) {
+        let mut output = WatermarkOutput { emitted: None };
+        let generator = self.splits.last_mut().map_or(&mut self.whole, |split| &mut split.generator);
+        self.info.call("(periodic watermark)", || generator.on_periodic_emit(&mut output));
+        if let Some(watermark) = output.emitted {
+            self.advance(watermark);
+        }
+        self.down.batch_end();
+    }
+
+    fn advance_processing_time(&mut self, now: Now) {
+        if let Some(idleness) = &mut self.idleness {
+            if std::mem::take(&mut idleness.seen) {
+                idleness.since = Some(now.monotonic);
+            } else if !idleness.idle && idleness.since.is_some_and(|since| now.monotonic.since(since) >= idleness.timeout) {
+                idleness.idle = true;
+                self.down.control(Control::Idle);
+            }
+        }
+        self.down.advance_processing_time(now);
+    }
+
+    fn next_deadline(&self, now: Now) -> Option<MonotonicNs> {
+        let idle_at = self.idleness.as_ref().filter(|idleness| !idleness.idle).and_then(|idleness| {
+            let since = if idleness.seen { Some(now.monotonic) } else { idleness.since };
+            since.map(|since| since.after(idleness.timeout))
+        });
+        idle_at.into_iter().chain(self.down.next_deadline(now)).min()
+    }
+
+    pass_on!(flush poll_progress finish);
+}

@@ -1,0 +1,122 @@
+//! What a subtask is given when it is built on its core.
+
+use super::coordinator::FromSubtask;
+use super::driver::TaskClock;
+use super::error::FailureSlot;
+use super::key_groups::KeyGroups;
+use super::metrics::{Counter, Gauge, MetricRegistry};
+use super::operator::OperatorInfo;
+use super::settings::EngineSettings;
+use crate::exchange::{FrameSender, Outputs, Spread};
+use crate::graph::{EdgeId, OperatorId, OperatorMeta};
+use crate::record::Record;
+use std::any::Any;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use thalweg_io::{Io, Mailbox};
+
+/// `source -> map(2/3)`: the operators of a task, and which of its subtasks this is.
+pub(crate) struct TaskName {
+    pub(crate) operators: String,
+    pub(crate) subtask: usize,
+    pub(crate) parallelism: usize,
+}
+
+impl fmt::Display for TaskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({}/{})", self.operators, self.subtask + 1, self.parallelism)
+    }
+}
+
+/// The number of a subtask within its job, over all tasks.
+pub(crate) type SubtaskId = usize;
+
+/// Where a chain finds its inputs, outputs and surroundings while it is being fused.
+pub struct SubtaskContext {
+    pub(crate) io: Io,
+    pub(crate) id: SubtaskId,
+    pub(crate) name: Rc<TaskName>,
+    pub(crate) operators: Arc<[OperatorMeta]>,
+    pub(crate) settings: Arc<EngineSettings>,
+    pub(crate) key_groups: KeyGroups,
+    pub(crate) inputs: Vec<Box<dyn Any + Send>>,
+    pub(crate) outputs: Vec<(EdgeId, Box<dyn Any + Send>)>,
+    pub(crate) failure: Rc<FailureSlot>,
+    pub(crate) clock: TaskClock,
+    pub(crate) metrics: Rc<MetricRegistry>,
+    pub(crate) coordinator: Mailbox<FromSubtask>,
+}
+
+impl SubtaskContext {
+    pub(crate) fn subtask(&self) -> usize {
+        self.name.subtask
+    }
+
+    pub(crate) fn settings(&self) -> &EngineSettings {
+        &self.settings
+    }
+
+    pub(crate) fn key_groups(&self) -> KeyGroups {
+        self.key_groups
+    }
+
+    /// The running side of an operator's description.
+    pub(crate) fn operator(&self, operator: OperatorId) -> Rc<OperatorInfo> {
+        let name = self.operators[operator.0].name.clone();
+        Rc::new(OperatorInfo { name, task: Rc::clone(&self.name), failure: Rc::clone(&self.failure) })
+    }
+
+    pub(crate) fn counter(&self, operator: OperatorId, name: &'static str) -> Counter {
+        self.metrics.counter(&self.operators[operator.0].name, name)
+    }
+
+    pub(crate) fn gauge(&self, operator: OperatorId, name: &'static str) -> Gauge {
+        self.metrics.gauge(&self.operators[operator.0].name, name, i64::MIN)
+    }
+
+    pub(crate) fn task_counter(&self, name: &'static str) -> Counter {
+        self.metrics.counter(&self.name.operators, name)
+    }
+
+    pub(crate) fn task_gauge(&self, name: &'static str) -> Gauge {
+        self.metrics.gauge(&self.name.operators, name, i64::MIN)
+    }
+
+    /// Whether nothing feeds this subtask. To be asked before its inputs are taken.
+    pub(crate) fn is_source(&self) -> bool {
+        self.inputs.is_empty()
+    }
+
+    /// All channels that feed this subtask.
+    pub(crate) fn take_inputs<C: 'static>(&mut self) -> Vec<C> {
+        let typed = |channels: Box<dyn Any + Send>| -> Vec<C> {
+            *channels.downcast().expect("invariant: an edge and the chain it feeds were made for the same record type")
+        };
+        std::mem::take(&mut self.inputs).into_iter().flat_map(typed).collect()
+    }
+
+    /// The sending side of `edge`; without channels if nobody consumes it.
+    pub(crate) fn outputs<T: Record>(&mut self, edge: EdgeId) -> Outputs<T> {
+        let channels = match self.outputs.iter().position(|(id, _)| *id == edge) {
+            None => Vec::new(),
+            Some(i) => *self
+                .outputs
+                .swap_remove(i)
+                .1
+                .downcast()
+                .expect("invariant: an edge and the chain that feeds it were made for the same record type"),
+        };
+        Outputs::new(channels, self.settings.frame_records)
+    }
+
+    /// A sender into the branch or side output `edge`.
+    pub(crate) fn side_sender<T: Record>(&mut self, edge: EdgeId) -> FrameSender<T, Spread> {
+        FrameSender::new(self.outputs(edge), Spread::default())
+    }
+
+    /// The edges that lead from `operator` into streams of their own.
+    pub(crate) fn branches(&self, operator: OperatorId) -> Vec<EdgeId> {
+        self.operators[operator.0].branches.clone()
+    }
+}

@@ -1,0 +1,273 @@
+//! The loop that drives one subtask.
+//!
+//! A subtask works in synchronous slices ([`Subtask::step`]) and says why it stopped; the driver lets the core's other tasks run, spins a little,
+//! parks, and wakes up for frames, room, split assignments, deadlines or a word of the coordinator. It also catches panics: one in a user's
+//! function fails the job with the operator's name and the record.
+
+use super::context::SubtaskId;
+use super::coordinator::{FromSubtask, ToSubtask};
+use super::error::{FailureSlot, JobError};
+use super::metrics::MetricRegistry;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use thalweg_io::{AdaptiveSpin, Io, LocalBoxFuture, Mailbox, MailboxReceiver, MonotonicNs, UnixMillis, yield_now};
+
+/// Both clocks at the beginning of a slice. Time stands still within one.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For intervals.
+    pub monotonic: MonotonicNs,
+    /// For processing-time timers.
+    pub wall: UnixMillis,
+}
+
+impl Now {
+    /// When, on the monotonic clock, the wall clock will show `wall` if it runs evenly until then.
+    pub(crate) fn deadline_of(self, wall: UnixMillis) -> MonotonicNs {
+        let wait_ms = u64::try_from(wall.0.saturating_sub(self.wall.0)).unwrap_or(0);
+        // The wall clock may be set meanwhile: look again at least once a second.
+        self.monotonic.after(Duration::from_millis(wait_ms.min(1000)))
+    }
+}
+
+/// The time of the current slice, as user functions see it.
+#[derive(Clone)]
+pub(crate) struct TaskClock {
+    now: Rc<Cell<Now>>,
+}
+
+impl TaskClock {
+    pub(crate) fn new(io: &Io) -> Self {
+        Self { now: Rc::new(Cell::new(Self::read(io))) }
+    }
+
+    fn read(io: &Io) -> Now {
+        Now { monotonic: io.clock().now(), wall: io.clock().wall() }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.now.get()
+    }
+}
+
+/// Why a slice ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// There is more to do at once.
+    Busy,
+    /// Nothing to do before input, room or time comes.
+    Waiting,
+    /// The input has ended and everything has been handed over.
+    Finished,
+}
+
+/// One parallel instance of a task.
+pub trait Subtask {
+    /// Works for one slice. `cx` is for sources, which read asynchronously.
+    fn step(&mut self, cx: &mut Context<'_>) -> Step;
+
+    /// Ready when another step is worth it; registers for that otherwise.
+    fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// See [`Stage::advance_processing_time`](crate::chain::Stage::advance_processing_time).
+    fn advance_processing_time(&mut self, now: Now);
+
+    /// When [`advance_processing_time`](Self::advance_processing_time), or a step, is due next.
+    fn next_deadline(&self, now: Now) -> Option<MonotonicNs>;
+
+    /// Takes a message of the coordinator that concerns sources.
+    fn receive(&mut self, _message: ToSubtask) {}
+
+    /// Frames waiting at its inputs.
+    fn queued(&self) -> usize {
+        0
+    }
+
+    /// See [`Stage::poll_prepare`](crate::chain::Stage::poll_prepare).
+    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// See [`Stage::poll_commit`](crate::chain::Stage::poll_commit).
+    fn poll_commit(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// See [`Stage::poll_abort`](crate::chain::Stage::poll_abort).
+    fn poll_abort(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// What a subtask is being driven towards.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Preparing,
+    /// Prepared; the coordinator decides.
+    Waiting,
+    Committing,
+    Aborting,
+}
+
+/// Everything the driver needs to know of the subtask it drives.
+pub(crate) struct Driver {
+    pub(crate) id: SubtaskId,
+    pub(crate) name: String,
+    pub(crate) io: Io,
+    pub(crate) failure: Rc<FailureSlot>,
+    pub(crate) clock: TaskClock,
+    pub(crate) metrics: Rc<MetricRegistry>,
+    pub(crate) coordinator: Mailbox<FromSubtask>,
+    pub(crate) inbox: MailboxReceiver<ToSubtask>,
+}
+
+impl Driver {
+    /// Drives `task` until it has committed or aborted, and reports that it has ended.
+    pub(crate) async fn drive(mut self, mut task: Box<dyn Subtask>) {
+        let mut spin = AdaptiveSpin::new(self.io.spin_limit());
+        let mut phase = Phase::Running;
+        let mut parked_until: Option<(MonotonicNs, LocalBoxFuture<()>)> = None;
+        loop {
+            self.clock.now.set(TaskClock::read(&self.io));
+            phase = self.take_messages(&mut task, phase);
+            let polled = poll_fn(|cx| Poll::Ready(self.slice(&mut task, phase, cx))).await;
+            match polled {
+                Ok(Slice::Busy) => {
+                    spin.found();
+                    yield_now().await;
+                    continue;
+                }
+                Ok(Slice::Next(next)) => {
+                    phase = next;
+                    continue;
+                }
+                Ok(Slice::Ended) => break,
+                Ok(Slice::Park) => {}
+                Err(error) => {
+                    if phase == Phase::Aborting {
+                        tracing::warn!(subtask = %self.name, %error, "cleaning up after a failure failed too");
+                        break;
+                    }
+                    self.report(FromSubtask::Failed { subtask: self.id, error });
+                    phase = Phase::Aborting;
+                    continue;
+                }
+            }
+            if spin.missed() {
+                yield_now().await;
+                continue;
+            }
+            let now = self.clock.now();
+            let deadline = if phase == Phase::Running { task.next_deadline(now) } else { None };
+            if parked_until.as_ref().map(|(at, _)| *at) != deadline {
+                parked_until = deadline.map(|at| (at, self.io.clock().sleep_until(at)));
+            }
+            let mut message = None;
+            let mut registered = false;
+            poll_fn(|cx| {
+                if let Poll::Ready(Some(received)) = self.inbox.poll_recv(cx) {
+                    message = Some(received);
+                    return Poll::Ready(());
+                }
+                // Whatever was registered for, here or in the slice before, has happened if the task is polled again.
+                if std::mem::replace(&mut registered, true) {
+                    return Poll::Ready(());
+                }
+                if let Some((_, sleep)) = &mut parked_until
+                    && sleep.as_mut().poll(cx).is_ready()
+                {
+                    parked_until = None;
+                    return Poll::Ready(());
+                }
+                if phase == Phase::Running { task.poll_park(cx) } else { Poll::Pending }
+            })
+            .await;
+            if let Some(message) = message {
+                phase = Self::apply(&mut task, phase, message);
+            }
+        }
+        drop(task);
+        self.report(FromSubtask::Ended { subtask: self.id, metrics: self.metrics.snapshot() });
+    }
+
+    /// Building the subtask panicked: reports that, and waits for the abort that follows.
+    pub(crate) async fn fail_to_build(mut self, payload: &(dyn std::any::Any + Send)) {
+        let error = self.failure.take().unwrap_or_else(|| self.describe_panic(payload));
+        self.report(FromSubtask::Failed { subtask: self.id, error });
+        while !matches!(self.inbox.recv().await, Some(ToSubtask::Abort) | None) {}
+        self.report(FromSubtask::Ended { subtask: self.id, metrics: vec![] });
+    }
+
+    fn take_messages(&mut self, task: &mut Box<dyn Subtask>, mut phase: Phase) -> Phase {
+        while let Some(message) = self.inbox.try_recv() {
+            phase = Self::apply(task, phase, message);
+        }
+        phase
+    }
+
+    fn apply(task: &mut Box<dyn Subtask>, phase: Phase, message: ToSubtask) -> Phase {
+        match message {
+            ToSubtask::Commit if phase == Phase::Waiting => Phase::Committing,
+            ToSubtask::Commit => phase,
+            ToSubtask::Abort => Phase::Aborting,
+            message => {
+                task.receive(message);
+                phase
+            }
+        }
+    }
+
+    /// One slice of work towards the end of `phase`.
+    fn slice(&self, task: &mut Box<dyn Subtask>, phase: Phase, cx: &mut Context<'_>) -> Result<Slice, JobError> {
+        let worked = catch_unwind(AssertUnwindSafe(|| match phase {
+            Phase::Running => {
+                if self.io.is_probed() {
+                    self.io.observe("task.queue", &self.name, [task.queued() as i64, 0, 0]);
+                }
+                task.advance_processing_time(self.clock.now());
+                match task.step(cx) {
+                    Step::Busy => Slice::Busy,
+                    Step::Waiting => Slice::Park,
+                    Step::Finished => Slice::Next(Phase::Preparing),
+                }
+            }
+            Phase::Preparing => match task.poll_prepare(cx) {
+                Poll::Ready(()) => Slice::Next(Phase::Waiting),
+                Poll::Pending => Slice::Park,
+            },
+            Phase::Waiting => Slice::Park,
+            Phase::Committing => if task.poll_commit(cx).is_ready() { Slice::Ended } else { Slice::Park },
+            Phase::Aborting => if task.poll_abort(cx).is_ready() { Slice::Ended } else { Slice::Park },
+        }));
+        let slice = worked.map_err(|payload| self.describe_panic(&*payload))?;
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
+        if slice == Slice::Next(Phase::Waiting) {
+            self.report(FromSubtask::Prepared { subtask: self.id });
+        }
+        Ok(slice)
+    }
+
+    fn describe_panic(&self, payload: &(dyn std::any::Any + Send)) -> JobError {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(a panic without a text)".to_owned());
+        match self.failure.take_panic() {
+            Some((operator, record)) => JobError::UserPanic { operator, subtask: self.metrics.subtask(), message, record },
+            None => JobError::Internal { place: self.name.clone(), message },
+        }
+    }
+
+    /// The coordinator outlives every subtask; if it is gone, the core is being torn down and nobody listens.
+    fn report(&self, message: FromSubtask) {
+        drop(self.coordinator.send(message));
+    }
+}
+
+/// How a slice ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Slice {
+    Busy,
+    Park,
+    Next(Phase),
+    Ended,
+}

@@ -1,0 +1,98 @@
+//! Why a job failed.
+
+use std::cell::RefCell;
+use thalweg_io::{IoError, StartError};
+
+/// The reason a job did not finish. The message names what failed, where, and what can be done.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// A user's function panicked.
+    #[error("operator {operator}, subtask {subtask}: the user function panicked: {message}\n  at record: {record}")]
+    UserPanic {
+        /// The operator's name.
+        operator: String,
+        /// The subtask it happened in, from 0.
+        subtask: usize,
+        /// The text of the panic, with its place if that is known.
+        message: String,
+        /// The record (or timer) it was called with.
+        record: String,
+    },
+    /// Something was asked of an operator that it cannot do.
+    #[error("operator {operator}, subtask {subtask}: {reason}")]
+    Operator {
+        /// The operator's name.
+        operator: String,
+        /// The subtask it happened in, from 0.
+        subtask: usize,
+        /// What was wrong.
+        reason: String,
+    },
+    /// Input could not be read, or a row of it is malformed and the job is strict.
+    #[error("source {operator}, subtask {subtask}: {reason}")]
+    Source {
+        /// The source's name.
+        operator: String,
+        /// The subtask it happened in, from 0.
+        subtask: usize,
+        /// What was wrong, with file, line and column where there are any.
+        reason: String,
+    },
+    /// Output could not be written.
+    #[error("sink {operator}, subtask {subtask}: {source}")]
+    Sink {
+        /// The sink's name.
+        operator: String,
+        /// The subtask it happened in, from 0.
+        subtask: usize,
+        /// What was wrong.
+        source: IoError,
+    },
+    /// The job as it is described cannot be run.
+    #[error("the job cannot be run: {0}")]
+    Invalid(String),
+    /// The cores could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The job was cancelled.
+    #[error("the job was cancelled")]
+    Cancelled,
+    /// The engine broke one of its own rules.
+    #[error("internal error in {place}: {message} (this is a defect of the engine; please report it)")]
+    Internal {
+        /// Where.
+        place: String,
+        /// The text of the failed assertion.
+        message: String,
+    },
+}
+
+/// The first failure of a subtask, noted deep inside its chain and taken out by its driver.
+#[derive(Default)]
+pub(crate) struct FailureSlot {
+    error: RefCell<Option<JobError>>,
+    /// Operator and record of the user function that is panicking.
+    panicking: RefCell<Option<(String, String)>>,
+}
+
+impl FailureSlot {
+    pub(crate) fn set(&self, error: JobError) {
+        self.error.borrow_mut().get_or_insert(error);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.error.borrow().is_some()
+    }
+
+    pub(crate) fn take(&self) -> Option<JobError> {
+        self.error.borrow_mut().take()
+    }
+
+    pub(crate) fn note_panic(&self, operator: &str, record: String) {
+        self.panicking.borrow_mut().get_or_insert_with(|| (operator.to_owned(), record));
+    }
+
+    pub(crate) fn take_panic(&self) -> Option<(String, String)> {
+        self.panicking.borrow_mut().take()
+    }
+}

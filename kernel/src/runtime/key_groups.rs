@@ -1,0 +1,66 @@
+//! Which subtask owns a key (docs/semantics.md#k-1).
+
+/// The key groups of a job: the unit in which keyed state is handed over when the parallelism changes. Their number is fixed for a job's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyGroups {
+    count: u32,
+}
+
+impl KeyGroups {
+    /// Flink's default.
+    pub(crate) const DEFAULT: Self = Self { count: 128 };
+
+    pub(crate) fn new(count: u32) -> Self {
+        assert!(count > 0, "there is at least one key group");
+        Self { count }
+    }
+
+    pub(crate) fn count(self) -> u32 {
+        self.count
+    }
+
+    /// The key group of a key with this hash. It is taken from bits 24 to 31 and below, which hash tables of up to 2^24 keys do not use to find a
+    /// bucket, so keys of one group still spread over a table.
+    #[inline]
+    pub(crate) fn of_hash(self, hash: u64) -> u32 {
+        ((u64::from(hash as u32) * u64::from(self.count)) >> 32) as u32
+    }
+
+    /// The subtask, of `parallelism`, that owns the key group: contiguous ranges whose sizes differ by at most one, as in Flink.
+    #[inline]
+    pub(crate) fn subtask_of_group(self, group: u32, parallelism: usize) -> usize {
+        group as usize * parallelism / self.count as usize
+    }
+
+    /// The subtask that owns the key with this hash.
+    #[inline]
+    pub(crate) fn subtask_of_hash(self, hash: u64, parallelism: usize) -> usize {
+        self.subtask_of_group(self.of_hash(hash), parallelism)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_subtask_owns_a_contiguous_range_and_none_is_empty() {
+        for count in [1u32, 7, 128, 1000] {
+            for parallelism in 1..=(count as usize).min(130) {
+                let owners: Vec<_> = (0..count).map(|g| KeyGroups::new(count).subtask_of_group(g, parallelism)).collect();
+                assert!(owners.windows(2).all(|w| w[1] == w[0] || w[1] == w[0] + 1));
+                assert_eq!((owners[0], owners[count as usize - 1]), (0, parallelism - 1));
+            }
+        }
+    }
+
+    #[test]
+    fn hashes_spread_evenly_over_the_groups() {
+        let groups = KeyGroups::DEFAULT;
+        let mut count = [0u32; 128];
+        for i in 0..128_000u64 {
+            count[groups.of_hash(xxhash_rust::xxh3::xxh3_64(&i.to_le_bytes())) as usize] += 1;
+        }
+        assert!(count.iter().all(|n| (850..1150).contains(n)), "{count:?}");
+    }
+}

@@ -1,0 +1,57 @@
+//! The engine's constants. The defaults are right for production; the simulator draws them at random, tiny values included.
+
+/// Sizes and intervals inside the engine. None of them changes what a job computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// Records in a full frame. 1,024 records of 48 bytes fill a quarter of a usual L2 cache or less.
+    pub frame_records: usize,
+    /// Frames under way in one channel: the receiver's credit. Two would do to keep both sides busy; eight ride out a pause of one of them.
+    pub channel_frames: usize,
+    /// Input frames after which a busy task hands over its open output frames, so that a cold channel is not stranded.
+    pub flush_after_frames: u32,
+    /// Records a task works off before it lets the core's other tasks run: about 50 us at 20 ns a record.
+    pub slice_records: usize,
+    /// Timers or windows fired before a task lets the core's other tasks run.
+    pub slice_timers: usize,
+    /// Records a source emits at once.
+    pub source_batch_records: usize,
+    /// Bytes of one read of a file source.
+    pub read_block_bytes: usize,
+    /// Bytes a file sink gathers for one write.
+    pub write_block_bytes: usize,
+    /// How often metrics are gathered, in milliseconds.
+    pub metrics_interval_ms: u64,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            frame_records: 1024,
+            channel_frames: 8,
+            flush_after_frames: 16,
+            slice_records: 2048,
+            slice_timers: 512,
+            source_batch_records: 1024,
+            read_block_bytes: 256 << 10,
+            write_block_bytes: 256 << 10,
+            metrics_interval_ms: 200,
+        }
+    }
+}
+
+impl EngineSettings {
+    /// Panics on a size of zero, which could make no progress.
+    pub(crate) fn check(&self) {
+        let sizes = [
+            self.frame_records,
+            self.channel_frames,
+            self.flush_after_frames as usize,
+            self.slice_records,
+            self.slice_timers,
+            self.source_batch_records,
+            self.read_block_bytes,
+            self.write_block_bytes,
+        ];
+        assert!(sizes.iter().all(|size| *size > 0), "every engine setting is at least 1: {self:?}");
+    }
+}

@@ -1,0 +1,106 @@
+//! The interface of sources: an enumerator that finds splits, and readers that read them.
+//!
+//! A *split* is a part of the input that is read by one reader from its beginning to its end: a file, a partition, a range of numbers. Splits are
+//! given out one at a time, lowest first, to the reader that asks (docs/semantics.md#s-1).
+
+use crate::operators::OutputTag;
+use crate::record::Record;
+use std::task::{Context, Poll};
+use thalweg_io::{Io, IoError, LocalBoxFuture};
+
+/// Why input could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The operating system said no.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// A record cannot be understood.
+    #[error("{file}:{line}:{column}: {reason}")]
+    Malformed {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: u64,
+        /// The column (of the table, or of the text), from 1.
+        column: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A source of records.
+pub trait Source: Clone + Send + 'static {
+    /// What it emits.
+    type Out: Record;
+    /// A part of the input.
+    type Split: Send + 'static;
+    /// Reads splits in one subtask.
+    type Reader: SourceReader<Out = Self::Out, Split = Self::Split>;
+
+    /// What its operator is called unless the user names it.
+    fn name(&self) -> &'static str;
+
+    /// Finds the splits, in the order in which they are to be given out. Called once, on core 0.
+    fn splits(&self, io: Io, parallelism: usize) -> LocalBoxFuture<Result<Vec<Self::Split>, SourceError>>;
+
+    /// Makes the reader of one subtask, on its core.
+    fn reader(&self, context: ReaderContext) -> Self::Reader;
+}
+
+/// What a reader is given when it is made.
+pub struct ReaderContext {
+    /// Its door to the outside.
+    pub io: Io,
+    /// How many bytes to read at once.
+    pub read_block_bytes: usize,
+}
+
+/// What came of a call of [`SourceReader::poll_next`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReaderStatus {
+    /// The split goes on.
+    MoreAvailable,
+    /// The split has been read to its end.
+    EndOfSplit,
+}
+
+/// Reads one split after the other.
+pub trait SourceReader: 'static {
+    /// What it emits.
+    type Out: Record;
+    /// See [`Source::Split`].
+    type Split;
+
+    /// Begins with a split. Called when there is none in work.
+    fn start(&mut self, split: Self::Split);
+
+    /// Emits at most `limit` records of the current split, and none while the output is not [ready](ReaderOutput::is_ready). Pending while nothing
+    /// can be read; the task is woken when that changes.
+    ///
+    /// # Errors
+    /// What makes it impossible to go on: the job fails with it.
+    fn poll_next<O: ReaderOutput<Self::Out>>(
+        &mut self,
+        cx: &mut Context<'_>,
+        output: &mut O,
+        limit: usize,
+    ) -> Poll<Result<ReaderStatus, SourceError>>;
+}
+
+/// Takes what a reader emits (Flink's `ReaderOutput`).
+pub trait ReaderOutput<T: Record> {
+    /// Whether another record may be emitted now.
+    fn is_ready(&self) -> bool;
+
+    /// Emits a record with its timestamp in milliseconds, or [`NO_TIMESTAMP`](crate::NO_TIMESTAMP).
+    fn collect(&mut self, record: T, timestamp: i64);
+
+    /// Emits a record through its view, so that a record that is filtered away is never built.
+    fn collect_view(&mut self, view: T::Ref<'_>, timestamp: i64);
+
+    /// Emits to a side output of the source and counts it as an error (`numRecordsInErrors`).
+    fn malformed<S: Record>(&mut self, tag: &OutputTag<S>, record: S);
+}

@@ -1,0 +1,6 @@
+use thalweg::record::Record;
+
+#[derive(Record, Clone)]
+enum Never {}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use thalweg::record::Record;
+
+#[derive(Record, Clone)]
+struct Tree {
+    value: u64,
+    children: Vec<Tree>,
+}
+
+fn main() {}

@@ -1,0 +1,373 @@
+//! A file system as a state machine: files, directories, and the operations of programs on them, with Linux's rules and errors.
+//!
+//! Pure: no time, no I/O; the only randomness is that of [`DiskModel::crash`], and it is handed in. Everything is numbered in one sequence;
+//! a sync covers what was done before the number it was submitted with ([`DiskModel::mark`]), and not what was still under way. What becomes of
+//! names in a crash is told in `durability`, what becomes of content in `bytes`.
+
+use super::bytes::FileBytes;
+use super::durability::{Change, LogEntry, Name};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Component, Path};
+use thalweg_io::{DirEntry, EntryKind, OpenMode};
+
+// Linux's numbers: errors then read and compare as they would there.
+const ENOENT: i32 = 2;
+pub(super) const EIO: i32 = 5;
+const EEXIST: i32 = 17;
+const ENOTDIR: i32 = 20;
+const EISDIR: i32 = 21;
+const EINVAL: i32 = 22;
+const EFBIG: i32 = 27;
+pub(super) const ENOSPC: i32 = 28;
+const ENOTEMPTY: i32 = 39;
+
+/// The number of a file or directory. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InodeId(u64);
+
+pub(super) const ROOT: InodeId = InodeId(0);
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Directory {
+    pub(super) now: BTreeMap<String, InodeId>,
+    pub(super) durable: BTreeMap<String, InodeId>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Node {
+    /// `counted` says whether its length is part of `used_bytes`: a file that only a crash can bring back is not.
+    File {
+        bytes: FileBytes,
+        names: u32,
+        handles: u32,
+        counted: bool,
+    },
+    Directory(Directory),
+}
+
+/// A file system.
+#[derive(Clone, Debug)]
+pub struct DiskModel {
+    pub(super) nodes: BTreeMap<InodeId, Node>,
+    pub(super) log: Vec<LogEntry>,
+    next_inode: u64,
+    pub(super) seq: u64,
+    capacity_bytes: u64,
+    pub(super) used_bytes: u64,
+}
+
+fn os_error(number: i32) -> io::Error {
+    io::Error::from_raw_os_error(number)
+}
+
+impl DiskModel {
+    /// An empty file system with room for `capacity_bytes` bytes of content.
+    #[must_use]
+    pub fn new(capacity_bytes: u64) -> Self {
+        let nodes = BTreeMap::from([(ROOT, Node::Directory(Directory::default()))]);
+        Self { nodes, log: vec![], next_inode: 1, seq: 0, capacity_bytes, used_bytes: 0 }
+    }
+
+    /// The number of the last change: what a sync submitted now has to cover.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        self.seq
+    }
+
+    /// Bytes that files occupy, those included that are open without having a name.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.used_bytes
+    }
+
+    /// Opens the file at `path`; [`DiskModel::close`] it in the end.
+    ///
+    /// # Errors
+    /// As `open(2)`.
+    pub fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<InodeId> {
+        let inode = if mode == OpenMode::CreateNew {
+            let at = self.vacant(path)?;
+            let inode = self.add_node(Node::File { bytes: FileBytes::default(), names: 0, handles: 0, counted: true });
+            self.change(Change::Insert { at, inode });
+            inode
+        } else {
+            self.find(path)?
+        };
+        let Some(Node::File { handles, .. }) = self.nodes.get_mut(&inode) else { return Err(os_error(EISDIR)) };
+        *handles += 1;
+        Ok(inode)
+    }
+
+    /// Gives up what `open` returned. A file that a crash has closed already is passed over.
+    pub fn close(&mut self, inode: InodeId) {
+        if let Some(Node::File { handles, .. }) = self.nodes.get_mut(&inode) {
+            *handles = handles.saturating_sub(1);
+        }
+        self.collect(inode);
+    }
+
+    /// The length of an open file.
+    ///
+    /// # Errors
+    /// If a crash took the file.
+    pub fn len(&self, inode: InodeId) -> io::Result<u64> {
+        Ok(self.bytes(inode)?.now().len() as u64)
+    }
+
+    /// Copies what is at `offset` into `target`; returns how much it was.
+    ///
+    /// # Errors
+    /// If a crash took the file.
+    pub fn read(&self, inode: InodeId, offset: u64, target: &mut [u8]) -> io::Result<usize> {
+        Ok(self.bytes(inode)?.read(offset, target))
+    }
+
+    /// Writes `bytes` at `offset`, all or, on an error, nothing.
+    ///
+    /// # Errors
+    /// If there is no room, or a crash took the file.
+    pub fn write(&mut self, inode: InodeId, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).map_err(|_| os_error(EFBIG))?;
+        let end = offset.checked_add(bytes.len()).ok_or_else(|| os_error(EFBIG))?;
+        let before = self.bytes(inode)?.now().len();
+        let grown = if bytes.is_empty() { 0 } else { end.saturating_sub(before) as u64 };
+        if grown > self.capacity_bytes.saturating_sub(self.used_bytes) {
+            return Err(os_error(ENOSPC));
+        }
+        self.used_bytes += grown;
+        self.seq += 1;
+        let seq = self.seq;
+        if let Some(Node::File { bytes: content, .. }) = self.nodes.get_mut(&inode) {
+            content.write(seq, offset, bytes);
+        }
+        Ok(())
+    }
+
+    /// Makes durable what was written to the file up to `upto`, a [`DiskModel::mark`].
+    pub fn sync(&mut self, inode: InodeId, upto: u64) {
+        if let Some(Node::File { bytes, .. }) = self.nodes.get_mut(&inode) {
+            bytes.sync(upto);
+        }
+    }
+
+    /// A sync fails: what was written up to `upto` stays visible, and no later sync makes it durable.
+    pub fn fail_sync(&mut self, inode: InodeId, upto: u64) {
+        if let Some(Node::File { bytes, .. }) = self.nodes.get_mut(&inode) {
+            bytes.fail_sync(upto);
+        }
+    }
+
+    /// The names in a directory, sorted.
+    ///
+    /// # Errors
+    /// If there is no directory at `path`.
+    pub fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let directory = self.directory(self.find(path)?)?;
+        Ok(directory.now.iter().map(|(name, &inode)| DirEntry { name: name.clone(), kind: self.kind_of(inode) }).collect())
+    }
+
+    /// What is at `path`.
+    ///
+    /// # Errors
+    /// If something on the way is not a directory.
+    pub fn kind(&self, path: &Path) -> io::Result<Option<EntryKind>> {
+        match self.find(path) {
+            Ok(inode) => Ok(Some(self.kind_of(inode))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates the directory at `path` and those above it.
+    ///
+    /// # Errors
+    /// If a file is in the way.
+    pub fn create_dir_all(&mut self, path: &Path) -> io::Result<()> {
+        let mut directory = ROOT;
+        for name in components(path)? {
+            directory = match self.directory(directory)?.now.get(&name) {
+                Some(&inode) => {
+                    self.directory(inode).map_err(|_| os_error(EEXIST))?;
+                    inode
+                }
+                None => {
+                    let inode = self.add_node(Node::Directory(Directory::default()));
+                    self.change(Change::Insert { at: Name { directory, name }, inode });
+                    inode
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Gives what is at `from` the name `to`.
+    ///
+    /// # Errors
+    /// As `rename(2)`; a directory may only take a name that is free.
+    pub fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let inode = self.find(from)?;
+        let (from, to) = (self.parent(from)?, self.parent(to)?);
+        match self.lookup(&to) {
+            // As POSIX has it: two names of one file stay two names.
+            Some(existing) if existing == inode => return Ok(()),
+            Some(existing) => match (self.kind_of(inode), self.kind_of(existing)) {
+                (EntryKind::Directory, EntryKind::Directory) => return Err(os_error(ENOTEMPTY)),
+                (EntryKind::Directory, _) => return Err(os_error(ENOTDIR)),
+                (_, EntryKind::Directory) => return Err(os_error(EISDIR)),
+                _ => {}
+            },
+            None => {}
+        }
+        if self.is_below(to.directory, inode) {
+            return Err(os_error(EINVAL));
+        }
+        self.change(Change::Move { from, to, inode });
+        Ok(())
+    }
+
+    /// Gives the file at `from` the further name `to`.
+    ///
+    /// # Errors
+    /// As `link(2)`.
+    pub fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let inode = self.find(from)?;
+        let at = self.vacant(to)?;
+        self.bytes(inode).map_err(|_| io::Error::from(io::ErrorKind::PermissionDenied))?;
+        self.change(Change::Insert { at, inode });
+        Ok(())
+    }
+
+    /// Removes the name `path` of a file.
+    ///
+    /// # Errors
+    /// As `unlink(2)`.
+    pub fn unlink(&mut self, path: &Path) -> io::Result<()> {
+        let inode = self.find(path)?;
+        self.bytes(inode)?;
+        let at = self.parent(path)?;
+        self.change(Change::Remove { at, inode });
+        Ok(())
+    }
+
+    /// The directory at `path`, to sync it.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn open_dir(&self, path: &Path) -> io::Result<InodeId> {
+        let inode = self.find(path)?;
+        self.directory(inode).map(|_| inode)
+    }
+
+    /// Puts a durable file at `path`, with the directories above it.
+    pub(super) fn put(&mut self, path: &Path, content: Vec<u8>) -> io::Result<()> {
+        let names = components(path)?;
+        let mut directory = ROOT;
+        let Some((last, above)) = names.split_last() else { return Err(os_error(EISDIR)) };
+        for name in above {
+            directory = match self.directory(directory)?.now.get(name) {
+                Some(&inode) => inode,
+                None => self.add_durable(directory, name, Node::Directory(Directory::default())),
+            };
+        }
+        let replaced = self.lookup(&Name { directory, name: last.clone() });
+        if let Some(inode) = replaced {
+            self.bytes(inode)?;
+        }
+        self.directory(directory)?;
+        self.used_bytes += content.len() as u64;
+        self.add_durable(directory, last, Node::File { bytes: FileBytes::durable(content), names: 1, handles: 0, counted: true });
+        replaced.into_iter().for_each(|inode| self.lose_name(inode));
+        Ok(())
+    }
+
+    /// The files directly in a directory.
+    pub(super) fn files(&self, path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
+        let entries = &self.directory(self.find(path)?)?.now;
+        Ok(entries.iter().filter_map(|(name, &inode)| Some((name.clone(), self.bytes(inode).ok()?.now().to_vec()))).collect())
+    }
+
+    fn add_node(&mut self, node: Node) -> InodeId {
+        let inode = InodeId(self.next_inode);
+        self.next_inode += 1;
+        self.nodes.insert(inode, node);
+        inode
+    }
+
+    fn add_durable(&mut self, directory: InodeId, name: &str, node: Node) -> InodeId {
+        let inode = self.add_node(node);
+        if let Some(Node::Directory(directory)) = self.nodes.get_mut(&directory) {
+            directory.now.insert(name.to_owned(), inode);
+            directory.durable.insert(name.to_owned(), inode);
+        }
+        inode
+    }
+
+    fn bytes(&self, inode: InodeId) -> io::Result<&FileBytes> {
+        match self.nodes.get(&inode) {
+            Some(Node::File { bytes, .. }) => Ok(bytes),
+            Some(Node::Directory(_)) => Err(os_error(EISDIR)),
+            None => Err(os_error(EIO)),
+        }
+    }
+
+    fn directory(&self, inode: InodeId) -> io::Result<&Directory> {
+        match self.nodes.get(&inode) {
+            Some(Node::Directory(directory)) => Ok(directory),
+            _ => Err(os_error(ENOTDIR)),
+        }
+    }
+
+    fn kind_of(&self, inode: InodeId) -> EntryKind {
+        if self.directory(inode).is_ok() { EntryKind::Directory } else { EntryKind::File }
+    }
+
+    fn lookup(&self, at: &Name) -> Option<InodeId> {
+        self.directory(at.directory).ok()?.now.get(&at.name).copied()
+    }
+
+    fn find(&self, path: &Path) -> io::Result<InodeId> {
+        components(path)?
+            .iter()
+            .try_fold(ROOT, |directory, name| self.directory(directory)?.now.get(name).copied().ok_or_else(|| os_error(ENOENT)))
+    }
+
+    /// The directory that holds the last name of `path`, and that name.
+    fn parent(&self, path: &Path) -> io::Result<Name> {
+        let mut names = components(path)?;
+        let name = names.pop().ok_or_else(|| os_error(EINVAL))?;
+        let directory = names
+            .iter()
+            .try_fold(ROOT, |directory, name| self.directory(directory)?.now.get(name).copied().ok_or_else(|| os_error(ENOENT)))?;
+        self.directory(directory)?;
+        Ok(Name { directory, name })
+    }
+
+    /// As [`DiskModel::parent`]; the name must be free.
+    fn vacant(&self, path: &Path) -> io::Result<Name> {
+        let at = self.parent(path)?;
+        if self.lookup(&at).is_some() { Err(os_error(EEXIST)) } else { Ok(at) }
+    }
+
+    /// Whether `directory` is `above` or lies below it.
+    fn is_below(&self, directory: InodeId, above: InodeId) -> bool {
+        if directory == above {
+            return true;
+        }
+        let Ok(above) = self.directory(above) else { return false };
+        above.now.values().any(|&inode| self.is_below(directory, inode))
+    }
+}
+
+/// The names on the way to `path` from the root. A relative path starts there as well.
+fn components(path: &Path) -> io::Result<Vec<String>> {
+    let mut names = vec![];
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => names.push(name.to_str().ok_or_else(|| os_error(EINVAL))?.to_owned()),
+            Component::ParentDir => _ = names.pop(),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    Ok(names)
+}

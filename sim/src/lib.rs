@@ -1,0 +1,51 @@
+//! The other world: the simulator that runs the engine unchanged, in virtual time, on one thread, from one seed.
+//!
+//! A [`World`] owns a file system, a network and clocks of its own and gives the engine the same doors that production gives it
+//! (`thalweg_io`). The executor and the virtual time are madsim's; disk, network, wall clocks, the scheduling policy and the faults are
+//! ours. One seed decides everything, so a failure is a number: the same seed gives the same run, and each [`Outcome`] carries the hash that
+//! proves it.
+//!
+//! What is deliberately absent: threads, real time, real files. Nothing imports this crate; the engine does not know that it exists.
+//!
+//! ```
+//! use thalweg_io::{Clock, MonotonicNs};
+//! use thalweg_sim::{World, WorldConfig};
+//!
+//! let world = World::new(7, WorldConfig::calm());
+//! let outcome = world.run(|cores| async move {
+//!     cores.on_core(|io| Box::pin(async move {
+//!         io.clock().sleep_until(MonotonicNs(io.clock().now().0 + 5_000_000)).await;
+//!         "five virtual milliseconds later"
+//!     })).await
+//! });
+//! assert_eq!(outcome.expect_done(), "five virtual milliseconds later");
+//! ```
+
+// rustdoc does not see the flags of `[build] rustflags`; the crates it links do.
+#[cfg(not(any(madsim, doc, doctest)))]
+compile_error!(
+    "thalweg-sim needs `--cfg madsim`, which .cargo/config.toml sets. An environment variable RUSTFLAGS silently replaces that line: \
+     unset it, or add `--cfg madsim` to it."
+);
+
+mod clock;
+mod config;
+mod cores;
+mod disk;
+mod net;
+mod outcome;
+mod panics;
+mod rng;
+mod schedule;
+mod tasks;
+mod trace;
+mod world;
+
+pub use clock::ClockStep;
+pub use config::{ClockConfig, DiskConfig, NetConfig, WorldConfig};
+pub use cores::SimCores;
+pub use disk::{CrashStyle, DiskFault, DiskFaultKind, DiskModel, InodeId, SimulatedDisk};
+pub use outcome::{Ending, Outcome, RunStats, TaskReport};
+pub use schedule::SchedulePolicy;
+pub use trace::{Oracle, TraceEvent, Violation};
+pub use world::World;

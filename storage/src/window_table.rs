@@ -1,0 +1,90 @@
+//! The contents of one window: an accumulator a key, kept in the order in which the keys came.
+//!
+//! Entries lie in one arena, so that firing a window is a walk through memory that can stop at any entry and go on later, and dropping it frees one
+//! block. There is no removal of single entries: a window goes as a whole.
+
+use hashbrown::HashTable;
+
+struct Slot<K, V> {
+    hash: u64,
+    key: K,
+    value: V,
+}
+
+/// A map that only grows, from keys whose hashes the caller knows.
+pub struct WindowTable<K, V> {
+    index: HashTable<u32>,
+    slots: Vec<Slot<K, V>>,
+}
+
+impl<K, V> Default for WindowTable<K, V> {
+    fn default() -> Self {
+        Self { index: HashTable::new(), slots: Vec::new() }
+    }
+}
+
+impl<K, V> WindowTable<K, V> {
+    /// Number of entries; at most 2^32.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there are no entries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The position of the key with this hash for which `is_key` holds, with an entry made by `make` if there is none.
+    #[inline]
+    pub fn find_or_insert_with(&mut self, hash: u64, mut is_key: impl FnMut(&K) -> bool, make: impl FnOnce() -> (K, V)) -> usize {
+        let slots = &mut self.slots;
+        let same = |position: &u32| {
+            let slot = &slots[*position as usize];
+            slot.hash == hash && is_key(&slot.key)
+        };
+        if let Some(position) = self.index.find(hash, same) {
+            return *position as usize;
+        }
+        let position = u32::try_from(slots.len()).expect("invariant: a window of one subtask holds fewer than 2^32 keys");
+        let (key, value) = make();
+        slots.push(Slot { hash, key, value });
+        self.index.insert_unique(hash, position, |position| slots[*position as usize].hash);
+        position as usize
+    }
+
+    /// The value of the entry at `position`, to be changed.
+    ///
+    /// # Panics
+    /// If there are not so many entries.
+    #[inline]
+    pub fn value_mut(&mut self, position: usize) -> &mut V {
+        &mut self.slots[position].value
+    }
+
+    /// The entry at `position`, counted in the order of insertion.
+    #[inline]
+    #[must_use]
+    pub fn entry(&self, position: usize) -> Option<(&K, &V)> {
+        self.slots.get(position).map(|slot| (&slot.key, &slot.value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_keep_the_order_in_which_they_came() {
+        let mut table = WindowTable::default();
+        for key in [5u64, 3, 5, 9, 3, 5] {
+            // All hashes collide: the comparison of keys decides.
+            let position = table.find_or_insert_with(7, |k| *k == key, || (key, 0u32));
+            *table.value_mut(position) += 1;
+        }
+        let entries: Vec<_> = (0..table.len()).map(|i| table.entry(i).map(|(k, v)| (*k, *v)).unwrap()).collect();
+        assert_eq!(entries, [(5, 3), (3, 2), (9, 1)]);
+        assert!(table.entry(3).is_none());
+    }
+}
