@@ -11,7 +11,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
 use thalweg_io::Cores;
-//use thalweg_io::uring::UringCores;
+use thalweg_io::uring::UringCores;
 
 /// Collects a job: sources, what becomes of them, and settings that hold for all of it.
 ///
@@ -117,7 +117,7 @@ impl StreamExecutionEnvironment {
     /// # Errors
     /// [`JobError::Invalid`] if it cannot be run, [`JobError::Start`] if io_uring is not to be had.
     pub fn execute(self, name: &str, cores: usize) -> Result<JobHandle, JobError> {
-        todo!()
+        self.build(name)?.start(&UringCores::new(), cores)
     }
 
     /// Starts the job on cores of another make: the simulator's, for instance.

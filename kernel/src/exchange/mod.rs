@@ -10,11 +10,8 @@ mod output;
 mod sender;
 mod task;
 
-pub(crate) use frame::{Channels, Frame, erased_channels};
-pub(crate) use input::InputGate;
+pub(crate) use frame::{Channels, erased_channels};
 pub(crate) use output::Outputs;
-pub(crate) use sender::FrameSender;
-pub use sender::{Broadcast, Spread};
-pub(crate) use sender::{BroadcastEdge, KeyedBy, PartitionedEdge, TeeEdges};
+pub(crate) use sender::{BroadcastEdge, FrameSender, KeyedBy, PartitionedEdge, Spread, TeeEdges};
 pub use task::Exchanged;
 pub(crate) use task::{ChannelTask, Head};

@@ -22,15 +22,13 @@ pub(crate) struct Outputs<T> {
     outputs: Vec<Output<T>>,
     frame_records: usize,
     blocked: usize,
-    /// Records handed to channels or held in open frames since the start.
-    sent: u64,
 }
 
 impl<T: Send> Outputs<T> {
     pub(crate) fn new(channels: Vec<OutputChannel<T>>, frame_records: usize) -> Self {
         assert!(frame_records > 0, "a frame must hold at least one record");
         let outputs = channels.into_iter().map(|channel| Output { channel, open: Frame::new(), blocked: false }).collect();
-        Self { outputs, frame_records, blocked: 0, sent: 0 }
+        Self { outputs, frame_records, blocked: 0 }
     }
 
     /// Number of channels; zero if nobody consumes the edge.
@@ -42,10 +40,6 @@ impl<T: Send> Outputs<T> {
     #[inline]
     pub(crate) fn ready(&self) -> bool {
         self.blocked == 0
-    }
-
-    pub(crate) fn records_sent(&self) -> u64 {
-        self.sent + self.outputs.iter().map(|output| output.open.entries.len() as u64).sum::<u64>()
     }
 
     /// Adds a record for channel `target`, with the hash of its key on a keyed edge.
@@ -73,19 +67,18 @@ impl<T: Send> Outputs<T> {
     #[inline(never)]
     fn seal(&mut self, target: usize) {
         let output = &mut self.outputs[target];
-        if !Self::send(output, &mut self.sent, self.frame_records) && !output.blocked {
+        if !Self::send(output, self.frame_records) && !output.blocked {
             output.blocked = true;
             self.blocked += 1;
         }
     }
 
     /// Moves the open frame into the channel. `false` if the channel is full.
-    fn send(output: &mut Output<T>, sent: &mut u64, frame_records: usize) -> bool {
+    fn send(output: &mut Output<T>, frame_records: usize) -> bool {
         let records = output.open.entries.len();
         let frame = std::mem::replace(&mut output.open, Frame::new());
         match output.channel.data.try_push(frame) {
             Ok(()) => {
-                *sent += records as u64;
                 output.open = output.channel.returned.try_pop().unwrap_or_else(|| {
                     let mut frame = Frame::new();
                     // Small frames stay small: a cold channel should not cost a full frame's memory.
@@ -107,7 +100,7 @@ impl<T: Send> Outputs<T> {
     pub(crate) fn unblock(&mut self) -> bool {
         if self.blocked > 0 {
             for output in self.outputs.iter_mut().filter(|output| output.blocked) {
-                if Self::send(output, &mut self.sent, self.frame_records) {
+                if Self::send(output, self.frame_records) {
                     output.blocked = false;
                     self.blocked -= 1;
                 }
@@ -120,7 +113,7 @@ impl<T: Send> Outputs<T> {
     pub(crate) fn flush(&mut self) -> bool {
         let mut held = false;
         for output in self.outputs.iter_mut().filter(|output| !output.open.is_empty()) {
-            if Self::send(output, &mut self.sent, self.frame_records) {
+            if Self::send(output, self.frame_records) {
                 self.blocked -= usize::from(std::mem::take(&mut output.blocked));
             } else {
                 held = true;

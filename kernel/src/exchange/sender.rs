@@ -70,10 +70,6 @@ impl<T: Record, P: Partition<T>> FrameSender<T, P> {
     pub(crate) fn new(outputs: Outputs<T>, partition: P) -> Self {
         Self { outputs, partition }
     }
-
-    pub(crate) fn records_sent(&self) -> u64 {
-        self.outputs.records_sent()
-    }
 }
 
 /// The parts of [`Stage`] that every end of a task with a field `outputs` shares.

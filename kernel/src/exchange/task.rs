@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;
 
 /// Takes the records of an exchange, with the hashes of their keys (0 where the edge is not keyed).
-pub(crate) trait Head<T: Record>: Stage {
+pub trait Head<T: Record>: Stage {
     /// Takes a record over. Only while [`ready`](Stage::ready).
     fn take(&mut self, hash: u64, timestamp: i64, record: T);
 }

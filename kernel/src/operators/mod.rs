@@ -21,7 +21,7 @@ use crate::runtime::{Subtask, SubtaskContext};
 
 pub(crate) use filter::Filter;
 pub(crate) use flat_map::FlatMap;
-pub(crate) use keyed::{Keyed, KeyedOperator};
+pub(crate) use keyed::Keyed;
 pub(crate) use map::Map;
 pub(crate) use process::Process;
 pub use process::{Context, KeyedProcessFunction, ListAccess, ListState, MapAccess, MapState, OpenContext, Output, Timer, TimerDomain, ValueAccess, ValueState};

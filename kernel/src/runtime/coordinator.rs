@@ -19,7 +19,7 @@ pub(crate) enum FromSubtask {
     /// The subtask's results are durable and hidden.
     Prepared { subtask: SubtaskId },
     /// The subtask failed and is aborting.
-    Failed { subtask: SubtaskId, error: JobError },
+    Failed { error: JobError },
     /// The subtask has committed or aborted and is gone.
     Ended { subtask: SubtaskId, metrics: Vec<Metric> },
     /// The user wants the job to end without results.
@@ -29,7 +29,7 @@ pub(crate) enum FromSubtask {
 }
 
 /// What the coordinator says to a subtask.
-pub(crate) enum ToSubtask {
+pub enum ToSubtask {
     /// Read this split next.
     Split { number: u32, split: Box<dyn Any + Send> },
     /// There is nothing more to read.
@@ -103,7 +103,7 @@ impl Coordinator {
                 }
                 vec![]
             }
-            FromSubtask::Failed { error, .. } => self.abort(error),
+            FromSubtask::Failed { error } => self.abort(error),
             FromSubtask::Cancel => self.abort(JobError::Cancelled),
             FromSubtask::Stop => {
                 self.stopped = true;
@@ -181,7 +181,7 @@ mod tests {
     fn the_first_failure_is_the_jobs_and_prepared_results_are_aborted() {
         let mut coordinator = Coordinator::new(2, []);
         coordinator.step(FromSubtask::Prepared { subtask: 0 });
-        let failed = |reason: &str| FromSubtask::Failed { subtask: 1, error: JobError::Invalid(reason.to_owned()) };
+        let failed = |reason: &str| FromSubtask::Failed { error: JobError::Invalid(reason.to_owned()) };
         assert_eq!(names(&coordinator.step(failed("first"))), ["AbortAll"]);
         assert!(coordinator.step(failed("second")).is_empty());
         coordinator.step(ended(1));
@@ -208,7 +208,7 @@ mod tests {
                 let decided = commits + aborts > 0;
                 let input = match kind {
                     0 if !prepared[subtask] && !gone[subtask] => { prepared[subtask] = true; FromSubtask::Prepared { subtask } }
-                    1 if !gone[subtask] => FromSubtask::Failed { subtask, error: JobError::Invalid(String::new()) },
+                    1 if !gone[subtask] => FromSubtask::Failed { error: JobError::Invalid(String::new()) },
                     2 if decided && !gone[subtask] => { gone[subtask] = true; ended(subtask) }
                     3 => FromSubtask::Cancel,
                     _ => continue,

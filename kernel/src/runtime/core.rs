@@ -146,7 +146,7 @@ async fn run_core(core: CoreId, io: Io, plans: Vec<SubtaskPlan>, shared: Shared,
         let (io_handle, done) = (io.clone(), ended_sender.clone());
         let run = async move {
             head.run(io_handle).await;
-            drop(done.send(()));
+            let _ = done.send(());
         };
         io.spawner().spawn(TaskClass::Latency, "coordinator", Box::pin(run));
     }
@@ -186,7 +186,7 @@ async fn run_core(core: CoreId, io: Io, plans: Vec<SubtaskPlan>, shared: Shared,
                 Ok(task) => driver.drive(task).await,
                 Err(payload) => driver.fail_to_build(&*payload).await,
             }
-            drop(done.send(()));
+            let _ = done.send(());
         };
         io.spawner().spawn(TaskClass::Throughput, &name.to_string(), Box::pin(run));
     }
@@ -243,7 +243,7 @@ impl CoordinatorPlan {
         }
         let mut coordinator = Coordinator::new(self.subtasks.len(), splits.iter().map(|(source, splits)| (*source, splits.len())));
         let mut actions = match failure {
-            Some(error) => coordinator.step(FromSubtask::Failed { subtask: 0, error }),
+            Some(error) => coordinator.step(FromSubtask::Failed { error }),
             None => vec![],
         };
         loop {

@@ -147,7 +147,7 @@ impl Driver {
                         tracing::warn!(subtask = %self.name, %error, "cleaning up after a failure failed too");
                         break;
                     }
-                    self.report(FromSubtask::Failed { subtask: self.id, error });
+                    self.report(FromSubtask::Failed { error });
                     phase = Phase::Aborting;
                     continue;
                 }
@@ -192,7 +192,7 @@ impl Driver {
     /// Building the subtask panicked: reports that, and waits for the abort that follows.
     pub(crate) async fn fail_to_build(mut self, payload: &(dyn std::any::Any + Send)) {
         let error = self.failure.take().unwrap_or_else(|| self.describe_panic(payload));
-        self.report(FromSubtask::Failed { subtask: self.id, error });
+        self.report(FromSubtask::Failed { error });
         while !matches!(self.inbox.recv().await, Some(ToSubtask::Abort) | None) {}
         self.report(FromSubtask::Ended { subtask: self.id, metrics: vec![] });
     }

@@ -80,10 +80,6 @@ impl FailureSlot {
         self.error.borrow_mut().get_or_insert(error);
     }
 
-    pub(crate) fn is_set(&self) -> bool {
-        self.error.borrow().is_some()
-    }
-
     pub(crate) fn take(&self) -> Option<JobError> {
         self.error.borrow_mut().take()
     }

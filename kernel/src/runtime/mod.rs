@@ -21,7 +21,7 @@ pub use error::JobError;
 pub(crate) use error::FailureSlot;
 pub use handle::{JobControl, JobHandle, JobReport};
 pub(crate) use key_groups::KeyGroups;
-pub(crate) use metrics::{Counter, Gauge, MetricRegistry};
+pub(crate) use metrics::{Counter, Gauge};
 pub use metrics::{JobMetrics, Metric};
 pub(crate) use operator::OperatorInfo;
 pub use settings::EngineSettings;
