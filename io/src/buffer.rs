@@ -45,6 +45,23 @@ impl Buffer {
         self.bytes.resize(len, fill);
     }
 
+    /// The start of the memory, for the kernel to read from and write to. Moving the buffer does not move it.
+    #[cfg(not(loom))]
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.bytes.as_mut_ptr()
+    }
+
+    /// Declares the first `len` bytes filled, which spares a read the zeroing of memory that it overwrites.
+    ///
+    /// # Safety
+    /// They have been written, and `len` is at most the capacity.
+    #[cfg(not(loom))]
+    pub(crate) unsafe fn set_len(&mut self, len: usize) {
+        debug_assert!(len <= self.capacity());
+        // SAFETY: as promised by the caller.
+        unsafe { self.bytes.set_len(len) }
+    }
+
     /// Keeps the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         if len < self.bytes.len() {

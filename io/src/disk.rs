@@ -77,6 +77,7 @@ pub trait Disk {
 }
 
 /// An open file.
+#[allow(clippy::len_without_is_empty, reason = "its length is asked of the kernel, not looked up")]
 pub trait File {
     /// Its path at the time it was opened, for messages.
     fn path(&self) -> PathBuf;

@@ -14,6 +14,7 @@ pub struct IoParts {
     /// The network.
     pub net: Rc<dyn Net>,
     /// Makes the random stream of a given name.
+    #[allow(clippy::type_complexity)]
     pub rng: Rc<dyn Fn(&str) -> Box<dyn Rng>>,
     /// Who watches, if anybody.
     pub probe: Option<Rc<dyn Probe>>,

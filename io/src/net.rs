@@ -9,6 +9,7 @@ pub trait Net {
     fn listen(&self, address: SocketAddr) -> LocalBoxFuture<Result<Box<dyn Listener>, IoError>>;
 
     /// Connects to `address`. The stream comes as two halves that are used, and dropped, independently.
+    #[allow(clippy::type_complexity)]
     fn connect(&self, address: SocketAddr) -> LocalBoxFuture<Result<(Box<dyn NetRead>, Box<dyn NetWrite>), IoError>>;
 }
 

@@ -1,6 +1,6 @@
 //! The simulated disk and network through the engine's door.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -203,6 +203,30 @@ fn a_stream_delivers_every_byte_in_order_and_ends_when_the_sender_is_dropped() {
         let (_, back) = on_core(seed, WorldConfig::random(seed), move |io| echo(io, 1 + 97 * (seed as usize % 3)));
         let expected: Vec<u8> = (0..3000).filter(|n| n % 2 == 0).map(|n| (n % 251) as u8).collect();
         assert_eq!(back, expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn devices_take_the_same_steps_for_the_same_seed() {
+    let run = |seed| {
+        let world = World::new(seed, WorldConfig::random(seed));
+        let outcome = world.run(|cores| async move {
+            cores
+                .on_core(|io| {
+                    Box::pin(async move {
+                        let back = echo(io.clone(), 512).await;
+                        let file = io.disk().open(Path::new("f"), OpenMode::CreateNew).await.unwrap();
+                        drop(file.write_at(0, Buffer::from(back.as_slice())).await.unwrap());
+                        file.sync().await.unwrap();
+                    })
+                })
+                .await;
+        });
+        world.disk().crash(CrashStyle::Random);
+        (outcome.trace_hash, outcome.stats, world.disk().files("/").unwrap())
+    };
+    for seed in 0..15 {
+        assert_eq!(run(seed), run(seed), "seed {seed}");
     }
 }
 

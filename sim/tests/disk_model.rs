@@ -1,6 +1,6 @@
 //! The disk model against its contract (`thalweg_io::Disk`): what was synced survives every crash, and nothing else is promised.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

@@ -54,6 +54,12 @@ impl<K, V> WindowTable<K, V> {
         position as usize
     }
 
+    /// Brings what is stored under `hash` into the processor's caches; see [`HotTable::prefetch`](crate::HotTable::prefetch).
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        std::hint::black_box(self.index.find(hash, |position| self.slots[*position as usize].hash == hash).is_some());
+    }
+
     /// The value of the entry at `position`, to be changed.
     ///
     /// # Panics

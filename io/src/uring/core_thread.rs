@@ -44,7 +44,7 @@ impl ReadyCore {
         pin_to(settings.cpu).map_err(|error| format!("cannot pin the thread to CPU {}: {error}", settings.cpu))?;
         // Not glommio's pinning, which wants to understand the whole machine's topology first.
         let builder = LocalExecutorBuilder::new(Placement::Unbound).io_memory(IO_MEMORY_BYTES).preempt_timer(PREEMPT_EVERY);
-        let executor = match catch_unwind(|| builder.make()) {
+        let executor = match catch_unwind(AssertUnwindSafe(|| builder.make())) {
             Ok(Ok(executor)) => executor,
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err("glommio panicked while it set the executor up".to_owned()),

@@ -27,7 +27,7 @@ pub(crate) use process::Process;
 pub use process::{Context, KeyedProcessFunction, ListAccess, ListState, MapAccess, MapState, OpenContext, Output, Timer, TimerDomain, ValueAccess, ValueState};
 pub(crate) use reduce::{Aggregate, Reduce};
 pub use side_output::OutputTag;
-pub(crate) use side_output::{SideOutputs, SideSender, WithSides};
+pub(crate) use side_output::{SideOutputs, SideSender};
 pub(crate) use sink::{ForEach, SinkTerminal};
 pub(crate) use source::FromSource;
 pub(crate) use timestamps::AssignTimestamps;

@@ -64,6 +64,10 @@ where
     RF: for<'a> FnMut(K::Ref<'a>, A::Output) -> Out + 'static,
     D: Collector<Out>,
 {
+    fn prefetch(&mut self, hashes: &[u64]) {
+        hashes.iter().for_each(|hash| self.state.prefetch(*hash));
+    }
+
     #[inline]
     fn take(&mut self, hash: u64, timestamp: i64, record: In) {
         let view = record.view();
@@ -130,6 +134,10 @@ where
     F: for<'a, 'b> FnMut(In::Ref<'a>, In::Ref<'b>) -> In + 'static,
     D: Collector<In>,
 {
+    fn prefetch(&mut self, hashes: &[u64]) {
+        hashes.iter().for_each(|hash| self.state.prefetch(*hash));
+    }
+
     #[inline]
     fn take(&mut self, hash: u64, timestamp: i64, record: In) {
         let Self { key, function, state, info, down } = self;

@@ -14,7 +14,6 @@ use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::runtime::{Counter, OperatorInfo, SubtaskContext};
 use crate::time::{Control, NO_TIMESTAMP, TimeWindow, Watermark};
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::time::Duration;
@@ -47,7 +46,11 @@ pub trait WindowAssigner: Clone + Send + 'static {
 /// The window of `size` that holds `timestamp`, if windows begin at `offset` and every `size` after and before it. At the ends of time the window
 /// is cut off.
 fn window_of(timestamp: i64, size: i64, offset: i64) -> TimeWindow {
-    let start = timestamp.saturating_sub((i128::from(timestamp) - i128::from(offset)).rem_euclid(i128::from(size)) as i64);
+    let past_start = match timestamp.checked_sub(offset) {
+        Some(distance) => distance.rem_euclid(size),
+        None => (i128::from(timestamp) - i128::from(offset)).rem_euclid(i128::from(size)) as i64,
+    };
+    let start = timestamp.saturating_sub(past_start);
     TimeWindow { start, end: start.saturating_add(size) }
 }
 
@@ -181,7 +184,7 @@ where
             settings: self.settings,
             aggregate: self.aggregate,
             result: self.result,
-            panes: BTreeMap::new(),
+            panes: Panes { panes: Vec::new(), last: 0 },
             watermark: Watermark::MIN,
             advancing: None,
             again: Vec::new(),
@@ -205,6 +208,41 @@ struct Pane<K, Acc> {
     complete: bool,
 }
 
+/// The open spans of a subtask, by ascending time. There are few of them, and nearly every record belongs to the last it was asked for.
+struct Panes<K, Acc> {
+    panes: Vec<(TimeWindow, Pane<K, Acc>)>,
+    last: usize,
+}
+
+impl<K, Acc> Panes<K, Acc> {
+    /// The pane of `window`, made if there is none.
+    #[inline]
+    fn get_or_insert(&mut self, window: TimeWindow) -> &mut Pane<K, Acc> {
+        if self.panes.get(self.last).is_none_or(|(last, _)| *last != window) {
+            self.last = self.seek(window);
+        }
+        &mut self.panes[self.last].1
+    }
+
+    #[inline(never)]
+    fn seek(&mut self, window: TimeWindow) -> usize {
+        self.panes.binary_search_by_key(&window, |(window, _)| *window).unwrap_or_else(|place| {
+            self.panes.insert(place, (window, Pane { table: WindowTable::default(), fired: 0, complete: false }));
+            place
+        })
+    }
+
+    fn get(&self, window: TimeWindow) -> Option<&Pane<K, Acc>> {
+        let place = self.panes.binary_search_by_key(&window, |(window, _)| *window).ok()?;
+        Some(&self.panes[place].1)
+    }
+
+    /// The earliest pane that ends at or before `watermark` and has not fired.
+    fn first_due(&mut self, watermark: Watermark) -> Option<usize> {
+        self.panes.iter().position(|(window, pane)| !pane.complete && window.max_timestamp() <= watermark.0)
+    }
+}
+
 /// Where firing goes on: all panes below `advancing` that are not complete.
 #[derive(Clone, Copy)]
 struct Advancing {
@@ -216,7 +254,7 @@ pub struct Running<In, K, KF, W, A, Acc, RF, Out, D> {
     settings: WindowSettings<In, K, KF, W>,
     aggregate: A,
     result: RF,
-    panes: BTreeMap<TimeWindow, Pane<K, Acc>>,
+    panes: Panes<K, Acc>,
     watermark: Watermark,
     advancing: Option<Advancing>,
     /// Windows that fire again for a single key, and were not handed down yet for want of room: at most those of one record.
@@ -248,7 +286,7 @@ where
     /// Emits the result of the entry at `position` of `window`. Only while there is room.
     fn emit(&mut self, window: TimeWindow, position: usize) {
         let Self { panes, aggregate, result, info, down, .. } = self;
-        if let Some((key, accumulator)) = panes.get(&window).and_then(|pane| pane.table.entry(position)) {
+        if let Some((key, accumulator)) = panes.get(window).and_then(|pane| pane.table.entry(position)) {
             let view = key.view();
             let out = info.call((view, window), || result(view, window, aggregate.get_result(accumulator)));
             down.push(window.max_timestamp(), out);
@@ -267,20 +305,19 @@ where
         }
         let Some(Advancing { watermark }) = self.advancing else { return Resumed::Done };
         loop {
-            let due = self.panes.iter().find(|(window, pane)| !pane.complete && window.max_timestamp() <= watermark.0);
-            let Some((&window, pane)) = due else { break };
-            let (mut position, keys) = (pane.fired, pane.table.len());
+            let Some(due) = self.panes.first_due(watermark) else { break };
+            let (window, pane) = &self.panes.panes[due];
+            let (window, mut position, keys) = (*window, pane.fired, pane.table.len());
             while position < keys && budget > 0 && self.down.ready() {
                 self.emit(window, position);
                 position += 1;
                 budget -= 1;
             }
-            if let Some(pane) = self.panes.get_mut(&window) {
-                pane.fired = position;
-                pane.complete = position == keys;
-                if pane.complete {
-                    self.io.observe("window.fire", &self.place, [window.end, watermark.0, keys as i64]);
-                }
+            let pane = &mut self.panes.panes[due].1;
+            pane.fired = position;
+            pane.complete = position == keys;
+            if pane.complete {
+                self.io.observe("window.fire", &self.place, [window.end, watermark.0, keys as i64]);
             }
             if position < keys {
                 return if budget == 0 { Resumed::Again } else { Resumed::Blocked };
@@ -290,7 +327,7 @@ where
             return Resumed::Blocked;
         }
         let allowed = self.settings.allowed_lateness_ms;
-        self.panes.retain(|window, _| Self::cleanup_time(allowed, *window) > watermark.0);
+        self.panes.panes.retain(|(window, _)| Self::cleanup_time(allowed, *window) > watermark.0);
         self.advancing = None;
         self.down.control(Control::Watermark(watermark));
         if self.down.ready() { Resumed::Done } else { Resumed::Again }
@@ -320,6 +357,12 @@ where
     RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out + 'static,
     D: Collector<Out>,
 {
+    fn prefetch(&mut self, hashes: &[u64]) {
+        if let Some((_, pane)) = self.panes.panes.get(self.panes.last) {
+            hashes.iter().for_each(|hash| pane.table.prefetch(*hash));
+        }
+    }
+
     #[inline]
     fn take(&mut self, hash: u64, timestamp: i64, record: In) {
         if timestamp == NO_TIMESTAMP {
@@ -339,7 +382,7 @@ where
                     continue;
                 }
                 assigned = true;
-                let pane = panes.entry(window).or_insert_with(|| Pane { table: WindowTable::default(), fired: 0, complete: false });
+                let pane = panes.get_or_insert(window);
                 let make = || (K::from_view(key), aggregate.create_accumulator());
                 let position = pane.table.find_or_insert_with(hash, |stored| stored.matches(key), make);
                 aggregate.add(view, pane.table.value_mut(position));

@@ -121,6 +121,11 @@ impl DiskHandle {
     }
 }
 
+/// What an operation with two names is about, as an error message has it.
+fn pair(from: &Path, to: &Path) -> PathBuf {
+    PathBuf::from(format!("{} to {}", from.display(), to.display()))
+}
+
 /// The name of an operation in the trace, as an error message has it.
 fn verb(operation: &'static str) -> &'static str {
     operation.strip_prefix("disk.").unwrap_or(operation)
@@ -185,14 +190,17 @@ impl Disk for DiskHandle {
     fn open(&self, path: &Path, mode: OpenMode) -> LocalBoxFuture<Result<Rc<dyn File>, IoError>> {
         let (handle, path) = (self.clone(), path.to_owned());
         Box::pin(async move {
-            let nature = if mode == OpenMode::CreateNew { Nature::NeedsRoom } else { Nature::Reads };
+            let (operation, nature) = match mode {
+                OpenMode::CreateNew => ("disk.create", Nature::NeedsRoom),
+                OpenMode::Read | OpenMode::Write => ("disk.open", Nature::Reads),
+            };
             let target = path.clone();
             let effect = move |disk: &SimulatedDisk, _: &Submission| {
                 let state = &mut *disk.state.borrow_mut();
                 let inode = state.model.open(&target, mode)?;
                 Ok(OpenFile { disk: disk.clone(), inode, crashes: state.crashes })
             };
-            let open = handle.clone().on_names("disk.open", path.clone(), nature, effect).await?;
+            let open = handle.clone().on_names(operation, path.clone(), nature, effect).await?;
             Ok(Rc::new(SimFile { handle, path, writable: mode != OpenMode::Read, open: Rc::new(open) }) as Rc<dyn File>)
         })
     }
@@ -212,25 +220,25 @@ impl Disk for DiskHandle {
     fn create_dir_all(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>> {
         let target = path.to_owned();
         let effect = move |disk: &SimulatedDisk, _: &Submission| disk.state.borrow_mut().model.create_dir_all(&target);
-        Box::pin(self.clone().on_names("disk.create", path.to_owned(), Nature::NeedsRoom, effect))
+        Box::pin(self.clone().on_names("disk.create directory", path.to_owned(), Nature::NeedsRoom, effect))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> LocalBoxFuture<Result<(), IoError>> {
         let (source, target) = (from.to_owned(), to.to_owned());
         let effect = move |disk: &SimulatedDisk, _: &Submission| disk.state.borrow_mut().model.rename(&source, &target);
-        Box::pin(self.clone().on_names("disk.rename", from.to_owned(), Nature::NeedsRoom, effect))
+        Box::pin(self.clone().on_names("disk.rename", pair(from, to), Nature::NeedsRoom, effect))
     }
 
     fn link(&self, from: &Path, to: &Path) -> LocalBoxFuture<Result<(), IoError>> {
         let (source, target) = (from.to_owned(), to.to_owned());
         let effect = move |disk: &SimulatedDisk, _: &Submission| disk.state.borrow_mut().model.link(&source, &target);
-        Box::pin(self.clone().on_names("disk.link", from.to_owned(), Nature::NeedsRoom, effect))
+        Box::pin(self.clone().on_names("disk.link", pair(from, to), Nature::NeedsRoom, effect))
     }
 
     fn unlink(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>> {
         let target = path.to_owned();
         let effect = move |disk: &SimulatedDisk, _: &Submission| disk.state.borrow_mut().model.unlink(&target);
-        Box::pin(self.clone().on_names("disk.unlink", path.to_owned(), Nature::Changes, effect))
+        Box::pin(self.clone().on_names("disk.remove", path.to_owned(), Nature::Changes, effect))
     }
 
     fn sync_dir(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>> {
@@ -300,7 +308,7 @@ impl File for SimFile {
             buffer.truncate(len);
             Ok(buffer)
         };
-        Box::pin(self.handle.clone().operate("disk.read", self.path.clone(), Nature::Reads, effect))
+        Box::pin(self.handle.clone().operate("disk.read from", self.path.clone(), Nature::Reads, effect))
     }
 
     fn read_batch(&self, requests: Vec<ReadRequest>) -> LocalBoxFuture<Vec<Result<Buffer, IoError>>> {
@@ -324,7 +332,7 @@ impl File for SimFile {
             state.model.write(inode, offset, &buffer)?;
             Ok(buffer)
         };
-        Box::pin(self.handle.clone().operate("disk.write", self.path.clone(), Nature::NeedsRoom, effect))
+        Box::pin(self.handle.clone().operate("disk.write to", self.path.clone(), Nature::NeedsRoom, effect))
     }
 
     fn sync(&self) -> LocalBoxFuture<Result<(), IoError>> {

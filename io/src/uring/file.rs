@@ -1,0 +1,184 @@
+//! An open file. Reads and writes go through the page cache; what is short is continued.
+
+use super::descriptor::Descriptor;
+use super::raw::{Kept, Op, Request, Ring};
+use crate::{Buffer, File, IoError, LocalBoxFuture, ReadRequest};
+use io_uring::{opcode, types};
+use std::ffi::CString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// The kernel moves at most this in one operation (`MAX_RW_COUNT` of a 4 KiB-page system).
+const TRANSFER_MAX_BYTES: usize = 0x7fff_f000;
+
+/// What an operation needs to hold on to; cloned into each one's future.
+#[derive(Clone)]
+struct Open {
+    ring: Rc<Ring>,
+    descriptor: Rc<Descriptor>,
+    path: Rc<Path>,
+}
+
+/// A file of the ring's core.
+pub(super) struct UringFile(Open);
+
+impl UringFile {
+    pub(super) fn new(ring: &Rc<Ring>, descriptor: Rc<Descriptor>, path: &Path) -> Self {
+        Self(Open { ring: Rc::clone(ring), descriptor, path: path.into() })
+    }
+}
+
+/// A read of which the first part is with the kernel, or one that has nothing to read.
+enum Begun {
+    UnderWay(Op),
+    Nothing(Buffer),
+}
+
+impl Open {
+    fn error(&self, operation: &'static str, error: io::Error) -> IoError {
+        IoError::at(operation, &self.path, error)
+    }
+
+    /// Queues a read that continues behind what `buffer` holds already; `offset` is where in the file the buffer's start belongs.
+    fn queue_read(&self, offset: u64, mut buffer: Buffer) -> Begun {
+        let filled = buffer.len();
+        let room = (buffer.capacity() - filled).min(TRANSFER_MAX_BYTES);
+        if room == 0 {
+            return Begun::Nothing(buffer);
+        }
+        // SAFETY: `filled` is at most the capacity, so the pointer stays within the buffer.
+        let target = unsafe { buffer.as_mut_ptr().add(filled) };
+        let entry = opcode::Read::new(self.descriptor.target(), target, room as u32).offset(offset.saturating_add(filled as u64)).build();
+        let request = Request { descriptor: Some(Rc::clone(&self.descriptor)), kept: Kept::Buffer(buffer), opens: false };
+        // SAFETY: the entry points at `room` bytes within the buffer, which the request owns, behind what is filled.
+        Begun::UnderWay(unsafe { self.ring.queue(entry, request) })
+    }
+
+    /// Waits for a read and continues it until the buffer or the file ends.
+    async fn finish_read(&self, offset: u64, mut begun: Begun) -> Result<Buffer, IoError> {
+        loop {
+            let op = match begun {
+                Begun::UnderWay(op) => op,
+                Begun::Nothing(buffer) => return Ok(buffer),
+            };
+            let (result, kept) = op.await;
+            let Kept::Buffer(mut buffer) = kept else { unreachable!("invariant: a read keeps its buffer") };
+            match result {
+                Ok(0) => return Ok(buffer),
+                // SAFETY: the kernel has written that many bytes behind those that were filled.
+                Ok(read) => unsafe { buffer.set_len(buffer.len() + read as usize) },
+                Err(error) if is_transient(&error) => {}
+                Err(error) => return Err(self.error("read from", error)),
+            }
+            begun = self.queue_read(offset, buffer);
+            self.ring.submit();
+        }
+    }
+
+    async fn write(self, offset: u64, mut buffer: Buffer) -> Result<Buffer, IoError> {
+        let mut written = 0;
+        while written < buffer.len() {
+            let part = (buffer.len() - written).min(TRANSFER_MAX_BYTES);
+            // SAFETY: `written` is less than the length, so the pointer stays within the buffer.
+            let source = unsafe { buffer.as_mut_ptr().add(written) };
+            let position = offset.saturating_add(written as u64);
+            let entry = opcode::Write::new(self.descriptor.target(), source, part as u32).offset(position).build();
+            let request = Request { descriptor: Some(Rc::clone(&self.descriptor)), kept: Kept::Buffer(buffer), opens: false };
+            // SAFETY: the entry points at `part` bytes within the buffer, which the request owns.
+            let (result, kept) = unsafe { self.ring.start(entry, request) }.await;
+            let Kept::Buffer(returned) = kept else { unreachable!("invariant: a write keeps its buffer") };
+            buffer = returned;
+            match result {
+                Ok(0) => return Err(self.error("write to", io::ErrorKind::WriteZero.into())),
+                Ok(count) => written += count as usize,
+                Err(error) if is_transient(&error) => {}
+                Err(error) => return Err(self.error("write to", error)),
+            }
+        }
+        Ok(buffer)
+    }
+}
+
+/// The operation did nothing, because of a signal or a shortage that passes.
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+}
+
+impl File for UringFile {
+    fn path(&self) -> PathBuf {
+        self.0.path.to_path_buf()
+    }
+
+    fn len(&self) -> LocalBoxFuture<Result<u64, IoError>> {
+        let open = self.0.clone();
+        Box::pin(async move {
+            let stat = stat(&open.ring, Some(&open.descriptor), CString::default()).await;
+            stat.map(|stat| stat.stx_size).map_err(|error| open.error("measure", error))
+        })
+    }
+
+    fn read_at(&self, offset: u64, mut buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
+        let open = self.0.clone();
+        Box::pin(async move {
+            buffer.clear();
+            let begun = open.queue_read(offset, buffer);
+            open.ring.submit();
+            open.finish_read(offset, begun).await
+        })
+    }
+
+    fn read_batch(&self, requests: Vec<ReadRequest>) -> LocalBoxFuture<Vec<Result<Buffer, IoError>>> {
+        let open = self.0.clone();
+        Box::pin(async move {
+            let begin = |ReadRequest { offset, mut buffer }| {
+                buffer.clear();
+                (offset, open.queue_read(offset, buffer))
+            };
+            let begun: Vec<_> = requests.into_iter().map(begin).collect();
+            open.ring.submit();
+            let mut results = Vec::with_capacity(begun.len());
+            for (offset, begun) in begun {
+                results.push(open.finish_read(offset, begun).await);
+            }
+            results
+        })
+    }
+
+    fn write_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
+        Box::pin(self.0.clone().write(offset, buffer))
+    }
+
+    fn sync(&self) -> LocalBoxFuture<Result<(), IoError>> {
+        let open = self.0.clone();
+        Box::pin(async move { sync(&open.ring, &open.descriptor).await.map_err(|error| open.error("sync", error)) })
+    }
+}
+
+/// A full fsync: bytes, length and all metadata.
+pub(super) async fn sync(ring: &Rc<Ring>, descriptor: &Rc<Descriptor>) -> io::Result<()> {
+    let entry = opcode::Fsync::new(descriptor.target()).build();
+    let request = Request { descriptor: Some(Rc::clone(descriptor)), kept: Kept::Nothing, opens: false };
+    // No second try, whatever the error: the page cache may have dropped what it could not write.
+    // SAFETY: the entry points at nothing.
+    unsafe { ring.start(entry, request) }.await.0.map(drop)
+}
+
+/// What is at `path`, or behind `descriptor` if there is one (then `path` is empty). Symbolic links are followed.
+pub(super) async fn stat(ring: &Rc<Ring>, descriptor: Option<&Rc<Descriptor>>, path: CString) -> io::Result<libc::statx> {
+    // SAFETY: statx is made of integers, for which zero is a value.
+    let mut stat: Box<libc::statx> = Box::new(unsafe { std::mem::zeroed() });
+    let (target, flags) = match descriptor {
+        Some(descriptor) => (descriptor.target(), libc::AT_EMPTY_PATH),
+        None => (types::Fd(libc::AT_FDCWD), 0),
+    };
+    let entry = opcode::Statx::new(target, path.as_ptr(), (&raw mut *stat).cast())
+        .flags(flags)
+        .mask(libc::STATX_TYPE | libc::STATX_SIZE)
+        .build();
+    let request = Request { descriptor: descriptor.cloned(), kept: Kept::Stat(stat, path), opens: false };
+    // SAFETY: the entry points at the path's and the stat's heap memory, which the request owns.
+    let (result, kept) = unsafe { ring.start(entry, request) }.await;
+    let Kept::Stat(stat, _) = kept else { unreachable!("invariant: a stat keeps what it fills in") };
+    result.map(|_| *stat)
+}

@@ -1,0 +1,265 @@
+//! TCP. A stream's two halves share the socket; each ends its own direction when it is dropped.
+//!
+//! A read or an accept whose future was dropped is still with the kernel and may yet take bytes, or a connection, off the socket. The next one
+//! resumes it, so nothing is lost. (A write whose future was dropped may have sent a part; after that the stream is good for closing only.)
+
+use super::address::RawAddress;
+use super::descriptor::Descriptor;
+use super::raw::{Kept, Op, Request, Ring};
+use crate::{Buffer, IoError, Listener, LocalBoxFuture, Net, NetRead, NetWrite};
+use io_uring::opcode;
+use std::cell::RefCell;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// The kernel takes a length of 31 bits.
+const TRANSFER_MAX_BYTES: usize = 0x7fff_f000;
+
+type Halves = (Box<dyn NetRead>, Box<dyn NetWrite>);
+
+/// The network of this machine.
+pub(super) struct UringNet {
+    ring: Rc<Ring>,
+}
+
+impl UringNet {
+    pub(super) fn new(ring: Rc<Ring>) -> Self {
+        Self { ring }
+    }
+}
+
+impl Net for UringNet {
+    fn listen(&self, address: SocketAddr) -> LocalBoxFuture<Result<Box<dyn Listener>, IoError>> {
+        let ring = Rc::clone(&self.ring);
+        Box::pin(async move {
+            // Sets SO_REUSEADDR, so that a restarted process gets its port back, and waits for nothing.
+            let listening = TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+            let (address, listener) = listening.map_err(|error| IoError::new("listen at", address, error))?;
+            let descriptor = Descriptor::new(OwnedFd::from(listener), &ring);
+            Ok(Box::new(UringListener { ring, descriptor, address, unfinished: Unfinished::default() }) as Box<dyn Listener>)
+        })
+    }
+
+    fn connect(&self, address: SocketAddr) -> LocalBoxFuture<Result<Halves, IoError>> {
+        let ring = Rc::clone(&self.ring);
+        Box::pin(async move {
+            let connected = connect(&ring, address).await;
+            let descriptor = connected.map_err(|error| IoError::new("connect to", address, error))?;
+            Ok(split(&ring, descriptor, address))
+        })
+    }
+}
+
+async fn connect(ring: &Rc<Ring>, address: SocketAddr) -> io::Result<Rc<Descriptor>> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // SAFETY: the call takes no pointers.
+    let raw = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a fresh descriptor that nobody else knows.
+    let descriptor = Descriptor::new(unsafe { OwnedFd::from_raw_fd(raw) }, ring);
+    let target = RawAddress::of(address);
+    let entry = opcode::Connect::new(descriptor.target(), (&raw const target.storage).cast(), target.len).build();
+    let request = Request { descriptor: Some(Rc::clone(&descriptor)), kept: Kept::Address(target), opens: false };
+    // SAFETY: the entry points at the address's heap memory, which the request owns.
+    unsafe { ring.start(entry, request) }.await.0?;
+    Ok(descriptor)
+}
+
+fn split(ring: &Rc<Ring>, descriptor: Rc<Descriptor>, peer: SocketAddr) -> Halves {
+    let on: libc::c_int = 1;
+    // Frames are written whole, so there is nothing that waiting for more could join them with. A socket that refuses works all the same.
+    // SAFETY: the pointer and the length are those of a live integer.
+    unsafe {
+        let len = size_of::<libc::c_int>() as libc::socklen_t;
+        libc::setsockopt(descriptor.raw(), libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw const on).cast(), len);
+    }
+    let read = UringRead { ring: Rc::clone(ring), descriptor: Rc::clone(&descriptor), peer, unfinished: Unfinished::default() };
+    (Box::new(read), Box::new(UringWrite { ring: Rc::clone(ring), descriptor, peer }))
+}
+
+/// Operations whose futures were dropped; the next future of the same kind takes one up.
+#[derive(Clone, Default)]
+struct Unfinished(Rc<RefCell<Vec<Op>>>);
+
+impl Unfinished {
+    /// One of them, or a new one.
+    fn resume_or(&self, start: impl FnOnce() -> Op) -> Resumable {
+        let op = self.0.borrow_mut().pop();
+        Resumable { op: Some(op.unwrap_or_else(start)), unfinished: self.clone() }
+    }
+}
+
+/// An operation that is put aside when it is dropped before its end.
+struct Resumable {
+    op: Option<Op>,
+    unfinished: Unfinished,
+}
+
+impl Future for Resumable {
+    type Output = <Op as Future>::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(op) = &mut self.op else { return Poll::Pending };
+        let result = Pin::new(op).poll(cx);
+        if result.is_ready() {
+            self.op = None;
+        }
+        result
+    }
+}
+
+impl Drop for Resumable {
+    fn drop(&mut self) {
+        self.unfinished.0.borrow_mut().extend(self.op.take());
+    }
+}
+
+struct UringListener {
+    ring: Rc<Ring>,
+    descriptor: Rc<Descriptor>,
+    address: SocketAddr,
+    unfinished: Unfinished,
+}
+
+fn start_accept(ring: &Rc<Ring>, descriptor: &Rc<Descriptor>) -> Op {
+    let mut peer = RawAddress::empty();
+    let entry = opcode::Accept::new(descriptor.target(), (&raw mut peer.storage).cast(), &raw mut peer.len).flags(libc::SOCK_CLOEXEC).build();
+    let request = Request { descriptor: Some(Rc::clone(descriptor)), kept: Kept::Address(peer), opens: true };
+    // SAFETY: the entry points at the address's heap memory, which the request owns.
+    unsafe { ring.start(entry, request) }
+}
+
+impl Listener for UringListener {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn accept(&self) -> LocalBoxFuture<Result<(Box<dyn NetRead>, Box<dyn NetWrite>, SocketAddr), IoError>> {
+        let (ring, descriptor, address) = (Rc::clone(&self.ring), Rc::clone(&self.descriptor), self.address);
+        let unfinished = self.unfinished.clone();
+        Box::pin(async move {
+            loop {
+                let (result, kept) = unfinished.resume_or(|| start_accept(&ring, &descriptor)).await;
+                let Kept::Address(peer) = kept else { unreachable!("invariant: an accept keeps the address it fills in") };
+                match result {
+                    Ok(fd) => {
+                        let accepted = Descriptor::opened(fd, &ring);
+                        let peer = peer.decode().map_err(|error| IoError::new("accept at", address, error))?;
+                        let (read, write) = split(&ring, accepted, peer);
+                        return Ok((read, write, peer));
+                    }
+                    // The caller hung up before we came to the door, or a signal came: not this listener's end.
+                    Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+                    Err(error) => return Err(IoError::new("accept at", address, error)),
+                }
+            }
+        })
+    }
+}
+
+impl Drop for UringListener {
+    fn drop(&mut self) {
+        // An accept under way holds the socket open: this ends it, and the door is shut now.
+        shut(&self.descriptor, libc::SHUT_RDWR);
+    }
+}
+
+struct UringRead {
+    ring: Rc<Ring>,
+    descriptor: Rc<Descriptor>,
+    peer: SocketAddr,
+    unfinished: Unfinished,
+}
+
+impl NetRead for UringRead {
+    fn read(&mut self, mut buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
+        let (ring, descriptor, peer) = (Rc::clone(&self.ring), Rc::clone(&self.descriptor), self.peer);
+        let unfinished = self.unfinished.clone();
+        Box::pin(async move {
+            let fail = |error| IoError::new("read from", peer, error);
+            loop {
+                buffer.clear();
+                let room = buffer.capacity().min(TRANSFER_MAX_BYTES);
+                if room == 0 {
+                    return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "the buffer has no room")));
+                }
+                let start = || {
+                    let entry = opcode::Recv::new(descriptor.target(), buffer.as_mut_ptr(), room as u32).build();
+                    let request = Request { descriptor: Some(Rc::clone(&descriptor)), kept: Kept::Buffer(buffer), opens: false };
+                    // SAFETY: the entry points at the buffer's whole capacity, and the request owns the buffer.
+                    unsafe { ring.start(entry, request) }
+                };
+                let (result, kept) = unfinished.resume_or(start).await;
+                let Kept::Buffer(mut returned) = kept else { unreachable!("invariant: a read keeps its buffer") };
+                match result {
+                    Ok(count) => {
+                        // SAFETY: the kernel has written that many bytes at the buffer's start.
+                        unsafe { returned.set_len(count as usize) };
+                        return Ok(returned);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => buffer = returned,
+                    Err(error) => return Err(fail(error)),
+                }
+            }
+        })
+    }
+}
+
+impl Drop for UringRead {
+    fn drop(&mut self) {
+        // Ends a read under way, which would hold the socket open. The peer does not notice.
+        shut(&self.descriptor, libc::SHUT_RD);
+    }
+}
+
+struct UringWrite {
+    ring: Rc<Ring>,
+    descriptor: Rc<Descriptor>,
+    peer: SocketAddr,
+}
+
+impl NetWrite for UringWrite {
+    fn write_all(&mut self, mut buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
+        let (ring, descriptor, peer) = (Rc::clone(&self.ring), Rc::clone(&self.descriptor), self.peer);
+        Box::pin(async move {
+            let fail = |error| IoError::new("write to", peer, error);
+            let mut sent = 0;
+            while sent < buffer.len() {
+                let part = (buffer.len() - sent).min(TRANSFER_MAX_BYTES);
+                // SAFETY: `sent` is less than the length, so the pointer stays within the buffer.
+                let source = unsafe { buffer.as_mut_ptr().add(sent) };
+                let entry = opcode::Send::new(descriptor.target(), source, part as u32).flags(libc::MSG_NOSIGNAL).build();
+                let request = Request { descriptor: Some(Rc::clone(&descriptor)), kept: Kept::Buffer(buffer), opens: false };
+                // SAFETY: the entry points at `part` bytes within the buffer, which the request owns.
+                let (result, kept) = unsafe { ring.start(entry, request) }.await;
+                let Kept::Buffer(returned) = kept else { unreachable!("invariant: a write keeps its buffer") };
+                buffer = returned;
+                match result {
+                    Ok(count) => sent += count as usize,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(fail(error)),
+                }
+            }
+            Ok(buffer)
+        })
+    }
+}
+
+impl Drop for UringWrite {
+    fn drop(&mut self) {
+        // After what was written, the peer sees the end.
+        shut(&self.descriptor, libc::SHUT_WR);
+    }
+}
+
+/// Ends one direction of a socket, or both. Fails if the peer has ended it already, which is as good.
+fn shut(descriptor: &Descriptor, how: libc::c_int) {
+    // SAFETY: the call takes no pointers.
+    unsafe { libc::shutdown(descriptor.raw(), how) };
+}

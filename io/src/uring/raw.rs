@@ -1,0 +1,383 @@
+//! A core's ring for files and sockets, and what keeps memory alive while the kernel uses it.
+//!
+//! An operation's buffer, paths and descriptor move into a *slot* of the ring when it starts, and come out when the kernel reports its completion. The
+//! future that waits for it ([`Op`]) holds the slot's number and nothing else: dropping it abandons the slot, whose content then lives on until the
+//! completion and is freed there. So no kernel ever writes into memory that has been given to somebody else.
+//!
+//! Completions announce themselves on an eventfd that glommio waits for ([`Ring::reap_for_ever`]). Those that are there as soon as the
+//! operation is submitted (a read from the page cache, a send into a socket's buffer) are seen at once and cost no wake-up.
+
+use super::descriptor::Descriptor;
+use crate::Buffer;
+use glommio::io::BufferedFile;
+use io_uring::{IoUring, opcode, squeue, types};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Operations that one system call submits at most.
+const SUBMISSION_ENTRIES: u32 = 256;
+
+/// Operations that the kernel holds at most; the completion queue has room for all of them, so none is ever lost. Further ones wait here.
+const IN_FLIGHT_MAX: u32 = 2048;
+
+/// How long the end of a core waits for cancelled operations before it leaves their memory to the kernel for good.
+const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(5);
+
+/// The user data of operations nobody waits for.
+const NOBODY: u64 = u64::MAX;
+
+/// What an operation points into; all of it lives on the heap and stays where it is when this is moved.
+pub(super) enum Kept {
+    /// Nothing but the descriptor.
+    Nothing,
+    /// Bytes to read or write.
+    Buffer(Buffer),
+    /// One path.
+    Path(#[allow(dead_code, reason = "owned for the kernel")] CString),
+    /// Two paths.
+    Paths(#[allow(dead_code, reason = "owned for the kernel")] CString, #[allow(dead_code, reason = "as above")] CString),
+    /// What statx fills in, and the path it looks at.
+    Stat(Box<libc::statx>, #[allow(dead_code, reason = "owned for the kernel")] CString),
+    /// The address of a peer.
+    Address(Box<super::address::RawAddress>),
+}
+
+/// What moves into the slot with an operation.
+pub(super) struct Request {
+    /// The file or socket it works on: open until it completes.
+    #[allow(dead_code, reason = "owned for the kernel")]
+    pub(super) descriptor: Option<Rc<Descriptor>>,
+    /// What it points into.
+    pub(super) kept: Kept,
+    /// Its result is a new descriptor, to be closed if nobody waits any more.
+    pub(super) opens: bool,
+}
+
+enum State {
+    Waiting(Option<Waker>),
+    Abandoned,
+    Done(i32),
+}
+
+struct Slot {
+    request: Request,
+    state: State,
+}
+
+struct Inner {
+    uring: IoUring,
+    slots: Vec<Option<Slot>>,
+    free: Vec<usize>,
+    /// Started and not yet in the submission queue.
+    backlog: VecDeque<squeue::Entry>,
+    /// In the submission queue or with the kernel.
+    in_flight: u32,
+    /// No operation starts any more.
+    closed: bool,
+}
+
+/// The ring of one core. Not to be used from another thread.
+pub(super) struct Ring {
+    inner: RefCell<Inner>,
+    event: OwnedFd,
+}
+
+impl Ring {
+    /// Sets a ring up.
+    pub(super) fn new() -> io::Result<Rc<Self>> {
+        let uring = IoUring::builder().setup_cqsize(IN_FLIGHT_MAX).setup_clamp().build(SUBMISSION_ENTRIES)?;
+        // SAFETY: the call takes no pointers.
+        let raw = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+        if raw < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a fresh descriptor that nobody else knows.
+        let event = unsafe { OwnedFd::from_raw_fd(raw) };
+        uring.submitter().register_eventfd(event.as_raw_fd())?;
+        let inner = Inner { uring, slots: Vec::new(), free: Vec::new(), backlog: VecDeque::new(), in_flight: 0, closed: false };
+        Ok(Rc::new(Self { inner: RefCell::new(inner), event }))
+    }
+
+    /// Starts an operation and tells the kernel.
+    ///
+    /// # Safety
+    /// Everything `entry` points at is owned by `request`, or lives for ever, and its descriptor is that of `request`.
+    pub(super) unsafe fn start(self: &Rc<Self>, entry: squeue::Entry, request: Request) -> Op {
+        // SAFETY: as promised by the caller.
+        let op = unsafe { self.queue(entry, request) };
+        self.submit();
+        op
+    }
+
+    /// Starts an operation that the next [`Ring::submit`] tells the kernel.
+    ///
+    /// # Safety
+    /// As for [`Ring::start`].
+    pub(super) unsafe fn queue(self: &Rc<Self>, entry: squeue::Entry, request: Request) -> Op {
+        let mut inner = self.inner.borrow_mut();
+        let state = if inner.closed { State::Done(-libc::ECANCELED) } else { State::Waiting(None) };
+        let slot = Some(Slot { request, state });
+        let number = match inner.free.pop() {
+            Some(number) => {
+                if let Some(place) = inner.slots.get_mut(number) {
+                    *place = slot;
+                }
+                number
+            }
+            None => {
+                inner.slots.push(slot);
+                inner.slots.len() - 1
+            }
+        };
+        if !inner.closed {
+            inner.backlog.push_back(entry.user_data(number as u64));
+        }
+        Op { ring: Rc::clone(self), number: Some(number) }
+    }
+
+    /// Hands what has been queued to the kernel and takes in what has completed.
+    pub(super) fn submit(&self) {
+        loop {
+            let result = self.inner.borrow_mut().hand_over();
+            let completed = self.collect();
+            match result {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    // The kernel is short of memory or has completions to deliver first. They come with the eventfd; if there are none, raise it
+                    // ourselves, so that the reaper tries again after the other tasks had their turn.
+                    if !matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) {
+                        tracing::error!(%error, "the kernel takes no operations");
+                    }
+                    if completed == 0 {
+                        self.raise_event();
+                    }
+                    return;
+                }
+            }
+            if completed == 0 || self.inner.borrow().backlog.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Takes in completions and wakes who waits for them. Returns how many there were.
+    fn collect(&self) -> usize {
+        let mut wakers = Vec::new();
+        let mut freed = Vec::new();
+        let mut completed = 0;
+        {
+            let mut inner = self.inner.borrow_mut();
+            let Inner { uring, slots, free, in_flight, .. } = &mut *inner;
+            for completion in uring.completion() {
+                if completion.user_data() == NOBODY {
+                    continue;
+                }
+                completed += 1;
+                *in_flight -= 1;
+                let number = completion.user_data() as usize;
+                let Some(place) = slots.get_mut(number) else { continue };
+                let Some(slot) = place else { continue };
+                match std::mem::replace(&mut slot.state, State::Done(completion.result())) {
+                    State::Waiting(waker) => wakers.extend(waker),
+                    State::Abandoned => {
+                        freed.extend(place.take().map(|slot| (slot, completion.result())));
+                        free.push(number);
+                    }
+                    State::Done(_) => {}
+                }
+            }
+        }
+        // Not while the ring is borrowed: closing a descriptor is an operation, too.
+        for (slot, result) in freed {
+            if slot.request.opens && result >= 0 {
+                // SAFETY: the kernel has just made this descriptor for an operation whose future is gone; nobody else knows it.
+                drop(unsafe { OwnedFd::from_raw_fd(result) });
+            }
+        }
+        wakers.into_iter().for_each(Waker::wake);
+        completed
+    }
+
+    /// Takes in completions whenever the kernel announces some. The one task that each core runs for its ring.
+    pub(super) async fn reap_for_ever(self: Rc<Self>) {
+        let event = match self.event.try_clone() {
+            // SAFETY: a descriptor of its own, which glommio's file closes.
+            Ok(event) => unsafe { BufferedFile::from_raw_fd(event.into_raw_fd()) },
+            Err(error) => {
+                tracing::error!(%error, "cannot duplicate the eventfd of the ring");
+                return self.reap_by_timer().await;
+            }
+        };
+        loop {
+            // Reading resets the count, and waits while it is zero. What completes after this has been read raises it again.
+            if let Err(error) = event.read_at(0, size_of::<u64>()).await {
+                tracing::error!(%error, "cannot wait for the eventfd of the ring");
+                return self.reap_by_timer().await;
+            }
+            self.submit();
+        }
+    }
+
+    /// Slower, but nothing gets stuck.
+    async fn reap_by_timer(&self) {
+        loop {
+            glommio::timer::Timer::new(Duration::from_millis(1)).await;
+            self.submit();
+        }
+    }
+
+    fn raise_event(&self) {
+        let one = 1u64;
+        // SAFETY: the pointer and the length are those of a live number. The count cannot overflow, so this neither blocks nor fails.
+        unsafe { libc::write(self.event.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
+    }
+
+    /// Closes `fd` without waiting for it: the last close of a file that has been unlinked frees its blocks, which can take long.
+    pub(super) fn close(self: &Rc<Self>, fd: RawFd) {
+        if self.inner.borrow().closed {
+            // SAFETY: the caller gives the descriptor up.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+            return;
+        }
+        let request = Request { descriptor: None, kept: Kept::Nothing, opens: false };
+        // SAFETY: the operation points at nothing, and the caller gives the descriptor up.
+        drop(unsafe { self.start(opcode::Close::new(types::Fd(fd)).build(), request) });
+    }
+
+    /// Cancels what is under way and waits until the kernel has let go of all memory. Nothing starts any more.
+    pub(super) fn shut_down(&self) {
+        {
+            let mut inner = self.inner.borrow_mut();
+            inner.closed = true;
+            let never_started: Vec<u64> = inner.backlog.drain(..).map(|entry| entry.get_user_data()).collect();
+            for number in never_started {
+                if let Some(Some(slot)) = inner.slots.get_mut(number as usize) {
+                    slot.state = State::Done(-libc::ECANCELED);
+                }
+            }
+            let numbers: Vec<u64> = (0..).zip(&inner.slots).filter(|(_, slot)| slot.as_ref().is_some_and(Slot::is_under_way)).map(|(n, _)| n).collect();
+            inner.backlog.extend(numbers.into_iter().map(|number| opcode::AsyncCancel::new(number).build().user_data(NOBODY)));
+        }
+        let deadline = Instant::now() + SHUT_DOWN_WITHIN;
+        loop {
+            // The cancellations count as operations of nobody; the limit on those under way does not hold them back for long.
+            let _ = self.inner.borrow_mut().hand_over();
+            self.collect();
+            let mut inner = self.inner.borrow_mut();
+            if inner.in_flight == 0 {
+                return;
+            }
+            if Instant::now() > deadline {
+                tracing::error!(operations = inner.in_flight, "some operations could not be cancelled: their memory is left to the kernel");
+                std::mem::forget(std::mem::take(&mut inner.slots));
+                inner.free.clear();
+                return;
+            }
+            let timeout = types::Timespec::new().nsec(10_000_000);
+            // Times out, is interrupted, or has something to collect: all the same here.
+            let _ = inner.uring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&timeout));
+        }
+    }
+}
+
+impl Slot {
+    fn is_under_way(&self) -> bool {
+        !matches!(self.state, State::Done(_))
+    }
+}
+
+impl Inner {
+    /// Moves the backlog into the submission queue and submits, until it is empty or the kernel holds as much as it may.
+    fn hand_over(&mut self) -> io::Result<()> {
+        loop {
+            let mut queue = self.uring.submission();
+            while let Some(entry) = self.backlog.front() {
+                let counts = entry.get_user_data() != NOBODY;
+                if counts && self.in_flight >= IN_FLIGHT_MAX {
+                    break;
+                }
+                // SAFETY: what the entry points at is owned by its slot, which is freed only after the completion (`queue`'s contract).
+                if unsafe { queue.push(entry) }.is_err() {
+                    break;
+                }
+                self.in_flight += u32::from(counts);
+                self.backlog.pop_front();
+            }
+            let waiting = queue.len();
+            drop(queue);
+            if waiting == 0 {
+                return Ok(());
+            }
+            self.uring.submit()?;
+            if self.backlog.is_empty() || self.in_flight >= IN_FLIGHT_MAX {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Waits for one operation. Dropping it abandons the operation, which runs to its end all the same.
+#[must_use]
+pub(super) struct Op {
+    ring: Rc<Ring>,
+    /// `None` once the result has been handed out.
+    number: Option<usize>,
+}
+
+impl Future for Op {
+    /// What the system call would have returned, and what the operation had borrowed.
+    type Output = (io::Result<u32>, Kept);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(number) = self.number else { return Poll::Pending };
+        let mut inner = self.ring.inner.borrow_mut();
+        let Some(place) = inner.slots.get_mut(number) else { return Poll::Pending };
+        match place.as_mut().map(|slot| &mut slot.state) {
+            Some(State::Done(_)) => {}
+            Some(state) => {
+                *state = State::Waiting(Some(cx.waker().clone()));
+                return Poll::Pending;
+            }
+            None => return Poll::Pending,
+        }
+        let Some(Slot { request, state: State::Done(result) }) = place.take() else { return Poll::Pending };
+        inner.free.push(number);
+        drop(inner);
+        self.number = None;
+        let result = if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result as u32) };
+        Poll::Ready((result, request.kept))
+    }
+}
+
+impl Drop for Op {
+    fn drop(&mut self) {
+        let Some(number) = self.number else { return };
+        let freed = {
+            let mut inner = self.ring.inner.borrow_mut();
+            let Some(place) = inner.slots.get_mut(number) else { return };
+            match place {
+                Some(slot) if slot.is_under_way() => {
+                    slot.state = State::Abandoned;
+                    return;
+                }
+                _ => {
+                    let freed = place.take();
+                    inner.free.push(number);
+                    freed
+                }
+            }
+        };
+        if let Some(Slot { request: Request { opens: true, .. }, state: State::Done(fd @ 0..) }) = freed {
+            // SAFETY: as in `collect`: made for this operation, and nobody has taken it.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
+    }
+}
