@@ -12,7 +12,7 @@
 //! set of them, and what both worlds share unchanged: [`Buffer`], the rings between cores ([`ring()`]), the [`mailbox()`] of the control plane, and
 //! [`conformance`], the suite that each backend must pass.
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the door itself")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros, reason = "this is the door itself")]
 
 mod buffer;
 mod clock;
@@ -23,6 +23,7 @@ mod error;
 mod handle;
 mod mailbox;
 mod net;
+mod panics;
 mod probe;
 mod ring;
 mod rng;
@@ -30,20 +31,23 @@ mod spawn;
 mod spin;
 #[cfg(not(loom))]
 pub mod uring;
+mod wait;
 
 pub use buffer::{BUFFER_ALIGN, Buffer, BufferPool};
 pub use clock::{Clock, MonotonicNs, UnixMillis};
 pub use cores::{CoreGroup, CoreId, CoreMain, Cores, StartError, block_on};
-pub use disk::{Disk, DirEntry, EntryKind, File, OpenMode, ReadRequest};
+pub use disk::{DirEntry, Disk, EntryKind, File, OpenMode, ReadRequest};
 pub use error::IoError;
 pub use handle::{Io, IoParts};
 pub use mailbox::{Mailbox, MailboxReceiver, mailbox};
 pub use net::{Listener, Net, NetRead, NetWrite};
+pub use panics::{silence_panics, take_panic_place};
 pub use probe::{Probe, ProbeEvent};
 pub use ring::{Consumer, Producer, ring};
 pub use rng::{Rng, SplitMix};
 pub use spawn::{Spawner, TaskClass, yield_now};
 pub use spin::AdaptiveSpin;
+pub use wait::block_on_for;
 
 /// A future that stays on the core it was made on.
 pub type LocalBoxFuture<T> = std::pin::Pin<Box<dyn Future<Output = T> + 'static>>;

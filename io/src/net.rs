@@ -26,7 +26,7 @@ pub trait Listener {
 /// The receiving half of a stream.
 pub trait NetRead {
     /// Reads at least one byte into `buffer`, from its start, up to its capacity, and returns it with its length set; length 0 is the end of the
-    /// stream. At most one read may be under way.
+    /// stream. At most one read may be under way. One whose future is dropped takes nothing away: the next read gets its bytes.
     fn read(&mut self, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>>;
 }
 

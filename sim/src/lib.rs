@@ -21,6 +21,9 @@
 //! assert_eq!(outcome.expect_done(), "five virtual milliseconds later");
 //! ```
 
+// For `panics` alone; this lint does not listen to an `allow` closer to the macro.
+#![allow(clippy::disallowed_macros, reason = "a panic hook learns only from a thread-local for whom it is called")]
+
 // rustdoc does not see the flags of `[build] rustflags`; the crates it links do.
 #[cfg(not(any(madsim, doc, doctest)))]
 compile_error!(

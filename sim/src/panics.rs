@@ -4,8 +4,6 @@
 //! thread that is inside [`catch`] and hands everything else to the hook that was there before. This is the one thread-local of the
 //! simulator, because a panic hook has no other way to know for whom it is called.
 
-#![allow(clippy::disallowed_macros, reason = "the panic hook has no other way to know for whom it is called")]
-
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};

@@ -1,31 +1,34 @@
-//! Whether io_uring can be used here, found out before glommio does: it panics where this says what to do.
+//! Whether io_uring can be used here, found out before any thread is started.
 
 use crate::StartError;
-use io_uring::IoUring;
+use io_uring::{IoUring, Probe, opcode};
 use std::io;
 
-/// glommio refuses to start with less, whoever the user is.
-const MEMLOCK_NEEDED_BYTES: u64 = 512 * 1024;
+/// What some cores' rings take where they are charged to the limit on locked memory (Linux before 5.12).
+const MEMLOCK_PLENTY_BYTES: u64 = 64 << 20;
 
 /// Where the administrator may have switched io_uring off: 1 for the unprivileged outside a group, 2 for everybody.
 const SWITCH: &str = "/proc/sys/kernel/io_uring_disabled";
 
-/// Checks the limit on locked memory and that a ring can be set up.
+/// Checks that a ring can be set up and used, and that the kernel knows the youngest operation that is needed.
 ///
-/// The rings themselves have been charged to the memory cgroup and not to the limit since Linux 5.12, and the 64 KiB that glommio registers three
-/// times per core are a matter of speed only (it goes on without), so the limit need not grow with the number of cores.
+/// The limit on locked memory is not looked at: since Linux 5.12 rings are charged to the memory cgroup, nothing here registers buffers, and where it does
+/// matter the kernel says `ENOMEM`.
 pub(super) fn check() -> Result<(), StartError> {
-    let limit_bytes = memlock_limit().map_err(|error| StartError::Other { core: 0, reason: error.to_string() })?;
-    if limit_bytes < MEMLOCK_NEEDED_BYTES {
-        return Err(StartError::MemlockTooLow { limit_bytes, needed_bytes: MEMLOCK_NEEDED_BYTES });
+    let mut ring = IoUring::new(8).map_err(|error| explain("io_uring_setup", error))?;
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe).map_err(|error| explain("io_uring_register", error))?;
+    if !probe.is_supported(opcode::LinkAt::CODE) {
+        let reason = "this kernel's io_uring is too old: it cannot link files".to_owned();
+        return Err(StartError::IoUringForbidden { reason, cure: "Linux 5.15 or newer is needed".to_owned() });
     }
-    match IoUring::new(8) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(explain(error, limit_bytes)),
-    }
+    // SAFETY: the operation points at nothing. There is room: the ring is new.
+    let _ = unsafe { ring.submission().push(&opcode::Nop::new().build()) };
+    ring.submit_and_wait(1).map_err(|error| explain("io_uring_enter", error))?;
+    Ok(())
 }
 
-fn explain(error: io::Error, limit_bytes: u64) -> StartError {
+fn explain(call: &str, error: io::Error) -> StartError {
     let switch = std::fs::read_to_string(SWITCH).ok();
     let cure = match (error.raw_os_error(), switch.as_deref().map(str::trim)) {
         (Some(libc::EPERM), Some("1" | "2")) => {
@@ -38,12 +41,17 @@ fn explain(error: io::Error, limit_bytes: u64) -> StartError {
         }
         // Before Linux 5.12 the rings are charged to the limit on locked memory.
         (Some(libc::ENOMEM), _) => {
-            return StartError::MemlockTooLow { limit_bytes, needed_bytes: limit_bytes.saturating_mul(2).max(8 << 20) };
+            if let Ok(limit_bytes) = memlock_limit()
+                && limit_bytes < MEMLOCK_PLENTY_BYTES
+            {
+                return StartError::MemlockTooLow { limit_bytes, needed_bytes: MEMLOCK_PLENTY_BYTES };
+            }
+            "the kernel is out of memory, or the memory cgroup's limit is reached".to_owned()
         }
         (Some(libc::EMFILE | libc::ENFILE), _) => "too many files are open: raise the limit with `ulimit -n`".to_owned(),
         _ => "see io_uring_setup(2) for what this error means".to_owned(),
     };
-    StartError::IoUringForbidden { reason: format!("io_uring_setup: {error}"), cure }
+    StartError::IoUringForbidden { reason: format!("{call}: {error}"), cure }
 }
 
 fn memlock_limit() -> io::Result<u64> {

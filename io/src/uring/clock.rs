@@ -1,10 +1,15 @@
-//! The kernel's clocks and glommio's timers.
+//! The kernel's clocks.
 
+use super::timers::Timers;
 use crate::{Clock, LocalBoxFuture, MonotonicNs, UnixMillis};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 /// Monotonic time is `CLOCK_MONOTONIC`, the same on every core.
-pub(super) struct UringClock;
+pub(super) struct UringClock {
+    /// Where its sleepers wait.
+    pub(super) timers: Rc<Timers>,
+}
 
 impl Clock for UringClock {
     fn now(&self) -> MonotonicNs {
@@ -20,21 +25,12 @@ impl Clock for UringClock {
     }
 
     fn sleep_until(&self, deadline: MonotonicNs) -> LocalBoxFuture<()> {
-        Box::pin(async move {
-            loop {
-                let left = deadline.since(now());
-                if left.is_zero() {
-                    return;
-                }
-                // A timer never fires early by its own clock; the loop makes it true by ours. A year is as good as for ever, and stays within
-                // what an `Instant` can be moved by.
-                glommio::timer::Timer::new(left.min(Duration::from_secs(365 * 24 * 3600))).await;
-            }
-        })
+        Box::pin(Timers::sleep_until(&self.timers, deadline))
     }
 }
 
-fn now() -> MonotonicNs {
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+pub(super) fn now() -> MonotonicNs {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a live timespec that the call fills in. It cannot fail: the clock exists on every Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };

@@ -3,6 +3,7 @@
 
 use super::descriptor::Descriptor;
 use super::file::{UringFile, stat, sync};
+use super::helper::Helper;
 use super::raw::{Kept, Request, Ring};
 use crate::{DirEntry, Disk, EntryKind, File, IoError, LocalBoxFuture, OpenMode};
 use io_uring::{opcode, squeue, types};
@@ -21,11 +22,12 @@ const NEW_FILE_MODE: libc::mode_t = 0o666;
 /// The file systems of this machine.
 pub(super) struct UringDisk {
     ring: Rc<Ring>,
+    helper: Helper,
 }
 
 impl UringDisk {
     pub(super) fn new(ring: Rc<Ring>) -> Self {
-        Self { ring }
+        Self { ring, helper: Helper::default() }
     }
 }
 
@@ -65,9 +67,10 @@ fn list_blocking(path: &Path) -> io::Result<Vec<DirEntry>> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
-        let name = entry.file_name().into_string().map_err(|name| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("the name {} is not UTF-8", name.display()))
-        })?;
+        let name = entry
+            .file_name()
+            .into_string()
+            .map_err(|name| io::Error::new(io::ErrorKind::InvalidData, format!("the name {} is not UTF-8", name.display())))?;
         let mut kind = entry.file_type()?;
         if kind.is_symlink() {
             match std::fs::metadata(entry.path()) {
@@ -104,10 +107,10 @@ impl Disk for UringDisk {
     }
 
     fn list(&self, path: &Path) -> LocalBoxFuture<Result<Vec<DirEntry>, IoError>> {
-        let path = path.to_path_buf();
+        let (path, helper) = (path.to_path_buf(), self.helper.clone());
         Box::pin(async move {
             let there = path.clone();
-            let listed = glommio::executor().spawn_blocking(move || list_blocking(&there)).await;
+            let listed = helper.run(move || list_blocking(&there)).await;
             listed.map_err(|error| IoError::at("list", &path, error))
         })
     }
@@ -128,10 +131,10 @@ impl Disk for UringDisk {
     }
 
     fn create_dir_all(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>> {
-        let path = path.to_path_buf();
+        let (path, helper) = (path.to_path_buf(), self.helper.clone());
         Box::pin(async move {
             let there = path.clone();
-            let created = glommio::executor().spawn_blocking(move || std::fs::create_dir_all(there)).await;
+            let created = helper.run(move || std::fs::create_dir_all(there)).await;
             created.map_err(|error| IoError::at("create directory", &path, error))
         })
     }

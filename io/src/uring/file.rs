@@ -172,10 +172,8 @@ pub(super) async fn stat(ring: &Rc<Ring>, descriptor: Option<&Rc<Descriptor>>, p
         Some(descriptor) => (descriptor.target(), libc::AT_EMPTY_PATH),
         None => (types::Fd(libc::AT_FDCWD), 0),
     };
-    let entry = opcode::Statx::new(target, path.as_ptr(), (&raw mut *stat).cast())
-        .flags(flags)
-        .mask(libc::STATX_TYPE | libc::STATX_SIZE)
-        .build();
+    let entry =
+        opcode::Statx::new(target, path.as_ptr(), (&raw mut *stat).cast()).flags(flags).mask(libc::STATX_TYPE | libc::STATX_SIZE).build();
     let request = Request { descriptor: descriptor.cloned(), kept: Kept::Stat(stat, path), opens: false };
     // SAFETY: the entry points at the path's and the stat's heap memory, which the request owns.
     let (result, kept) = unsafe { ring.start(entry, request) }.await;

@@ -1,22 +1,25 @@
 //! The backend on Linux's io_uring: one pinned thread per core, each with an executor of its own.
 //!
-//! Tasks, timers and the sleep of an idle core are glommio's. Files and sockets go through a second ring per core, driven with the `io-uring` crate
-//! ([`raw`]): glommio has no full fsync and no `linkat`, its files stumble over new and empty ones, and it gives a buffer up with the future that
-//! waits for it. glommio waits for the second ring's eventfd on its own, so that one sleep covers both and nothing polls in a loop.
+//! A core is a loop: take in what came from outside (woken tasks, timers, completions), run tasks, and when none has work sleep in the
+//! kernel until an operation completes, a timer is due or another core rings. Everything that waits, waits on the core's one ring.
 //!
-//! glommio is named in this folder and nowhere else.
+//! Why not glommio, which this began on: its run loop can go to sleep with runnable tasks (`run_task_queues` returns `false` when the latency ring
+//! holds an event that wakes nobody, a preemption timer or its own eventfd, and `run` then parks). Two cores that wake each other through
+//! rings hang within a thousand exchanges. It has no full fsync and no `linkat` either, and refuses to start with little locked memory.
 
 mod address;
 mod availability;
 mod clock;
 mod core_thread;
 mod cores;
-mod disk;
 mod descriptor;
+mod disk;
 mod file;
+mod helper;
 mod net;
 mod random;
 mod raw;
-mod spawner;
+mod scheduler;
+mod timers;
 
 pub use cores::UringCores;

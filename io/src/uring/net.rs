@@ -129,7 +129,8 @@ struct UringListener {
 
 fn start_accept(ring: &Rc<Ring>, descriptor: &Rc<Descriptor>) -> Op {
     let mut peer = RawAddress::empty();
-    let entry = opcode::Accept::new(descriptor.target(), (&raw mut peer.storage).cast(), &raw mut peer.len).flags(libc::SOCK_CLOEXEC).build();
+    let entry =
+        opcode::Accept::new(descriptor.target(), (&raw mut peer.storage).cast(), &raw mut peer.len).flags(libc::SOCK_CLOEXEC).build();
     let request = Request { descriptor: Some(Rc::clone(descriptor)), kept: Kept::Address(peer), opens: true };
     // SAFETY: the entry points at the address's heap memory, which the request owns.
     unsafe { ring.start(entry, request) }

@@ -4,18 +4,17 @@
 //! future that waits for it ([`Op`]) holds the slot's number and nothing else: dropping it abandons the slot, whose content then lives on until the
 //! completion and is freed there. So no kernel ever writes into memory that has been given to somebody else.
 //!
-//! Completions announce themselves on an eventfd that glommio waits for ([`Ring::reap_for_ever`]). Those that are there as soon as the
-//! operation is submitted (a read from the page cache, a send into a socket's buffer) are seen at once and cost no wake-up.
+//! Completions that are there as soon as the operation is submitted (a read from the page cache, a send into a socket's buffer) are seen at once.
+//! The others are looked for once per turn of the core, in memory, and are what it sleeps on ([`Ring::sleep`]) when no task has work.
 
 use super::descriptor::Descriptor;
 use crate::Buffer;
-use glommio::io::BufferedFile;
 use io_uring::{IoUring, opcode, squeue, types};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -30,8 +29,14 @@ const IN_FLIGHT_MAX: u32 = 2048;
 /// How long the end of a core waits for cancelled operations before it leaves their memory to the kernel for good.
 const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(5);
 
+/// How soon operations that the kernel was too short of memory to take are offered again.
+const RETRY_AFTER: Duration = Duration::from_millis(1);
+
 /// The user data of operations nobody waits for.
 const NOBODY: u64 = u64::MAX;
+
+/// The user data of the watch on the doorbell.
+const BELL: u64 = u64::MAX - 1;
 
 /// What an operation points into; all of it lives on the heap and stays where it is when this is moved.
 pub(super) enum Kept {
@@ -79,6 +84,8 @@ struct Inner {
     backlog: VecDeque<squeue::Entry>,
     /// In the submission queue or with the kernel.
     in_flight: u32,
+    /// The kernel watches the doorbell.
+    bell_watched: bool,
     /// No operation starts any more.
     closed: bool,
 }
@@ -86,23 +93,22 @@ struct Inner {
 /// The ring of one core. Not to be used from another thread.
 pub(super) struct Ring {
     inner: RefCell<Inner>,
-    event: OwnedFd,
 }
 
 impl Ring {
     /// Sets a ring up.
     pub(super) fn new() -> io::Result<Rc<Self>> {
         let uring = IoUring::builder().setup_cqsize(IN_FLIGHT_MAX).setup_clamp().build(SUBMISSION_ENTRIES)?;
-        // SAFETY: the call takes no pointers.
-        let raw = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
-        if raw < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: a fresh descriptor that nobody else knows.
-        let event = unsafe { OwnedFd::from_raw_fd(raw) };
-        uring.submitter().register_eventfd(event.as_raw_fd())?;
-        let inner = Inner { uring, slots: Vec::new(), free: Vec::new(), backlog: VecDeque::new(), in_flight: 0, closed: false };
-        Ok(Rc::new(Self { inner: RefCell::new(inner), event }))
+        let inner = Inner {
+            uring,
+            slots: Vec::new(),
+            free: Vec::new(),
+            backlog: VecDeque::new(),
+            in_flight: 0,
+            bell_watched: false,
+            closed: false,
+        };
+        Ok(Rc::new(Self { inner: RefCell::new(inner) }))
     }
 
     /// Starts an operation and tells the kernel.
@@ -151,13 +157,9 @@ impl Ring {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    // The kernel is short of memory or has completions to deliver first. They come with the eventfd; if there are none, raise it
-                    // ourselves, so that the reaper tries again after the other tasks had their turn.
+                    // The kernel is short of memory, or has completions to deliver first. The core's next turn tries again.
                     if !matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) {
                         tracing::error!(%error, "the kernel takes no operations");
-                    }
-                    if completed == 0 {
-                        self.raise_event();
                     }
                     return;
                 }
@@ -175,12 +177,16 @@ impl Ring {
         let mut completed = 0;
         {
             let mut inner = self.inner.borrow_mut();
-            let Inner { uring, slots, free, in_flight, .. } = &mut *inner;
+            let Inner { uring, slots, free, in_flight, bell_watched, .. } = &mut *inner;
             for completion in uring.completion() {
-                if completion.user_data() == NOBODY {
-                    continue;
+                match completion.user_data() {
+                    NOBODY => continue,
+                    BELL => {
+                        *bell_watched = false;
+                        continue;
+                    }
+                    _ => completed += 1,
                 }
-                completed += 1;
                 *in_flight -= 1;
                 let number = completion.user_data() as usize;
                 let Some(place) = slots.get_mut(number) else { continue };
@@ -206,38 +212,50 @@ impl Ring {
         completed
     }
 
-    /// Takes in completions whenever the kernel announces some. The one task that each core runs for its ring.
-    pub(super) async fn reap_for_ever(self: Rc<Self>) {
-        let event = match self.event.try_clone() {
-            // SAFETY: a descriptor of its own, which glommio's file closes.
-            Ok(event) => unsafe { BufferedFile::from_raw_fd(event.into_raw_fd()) },
-            Err(error) => {
-                tracing::error!(%error, "cannot duplicate the eventfd of the ring");
-                return self.reap_by_timer().await;
+    /// What a turn of the core owes the ring: takes in completions and hands over what had to wait.
+    pub(super) fn turn(&self) {
+        self.collect();
+        if self.has_backlog() {
+            self.submit();
+        }
+    }
+
+    fn has_backlog(&self) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        !inner.backlog.is_empty() || !inner.uring.submission().is_empty()
+    }
+
+    /// Sleeps until an operation completes, `bell` becomes readable, or `timeout` is over; `None` waits for ever. May return early.
+    pub(super) fn sleep(&self, bell: RawFd, timeout: Option<Duration>) {
+        let timeout = if self.has_backlog() { Some(timeout.map_or(RETRY_AFTER, |timeout| timeout.min(RETRY_AFTER))) } else { timeout };
+        let mut inner = self.inner.borrow_mut();
+        if !inner.bell_watched {
+            let watch = opcode::PollAdd::new(types::Fd(bell), libc::POLLIN as u32).build().user_data(BELL);
+            // SAFETY: the operation points at nothing.
+            inner.bell_watched = unsafe { inner.uring.submission().push(&watch) }.is_ok();
+            if !inner.bell_watched {
+                // No room for it: the kernel takes nothing now. Come back soon rather than sleep without hearing the bell.
+                drop(inner);
+                return self.submit();
             }
+        }
+        let submitter = inner.uring.submitter();
+        // All errors mean "look again": the time is over, a signal came, completions are to be taken in first.
+        let _ = match timeout {
+            Some(timeout) => {
+                let timeout = types::Timespec::from(timeout);
+                submitter.submit_with_args(1, &types::SubmitArgs::new().timespec(&timeout))
+            }
+            None => submitter.submit_and_wait(1),
         };
-        loop {
-            // Reading resets the count, and waits while it is zero. What completes after this has been read raises it again.
-            if let Err(error) = event.read_at(0, size_of::<u64>()).await {
-                tracing::error!(%error, "cannot wait for the eventfd of the ring");
-                return self.reap_by_timer().await;
-            }
-            self.submit();
+        drop(inner);
+        self.collect();
+        if !self.inner.borrow().bell_watched {
+            // It rang. Reading resets it, so that the next watch waits for the next ring.
+            let mut count = 0u64;
+            // SAFETY: the pointer and the length are those of a live number; the descriptor does not block.
+            unsafe { libc::read(bell, (&raw mut count).cast(), size_of::<u64>()) };
         }
-    }
-
-    /// Slower, but nothing gets stuck.
-    async fn reap_by_timer(&self) {
-        loop {
-            glommio::timer::Timer::new(Duration::from_millis(1)).await;
-            self.submit();
-        }
-    }
-
-    fn raise_event(&self) {
-        let one = 1u64;
-        // SAFETY: the pointer and the length are those of a live number. The count cannot overflow, so this neither blocks nor fails.
-        unsafe { libc::write(self.event.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
     }
 
     /// Closes `fd` without waiting for it: the last close of a file that has been unlinked frees its blocks, which can take long.
@@ -263,7 +281,8 @@ impl Ring {
                     slot.state = State::Done(-libc::ECANCELED);
                 }
             }
-            let numbers: Vec<u64> = (0..).zip(&inner.slots).filter(|(_, slot)| slot.as_ref().is_some_and(Slot::is_under_way)).map(|(n, _)| n).collect();
+            let numbers: Vec<u64> =
+                (0..).zip(&inner.slots).filter(|(_, slot)| slot.as_ref().is_some_and(Slot::is_under_way)).map(|(n, _)| n).collect();
             inner.backlog.extend(numbers.into_iter().map(|number| opcode::AsyncCancel::new(number).build().user_data(NOBODY)));
         }
         let deadline = Instant::now() + SHUT_DOWN_WITHIN;

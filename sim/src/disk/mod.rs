@@ -87,6 +87,14 @@ impl SimulatedDisk {
         self.state.borrow_mut().model.put(path.as_ref(), bytes.into())
     }
 
+    /// Makes the directory at `path`, durably and with those above it; not an error if it exists.
+    ///
+    /// # Errors
+    /// If a file is in the way.
+    pub fn put_dir(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        self.state.borrow_mut().model.put_dir(path.as_ref()).map(drop)
+    }
+
     /// The files directly in the directory at `path` as a program would read them now: names in order, with their contents.
     ///
     /// # Errors

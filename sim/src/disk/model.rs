@@ -259,22 +259,31 @@ impl DiskModel {
         self.directory(inode).map(|_| inode)
     }
 
-    /// Puts a durable file at `path`, with the directories above it.
-    pub(super) fn put(&mut self, path: &Path, content: Vec<u8>) -> io::Result<()> {
-        let names = components(path)?;
+    /// Makes a durable directory at `path`, with those above it.
+    pub(super) fn put_dir(&mut self, path: &Path) -> io::Result<InodeId> {
+        self.put_directories(&components(path)?)
+    }
+
+    fn put_directories(&mut self, names: &[String]) -> io::Result<InodeId> {
         let mut directory = ROOT;
-        let Some((last, above)) = names.split_last() else { return Err(os_error(EISDIR)) };
-        for name in above {
+        for name in names {
             directory = match self.directory(directory)?.now.get(name) {
                 Some(&inode) => inode,
                 None => self.add_durable(directory, name, Node::Directory(Directory::default())),
             };
         }
+        self.directory(directory).map(|_| directory)
+    }
+
+    /// Puts a durable file at `path`, with the directories above it.
+    pub(super) fn put(&mut self, path: &Path, content: Vec<u8>) -> io::Result<()> {
+        let names = components(path)?;
+        let Some((last, above)) = names.split_last() else { return Err(os_error(EISDIR)) };
+        let directory = self.put_directories(above)?;
         let replaced = self.lookup(&Name { directory, name: last.clone() });
         if let Some(inode) = replaced {
             self.bytes(inode)?;
         }
-        self.directory(directory)?;
         self.used_bytes += content.len() as u64;
         self.add_durable(directory, last, Node::File { bytes: FileBytes::durable(content), names: 1, handles: 0, counted: true });
         replaced.into_iter().for_each(|inode| self.lose_name(inode));

@@ -1,0 +1,328 @@
+//! A core's tasks: which of them runs next, and how each is woken.
+//!
+//! Every task has a [`TaskWaker`], shared with whoever may wake it, on whatever thread. Woken on its own core it goes to the end of its class's queue.
+//! Woken from elsewhere it goes into the core's [`Doorbell`], and if the core sleeps the bell is rung: a write to an eventfd that the core's ring
+//! watches. A flag in the waker keeps a task from standing in two places.
+//!
+//! Futures never leave the core. A waker that outlives its task, or its core, wakes nobody and costs its memory only.
+//!
+//! It is also where a panic stops: the task that panicked is dropped, its channels close, the panic is logged, and the core goes on.
+
+use crate::{LocalBoxFuture, Spawner, TaskClass};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Wake, Waker};
+
+/// Polls of throughput tasks between two looks at the outside (timers, completions, other cores). A poll takes 0.2 ms at most (docs: the laws), so what
+/// comes from outside waits no longer than 2 ms.
+const THROUGHPUT_POLLS_PER_TURN: usize = 8;
+
+/// Polls of latency tasks in a turn, before the other classes get theirs: enough for all that can be waiting, short of one that spins.
+const LATENCY_POLLS_PER_TURN: usize = 64;
+
+/// Background tasks get a turn's last poll, also when the others have work without end.
+const BACKGROUND_POLLS_PER_TURN: usize = 1;
+
+thread_local! {
+    /// The scheduler of this thread while a core runs on it: how a waker knows that it is at home.
+    static CURRENT: RefCell<Option<Rc<Scheduler>>> = const { RefCell::new(None) };
+}
+
+/// Where other threads leave the tasks they wake.
+pub(super) struct Doorbell {
+    /// `None` once the core has ended: nobody would take anything out, and a task that lies in here keeps the doorbell alive.
+    inbox: Mutex<Option<Vec<Arc<TaskWaker>>>>,
+    /// The inbox may hold something: a look that takes no lock.
+    has_mail: AtomicBool,
+    /// The core sleeps, or is about to, and wants to hear the bell.
+    asleep: AtomicBool,
+    bell: OwnedFd,
+}
+
+impl Doorbell {
+    fn new() -> io::Result<Arc<Self>> {
+        // SAFETY: the call takes no pointers.
+        let raw = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if raw < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a fresh descriptor that nobody else knows.
+        let bell = unsafe { OwnedFd::from_raw_fd(raw) };
+        Ok(Arc::new(Self { inbox: Mutex::new(Some(Vec::new())), has_mail: AtomicBool::new(false), asleep: AtomicBool::new(false), bell }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Arc<TaskWaker>>>> {
+        // Nothing panics while it holds the lock.
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deliver(&self, task: Arc<TaskWaker>) {
+        {
+            let mut inbox = self.lock();
+            let Some(inbox) = &mut *inbox else { return };
+            inbox.push(task);
+            self.has_mail.store(true, Ordering::Release);
+        }
+        // The core raises `asleep` before it looks into the inbox a last time, under the lock: either it has found this task there, or it
+        // had released the lock before we took it, and then we see the flag.
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+            let one = 1u64;
+            // SAFETY: the pointer and the length are those of a live number. If it fails, the count is at its limit, and the bell rings already.
+            unsafe { libc::write(self.bell.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
+        }
+    }
+}
+
+/// How a task is woken. Shared with other threads, unlike the task.
+pub(super) struct TaskWaker {
+    doorbell: Arc<Doorbell>,
+    class: TaskClass,
+    slot: usize,
+    /// Slots are used again; numbers are not.
+    number: u64,
+    /// It stands in a queue or an inbox, and will be polled.
+    queued: AtomicBool,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        // AcqRel, here and where it is lowered: whoever raises it has made visible what the task will find, even if it was up already.
+        if self.queued.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut task = Some(self);
+        // No scheduler on this thread, or another one's: a foreign thread. So it is, too, while the thread ends.
+        let _ = CURRENT.try_with(|current| {
+            if let (Ok(current), Some(waker)) = (current.try_borrow(), &task)
+                && let Some(scheduler) = &*current
+                && Arc::ptr_eq(&scheduler.doorbell, &waker.doorbell)
+            {
+                scheduler.enqueue(task.take());
+            }
+        });
+        if let Some(task) = task {
+            let doorbell = Arc::clone(&task.doorbell);
+            doorbell.deliver(task);
+        }
+    }
+}
+
+struct Task {
+    number: u64,
+    name: String,
+    /// `None` while it is being polled.
+    future: Option<LocalBoxFuture<()>>,
+}
+
+#[derive(Default)]
+struct Tasks {
+    slots: Vec<Option<Task>>,
+    free: Vec<usize>,
+    next_number: u64,
+}
+
+#[derive(Default)]
+struct Queues {
+    latency: VecDeque<Arc<TaskWaker>>,
+    throughput: VecDeque<Arc<TaskWaker>>,
+    background: VecDeque<Arc<TaskWaker>>,
+}
+
+impl Queues {
+    fn of(&mut self, class: TaskClass) -> &mut VecDeque<Arc<TaskWaker>> {
+        match class {
+            TaskClass::Latency => &mut self.latency,
+            TaskClass::Throughput => &mut self.throughput,
+            TaskClass::Background => &mut self.background,
+        }
+    }
+}
+
+/// The tasks of one core.
+pub(super) struct Scheduler {
+    doorbell: Arc<Doorbell>,
+    queues: RefCell<Queues>,
+    tasks: RefCell<Tasks>,
+    closed: Cell<bool>,
+}
+
+/// Takes the scheduler off its thread again.
+pub(super) struct Entered;
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let _ = CURRENT.try_with(|current| current.take());
+    }
+}
+
+impl Scheduler {
+    pub(super) fn new() -> io::Result<Rc<Self>> {
+        Ok(Rc::new(Self { doorbell: Doorbell::new()?, queues: RefCell::default(), tasks: RefCell::default(), closed: Cell::new(false) }))
+    }
+
+    /// Makes this thread the home of its tasks until the guard goes.
+    pub(super) fn enter(self: &Rc<Self>) -> Entered {
+        CURRENT.with(|current| current.replace(Some(Rc::clone(self))));
+        Entered
+    }
+
+    /// What becomes readable when the bell rings.
+    pub(super) fn bell(&self) -> RawFd {
+        self.doorbell.bell.as_raw_fd()
+    }
+
+    fn enqueue(&self, task: Option<Arc<TaskWaker>>) {
+        if let Some(task) = task {
+            self.queues.borrow_mut().of(task.class).push_back(task);
+        }
+    }
+
+    /// Takes in what other threads have woken.
+    pub(super) fn open_mail(&self) {
+        if !self.doorbell.has_mail.load(Ordering::Acquire) {
+            return;
+        }
+        let mail = {
+            let mut inbox = self.doorbell.lock();
+            self.doorbell.has_mail.store(false, Ordering::Relaxed);
+            inbox.as_mut().map(std::mem::take).unwrap_or_default()
+        };
+        let mut queues = self.queues.borrow_mut();
+        for task in mail {
+            queues.of(task.class).push_back(task);
+        }
+    }
+
+    /// Whether a task waits for its turn.
+    pub(super) fn has_work(&self) -> bool {
+        let queues = self.queues.borrow();
+        !(queues.latency.is_empty() && queues.throughput.is_empty() && queues.background.is_empty())
+    }
+
+    /// Announces that the core goes to sleep. `false` if it must not: something has come.
+    pub(super) fn doze(&self) -> bool {
+        self.doorbell.asleep.store(true, Ordering::Relaxed);
+        let silent = self.doorbell.lock().as_ref().is_none_or(Vec::is_empty);
+        if !silent {
+            self.awake();
+        }
+        silent
+    }
+
+    /// The core is up.
+    pub(super) fn awake(&self) {
+        self.doorbell.asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// Gives each class its share of one turn.
+    pub(super) fn run_turn(&self) {
+        let mut latency_left = LATENCY_POLLS_PER_TURN;
+        for _ in 0..THROUGHPUT_POLLS_PER_TURN {
+            while latency_left > 0 && self.run_one(TaskClass::Latency) {
+                latency_left -= 1;
+            }
+            if !self.run_one(TaskClass::Throughput) {
+                break;
+            }
+        }
+        for _ in 0..BACKGROUND_POLLS_PER_TURN {
+            self.run_one(TaskClass::Background);
+        }
+    }
+
+    fn run_one(&self, class: TaskClass) -> bool {
+        let Some(waker) = self.queues.borrow_mut().of(class).pop_front() else { return false };
+        // Before the poll: what comes during it queues the task once more.
+        waker.queued.swap(false, Ordering::AcqRel);
+        let future = {
+            let mut tasks = self.tasks.borrow_mut();
+            match tasks.slots.get_mut(waker.slot) {
+                Some(Some(task)) if task.number == waker.number => task.future.take(),
+                // It has ended since it was woken.
+                _ => None,
+            }
+        };
+        let Some(mut future) = future else { return true };
+        let (slot, number) = (waker.slot, waker.number);
+        let waker = Waker::from(waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
+        if let Ok(std::task::Poll::Pending) = polled {
+            let mut tasks = self.tasks.borrow_mut();
+            if let Some(Some(task)) = tasks.slots.get_mut(slot)
+                && task.number == number
+            {
+                task.future = Some(future);
+            }
+            return true;
+        }
+        let task = {
+            let mut tasks = self.tasks.borrow_mut();
+            let task = tasks.slots.get_mut(slot).and_then(Option::take);
+            tasks.free.push(slot);
+            task
+        };
+        let name = task.as_ref().map_or("", |task| &task.name);
+        if let Err(payload) = polled {
+            let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+            tracing::error!(task = name, panic = text.unwrap_or("(not a text)"), "a task panicked and was dropped");
+            // A payload may be anything, also something whose destructor panics.
+            std::mem::forget(payload);
+        }
+        drop_quietly(name, future);
+        true
+    }
+
+    /// Drops every task that is under way; later ones are dropped as they come.
+    pub(super) fn close(&self) {
+        self.closed.set(true);
+        // One at a time, and not while the list is borrowed: a destructor may wake and spawn.
+        let count = self.tasks.borrow().slots.len();
+        for slot in 0..count {
+            let task = self.tasks.borrow_mut().slots.get_mut(slot).and_then(Option::take);
+            if let Some(Task { name, future: Some(future), .. }) = task {
+                drop_quietly(&name, future);
+            }
+        }
+        drop(self.queues.take());
+        let undelivered = self.doorbell.lock().take();
+        drop(undelivered);
+    }
+}
+
+impl Spawner for Scheduler {
+    fn spawn(&self, class: TaskClass, name: &str, future: LocalBoxFuture<()>) {
+        if self.closed.get() {
+            drop_quietly(name, future);
+            return;
+        }
+        let waker = {
+            let mut tasks = self.tasks.borrow_mut();
+            let slot = tasks.free.pop().unwrap_or_else(|| {
+                tasks.slots.push(None);
+                tasks.slots.len() - 1
+            });
+            let number = tasks.next_number;
+            tasks.next_number += 1;
+            let doorbell = Arc::clone(&self.doorbell);
+            let waker = Arc::new(TaskWaker { doorbell, class, slot, number, queued: AtomicBool::new(true) });
+            if let Some(place) = tasks.slots.get_mut(slot) {
+                *place = Some(Task { number, name: name.to_owned(), future: Some(future) });
+            }
+            waker
+        };
+        self.enqueue(Some(waker));
+    }
+}
+
+fn drop_quietly(name: &str, future: LocalBoxFuture<()>) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
+        std::mem::forget(payload);
+        tracing::error!(task = name, "a task panicked while it was dropped");
+    }
+}

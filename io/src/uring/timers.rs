@@ -1,0 +1,69 @@
+//! Who sleeps on a core, and until when.
+
+use super::clock::now;
+use crate::MonotonicNs;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// The sleepers of one core, first to be woken first.
+#[derive(Default)]
+pub(super) struct Timers {
+    /// By deadline and, among equals, by who came first.
+    sleepers: RefCell<BTreeMap<(MonotonicNs, u64), Waker>>,
+    next_number: Cell<u64>,
+}
+
+impl Timers {
+    /// Completes at `deadline` or later, as soon as the core comes round.
+    pub(super) fn sleep_until(timers: &Rc<Self>, deadline: MonotonicNs) -> Sleep {
+        let number = timers.next_number.get();
+        timers.next_number.set(number + 1);
+        Sleep { timers: Rc::clone(timers), key: (deadline, number) }
+    }
+
+    /// The first deadline.
+    pub(super) fn next(&self) -> Option<MonotonicNs> {
+        self.sleepers.borrow().first_key_value().map(|(&(deadline, _), _)| deadline)
+    }
+
+    /// Wakes all whose time has come.
+    pub(super) fn fire(&self, now: MonotonicNs) {
+        while let Some(waker) = self.take_due(now) {
+            waker.wake();
+        }
+    }
+
+    fn take_due(&self, now: MonotonicNs) -> Option<Waker> {
+        let mut sleepers = self.sleepers.borrow_mut();
+        let first = sleepers.first_entry()?;
+        (first.key().0 <= now).then(|| first.remove())
+    }
+}
+
+/// See [`Timers::sleep_until`].
+pub(super) struct Sleep {
+    timers: Rc<Timers>,
+    key: (MonotonicNs, u64),
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if now() >= self.key.0 {
+            return Poll::Ready(());
+        }
+        self.timers.sleepers.borrow_mut().insert(self.key, cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        let waker = self.timers.sleepers.borrow_mut().remove(&self.key);
+        drop(waker);
+    }
+}

@@ -1,0 +1,99 @@
+//! Where io_uring cannot be had, starting cores says so in one sentence, with the cure, and panics nowhere.
+//!
+//! Each test runs this program again with a system-call filter, since a filter stays for the life of a process.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test of the door itself")]
+
+use std::process::{Command, Output};
+use thalweg_io::uring::UringCores;
+use thalweg_io::{CoreMain, Cores};
+
+/// Set for the child: the error that io_uring_setup shall give, and the limit on locked memory.
+const ERROR: &str = "THALWEG_TEST_ERROR";
+const MEMLOCK: &str = "THALWEG_TEST_MEMLOCK";
+
+fn in_child(error: i32, memlock: u64) -> String {
+    let program = std::env::current_exe().unwrap();
+    let arguments = ["--exact", "the_child_that_starts_a_core", "--nocapture"];
+    let child = Command::new(program).args(arguments).env(ERROR, error.to_string()).env(MEMLOCK, memlock.to_string()).output();
+    let Output { status, stdout, stderr } = child.unwrap();
+    let text = format!("{}{}", String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert!(status.success() && !text.contains("panicked"), "{text}");
+    text.lines().find_map(|line| line.split_once("outcome: ")).expect("the child tells what came of it").1.to_owned()
+}
+
+/// Does nothing unless it is the child of one of the tests below.
+#[test]
+fn the_child_that_starts_a_core() {
+    let Ok(error) = std::env::var(ERROR) else { return };
+    limit_locked_memory(std::env::var(MEMLOCK).unwrap().parse().unwrap());
+    match error.parse().unwrap() {
+        0 => {}
+        error => deny_io_uring(error),
+    }
+    let main: CoreMain = Box::new(|_, _| Box::pin(async { println!("\noutcome: the core ran") }));
+    match UringCores::new().start(vec![main]) {
+        Ok(group) => group.join(),
+        Err(error) => println!("\noutcome: {error}"),
+    }
+}
+
+#[test]
+fn a_filter_that_forbids_io_uring_is_named_with_its_cure() {
+    for error in [libc::EPERM, libc::ENOSYS] {
+        let outcome = in_child(error, 8 << 20);
+        assert!(outcome.starts_with("io_uring is not available here (io_uring_setup: "), "{outcome}");
+        assert!(
+            outcome.contains("--security-opt seccomp=unconfined") || outcome.contains("sysctl kernel.io_uring_disabled=0"),
+            "{outcome}"
+        );
+    }
+}
+
+#[test]
+fn a_limit_on_locked_memory_that_is_too_low_is_named_with_its_cure() {
+    // A kernel from before 5.12, which charges rings to the limit, would say this.
+    let outcome = in_child(libc::ENOMEM, 64 << 10);
+    assert!(
+        outcome.starts_with("the limit on locked memory is 65536 bytes and 67108864 are needed; raise it with `ulimit -l 65536`"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn little_locked_memory_is_enough_on_a_kernel_that_does_not_charge_rings_to_it() {
+    let outcome = in_child(0, 4096);
+    assert!(outcome == "the core ran" || outcome.starts_with("the limit on locked memory is 4096 bytes"), "{outcome}");
+}
+
+/// Also gives up being root, for whom the limit does not count.
+fn limit_locked_memory(bytes: u64) {
+    const NOBODY: libc::uid_t = 65534;
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: the pointer is to a live rlimit; the other calls take none.
+    unsafe {
+        assert_eq!(libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit), 0);
+        if libc::geteuid() == 0 {
+            assert_eq!(libc::setresuid(NOBODY, NOBODY, NOBODY), 0);
+        }
+    }
+}
+
+/// From here on io_uring_setup fails with `error` on this thread and on those it starts.
+fn deny_io_uring(error: i32) {
+    /// Where struct seccomp_data has the number of the system call.
+    const NUMBER_OFFSET: u32 = 0;
+    let statement =
+        |code: u32, jump_if: u8, jump_if_not: u8, k: u32| libc::sock_filter { code: code as u16, jt: jump_if, jf: jump_if_not, k };
+    let mut filter = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, NUMBER_OFFSET),
+        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
+        statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | error as u32),
+        statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program and its statements live until the kernel has copied them.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+    }
+}
