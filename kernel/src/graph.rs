@@ -7,6 +7,8 @@ use crate::chain::{Chain, Terminal};
 use crate::exchange::{Channels, Exchanged, PartitionedEdge, Spread, erased_channels};
 use crate::operators::SideSender;
 use crate::record::Record;
+use crate::sink::SinkError;
+use crate::source::SourceError;
 use crate::runtime::{EngineSettings, JobError, JobHandle, KeyGroups, Subtask, SubtaskContext};
 use std::any::Any;
 use thalweg_io::{Cores, Io, LocalBoxFuture};
@@ -44,7 +46,17 @@ pub struct OperatorMeta {
 pub(crate) type Build = Box<dyn FnOnce(&mut SubtaskContext) -> Box<dyn Subtask> + Send>;
 
 /// Finds the splits of a source, given its parallelism.
-pub(crate) type SourceSplits = Box<dyn FnOnce(Io, usize) -> LocalBoxFuture<Result<Vec<Box<dyn Any + Send>>, String>> + Send>;
+pub(crate) type SourceSplits = Box<dyn FnOnce(Io, usize) -> LocalBoxFuture<Result<Vec<Box<dyn Any + Send>>, SourceError>> + Send>;
+
+/// Prepares the place of a sink's results.
+pub(crate) type SinkInitialize = Box<dyn FnOnce(Io) -> LocalBoxFuture<Result<(), SinkError>> + Send>;
+
+/// A sink, apart from what it does with records.
+pub(crate) struct SinkPlan {
+    pub(crate) operator: OperatorId,
+    pub(crate) initialize: SinkInitialize,
+    pub(crate) location: Option<String>,
+}
 
 pub(crate) struct TaskPlan {
     pub(crate) name: String,
@@ -71,6 +83,7 @@ pub struct Job {
     pub(crate) operators: Vec<OperatorMeta>,
     /// Each source, its splits, and its task.
     pub(crate) sources: Vec<(OperatorId, SourceSplits, usize)>,
+    pub(crate) sinks: Vec<SinkPlan>,
     pub(crate) default_parallelism: Option<usize>,
     pub(crate) key_groups: KeyGroups,
     pub(crate) settings: EngineSettings,
@@ -83,6 +96,11 @@ impl Job {
     /// If the cores cannot be started or a parallelism is out of range.
     pub fn start(self, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
         crate::runtime::start(self, cores, core_count)
+    }
+
+    /// The sinks whose results can be found somewhere: operator, and where.
+    pub fn outputs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sinks.iter().filter_map(|sink| Some((self.operators[sink.operator.0].name.as_str(), sink.location.as_deref()?)))
     }
 
     /// The tasks and their operators, one line each, for `--explain` and logs.
@@ -119,6 +137,7 @@ pub(crate) struct GraphBuilder {
     edges: Vec<EdgePlan>,
     operators: Vec<OperatorMeta>,
     sources: Vec<(OperatorId, SourceSplits)>,
+    sinks: Vec<SinkPlan>,
     pub(crate) chaining: bool,
     pub(crate) default_parallelism: Option<usize>,
     pub(crate) key_groups: KeyGroups,
@@ -132,6 +151,7 @@ impl GraphBuilder {
             edges: Vec::new(),
             operators: Vec::new(),
             sources: Vec::new(),
+            sinks: Vec::new(),
             chaining: true,
             default_parallelism: None,
             key_groups: KeyGroups::DEFAULT,
@@ -164,6 +184,10 @@ impl GraphBuilder {
 
     pub(crate) fn add_source(&mut self, operator: OperatorId, splits: SourceSplits) {
         self.sources.push((operator, splits));
+    }
+
+    pub(crate) fn add_sink(&mut self, sink: SinkPlan) {
+        self.sinks.push(sink);
     }
 
     /// Adds an edge of `T` that no task feeds yet.
@@ -245,6 +269,7 @@ impl GraphBuilder {
             edges: self.edges,
             operators: self.operators,
             sources,
+            sinks: self.sinks,
             default_parallelism: self.default_parallelism,
             key_groups: self.key_groups,
             settings: self.settings,

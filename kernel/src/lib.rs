@@ -51,6 +51,7 @@ extern crate self as thalweg;
 
 mod api;
 pub mod chain;
+pub mod cli;
 pub mod connectors;
 mod exchange;
 mod graph;

@@ -1,11 +1,22 @@
 //! The interface of sinks: writers that gather synchronously, write asynchronously, and show their results in two steps.
 //!
 //! At the end of a job every writer *prepares*: its results are durable, and hidden. When all writers of all sinks have prepared, all *commit*. If
-//! anything fails before that, all *abort* (docs/semantics.md#o-1).
+//! anything fails before that, all *abort* (docs/src/semantics.md#o-1).
 
 use crate::record::Record;
 use std::task::{Context, Poll};
-use thalweg_io::{Io, IoError};
+use thalweg_io::{Io, IoError, LocalBoxFuture};
+
+/// Why a sink cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The operating system said no.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// The place of the results is not fit for them: nothing has begun, and the job's description has to change. Names the cure.
+    #[error("{0}")]
+    Invalid(String),
+}
 
 /// A sink of records.
 pub trait Sink: Clone + Send + 'static {
@@ -17,6 +28,19 @@ pub trait Sink: Clone + Send + 'static {
     /// What its operator is called unless the user names it.
     fn name(&self) -> &'static str;
 
+    /// Where its results can be found, for people.
+    fn location(&self) -> Option<String> {
+        None
+    }
+
+    /// Prepares the place of the results. Called once, on core 0, before the first split is given out.
+    ///
+    /// # Errors
+    /// If results cannot or must not be put there: the job fails with it before anything is read.
+    fn initialize(&self, _io: Io) -> LocalBoxFuture<Result<(), SinkError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Makes the writer of one subtask, on its core.
     fn writer(&self, context: SinkContext) -> Self::Writer;
 }
@@ -27,6 +51,8 @@ pub struct SinkContext {
     pub io: Io,
     /// The number of its subtask, from 0.
     pub subtask: usize,
+    /// How many subtasks the sink has.
+    pub parallelism: usize,
     /// How many bytes to gather for one write.
     pub write_block_bytes: usize,
 }
@@ -63,7 +89,7 @@ pub trait SinkWriter: 'static {
         Poll::Ready(Ok(()))
     }
 
-    /// Shows what was prepared.
+    /// Shows what was prepared. Other writers may have done so already, or not yet (docs/src/semantics.md#o-3).
     ///
     /// # Errors
     /// A failed operation: the job fails with it, although other writers may have committed.

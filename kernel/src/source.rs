@@ -1,7 +1,7 @@
 //! The interface of sources: an enumerator that finds splits, and readers that read them.
 //!
 //! A *split* is a part of the input that is read by one reader from its beginning to its end: a file, a partition, a range of numbers. Splits are
-//! given out one at a time, lowest first, to the reader that asks (docs/semantics.md#s-1).
+//! given out one at a time, lowest first, to the reader that asks (docs/src/semantics.md#s-1).
 
 use crate::operators::OutputTag;
 use crate::record::Record;
@@ -26,6 +26,9 @@ pub enum SourceError {
         /// What is wrong.
         reason: String,
     },
+    /// What the source was told to read is not there to be read: nothing has begun, and the job's description has to change. Names the cure.
+    #[error("{0}")]
+    Invalid(String),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -101,6 +104,6 @@ pub trait ReaderOutput<T: Record> {
     /// Emits a record through its view, so that a record that is filtered away is never built.
     fn collect_view(&mut self, view: T::Ref<'_>, timestamp: i64);
 
-    /// Emits to a side output of the source and counts it as an error (`numRecordsInErrors`).
+    /// Emits to a side output of the source and counts it as an error (`numRecordsInErrors`) (docs/src/semantics.md#s-3).
     fn malformed<S: Record>(&mut self, tag: &OutputTag<S>, record: S);
 }

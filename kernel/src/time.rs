@@ -1,21 +1,22 @@
 //! Event time, watermarks and what flows in band with the records.
 //!
-//! Times are milliseconds since 1970-01-01T00:00:00Z in an `i64`, as in Flink. The two ends of the range are reserved: [`NO_TIMESTAMP`] marks a
-//! record that nobody has given a time, and [`Watermark::MAX`] says that nothing is to come any more.
+//! Times are milliseconds since 1970-01-01T00:00:00Z in an `i64`, as in Flink (docs/src/semantics.md#t-1). The two ends of the range are
+//! reserved: [`NO_TIMESTAMP`] marks a record that nobody has given a time, and [`Watermark::MAX`] says that nothing is to come any more.
 
 use std::fmt;
 
-/// The timestamp of a record that has none (docs/semantics.md#t-2).
+/// The timestamp of a record that has none (docs/src/semantics.md#t-2).
 pub const NO_TIMESTAMP: i64 = i64::MIN;
 
-/// The promise that no record with a timestamp at or below it is still to come; a record that breaks it is late (docs/semantics.md#t-3).
+/// The promise that no record with a timestamp at or below it is still to come; a record that breaks it is late
+/// (docs/src/semantics.md#t-3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Watermark(pub i64);
 
 impl Watermark {
     /// Before the first watermark: promises nothing.
     pub const MIN: Self = Self(i64::MIN);
-    /// The last watermark: the input has ended.
+    /// The last watermark: the input has ended (docs/src/semantics.md#e-1).
     pub const MAX: Self = Self(i64::MAX);
 }
 
@@ -41,7 +42,7 @@ pub fn format_millis(millis: i64) -> String {
 pub enum Control {
     /// See [`Watermark`].
     Watermark(Watermark),
-    /// The sender will be silent for a while: its watermark holds nobody back (docs/semantics.md#w-5).
+    /// The sender will be silent for a while: its watermark holds nobody back (docs/src/semantics.md#w-5).
     Idle,
     /// The sender speaks again.
     Active,
@@ -63,7 +64,7 @@ pub struct TimeWindow {
 }
 
 impl TimeWindow {
-    /// The last millisecond that belongs to it: results carry it as their timestamp.
+    /// The last millisecond that belongs to it: results carry it as their timestamp (docs/src/semantics.md#t-4).
     #[must_use]
     pub fn max_timestamp(&self) -> i64 {
         self.end - 1

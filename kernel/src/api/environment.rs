@@ -88,7 +88,7 @@ impl StreamExecutionEnvironment {
             id,
             Box::new(move |io, parallelism| {
                 Box::pin(async move {
-                    let splits = enumerator.splits(io, parallelism).await.map_err(|error| error.to_string())?;
+                    let splits = enumerator.splits(io, parallelism).await?;
                     Ok(splits.into_iter().map(|split| -> Box<dyn Any + Send> { Box::new(split) }).collect())
                 })
             }),

@@ -89,7 +89,7 @@ where
     W: WindowAssigner,
     KF: for<'a> FnMut(&'a T::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
 {
-    /// Keeps windows for `lateness` after they fired; a record that comes meanwhile fires its window again (docs/semantics.md#l-3).
+    /// Keeps windows for `lateness` after they fired; a record that comes meanwhile fires its window again (docs/src/semantics.md#l-3).
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
         self.settings.allowed_lateness_ms = i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX);
         self

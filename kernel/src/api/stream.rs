@@ -4,7 +4,7 @@ use super::keyed_stream::KeyedStream;
 use crate::chain::Chain;
 use crate::connectors::{CollectSink, Collected};
 use crate::exchange::{BroadcastEdge, Exchanged, KeyedBy, PartitionedEdge, Spread, TeeEdges};
-use crate::graph::{ChainMeta, Cut, EdgeId, GraphBuilder, OperatorId, SideEdge};
+use crate::graph::{ChainMeta, Cut, EdgeId, GraphBuilder, OperatorId, SideEdge, SinkPlan};
 use crate::operators::{AssignTimestamps, Filter, FlatMap, ForEach, Map, OutputTag, SideSender, SinkTerminal, Then};
 use crate::record::{Key, Record};
 use crate::runtime::SubtaskContext;
@@ -74,7 +74,8 @@ impl<C: Chain> DataStream<C> {
 
     /// Gives records their event time and the stream its watermarks; those it had before are forgotten.
     ///
-    /// In the chain of a source there is one generator a split, and the minimum over the splits being read counts (docs/semantics.md#w-2).
+    /// In the chain of a source there is one generator a split, and the minimum over the splits being read counts
+    /// (docs/src/semantics.md#w-2).
     pub fn assign_timestamps_and_watermarks<G, A>(
         self,
         strategy: WatermarkStrategy<C::Out, G, A>,
@@ -218,6 +219,8 @@ impl<C: Chain> DataStream<C> {
         let mut graph = self.graph.borrow_mut();
         let id = graph.operator(name);
         self.meta.operators.push(id);
+        let (location, prototype) = (sink.location(), sink.clone());
+        graph.add_sink(SinkPlan { operator: id, initialize: Box::new(move |io| prototype.initialize(io)), location });
         graph.end(self.meta, self.chain, SinkTerminal { sink, id }, &[]);
     }
 

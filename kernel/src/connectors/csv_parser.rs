@@ -74,15 +74,17 @@ pub(super) struct CsvParser {
     fields_len: usize,
     ends: Vec<usize>,
     ends_len: usize,
-    /// The line on which the current record begins, or the next one will.
+    /// The line up to which everything has been looked at, from 1.
     line: u64,
-    /// Whether the last record ended with CR, whose LF may follow and ends no further line.
+    /// The line on which the current record begins.
+    begun_on: u64,
+    /// Whether the last record ended with CR: the LF that may follow belongs to it.
     after_cr: bool,
 }
 
 impl CsvParser {
     pub(super) fn new(max_record_bytes: usize) -> Self {
-        Self {
+        let mut parser = Self {
             core: csv_core::Reader::new(),
             place: Place::Bom(0),
             max_record_bytes,
@@ -92,34 +94,32 @@ impl CsvParser {
             ends: vec![0; 32],
             ends_len: 0,
             line: 1,
+            begun_on: 1,
             after_cr: false,
-        }
+        };
+        parser.restart();
+        parser
     }
 
     /// Begins with another file. The memory is kept.
     pub(super) fn restart(&mut self) {
         self.core = csv_core::Reader::new();
+        // An empty line, which is nothing: after it the reader no longer looks for a byte order mark, which it would miss in short blocks.
+        self.core.read_record(b"\n", &mut self.fields, &mut self.ends);
         self.place = Place::Bom(0);
-        self.carried.clear();
         self.line = 1;
         self.after_cr = false;
-        self.begin_record();
-    }
-
-    fn begin_record(&mut self) {
-        self.fields_len = 0;
-        self.ends_len = 0;
     }
 
     /// Looks for the next record in `block` from `*at` on and moves `*at` behind what was used. `last`: no further block follows this one.
     pub(super) fn next<'a>(&'a mut self, block: &'a [u8], at: &mut usize, last: bool) -> Parsed<'a> {
-        self.skip_bom(block, at, last);
+        if let Place::Bom(seen) = self.place {
+            self.skip_bom(seen, block, at, last);
+        }
         if self.place == Place::Between {
             self.skip_line_ends(block, at);
             if *at < block.len() {
-                self.carried.clear();
-                self.begin_record();
-                self.place = Place::Within;
+                self.begin();
             }
         }
         if matches!(self.place, Place::Between | Place::Bom(_)) {
@@ -127,54 +127,123 @@ impl CsvParser {
         }
         let start = *at;
         loop {
-            let rest = block.get(*at..).unwrap_or_default();
+            let rest = &block[*at..];
             if rest.is_empty() && !last {
-                self.carry(block.get(start..).unwrap_or_default());
+                self.carry(&block[start..]);
                 return Parsed::NeedsBlock;
             }
             let (fields, ends) = (&mut self.fields[self.fields_len..], &mut self.ends[self.ends_len..]);
-            // An empty rest tells the parser that the file has ended.
+            // An empty rest tells the reader that the file has ended.
             let (result, read, written, ended) = self.core.read_record(rest, fields, ends);
             *at += read;
             self.fields_len += written;
             self.ends_len += ended;
             match result {
                 ReadRecordResult::InputEmpty => {}
-                ReadRecordResult::OutputFull if self.place == Place::Skipping => self.begin_record(),
+                // Nobody will look at what is overwritten here.
+                ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull if self.place == Place::Skipping => self.forget_fields(),
+                // Not longer than the record, which is at most one block longer than allowed.
                 ReadRecordResult::OutputFull => self.fields.resize(self.fields.len() * 2, 0),
-                ReadRecordResult::OutputEndsFull if self.place == Place::Skipping => self.begin_record(),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
-                ReadRecordResult::Record => return self.finish(block, start, *at, !rest.is_empty()),
-                // Cannot come inside a record; nothing would be left to do if it did.
+                ReadRecordResult::Record => {
+                    let with_line_end = !rest.is_empty();
+                    return self.finish(&block[start..*at], with_line_end);
+                }
+                // What began inside a record ends as one; nothing would be left to do otherwise.
                 ReadRecordResult::End => return Parsed::End,
             }
         }
     }
 
-    /// The record that began in an earlier block, or at `start` of this one, ends at `end`, with a line end unless the file ended.
-    fn finish<'a>(&'a mut self, block: &'a [u8], start: usize, end: usize, with_line_end: bool) -> Parsed<'a> {
-        let piece = block.get(start..end).unwrap_or_default();
-        self.after_cr = with_line_end && piece.last() == Some(&b'\r');
-        let piece = if with_line_end { piece.split_last().map_or(piece, |(_, text)| text) } else { piece };
-        let (line, skipping) = (self.line, self.place == Place::Skipping);
-        self.place = Place::Between;
-        let text = if skipping {
-            self.line += line_ends(piece);
-            self.carried.as_slice()
-        } else if self.carried.is_empty() {
+    /// Passes over a byte order mark of which `seen` bytes stood in earlier blocks. If it was none, those bytes begin the first record.
+    fn skip_bom(&mut self, seen: usize, block: &[u8], at: &mut usize, last: bool) {
+        let expected = &BOM[seen..];
+        let matching = block[*at..].iter().zip(expected).take_while(|(byte, mark)| byte == mark).count();
+        let undecided = *at + matching == block.len() && !last;
+        if matching == expected.len() {
+            *at += matching;
+            self.place = Place::Between;
+        } else if undecided {
+            *at += matching;
+            self.place = Place::Bom(seen + matching);
+        } else {
+            self.place = Place::Between;
+            if seen > 0 {
+                self.begin();
+                let (_, _, written, _) = self.core.read_record(&BOM[..seen], &mut self.fields, &mut self.ends);
+                self.fields_len = written;
+                self.carry(&BOM[..seen]);
+            }
+        }
+    }
+
+    fn skip_line_ends(&mut self, block: &[u8], at: &mut usize) {
+        while let Some(byte @ (b'\n' | b'\r')) = block.get(*at) {
+            self.line += u64::from(*byte == b'\n' && !self.after_cr);
+            self.after_cr = false;
+            *at += 1;
+        }
+    }
+
+    fn begin(&mut self) {
+        self.place = Place::Within;
+        self.carried.clear();
+        self.begun_on = self.line;
+        self.forget_fields();
+    }
+
+    fn forget_fields(&mut self) {
+        self.fields_len = 0;
+        self.ends_len = 0;
+    }
+
+    fn excerpt_bytes(&self) -> usize {
+        EXCERPT_BYTES.min(self.max_record_bytes)
+    }
+
+    /// Keeps a piece of the current record that ends with its block.
+    fn carry(&mut self, piece: &[u8]) {
+        self.line += line_ends(piece);
+        if self.place == Place::Skipping {
+            return;
+        }
+        self.carried.extend_from_slice(piece);
+        if self.carried.len() > self.max_record_bytes {
+            self.place = Place::Skipping;
+            self.carried.truncate(self.excerpt_bytes());
+        }
+    }
+
+    /// The current record ends with `piece`, whose last byte ends its line unless the file ended first.
+    fn finish<'a>(&'a mut self, piece: &'a [u8], with_line_end: bool) -> Parsed<'a> {
+        let (piece, line_end) = match piece.split_last() {
+            Some((line_end, piece)) if with_line_end => (piece, Some(*line_end)),
+            _ => (piece, None),
+        };
+        let excerpt_bytes = self.excerpt_bytes();
+        let text = if self.carried.is_empty() {
             self.line += line_ends(piece);
             piece
         } else {
-            self.carried.extend_from_slice(piece);
-            self.line += line_ends(&self.carried);
-            self.carried.as_slice()
+            self.carry(piece);
+            &self.carried
         };
-        let last_line = self.line;
-        self.line += u64::from(with_line_end);
-        if skipping || text.len() > self.max_record_bytes {
-            let first_line = if skipping { last_line - self.skipped_lines(last_line) } else { line };
-            return Parsed::TooLong { line: first_line, last_line, excerpt: excerpt(text, self.max_record_bytes) };
+        let (line, last_line) = (self.begun_on, self.line);
+        self.after_cr = line_end == Some(b'\r');
+        self.line += u64::from(line_end.is_some());
+        let too_long = self.place == Place::Skipping || text.len() > self.max_record_bytes;
+        self.place = Place::Between;
+        if too_long {
+            return Parsed::TooLong { line, last_line, excerpt: &text[..text.len().min(excerpt_bytes)] };
         }
-        RawRecord { fields: &self.fields[..self.fields_len], ends: &self.ends[..self.ends_len], text, line, last_line }.into()
+        Parsed::Record(RawRecord { fields: &self.fields[..self.fields_len], ends: &self.ends[..self.ends_len], text, line, last_line })
     }
 }
+
+fn line_ends(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+#[cfg(test)]
+#[path = "csv_parser_tests.rs"]
+mod tests;

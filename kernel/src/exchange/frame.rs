@@ -34,7 +34,7 @@ impl<T> Frame<T> {
     }
 
     /// Puts `control` behind the records that are in the frame. Of several watermarks, or several changes of idleness, without a record between
-    /// them only the last means anything; keeping one of each bounds the frame's size.
+    /// them only the last means anything; keeping one of each bounds the frame's size (docs/src/semantics.md#w-3).
     pub(crate) fn push_control(&mut self, control: Control) {
         let position = u32::try_from(self.entries.len()).expect("invariant: a frame holds fewer than 2^32 records");
         let is_status = |c: &Control| matches!(c, Control::Idle | Control::Active);

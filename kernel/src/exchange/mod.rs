@@ -1,8 +1,9 @@
 //! Moving records between subtasks.
 //!
-//! An *edge* joins two tasks; it has a *channel* from each sending to each receiving subtask that it connects. A channel is a pair of
-//! single-producer single-consumer rings: full [`Frame`]s go one way, empty ones come back to be filled again. The ring's capacity is the
-//! receiver's credit; a sender without credit stops, and the pressure travels up to the source.
+//! An *edge* joins two tasks; it has a *channel* from each sending to each receiving subtask that it connects, in which order is kept
+//! (docs/src/semantics.md#k-2). A channel is a pair of single-producer single-consumer rings: full [`Frame`]s go one way, empty ones come
+//! back to be filled again. The ring's capacity is the receiver's credit; a sender without credit stops, and the pressure travels up to the
+//! source.
 
 mod frame;
 mod input;

@@ -109,15 +109,14 @@ impl<T: Send> Outputs<T> {
         self.blocked == 0
     }
 
-    /// Hands over all open frames as far as there is room. `true` if nothing is held any more.
+    /// Hands over the open frames as far as there is room. `true` if nothing is held any more.
+    ///
+    /// Frames that found no room are left to [`unblock`](Self::unblock): what is suspended above waits for exactly that, and would wait for ever if
+    /// the room it needs came about in another way.
     pub(crate) fn flush(&mut self) -> bool {
         let mut held = false;
         for output in self.outputs.iter_mut().filter(|output| !output.open.is_empty()) {
-            if Self::send(output, self.frame_records) {
-                self.blocked -= usize::from(std::mem::take(&mut output.blocked));
-            } else {
-                held = true;
-            }
+            held |= output.blocked || !Self::send(output, self.frame_records);
         }
         !held
     }

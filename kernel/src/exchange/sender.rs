@@ -39,7 +39,7 @@ impl<T: Record> Partition<T> for Spread {
     }
 }
 
-/// The subtask that owns the key group of the record's key (docs/semantics.md#k-1).
+/// The subtask that owns the key group of the record's key (docs/src/semantics.md#k-1).
 pub(crate) struct HashBy<T, K, F> {
     key: F,
     key_groups: KeyGroups,

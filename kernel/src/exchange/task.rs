@@ -137,7 +137,7 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
         finished
     }
 
-    /// After the last frame: forwards the end once, then empties the open frames.
+    /// After the last frame: forwards the end once, then empties the open frames (docs/src/semantics.md#e-2).
     fn wind_up(&mut self) -> Step {
         if !self.end_forwarded {
             self.head.control(Control::EndOfInput);
@@ -159,7 +159,7 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
                     Resumed::Blocked => {
                         // The other channels' receivers should not wait for the one that is full.
                         self.head.flush();
-                        return if self.head.ready() { Step::Busy } else { Step::Waiting };
+                        return Step::Waiting;
                     }
                 }
             }

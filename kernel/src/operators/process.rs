@@ -74,9 +74,9 @@ pub trait KeyedProcessFunction: Clone + Send + 'static {
 /// Which clock a timer goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimerDomain {
-    /// The watermark (docs/semantics.md#p-1).
+    /// The watermark (docs/src/semantics.md#p-1).
     EventTime,
-    /// The wall clock (docs/semantics.md#p-2).
+    /// The wall clock (docs/src/semantics.md#p-2).
     ProcessingTime,
 }
 
@@ -96,7 +96,7 @@ pub struct Output<O> {
 }
 
 impl<O> Output<O> {
-    /// Emits `record` with the timestamp of the input record or timer.
+    /// Emits `record` with the timestamp of the input record or timer (docs/src/semantics.md#t-4).
     #[inline]
     pub fn collect(&mut self, record: O) {
         self.records.push((self.timestamp, record));
@@ -209,7 +209,7 @@ impl<K: Key> OpenContext<'_, K> {
     }
 }
 
-/// What a function can do with the record, or the timer, in work: all of it concerns the current key.
+/// What a function can do with the record, or the timer, in work: all of it concerns the current key (docs/src/semantics.md#k-3).
 pub struct Context<'a, K: Key> {
     key: K::Ref<'a>,
     hash: u64,
@@ -284,7 +284,8 @@ impl<'a, K: Key> Context<'a, K> {
         self.timers.processing_time.remove(timestamp, K::from_view(self.key));
     }
 
-    /// Emits `record` to the side output `tag`, with the current timestamp. It goes nowhere if nobody has taken that output.
+    /// Emits `record` to the side output `tag`, with the current timestamp. It goes nowhere if nobody has taken that output
+    /// (docs/src/semantics.md#p-4).
     pub fn output<T: Record>(&mut self, tag: &OutputTag<T>, record: T) {
         self.sides.emit(tag, self.timestamp, record);
     }
@@ -528,7 +529,7 @@ impl<KF, P: KeyedProcessFunction, D: Collector<P::Out>> Running<KF, P, D> {
         });
     }
 
-    /// Fires due timers until there are none, the output is full, or a slice is over.
+    /// Fires due timers until there are none, the output is full, or a slice is over (docs/src/semantics.md#p-3, #w-6).
     fn fire_due(&mut self) -> Resumed {
         for _ in 0..self.slice {
             if !self.hand_down() {
@@ -551,7 +552,7 @@ impl<KF, P: KeyedProcessFunction, D: Collector<P::Out>> Running<KF, P, D> {
                     None => self.processing_time = None,
                 }
             } else if self.timers.event_time.next_time().is_some_and(|time| time <= self.watermark.0) {
-                // Set for a time that event time has passed already (docs/semantics.md#p-1).
+                // Set for a time that event time has passed already (docs/src/semantics.md#p-1).
                 if let Some((timestamp, key)) = self.timers.event_time.pop_due(self.watermark.0) {
                     self.fire(timestamp, &key, TimerDomain::EventTime);
                 }

@@ -21,12 +21,13 @@ impl<S: Sink> Terminal<S::In> for SinkTerminal<S> {
     type Collector = Running<S::Writer>;
 
     fn connect(self, cx: &mut SubtaskContext) -> Running<S::Writer> {
-        let context = SinkContext { io: cx.io.clone(), subtask: cx.subtask(), write_block_bytes: cx.settings().write_block_bytes };
+        let context = SinkContext { io: cx.io.clone(), subtask: cx.subtask(), parallelism: cx.name.parallelism, write_block_bytes: cx.settings().write_block_bytes };
         Running {
             writer: self.sink.writer(context),
             info: cx.operator(self.id),
             failure: Rc::clone(&cx.failure),
-            records_in: cx.counter(self.id, "numRecordsIn"),
+            // As in Flink; a sink that is a task of its own has a `numRecordsIn` as a task.
+            records_sent: cx.counter(self.id, "numRecordsSend"),
         }
     }
 }
@@ -36,7 +37,7 @@ pub struct Running<W> {
     writer: W,
     info: Rc<OperatorInfo>,
     failure: Rc<FailureSlot>,
-    records_in: Counter,
+    records_sent: Counter,
 }
 
 impl<W: SinkWriter> Running<W> {
@@ -59,7 +60,7 @@ impl<W: SinkWriter> Collector<W::In> for Running<W> {
 
     #[inline]
     fn push_view(&mut self, timestamp: i64, view: <W::In as Record>::Ref<'_>) {
-        self.records_in.add(1);
+        self.records_sent.add(1);
         let writer = &mut self.writer;
         self.info.call(view, || writer.write(timestamp, view));
     }

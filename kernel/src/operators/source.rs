@@ -218,7 +218,7 @@ impl<R: SourceReader<Split: 'static>, D: Collector<R::Out>> Subtask for SourceTa
                 Resumed::Again => return Step::Busy,
                 Resumed::Blocked => {
                     self.chain.flush();
-                    return if self.chain.ready() { Step::Busy } else { Step::Waiting };
+                    return Step::Waiting;
                 }
             }
         }

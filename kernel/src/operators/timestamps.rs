@@ -1,7 +1,7 @@
 //! `assign_timestamps_and_watermarks`: gives records their event time and the stream its watermarks.
 //!
 //! In the chain of a source there is one generator a split; elsewhere there is one a subtask. Watermarks of upstream are swallowed, all but the last
-//! one (docs/semantics.md#w-1, #w-2).
+//! one (docs/src/semantics.md#w-1, #w-2).
 
 use super::Operator;
 use crate::chain::{Collector, Resumed, Stage, pass_on};
@@ -96,7 +96,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
         let assigner = &mut self.assigner;
         let mut output = WatermarkOutput { emitted: None };
         let timestamp = self.info.call(view, || {
-            // The two ends of the range mean something else.
+            // The two ends of the range mean something else (docs/src/semantics.md#t-1).
             let timestamp = assigner.timestamp(view, previous).clamp(i64::MIN + 1, i64::MAX - 1);
             generator.on_event(view, timestamp, &mut output);
             timestamp
@@ -114,7 +114,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
             }
             None => watermark,
         };
-        // MAX is the word of the input's end, which no generator can foresee.
+        // MAX is the word of the input's end, which no generator can foresee (docs/src/semantics.md#e-1).
         let merged = merged.min(Watermark(i64::MAX - 1));
         if merged > self.forwarded {
             self.forwarded = merged;
@@ -182,6 +182,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
             Control::Watermark(_) => {
                 self.forwarded = Watermark::MAX;
                 self.pending = false;
+                self.watermark_out.set(Watermark::MAX.0);
             }
             Control::EndOfInput => {}
         }

@@ -3,8 +3,9 @@
 //! Windows of one span live together: a [`WindowTable`] a span, in order of time. When the watermark passes a span's last millisecond all its keys
 //! fire, in the order in which they came; when it passes that plus the allowed lateness the table is dropped as a whole. No timer a key is needed.
 //!
-//! A record is assigned to all its windows that are not over; it is *late*, and goes to the late output, when all are (docs/semantics.md#l-2). A record
-//! for a window that has fired and is not over fires that window again for its key at once (docs/semantics.md#l-3).
+//! A record is assigned to all its windows that are not over; it is *late*, and goes to the late output, when all are
+//! (docs/src/semantics.md#l-2). A record for a window that has fired and is not over fires that window again for its key at once
+//! (docs/src/semantics.md#l-3).
 
 use super::keyed::KeyedOperator;
 use super::side_output::{OutputTag, WithSides};
@@ -37,7 +38,7 @@ pub trait AggregateFunction<In: Record>: Clone + Send + 'static {
     fn get_result(&self, accumulator: &Self::Accumulator) -> Self::Output;
 }
 
-/// Says to which windows a record belongs.
+/// Says to which windows a record belongs (docs/src/semantics.md#win-1).
 pub trait WindowAssigner: Clone + Send + 'static {
     /// The windows of a record with this timestamp, by ascending time.
     fn assign_windows(&self, timestamp: i64) -> impl Iterator<Item = TimeWindow>;
@@ -278,7 +279,7 @@ where
     RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out,
     D: Collector<Out>,
 {
-    /// The last watermark at which the window is still there (docs/semantics.md#l-1).
+    /// The watermark at which the window is over (docs/src/semantics.md#l-1).
     fn cleanup_time(allowed_lateness_ms: i64, window: TimeWindow) -> i64 {
         window.max_timestamp().saturating_add(allowed_lateness_ms)
     }
@@ -293,7 +294,7 @@ where
         }
     }
 
-    /// Fires what is due until there is nothing, the output is full, or a slice is over.
+    /// Fires what is due until there is nothing, the output is full, or a slice is over (docs/src/semantics.md#win-2, #w-6).
     fn fire(&mut self) -> Resumed {
         let mut budget = self.slice;
         while let Some((window, position)) = self.again.pop() {
@@ -377,7 +378,7 @@ where
             let key = (settings.key)(&view);
             for window in settings.assigner.assign_windows(timestamp) {
                 gap = false;
-                // docs/semantics.md#l-2
+                // docs/src/semantics.md#l-2
                 if Self::cleanup_time(settings.allowed_lateness_ms, window) <= watermark.0 {
                     continue;
                 }
@@ -386,7 +387,7 @@ where
                 let make = || (K::from_view(key), aggregate.create_accumulator());
                 let position = pane.table.find_or_insert_with(hash, |stored| stored.matches(key), make);
                 aggregate.add(view, pane.table.value_mut(position));
-                // docs/semantics.md#l-3
+                // docs/src/semantics.md#l-3
                 if window.max_timestamp() <= watermark.0 {
                     pane.complete = true;
                     again.push((window, position));

@@ -32,7 +32,7 @@ pub(crate) enum FromSubtask {
 pub enum ToSubtask {
     /// Read this split next.
     Split { number: u32, split: Box<dyn Any + Send> },
-    /// There is nothing more to read.
+    /// There is nothing more to read (docs/src/semantics.md#s-2).
     NoMoreSplits,
     /// End the input where it is.
     Stop,
@@ -129,7 +129,8 @@ impl Coordinator {
         }
     }
 
-    /// The first reason wins. Once the commit has begun it goes on: what fails then is reported, but nothing can be taken back.
+    /// The first reason wins. Once the commit has begun it goes on: what fails then is reported, but nothing can be taken back
+    /// (docs/src/semantics.md#o-2).
     fn abort(&mut self, error: JobError) -> Vec<Action> {
         match self.state {
             State::Running => {

@@ -11,7 +11,9 @@ use super::handle::{JobHandle, JobReport};
 use super::key_groups::KeyGroups;
 use super::metrics::{JobMetrics, Metric, MetricRegistry};
 use super::settings::EngineSettings;
-use crate::graph::{EdgeId, Job, OperatorId, OperatorMeta, SourceSplits};
+use crate::graph::{EdgeId, Job, OperatorId, OperatorMeta, SinkInitialize, SourceSplits};
+use crate::sink::SinkError;
+use crate::source::SourceError;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -117,6 +119,7 @@ pub(crate) fn start(job: Job, cores: &dyn Cores, core_count: usize) -> Result<Jo
         inbox: coordinator_inbox,
         subtasks: subtask_mail,
         sources: job.sources.into_iter().map(|(operator, splits, task)| (operator, splits, parallelism[task])).collect(),
+        sinks: job.sinks.into_iter().map(|sink| (sink.operator, sink.initialize)).collect(),
         result: result_sender,
         shared: shared.clone(),
     });
@@ -223,6 +226,7 @@ struct CoordinatorPlan {
     inbox: MailboxReceiver<FromSubtask>,
     subtasks: Vec<Mailbox<ToSubtask>>,
     sources: Vec<(OperatorId, SourceSplits, usize)>,
+    sinks: Vec<(OperatorId, SinkInitialize)>,
     result: Mailbox<Result<JobReport, JobError>>,
     shared: Shared,
 }
@@ -235,10 +239,25 @@ impl CoordinatorPlan {
         for (operator, enumerate, parallelism) in std::mem::take(&mut self.sources) {
             match enumerate(io.clone(), parallelism).await {
                 Ok(found) => splits.push((operator, found.into_iter().map(Some).collect())),
-                Err(reason) => {
+                Err(error) => {
                     let operator = self.shared.operators[operator.0].name.clone();
-                    failure.get_or_insert(JobError::Source { operator, subtask: 0, reason });
+                    failure.get_or_insert(match error {
+                        SourceError::Invalid(reason) => JobError::Invalid(reason),
+                        error => JobError::Source { operator, subtask: 0, reason: error.to_string() },
+                    });
                 }
+            }
+        }
+        for (operator, initialize) in std::mem::take(&mut self.sinks) {
+            if failure.is_some() {
+                break;
+            }
+            if let Err(error) = initialize(io.clone()).await {
+                let operator = self.shared.operators[operator.0].name.clone();
+                failure = Some(match error {
+                    SinkError::Invalid(reason) => JobError::Invalid(reason),
+                    SinkError::Io(source) => JobError::Sink { operator, subtask: 0, source },
+                });
             }
         }
         let mut coordinator = Coordinator::new(self.subtasks.len(), splits.iter().map(|(source, splits)| (*source, splits.len())));

@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use thalweg_io::{AdaptiveSpin, Io, LocalBoxFuture, Mailbox, MailboxReceiver, MonotonicNs, UnixMillis, yield_now};
 
-/// Both clocks at the beginning of a slice. Time stands still within one.
+/// Both clocks at the beginning of a slice. Time stands still within one (docs/src/semantics.md#t-5).
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// For intervals.
@@ -251,6 +251,7 @@ impl Driver {
     fn describe_panic(&self, payload: &(dyn std::any::Any + Send)) -> JobError {
         let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let message = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(a panic without a text)".to_owned());
+        let message = thalweg_io::take_panic_place().map_or_else(|| message.clone(), |place| format!("{message} ({place})"));
         match self.failure.take_panic() {
             Some((operator, record)) => JobError::UserPanic { operator, subtask: self.metrics.subtask(), message, record },
             None => JobError::Internal { place: self.name.clone(), message },

@@ -1,4 +1,4 @@
-//! Which subtask owns a key (docs/semantics.md#k-1).
+//! Which subtask owns a key (docs/src/semantics.md#k-1).
 
 /// The key groups of a job: the unit in which keyed state is handed over when the parallelism changes. Their number is fixed for a job's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! How records get their event time and a stream its watermarks.
 //!
 //! A [`WatermarkStrategy`] joins a timestamp assigner, a generator and, optionally, an idleness timeout. In the chain of a source it runs once a
-//! *split*, and the source's watermark is the minimum over the splits it is reading (docs/semantics.md#w-2).
+//! *split*, and the source's watermark is the minimum over the splits it is reading (docs/src/semantics.md#w-2).
 
 use crate::record::Record;
 use crate::time::Watermark;

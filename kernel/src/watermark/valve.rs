@@ -1,7 +1,7 @@
 //! One watermark out of several: the minimum over the inputs that speak.
 //!
 //! An input that is *idle* or has *ended* holds nobody back. What has been promised stays promised: an input that wakes up with a watermark below the
-//! one that was forwarded makes the output wait, not go back (docs/semantics.md#w-4, #w-5).
+//! one that was forwarded makes the output wait, not go back (docs/src/semantics.md#w-4, #w-5).
 //!
 //! Pure: `step(input) -> outputs`, no clock, no I/O. A step costs one pass over the inputs.
 

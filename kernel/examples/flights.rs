@@ -1,0 +1,190 @@
+//! Flights and their delays, a line for each carrier and day.
+//!
+//! Reads the departures from New York's airports, assigns each to the day it was scheduled for, and writes
+//!
+//! ```text
+//! window_start,carrier,flights,cancelled,total_dep_delay_min,max_dep_delay_min
+//! 2013-01-01T00:00:00Z,9E,28,0,494,255
+//! ```
+//!
+//! (without that header). A flight that comes after its day has been written is *late*; late flights are written as the input lines they were.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thalweg::cli;
+use thalweg::connectors::{CsvError, CsvRow, CsvSource, FileSink, MALFORMED, MalformedRecord};
+use thalweg::{
+    AggregateFunction, OutputTag, Record, StreamExecutionEnvironment, TumblingEventTimeWindows, WatermarkStrategy, format_millis,
+};
+
+/// One departure.
+#[derive(Clone, Debug, Record)]
+pub struct Flight {
+    /// The scheduled departure in milliseconds since 1970, read as UTC.
+    pub scheduled_ms: i64,
+    /// Two letters: `UA`.
+    pub carrier: String,
+    /// It never left.
+    pub cancelled: bool,
+    /// How late it left; negative if early.
+    pub delay_min: Option<i64>,
+    /// The input line.
+    pub line: String,
+}
+
+/// What a carrier's day comes to.
+#[derive(Clone, Debug, Record)]
+pub struct Day {
+    /// When it began.
+    pub start_ms: i64,
+    /// Whose it is.
+    pub carrier: String,
+    /// The numbers.
+    pub totals: Totals,
+}
+
+/// Numbers about flights.
+#[derive(Clone, Debug, Default, Record)]
+pub struct Totals {
+    /// All of them.
+    pub flights: u64,
+    /// Those that never left.
+    pub cancelled: u64,
+    /// Minutes of delay, the early ones taken off.
+    pub total_delay_min: i64,
+    /// The longest delay, if any flight left.
+    pub max_delay_min: Option<i64>,
+}
+
+/// Adds flights up.
+#[derive(Clone)]
+struct Sum;
+
+impl AggregateFunction<Flight> for Sum {
+    type Accumulator = Totals;
+    type Output = Totals;
+
+    fn create_accumulator(&self) -> Totals {
+        Totals::default()
+    }
+
+    fn add(&self, flight: FlightRef<'_>, totals: &mut Totals) {
+        totals.flights += 1;
+        totals.cancelled += u64::from(flight.cancelled);
+        totals.total_delay_min += flight.delay_min.unwrap_or(0);
+        totals.max_delay_min = totals.max_delay_min.max(flight.delay_min);
+    }
+
+    fn get_result(&self, totals: &Totals) -> Totals {
+        totals.clone()
+    }
+}
+
+/// Reads a row; what is missing is `NA`.
+fn flight(row: &CsvRow<'_>) -> Result<Flight, CsvError> {
+    let (year, month, day) = (row.parse("year")?, row.parse("month")?, row.parse("day")?);
+    let scheduled = jiff::civil::DateTime::new(year, month, day, row.parse("hour")?, row.parse("minute")?, 0, 0)
+        .and_then(|scheduled| scheduled.to_zoned(jiff::tz::TimeZone::UTC))
+        .map_err(|error| CsvError::new(format!("year, month, day, hour and minute are no time: {error}")))?;
+    Ok(Flight {
+        scheduled_ms: scheduled.timestamp().as_millisecond(),
+        carrier: row.get("carrier")?.to_owned(),
+        cancelled: row.parse_unless::<u16>("NA", "dep_time")?.is_none(),
+        delay_min: row.parse_unless("NA", "dep_delay")?,
+        line: row.text().to_owned(),
+    })
+}
+
+/// What to read, where to write, and what a day is.
+#[derive(Clone, Debug, clap::Args)]
+pub struct FlightsArgs {
+    /// A CSV file, or a folder whose *.csv files are read in the order of their names
+    #[arg(long, value_name = "PATH", default_value_os_t = sample_data())]
+    pub input: PathBuf,
+
+    /// The folder for the results, created if need be; what is not complete in it is hidden by a leading dot
+    #[arg(long, value_name = "DIR", default_value = "flights-output")]
+    pub output: PathBuf,
+
+    /// The folder for late flights, as input lines
+    #[arg(long, value_name = "DIR", default_value = "flights-late")]
+    pub late_output: PathBuf,
+
+    /// The folder for rows that cannot be understood: file,line,column,reason,row
+    #[arg(long, value_name = "DIR", default_value = "flights-malformed")]
+    pub malformed_output: PathBuf,
+
+    /// The length of a window
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = cli::positive_duration)]
+    pub window: Duration,
+
+    /// How much later than its successors a flight may come without being late
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = cli::duration)]
+    pub out_of_orderness: Duration,
+
+    /// Fail at the first row that cannot be understood
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Replace the results of an earlier run when this one is complete
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// The sample in the repository that the program was built from, wherever it is started.
+fn sample_data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data")
+}
+
+/// The job.
+pub fn build(env: &StreamExecutionEnvironment, args: &FlightsArgs) {
+    let late = OutputTag::new("late");
+
+    let flights = env.source(CsvSource::with(&args.input, flight).strict(args.strict));
+    let malformed = flights.side_output(&MALFORMED);
+    let days = flights
+        .assign_timestamps_and_watermarks(
+            WatermarkStrategy::for_bounded_out_of_orderness(args.out_of_orderness)
+                .with_timestamp_assigner(|flight: FlightRef<'_>| flight.scheduled_ms),
+        )
+        .key_by::<String>(|flight| flight.carrier)
+        .window(TumblingEventTimeWindows::of(args.window))
+        .side_output_late_data(&late)
+        .aggregate(Sum, |carrier, window, totals| Day { start_ms: window.start, carrier: carrier.to_owned(), totals });
+
+    let late_flights = days.side_output(&late);
+
+    let rows = FileSink::<Day>::csv(&args.output, |day, row| {
+        let TotalsRef { flights, cancelled, total_delay_min, max_delay_min } = day.totals;
+        row.field(format_millis(day.start_ms)).field(day.carrier);
+        row.field(flights).field(cancelled).field(total_delay_min).optional(max_delay_min);
+    });
+    days.named_sink("days", rows.overwrite(args.overwrite));
+
+    let lines = FileSink::<Flight>::lines(&args.late_output, |flight, line| line.push_str(flight.line)).suffix(".csv");
+    late_flights.named_sink("late", lines.overwrite(args.overwrite));
+
+    let errors = FileSink::<MalformedRecord>::csv(&args.malformed_output, |row, out| {
+        out.field(row.file).field(row.line).field(row.column).field(row.reason).field(row.text);
+    });
+    malformed.named_sink("malformed", errors.overwrite(args.overwrite));
+}
+
+/// For `--help`.
+pub const ABOUT: cli::About = cli::About {
+    job: "flights",
+    what: "Counts flights and adds up their delays, for each carrier and day. Without any option it reads the sample: all \
+           80,789 departures from New York in the first three months of 2013.",
+    examples: &[
+        ("flights run", "the sample, on all cores"),
+        ("flights run --cores 2 --overwrite", "the same on two cores, in place of the results that are there"),
+        ("flights run --window 1h --out-of-orderness 0", "hourly, without any patience: thousands are late"),
+        ("flights run --rate 2000", "slowly, to watch the watermark rise"),
+        ("flights run --input my.csv --output out", "another file with the same columns"),
+    ],
+};
+
+#[allow(dead_code, reason = "the simulator and the tests include this file for the job alone")]
+fn main() -> std::process::ExitCode {
+    cli::run::<FlightsArgs>(ABOUT, build)
+}

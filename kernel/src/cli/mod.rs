@@ -1,0 +1,206 @@
+//! The command line of a job binary.
+//!
+//! A job's `main` is one call of [`run`]; its own options are a `clap::Args` struct that stands beside those of the engine in `run --help`:
+//!
+//! ```no_run
+//! use thalweg::cli::{self, About};
+//!
+//! #[derive(clap::Args)]
+//! struct CountArgs {
+//!     /// How far to count
+//!     #[arg(long, default_value_t = 10)]
+//!     to: u64,
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     let about = About { job: "count", what: "Counts", examples: &[("count run --to 3", "to three")] };
+//!     cli::run::<CountArgs>(about, |env, args| env.from_collection((1..=args.to).collect()).for_each(|n| println!("{n}")))
+//! }
+//! ```
+//!
+//! What a person sees: a progress line on a terminal, a log line every few seconds elsewhere (`RUST_LOG` chooses what is logged), a summary at the
+//! end, and errors as one sentence on stderr. Exit codes: 0 done, 1 the job failed, 2 wrong use (an option, or input and output that cannot be meant),
+//! 130 interrupted. The first Ctrl-C (or SIGTERM) cancels the job and removes what it has not committed; a second one ends the process at once.
+//! Panics print nothing of their own: a job that fails by one says so with operator, record and place.
+
+mod options;
+mod progress;
+mod summary;
+
+pub use options::{duration, positive_duration};
+
+use crate::api::StreamExecutionEnvironment;
+use crate::runtime::{JobError, JobReport};
+use clap::{Args, Command, FromArgMatches};
+use options::EngineOptions;
+use progress::Progress;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use thalweg_io::uring::UringCores;
+use thalweg_io::{block_on_for, silence_panics, take_panic_place};
+use tracing_subscriber::EnvFilter;
+
+/// How often a running job is looked at, for its progress and for Ctrl-C.
+const TICK: Duration = Duration::from_millis(100);
+
+const DONE: u8 = 0;
+const FAILED: u8 = 1;
+const WRONG_USE: u8 = 2;
+const INTERRUPTED: u8 = 130;
+
+/// What a job says of itself in `--help`.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// Its name, which is the binary's.
+    pub job: &'static str,
+    /// What it does, in a sentence or two.
+    pub what: &'static str,
+    /// Command lines and what they are for.
+    pub examples: &'static [(&'static str, &'static str)],
+}
+
+impl About {
+    fn command<A: Args>(&self) -> Command {
+        let width = self.examples.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
+        let example = |(line, purpose): &(&str, &str)| format!("\n  {line:width$}   {purpose}");
+        let examples = format!("Examples:{}", self.examples.iter().map(example).collect::<String>());
+        let run = EngineOptions::augment_args(A::augment_args(Command::new("run")));
+        let run = run.about("Run the job on this machine").long_about(self.what).after_help(examples.clone());
+        Command::new(self.job)
+            .about(self.what)
+            .after_help(examples)
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .disable_help_subcommand(true)
+            .subcommand(run)
+    }
+}
+
+/// Reads the command line, describes the job with `build`, runs it, and says how it went. To be called once, by `main`, whose result this is.
+pub fn run<A: Args>(about: About, build: impl FnOnce(&StreamExecutionEnvironment, &A)) -> ExitCode {
+    ExitCode::from(run_from(std::env::args_os(), about, build))
+}
+
+/// The same with a command line from elsewhere, the program's name at its head. Returns the exit code.
+pub fn run_from<A, I>(command_line: I, about: About, build: impl FnOnce(&StreamExecutionEnvironment, &A)) -> u8
+where
+    A: Args,
+    I: IntoIterator<Item: Into<OsString> + Clone>,
+{
+    silence_panics();
+    let run_matches = match about.command::<A>().try_get_matches_from(command_line) {
+        Ok(matches) => matches.subcommand_matches("run").cloned().unwrap_or_default(),
+        Err(asked) => return finish_parsing(&asked),
+    };
+    let parsed = A::from_arg_matches(&run_matches).and_then(|args| Ok((args, EngineOptions::from_arg_matches(&run_matches)?)));
+    let (args, options) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return finish_parsing(&error),
+    };
+    start_logging(options.quiet);
+    match catch_unwind(AssertUnwindSafe(|| execute(about.job, &options, |env| build(env, &args)))) {
+        Ok(code) => code,
+        Err(payload) => {
+            let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+            let place = take_panic_place().map(|place| format!(" ({place})")).unwrap_or_default();
+            fail(format_args!("the job could not be put together: {}{place}", text.unwrap_or("a panic without a text")), FAILED)
+        }
+    }
+}
+
+/// Help and version are answers, everything else is wrong use.
+fn finish_parsing(error: &clap::Error) -> u8 {
+    // Nobody is left to be told if this cannot be printed.
+    let _ = error.print();
+    if error.use_stderr() { WRONG_USE } else { DONE }
+}
+
+fn fail(message: impl Display, code: u8) -> u8 {
+    let _ = writeln!(stderr(), "error: {message}");
+    code
+}
+
+fn start_logging(quiet: bool) {
+    // On a terminal the progress line says what the log lines would.
+    let usual = if quiet || stderr().is_terminal() { "warn" } else { "warn,thalweg::cli=info" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
+    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal());
+    // A program that logs in its own way keeps it.
+    drop(logging.try_init());
+}
+
+fn execute(name: &str, options: &EngineOptions, build: impl FnOnce(&StreamExecutionEnvironment)) -> u8 {
+    let env = StreamExecutionEnvironment::new();
+    options.apply(&env);
+    build(&env);
+    let (report, outputs) = match run_to_end(env, name, options) {
+        Ok(ended) => ended,
+        Err(JobError::Cancelled) => return fail("interrupted: the job was cancelled and shows no results", INTERRUPTED),
+        Err(error @ JobError::Invalid(_)) => return fail(error, WRONG_USE),
+        Err(error) => {
+            let cure = cure(&error);
+            return fail(format_args!("{error}{cure}"), FAILED);
+        }
+    };
+    if !options.quiet {
+        let _ = write!(stdout(), "{}", summary::describe(&report, &outputs));
+    }
+    DONE
+}
+
+/// The report of the finished job, and where each of its sinks has put its results.
+type Ended = (JobReport, Vec<(String, String)>);
+
+fn run_to_end(env: StreamExecutionEnvironment, name: &str, options: &EngineOptions) -> Result<Ended, JobError> {
+    let interrupted = on_interrupt()?;
+    let job = env.build(name)?;
+    let outputs = job.outputs().map(|(operator, place)| (operator.to_owned(), place.to_owned())).collect();
+    let mut handle = job.start(&UringCores::new(), options.cores())?;
+    let mut progress = Progress::new(options.quiet);
+    let mut cancelled = false;
+    loop {
+        if let Some(result) = block_on_for(Pin::new(&mut handle), TICK) {
+            progress.finish();
+            return result.map(|report| (report, outputs));
+        }
+        progress.tick(TICK, &handle.metrics());
+        if !cancelled && interrupted.load(Ordering::Relaxed) {
+            cancelled = true;
+            handle.cancel();
+        }
+    }
+}
+
+/// A flag that the first signal raises; the second signal ends the process.
+fn on_interrupt() -> Result<Arc<AtomicBool>, JobError> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first of the two looks at the flag before the second raises it.
+        flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&interrupted))
+            .and_then(|_| flag::register(signal, Arc::clone(&interrupted)))
+            .map_err(|error| JobError::Invalid(format!("cannot watch for Ctrl-C: {error}")))?;
+    }
+    Ok(interrupted)
+}
+
+/// What can be done about a failure that does not say so itself.
+fn cure(error: &JobError) -> &'static str {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, StorageFull};
+    match error {
+        JobError::Sink { source, .. } => match source.kind() {
+            StorageFull | QuotaExceeded => "; free some space there or choose another output folder",
+            PermissionDenied => "; give this user the right to write there or choose another output folder",
+            _ => "",
+        },
+        _ => "",
+    }
+}

@@ -1,0 +1,219 @@
+//! What a person sees when something is wrong: one clear message with its place, an exit code, and nothing left behind.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod flights_job;
+
+use flights_job::flights;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use thalweg::cli::{self, About};
+
+const HEADER: &str = "year,month,day,dep_time,dep_delay,carrier,hour,minute";
+
+/// `flights run` in `dir`, where its default outputs come to be.
+fn run(dir: &Path, options: &[&str]) -> Command {
+    flights(dir, &[&["run"], options].concat())
+}
+
+/// Exit code and stderr.
+fn outcome(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8(output.stderr.clone()).unwrap())
+}
+
+/// Checks code and message of a run that goes wrong, and that it speaks in one way only.
+#[track_caller]
+fn check(mut command: Command, code: i32, parts: &[&str]) {
+    let (actual, message) = outcome(&command.output().unwrap());
+    assert_eq!(actual, Some(code), "{message}");
+    parts.iter().for_each(|part| assert!(message.contains(part), "{part:?} is missing in: {message}"));
+    assert!(!message.contains("RUST_BACKTRACE") && !message.contains("panicked at"), "{message}");
+}
+
+fn write(dir: &Path, name: &str, content: impl AsRef<[u8]>) {
+    fs::write(dir.join(name), content).unwrap();
+}
+
+/// Names in `dir`, hidden ones too; none if it does not exist.
+fn names(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else { return vec![] };
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn wrong_use_is_told_apart_with_exit_code_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |options: &[&str]| run(dir.path(), options);
+    check(at(&["--colour", "red"]), 2, &["unexpected argument '--colour'"]);
+    check(at(&["--window", "soon"]), 2, &["--window", "write for example 1d"]);
+    check(at(&["--window", "0"]), 2, &["at least 1ms"]);
+    check(at(&["--cores", "0"]), 2, &["--cores"]);
+    check(at(&["--rate", "0"]), 2, &["--rate"]);
+    check(at(&["--parallelism", "129"]), 2, &["128 key groups"]);
+    check(at(&["--input", "nowhere.csv"]), 2, &["there is no file or folder nowhere.csv"]);
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    check(at(&["--input", "empty"]), 2, &["the folder empty holds no *.csv file"]);
+    write(dir.path(), "file", "");
+    check(at(&["--output", "file"]), 2, &["file", "choose another output folder"]);
+    assert_eq!(names(dir.path()), ["empty", "file"], "nothing was begun");
+}
+
+#[test]
+fn help_explains_the_job_and_its_options() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = flights(dir.path(), &["run", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    for part in
+        ["--input", "--late-output", "--window", "--out-of-orderness", "--parallelism", "--rate", "Examples:", "flights run --cores 2"]
+    {
+        assert!(help.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn malformed_rows_are_set_aside_with_their_places_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut input = format!("{HEADER}\n2013,1,1,517,2,UA,5,15\n2013,1,1,517,2,UA,5\n2013,1,1,517,two,UA,5,15\n").into_bytes();
+    input.extend_from_slice(b"2013,1,1,517,2,U\xff,5,15\n2013,2,30,517,2,UA,5,15\n2013,1,1,NA,NA,UA,5,15\n2013,1,1,1,1,\"UA,5,15\n");
+    write(dir.path(), "in.csv", input);
+    let output = run(dir.path(), &["--input", "in.csv", "--cores", "1", "--parallelism", "1"]).output().unwrap();
+    let summary = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(outcome(&output).0, Some(0), "{}", outcome(&output).1);
+    assert!(summary.contains("7 rows read") && summary.contains(" 2 counted") && summary.contains(" 5 malformed"), "{summary}");
+    let part = |folder: &str| fs::read_to_string(dir.path().join(folder).join("part-0-0.csv")).unwrap();
+    assert_eq!(part("flights-output"), "2013-01-01T00:00:00Z,UA,2,1,2,2\n");
+    let malformed = part("flights-malformed");
+    let expected = [
+        "in.csv,3,8,\"the row has 7 fields, but the header has 8\",\"2013,1,1,517,2,UA,5\"",
+        "in.csv,4,5,\"column dep_delay: \"\"two\"\": invalid digit found in string\"",
+        "in.csv,5,6,column carrier is not valid UTF-8,\"2013,1,1,517,2,U\u{fffd},5,15\"",
+        "in.csv,6,1,\"year, month, day, hour and minute are no time",
+        "in.csv,8,7,\"the row has 6 fields, but the header has 8",
+    ];
+    expected.iter().for_each(|row| assert!(malformed.contains(row), "{row} is missing in:\n{malformed}"));
+}
+
+#[test]
+fn a_strict_job_fails_at_a_malformed_row_with_file_line_and_column() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "in.csv", format!("{HEADER}\n2013,1,1,517,2,UA,5,15\n2013,1,1,517,two,UA,5,15\n"));
+    check(run(dir.path(), &["--input", "in.csv", "--strict"]), 1, &["in.csv:3:5: column dep_delay: \"two\""]);
+    assert!(names(&dir.path().join("flights-output")).is_empty(), "a failed job leaves nothing");
+}
+
+/// Root may read everything: as root the job is run by nobody.
+#[test]
+fn a_folder_without_permission_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let closed = dir.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    write(&closed, "in.csv", HEADER);
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let as_nobody = |options: &[&str]| {
+        let mut command = run(dir.path(), options);
+        command.uid(65534).gid(65534);
+        command
+    };
+    if let Err(error) = as_nobody(&["--help"]).output() {
+        eprintln!("SKIPPED: the binary cannot be run as nobody: {error}");
+        return;
+    }
+    let open = dir.path().join("in.csv");
+    fs::write(&open, format!("{HEADER}\n2013,1,1,517,2,UA,5,15\n")).unwrap();
+    check(as_nobody(&["--input", "closed"]), 2, &["closed", "Permission denied", "the right to read"]);
+    check(as_nobody(&["--input", "in.csv", "--output", "closed/out"]), 2, &["closed/out", "Permission denied"]);
+}
+
+/// A small file system that goes away with this value.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    fn mount(at: PathBuf, size: &str) -> Option<Self> {
+        fs::create_dir(&at).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&at).output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(Self(at))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg(&self.0).output());
+    }
+}
+
+#[test]
+fn a_full_disk_fails_the_job_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(small) = Tmpfs::mount(dir.path().join("small"), "16k") else {
+        eprintln!("SKIPPED: a tmpfs cannot be mounted here");
+        return;
+    };
+    let (code, message) = outcome(&run(dir.path(), &["--output", "small/out", "--cores", "2"]).output().unwrap());
+    assert_eq!(code, Some(1), "{message}");
+    for part in ["small/out/.part-", "No space left on device", "free some space"] {
+        assert!(message.contains(part), "{part:?} is missing in: {message}");
+    }
+    assert!(names(&small.0.join("out")).is_empty());
+    assert!(names(&dir.path().join("flights-late")).is_empty());
+}
+
+#[test]
+fn an_interrupted_job_is_cancelled_and_cleans_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = run(dir.path(), &["--rate", "1000", "--cores", "1"]);
+    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    // The last output folder is made when everything else is in place.
+    while !dir.path().join("flights-malformed").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the job has ended by itself");
+        std::thread::yield_now();
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let (code, message) = outcome(&child.wait_with_output().unwrap());
+    assert_eq!((code, message.as_str()), (Some(130), "error: interrupted: the job was cancelled and shows no results\n"));
+    for folder in names(dir.path()) {
+        assert!(names(&dir.path().join(&folder)).is_empty(), "{folder}");
+    }
+}
+
+#[derive(clap::Args)]
+struct TinyArgs {
+    #[arg(long)]
+    panic_while: String,
+}
+
+/// Not a test of its own: what [`a_panic_in_a_user_function_names_operator_record_and_place`] runs in another process, a job whose function panics.
+#[test]
+fn a_job_that_panics() {
+    let Ok(place) = std::env::var("THALWEG_TEST_PANIC_WHILE") else { return };
+    let about = About { job: "tiny", what: "Panics", examples: &[] };
+    let code = cli::run_from::<TinyArgs, _>(["tiny", "run", "--cores", "1", "--panic-while", &place], about, |env, args| {
+        assert!(args.panic_while != "building", "no plan");
+        let fails_at = args.panic_while.clone();
+        let rows = thalweg::connectors::CsvSource::with("in.csv", move |row| {
+            assert!(fails_at != "reading", "cannot read this");
+            row.parse::<i64>("n")
+        });
+        env.source(rows).map(|n| 100 / (n - 7)).name("divide").for_each(|_| {});
+    });
+    std::process::exit(i32::from(code));
+}
+
+#[test]
+fn a_panic_in_a_user_function_names_operator_record_and_place() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "in.csv", "n\n6\n7\n8\n");
+    let job = |place: &str| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["a_job_that_panics", "--exact", "--nocapture"]).env("THALWEG_TEST_PANIC_WHILE", place).current_dir(dir.path());
+        command
+    };
+    check(job("mapping"), 1, &["operator divide", "attempt to divide by zero", "tests/cli.rs:", "at record: 7"]);
+    check(job("reading"), 1, &["operator csv", "cannot read this", "tests/cli.rs:", "in row in.csv:2: 6"]);
+    check(job("building"), 1, &["the job could not be put together: no plan", "tests/cli.rs:"]);
+}
