@@ -6,6 +6,8 @@
 //!
 //! Prints one line a run: `RESULT {json}` with events, wall and CPU seconds, peak memory, events/s, events per CPU second, outputs and check values.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures with the real clock")]
+
 mod check;
 mod event;
 mod measure;

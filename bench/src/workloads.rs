@@ -99,7 +99,8 @@ fn tumbling_window(spec: Spec) -> Result<Arc<Totals>, String> {
     let totals = Arc::new(Totals::default());
     let mut share = Share::of(&totals);
     let env = StreamExecutionEnvironment::new();
-    let watermarks = WatermarkStrategy::for_bounded_out_of_orderness(Duration::from_secs(2)).with_timestamp_assigner(|bid: BidRef<'_>| bid.ts);
+    let watermarks =
+        WatermarkStrategy::for_bounded_out_of_orderness(Duration::from_secs(2)).with_timestamp_assigner(|bid: BidRef<'_>| bid.ts);
     env.source(bids(spec))
         .assign_timestamps_and_watermarks(watermarks)
         .key_by::<u64>(|bid| bid.auction % 100_000)

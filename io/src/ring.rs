@@ -84,8 +84,7 @@ impl Parking {
         true
     }
 
-    /// Takes the own waker back before this side goes: it is to be dropped on the thread that made it, not by whoever frees the ring. (A waker of
-    /// glommio's that another thread drops travels back to an executor that may have ended, and then leaks.)
+    /// Takes the own waker back before this side goes, so that it is dropped now and on the thread that made it, and not by whoever frees the ring.
     fn withdraw(&self) {
         if self.state.compare_exchange(PARKED, IDLE, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return;

@@ -6,7 +6,7 @@
 //! allocation per record.
 //!
 //! Where a chain is cut (another parallelism, `disable_chaining`, several consumers) the upstream part becomes a task of its own and the rest
-//! begins with [`Exchanged`].
+//! begins with [`Exchanged`](crate::Exchanged).
 //!
 //! *Back-pressure.* A collector accepts a record only while it is [`ready`](Stage::ready). One that has more to give than there is room for
 //! keeps its place and is not ready; [`resume`](Stage::resume) goes on. So a chain stops between any two records or timers, without blocking
@@ -41,7 +41,7 @@ pub trait Stage: 'static {
     /// Goes on with what is suspended.
     fn resume(&mut self) -> Resumed;
 
-    /// The head has worked off one batch: time for periodic watermarks.
+    /// The head has worked off one batch: time for periodic watermarks. Also while not ready: under back-pressure event time goes on.
     fn batch_end(&mut self);
 
     /// Hands over what is held in open frames. `true` when nothing is held any more.

@@ -7,9 +7,9 @@ use crate::chain::{Chain, Terminal};
 use crate::exchange::{Channels, Exchanged, PartitionedEdge, Spread, erased_channels};
 use crate::operators::SideSender;
 use crate::record::Record;
+use crate::runtime::{EngineSettings, JobError, JobHandle, KeyGroups, Subtask, SubtaskContext};
 use crate::sink::SinkError;
 use crate::source::SourceError;
-use crate::runtime::{EngineSettings, JobError, JobHandle, KeyGroups, Subtask, SubtaskContext};
 use std::any::Any;
 use thalweg_io::{Cores, Io, LocalBoxFuture};
 
@@ -252,14 +252,26 @@ impl GraphBuilder {
                 plan.from = meta.task;
                 if plan.from.is_none() {
                     let cure = "end that stream in a sink, or in for_each(|_| {})";
-                    return Err(JobError::Invalid(format!("a side output of {} is used but its main stream leads nowhere: {cure}", meta.name)));
+                    return Err(JobError::Invalid(format!(
+                        "a side output of {} is used but its main stream leads nowhere: {cure}",
+                        meta.name
+                    )));
                 }
             }
         }
         let mut uids: Vec<&str> = self.operators.iter().map(|operator| operator.uid.as_str()).collect();
         uids.sort_unstable();
         if let Some(pair) = uids.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(JobError::Invalid(format!("two operators have the uid {}: state is found again by it, so each needs its own", pair[0])));
+            return Err(JobError::Invalid(format!(
+                "two operators have the uid {}: state is found again by it, so each needs its own",
+                pair[0]
+            )));
+        }
+        let mut places: Vec<_> =
+            self.sinks.iter().filter_map(|sink| sink.location.as_deref()).map(|place| place.trim_start_matches("./")).collect();
+        places.sort_unstable();
+        if let Some(pair) = places.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(JobError::Invalid(format!("two sinks write to {}: give each a place of its own", pair[0])));
         }
         let task_of = |operator: OperatorId| self.operators[operator.0].task;
         let sources = self.sources.into_iter().filter_map(|(operator, splits)| Some((operator, splits, task_of(operator)?))).collect();

@@ -79,3 +79,8 @@ pub use time::{NO_TIMESTAMP, TimeWindow, Watermark, format_millis};
 pub use watermark::{
     BoundedOutOfOrderness, NoWatermarks, RecordTimestamp, TimestampAssigner, WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
 };
+
+/// The program of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

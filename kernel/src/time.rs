@@ -54,6 +54,21 @@ pub enum Control {
     EndOfInput,
 }
 
+impl Control {
+    /// Kind and watermark (0 where there is none), for those who watch: 0 watermark, 1 idle, 2 active, 3 and 4 a split's start and end, 5 the
+    /// end of input.
+    pub(crate) fn as_numbers(self) -> [i64; 2] {
+        match self {
+            Self::Watermark(watermark) => [0, watermark.0],
+            Self::Idle => [1, 0],
+            Self::Active => [2, 0],
+            Self::SplitStarted(_) => [3, 0],
+            Self::SplitFinished(_) => [4, 0],
+            Self::EndOfInput => [5, 0],
+        }
+    }
+}
+
 /// A half-open span of event time, `[start, end)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimeWindow {

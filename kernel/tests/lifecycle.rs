@@ -1,5 +1,7 @@
 //! Starting, watching, stopping and cancelling a job from a program.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits for a job in real time")]
+
 mod common;
 
 use thalweg::connectors::GeneratorSource;
@@ -47,7 +49,7 @@ fn a_handle_is_send_and_can_be_awaited_on_another_threads_executor() {
     let env = StreamExecutionEnvironment::new();
     let out = env.source(GeneratorSource::new(10, |i| i)).collect();
     let handle = send(env.execute("test", 1).unwrap());
-    let report = std::thread::spawn(move || thalweg::io::block_on(async move { handle.await })).join().unwrap().unwrap();
+    let report = std::thread::spawn(move || thalweg::io::block_on(handle)).join().unwrap().unwrap();
     assert_eq!((report.job.as_str(), out.take().len()), ("test", 10));
 }
 
@@ -56,7 +58,8 @@ fn jobs_of_one_process_do_not_disturb_each_other() {
     let jobs: Vec<_> = (0..3u64)
         .map(|job| {
             let env = StreamExecutionEnvironment::new();
-            let out = env.source(GeneratorSource::new(10_000, move |i| i * 3 + job)).key_by::<u64>(|n| *n % 10).reduce(|a, b| a + b).collect();
+            let out =
+                env.source(GeneratorSource::new(10_000, move |i| i * 3 + job)).key_by::<u64>(|n| *n % 10).reduce(|a, b| a + b).collect();
             (env.execute("test", 2).unwrap(), out)
         })
         .collect();

@@ -22,7 +22,8 @@ fn map_filter_and_flat_map_keep_the_order_of_a_subtask() {
 fn a_flat_map_of_a_million_records_suspends_and_loses_none() {
     let env = StreamExecutionEnvironment::new();
     env.set_engine_settings(EngineSettings { channel_frames: 1, frame_records: 7, ..EngineSettings::default() });
-    let out = numbers(&env, 3).flat_map(|n| (0..1_000_000u64).map(move |i| n + i)).key_by::<u64>(|n| *n % 5).reduce(|sum, n| sum + n).collect();
+    let out =
+        numbers(&env, 3).flat_map(|n| (0..1_000_000u64).map(move |i| n + i)).key_by::<u64>(|n| *n % 5).reduce(|sum, n| sum + n).collect();
     run(env, 2);
     let out = out.take();
     assert_eq!(out.len(), 3_000_000);
@@ -36,7 +37,12 @@ fn reduce_emits_a_running_result_a_key() {
     let env = StreamExecutionEnvironment::new();
     let input = vec![event("a", 0, 1), event("b", 0, 10), event("a", 0, 2), event("a", 0, 3), event("b", 0, 20)];
     let add = |sum: EventRef<'_>, next: EventRef<'_>| event(sum.key, 0, sum.value + next.value);
-    let out = env.from_collection(input).key_by::<String>(|event| event.key).reduce(add).map(|event| (event.key.to_owned(), event.value)).collect();
+    let out = env
+        .from_collection(input)
+        .key_by::<String>(|event| event.key)
+        .reduce(add)
+        .map(|event| (event.key.to_owned(), event.value))
+        .collect();
     run(env, 1);
     let expected = [("a", 1), ("b", 10), ("a", 3), ("a", 6), ("b", 30)];
     assert_eq!(out.take(), expected.map(|(key, sum)| (key.to_owned(), sum)));
@@ -85,7 +91,8 @@ fn chaining_parallelism_and_sizes_do_not_change_the_result() {
         ..EngineSettings::default()
     };
     let mut results = vec![];
-    for (chained, settings) in [(true, EngineSettings::default()), (false, EngineSettings::default()), (true, tiny.clone()), (false, tiny)] {
+    for (chained, settings) in [(true, EngineSettings::default()), (false, EngineSettings::default()), (true, tiny.clone()), (false, tiny)]
+    {
         for (cores, parallelism) in [(1, 1), (1, 3), (2, 2), (2, 5)] {
             let env = StreamExecutionEnvironment::new();
             env.set_parallelism(parallelism).set_engine_settings(settings.clone());
@@ -139,7 +146,10 @@ fn a_job_that_cannot_run_says_why() {
     };
     assert!(build(|_| {}).contains("it has no sink"));
     let too_parallel = build(|env| numbers(env, 1).set_parallelism(129).for_each(|_| {}));
-    assert!(too_parallel.contains("parallelism of generator -> for-each is 129") && too_parallel.contains("128 key groups"), "{too_parallel}");
+    assert!(
+        too_parallel.contains("parallelism of generator -> for-each is 129") && too_parallel.contains("128 key groups"),
+        "{too_parallel}"
+    );
     let same_uid = build(|env| numbers(env, 1).map(|n| n).uid("x").map(|n| n).uid("x").for_each(|_| {}));
     assert!(same_uid.contains("two operators have the uid x"), "{same_uid}");
     let dangling = build(|env| {

@@ -1,10 +1,13 @@
 //! Keyed process functions: state, timers, side outputs.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits for a job in real time")]
+
 mod common;
 
 use common::{Event, EventRef, event, events, run, sorted};
 use thalweg::{
-    Context, KeyedProcessFunction, ListState, MapState, OpenContext, Output, OutputTag, StreamExecutionEnvironment, Timer, TimerDomain, ValueState,
+    Context, KeyedProcessFunction, ListState, MapState, OpenContext, Output, OutputTag, StreamExecutionEnvironment, Timer, TimerDomain,
+    ValueState,
 };
 
 const BIG: OutputTag<i64> = OutputTag::new("big");
@@ -127,7 +130,12 @@ impl KeyedProcessFunction for Later {
 fn processing_time_timers_fire_while_the_input_goes_on() {
     let env = StreamExecutionEnvironment::new();
     env.set_source_rate(Some(50));
-    let out = env.source(thalweg::connectors::GeneratorSource::unbounded(|i| i)).set_parallelism(1).key_by::<u64>(|n| *n).process(Later).collect();
+    let out = env
+        .source(thalweg::connectors::GeneratorSource::unbounded(|i| i))
+        .set_parallelism(1)
+        .key_by::<u64>(|n| *n)
+        .process(Later)
+        .collect();
     let handle = env.execute("test", 1).unwrap();
     let control = handle.control();
     while control.metrics().sum("collect", "numRecordsSend") < 3 {

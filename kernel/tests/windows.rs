@@ -1,13 +1,15 @@
 //! Event-time windows: watermarks and records in, results and late records out.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits for a job in real time")]
+
 mod common;
 
 use common::{Event, EventRef, event, events, run, sorted};
 use std::time::Duration;
 use thalweg::connectors::CollectionSource;
 use thalweg::{
-    AggregateFunction, EngineSettings, OutputTag, SlidingEventTimeWindows, StreamExecutionEnvironment, TumblingEventTimeWindows, WatermarkStrategy,
-    WindowAssigner,
+    AggregateFunction, EngineSettings, OutputTag, SlidingEventTimeWindows, StreamExecutionEnvironment, TumblingEventTimeWindows,
+    WatermarkStrategy, WindowAssigner,
 };
 
 const LATE: OutputTag<Event> = OutputTag::new("late");
@@ -130,7 +132,11 @@ fn late_records_are_counted_when_nobody_takes_them() {
 fn the_watermark_is_kept_a_split_and_the_slowest_decides() {
     for (cores, parallelism) in [(1, 1), (2, 2), (2, 3), (1, 7)] {
         let env = StreamExecutionEnvironment::new();
-        env.set_parallelism(parallelism).set_engine_settings(EngineSettings { source_batch_records: 3, frame_records: 2, ..EngineSettings::default() });
+        env.set_parallelism(parallelism).set_engine_settings(EngineSettings {
+            source_batch_records: 3,
+            frame_records: 2,
+            ..EngineSettings::default()
+        });
         let split = |offset: i64| (0..200).map(|i| event("k", offset + i * 10, 1)).collect::<Vec<_>>();
         let strategy = WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|event: EventRef<'_>| event.at);
         let results = env
@@ -164,4 +170,33 @@ fn a_hundred_thousand_windows_that_fire_at_once_suspend_and_lose_nothing() {
         .collect();
     run(env, 2);
     assert_eq!(sorted(out.take()), (0..100_000).collect::<Vec<_>>());
+}
+
+/// Two endless inputs, one of which falls silent: it holds the windows back until it is declared idle.
+#[test]
+fn an_input_that_falls_silent_holds_nobody_back_once_it_is_idle() {
+    let env = StreamExecutionEnvironment::new();
+    env.set_source_rate(Some(2_000)).set_parallelism(1);
+    let numbered = || thalweg::connectors::GeneratorSource::unbounded(|i| event("k", i as i64, 1));
+    let strategy = || WatermarkStrategy::<Event>::for_monotonous_timestamps().with_timestamp_assigner(|event| event.at);
+    let speaking = env.source(numbered()).assign_timestamps_and_watermarks(strategy());
+    let silent = env
+        .source(numbered())
+        .filter(|event| event.at == 0)
+        .assign_timestamps_and_watermarks(strategy().with_idleness(Duration::from_millis(20)));
+    let results = speaking
+        .union(silent)
+        .key_by::<String>(|event| event.key)
+        .window(tumbling(10))
+        .aggregate(Sum, |_, window, sum| (window.start, sum))
+        .collect();
+    let handle = env.execute("test", 2).unwrap();
+    let control = handle.control();
+    while control.metrics().sum("collect", "numRecordsSend") < 2 {
+        std::thread::yield_now();
+    }
+    handle.stop();
+    handle.wait().unwrap();
+    // Both inputs have the time 0, one of them the others.
+    assert_eq!(results.take()[..2], [(0, 11), (10, 10)]);
 }

@@ -34,12 +34,12 @@ fn a_ring_between_cores_keeps_the_order(world: &dyn World) {
         on_two_cores(
             world,
             move |_| async move {
-                for n in 0..5000u32 {
+                for n in 0..1000u32 {
                     push(&mut producer, n).await;
                 }
             },
             move |_| async move {
-                for n in 0..5000 {
+                for n in 0..1000 {
                     assert_eq!(pop(&mut consumer).await, Some(n));
                 }
                 assert_eq!(pop(&mut consumer).await, None);

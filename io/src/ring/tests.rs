@@ -221,9 +221,21 @@ mod under_loom {
         builder.check(f);
     }
 
-    /// loom watches each one, so a leak or a second drop of an element is an error of the model.
-    fn tracked(n: usize) -> loom::alloc::Track<usize> {
-        loom::alloc::Track::new(n)
+    /// An element that loom sees leak, and that sees for itself when it is dropped twice.
+    struct Element {
+        n: usize,
+        drops: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+        _leak_check: loom::alloc::Track<()>,
+    }
+
+    impl Drop for Element {
+        fn drop(&mut self) {
+            assert_eq!(self.drops.fetch_add(1, Ordering::SeqCst), 0, "element {} is dropped twice", self.n);
+        }
+    }
+
+    fn tracked(n: usize) -> Element {
+        Element { n, drops: std::sync::Arc::default(), _leak_check: loom::alloc::Track::new(()) }
     }
 
     fn send_and_receive(capacity: usize, elements: usize) {
@@ -238,7 +250,7 @@ mod under_loom {
             let mut next = 0;
             while wait(|cx| consumer.poll_items(cx)) {
                 let element = consumer.try_pop().unwrap();
-                assert_eq!(*element.get_ref(), next);
+                assert_eq!(element.n, next);
                 next += 1;
             }
             assert_eq!(next, elements);
@@ -268,7 +280,7 @@ mod under_loom {
                 }
             });
             assert!(wait(|cx| consumer.poll_items(cx)));
-            assert_eq!(*consumer.try_pop().unwrap().get_ref(), 0);
+            assert_eq!(consumer.try_pop().unwrap().n, 0);
             drop(consumer);
             pushing.join().unwrap();
         });

@@ -119,10 +119,7 @@ where
         self,
         function: F,
     ) -> DataStream<
-        Keyed<
-            T,
-            WindowOperator<T, K, KF, W, ReduceWindow<F>, impl for<'a> FnMut(K::Ref<'a>, TimeWindow, T) -> T + Clone + Send + 'static>,
-        >,
+        Keyed<T, WindowOperator<T, K, KF, W, ReduceWindow<F>, impl for<'a> FnMut(K::Ref<'a>, TimeWindow, T) -> T + Clone + Send + 'static>>,
     >
     where
         F: for<'a, 'b> Fn(T::Ref<'a>, T::Ref<'b>) -> T + Clone + Send + 'static,

@@ -164,7 +164,9 @@ impl<C: Chain> DataStream<C> {
 
     fn last_operator(&self, call: &str) -> OperatorId {
         let last = self.meta.last();
-        last.unwrap_or_else(|| panic!("{call}() is about the last operator, and there is none since the last exchange: call it right behind one"))
+        last.unwrap_or_else(|| {
+            panic!("{call}() is about the last operator, and there is none since the last exchange: call it right behind one")
+        })
     }
 
     /// Names the last operator; the name appears in metrics, errors and logs. Unless set it says what the operator is: `map`, `map-2`.

@@ -13,6 +13,7 @@ use crate::record::Record;
 use crate::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
 use crate::time::NO_TIMESTAMP;
 use serde::de::DeserializeOwned;
+use std::io::ErrorKind;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -150,7 +151,8 @@ where
 async fn find_files(disk: Rc<dyn Disk>, path: PathBuf) -> Result<Vec<PathBuf>, SourceError> {
     let shown = path.display();
     let unreadable = |error: IoError| match error.kind() {
-        std::io::ErrorKind::PermissionDenied => SourceError::Invalid(format!("{error}; give this user the right to read it")),
+        ErrorKind::PermissionDenied => SourceError::Invalid(format!("{error}; give this user the right to read it")),
+        ErrorKind::NotADirectory => SourceError::Invalid(format!("{error}; name a CSV file or a folder of them")),
         _ => SourceError::Io(error),
     };
     let files = match disk.kind(&path).await.map_err(unreadable)? {

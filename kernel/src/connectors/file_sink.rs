@@ -5,7 +5,8 @@
 //! *abort*, to unlink it. So a reader of `part-*` sees whole results or none, also after a power loss.
 //!
 //! Before a job reads anything it is refused if the folder already holds `part-*` files, unless it is to [overwrite](FileSink::overwrite) them: then
-//! they go at commit and not before. Hidden files of attempts that died are removed. A folder belongs to one running job at a time.
+//! they go at commit and not before. Hidden files of attempts that died are removed. A folder belongs to one sink of one
+//! running job at a time.
 //!
 //! Writes are gathered into blocks; one may be under way and one waiting while the next is being filled.
 

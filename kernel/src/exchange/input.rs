@@ -19,13 +19,7 @@ pub(crate) struct InputGate<T> {
 impl<T: Send> InputGate<T> {
     pub(crate) fn new(channels: Vec<InputChannel<T>>) -> Self {
         assert!(!channels.is_empty(), "a task that is fed by an exchange has at least one channel");
-        Self {
-            ended: vec![false; channels.len()],
-            valve: WatermarkValve::new(channels.len()),
-            next: 0,
-            merged: VecDeque::new(),
-            channels,
-        }
+        Self { ended: vec![false; channels.len()], valve: WatermarkValve::new(channels.len()), next: 0, merged: VecDeque::new(), channels }
     }
 
     /// The next frame, from each channel in turn so that none starves the others.
@@ -51,6 +45,11 @@ impl<T: Send> InputGate<T> {
     pub(crate) fn step(&mut self, channel: usize, control: Control) {
         self.ended[channel] |= control == Control::EndOfInput;
         self.merged.extend(self.valve.step(channel, control).into_iter().flatten());
+    }
+
+    /// Number of channels.
+    pub(crate) fn channels(&self) -> usize {
+        self.channels.len()
     }
 
     /// Whether every channel has delivered its end of input.

@@ -187,18 +187,29 @@ impl<T: Record> Stage for Tee<T> {
     }
 
     fn resume(&mut self) -> Resumed {
-        let unblocked = self.senders.iter_mut().fold(true, |done, sender| sender.outputs.unblock() && done);
-        if unblocked { Resumed::Done } else { Resumed::Blocked }
+        // Every sender gets its try, also behind one that stays blocked.
+        let mut blocked = false;
+        for sender in &mut self.senders {
+            blocked |= !sender.outputs.unblock();
+        }
+        if blocked { Resumed::Blocked } else { Resumed::Done }
     }
 
     fn batch_end(&mut self) {}
 
     fn flush(&mut self) -> bool {
-        self.senders.iter_mut().fold(true, |done, sender| sender.flush() && done)
+        let mut held = false;
+        for sender in &mut self.senders {
+            held |= !sender.flush();
+        }
+        !held
     }
 
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let movable = self.senders.iter_mut().fold(false, |movable, sender| sender.poll_progress(cx).is_ready() || movable);
+        let mut movable = false;
+        for sender in &mut self.senders {
+            movable |= sender.poll_progress(cx).is_ready();
+        }
         if movable { Poll::Ready(()) } else { Poll::Pending }
     }
 
@@ -287,6 +298,11 @@ impl<T: Record> Terminal<T> for TeeEdges {
 
     fn connect(self, cx: &mut SubtaskContext) -> Self::Collector {
         let edges = cx.branches(self.operator);
-        Tee { senders: edges.into_iter().map(|edge| FrameSender::new(cx.outputs(edge), Spread::default().starting_at(cx.subtask()))).collect() }
+        Tee {
+            senders: edges
+                .into_iter()
+                .map(|edge| FrameSender::new(cx.outputs(edge), Spread::default().starting_at(cx.subtask())))
+                .collect(),
+        }
     }
 }

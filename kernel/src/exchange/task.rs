@@ -9,7 +9,7 @@ use crate::runtime::{Counter, Gauge, Now, Step, Subtask, SubtaskContext};
 use crate::time::Control;
 use std::marker::PhantomData;
 use std::task::{Context, Poll};
-use thalweg_io::MonotonicNs;
+use thalweg_io::{Io, MonotonicNs};
 
 /// Takes the records of an exchange, with the hashes of their keys (0 where the edge is not keyed).
 pub trait Head<T: Record>: Stage {
@@ -60,12 +60,17 @@ pub(crate) struct ChannelTask<T, H> {
     end_forwarded: bool,
     records_in: Counter,
     watermark_in: Gauge,
+    io: Io,
+    place: String,
 }
 
 impl<T: Record, H: Head<T>> ChannelTask<T, H> {
     pub(crate) fn new(cx: &mut SubtaskContext, head: H) -> Self {
+        let (io, place) = (cx.io.clone(), cx.name.to_string());
         let gate = InputGate::new(cx.take_inputs());
         let settings = cx.settings();
+        // Channels, and the frames each of them holds at most.
+        io.observe("task.start", &place, [gate.channels() as i64, settings.channel_frames as i64, 0]);
         Self {
             gate,
             head,
@@ -77,6 +82,8 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
             end_forwarded: false,
             records_in: cx.task_counter("numRecordsIn"),
             watermark_in: cx.task_gauge("currentInputWatermark"),
+            io,
+            place,
         }
     }
 
@@ -87,6 +94,9 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
             if let Control::Watermark(watermark) = control {
                 self.watermark_in.set(watermark.0);
             }
+            // What the channels amount to: kind and watermark, as below.
+            let [kind, watermark] = control.as_numbers();
+            self.io.observe("task.control", &self.place, [kind, watermark, 0]);
             self.head.control(control);
         }
         self.gate.merged.is_empty()
@@ -126,6 +136,9 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
             }
             let Some((_, control)) = work.frame.controls.get(work.controls_done) else { break true };
             work.controls_done += 1;
+            // One channel's in-band element: channel, kind, watermark.
+            let [kind, watermark] = control.as_numbers();
+            self.io.observe("channel.control", &self.place, [work.channel as i64, kind, watermark]);
             self.gate.step(work.channel, *control);
             if !self.forward_merged() {
                 break false;
@@ -153,7 +166,12 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
         let mut taken = 0;
         loop {
             if !self.head.ready() {
-                match self.head.resume() {
+                let resumed = self.head.resume();
+                if resumed != Resumed::Done {
+                    // A suspended chain gets no further for now: 1 for want of room, 0 because a slice is over.
+                    self.io.observe("task.suspended", &self.place, [i64::from(resumed == Resumed::Blocked), 0, 0]);
+                }
+                match resumed {
                     Resumed::Done => {}
                     Resumed::Again => return Step::Busy,
                     Resumed::Blocked => {
@@ -163,8 +181,12 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
                     }
                 }
             }
+            let interrupted = self.work.is_some();
             if !self.forward_merged() || !self.work_off() {
                 continue;
+            }
+            if interrupted {
+                self.head.batch_end();
             }
             if !self.head.ready() {
                 continue;
@@ -180,10 +202,7 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
             taken += frame.entries.len().max(1);
             self.frames_since_flush += 1;
             self.work = Some(Work { channel, frame, done: 0, controls_done: 0 });
-            if !self.work_off() {
-                continue;
-            }
-            if self.head.ready() {
+            if self.work_off() {
                 self.head.batch_end();
             }
         }

@@ -24,7 +24,10 @@ pub(crate) use flat_map::FlatMap;
 pub(crate) use keyed::Keyed;
 pub(crate) use map::Map;
 pub(crate) use process::Process;
-pub use process::{Context, KeyedProcessFunction, ListAccess, ListState, MapAccess, MapState, OpenContext, Output, Timer, TimerDomain, ValueAccess, ValueState};
+pub use process::{
+    Context, KeyedProcessFunction, ListAccess, ListState, MapAccess, MapState, OpenContext, Output, Timer, TimerDomain, ValueAccess,
+    ValueState,
+};
 pub(crate) use reduce::{Aggregate, Reduce};
 pub use side_output::OutputTag;
 pub(crate) use side_output::{SideOutputs, SideSender};

@@ -60,12 +60,7 @@ pub trait KeyedProcessFunction: Clone + Send + 'static {
     fn open(&mut self, _ctx: &mut OpenContext<'_, Self::Key>) {}
 
     /// Called for every record.
-    fn process_element(
-        &mut self,
-        value: <Self::In as Record>::Ref<'_>,
-        ctx: &mut Context<'_, Self::Key>,
-        out: &mut Output<Self::Out>,
-    );
+    fn process_element(&mut self, value: <Self::In as Record>::Ref<'_>, ctx: &mut Context<'_, Self::Key>, out: &mut Output<Self::Out>);
 
     /// Called for every timer that comes due.
     fn on_timer(&mut self, _timer: Timer, _ctx: &mut Context<'_, Self::Key>, _out: &mut Output<Self::Out>) {}

@@ -122,7 +122,11 @@ impl<D: Stage> Stage for WithSides<D> {
     }
 
     fn resume(&mut self) -> Resumed {
-        let blocked = self.sides.each().fold(false, |blocked, side| side.resume() == Resumed::Blocked || blocked);
+        // Every side gets its try, also behind one that stays blocked.
+        let mut blocked = false;
+        for side in self.sides.each() {
+            blocked |= side.resume() == Resumed::Blocked;
+        }
         match self.down.resume() {
             Resumed::Done if blocked => Resumed::Blocked,
             resumed => resumed,
@@ -134,13 +138,19 @@ impl<D: Stage> Stage for WithSides<D> {
     }
 
     fn flush(&mut self) -> bool {
-        let sides = self.sides.each().fold(true, |done, side| side.flush() && done);
-        self.down.flush() && sides
+        let mut held = !self.down.flush();
+        for side in self.sides.each() {
+            held |= !side.flush();
+        }
+        !held
     }
 
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let movable = self.sides.each().fold(false, |movable, side| side.poll_progress(cx).is_ready() || movable);
-        if self.down.poll_progress(cx).is_ready() || movable { Poll::Ready(()) } else { Poll::Pending }
+        let mut movable = self.down.poll_progress(cx).is_ready();
+        for side in self.sides.each() {
+            movable |= side.poll_progress(cx).is_ready();
+        }
+        if movable { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn advance_processing_time(&mut self, now: Now) {

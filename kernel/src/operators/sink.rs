@@ -21,7 +21,12 @@ impl<S: Sink> Terminal<S::In> for SinkTerminal<S> {
     type Collector = Running<S::Writer>;
 
     fn connect(self, cx: &mut SubtaskContext) -> Running<S::Writer> {
-        let context = SinkContext { io: cx.io.clone(), subtask: cx.subtask(), parallelism: cx.name.parallelism, write_block_bytes: cx.settings().write_block_bytes };
+        let context = SinkContext {
+            io: cx.io.clone(),
+            subtask: cx.subtask(),
+            parallelism: cx.name.parallelism,
+            write_block_bytes: cx.settings().write_block_bytes,
+        };
         Running {
             writer: self.sink.writer(context),
             info: cx.operator(self.id),

@@ -10,7 +10,7 @@ use crate::time::{Control, Watermark};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use thalweg_io::{Mailbox, MonotonicNs};
+use thalweg_io::{Io, Mailbox, MonotonicNs};
 
 /// Describes a source.
 #[derive(Clone)]
@@ -42,6 +42,8 @@ impl<S: Source> Chain for FromSource<S> {
             clock: cx.clock.clone(),
             info: cx.operator(self.id),
             failure: Rc::clone(&cx.failure),
+            io: cx.io.clone(),
+            place: cx.name.to_string(),
             records_out: cx.counter(self.id, "numRecordsOut"),
             errors: cx.counter(self.id, "numRecordsInErrors"),
         })
@@ -119,6 +121,8 @@ struct SourceTask<R, D> {
     clock: TaskClock,
     info: Rc<OperatorInfo>,
     failure: Rc<FailureSlot>,
+    io: Io,
+    place: String,
     records_out: Counter,
     errors: Counter,
 }
@@ -177,9 +181,7 @@ impl<R: SourceReader, D: Collector<R::Out>> SourceTask<R, D> {
         if let Some(limiter) = &mut self.limiter {
             limiter.emitted += emitted;
         }
-        if self.chain.ready() {
-            self.chain.batch_end();
-        }
+        self.chain.batch_end();
         match polled {
             Poll::Pending => self.run_dry(),
             Poll::Ready(Err(error)) => {
@@ -195,6 +197,7 @@ impl<R: SourceReader, D: Collector<R::Out>> SourceTask<R, D> {
                 Step::Busy
             }
             Poll::Ready(Ok(ReaderStatus::EndOfSplit)) => {
+                self.io.observe("split.end", &self.place, [i64::from(split), 0, 0]);
                 self.chain.control(Control::SplitFinished(split));
                 self.state = State::Idle;
                 Step::Busy
@@ -213,7 +216,12 @@ impl<R: SourceReader, D: Collector<R::Out>> SourceTask<R, D> {
 impl<R: SourceReader<Split: 'static>, D: Collector<R::Out>> Subtask for SourceTask<R, D> {
     fn step(&mut self, cx: &mut Context<'_>) -> Step {
         if !self.chain.ready() {
-            match self.chain.resume() {
+            let resumed = self.chain.resume();
+            if resumed != Resumed::Done {
+                // As in a task that is fed by channels.
+                self.io.observe("task.suspended", &self.place, [i64::from(resumed == Resumed::Blocked), 0, 0]);
+            }
+            match resumed {
                 Resumed::Done => {}
                 Resumed::Again => return Step::Busy,
                 Resumed::Blocked => {
@@ -263,7 +271,8 @@ impl<R: SourceReader<Split: 'static>, D: Collector<R::Out>> Subtask for SourceTa
     }
 
     fn next_deadline(&self, now: Now) -> Option<MonotonicNs> {
-        let limited = self.limiter.as_ref().filter(|_| matches!(self.state, State::Reading(_)) && self.chain.ready()).map(RateLimiter::next);
+        let limited =
+            self.limiter.as_ref().filter(|_| matches!(self.state, State::Reading(_)) && self.chain.ready()).map(RateLimiter::next);
         limited.into_iter().chain(self.chain.next_deadline(now)).min()
     }
 
@@ -273,6 +282,7 @@ impl<R: SourceReader<Split: 'static>, D: Collector<R::Out>> Subtask for SourceTa
                 let split = split.downcast::<R::Split>().expect("invariant: a source's splits go to its own readers");
                 self.reader.start(*split);
                 self.state = State::Reading(number);
+                self.io.observe("split.start", &self.place, [i64::from(number), 0, 0]);
                 self.chain.control(Control::SplitStarted(number));
             }
             // Stopped meanwhile: what is not begun is not read.

@@ -12,7 +12,7 @@ use crate::time::{Control, Watermark};
 use crate::watermark::{TimestampAssigner, WatermarkGenerator, WatermarkOutput, WatermarkStrategy};
 use std::rc::Rc;
 use std::time::Duration;
-use thalweg_io::MonotonicNs;
+use thalweg_io::{Io, MonotonicNs};
 
 /// Describes the assignment.
 pub struct AssignTimestamps<T, G, A> {
@@ -48,6 +48,8 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> f
             }),
             info: cx.operator(self.id),
             watermark_out: cx.gauge(self.id, "currentOutputWatermark"),
+            io: cx.io.clone(),
+            place: cx.name.to_string(),
             record: std::marker::PhantomData,
             down,
         }
@@ -84,6 +86,8 @@ pub struct Running<T, G, A, D> {
     idleness: Option<Idleness>,
     info: Rc<OperatorInfo>,
     watermark_out: Gauge,
+    io: Io,
+    place: String,
     record: std::marker::PhantomData<fn(T)>,
     down: D,
 }
@@ -128,6 +132,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
         if self.pending && self.down.ready() {
             self.pending = false;
             self.watermark_out.set(self.forwarded.0);
+            self.io.observe("watermark.out", &self.place, [self.forwarded.0, 0, 0]);
             self.down.control(Control::Watermark(self.forwarded));
         }
     }

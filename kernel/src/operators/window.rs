@@ -305,8 +305,7 @@ where
             self.emit(window, position);
         }
         let Some(Advancing { watermark }) = self.advancing else { return Resumed::Done };
-        loop {
-            let Some(due) = self.panes.first_due(watermark) else { break };
+        while let Some(due) = self.panes.first_due(watermark) {
             let (window, pane) = &self.panes.panes[due];
             let (window, mut position, keys) = (*window, pane.fired, pane.table.len());
             while position < keys && budget > 0 && self.down.ready() {

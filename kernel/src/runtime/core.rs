@@ -57,7 +57,9 @@ pub(crate) fn start(job: Job, cores: &dyn Cores, core_count: usize) -> Result<Jo
     if let Some((task, p)) = job.tasks.iter().zip(&parallelism).find(|(_, p)| **p == 0 || **p > key_groups.count() as usize) {
         let (name, count) = (&task.name, key_groups.count());
         let cure = "choose another parallelism or raise the maximum with set_max_parallelism";
-        return Err(JobError::Invalid(format!("the parallelism of {name} is {p}, but it must be between 1 and the {count} key groups: {cure}")));
+        return Err(JobError::Invalid(format!(
+            "the parallelism of {name} is {p}, but it must be between 1 and the {count} key groups: {cure}"
+        )));
     }
     job.settings.check();
 
@@ -100,7 +102,8 @@ pub(crate) fn start(job: Job, cores: &dyn Cores, core_count: usize) -> Result<Jo
     }
 
     let mut per_core: Vec<Vec<SubtaskPlan>> = (0..core_count).map(|_| Vec::new()).collect();
-    let places: Vec<usize> = parallelism.iter().enumerate().flat_map(|(task, p)| (0..*p).map(move |s| place(task, s, *p, core_count))).collect();
+    let places: Vec<usize> =
+        parallelism.iter().enumerate().flat_map(|(task, p)| (0..*p).map(move |s| place(task, s, *p, core_count))).collect();
     for (plan, place) in plans.into_iter().zip(places) {
         per_core[place].push(plan);
     }
@@ -276,8 +279,15 @@ impl CoordinatorPlan {
                     }
                     Action::NoMoreSplits { subtask } => self.tell(subtask, ToSubtask::NoMoreSplits),
                     Action::StopAll => self.tell_all(|| ToSubtask::Stop),
-                    Action::CommitAll => self.tell_all(|| ToSubtask::Commit),
-                    Action::AbortAll => self.tell_all(|| ToSubtask::Abort),
+                    Action::CommitAll => {
+                        // From here on results may show.
+                        io.observe("job.commit", &self.name, [0; 3]);
+                        self.tell_all(|| ToSubtask::Commit);
+                    }
+                    Action::AbortAll => {
+                        io.observe("job.abort", &self.name, [0; 3]);
+                        self.tell_all(|| ToSubtask::Abort);
+                    }
                     Action::End(result) => {
                         let metrics = self.shared.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
                         let elapsed = io.clock().now().since(started);

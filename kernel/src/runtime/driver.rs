@@ -235,8 +235,20 @@ impl Driver {
                 Poll::Pending => Slice::Park,
             },
             Phase::Waiting => Slice::Park,
-            Phase::Committing => if task.poll_commit(cx).is_ready() { Slice::Ended } else { Slice::Park },
-            Phase::Aborting => if task.poll_abort(cx).is_ready() { Slice::Ended } else { Slice::Park },
+            Phase::Committing => {
+                if task.poll_commit(cx).is_ready() {
+                    Slice::Ended
+                } else {
+                    Slice::Park
+                }
+            }
+            Phase::Aborting => {
+                if task.poll_abort(cx).is_ready() {
+                    Slice::Ended
+                } else {
+                    Slice::Park
+                }
+            }
         }));
         let slice = worked.map_err(|payload| self.describe_panic(&*payload))?;
         if let Some(error) = self.failure.take() {

@@ -13,12 +13,12 @@ mod metrics;
 mod operator;
 mod settings;
 
+pub(crate) use self::core::start;
 pub(crate) use context::SubtaskContext;
 pub(crate) use coordinator::{FromSubtask, ToSubtask};
-pub(crate) use self::core::start;
 pub(crate) use driver::{Now, Step, Subtask, TaskClock};
-pub use error::JobError;
 pub(crate) use error::FailureSlot;
+pub use error::JobError;
 pub use handle::{JobControl, JobHandle, JobReport};
 pub(crate) use key_groups::KeyGroups;
 pub(crate) use metrics::{Counter, Gauge};

@@ -49,7 +49,7 @@ impl WatermarkValve {
         let live = self.inputs.iter().filter(|input| !input.ended);
         let minimum = live.clone().filter(|input| !input.idle).map(|input| input.watermark).min();
         let all_idle = minimum.is_none() && live.clone().next().is_some();
-        let status = (all_idle != self.forwarded_idle).then(|| if all_idle { Control::Idle } else { Control::Active });
+        let status = (all_idle != self.forwarded_idle).then_some(if all_idle { Control::Idle } else { Control::Active });
         self.forwarded_idle = all_idle;
         // Nobody left to wait for: the input as a whole has ended.
         let minimum = if self.is_ended() { Some(Watermark::MAX) } else { minimum };

@@ -46,7 +46,7 @@ pub fn events(env: &StreamExecutionEnvironment, events: Vec<Event>) -> DataStrea
 
 /// Runs the job to its end on `cores` cores.
 pub fn run(env: StreamExecutionEnvironment, cores: usize) -> thalweg::JobReport {
-    env.execute("test", cores).and_then(thalweg::JobHandle::wait).unwrap()
+    env.execute("test", cores).and_then(thalweg::JobHandle::wait).expect("the job finishes")
 }
 
 /// Sorted, for results of several subtasks.

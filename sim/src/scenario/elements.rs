@@ -1,0 +1,109 @@
+//! The records of generated jobs, and the plain functions that such jobs apply to them.
+//!
+//! A record carries its own identity, so that a result can name the records it was made of; that is what lets the reference find out which
+//! record was lost, counted twice or put into the wrong window. The functions are the user's side of a job, and no part of the engine: job and
+//! reference share them.
+
+use thalweg::Record;
+
+/// The ids of the copies that a flat map makes of one record lie this far apart.
+const COPY_STRIDE: u64 = 1 << 40;
+
+/// A keyed value at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
+pub struct Element {
+    /// Who made it: source, split and place in the split; unique in the input.
+    pub id: u64,
+    /// Its key.
+    pub key: String,
+    /// Its event time in milliseconds.
+    pub at: i64,
+    /// A number to add up.
+    pub value: i64,
+    /// The watermark that follows it where its source has punctuated watermarks.
+    pub watermark: Option<i64>,
+    /// How long the source is silent before it, in milliseconds.
+    pub pause_ms: u64,
+}
+
+/// What a window came to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
+pub struct WindowResult {
+    /// The key.
+    pub key: String,
+    /// The window's first millisecond.
+    pub start: i64,
+    /// The first millisecond after it.
+    pub end: i64,
+    /// The values together.
+    pub sum: i64,
+    /// The records, in ascending order.
+    pub ids: Vec<u64>,
+}
+
+/// What a process function had gathered when one of its timers fired.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
+pub struct Tally {
+    /// The key.
+    pub key: String,
+    /// The time of the timer.
+    pub timer: i64,
+    /// The values together, from the map state.
+    pub sum: i64,
+    /// The records, from the list state, in ascending order.
+    pub ids: Vec<u64>,
+    /// Records of the key that wait for later timers, from the value state.
+    pub left: u64,
+}
+
+/// A running aggregate.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
+pub struct Running {
+    /// The key.
+    pub key: String,
+    /// Records so far.
+    pub count: u64,
+    /// The values together, so far.
+    pub sum: i64,
+}
+
+/// The id of the record at `index` of a split.
+#[must_use]
+pub fn id_of(source: usize, split: usize, index: usize) -> u64 {
+    ((source as u64) << 32) | ((split as u64) << 16) | index as u64
+}
+
+/// Source, split and index of a record, from its id or that of one of its copies.
+#[must_use]
+pub fn origin_of(id: u64) -> (usize, usize, usize) {
+    let id = id % COPY_STRIDE;
+    ((id >> 32) as usize, (id >> 16 & 0xffff) as usize, (id & 0xffff) as usize)
+}
+
+/// What a map does.
+#[must_use]
+pub fn mapped(element: Element) -> Element {
+    Element { value: element.value.wrapping_mul(3).wrapping_add(1), ..element }
+}
+
+/// What a filter keeps.
+#[must_use]
+pub fn kept(id: u64, value: i64) -> bool {
+    (id ^ value.unsigned_abs()) % 5 != 0
+}
+
+/// What a flat map makes of a record: most become a few, one in sixteen becomes forty.
+pub fn copies(element: Element) -> impl Iterator<Item = Element> {
+    let count = if element.id % 16 == 7 { 40 } else { element.id % 4 };
+    (0..count).map(move |copy| Element {
+        id: element.id + copy * COPY_STRIDE,
+        value: element.value.wrapping_add(copy as i64),
+        ..element.clone()
+    })
+}
+
+/// The coarser key of the second of two windows.
+#[must_use]
+pub fn group_of(key: &str) -> String {
+    format!("group-{}", key.len() % 2)
+}

@@ -1,0 +1,262 @@
+//! A generated job, written against the public API as a user would write it.
+//!
+//! The type of a stream is its chain, and a plan is data: so each segment ends in an exchange, behind which the type is the same again.
+
+use super::element_source::{ElementSource, Generator};
+use super::elements::{Element, ElementRef, Running, Tally, WindowResult, copies, group_of, kept, mapped};
+use super::elements_plan::{ElementsPlan, Exit, Segment, SourcePlan, Strategy, Terminal, WindowPlan, Work};
+use super::tally::TallyFunction;
+use std::time::Duration;
+use thalweg::{
+    AggregateFunction, BoundedOutOfOrderness, Chain, Collected, DataStream, Exchanged, OutputTag, Record, SlidingEventTimeWindows,
+    StreamExecutionEnvironment, TimeWindow, TumblingEventTimeWindows, WatermarkStrategy, WindowAssigner,
+};
+
+/// What the user's map is called, which a scenario can make panic.
+pub const GUARDED: &str = "guarded";
+/// The first, or only, window of a job.
+pub const FIRST_WINDOW: &str = "first-window";
+/// The window of another's results.
+pub const SECOND_WINDOW: &str = "second-window";
+
+const LATE: OutputTag<Element> = OutputTag::new("late");
+
+/// Where the results of a job arrive.
+pub(crate) struct ElementsOutputs {
+    pub(crate) elements: Option<Collected<Element>>,
+    pub(crate) windows: Option<Collected<WindowResult>>,
+    pub(crate) late: Option<Collected<Element>>,
+    pub(crate) second_late: Option<Collected<Element>>,
+    pub(crate) tallies: Option<Collected<Tally>>,
+    pub(crate) running: Option<Collected<Running>>,
+    /// What the second consumers of shared streams saw.
+    pub(crate) shared: Vec<Collected<u64>>,
+}
+
+/// Describes the job; its map panics at the record `panic_at`.
+pub(crate) fn build(env: &StreamExecutionEnvironment, plan: &ElementsPlan, panic_at: Option<u64>) -> ElementsOutputs {
+    let mut builder = Builder { panic_at, shared: vec![] };
+    let at_source = plan.late_strategy.is_none();
+    let mut streams = plan.sources.iter().map(|source| builder.source(env, source, at_source)).collect::<Vec<_>>().into_iter();
+    let first = streams.next().expect("invariant: a plan has a source");
+    let mut stream = streams.fold(first, |all, one| all.union(one));
+    for segment in &plan.segments {
+        stream = builder.segment(stream, segment);
+    }
+    let outputs = match plan.late_strategy {
+        Some(late) => finish(stream.assign_timestamps_and_watermarks(strategy(late)), plan),
+        None => finish(stream, plan),
+    };
+    ElementsOutputs { shared: builder.shared, ..outputs }
+}
+
+fn strategy(plan: Strategy) -> WatermarkStrategy<Element, Generator, impl thalweg::TimestampAssigner<Element>> {
+    let generator = match plan.bound_ms {
+        Some(bound_ms) => Generator::Bounded(BoundedOutOfOrderness::new(Duration::from_millis(bound_ms))),
+        None => Generator::Punctuated,
+    };
+    let strategy = WatermarkStrategy::for_generator(generator).with_timestamp_assigner(|element: ElementRef<'_>| element.at);
+    match plan.idleness_ms {
+        Some(idleness_ms) => strategy.with_idleness(Duration::from_millis(idleness_ms)),
+        None => strategy,
+    }
+}
+
+struct Builder {
+    panic_at: Option<u64>,
+    shared: Vec<Collected<u64>>,
+}
+
+impl Builder {
+    fn source(&mut self, env: &StreamExecutionEnvironment, plan: &SourcePlan, with_time: bool) -> DataStream<Exchanged<Element>> {
+        env.set_source_rate(plan.rate);
+        let stream = env.source(ElementSource { splits: plan.splits.clone() });
+        let stream = match plan.parallelism {
+            Some(parallelism) => stream.set_parallelism(parallelism),
+            None => stream,
+        };
+        if with_time {
+            self.segment(stream.assign_timestamps_and_watermarks(strategy(plan.strategy)), &plan.segment)
+        } else {
+            self.segment(stream, &plan.segment)
+        }
+    }
+
+    fn segment<C: Chain<Out = Element>>(&mut self, stream: DataStream<C>, segment: &Segment) -> DataStream<Exchanged<Element>> {
+        let panic_at = self.panic_at;
+        let map = move |element: ElementRef<'_>| {
+            assert!(panic_at != Some(element.id), "a planned panic");
+            mapped(Element::from_view(element))
+        };
+        let flat_map = |element: ElementRef<'_>| copies(Element::from_view(element));
+        let filter = |element: ElementRef<'_>| kept(element.id, element.value);
+        match segment.work {
+            Work::Nothing => self.exit(stream, segment.exit),
+            Work::Map => self.place(stream.map(map).name(GUARDED), segment),
+            Work::Filter => self.place(stream.filter(filter), segment),
+            Work::FlatMap => self.place(stream.flat_map(flat_map), segment),
+            Work::MapFlatMapFilter => self.place(stream.map(map).name(GUARDED).flat_map(flat_map).filter(filter), segment),
+        }
+    }
+
+    fn place<C: Chain<Out = Element>>(&mut self, stream: DataStream<C>, segment: &Segment) -> DataStream<Exchanged<Element>> {
+        match segment.parallelism {
+            Some(parallelism) => self.exit(stream.set_parallelism(parallelism), segment.exit),
+            None => self.exit(stream, segment.exit),
+        }
+    }
+
+    fn exit<C: Chain<Out = Element>>(&mut self, stream: DataStream<C>, exit: Exit) -> DataStream<Exchanged<Element>> {
+        match exit {
+            Exit::Forward => stream.disable_chaining(),
+            Exit::Rebalance => stream.rebalance(),
+            // Only a number that is known lets the reference count the copies; what follows takes the usual parallelism again.
+            Exit::Broadcast(copies) => stream.broadcast().set_parallelism(copies).rebalance(),
+            Exit::Shared => {
+                let shared = stream.shared();
+                self.shared.push(shared.stream().map(|element| element.id).collect());
+                shared.stream()
+            }
+            Exit::Diamond => {
+                let shared = stream.shared();
+                shared.stream().union(shared.stream().filter(|_| true))
+            }
+        }
+    }
+}
+
+/// Windows of either kind.
+#[derive(Clone, Copy)]
+enum AnyWindows {
+    Tumbling(TumblingEventTimeWindows),
+    Sliding(SlidingEventTimeWindows),
+}
+
+impl AnyWindows {
+    fn of(plan: WindowPlan) -> Self {
+        let millis = |millis: i64| Duration::from_millis(millis.unsigned_abs());
+        match plan.slide_ms {
+            None => Self::Tumbling(TumblingEventTimeWindows::of(millis(plan.size_ms)).with_offset(plan.offset_ms)),
+            Some(slide_ms) => {
+                Self::Sliding(SlidingEventTimeWindows::of(millis(plan.size_ms), millis(slide_ms)).with_offset(plan.offset_ms))
+            }
+        }
+    }
+}
+
+impl WindowAssigner for AnyWindows {
+    fn assign_windows(&self, timestamp: i64) -> impl Iterator<Item = TimeWindow> {
+        let windows: Vec<_> = match self {
+            Self::Tumbling(tumbling) => tumbling.assign_windows(timestamp).collect(),
+            Self::Sliding(sliding) => sliding.assign_windows(timestamp).collect(),
+        };
+        windows.into_iter()
+    }
+}
+
+/// What has been gathered.
+#[derive(Clone, Debug, Record)]
+struct Gathered {
+    sum: i64,
+    ids: Vec<u64>,
+}
+
+/// Adds values up and remembers whose they are.
+#[derive(Clone)]
+struct Gather;
+
+impl AggregateFunction<Element> for Gather {
+    type Accumulator = Gathered;
+    type Output = (i64, Vec<u64>);
+
+    fn create_accumulator(&self) -> Gathered {
+        Gathered { sum: 0, ids: vec![] }
+    }
+
+    fn add(&self, element: ElementRef<'_>, gathered: &mut Gathered) {
+        gathered.sum = gathered.sum.wrapping_add(element.value);
+        gathered.ids.push(element.id);
+    }
+
+    fn get_result(&self, gathered: &Gathered) -> (i64, Vec<u64>) {
+        let mut ids = gathered.ids.clone();
+        ids.sort_unstable();
+        (gathered.sum, ids)
+    }
+}
+
+fn result(key: &str, window: TimeWindow, (sum, ids): (i64, Vec<u64>)) -> WindowResult {
+    WindowResult { key: key.to_owned(), start: window.start, end: window.end, sum, ids }
+}
+
+fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan) -> ElementsOutputs {
+    let mut outputs =
+        ElementsOutputs { elements: None, windows: None, late: None, second_late: None, tallies: None, running: None, shared: vec![] };
+    let parallelism = plan.terminal_parallelism;
+    match plan.terminal {
+        Terminal::Collect => {
+            outputs.elements = Some(match parallelism {
+                Some(parallelism) => stream.rebalance().set_parallelism(parallelism).collect(),
+                None => stream.collect(),
+            });
+        }
+        Terminal::Running => {
+            let running = stream
+                .key_by::<String>(|element| element.key)
+                .aggregate(Gather, |key, (sum, ids)| Running { key: key.to_owned(), count: ids.len() as u64, sum });
+            outputs.running = Some(placed(running, parallelism).collect());
+        }
+        Terminal::Process { span_ms } => {
+            let tallies = stream.key_by::<String>(|element| element.key).process(TallyFunction::new(span_ms));
+            outputs.tallies = Some(placed(tallies, parallelism).collect());
+        }
+        Terminal::Window(window) => {
+            let results = stream
+                .key_by::<String>(|element| element.key)
+                .window(AnyWindows::of(window))
+                .allowed_lateness(Duration::from_millis(window.lateness_ms.unsigned_abs()))
+                .side_output_late_data(&LATE)
+                .aggregate(Gather, result)
+                .name(FIRST_WINDOW);
+            let results = placed(results, parallelism);
+            outputs.late = Some(results.side_output(&LATE).collect());
+            outputs.windows = Some(results.collect());
+        }
+        Terminal::Cascade { first_ms, second_ms } => {
+            let tumbling = |millis: i64| TumblingEventTimeWindows::of(Duration::from_millis(millis.unsigned_abs()));
+            let firsts = stream
+                .key_by::<String>(|element| element.key)
+                .window(tumbling(first_ms))
+                .side_output_late_data(&LATE)
+                .aggregate(Gather, |key, window, (sum, ids)| Element {
+                    id: ids.len() as u64,
+                    key: key.to_owned(),
+                    at: window.start,
+                    value: sum,
+                    watermark: None,
+                    pause_ms: 0,
+                })
+                .name(FIRST_WINDOW);
+            let firsts = placed(firsts, parallelism);
+            outputs.late = Some(firsts.side_output(&LATE).collect());
+            let seconds = firsts
+                .map(|element| Element { key: group_of(element.key), ..Element::from_view(element) })
+                .key_by::<String>(|element| element.key)
+                .window(tumbling(second_ms))
+                .side_output_late_data(&LATE)
+                .aggregate(Gather, result)
+                .name(SECOND_WINDOW);
+            outputs.second_late = Some(seconds.side_output(&LATE).collect());
+            outputs.windows = Some(seconds.collect());
+        }
+    }
+    outputs
+}
+
+/// Keyed operators begin a chain of their own, so their type does not change with their parallelism.
+fn placed<C: Chain<Detached = C>>(stream: DataStream<C>, parallelism: Option<usize>) -> DataStream<C> {
+    match parallelism {
+        Some(parallelism) => stream.set_parallelism(parallelism),
+        None => stream,
+    }
+}

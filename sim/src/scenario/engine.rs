@@ -1,0 +1,60 @@
+//! How a scenario's engine is set up: every constant, the parallelism, the chaining. None of it may change what a job computes.
+
+use crate::rng::Draw;
+use thalweg::{EngineSettings, StreamExecutionEnvironment};
+use thalweg_io::SplitMix;
+
+/// Everything about the engine that a job's result must not depend on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnginePlan {
+    /// Simulated cores.
+    pub cores: usize,
+    /// The engine's constants.
+    pub settings: EngineSettings,
+    /// The parallelism where a job sets none.
+    pub parallelism: usize,
+    /// Key groups.
+    pub key_groups: u32,
+    /// Whether operators are chained.
+    pub chaining: bool,
+}
+
+impl EnginePlan {
+    /// Draws a plan for a job that reads about `input_bytes` from files.
+    pub(crate) fn draw(stream: &mut SplitMix, input_bytes: usize) -> Self {
+        let parallelism = stream.between(1, 7) as usize;
+        // A block of one byte is wanted for small files; a large one in such blocks would cost seconds and show nothing new.
+        let read_block_min = (input_bytes / 300).max(1);
+        let settings = EngineSettings {
+            frame_records: size(stream),
+            channel_frames: stream.pick(&[1, 1, 2, 3, 8, 64]),
+            flush_after_frames: u32::try_from(size(stream)).unwrap_or(u32::MAX),
+            slice_records: size(stream),
+            slice_timers: size(stream),
+            source_batch_records: size(stream),
+            read_block_bytes: size(stream).max(read_block_min),
+            write_block_bytes: size(stream),
+            metrics_interval_ms: stream.pick(&[20, 200, 10_000]),
+        };
+        let key_groups = stream.pick(&[7, 8, 128, 128, 1000]);
+        Self { cores: stream.between(1, 4) as usize, settings, parallelism, key_groups, chaining: stream.chance(700) }
+    }
+
+    /// Prepares an environment.
+    pub(crate) fn apply(&self, env: &StreamExecutionEnvironment) {
+        env.set_engine_settings(self.settings.clone()).set_parallelism(self.parallelism).set_max_parallelism(self.key_groups);
+        if !self.chaining {
+            env.disable_operator_chaining();
+        }
+    }
+}
+
+/// One, tiny, usual or huge.
+fn size(stream: &mut SplitMix) -> usize {
+    match stream.between(0, 3) {
+        0 => 1,
+        1 => stream.between(2, 5) as usize,
+        2 => stream.between(6, 200) as usize,
+        _ => 1 << 16,
+    }
+}

@@ -1,0 +1,109 @@
+//! What happens to a job from outside while it runs: nothing, a user's panic, a cancellation, a stop, a fault of the disk.
+//!
+//! A scenario has one interference at most. Each has an answer of its own that the engine owes; two at a time would only tell which came first.
+
+use crate::cores::SimCores;
+use crate::disk::{DiskFault, DiskFaultKind};
+use crate::rng::Draw;
+use std::time::Duration;
+use thalweg::JobControl;
+use thalweg_io::{CoreMain, Cores, SplitMix, yield_now};
+
+/// When something happens. Polls reach every point of a short job; milliseconds, the waits of a long one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// After so many polls of a task that does nothing else.
+    Polls(u64),
+    /// After so much virtual time.
+    Millis(u64),
+}
+
+/// What happens from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interference {
+    /// Nothing.
+    None,
+    /// The user's map panics at the record with this id.
+    Panic {
+        /// The record.
+        id: u64,
+    },
+    /// The job is cancelled.
+    Cancel(Moment),
+    /// The job is stopped.
+    Stop(Moment),
+    /// An operation of the disk fails.
+    DiskFault(DiskFault),
+    /// The disk has room for so many bytes beside the input.
+    SmallDisk {
+        /// How many.
+        spare_bytes: u64,
+    },
+}
+
+impl Moment {
+    fn draw(stream: &mut SplitMix) -> Self {
+        if stream.chance(700) {
+            let magnitude = stream.between(0, 11);
+            Self::Polls(stream.between(0, 1 << magnitude))
+        } else {
+            Self::Millis(stream.pick(&[1, 5, 20, 100, 1_000]))
+        }
+    }
+}
+
+impl Interference {
+    /// Draws an interference with a job that touches no disk and whose records have `ids`.
+    pub(crate) fn draw(stream: &mut SplitMix, ids: &[u64]) -> Self {
+        match stream.below(100) {
+            0..10 if !ids.is_empty() => Self::Panic { id: stream.pick(ids) },
+            10..20 => Self::Cancel(Moment::draw(stream)),
+            20..30 => Self::Stop(Moment::draw(stream)),
+            _ => Self::None,
+        }
+    }
+
+    /// Draws an interference with a job that reads and writes files.
+    pub(crate) fn draw_with_disk(stream: &mut SplitMix) -> Self {
+        match stream.below(100) {
+            0..8 => Self::Cancel(Moment::draw(stream)),
+            8..14 => Self::Stop(Moment::draw(stream)),
+            14..30 => {
+                let kind = match stream.below(5) {
+                    0 | 1 => DiskFaultKind::Error,
+                    2 | 3 => DiskFaultKind::Full,
+                    _ => DiskFaultKind::Stall { ms: stream.pick(&[50, 5_000]) },
+                };
+                let magnitude = stream.between(2, 8);
+                Self::DiskFault(DiskFault { at_operation: stream.between(0, 1 << magnitude), kind })
+            }
+            30..36 => Self::SmallDisk { spare_bytes: stream.pick(&[0, 1, 100, 1_000]) },
+            _ => Self::None,
+        }
+    }
+
+    /// Lets a cancellation or a stop come about, on a core of its own.
+    pub(crate) fn start(self, cores: &SimCores, control: JobControl) {
+        let (moment, act): (_, fn(&JobControl)) = match self {
+            Self::Cancel(moment) => (moment, JobControl::cancel),
+            Self::Stop(moment) => (moment, JobControl::stop),
+            Self::None | Self::Panic { .. } | Self::DiskFault(_) | Self::SmallDisk { .. } => return,
+        };
+        let main: CoreMain = Box::new(move |_, io| {
+            Box::pin(async move {
+                match moment {
+                    Moment::Polls(polls) => {
+                        for _ in 0..polls {
+                            yield_now().await;
+                        }
+                    }
+                    Moment::Millis(ms) => io.clock().sleep_until(io.clock().now().after(Duration::from_millis(ms))).await,
+                }
+                act(&control);
+            })
+        });
+        if let Ok(group) = cores.start(vec![main]) {
+            group.join();
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A process function that uses everything a process function has: value, list and map state, event-time timers that are set, set twice, taken back
+//! and set in the past, and processing-time timers.
+//!
+//! For each key it gathers records until the span of time they belong to is over, then reports them. Which records come with which report may
+//! depend on interleaving if some are late; that each is reported exactly once may not.
+
+use super::elements::{Element, ElementRef, Tally};
+use std::collections::BTreeMap;
+use thalweg::{Context, KeyedProcessFunction, ListState, MapState, OpenContext, Output, Timer, TimerDomain, ValueState};
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct TallyFunction {
+    span_ms: i64,
+    /// Records that wait for their timer.
+    waiting: ValueState<u64>,
+    /// Their times and ids.
+    records: ListState<(i64, u64)>,
+    /// Their values, added up by time.
+    sums: MapState<i64, i64>,
+}
+
+impl TallyFunction {
+    pub(crate) fn new(span_ms: i64) -> Self {
+        Self { span_ms, waiting: ValueState::default(), records: ListState::default(), sums: MapState::default() }
+    }
+
+    /// The last millisecond of the span that holds `at`.
+    fn timer_of(&self, at: i64) -> i64 {
+        at.div_euclid(self.span_ms) * self.span_ms + self.span_ms - 1
+    }
+}
+
+impl KeyedProcessFunction for TallyFunction {
+    type Key = String;
+    type In = Element;
+    type Out = Tally;
+
+    fn open(&mut self, ctx: &mut OpenContext<'_, String>) {
+        assert!(ctx.subtask() < ctx.parallelism());
+        self.waiting = ctx.value_state("waiting");
+        self.records = ctx.list_state("records");
+        self.sums = ctx.map_state("sums");
+    }
+
+    fn process_element(&mut self, element: ElementRef<'_>, ctx: &mut Context<'_, String>, _out: &mut Output<Tally>) {
+        assert_eq!((ctx.key(), ctx.timestamp()), (element.key, Some(element.at)), "a call is about its record");
+        *ctx.value(self.waiting).get_or_insert_with(|| 0) += 1;
+        ctx.list(self.records).add((element.at, element.id));
+        let sum = ctx.map(self.sums).get(&element.at).copied().unwrap_or(0);
+        ctx.map(self.sums).put(element.at, sum.wrapping_add(element.value));
+        let timer = self.timer_of(element.at);
+        ctx.register_event_time_timer(timer);
+        ctx.register_event_time_timer(timer);
+        // One millisecond later no span ends.
+        ctx.register_event_time_timer(timer + 1);
+        ctx.delete_event_time_timer(timer + 1);
+        if element.id.is_multiple_of(3) {
+            let now = ctx.current_processing_time();
+            ctx.register_processing_time_timer(now + 2);
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer, ctx: &mut Context<'_, String>, out: &mut Output<Tally>) {
+        if timer.domain == TimerDomain::ProcessingTime {
+            assert!(ctx.current_processing_time() >= timer.timestamp, "a processing-time timer fired too early");
+            return;
+        }
+        assert!(ctx.current_watermark().0 >= timer.timestamp, "an event-time timer fired too early");
+        assert_eq!(self.timer_of(timer.timestamp), timer.timestamp, "a timer fired that was taken back");
+        let (due, later): (Vec<_>, Vec<_>) = ctx.list(self.records).take().into_iter().partition(|(at, _)| self.timer_of(*at) == timer.timestamp);
+        let sums: BTreeMap<i64, i64> = ctx.map(self.sums).iter().map(|(at, sum)| (*at, *sum)).collect();
+        let mut sum = 0i64;
+        for (at, of_time) in sums.into_iter().filter(|(at, _)| self.timer_of(*at) == timer.timestamp) {
+            sum = sum.wrapping_add(of_time);
+            ctx.map(self.sums).remove(&at);
+        }
+        let waiting = ctx.value(self.waiting).get().copied().unwrap_or(0);
+        let left = waiting - due.len() as u64;
+        assert_eq!(left, later.len() as u64, "value and list state disagree");
+        ctx.list(self.records).update(later);
+        if left == 0 {
+            ctx.value(self.waiting).clear();
+        } else {
+            ctx.value(self.waiting).set(left);
+        }
+        let mut ids: Vec<u64> = due.into_iter().map(|(_, id)| id).collect();
+        ids.sort_unstable();
+        out.collect(Tally { key: ctx.key().to_owned(), timer: timer.timestamp, sum, ids, left });
+    }
+}
