@@ -106,13 +106,13 @@ pub struct FlightsArgs {
     #[arg(long, value_name = "DIR", default_value = "flights-output")]
     pub output: PathBuf,
 
-    /// The folder for late flights, as input lines
-    #[arg(long, value_name = "DIR", default_value = "flights-late")]
-    pub late_output: PathBuf,
+    /// The folder for late flights, as input lines [default: `late` in the folder for the results]
+    #[arg(long, value_name = "DIR")]
+    pub late_output: Option<PathBuf>,
 
-    /// The folder for rows that cannot be understood: file,line,column,reason,row
-    #[arg(long, value_name = "DIR", default_value = "flights-malformed")]
-    pub malformed_output: PathBuf,
+    /// The folder for rows that cannot be understood: file,line,column,reason,row [default: `malformed` in the folder for the results]
+    #[arg(long, value_name = "DIR")]
+    pub malformed_output: Option<PathBuf>,
 
     /// The length of a window
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = cli::positive_duration)]
@@ -139,6 +139,7 @@ fn sample_data() -> PathBuf {
 /// The job.
 pub fn build(env: &StreamExecutionEnvironment, args: &FlightsArgs) {
     let late = OutputTag::new("late");
+    let beside = |given: &Option<PathBuf>, name: &str| given.clone().unwrap_or_else(|| args.output.join(name));
 
     let flights = env.source(CsvSource::with(&args.input, flight).strict(args.strict));
     let malformed = flights.side_output(&MALFORMED);
@@ -161,10 +162,10 @@ pub fn build(env: &StreamExecutionEnvironment, args: &FlightsArgs) {
     });
     days.named_sink("days", rows.overwrite(args.overwrite));
 
-    let lines = FileSink::<Flight>::lines(&args.late_output, |flight, line| line.push_str(flight.line)).suffix(".csv");
+    let lines = FileSink::<Flight>::lines(beside(&args.late_output, "late"), |flight, line| line.push_str(flight.line)).suffix(".csv");
     late_flights.named_sink("late", lines.overwrite(args.overwrite));
 
-    let errors = FileSink::<MalformedRecord>::csv(&args.malformed_output, |row, out| {
+    let errors = FileSink::<MalformedRecord>::csv(beside(&args.malformed_output, "malformed"), |row, out| {
         out.field(row.file).field(row.line).field(row.column).field(row.reason).field(row.text);
     });
     malformed.named_sink("malformed", errors.overwrite(args.overwrite));
