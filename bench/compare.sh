@@ -39,7 +39,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # The peers inherit the workspace's rustflags (--cfg madsim): none of their dependencies reads that flag.
 build() {
   local dir=$1 bin=$2; shift 2
-  (cd "$dir" && cargo build --release --message-format=json-render-diagnostics "$@") | python3 -c '
+  (cd "$dir" && cargo build --message-format=json-render-diagnostics "$@") | python3 -c '
 import json, sys
 exe = None
 for line in sys.stdin:
@@ -52,11 +52,11 @@ peer() {
   local locked=()
   [ ! -f "$here/peers/$1/Cargo.lock" ] || locked=(--locked)
   if [ -n "${PEERS_TARGET_DIR:-}" ]; then export CARGO_TARGET_DIR=$PEERS_TARGET_DIR; fi
-  build "$here/peers/$1" "peer-$1" ${locked[@]+"${locked[@]}"}
+  build "$here/peers/$1" "peer-$1" --release ${locked[@]+"${locked[@]}"}
 }
 
 echo "building thalweg-bench" >&2
-thalweg=$(build "$here/.." thalweg-bench -p thalweg-bench)
+thalweg=$(build "$here/.." thalweg-bench --profile measured -p thalweg-bench)
 echo "building peer-timely" >&2
 timely=$(peer timely)
 echo "building peer-renoir" >&2
