@@ -23,13 +23,14 @@ use super::short_hash::{WORD_BYTES, has_zero, load, xxh3_64_word};
 
 /// A record that can be the key of `key_by`.
 ///
-/// `#[derive(Key)]`, beside `#[derive(Record)]`, implements it for structs and enums of keys. Floating-point numbers are no keys: they have
+/// `#[derive(Key)]`, beside `#[derive(Record)]` and the standard `Ord`, implements it for structs and enums of keys; timers of one time fire in
+/// the order of their keys. Floating-point numbers are no keys: they have
 /// no equality to rely on.
 ///
 /// ```
 /// use thalweg::record::{Key, Record};
 ///
-/// #[derive(Record, Key, Clone, Debug, PartialEq, Eq)]
+/// #[derive(Record, Key, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 /// struct Route {
 ///     origin: String,
 ///     hop: i16,
