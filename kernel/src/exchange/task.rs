@@ -233,7 +233,8 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
     }
 
     fn next_deadline(&self, now: Now) -> Option<MonotonicNs> {
-        if self.end_forwarded { None } else { self.head.next_deadline(now) }
+        // Nothing can be done about a deadline while the chain has no room: waiting for it would be spinning.
+        if self.end_forwarded || !self.head.ready() { None } else { self.head.next_deadline(now) }
     }
 
     fn queued(&self) -> usize {

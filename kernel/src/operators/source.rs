@@ -39,6 +39,7 @@ impl<S: Source> Chain for FromSource<S> {
             flush_after: cx.settings().flush_after_frames,
             batches_since_flush: 0,
             limiter: self.rate.map(|rate| RateLimiter::new(rate, cx.clock.now().monotonic)),
+            throttled: false,
             clock: cx.clock.clone(),
             info: cx.operator(self.id),
             failure: Rc::clone(&cx.failure),
@@ -118,6 +119,8 @@ struct SourceTask<R, D> {
     flush_after: u32,
     batches_since_flush: u32,
     limiter: Option<RateLimiter>,
+    /// The limiter, and nothing else, is what the task waits for.
+    throttled: bool,
     clock: TaskClock,
     info: Rc<OperatorInfo>,
     failure: Rc<FailureSlot>,
@@ -168,7 +171,8 @@ impl<R: SourceReader, D: Collector<R::Out>> SourceTask<R, D> {
         let mut limit = self.batch;
         if let Some(limiter) = &mut self.limiter {
             limit = limit.min(limiter.allowed(self.clock.now().monotonic));
-            if limit == 0 {
+            self.throttled = limit == 0;
+            if self.throttled {
                 return self.run_dry();
             }
         }
@@ -271,8 +275,11 @@ impl<R: SourceReader<Split: 'static>, D: Collector<R::Out>> Subtask for SourceTa
     }
 
     fn next_deadline(&self, now: Now) -> Option<MonotonicNs> {
-        let limited =
-            self.limiter.as_ref().filter(|_| matches!(self.state, State::Reading(_)) && self.chain.ready()).map(RateLimiter::next);
+        // Nothing can be done about a deadline while the chain has no room, or after its end: waiting for it would be spinning.
+        if !self.chain.ready() || matches!(self.state, State::LastWatermark | State::Ended) {
+            return None;
+        }
+        let limited = self.limiter.as_ref().filter(|_| self.throttled && matches!(self.state, State::Reading(_))).map(RateLimiter::next);
         limited.into_iter().chain(self.chain.next_deadline(now)).min()
     }
 
