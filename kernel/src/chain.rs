@@ -19,7 +19,11 @@ use crate::time::Control;
 use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;
 
-/// How far a suspended collector came.
+/// How far a suspended stage came.
+///
+/// Only the ends of a chain say `Blocked`: they know which channel or write they wait for, and [`Stage::poll_progress`] registers with exactly that.
+/// An operator that finds the stage below not ready says `Again`, whatever the reason: the next [`Stage::resume`] begins below and gets the true
+/// answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumed {
     /// Nothing is suspended any more.
@@ -50,6 +54,9 @@ pub trait Stage: 'static {
     /// Ready if something that is held back can move now, so that [`resume`](Self::resume) or [`flush`](Self::flush) would get further. Registers
     /// for that otherwise, and drives the I/O of a sink.
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Starts the I/O of a sink that has enough for it, while the task is busy and does not park. Nothing to do for an exchange.
+    fn drive(&mut self, cx: &mut Context<'_>);
 
     /// Fires processing-time timers and idleness that are due. Only while [`ready`](Self::ready).
     fn advance_processing_time(&mut self, now: Now);
@@ -111,6 +118,9 @@ macro_rules! pass_on {
     (@ poll_progress) => {
         fn poll_progress(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
             self.down.poll_progress(cx)
+        }
+        fn drive(&mut self, cx: &mut std::task::Context<'_>) {
+            self.down.drive(cx);
         }
     };
     (@ processing_time) => {

@@ -103,7 +103,7 @@ impl Job {
         self.sinks.iter().filter_map(|sink| Some((self.operators[sink.operator.0].name.as_str(), sink.location.as_deref()?)))
     }
 
-    /// The tasks and their operators, one line each, for `--explain` and logs.
+    /// The tasks and their operators, one line each, for logs.
     #[must_use]
     pub fn describe(&self) -> String {
         let parallelism = |task: &TaskPlan| task.parallelism.map_or_else(|| "default".to_owned(), |p| p.to_string());
@@ -118,6 +118,8 @@ pub(crate) struct ChainMeta {
     pub(crate) operators: Vec<OperatorId>,
     pub(crate) inputs: Vec<EdgeId>,
     pub(crate) parallelism: Option<usize>,
+    /// The operator at which it ends: a sink, a `key_by`. It belongs to the task of the last operator, however the chain is cut.
+    pub(crate) terminal: Option<OperatorId>,
 }
 
 impl ChainMeta {
@@ -208,14 +210,16 @@ impl GraphBuilder {
         if self.chaining {
             self.add_task(&meta, chain, terminal, outputs);
         } else {
+            let terminal_operator = meta.terminal.take();
             let last = chain.unchain(&mut Cut { graph: self, meta: &mut meta });
+            meta.terminal = terminal_operator;
             self.add_task(&meta, last, terminal, outputs);
         }
     }
 
     fn add_task<C: Chain, M: Terminal<C::Out>>(&mut self, meta: &ChainMeta, chain: C, terminal: M, outputs: &[EdgeId]) {
         let task = self.tasks.len();
-        for operator in &meta.operators {
+        for operator in meta.operators.iter().chain(&meta.terminal) {
             self.operators[operator.0].task = Some(task);
         }
         for edge in outputs {
@@ -302,20 +306,27 @@ impl<'a> Cut<'a> {
 
     /// Ends `upstream`, which lies above the last operator, and feeds that operator through a forward edge.
     pub(crate) fn below<C: Chain>(&mut self, upstream: C) -> Exchanged<C::Out> {
+        if self.meta.operators.len() <= 1 {
+            // There is nothing above the last operator but the exchange that feeds it.
+            return Exchanged::new();
+        }
         let (last, edge) = self.split_meta::<C::Out>();
         let above = std::mem::take(self.meta);
         self.graph.end(above, upstream, PartitionedEdge { edge, partition: Spread::default() }, &[edge]);
-        *self.meta = ChainMeta { operators: last, inputs: vec![edge], parallelism: None };
+        *self.meta = ChainMeta { operators: last, ..ChainMeta::fed_by(vec![edge]) };
         Exchanged::new()
     }
 
     /// The same, with every operator of `upstream` a task of its own.
     pub(crate) fn below_each<C: Chain>(&mut self, upstream: C) -> Exchanged<C::Out> {
+        if self.meta.operators.len() <= 1 {
+            return Exchanged::new();
+        }
         let (last, edge) = self.split_meta::<C::Out>();
         let upstream = upstream.unchain(self);
         let above = std::mem::take(self.meta);
         self.graph.add_task(&above, upstream, PartitionedEdge { edge, partition: Spread::default() }, &[edge]);
-        *self.meta = ChainMeta { operators: last, inputs: vec![edge], parallelism: above.parallelism };
+        *self.meta = ChainMeta { operators: last, parallelism: above.parallelism, ..ChainMeta::fed_by(vec![edge]) };
         Exchanged::new()
     }
 

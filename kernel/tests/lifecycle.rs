@@ -68,3 +68,76 @@ fn jobs_of_one_process_do_not_disturb_each_other() {
         assert_eq!(out.take().len(), 10_000);
     }
 }
+
+/// Panics wherever a source can.
+#[derive(Clone)]
+struct Broken {
+    in_splits: bool,
+}
+
+impl thalweg::source::Source for Broken {
+    type Out = u64;
+    type Split = ();
+    type Reader = Self;
+
+    fn name(&self) -> &'static str {
+        "broken"
+    }
+
+    fn splits(
+        &self,
+        _io: thalweg::io::Io,
+        _parallelism: usize,
+    ) -> thalweg::io::LocalBoxFuture<Result<Vec<()>, thalweg::source::SourceError>> {
+        let in_splits = self.in_splits;
+        Box::pin(async move {
+            assert!(!in_splits, "no splits today");
+            Ok(vec![()])
+        })
+    }
+
+    fn reader(&self, _context: thalweg::source::ReaderContext) -> Self {
+        self.clone()
+    }
+}
+
+impl thalweg::source::SourceReader for Broken {
+    type Out = u64;
+    type Split = ();
+
+    fn start(&mut self, _split: ()) {
+        panic!("no start today");
+    }
+
+    fn poll_next<O: thalweg::source::ReaderOutput<u64>>(
+        &mut self,
+        _cx: &mut std::task::Context<'_>,
+        _output: &mut O,
+        _limit: usize,
+    ) -> std::task::Poll<Result<thalweg::source::ReaderStatus, thalweg::source::SourceError>> {
+        std::task::Poll::Ready(Ok(thalweg::source::ReaderStatus::EndOfSplit))
+    }
+}
+
+#[test]
+fn a_source_that_panics_outside_its_records_fails_the_job_and_hangs_nothing() {
+    for (in_splits, text) in [(true, "no splits today"), (false, "no start today")] {
+        let env = StreamExecutionEnvironment::new();
+        env.source(Broken { in_splits }).for_each(|_| {});
+        let error = env.execute("test", 2).and_then(JobHandle::wait).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    }
+}
+
+#[test]
+fn settings_that_can_make_no_progress_are_refused() {
+    let refused = |cores: usize, settings: thalweg::EngineSettings| {
+        let env = StreamExecutionEnvironment::new();
+        env.set_parallelism(1).set_engine_settings(settings);
+        env.source(GeneratorSource::new(1, |i| i)).for_each(|_| {});
+        env.execute("test", cores).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    assert!(refused(0, thalweg::EngineSettings::default()).contains("at least one core"));
+    let no_interval = thalweg::EngineSettings { metrics_interval_ms: 0, ..thalweg::EngineSettings::default() };
+    assert!(refused(1, no_interval).contains("must be at least 1"));
+}

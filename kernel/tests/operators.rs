@@ -179,3 +179,49 @@ fn a_panic_in_a_user_function_names_the_operator_and_the_record() {
         assert!(out.take().is_empty(), "a job that failed shows nothing");
     }
 }
+
+/// A stage that stopped because its slice was over is not one that waits for room: the task must go on by itself.
+#[test]
+fn stages_above_a_flat_map_that_is_in_the_middle_of_a_record_go_on() {
+    for slice in [1, 3, 100] {
+        let env = StreamExecutionEnvironment::new();
+        env.set_engine_settings(EngineSettings { slice_records: slice, slice_timers: slice, ..EngineSettings::default() });
+        let out = numbers(&env, 3)
+            .flat_map(|n| (0..500u64).map(move |i| n * 1000 + i))
+            .flat_map(|n| [n, n])
+            .key_by::<u64>(|n| *n)
+            .reduce(|a, _| a)
+            .flat_map(|n| (0..7u64).map(move |i| n + i))
+            .collect();
+        // More cores than there are keep a task from spinning, which would hide that it sleeps.
+        run(env, 5);
+        assert_eq!(out.take().len(), 3 * 500 * 2 * 7);
+    }
+}
+
+#[test]
+fn unchained_tasks_are_named_after_the_operators_they_run() {
+    let describe = |chained: bool| {
+        let env = StreamExecutionEnvironment::new();
+        if !chained {
+            env.disable_operator_chaining();
+        }
+        numbers(&env, 1).map(|n| n).filter(|_| true).for_each(|_| {});
+        env.build("test").unwrap().describe()
+    };
+    assert_eq!(describe(true), "task 0: generator -> map -> filter -> for-each (parallelism default)\n");
+    let unchained = describe(false);
+    assert!(
+        unchained.contains(": generator (") && unchained.contains(": map (") && unchained.contains(": filter -> for-each ("),
+        "{unchained}"
+    );
+}
+
+#[test]
+fn an_operator_behind_an_exchange_keeps_its_parallelism_when_it_is_cut_off() {
+    let env = StreamExecutionEnvironment::new();
+    numbers(&env, 1).rebalance().map(|n| n).set_parallelism(4).disable_chaining().filter(|_| true).for_each(|_| {});
+    let described = env.build("test").unwrap().describe();
+    assert!(described.contains(": map (parallelism 4)") && described.contains(": filter -> for-each (parallelism 4)"), "{described}");
+    assert_eq!(described.lines().count(), 3, "{described}");
+}

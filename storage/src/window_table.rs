@@ -69,6 +69,16 @@ impl<K, V> WindowTable<K, V> {
         &mut self.slots[position].value
     }
 
+    /// Frees up to `entries` of the entries, the last ones first, and then the memory. `true` when nothing is left; the table is of no use in between.
+    pub fn free(&mut self, entries: usize) -> bool {
+        let kept = if std::mem::needs_drop::<Slot<K, V>>() { self.slots.len().saturating_sub(entries) } else { 0 };
+        self.slots.truncate(kept);
+        if kept == 0 {
+            *self = Self::default();
+        }
+        kept == 0
+    }
+
     /// The entry at `position`, counted in the order of insertion.
     #[inline]
     #[must_use]
@@ -92,5 +102,15 @@ mod tests {
         let entries: Vec<_> = (0..table.len()).map(|i| table.entry(i).map(|(k, v)| (*k, *v)).unwrap()).collect();
         assert_eq!(entries, [(5, 3), (3, 2), (9, 1)]);
         assert!(table.entry(3).is_none());
+    }
+
+    #[test]
+    fn a_table_is_freed_in_portions() {
+        let mut table = WindowTable::default();
+        for key in 0..10u64 {
+            table.find_or_insert_with(key, |k| *k == key.to_string(), || (key.to_string(), ()));
+        }
+        assert_eq!((table.free(4), table.free(4), table.free(4)), (false, false, true));
+        assert!(table.is_empty());
     }
 }

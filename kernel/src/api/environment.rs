@@ -61,7 +61,8 @@ impl StreamExecutionEnvironment {
         self
     }
 
-    /// Makes every operator a task of its own. Results stay the same; it is for finding out which operator does what.
+    /// Makes every operator a task of its own; a sink or `key_by` stays with the operator above it. Results stay the same; it is for finding out
+    /// which operator does what.
     pub fn disable_operator_chaining(&self) -> &Self {
         self.graph.borrow_mut().chaining = false;
         self

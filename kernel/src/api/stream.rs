@@ -97,7 +97,7 @@ impl<C: Chain> DataStream<C> {
     ) -> KeyedStream<C::Out, K, impl for<'a> FnMut(&'a <C::Out as Record>::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static> {
         let mut graph = self.graph.borrow_mut();
         let operator = graph.operator("key-by");
-        self.meta.operators.push(operator);
+        self.meta.terminal = Some(operator);
         let edge = graph.edge::<C::Out>(false);
         let partition = KeyedBy { key: key.clone(), operator, types: PhantomData::<fn() -> K> };
         graph.end(self.meta, self.chain, PartitionedEdge { edge, partition }, &[edge]);
@@ -111,6 +111,14 @@ impl<C: Chain> DataStream<C> {
         graph.end(self.meta, self.chain, PartitionedEdge { edge, partition: Spread::default() }, &[edge]);
         drop(graph);
         DataStream { graph: self.graph, chain: Exchanged::new(), meta: ChainMeta::fed_by(vec![edge]) }
+    }
+
+    /// The stream as the input of a task to come: as it is if no operator has been put on it since its last exchange.
+    fn into_inputs(self) -> DataStream<Exchanged<C::Out>> {
+        if self.meta.operators.is_empty() && self.meta.parallelism.is_none() {
+            return DataStream { graph: self.graph, chain: Exchanged::new(), meta: self.meta };
+        }
+        self.exchange(true)
     }
 
     /// Deals the records out evenly over the subtasks that follow.
@@ -133,7 +141,7 @@ impl<C: Chain> DataStream<C> {
     /// If the streams belong to different environments.
     pub fn union<D: Chain<Out = C::Out>>(self, other: DataStream<D>) -> DataStream<Exchanged<C::Out>> {
         assert!(Rc::ptr_eq(&self.graph, &other.graph), "streams of different environments cannot be joined");
-        let (mut left, right) = (self.exchange(true), other.exchange(true));
+        let (mut left, right) = (self.into_inputs(), other.into_inputs());
         left.meta.inputs.extend(right.meta.inputs);
         left
     }
@@ -143,7 +151,7 @@ impl<C: Chain> DataStream<C> {
         let mut graph = self.graph.borrow_mut();
         let mut meta = self.meta;
         let operator = graph.operator("shared");
-        meta.operators.push(operator);
+        meta.terminal = Some(operator);
         graph.end(meta, self.chain, TeeEdges { operator }, &[]);
         drop(graph);
         SharedStream { graph: self.graph, operator, record: PhantomData }
@@ -220,7 +228,7 @@ impl<C: Chain> DataStream<C> {
     pub fn named_sink<S: Sink<In = C::Out>>(mut self, name: &str, sink: S) {
         let mut graph = self.graph.borrow_mut();
         let id = graph.operator(name);
-        self.meta.operators.push(id);
+        self.meta.terminal = Some(id);
         let (location, prototype) = (sink.location(), sink.clone());
         graph.add_sink(SinkPlan { operator: id, initialize: Box::new(move |io| prototype.initialize(io)), location });
         graph.end(self.meta, self.chain, SinkTerminal { sink, id }, &[]);

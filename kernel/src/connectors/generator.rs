@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::task::{Context, Poll};
 use thalweg_io::{Io, LocalBoxFuture};
 
-/// Emits `make(i)` for `i` in `0..count`, or without end. Subtask `s` of `p` makes `i = s, s + p, s + 2p, ...`, in order.
+/// Emits `make(i)` for `i` in `0..count`, or without end. With parallelism `p` there are `p` splits; split `s` is `i = s, s + p, s + 2p, ...`, in order.
 pub struct GeneratorSource<F, T> {
     make: F,
     count: u64,

@@ -4,7 +4,8 @@
 //! so low load gives low latency and high load gives large batches, without a timeout to tune.
 //!
 //! Bounds: a channel holds at most its ring's capacity of frames, one open frame here, and one in work at the receiver. The open frame may grow
-//! past its size only by in-band elements, of which there is a fixed number behind the last record.
+//! past its size by in-band elements, of which there is a fixed number behind the last record, and on a side output by what one call of a user's
+//! function emits.
 
 use super::frame::{Entry, Frame, OutputChannel};
 use crate::time::Control;
@@ -67,7 +68,9 @@ impl<T: Send> Outputs<T> {
     #[inline(never)]
     fn seal(&mut self, target: usize) {
         let output = &mut self.outputs[target];
-        if !Self::send(output, self.frame_records) && !output.blocked {
+        // A side output may be given more than there is room for, by one call of a user's function. What is blocked is left to `unblock`, which
+        // knows who waits.
+        if !output.blocked && !Self::send(output, self.frame_records) {
             output.blocked = true;
             self.blocked += 1;
         }
@@ -123,11 +126,35 @@ impl<T: Send> Outputs<T> {
 
     /// Ready if one of the held frames can move now; registers with the channels that hold it up otherwise.
     pub(crate) fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for output in self.outputs.iter_mut().filter(|output| !output.open.is_empty()) {
+        for output in self.outputs.iter_mut().filter(|output| output.blocked || !output.open.is_empty()) {
             if output.channel.data.poll_room(cx).is_ready() {
                 return Poll::Ready(());
             }
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::frame::{InputChannel, erased_channels};
+
+    /// One call of a user's function may emit more to a side output than there is room for. Meanwhile, on another core, the receiver takes a frame.
+    #[test]
+    fn a_blocked_output_that_is_given_more_stays_blocked_until_it_is_resumed() {
+        let mut channels = erased_channels::<u64>(1, 1, true, 1);
+        let sender: Vec<OutputChannel<u64>> = *channels.senders.remove(0).downcast().unwrap();
+        let mut receiver: Vec<InputChannel<u64>> = *channels.receivers.remove(0).downcast().unwrap();
+        let mut outputs = Outputs::new(sender, 1);
+        outputs.push(0, None, 0, 1);
+        outputs.push(0, None, 0, 2);
+        assert!(!outputs.ready());
+        assert_eq!(receiver[0].data.try_pop().map(|frame| frame.entries.len()), Some(1));
+        outputs.push(0, None, 0, 3);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(!outputs.ready() && outputs.poll_progress(&mut cx).is_ready());
+        assert!(outputs.unblock() && outputs.ready());
+        assert_eq!(receiver[0].data.try_pop().map(|frame| frame.entries.len()), Some(2));
     }
 }

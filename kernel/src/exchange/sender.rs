@@ -92,6 +92,7 @@ macro_rules! end_of_task {
         fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
             self.outputs.poll_progress(cx)
         }
+        fn drive(&mut self, _cx: &mut Context<'_>) {}
         fn advance_processing_time(&mut self, _now: Now) {}
         fn next_deadline(&self, _now: Now) -> Option<MonotonicNs> {
             None
@@ -212,6 +213,8 @@ impl<T: Record> Stage for Tee<T> {
         }
         if movable { Poll::Ready(()) } else { Poll::Pending }
     }
+
+    fn drive(&mut self, _cx: &mut Context<'_>) {}
 
     fn advance_processing_time(&mut self, _now: Now) {}
 

@@ -150,6 +150,13 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
         finished
     }
 
+    fn flush_now_and_then(&mut self) {
+        if self.frames_since_flush >= self.flush_after_frames {
+            self.frames_since_flush = 0;
+            self.head.flush();
+        }
+    }
+
     /// After the last frame: forwards the end once, then empties the open frames (docs/src/semantics.md#e-2).
     fn wind_up(&mut self) -> Step {
         if !self.end_forwarded {
@@ -162,7 +169,7 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
 }
 
 impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
-    fn step(&mut self, _cx: &mut Context<'_>) -> Step {
+    fn step(&mut self, cx: &mut Context<'_>) -> Step {
         let mut taken = 0;
         loop {
             if !self.head.ready() {
@@ -173,7 +180,13 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
                 }
                 match resumed {
                     Resumed::Done => {}
-                    Resumed::Again => return Step::Busy,
+                    Resumed::Again => {
+                        // A record that becomes very many must not strand the channels that get few of them.
+                        self.frames_since_flush += 1;
+                        self.flush_now_and_then();
+                        self.head.drive(cx);
+                        return Step::Busy;
+                    }
                     Resumed::Blocked => {
                         // The other channels' receivers should not wait for the one that is full.
                         self.head.flush();
@@ -191,11 +204,9 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
             if !self.head.ready() {
                 continue;
             }
-            if self.work.is_none() && self.frames_since_flush >= self.flush_after_frames {
-                self.frames_since_flush = 0;
-                self.head.flush();
-            }
+            self.flush_now_and_then();
             if taken >= self.slice_records {
+                self.head.drive(cx);
                 return Step::Busy;
             }
             let Some((channel, frame)) = self.gate.take() else { break };
@@ -210,6 +221,7 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
             return self.wind_up();
         }
         if taken > 0 {
+            self.head.drive(cx);
             return Step::Busy;
         }
         // Dry: what is held would only get older.

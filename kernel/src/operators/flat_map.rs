@@ -56,7 +56,7 @@ impl<F, I: IntoIterator<Item: Record>, D: Collector<I::Item>> Running<F, I, D> {
         for _ in 0..self.slice {
             if !self.down.ready() {
                 self.rest = Some((timestamp, iterator));
-                return Resumed::Blocked;
+                return Resumed::Again;
             }
             match self.info.call("(the iterator that the function returned)", || iterator.next()) {
                 Some(record) => self.down.push(timestamp, record),

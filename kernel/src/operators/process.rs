@@ -8,7 +8,7 @@ use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::runtime::{Now, OperatorInfo, SubtaskContext, TaskClock};
 use crate::time::{Control, NO_TIMESTAMP, Watermark};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
 use std::rc::Rc;
 use thalweg_io::MonotonicNs;
@@ -86,7 +86,7 @@ pub struct Timer {
 
 /// Takes what a function emits. What one call emits is held until there is room downstream: a call that emits without bound needs memory without bound.
 pub struct Output<O> {
-    records: Vec<(i64, O)>,
+    records: VecDeque<(i64, O)>,
     timestamp: i64,
 }
 
@@ -94,13 +94,13 @@ impl<O> Output<O> {
     /// Emits `record` with the timestamp of the input record or timer (docs/src/semantics.md#t-4).
     #[inline]
     pub fn collect(&mut self, record: O) {
-        self.records.push((self.timestamp, record));
+        self.records.push_back((self.timestamp, record));
     }
 
     /// Emits `record` with a timestamp of its own, in milliseconds.
     #[inline]
     pub fn collect_with_timestamp(&mut self, record: O, timestamp: i64) {
-        self.records.push((timestamp, record));
+        self.records.push_back((timestamp, record));
     }
 }
 
@@ -458,7 +458,7 @@ where
             watermark: Watermark::MIN,
             advancing: None,
             processing_time: None,
-            output: Output { records: Vec::new(), timestamp: NO_TIMESTAMP },
+            output: Output { records: VecDeque::new(), timestamp: NO_TIMESTAMP },
             slice: cx.settings().slice_timers,
             clock: cx.clock.clone(),
             info,
@@ -487,27 +487,17 @@ pub struct Running<KF, P: KeyedProcessFunction, D> {
 }
 
 impl<KF, P: KeyedProcessFunction, D: Collector<P::Out>> Running<KF, P, D> {
-    /// Hands down what the last call emitted. `false` if the output is full.
+    /// Hands down what the last call emitted. `false` if there is no room for all of it.
     #[inline]
     fn hand_down(&mut self) -> bool {
-        if self.output.records.is_empty() {
-            return true;
-        }
-        let mut records = std::mem::take(&mut self.output.records);
-        let mut rest = records.drain(..);
-        let mut held = Vec::new();
-        while let Some((timestamp, record)) = rest.next() {
+        while !self.output.records.is_empty() {
             if !self.down.ready() {
-                held.push((timestamp, record));
-                held.extend(rest);
-                self.output.records = held;
                 return false;
             }
-            self.down.push(timestamp, record);
+            if let Some((timestamp, record)) = self.output.records.pop_front() {
+                self.down.push(timestamp, record);
+            }
         }
-        drop(rest);
-        // Empty again, with its memory.
-        self.output.records = records;
         true
     }
 
@@ -527,11 +517,8 @@ impl<KF, P: KeyedProcessFunction, D: Collector<P::Out>> Running<KF, P, D> {
     /// Fires due timers until there are none, the output is full, or a slice is over (docs/src/semantics.md#p-3, #w-6).
     fn fire_due(&mut self) -> Resumed {
         for _ in 0..self.slice {
-            if !self.hand_down() {
-                return Resumed::Blocked;
-            }
-            if !self.down.ready() {
-                return Resumed::Blocked;
+            if !self.hand_down() || !self.down.ready() {
+                return Resumed::Again;
             }
             if let Some(watermark) = self.advancing {
                 match self.timers.event_time.pop_due(watermark.0) {
@@ -611,7 +598,9 @@ impl<KF: 'static, P: KeyedProcessFunction, D: Collector<P::Out>> Stage for Runni
     }
 
     fn advance_processing_time(&mut self, now: Now) {
-        if self.timers.processing_time.next_time().is_some_and(|time| time <= now.wall.0) {
+        // docs/src/semantics.md#p-2: after the last watermark only the end of input follows.
+        let ended = self.watermark == Watermark::MAX;
+        if !ended && self.timers.processing_time.next_time().is_some_and(|time| time <= now.wall.0) {
             self.processing_time = Some(now.wall.0);
             self.fire_due();
         }
@@ -621,7 +610,8 @@ impl<KF: 'static, P: KeyedProcessFunction, D: Collector<P::Out>> Stage for Runni
     }
 
     fn next_deadline(&self, now: Now) -> Option<MonotonicNs> {
-        let timer = self.timers.processing_time.next_time().map(|time| now.deadline_of(thalweg_io::UnixMillis(time)));
+        let pending = self.timers.processing_time.next_time().filter(|_| self.watermark < Watermark::MAX);
+        let timer = pending.map(|time| now.deadline_of(thalweg_io::UnixMillis(time)));
         timer.into_iter().chain(self.down.next_deadline(now)).min()
     }
 

@@ -61,22 +61,26 @@ impl<T: Record> SideSender for FrameSender<T, Spread> {
 /// The side outputs of one operator in one subtask. Records on them are rare: each costs a look for its tag.
 pub(crate) struct SideOutputs {
     senders: Vec<(String, Box<dyn SideSender>)>,
+    /// One of them has no room. Kept here so that asking costs no dynamic call a record.
+    blocked: bool,
 }
 
 impl SideOutputs {
     pub(crate) fn connect(cx: &mut SubtaskContext, operator: OperatorId) -> Self {
         let edges = cx.operators[operator.0].side_outputs.clone();
-        Self { senders: edges.into_iter().map(|side| (side.tag, (side.sender)(cx, side.edge))).collect() }
+        Self { senders: edges.into_iter().map(|side| (side.tag, (side.sender)(cx, side.edge))).collect(), blocked: false }
     }
 
     /// Sends a record to the outputs that were taken under `tag`. `false` if there is none: the record goes nowhere.
     pub(crate) fn emit<T: Record>(&mut self, tag: &OutputTag<T>, timestamp: i64, record: T) -> bool {
         let mut taken = false;
         for (_, sender) in self.senders.iter_mut().filter(|(name, _)| name == tag.name()) {
-            if let Some(sender) = sender.as_any_mut().downcast_mut::<FrameSender<T, Spread>>() {
-                sender.push(timestamp, record.clone());
-                taken = true;
-            }
+            let Some(sender) = sender.as_any_mut().downcast_mut::<FrameSender<T, Spread>>() else {
+                panic!("side output {} is taken as one type and emitted as another", tag.name());
+            };
+            sender.push(timestamp, record.clone());
+            self.blocked |= !sender.ready();
+            taken = true;
         }
         taken
     }
@@ -118,7 +122,7 @@ impl<D: Stage> Stage for WithSides<D> {
 
     #[inline]
     fn ready(&self) -> bool {
-        self.down.ready() && self.sides.senders.iter().all(|(_, side)| side.ready())
+        self.down.ready() && !self.sides.blocked
     }
 
     fn resume(&mut self) -> Resumed {
@@ -127,6 +131,7 @@ impl<D: Stage> Stage for WithSides<D> {
         for side in self.sides.each() {
             blocked |= side.resume() == Resumed::Blocked;
         }
+        self.sides.blocked = blocked;
         match self.down.resume() {
             Resumed::Done if blocked => Resumed::Blocked,
             resumed => resumed,
@@ -151,6 +156,10 @@ impl<D: Stage> Stage for WithSides<D> {
             movable |= side.poll_progress(cx).is_ready();
         }
         if movable { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        self.down.drive(cx);
     }
 
     fn advance_processing_time(&mut self, now: Now) {

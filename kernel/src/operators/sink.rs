@@ -94,6 +94,11 @@ impl<W: SinkWriter> Stage for Running<W> {
         self.check(polled)
     }
 
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        // Whether it has come further is asked when the chain has no room.
+        let _ = self.poll_progress(cx);
+    }
+
     fn advance_processing_time(&mut self, _now: Now) {}
 
     fn next_deadline(&self, _now: Now) -> Option<MonotonicNs> {

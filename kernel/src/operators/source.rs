@@ -66,8 +66,12 @@ enum State {
     Idle,
     /// It has asked for a split.
     Requested,
+    /// It has been given this split.
+    Starting(u32),
     /// It reads this split.
     Reading(u32),
+    /// It has read this split to its end.
+    Finishing(u32),
     /// There are no more splits: the last watermark is to be sent.
     Ending,
     /// The end of input is to be sent.
@@ -193,19 +197,22 @@ impl<R: SourceReader, D: Collector<R::Out>> SourceTask<R, D> {
                 Step::Waiting
             }
             Poll::Ready(Ok(ReaderStatus::MoreAvailable)) => {
-                self.batches_since_flush += 1;
-                if self.batches_since_flush >= self.flush_after {
-                    self.batches_since_flush = 0;
-                    self.chain.flush();
-                }
+                self.flush_now_and_then();
+                self.chain.drive(cx);
                 Step::Busy
             }
             Poll::Ready(Ok(ReaderStatus::EndOfSplit)) => {
-                self.io.observe("split.end", &self.place, [i64::from(split), 0, 0]);
-                self.chain.control(Control::SplitFinished(split));
-                self.state = State::Idle;
+                self.state = State::Finishing(split);
                 Step::Busy
             }
+        }
+    }
+
+    fn flush_now_and_then(&mut self) {
+        self.batches_since_flush += 1;
+        if self.batches_since_flush >= self.flush_after {
+            self.batches_since_flush = 0;
+            self.chain.flush();
         }
     }
 
@@ -227,7 +234,12 @@ impl<R: SourceReader<Split: 'static>, D: Collector<R::Out>> Subtask for SourceTa
             }
             match resumed {
                 Resumed::Done => {}
-                Resumed::Again => return Step::Busy,
+                Resumed::Again => {
+                    // A record that becomes very many must not strand the channels that get few of them.
+                    self.flush_now_and_then();
+                    self.chain.drive(cx);
+                    return Step::Busy;
+                }
                 Resumed::Blocked => {
                     self.chain.flush();
                     return Step::Waiting;
@@ -242,7 +254,23 @@ impl<R: SourceReader<Split: 'static>, D: Collector<R::Out>> Subtask for SourceTa
                 self.run_dry()
             }
             State::Requested => self.run_dry(),
+            State::Starting(split) => {
+                self.io.observe("split.start", &self.place, [i64::from(split), 0, 0]);
+                self.chain.control(Control::SplitStarted(split));
+                self.state = State::Reading(split);
+                Step::Busy
+            }
             State::Reading(split) => self.read(cx, split),
+            State::Finishing(split) => {
+                // Its last records and its last watermark go before it does.
+                self.chain.batch_end();
+                if self.chain.ready() {
+                    self.io.observe("split.end", &self.place, [i64::from(split), 0, 0]);
+                    self.chain.control(Control::SplitFinished(split));
+                    self.state = State::Idle;
+                }
+                Step::Busy
+            }
             State::Ending => {
                 self.state = State::LastWatermark;
                 self.chain.control(Control::Watermark(Watermark::MAX));
@@ -288,14 +316,12 @@ impl<R: SourceReader<Split: 'static>, D: Collector<R::Out>> Subtask for SourceTa
             ToSubtask::Split { number, split } if self.state == State::Requested => {
                 let split = split.downcast::<R::Split>().expect("invariant: a source's splits go to its own readers");
                 self.reader.start(*split);
-                self.state = State::Reading(number);
-                self.io.observe("split.start", &self.place, [i64::from(number), 0, 0]);
-                self.chain.control(Control::SplitStarted(number));
+                self.state = State::Starting(number);
             }
             // Stopped meanwhile: what is not begun is not read.
             ToSubtask::Split { .. } | ToSubtask::Commit | ToSubtask::Abort => {}
             ToSubtask::NoMoreSplits | ToSubtask::Stop => {
-                if matches!(self.state, State::Idle | State::Requested | State::Reading(_)) {
+                if !matches!(self.state, State::Ending | State::LastWatermark | State::Ended) {
                     self.state = State::Ending;
                 }
             }

@@ -210,6 +210,11 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
     }
 
     fn batch_end(&mut self) {
+        // docs/src/semantics.md#w-5: an idle stream is silent until its next record.
+        if self.idleness.as_ref().is_some_and(|idleness| idleness.idle) {
+            self.down.batch_end();
+            return;
+        }
         let mut output = WatermarkOutput { emitted: None };
         let generator = self.splits.last_mut().map_or(&mut self.whole, |split| &mut split.generator);
         self.info.call("(periodic watermark)", || generator.on_periodic_emit(&mut output));

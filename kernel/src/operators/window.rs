@@ -15,6 +15,7 @@ use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::runtime::{Counter, OperatorInfo, SubtaskContext};
 use crate::time::{Control, NO_TIMESTAMP, TimeWindow, Watermark};
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::time::Duration;
@@ -185,7 +186,7 @@ where
             settings: self.settings,
             aggregate: self.aggregate,
             result: self.result,
-            panes: Panes { panes: Vec::new(), last: 0 },
+            panes: Panes::new(),
             watermark: Watermark::MIN,
             advancing: None,
             again: Vec::new(),
@@ -209,13 +210,22 @@ struct Pane<K, Acc> {
     complete: bool,
 }
 
-/// The open spans of a subtask, by ascending time. There are few of them, and nearly every record belongs to the last it was asked for.
+/// The open spans of a subtask, by ascending time. Nearly every record belongs to the one that was asked for last; firing and cleaning up go
+/// forward through time and look at no span twice.
 struct Panes<K, Acc> {
-    panes: Vec<(TimeWindow, Pane<K, Acc>)>,
+    panes: VecDeque<(TimeWindow, Pane<K, Acc>)>,
     last: usize,
+    /// All panes before this one are complete.
+    first_incomplete: usize,
+    /// What is over and still holds keys to be freed.
+    retired: Vec<WindowTable<K, Acc>>,
 }
 
 impl<K, Acc> Panes<K, Acc> {
+    fn new() -> Self {
+        Self { panes: VecDeque::new(), last: 0, first_incomplete: 0, retired: Vec::new() }
+    }
+
     /// The pane of `window`, made if there is none.
     #[inline]
     fn get_or_insert(&mut self, window: TimeWindow) -> &mut Pane<K, Acc> {
@@ -229,6 +239,7 @@ impl<K, Acc> Panes<K, Acc> {
     fn seek(&mut self, window: TimeWindow) -> usize {
         self.panes.binary_search_by_key(&window, |(window, _)| *window).unwrap_or_else(|place| {
             self.panes.insert(place, (window, Pane { table: WindowTable::default(), fired: 0, complete: false }));
+            self.first_incomplete = self.first_incomplete.min(place);
             place
         })
     }
@@ -240,14 +251,33 @@ impl<K, Acc> Panes<K, Acc> {
 
     /// The earliest pane that ends at or before `watermark` and has not fired.
     fn first_due(&mut self, watermark: Watermark) -> Option<usize> {
-        self.panes.iter().position(|(window, pane)| !pane.complete && window.max_timestamp() <= watermark.0)
+        while self.panes.get(self.first_incomplete).is_some_and(|(_, pane)| pane.complete) {
+            self.first_incomplete += 1;
+        }
+        let (window, _) = self.panes.get(self.first_incomplete)?;
+        (window.max_timestamp() <= watermark.0).then_some(self.first_incomplete)
     }
-}
 
-/// Where firing goes on: all panes below `advancing` that are not complete.
-#[derive(Clone, Copy)]
-struct Advancing {
-    watermark: Watermark,
+    /// Retires the panes for which `is_over` holds; those are the first ones.
+    fn retire(&mut self, is_over: impl Fn(TimeWindow) -> bool) {
+        while self.panes.front().is_some_and(|(window, _)| is_over(*window)) {
+            let Some((_, pane)) = self.panes.pop_front() else { break };
+            self.retired.push(pane.table);
+            self.last = self.last.wrapping_sub(1);
+            self.first_incomplete = self.first_incomplete.saturating_sub(1);
+        }
+    }
+
+    /// Frees up to `keys` keys of retired panes. `true` when none are left.
+    fn free(&mut self, keys: usize) -> bool {
+        while let Some(table) = self.retired.last_mut() {
+            if !table.free(keys) {
+                return false;
+            }
+            self.retired.pop();
+        }
+        true
+    }
 }
 
 /// A running windowed aggregate.
@@ -257,7 +287,8 @@ pub struct Running<In, K, KF, W, A, Acc, RF, Out, D> {
     result: RF,
     panes: Panes<K, Acc>,
     watermark: Watermark,
-    advancing: Option<Advancing>,
+    /// The watermark whose windows are being fired: it goes down the chain after the last of them.
+    advancing: Option<Watermark>,
     /// Windows that fire again for a single key, and were not handed down yet for want of room: at most those of one record.
     again: Vec<(TimeWindow, usize)>,
     slice: usize,
@@ -300,11 +331,13 @@ where
         while let Some((window, position)) = self.again.pop() {
             if !self.down.ready() {
                 self.again.push((window, position));
-                return Resumed::Blocked;
+                return Resumed::Again;
             }
             self.emit(window, position);
         }
-        let Some(Advancing { watermark }) = self.advancing else { return Resumed::Done };
+        let Some(watermark) = self.advancing else {
+            return if self.panes.free(self.slice) { Resumed::Done } else { Resumed::Again };
+        };
         while let Some(due) = self.panes.first_due(watermark) {
             let (window, pane) = &self.panes.panes[due];
             let (window, mut position, keys) = (*window, pane.fired, pane.table.len());
@@ -320,29 +353,24 @@ where
                 self.io.observe("window.fire", &self.place, [window.end, watermark.0, keys as i64]);
             }
             if position < keys {
-                return if budget == 0 { Resumed::Again } else { Resumed::Blocked };
+                return Resumed::Again;
             }
         }
         if !self.down.ready() {
-            return Resumed::Blocked;
+            return Resumed::Again;
         }
         let allowed = self.settings.allowed_lateness_ms;
-        self.panes.panes.retain(|(window, _)| Self::cleanup_time(allowed, *window) > watermark.0);
+        self.panes.retire(|window| Self::cleanup_time(allowed, window) <= watermark.0);
         self.advancing = None;
         self.down.control(Control::Watermark(watermark));
-        if self.down.ready() { Resumed::Done } else { Resumed::Again }
+        if self.panes.free(self.slice) && self.down.ready() { Resumed::Done } else { Resumed::Again }
     }
 
     #[cold]
     fn late(&mut self, timestamp: i64, record: In) {
         self.io.observe("window.late", &self.place, [timestamp, self.watermark.0, self.settings.allowed_lateness_ms]);
-        match &self.settings.late {
-            Some(tag) => {
-                self.late_output.add(1);
-                self.down.sides.emit(tag, timestamp, record);
-            }
-            None => self.late_dropped.add(1),
-        }
+        let taken = self.settings.late.as_ref().is_some_and(|tag| self.down.sides.emit(tag, timestamp, record));
+        if taken { self.late_output.add(1) } else { self.late_dropped.add(1) }
     }
 }
 
@@ -417,7 +445,7 @@ where
         match control {
             Control::Watermark(watermark) => {
                 self.watermark = watermark;
-                self.advancing = Some(Advancing { watermark });
+                self.advancing = Some(watermark);
                 self.fire();
             }
             control => self.down.control(control),
@@ -426,7 +454,7 @@ where
 
     #[inline]
     fn ready(&self) -> bool {
-        self.advancing.is_none() && self.again.is_empty() && self.down.ready()
+        self.advancing.is_none() && self.again.is_empty() && self.panes.retired.is_empty() && self.down.ready()
     }
 
     fn resume(&mut self) -> Resumed {

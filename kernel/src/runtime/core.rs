@@ -5,7 +5,7 @@
 
 use super::context::{SubtaskContext, SubtaskId, TaskName};
 use super::coordinator::{Action, Coordinator, FromSubtask, ToSubtask};
-use super::driver::{Driver, Subtask, TaskClock};
+use super::driver::{Driver, Subtask, TaskClock, panic_text};
 use super::error::{FailureSlot, JobError};
 use super::handle::{JobHandle, JobReport};
 use super::key_groups::KeyGroups;
@@ -51,6 +51,9 @@ impl Shared {
 
 /// Starts `job` on `core_count` of `cores`.
 pub(crate) fn start(job: Job, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
+    if core_count == 0 {
+        return Err(JobError::Invalid("it needs at least one core".to_owned()));
+    }
     let default_parallelism = job.default_parallelism.unwrap_or(core_count);
     let parallelism: Vec<usize> = job.tasks.iter().map(|task| task.parallelism.unwrap_or(default_parallelism)).collect();
     let key_groups = job.key_groups;
@@ -61,7 +64,7 @@ pub(crate) fn start(job: Job, cores: &dyn Cores, core_count: usize) -> Result<Jo
             "the parallelism of {name} is {p}, but it must be between 1 and the {count} key groups: {cure}"
         )));
     }
-    job.settings.check();
+    job.settings.check().map_err(JobError::Invalid)?;
 
     let subtask_count: usize = parallelism.iter().sum();
     let first_subtask: Vec<SubtaskId> = parallelism.iter().scan(0, |next, p| Some(std::mem::replace(next, *next + p))).collect();
@@ -223,6 +226,16 @@ async fn run_core(core: CoreId, io: Io, plans: Vec<SubtaskPlan>, shared: Shared,
     tracing::debug!(core = core.0, "core has ended");
 }
 
+/// Runs a user's future, and turns a panic in it into its text.
+async fn without_panic<F: Future>(future: F) -> Result<F::Output, String> {
+    let mut future = Box::pin(future);
+    std::future::poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(payload) => std::task::Poll::Ready(Err(format!("it panicked: {}", panic_text(&*payload)))),
+    })
+    .await
+}
+
 /// The coordinator on its way to core 0.
 struct CoordinatorPlan {
     name: String,
@@ -240,7 +253,9 @@ impl CoordinatorPlan {
         let mut splits: Vec<(OperatorId, Vec<Option<Box<dyn Any + Send>>>)> = Vec::new();
         let mut failure = None;
         for (operator, enumerate, parallelism) in std::mem::take(&mut self.sources) {
-            match enumerate(io.clone(), parallelism).await {
+            let io = io.clone();
+            let found = without_panic(async move { enumerate(io, parallelism).await }).await;
+            match found.unwrap_or_else(|panic| Err(SourceError::Other(panic))) {
                 Ok(found) => splits.push((operator, found.into_iter().map(Some).collect())),
                 Err(error) => {
                     let operator = self.shared.operators[operator.0].name.clone();
@@ -255,7 +270,9 @@ impl CoordinatorPlan {
             if failure.is_some() {
                 break;
             }
-            if let Err(error) = initialize(io.clone()).await {
+            let io = io.clone();
+            let initialized = without_panic(async move { initialize(io).await }).await;
+            if let Err(error) = initialized.unwrap_or_else(|panic| Err(SinkError::Invalid(panic))) {
                 let operator = self.shared.operators[operator.0].name.clone();
                 failure = Some(match error {
                     SinkError::Invalid(reason) => JobError::Invalid(reason),

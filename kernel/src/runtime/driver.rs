@@ -125,11 +125,17 @@ impl Driver {
     pub(crate) async fn drive(mut self, mut task: Box<dyn Subtask>) {
         let mut spin = AdaptiveSpin::new(self.io.spin_limit());
         let mut phase = Phase::Running;
+        let mut pending_message = None;
         let mut parked_until: Option<(MonotonicNs, LocalBoxFuture<()>)> = None;
         loop {
             self.clock.now.set(TaskClock::read(&self.io));
-            phase = self.take_messages(&mut task, phase);
-            let polled = poll_fn(|cx| Poll::Ready(self.slice(&mut task, phase, cx))).await;
+            let polled = match self.take_messages(&mut task, pending_message.take(), phase) {
+                Ok(next) => {
+                    phase = next;
+                    poll_fn(|cx| Poll::Ready(self.slice(&mut task, phase, cx))).await
+                }
+                Err(error) => Err(error),
+            };
             match polled {
                 Ok(Slice::Busy) => {
                     spin.found();
@@ -148,6 +154,11 @@ impl Driver {
                         break;
                     }
                     self.report(FromSubtask::Failed { error });
+                    if phase == Phase::Committing {
+                        // Others have committed: what this one holds stays for a person to look at.
+                        break;
+                    }
+                    self.failure.take();
                     phase = Phase::Aborting;
                     continue;
                 }
@@ -164,8 +175,9 @@ impl Driver {
             let mut message = None;
             let mut registered = false;
             poll_fn(|cx| {
-                if let Poll::Ready(Some(received)) = self.inbox.poll_recv(cx) {
-                    message = Some(received);
+                if let Poll::Ready(received) = self.inbox.poll_recv(cx) {
+                    // A coordinator that is gone has no use for results.
+                    message = Some(received.unwrap_or(ToSubtask::Abort));
                     return Poll::Ready(());
                 }
                 // Whatever was registered for, here or in the slice before, has happened if the task is polled again.
@@ -178,14 +190,27 @@ impl Driver {
                     parked_until = None;
                     return Poll::Ready(());
                 }
-                if phase == Phase::Running { task.poll_park(cx) } else { Poll::Pending }
+                if phase != Phase::Running {
+                    return Poll::Pending;
+                }
+                // A panic here shows again, and is reported, in the slice that follows.
+                catch_unwind(AssertUnwindSafe(|| task.poll_park(cx))).unwrap_or_else(|payload| {
+                    self.failure.set(self.describe_panic(&*payload));
+                    Poll::Ready(())
+                })
             })
             .await;
             if let Some(message) = message {
-                phase = Self::apply(&mut task, phase, message);
+                pending_message = Some(message);
+            } else {
+                // The park may have been over before it began: the core's other tasks have their turn all the same.
+                yield_now().await;
             }
         }
-        drop(task);
+        // Fields of user functions may panic when they are dropped. The job's end is decided; there is nobody left to tell.
+        if catch_unwind(AssertUnwindSafe(|| drop(task))).is_err() {
+            tracing::warn!(subtask = %self.name, "a user function panicked while it was dropped");
+        }
         self.report(FromSubtask::Ended { subtask: self.id, metrics: self.metrics.snapshot() });
     }
 
@@ -197,23 +222,27 @@ impl Driver {
         self.report(FromSubtask::Ended { subtask: self.id, metrics: vec![] });
     }
 
-    fn take_messages(&mut self, task: &mut Box<dyn Subtask>, mut phase: Phase) -> Phase {
-        while let Some(message) = self.inbox.try_recv() {
-            phase = Self::apply(task, phase, message);
+    /// Takes `first`, if there is one, and then all messages that have arrived.
+    fn take_messages(&mut self, task: &mut Box<dyn Subtask>, first: Option<ToSubtask>, mut phase: Phase) -> Result<Phase, JobError> {
+        let mut next = first.or_else(|| self.inbox.try_recv());
+        while let Some(message) = next {
+            phase = match message {
+                ToSubtask::Commit if phase == Phase::Waiting => Phase::Committing,
+                ToSubtask::Commit => phase,
+                ToSubtask::Abort => {
+                    // What failed meanwhile is no news, and must not pass for a failure of the clean-up.
+                    self.failure.take();
+                    Phase::Aborting
+                }
+                message => {
+                    let received = catch_unwind(AssertUnwindSafe(|| task.receive(message)));
+                    received.map_err(|payload| self.describe_panic(&*payload))?;
+                    phase
+                }
+            };
+            next = self.inbox.try_recv();
         }
-        phase
-    }
-
-    fn apply(task: &mut Box<dyn Subtask>, phase: Phase, message: ToSubtask) -> Phase {
-        match message {
-            ToSubtask::Commit if phase == Phase::Waiting => Phase::Committing,
-            ToSubtask::Commit => phase,
-            ToSubtask::Abort => Phase::Aborting,
-            message => {
-                task.receive(message);
-                phase
-            }
-        }
+        Ok(phase)
     }
 
     /// One slice of work towards the end of `phase`.
@@ -261,9 +290,7 @@ impl Driver {
     }
 
     fn describe_panic(&self, payload: &(dyn std::any::Any + Send)) -> JobError {
-        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let message = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(a panic without a text)".to_owned());
-        let message = thalweg_io::take_panic_place().map_or_else(|| message.clone(), |place| format!("{message} ({place})"));
+        let message = panic_text(payload);
         match self.failure.take_panic() {
             Some((operator, record)) => JobError::UserPanic { operator, subtask: self.metrics.subtask(), message, record },
             None => JobError::Internal { place: self.name.clone(), message },
@@ -274,6 +301,13 @@ impl Driver {
     fn report(&self, message: FromSubtask) {
         drop(self.coordinator.send(message));
     }
+}
+
+/// What a panic said, and where if that is known.
+pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(a panic without a text)".to_owned());
+    thalweg_io::take_panic_place().map_or_else(|| text.clone(), |place| format!("{text} ({place})"))
 }
 
 /// How a slice ended.

@@ -40,8 +40,8 @@ impl Default for EngineSettings {
 }
 
 impl EngineSettings {
-    /// Panics on a size of zero, which could make no progress.
-    pub(crate) fn check(&self) {
+    /// Refuses a size of zero, which could make no progress.
+    pub(crate) fn check(&self) -> Result<(), String> {
         let sizes = [
             self.frame_records,
             self.channel_frames,
@@ -51,7 +51,8 @@ impl EngineSettings {
             self.source_batch_records,
             self.read_block_bytes,
             self.write_block_bytes,
+            self.metrics_interval_ms as usize,
         ];
-        assert!(sizes.iter().all(|size| *size > 0), "every engine setting is at least 1: {self:?}");
+        if sizes.contains(&0) { Err(format!("every engine setting must be at least 1: {self:?}")) } else { Ok(()) }
     }
 }
