@@ -263,6 +263,9 @@ impl GraphBuilder {
                 }
             }
         }
+        for operator in self.operators.iter().filter(|operator| operator.task.is_none()) {
+            tracing::warn!(operator = %operator.name, "this operator is not run: its stream ends in no sink");
+        }
         let mut uids: Vec<&str> = self.operators.iter().map(|operator| operator.uid.as_str()).collect();
         uids.sort_unstable();
         if let Some(pair) = uids.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -271,8 +274,7 @@ impl GraphBuilder {
                 pair[0]
             )));
         }
-        let mut places: Vec<_> =
-            self.sinks.iter().filter_map(|sink| sink.location.as_deref()).map(|place| place.trim_start_matches("./")).collect();
+        let mut places: Vec<_> = self.sinks.iter().filter_map(|sink| sink.location.as_deref()).collect();
         places.sort_unstable();
         if let Some(pair) = places.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(JobError::Invalid(format!("two sinks write to {}: give each a place of its own", pair[0])));

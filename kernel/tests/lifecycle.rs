@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use thalweg::connectors::GeneratorSource;
 use thalweg::{JobError, JobHandle, StreamExecutionEnvironment};
 
@@ -140,4 +141,33 @@ fn settings_that_can_make_no_progress_are_refused() {
     assert!(refused(0, thalweg::EngineSettings::default()).contains("at least one core"));
     let no_interval = thalweg::EngineSettings { metrics_interval_ms: 0, ..thalweg::EngineSettings::default() };
     assert!(refused(1, no_interval).contains("must be at least 1"));
+}
+
+/// A function that takes a millisecond a record: the slices shrink, so a cancellation does not wait for thousands of records.
+#[test]
+fn a_slow_function_does_not_hold_up_a_cancellation_or_the_numbers() {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let env = StreamExecutionEnvironment::new();
+    let slow = |n: u64| {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        n
+    };
+    env.source(GeneratorSource::unbounded(|i| i)).map(slow).key_by::<u64>(|n| *n).reduce(|a, _| a).map(slow).for_each(|_| {});
+    let handle = env.execute("test", 1).unwrap();
+    wait_for_progress(&handle);
+    let before = CALLS.load(Ordering::SeqCst);
+    handle.cancel();
+    assert!(matches!(handle.wait(), Err(JobError::Cancelled)));
+    // A full slice has 1,024 records.
+    let meanwhile = CALLS.load(Ordering::SeqCst) - before;
+    assert!(meanwhile < 500, "{meanwhile} records were worked on after the cancellation");
+}
+
+#[test]
+fn the_record_of_a_panic_is_shown_in_part_if_it_is_very_long() {
+    let env = StreamExecutionEnvironment::new();
+    env.from_collection(vec!["long ".repeat(100_000)]).map(|text| if text.len() > 5 { panic!("too long") } else { 1u64 }).for_each(|_| {});
+    let error = env.execute("test", 1).and_then(JobHandle::wait).unwrap_err().to_string();
+    assert!(error.contains("long long") && error.len() < 4096, "{}", error.len());
 }

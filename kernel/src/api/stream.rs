@@ -21,6 +21,9 @@ use std::rc::Rc;
 /// [`union`](Self::union), [`shared`](Self::shared) and at sinks; [`set_parallelism`](Self::set_parallelism), [`start_new_chain`](Self::start_new_chain)
 /// and [`disable_chaining`](Self::disable_chaining) end it on request.
 ///
+/// The type of a stream names its chain. Where two streams must have one type (the arms of an `if`), end their chains:
+/// [`disable_chaining`](Self::disable_chaining) makes both a `DataStream<Exchanged<T>>`.
+///
 /// User functions are given a *view* of the record: numbers by value, strings and lists by reference (see [`Record`]).
 #[must_use = "a stream that does not end in a sink is not run"]
 pub struct DataStream<C> {
@@ -90,7 +93,8 @@ impl<C: Chain> DataStream<C> {
     /// Partitions the stream: all records of a key go to the same subtask, in the order in which their sender emitted them.
     ///
     /// `K` is the owned type of the key; `key` returns its view, so that no key is built a record:
-    /// `.key_by::<String>(|flight| flight.carrier)`.
+    /// `.key_by::<String>(|flight| flight.carrier)`. A key that has to be computed into something owned (a lower-cased name) is computed in a
+    /// [`map`](Self::map) before.
     pub fn key_by<K: Key>(
         mut self,
         key: impl for<'a> FnMut(&'a <C::Out as Record>::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,

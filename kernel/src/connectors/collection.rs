@@ -19,7 +19,8 @@ impl<T: Record> CollectionSource<T> {
         Self { splits: vec![records] }
     }
 
-    /// Records in several splits, which are read by several subtasks if there are that many.
+    /// Records in several splits, which are read by several subtasks if there are that many. A subtask reads one split after the other, so splits that
+    /// cover the same time want a generous out-of-orderness, or as many subtasks as there are splits (docs/src/semantics.md#w-2).
     #[must_use]
     pub fn from_splits(splits: Vec<Vec<T>>) -> Self {
         Self { splits }

@@ -95,7 +95,8 @@ impl<T: Record, L: LineFormat<T>> Sink for FileSink<T, L> {
     }
 
     fn location(&self) -> Option<String> {
-        Some(self.dir.display().to_string())
+        // Without `.` and doubled or trailing slashes, so that one folder has one name.
+        Some(self.dir.components().filter(|part| *part != std::path::Component::CurDir).collect::<PathBuf>().display().to_string())
     }
 
     fn initialize(&self, io: Io) -> LocalBoxFuture<Result<(), SinkError>> {

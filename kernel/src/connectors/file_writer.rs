@@ -40,7 +40,13 @@ impl Place {
     }
 
     /// Makes the file and its hidden name durable.
+    ///
+    /// A name that somebody else has given meanwhile fails the job here, while nothing is shown yet: another job writes into the same folder.
     async fn prepare(self, file: Rc<dyn File>) -> Result<(), IoError> {
+        if self.replaces.is_none() && self.disk.kind(&self.visible).await?.is_some() {
+            let reason = "another job has written there meanwhile; give each job a folder of its own";
+            return Err(IoError::at("publish", &self.visible, std::io::Error::new(std::io::ErrorKind::AlreadyExists, reason)));
+        }
         file.sync().await?;
         self.disk.sync_dir(&self.dir).await
     }

@@ -5,9 +5,10 @@ use super::input::InputGate;
 use crate::chain::{Chain, Collector, Resumed, Stage, pass_on};
 use crate::graph::Cut;
 use crate::record::Record;
-use crate::runtime::{Counter, Gauge, Now, Step, Subtask, SubtaskContext};
+use crate::runtime::{Counter, Gauge, Now, SliceBudget, Step, Subtask, SubtaskContext};
 use crate::time::Control;
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use thalweg_io::{Io, MonotonicNs};
 
@@ -54,7 +55,9 @@ pub(crate) struct ChannelTask<T, H> {
     work: Option<Work<T>>,
     /// Swapped with the entries of a frame that is interrupted, so that neither allocates.
     spare: Vec<super::frame::Entry<T>>,
-    slice_records: usize,
+    slice: Rc<SliceBudget>,
+    /// Records left of the slice.
+    left: usize,
     flush_after_frames: u32,
     frames_since_flush: u32,
     end_forwarded: bool,
@@ -76,7 +79,8 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
             head,
             work: None,
             spare: Vec::new(),
-            slice_records: settings.slice_records,
+            slice: Rc::clone(&cx.slice),
+            left: 0,
             flush_after_frames: settings.flush_after_frames,
             frames_since_flush: 0,
             end_forwarded: false,
@@ -122,9 +126,10 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
         let finished = 'frame: loop {
             let until = work.frame.controls.get(work.controls_done).map_or(total, |(position, _)| *position as usize);
             while work.done < until {
-                if !self.head.ready() {
+                if !self.head.ready() || self.left == 0 {
                     break 'frame false;
                 }
+                self.left -= 1;
                 let Some(entry) = entries.next() else { break };
                 let hash = work.frame.hashes.get(work.done).copied().unwrap_or(0);
                 if work.done.is_multiple_of(PREFETCH_RECORDS) {
@@ -170,8 +175,13 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
 
 impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
     fn step(&mut self, cx: &mut Context<'_>) -> Step {
-        let mut taken = 0;
+        let mut worked = false;
+        self.left = self.slice.records();
         loop {
+            if self.left == 0 {
+                self.head.drive(cx);
+                return Step::Busy;
+            }
             if !self.head.ready() {
                 let resumed = self.head.resume();
                 if resumed != Resumed::Done {
@@ -205,12 +215,13 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
                 continue;
             }
             self.flush_now_and_then();
-            if taken >= self.slice_records {
-                self.head.drive(cx);
-                return Step::Busy;
+            if self.left == 0 {
+                continue;
             }
             let Some((channel, frame)) = self.gate.take() else { break };
-            taken += frame.entries.len().max(1);
+            worked = true;
+            // A frame of in-band elements alone counts, too.
+            self.left -= usize::from(frame.entries.is_empty());
             self.frames_since_flush += 1;
             self.work = Some(Work { channel, frame, done: 0, controls_done: 0 });
             if self.work_off() {
@@ -220,7 +231,7 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
         if self.gate.is_ended() {
             return self.wind_up();
         }
-        if taken > 0 {
+        if worked {
             self.head.drive(cx);
             return Step::Busy;
         }

@@ -7,7 +7,7 @@ use super::Operator;
 use crate::chain::{Collector, Resumed, Stage, pass_on};
 use crate::graph::OperatorId;
 use crate::record::Record;
-use crate::runtime::{OperatorInfo, SubtaskContext};
+use crate::runtime::{OperatorInfo, SliceBudget, SubtaskContext};
 use crate::time::Control;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -34,7 +34,7 @@ where
     type Running<D: Collector<I::Item>> = Running<F, I, D>;
 
     fn start<D: Collector<I::Item>>(self, cx: &mut SubtaskContext, down: D) -> Running<F, I, D> {
-        let slice = cx.settings().slice_records;
+        let slice = Rc::clone(&cx.slice);
         Running { function: self.function, info: cx.operator(self.id), rest: None, slice, down }
     }
 }
@@ -45,7 +45,7 @@ pub struct Running<F, I: IntoIterator, D> {
     info: Rc<OperatorInfo>,
     /// What the record in work has still to give.
     rest: Option<(i64, I::IntoIter)>,
-    slice: usize,
+    slice: Rc<SliceBudget>,
     down: D,
 }
 
@@ -53,7 +53,7 @@ impl<F, I: IntoIterator<Item: Record>, D: Collector<I::Item>> Running<F, I, D> {
     /// Pulls the iterator until it is done, the output is full, or a slice is over.
     #[inline]
     fn pull(&mut self, timestamp: i64, mut iterator: I::IntoIter) -> Resumed {
-        for _ in 0..self.slice {
+        for _ in 0..self.slice.records() {
             if !self.down.ready() {
                 self.rest = Some((timestamp, iterator));
                 return Resumed::Again;

@@ -4,7 +4,9 @@ use super::side_output::{OutputTag, WithSides};
 use crate::chain::{Chain, Collector, Resumed, Stage};
 use crate::graph::{Cut, OperatorId};
 use crate::record::Record;
-use crate::runtime::{Counter, FailureSlot, FromSubtask, JobError, Now, OperatorInfo, Step, Subtask, SubtaskContext, TaskClock, ToSubtask};
+use crate::runtime::{
+    Counter, FailureSlot, FromSubtask, JobError, Now, OperatorInfo, SliceBudget, Step, Subtask, SubtaskContext, TaskClock, ToSubtask,
+};
 use crate::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
 use crate::time::{Control, Watermark};
 use std::rc::Rc;
@@ -36,6 +38,7 @@ impl<S: Source> Chain for FromSource<S> {
             subtask: cx.id,
             coordinator: cx.coordinator.clone(),
             batch: cx.settings().source_batch_records,
+            slice: Rc::clone(&cx.slice),
             flush_after: cx.settings().flush_after_frames,
             batches_since_flush: 0,
             limiter: self.rate.map(|rate| RateLimiter::new(rate, cx.clock.now().monotonic)),
@@ -120,6 +123,7 @@ struct SourceTask<R, D> {
     subtask: usize,
     coordinator: Mailbox<FromSubtask>,
     batch: usize,
+    slice: Rc<SliceBudget>,
     flush_after: u32,
     batches_since_flush: u32,
     limiter: Option<RateLimiter>,
@@ -172,7 +176,7 @@ impl<R: SourceReader, D: Collector<R::Out>> SourceTask<R, D> {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, split: u32) -> Step {
-        let mut limit = self.batch;
+        let mut limit = self.batch.min(self.slice.records());
         if let Some(limiter) = &mut self.limiter {
             limit = limit.min(limiter.allowed(self.clock.now().monotonic));
             self.throttled = limit == 0;

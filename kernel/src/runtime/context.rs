@@ -7,6 +7,7 @@ use super::key_groups::KeyGroups;
 use super::metrics::{Counter, Gauge, MetricRegistry};
 use super::operator::OperatorInfo;
 use super::settings::EngineSettings;
+use super::slice::SliceBudget;
 use crate::exchange::{FrameSender, Outputs, Spread};
 use crate::graph::{EdgeId, OperatorId, OperatorMeta};
 use crate::record::Record;
@@ -44,6 +45,7 @@ pub struct SubtaskContext {
     pub(crate) outputs: Vec<(EdgeId, Box<dyn Any + Send>)>,
     pub(crate) failure: Rc<FailureSlot>,
     pub(crate) clock: TaskClock,
+    pub(crate) slice: Rc<SliceBudget>,
     pub(crate) metrics: Rc<MetricRegistry>,
     pub(crate) coordinator: Mailbox<FromSubtask>,
 }

@@ -11,6 +11,7 @@ use super::handle::{JobHandle, JobReport};
 use super::key_groups::KeyGroups;
 use super::metrics::{JobMetrics, Metric, MetricRegistry};
 use super::settings::EngineSettings;
+use super::slice::SliceBudget;
 use crate::graph::{EdgeId, Job, OperatorId, OperatorMeta, SinkInitialize, SourceSplits};
 use crate::sink::SinkError;
 use crate::source::SourceError;
@@ -54,9 +55,10 @@ pub(crate) fn start(job: Job, cores: &dyn Cores, core_count: usize) -> Result<Jo
     if core_count == 0 {
         return Err(JobError::Invalid("it needs at least one core".to_owned()));
     }
-    let default_parallelism = job.default_parallelism.unwrap_or(core_count);
-    let parallelism: Vec<usize> = job.tasks.iter().map(|task| task.parallelism.unwrap_or(default_parallelism)).collect();
     let key_groups = job.key_groups;
+    // More cores than key groups is no mistake of the user's.
+    let default_parallelism = job.default_parallelism.unwrap_or(core_count.min(key_groups.count() as usize));
+    let parallelism: Vec<usize> = job.tasks.iter().map(|task| task.parallelism.unwrap_or(default_parallelism)).collect();
     if let Some((task, p)) = job.tasks.iter().zip(&parallelism).find(|(_, p)| **p == 0 || **p > key_groups.count() as usize) {
         let (name, count) = (&task.name, key_groups.count());
         let cure = "choose another parallelism or raise the maximum with set_max_parallelism";
@@ -174,6 +176,7 @@ async fn run_core(core: CoreId, io: Io, plans: Vec<SubtaskPlan>, shared: Shared,
             outputs: plan.outputs,
             failure: Rc::new(FailureSlot::default()),
             clock: TaskClock::new(&io),
+            slice: Rc::new(SliceBudget::new(shared.settings.slice_records)),
             metrics: Rc::clone(&metrics),
             coordinator: shared.coordinator.clone(),
         };
@@ -183,6 +186,7 @@ async fn run_core(core: CoreId, io: Io, plans: Vec<SubtaskPlan>, shared: Shared,
             io: io.clone(),
             failure: Rc::clone(&cx.failure),
             clock: cx.clock.clone(),
+            budget: Rc::clone(&cx.slice),
             metrics,
             coordinator: shared.coordinator.clone(),
             inbox: plan.inbox,

@@ -8,6 +8,7 @@ use super::context::SubtaskId;
 use super::coordinator::{FromSubtask, ToSubtask};
 use super::error::{FailureSlot, JobError};
 use super::metrics::MetricRegistry;
+use super::slice::SliceBudget;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -115,6 +116,7 @@ pub(crate) struct Driver {
     pub(crate) io: Io,
     pub(crate) failure: Rc<FailureSlot>,
     pub(crate) clock: TaskClock,
+    pub(crate) budget: Rc<SliceBudget>,
     pub(crate) metrics: Rc<MetricRegistry>,
     pub(crate) coordinator: Mailbox<FromSubtask>,
     pub(crate) inbox: MailboxReceiver<ToSubtask>,
@@ -138,6 +140,7 @@ impl Driver {
             };
             match polled {
                 Ok(Slice::Busy) => {
+                    self.budget.took(self.io.clock().now().since(self.clock.now().monotonic));
                     spin.found();
                     yield_now().await;
                     continue;

@@ -12,6 +12,7 @@ mod key_groups;
 mod metrics;
 mod operator;
 mod settings;
+mod slice;
 
 pub(crate) use self::core::start;
 pub(crate) use context::SubtaskContext;
@@ -25,3 +26,4 @@ pub(crate) use metrics::{Counter, Gauge};
 pub use metrics::{JobMetrics, Metric};
 pub(crate) use operator::OperatorInfo;
 pub use settings::EngineSettings;
+pub(crate) use slice::SliceBudget;

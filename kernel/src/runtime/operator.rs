@@ -2,7 +2,7 @@
 
 use super::context::TaskName;
 use super::error::{FailureSlot, JobError};
-use std::fmt::Debug;
+use std::fmt::{Debug, Write};
 use std::rc::Rc;
 
 /// Name and failure slot of an operator in one subtask.
@@ -20,7 +20,31 @@ struct Guard<'a, V: Debug> {
 
 impl<V: Debug> Drop for Guard<'_, V> {
     fn drop(&mut self) {
-        self.info.failure.note_panic(&self.info.name, format!("{:?}", self.record));
+        let mut shown = Shown { text: String::new(), room: SHOWN_BYTES };
+        if write!(shown, "{:?}", self.record).is_err() {
+            shown.text.push_str("...");
+        }
+        self.info.failure.note_panic(&self.info.name, shown.text);
+    }
+}
+
+/// How much of a record an error shows: enough to recognise it by, not enough to flood a log.
+const SHOWN_BYTES: usize = 2048;
+
+/// Takes text until there is no room.
+struct Shown {
+    text: String,
+    room: usize,
+}
+
+impl Write for Shown {
+    fn write_str(&mut self, part: &str) -> std::fmt::Result {
+        let most = part.len().min(self.room);
+        let end = (0..=most).rev().find(|end| part.is_char_boundary(*end)).unwrap_or(0);
+        let (taken, rest) = part.split_at(end);
+        self.text.push_str(taken);
+        self.room -= taken.len();
+        if rest.is_empty() { Ok(()) } else { Err(std::fmt::Error) }
     }
 }
 
