@@ -19,6 +19,7 @@ mod clock;
 pub mod conformance;
 mod cores;
 mod disk;
+mod doorbell;
 mod error;
 mod handle;
 mod mailbox;

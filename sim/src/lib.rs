@@ -31,14 +31,23 @@ compile_error!(
      unset it, or add `--cfg madsim` to it."
 );
 
+pub mod campaign;
 mod clock;
 mod config;
 mod cores;
+mod cpu;
 mod disk;
+pub mod finding;
+mod judge;
+pub mod marks;
 mod net;
+pub mod oracles;
 mod outcome;
 mod panics;
+pub mod reference;
 mod rng;
+pub mod run;
+pub mod scenario;
 mod schedule;
 mod tasks;
 mod trace;

@@ -1,12 +1,12 @@
 //! The backend on Linux's io_uring: one pinned thread per core, each with an executor of its own.
 //!
-//! A core is a loop: take in what came from outside (woken tasks, timers, completions), run tasks, and when none has work sleep in the
-//! kernel until an operation completes, a timer is due or another core rings. Everything that waits, waits on the core's one ring.
+//! A core is a loop: take in what came from outside (woken tasks, timers, completions), run tasks, and when none has work sleep in the kernel until
+//! an operation completes, a timer is due or another core rings. Everything that waits, waits on the core's one ring.
 //!
-//! Why not glommio, which this began on: with its preemption timer at 1 ms, two cores that woke each other through a ring hung, both asleep, after some
-//! thousand exchanges. Read from its code, not proven: `run_task_queues` returns `false` with tasks still queued when the latency ring holds an
-//! event that wakes nobody (a preemption timer, its own eventfd), and `run` then parks. At the default of 100 ms the window is narrower, not shut.
-//! It has no full fsync and no `linkat` either, and refuses to start with little locked memory.
+//! Why not glommio, which this began on: version 0.9 goes to sleep with tasks still queued, for good if nothing outside wakes it, when its thread
+//! loses the CPU for the length of the preemption timer between arming it and running the first queue. `run_task_queues` then returns `false`, as if
+//! nothing were queued, and `run` parks. Seen with the timer at 1 ms, on one core and on two; not seen at the default of 100 ms, where the window is
+//! narrower, not shut. It has no full fsync and no `linkat` either, and refuses to start with little locked memory (docs: decision 0008).
 
 mod address;
 mod availability;

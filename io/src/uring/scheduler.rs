@@ -8,6 +8,7 @@
 //!
 //! It is also where a panic stops: the task that panicked is dropped, its channels close, the panic is logged, and the core goes on.
 
+use crate::doorbell::Doorbell;
 use crate::{LocalBoxFuture, Spawner, TaskClass};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,8 +16,8 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 
 /// Polls of throughput tasks between two looks at the outside (timers, completions, other cores). A poll takes 0.2 ms at most (docs: the laws), so what
@@ -34,18 +35,14 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Scheduler>>> = const { RefCell::new(None) };
 }
 
-/// Where other threads leave the tasks they wake.
-pub(super) struct Doorbell {
-    /// `None` once the core has ended: nobody would take anything out, and a task that lies in here keeps the doorbell alive.
-    inbox: Mutex<Option<Vec<Arc<TaskWaker>>>>,
-    /// The inbox may hold something: a look that takes no lock.
-    has_mail: AtomicBool,
-    /// The core sleeps, or is about to, and wants to hear the bell.
-    asleep: AtomicBool,
+/// Where other threads leave the tasks they wake, and what wakes the core then.
+pub(super) struct Outside {
+    /// A task that lies in here keeps it alive; it is emptied and closed when the core ends.
+    doorbell: Doorbell<Arc<TaskWaker>>,
     bell: OwnedFd,
 }
 
-impl Doorbell {
+impl Outside {
     fn new() -> io::Result<Arc<Self>> {
         // SAFETY: the call takes no pointers.
         let raw = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
@@ -54,24 +51,11 @@ impl Doorbell {
         }
         // SAFETY: a fresh descriptor that nobody else knows.
         let bell = unsafe { OwnedFd::from_raw_fd(raw) };
-        Ok(Arc::new(Self { inbox: Mutex::new(Some(Vec::new())), has_mail: AtomicBool::new(false), asleep: AtomicBool::new(false), bell }))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<Arc<TaskWaker>>>> {
-        // Nothing panics while it holds the lock.
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Arc::new(Self { doorbell: Doorbell::new(), bell }))
     }
 
     fn deliver(&self, task: Arc<TaskWaker>) {
-        {
-            let mut inbox = self.lock();
-            let Some(inbox) = &mut *inbox else { return };
-            inbox.push(task);
-            self.has_mail.store(true, Ordering::Release);
-        }
-        // The core raises `asleep` before it looks into the inbox a last time, under the lock: either it has found this task there, or it
-        // had released the lock before we took it, and then we see the flag.
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+        if self.doorbell.deliver(task) {
             let one = 1u64;
             // SAFETY: the pointer and the length are those of a live number. If it fails, the count is at its limit, and the bell rings already.
             unsafe { libc::write(self.bell.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
@@ -81,7 +65,7 @@ impl Doorbell {
 
 /// How a task is woken. Shared with other threads, unlike the task.
 pub(super) struct TaskWaker {
-    doorbell: Arc<Doorbell>,
+    outside: Arc<Outside>,
     class: TaskClass,
     slot: usize,
     /// Slots are used again; numbers are not.
@@ -101,14 +85,14 @@ impl Wake for TaskWaker {
         let _ = CURRENT.try_with(|current| {
             if let (Ok(current), Some(waker)) = (current.try_borrow(), &task)
                 && let Some(scheduler) = &*current
-                && Arc::ptr_eq(&scheduler.doorbell, &waker.doorbell)
+                && Arc::ptr_eq(&scheduler.outside, &waker.outside)
             {
                 scheduler.enqueue(task.take());
             }
         });
         if let Some(task) = task {
-            let doorbell = Arc::clone(&task.doorbell);
-            doorbell.deliver(task);
+            let outside = Arc::clone(&task.outside);
+            outside.deliver(task);
         }
     }
 }
@@ -146,7 +130,7 @@ impl Queues {
 
 /// The tasks of one core.
 pub(super) struct Scheduler {
-    doorbell: Arc<Doorbell>,
+    outside: Arc<Outside>,
     queues: RefCell<Queues>,
     tasks: RefCell<Tasks>,
     closed: Cell<bool>,
@@ -163,7 +147,7 @@ impl Drop for Entered {
 
 impl Scheduler {
     pub(super) fn new() -> io::Result<Rc<Self>> {
-        Ok(Rc::new(Self { doorbell: Doorbell::new()?, queues: RefCell::default(), tasks: RefCell::default(), closed: Cell::new(false) }))
+        Ok(Rc::new(Self { outside: Outside::new()?, queues: RefCell::default(), tasks: RefCell::default(), closed: Cell::new(false) }))
     }
 
     /// Makes this thread the home of its tasks until the guard goes.
@@ -174,7 +158,7 @@ impl Scheduler {
 
     /// What becomes readable when the bell rings.
     pub(super) fn bell(&self) -> RawFd {
-        self.doorbell.bell.as_raw_fd()
+        self.outside.bell.as_raw_fd()
     }
 
     fn enqueue(&self, task: Option<Arc<TaskWaker>>) {
@@ -185,17 +169,8 @@ impl Scheduler {
 
     /// Takes in what other threads have woken.
     pub(super) fn open_mail(&self) {
-        if !self.doorbell.has_mail.load(Ordering::Acquire) {
-            return;
-        }
-        let mail = {
-            let mut inbox = self.doorbell.lock();
-            self.doorbell.has_mail.store(false, Ordering::Relaxed);
-            inbox.as_mut().map(std::mem::take).unwrap_or_default()
-        };
-        let mut queues = self.queues.borrow_mut();
-        for task in mail {
-            queues.of(task.class).push_back(task);
+        for task in self.outside.doorbell.take() {
+            self.enqueue(Some(task));
         }
     }
 
@@ -207,17 +182,12 @@ impl Scheduler {
 
     /// Announces that the core goes to sleep. `false` if it must not: something has come.
     pub(super) fn doze(&self) -> bool {
-        self.doorbell.asleep.store(true, Ordering::Relaxed);
-        let silent = self.doorbell.lock().as_ref().is_none_or(Vec::is_empty);
-        if !silent {
-            self.awake();
-        }
-        silent
+        self.outside.doorbell.doze()
     }
 
     /// The core is up.
     pub(super) fn awake(&self) {
-        self.doorbell.asleep.store(false, Ordering::Relaxed);
+        self.outside.doorbell.awake();
     }
 
     /// Gives each class its share of one turn.
@@ -290,7 +260,7 @@ impl Scheduler {
             }
         }
         drop(self.queues.take());
-        let undelivered = self.doorbell.lock().take();
+        let undelivered = self.outside.doorbell.close();
         drop(undelivered);
     }
 }
@@ -309,8 +279,8 @@ impl Spawner for Scheduler {
             });
             let number = tasks.next_number;
             tasks.next_number += 1;
-            let doorbell = Arc::clone(&self.doorbell);
-            let waker = Arc::new(TaskWaker { doorbell, class, slot, number, queued: AtomicBool::new(true) });
+            let outside = Arc::clone(&self.outside);
+            let waker = Arc::new(TaskWaker { outside, class, slot, number, queued: AtomicBool::new(true) });
             if let Some(place) = tasks.slots.get_mut(slot) {
                 *place = Some(Task { number, name: name.to_owned(), future: Some(future) });
             }

@@ -6,8 +6,10 @@
 
 use thalweg::Record;
 
-/// The ids of the copies that a flat map makes of one record lie this far apart.
-const COPY_STRIDE: u64 = 1 << 40;
+/// The upper bits of an id tell which copy of a copy a record is; the rest, where it came from.
+const ORIGIN_BITS: u32 = 40;
+/// Copies that a flat map makes of one record at most.
+const COPIES_MAX: u64 = 40;
 
 /// A keyed value at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
@@ -76,7 +78,7 @@ pub fn id_of(source: usize, split: usize, index: usize) -> u64 {
 /// Source, split and index of a record, from its id or that of one of its copies.
 #[must_use]
 pub fn origin_of(id: u64) -> (usize, usize, usize) {
-    let id = id % COPY_STRIDE;
+    let id = id % (1 << ORIGIN_BITS);
     ((id >> 32) as usize, (id >> 16 & 0xffff) as usize, (id & 0xffff) as usize)
 }
 
@@ -92,11 +94,12 @@ pub fn kept(id: u64, value: i64) -> bool {
     (id ^ value.unsigned_abs()) % 5 != 0
 }
 
-/// What a flat map makes of a record: most become a few, one in sixteen becomes forty.
+/// What a flat map makes of a record: most become a few, one in sixteen becomes forty unless it is a copy itself.
 pub fn copies(element: Element) -> impl Iterator<Item = Element> {
-    let count = if element.id % 16 == 7 { 40 } else { element.id % 4 };
+    let lineage = element.id >> ORIGIN_BITS;
+    let count = if lineage == 0 && element.id % 16 == 7 { COPIES_MAX } else { element.id % 4 };
     (0..count).map(move |copy| Element {
-        id: element.id + copy * COPY_STRIDE,
+        id: element.id % (1 << ORIGIN_BITS) + ((lineage * (COPIES_MAX + 1) + copy + 1) << ORIGIN_BITS),
         value: element.value.wrapping_add(copy as i64),
         ..element.clone()
     })

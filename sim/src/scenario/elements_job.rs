@@ -201,9 +201,11 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan) -
             });
         }
         Terminal::Running => {
-            let running = stream
-                .key_by::<String>(|element| element.key)
-                .aggregate(Gather, |key, (sum, ids)| Running { key: key.to_owned(), count: ids.len() as u64, sum });
+            let running = stream.key_by::<String>(|element| element.key).aggregate(Gather, |key, (sum, ids)| Running {
+                key: key.to_owned(),
+                count: ids.len() as u64,
+                sum,
+            });
             outputs.running = Some(placed(running, parallelism).collect());
         }
         Terminal::Process { span_ms } => {

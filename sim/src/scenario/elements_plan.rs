@@ -160,6 +160,13 @@ impl ElementsPlan {
         self.sources.iter().flat_map(|source| &source.splits).flatten().map(|element| element.id).collect()
     }
 
+    /// Whether an input may be declared idle, and overtaken.
+    #[must_use]
+    pub fn has_idleness(&self) -> bool {
+        let strategies = self.sources.iter().map(|source| source.strategy).chain(self.late_strategy);
+        strategies.into_iter().any(|strategy| strategy.idleness_ms.is_some())
+    }
+
     /// What its jobs are counted as.
     #[must_use]
     pub fn shape(&self) -> &'static str {
@@ -185,6 +192,13 @@ fn own_parallelism(stream: &mut SplitMix) -> Option<usize> {
 }
 
 impl SourcePlan {
+    /// Whether each subtask that makes watermarks sees the records of one reader, in order. `disable_chaining` right behind
+    /// `assign_timestamps_and_watermarks` makes that operator a task of its own, with the usual parallelism, which may be another than the source's.
+    #[must_use]
+    pub fn reads_in_order(&self) -> bool {
+        self.parallelism.is_none() || self.segment.work != Work::Nothing || self.segment.exit != Exit::Forward
+    }
+
     fn draw(stream: &mut SplitMix, source: usize, orderly: bool) -> Self {
         let order = match stream.below(5) {
             0 => TimeOrder::RisingInSplits,

@@ -7,7 +7,7 @@ use crate::disk::{DiskFault, DiskFaultKind};
 use crate::rng::Draw;
 use std::time::Duration;
 use thalweg::JobControl;
-use thalweg_io::{CoreMain, Cores, SplitMix, yield_now};
+use thalweg_io::{CoreMain, Cores, Rng, SplitMix, yield_now};
 
 /// When something happens. Polls reach every point of a short job; milliseconds, the waits of a long one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

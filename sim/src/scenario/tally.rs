@@ -68,7 +68,8 @@ impl KeyedProcessFunction for TallyFunction {
         }
         assert!(ctx.current_watermark().0 >= timer.timestamp, "an event-time timer fired too early");
         assert_eq!(self.timer_of(timer.timestamp), timer.timestamp, "a timer fired that was taken back");
-        let (due, later): (Vec<_>, Vec<_>) = ctx.list(self.records).take().into_iter().partition(|(at, _)| self.timer_of(*at) == timer.timestamp);
+        let (due, later): (Vec<_>, Vec<_>) =
+            ctx.list(self.records).take().into_iter().partition(|(at, _)| self.timer_of(*at) == timer.timestamp);
         let sums: BTreeMap<i64, i64> = ctx.map(self.sums).iter().map(|(at, sum)| (*at, *sum)).collect();
         let mut sum = 0i64;
         for (at, of_time) in sums.into_iter().filter(|(at, _)| self.timer_of(*at) == timer.timestamp) {

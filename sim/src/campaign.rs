@@ -1,0 +1,104 @@
+//! Many seeds: runs them one after the other and adds up what there is to know about the set.
+
+use crate::cpu;
+use crate::finding::{Finding, FindingKind};
+use crate::marks::{Marks, RUNS_MIN};
+use crate::run::{Report, run_seed};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A seed that was found guilty.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// Of what.
+    pub finding: Finding,
+}
+
+/// What a set of runs amounts to.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Seeds that were run.
+    pub runs: u64,
+    /// Those found guilty.
+    pub failures: Vec<Failure>,
+    /// What the runs have seen.
+    pub marks: Marks,
+    /// Runs by the shape of their jobs.
+    pub shapes: BTreeMap<&'static str, u64>,
+    /// Faults injected by family.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// CPU time of all runs, in microseconds.
+    pub cpu_us_total: u64,
+    /// CPU time of the dearest run, in microseconds, and its seed.
+    pub cpu_us_max: (u64, u64),
+    /// Virtual time of all runs, in nanoseconds.
+    pub virtual_ns: u64,
+    /// Polls of all runs.
+    pub polls: u64,
+}
+
+impl Summary {
+    /// Runs a seed and takes it in.
+    pub fn run(&mut self, seed: u64) -> Report {
+        let before_us = cpu::thread_us();
+        let report = run_seed(seed);
+        let cost_us = cpu::thread_us().saturating_sub(before_us);
+        self.runs += 1;
+        self.cpu_us_total += cost_us;
+        self.cpu_us_max = self.cpu_us_max.max((cost_us, seed));
+        self.virtual_ns += report.stats.elapsed_ns;
+        self.polls += report.stats.polls;
+        self.marks.merge(&report.marks);
+        *self.shapes.entry(report.shape).or_default() += 1;
+        for (family, count) in &report.faults {
+            *self.faults.entry(family).or_default() += count;
+        }
+        if let Some(finding) = &report.finding {
+            self.failures.push(Failure { seed, finding: finding.clone() });
+        }
+        report
+    }
+
+    /// Marks that this set of runs should have seen and has not.
+    #[must_use]
+    pub fn missing_marks(&self) -> Vec<&'static str> {
+        if self.runs >= RUNS_MIN { self.marks.missing() } else { vec![] }
+    }
+
+    /// The kind of the worst finding: a crash before no progress before a wrong result.
+    #[must_use]
+    pub fn worst(&self) -> Option<FindingKind> {
+        let kinds = [FindingKind::Crash, FindingKind::NoProgress, FindingKind::Wrong];
+        let missing = (!self.missing_marks().is_empty()).then_some(FindingKind::Wrong);
+        kinds.into_iter().find(|kind| self.failures.iter().any(|failure| failure.finding.kind == *kind)).or(missing)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, finding } = self;
+        write!(f, "seed {seed}: {finding}\n  reproduce: cargo sim --seed {seed}")
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |counts: &BTreeMap<&'static str, u64>| {
+            let items: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+        };
+        let mean_ms = self.cpu_us_total as f64 / 1e3 / self.runs.max(1) as f64;
+        let (max_us, max_seed) = self.cpu_us_max;
+        writeln!(f, "jobs: {}", list(&self.shapes))?;
+        writeln!(f, "injected: {}", list(&self.faults))?;
+        writeln!(f, "CPU a scenario: {mean_ms:.2} ms on average, {:.1} ms at most (seed {max_seed})", max_us as f64 / 1e3)?;
+        writeln!(f, "simulated: {:.1} s, {} polls", self.virtual_ns as f64 / 1e9, self.polls)?;
+        let seen = self.marks.seen().count();
+        match self.missing_marks() {
+            missing if missing.is_empty() => write!(f, "seen: {seen} of {} marks", crate::marks::REQUIRED.len()),
+            missing => write!(f, "never seen, and should have been: {}", missing.join(", ")),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What a seed was found guilty of.
+
+use crate::outcome::Ending;
+use std::fmt;
+use thalweg::JobError;
+
+/// The kinds of findings, told apart by exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindingKind {
+    /// A result is wrong, or an oracle objects.
+    Wrong,
+    /// The job does not get further: a deadlock, spinning, a limit of the world.
+    NoProgress,
+    /// The engine panicked.
+    Crash,
+}
+
+/// Why a run is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Its kind.
+    pub kind: FindingKind,
+    /// Who objects.
+    pub oracle: String,
+    /// Why, in words for a person.
+    pub reason: String,
+}
+
+impl Finding {
+    /// The objection of `oracle` to a result.
+    pub fn wrong(oracle: &str, reason: impl Into<String>) -> Self {
+        Self { kind: FindingKind::Wrong, oracle: oracle.to_owned(), reason: reason.into() }
+    }
+
+    /// A job's error that the scenario does not explain.
+    #[must_use]
+    pub fn unexpected(error: &JobError) -> Self {
+        let kind = if matches!(error, JobError::Internal { .. }) { FindingKind::Crash } else { FindingKind::Wrong };
+        Self { kind, oracle: "ending".to_owned(), reason: format!("the job failed: {error}") }
+    }
+
+    /// What is wrong with an ending, if something is.
+    pub(crate) fn of_ending<T>(ending: &Ending<T>) -> Option<Self> {
+        let (kind, oracle) = match ending {
+            Ending::Done(_) => return None,
+            Ending::Violated { oracle, reason } => return Some(Self::wrong(oracle, reason)),
+            Ending::Deadlock { .. } => (FindingKind::NoProgress, "deadlock"),
+            Ending::Spinning { .. } => (FindingKind::NoProgress, "spinning"),
+            Ending::LimitExceeded { .. } => (FindingKind::NoProgress, "limits"),
+            Ending::Panicked { .. } => (FindingKind::Crash, "panic"),
+        };
+        Some(Self { kind, oracle: oracle.to_owned(), reason: ending.to_string() })
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "oracle {}: {}", self.oracle, self.reason)
+    }
+}

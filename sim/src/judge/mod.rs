@@ -1,0 +1,96 @@
+//! Judges a run by its end: did the job end as the scenario demands, and does what it left behind equal what the reference says?
+
+mod elements;
+mod flights;
+#[cfg(test)]
+mod tests;
+
+use crate::disk::DiskFaultKind;
+use crate::finding::Finding;
+use crate::marks::{Marks, sometimes};
+use crate::run::{Observed, RunEnd};
+use crate::scenario::flights_plan::{Before, FlightsPlan, INPUT};
+use crate::scenario::interference::Interference;
+use crate::scenario::{GUARDED, JobPlan, Scenario};
+use thalweg::JobError;
+
+/// What a judge needs to know besides the scenario.
+pub(crate) struct Evidence<'a> {
+    pub(crate) end: &'a RunEnd,
+    /// The commit had begun.
+    pub(crate) has_committed: bool,
+    /// Faults of the disk that were injected.
+    pub(crate) disk_faults: u64,
+    /// Files in the folders of results, with their contents.
+    pub(crate) files: &'a [(String, Vec<u8>)],
+}
+
+/// Judges the run of `scenario`.
+pub(crate) fn judge(scenario: &Scenario, evidence: &Evidence<'_>, marks: &mut Marks) -> Result<(), Finding> {
+    match &evidence.end.result {
+        Err(error) => {
+            failure(scenario, evidence, error, marks)?;
+            match &scenario.job {
+                JobPlan::Flights(plan) => flights::nothing_is_left(plan, scenario, evidence),
+                JobPlan::Elements(_) => elements::nothing_is_left(&evidence.end.observed),
+            }
+        }
+        Ok(report) => {
+            success(scenario, evidence)?;
+            let stopped = matches!(scenario.interference, Interference::Stop(_));
+            match (&scenario.job, &evidence.end.observed) {
+                (JobPlan::Elements(plan), Observed::Elements(results)) => elements::results(plan, results, report, stopped, marks),
+                (JobPlan::Flights(plan), _) => flights::results(plan, scenario, evidence.files, report, stopped, marks),
+                (JobPlan::Elements(_), Observed::Files) => Err(Finding::wrong("ending", "a job on elements left files")),
+            }
+        }
+    }
+}
+
+/// Whether the job may have failed, and with this error.
+fn failure(scenario: &Scenario, evidence: &Evidence<'_>, error: &JobError, marks: &mut Marks) -> Result<(), Finding> {
+    let text = error.to_string();
+    let names_a_path = text.contains(INPUT) || text.contains("/results") || text.contains(" /: ");
+    let is_io = matches!(error, JobError::Source { .. } | JobError::Sink { .. }) && names_a_path;
+    let is_expected = match scenario.interference {
+        Interference::Panic { id } => {
+            marks.note("a user's panic");
+            let JobError::UserPanic { operator, record, message, .. } = error else { return Err(Finding::unexpected(error)) };
+            operator.starts_with(GUARDED) && record.contains(&format!("id: {id},")) && message.contains("a planned panic")
+        }
+        Interference::Cancel(_) => {
+            marks.note("a cancellation before the commit");
+            matches!(error, JobError::Cancelled)
+        }
+        Interference::DiskFault(fault) => {
+            sometimes!(marks, fault.kind == DiskFaultKind::Error, "EIO");
+            sometimes!(marks, fault.kind == DiskFaultKind::Full, "ENOSPC");
+            is_io && evidence.disk_faults > 0 && !matches!(fault.kind, DiskFaultKind::Stall { .. })
+        }
+        Interference::SmallDisk { .. } => {
+            marks.note("ENOSPC");
+            is_io
+        }
+        Interference::None | Interference::Stop(_) => false,
+    };
+    let is_refusal = matches!(&scenario.job, JobPlan::Flights(FlightsPlan { before: Before::ResultsToKeep, .. }))
+        && matches!(error, JobError::Invalid(_))
+        && names_a_path;
+    if is_expected || is_refusal { Ok(()) } else { Err(Finding::unexpected(error)) }
+}
+
+/// Whether the job may have finished.
+fn success(scenario: &Scenario, evidence: &Evidence<'_>) -> Result<(), Finding> {
+    let reason = match scenario.interference {
+        Interference::Panic { id } => format!("the map panics at record {id}, but the job finished"),
+        Interference::DiskFault(fault) if evidence.disk_faults > 0 && !matches!(fault.kind, DiskFaultKind::Stall { .. }) => {
+            format!("{fault:?} was injected, but the job finished as if nothing had happened")
+        }
+        _ if matches!(&scenario.job, JobPlan::Flights(FlightsPlan { before: Before::ResultsToKeep, .. })) => {
+            "there were results to keep, but the job was not refused".to_owned()
+        }
+        _ if !evidence.has_committed => "the job finished without a commit".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Finding::wrong("ending", reason))
+}

@@ -1,0 +1,76 @@
+//! What a set of runs must have seen at least once.
+//!
+//! A simulator that never reaches a state proves nothing about it, and nobody notices. So conditions worth reaching are marked where they can be
+//! observed, `sometimes!(marks, condition, "name")`, and a set of runs that is large enough fails if one of [`REQUIRED`] was not seen.
+
+use std::collections::BTreeSet;
+
+/// The marks that a set of [`RUNS_MIN`] runs must have seen.
+pub const REQUIRED: [&str; 20] = [
+    "EIO",
+    "ENOSPC",
+    "a cancellation before the commit",
+    "a file of one part",
+    "a late record",
+    "a malformed row",
+    "a reader without a split",
+    "a record within the allowed lateness",
+    "a stop that cut the input short",
+    "a suspended flat map",
+    "a user's panic",
+    "a window that fired again",
+    "an idle input",
+    "blocked output",
+    "channels with room for one frame",
+    "firing suspended by its slice",
+    "frames of one record",
+    "late records impossible, and none",
+    "more splits than readers",
+    "results replaced",
+];
+
+/// Runs from which on a set must have seen every mark.
+pub const RUNS_MIN: u64 = 200;
+
+/// The marks a run, or a set of runs, has seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    seen: BTreeSet<&'static str>,
+}
+
+impl Marks {
+    /// Notes that `name` was seen.
+    ///
+    /// # Panics
+    /// If there is no such mark in [`REQUIRED`]: nobody would miss it.
+    pub fn note(&mut self, name: &'static str) {
+        assert!(REQUIRED.contains(&name), "{name} is not in the list of marks");
+        self.seen.insert(name);
+    }
+
+    /// Takes in what another run has seen.
+    pub fn merge(&mut self, other: &Self) {
+        self.seen.extend(&other.seen);
+    }
+
+    /// What has been seen.
+    pub fn seen(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.seen.iter().copied()
+    }
+
+    /// What has not been seen.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        REQUIRED.into_iter().filter(|name| !self.seen.contains(name)).collect()
+    }
+}
+
+/// Marks that a condition was seen to hold.
+macro_rules! sometimes {
+    ($marks:expr, $condition:expr, $name:literal) => {
+        if $condition {
+            $marks.note($name);
+        }
+    };
+}
+pub(crate) use sometimes;

@@ -1,0 +1,16 @@
+//! The oracles: each watches the events of a run and objects to what must not happen. One file each.
+//!
+//! They know the engine only by the events it reports, whose numbers are documented where they are emitted (`grep 'observe(' kernel/src`). Deadlock and
+//! spinning are found by the world itself; results are judged after the run, by the reference.
+
+mod bounds;
+mod coverage;
+mod visibility;
+mod watermarks;
+mod windows;
+
+pub use bounds::Bounds;
+pub use coverage::Coverage;
+pub use visibility::Visibility;
+pub use watermarks::Watermarks;
+pub use windows::Windows;

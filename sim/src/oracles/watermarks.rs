@@ -1,0 +1,107 @@
+//! Watermarks rise, and that of a task is the minimum over its active inputs (docs/src/semantics.md#w-2, #w-4, #w-5).
+//!
+//! The oracle does the merging once more, by the words of the rules, from what each channel delivers, and compares what the task's operators are
+//! given.
+
+use crate::trace::{Oracle, Violation};
+use std::collections::{BTreeMap, VecDeque};
+use thalweg_io::ProbeEvent;
+
+// The kinds of in-band elements, as `Control::as_numbers` has them.
+const WATERMARK: i64 = 0;
+const IDLE: i64 = 1;
+const ACTIVE: i64 = 2;
+const END: i64 = 5;
+
+#[derive(Clone, Copy)]
+struct Channel {
+    watermark: i64,
+    idle: bool,
+    ended: bool,
+}
+
+struct Task {
+    channels: Vec<Channel>,
+    merged: i64,
+    /// Watermarks that the task's operators are owed.
+    owed: VecDeque<i64>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Watermarks {
+    tasks: BTreeMap<String, Task>,
+    /// The last watermark that each place has made.
+    made: BTreeMap<String, i64>,
+}
+
+impl Task {
+    /// Takes a channel's element into account.
+    fn step(&mut self, channel: usize, kind: i64, watermark: i64) -> Result<(), String> {
+        let state = self.channels.get_mut(channel).ok_or("an element of a channel that does not exist")?;
+        if state.ended {
+            return Err(format!("channel {channel} goes on after its end"));
+        }
+        match kind {
+            WATERMARK if watermark < state.watermark => {
+                return Err(format!("the watermark of channel {channel} goes back from {} to {watermark}", state.watermark));
+            }
+            WATERMARK => (state.watermark, state.idle) = (watermark, false),
+            IDLE => state.idle = true,
+            ACTIVE => state.idle = false,
+            END => state.ended = true,
+            _ => return Err(format!("an in-band element of kind {kind} in a channel")),
+        }
+        let active = self.channels.iter().filter(|channel| !channel.idle && !channel.ended);
+        let minimum = match active.map(|channel| channel.watermark).min() {
+            Some(minimum) => minimum,
+            None if self.channels.iter().all(|channel| channel.ended) => i64::MAX,
+            None => self.merged,
+        };
+        if minimum > self.merged {
+            self.merged = minimum;
+            self.owed.push_back(minimum);
+        }
+        Ok(())
+    }
+}
+
+impl Oracle for Watermarks {
+    fn name(&self) -> &str {
+        "watermarks"
+    }
+
+    fn observe(&mut self, _now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation> {
+        let at_place = |reason: String| Violation::new(format!("{}: {reason}", event.place));
+        match (event.name, event.values) {
+            ("task.start", [channels, ..]) => {
+                let channel = Channel { watermark: i64::MIN, idle: false, ended: false };
+                let task = Task { channels: vec![channel; channels.unsigned_abs() as usize], merged: i64::MIN, owed: VecDeque::new() };
+                self.tasks.insert(event.place.to_owned(), task);
+            }
+            ("channel.control", [channel, kind, watermark]) => {
+                if let Some(task) = self.tasks.get_mut(event.place) {
+                    task.step(channel.unsigned_abs() as usize, kind, watermark).map_err(at_place)?;
+                }
+            }
+            ("task.control", [WATERMARK, watermark, _]) => {
+                let owed = self.tasks.get_mut(event.place).and_then(|task| task.owed.pop_front());
+                if owed != Some(watermark) {
+                    return Err(at_place(format!("its operators are given the watermark {watermark}, but its inputs amount to {owed:?}")));
+                }
+            }
+            ("watermark.out", [watermark, ..]) => {
+                let before = self.made.insert(event.place.to_owned(), watermark);
+                if before.is_some_and(|before| before >= watermark) {
+                    return Err(at_place(format!("its watermark goes from {before:?} to {watermark}")));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn at_end(&mut self, _now_ms: u64) -> Result<(), Violation> {
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! A window fires when the watermark reaches its last millisecond and never twice for all its keys; a record is late only if the watermark says so
+//! (docs/src/semantics.md#win-2, #l-2).
+
+use crate::reference::elements::window_starts;
+use crate::scenario::elements_plan::WindowPlan;
+use crate::trace::{Oracle, Violation};
+use std::collections::{BTreeMap, BTreeSet};
+use thalweg_io::ProbeEvent;
+
+/// See the module.
+pub struct Windows {
+    /// The windows of each operator, by its name.
+    plans: BTreeMap<&'static str, WindowPlan>,
+    /// The watermark of each task.
+    watermarks: BTreeMap<String, i64>,
+    /// The ends of the windows that each place has fired.
+    fired: BTreeMap<String, BTreeSet<i64>>,
+}
+
+impl Windows {
+    /// An oracle for a job with these windowed operators.
+    #[must_use]
+    pub fn new(plans: BTreeMap<&'static str, WindowPlan>) -> Self {
+        Self { plans, watermarks: BTreeMap::new(), fired: BTreeMap::new() }
+    }
+
+    /// The windows of the operator at the head of the task at `place`.
+    fn plan(&self, place: &str) -> Option<&WindowPlan> {
+        // `window -> map(1/2)`, or `window(1/2)`.
+        let operator = place.split(" -> ").next().and_then(|head| head.split('(').next())?;
+        self.plans.get(operator)
+    }
+
+    fn check_watermark(&self, place: &str, watermark: i64) -> Result<(), Violation> {
+        let known = self.watermarks.get(place).copied().unwrap_or(i64::MIN);
+        if known == watermark {
+            Ok(())
+        } else {
+            Err(Violation::new(format!("{place} goes by the watermark {watermark}, but was given {known}")))
+        }
+    }
+}
+
+impl Oracle for Windows {
+    fn name(&self) -> &str {
+        "windows"
+    }
+
+    fn observe(&mut self, _now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation> {
+        let place = event.place;
+        match (event.name, event.values) {
+            // 0: a watermark.
+            ("task.control", [0, watermark, _]) => {
+                self.watermarks.insert(place.to_owned(), watermark);
+            }
+            ("window.fire", [end, watermark, _]) => {
+                self.check_watermark(place, watermark)?;
+                if watermark < end - 1 {
+                    return Err(Violation::new(format!("{place} fires the window that ends at {end} at the watermark {watermark}")));
+                }
+                if !self.fired.entry(place.to_owned()).or_default().insert(end) {
+                    return Err(Violation::new(format!("{place} fires the window that ends at {end} twice")));
+                }
+            }
+            ("window.late", [timestamp, watermark, lateness_ms]) => {
+                self.check_watermark(place, watermark)?;
+                let Some(plan) = self.plan(place) else {
+                    return Err(Violation::new(format!("{place} finds records late and is no window that the job has")));
+                };
+                if plan.lateness_ms != lateness_ms {
+                    return Err(Violation::new(format!("{place} allows a lateness of {lateness_ms} ms, not {} ms", plan.lateness_ms)));
+                }
+                match window_starts(plan, timestamp).last() {
+                    Some(start) if (start + plan.size_ms - 1).saturating_add(lateness_ms) <= watermark => {}
+                    last => {
+                        return Err(Violation::new(format!(
+                            "{place} finds a record late at {timestamp} while the watermark is {watermark}; its last window begins at {last:?}"
+                        )));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn at_end(&mut self, _now_ms: u64) -> Result<(), Violation> {
+        Ok(())
+    }
+}

@@ -1,0 +1,279 @@
+//! Runs a scenario: builds its world, starts its job as production does, lets it end, and judges.
+
+use crate::finding::Finding;
+use crate::judge::{Evidence, judge};
+use crate::marks::{Marks, sometimes};
+use crate::oracles::{Bounds, Coverage, Visibility, Watermarks, Windows};
+use crate::outcome::{Ending, Outcome, RunStats};
+use crate::scenario::elements::{Element, Running, Tally, WindowResult};
+use crate::scenario::elements_job::{self, ElementsOutputs};
+use crate::scenario::elements_plan::{ElementsPlan, Terminal, WindowPlan};
+use crate::scenario::flights_plan::{FlightsPlan, OUTPUTS};
+use crate::scenario::interference::Interference;
+use crate::scenario::{FIRST_WINDOW, JobPlan, SECOND_WINDOW, Scenario};
+use crate::trace::TraceEvent;
+use crate::world::World;
+use std::collections::BTreeMap;
+use thalweg::{Collected, JobError, JobReport, StreamExecutionEnvironment};
+
+/// Of how many seeds one is run a second time, to see whether it takes the same steps.
+const REPEATED_ONE_IN: u64 = 20;
+/// Of how many seeds one is run with another engine in another world, to see whether the same comes out.
+const ELSEWHERE_ONE_IN: u64 = 10;
+
+/// What a run was, in one line or in full.
+#[derive(Debug)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// What its job is counted as.
+    pub shape: &'static str,
+    /// What it was found guilty of.
+    pub finding: Option<Finding>,
+    /// Rolling hash of everything that happened.
+    pub trace_hash: u64,
+    /// What it cost.
+    pub stats: RunStats,
+    /// What it has seen.
+    pub marks: Marks,
+    /// What was injected, by family.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// How the run ended, in words.
+    pub ending: String,
+    /// The last events of the run, or all of them if they were asked for.
+    pub events: Vec<TraceEvent>,
+}
+
+/// How a job came to its end, and what could then be seen of its results in memory.
+pub(crate) struct RunEnd {
+    pub(crate) result: Result<JobReport, JobError>,
+    pub(crate) observed: Observed,
+}
+
+/// Results in memory.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Observed {
+    /// They are in files.
+    Files,
+    /// What the sinks of a job of elements have collected.
+    Elements(ElementsResults),
+}
+
+/// What the sinks of a job of elements have collected.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ElementsResults {
+    pub(crate) elements: Vec<Element>,
+    pub(crate) windows: Vec<WindowResult>,
+    pub(crate) late: Vec<Element>,
+    pub(crate) second_late: Vec<Element>,
+    pub(crate) tallies: Vec<Tally>,
+    pub(crate) running: Vec<Running>,
+    pub(crate) shared: Vec<Vec<u64>>,
+}
+
+impl ElementsResults {
+    fn of(outputs: &ElementsOutputs) -> Self {
+        fn take<T: thalweg::Record>(collected: &Option<Collected<T>>) -> Vec<T> {
+            collected.as_ref().map(Collected::take).unwrap_or_default()
+        }
+        Self {
+            elements: take(&outputs.elements),
+            windows: take(&outputs.windows),
+            late: take(&outputs.late),
+            second_late: take(&outputs.second_late),
+            tallies: take(&outputs.tallies),
+            running: take(&outputs.running),
+            shared: outputs.shared.iter().map(Collected::take).collect(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self { shared: self.shared.iter().map(|_| vec![]).collect(), ..Self::default() }
+    }
+
+    /// The ids of all records that something was made of.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u64> + '_ {
+        let elements = self.elements.iter().chain(&self.late).map(|element| element.id);
+        let windows = self.windows.iter().flat_map(|result| result.ids.iter().copied());
+        elements.chain(windows).chain(self.tallies.iter().flat_map(|tally| tally.ids.iter().copied()))
+    }
+}
+
+/// Runs the scenario of `seed`; of some seeds, more than once.
+#[must_use]
+pub fn run_seed(seed: u64) -> Report {
+    let scenario = Scenario::draw(seed);
+    let mut report = run_once(&scenario);
+    if report.finding.is_none() && seed % REPEATED_ONE_IN == 0 {
+        report.finding = same_again(&scenario, &report);
+    }
+    if report.finding.is_none() && seed % ELSEWHERE_ONE_IN == 1 {
+        report.finding = same_elsewhere(&scenario);
+    }
+    report
+}
+
+/// Runs the scenario a second time: it must take the same steps.
+fn same_again(scenario: &Scenario, first: &Report) -> Option<Finding> {
+    let second = run_once(scenario);
+    let same = (first.trace_hash, first.stats, &first.finding) == (second.trace_hash, second.stats, &second.finding);
+    let hashes = format!("{:016x} and then {:016x}", first.trace_hash, second.trace_hash);
+    (!same).then(|| Finding::wrong("determinism", format!("the same seed took other steps the second time: {hashes}")))
+}
+
+/// Runs the same job with another engine in another world, without interference: what comes out is judged by the same reference.
+fn same_elsewhere(scenario: &Scenario) -> Option<Finding> {
+    let elsewhere = scenario.elsewhere();
+    let finding = run_once(&elsewhere).finding?;
+    let reason = format!("with another engine and another world ({:?}): {}", elsewhere.engine, finding.reason);
+    Some(Finding { oracle: format!("metamorphic/{}", finding.oracle), reason, ..finding })
+}
+
+/// Runs a scenario once.
+#[must_use]
+pub fn run_once(scenario: &Scenario) -> Report {
+    let Execution { outcome, coverage, files } = match execute(scenario) {
+        Ok(execution) => execution,
+        Err(finding) => return Report::unable(scenario, finding),
+    };
+    let Outcome { ending, trace_hash, stats, last_events, .. } = outcome;
+    let mut marks = coverage.marks();
+    note_setting(scenario, &mut marks);
+    let said = match &ending {
+        Ending::Done(RunEnd { result: Ok(_), .. }) => "the job has finished".to_owned(),
+        Ending::Done(RunEnd { result: Err(error), .. }) => format!("the job has ended: {error}"),
+        bad => bad.to_string(),
+    };
+    let finding = match &ending {
+        Ending::Done(end) => {
+            let evidence = Evidence { end, has_committed: coverage.has_committed(), disk_faults: stats.disk_faults, files: &files };
+            judge(scenario, &evidence, &mut marks).err()
+        }
+        bad => Finding::of_ending(bad),
+    };
+    let faults = faults_of(scenario, &stats);
+    Report { seed: scenario.seed, shape: scenario.shape(), finding, trace_hash, stats, marks, faults, ending: said, events: last_events }
+}
+
+impl Report {
+    /// Of a scenario that could not even begin, which is a defect of the simulator.
+    fn unable(scenario: &Scenario, finding: Finding) -> Self {
+        Self {
+            seed: scenario.seed,
+            shape: scenario.shape(),
+            finding: Some(finding),
+            trace_hash: 0,
+            stats: RunStats::default(),
+            marks: Marks::default(),
+            faults: BTreeMap::new(),
+            ending: "not begun".to_owned(),
+            events: vec![],
+        }
+    }
+}
+
+/// A run that has come to its end and was not judged yet.
+pub(crate) struct Execution {
+    pub(crate) outcome: Outcome<RunEnd>,
+    pub(crate) coverage: Coverage,
+    /// Files in the folders of results, with their contents.
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+}
+
+/// Lets a scenario take place, watched by the oracles.
+pub(crate) fn execute(scenario: &Scenario) -> Result<Execution, Finding> {
+    let world = World::new(scenario.seed, scenario.world.clone());
+    if let JobPlan::Flights(plan) = &scenario.job {
+        let cannot = |error| Finding::wrong("simulator", format!("the input cannot be put on the disk: {error}"));
+        plan.prepare(world.disk()).map_err(cannot)?;
+        world.watch(Visibility::new(world.disk().clone(), &OUTPUTS));
+    }
+    let coverage = Coverage::default();
+    world.watch(coverage.clone());
+    world.watch(Watermarks::default());
+    world.watch(Bounds::default());
+    world.watch(Windows::new(windows_of(&scenario.job)));
+    let outcome = start(&world, scenario);
+    let files_in = |folder: &&str| {
+        let files = world.disk().files(folder).unwrap_or_default();
+        files.into_iter().map(|(name, content)| (format!("{folder}/{name}"), content)).collect::<Vec<_>>()
+    };
+    Ok(Execution { outcome, coverage, files: OUTPUTS.iter().flat_map(files_in).collect() })
+}
+
+/// Starts the job inside the world and waits for its end.
+fn start(world: &World, scenario: &Scenario) -> Outcome<RunEnd> {
+    let Scenario { job, engine, interference, .. } = scenario.clone();
+    world.run(move |cores| async move {
+        let env = StreamExecutionEnvironment::new();
+        engine.apply(&env);
+        let outputs = match &job {
+            JobPlan::Flights(plan) => {
+                plan.build(&env);
+                None
+            }
+            JobPlan::Elements(plan) => {
+                let panic_at = if let Interference::Panic { id } = interference { Some(id) } else { None };
+                Some(elements_job::build(&env, plan, panic_at))
+            }
+        };
+        let result = match env.execute_on("simulated", &cores, engine.cores) {
+            Ok(handle) => {
+                interference.start(&cores, handle.control());
+                handle.await
+            }
+            Err(error) => Err(error),
+        };
+        let observed = outputs.map_or(Observed::Files, |outputs| Observed::Elements(ElementsResults::of(&outputs)));
+        RunEnd { result, observed }
+    })
+}
+
+/// The windowed operators of a job, by their names.
+fn windows_of(job: &JobPlan) -> BTreeMap<&'static str, WindowPlan> {
+    let tumbling = |size_ms| WindowPlan { size_ms, slide_ms: None, offset_ms: 0, lateness_ms: 0 };
+    match job {
+        JobPlan::Flights(FlightsPlan { window_ms, .. }) => BTreeMap::from([("window", tumbling(*window_ms))]),
+        JobPlan::Elements(ElementsPlan { terminal, .. }) => match *terminal {
+            Terminal::Window(window) => BTreeMap::from([(FIRST_WINDOW, window)]),
+            Terminal::Cascade { first_ms, second_ms } => {
+                BTreeMap::from([(FIRST_WINDOW, tumbling(first_ms)), (SECOND_WINDOW, tumbling(second_ms))])
+            }
+            Terminal::Collect | Terminal::Process { .. } | Terminal::Running => BTreeMap::new(),
+        },
+    }
+}
+
+/// Marks that follow from the plan alone.
+fn note_setting(scenario: &Scenario, marks: &mut Marks) {
+    let settings = &scenario.engine.settings;
+    sometimes!(marks, settings.frame_records == 1, "frames of one record");
+    sometimes!(marks, settings.channel_frames == 1, "channels with room for one frame");
+    let readers_and_splits: Vec<(usize, usize)> = match &scenario.job {
+        JobPlan::Flights(plan) => vec![(scenario.engine.parallelism, plan.files.len())],
+        JobPlan::Elements(plan) => {
+            let of_source = |source: &crate::scenario::elements_plan::SourcePlan| {
+                (source.parallelism.unwrap_or(scenario.engine.parallelism), source.splits.len())
+            };
+            plan.sources.iter().map(of_source).collect()
+        }
+    };
+    sometimes!(marks, readers_and_splits.iter().any(|(readers, splits)| splits > readers), "more splits than readers");
+    sometimes!(marks, readers_and_splits.iter().any(|(readers, splits)| readers > splits), "a reader without a split");
+}
+
+/// What was injected, by family.
+fn faults_of(scenario: &Scenario, stats: &RunStats) -> BTreeMap<&'static str, u64> {
+    let mut faults = BTreeMap::new();
+    let family = match scenario.interference {
+        Interference::None => return faults,
+        Interference::Panic { .. } => "user panic",
+        Interference::Cancel(_) => "cancel",
+        Interference::Stop(_) => "stop",
+        Interference::SmallDisk { .. } => "disk too small",
+        Interference::DiskFault(_) if stats.disk_faults == 0 => return faults,
+        Interference::DiskFault(_) => "disk fault",
+    };
+    faults.insert(family, 1);
+    faults
+}

@@ -1,0 +1,116 @@
+//! A scenario: everything that one seed stands for, drawn before anything runs.
+//!
+//! A scenario is plain data and can be printed. Each part draws from a stream of its own, so that a change of one leaves the others as they were.
+
+pub mod element_source;
+pub mod elements;
+pub(crate) mod elements_job;
+pub mod elements_plan;
+pub mod engine;
+pub mod flights_plan;
+pub mod interference;
+mod tally;
+
+pub use elements_job::{FIRST_WINDOW, GUARDED, SECOND_WINDOW};
+
+use crate::config::WorldConfig;
+use crate::rng::Draw;
+use elements_plan::ElementsPlan;
+use engine::EnginePlan;
+use flights_plan::FlightsPlan;
+use interference::Interference;
+use thalweg_io::{Rng, SplitMix};
+
+/// What one seed stands for.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The seed.
+    pub seed: u64,
+    /// The job and its input.
+    pub job: JobPlan,
+    /// The engine that runs it.
+    pub engine: EnginePlan,
+    /// The world around it.
+    pub world: WorldConfig,
+    /// What happens from outside.
+    pub interference: Interference,
+}
+
+/// A job and its input.
+#[derive(Clone, Debug)]
+pub enum JobPlan {
+    /// `kernel/examples/flights.rs`.
+    Flights(FlightsPlan),
+    /// One of generated elements.
+    Elements(ElementsPlan),
+}
+
+impl Scenario {
+    /// The scenario of `seed`.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let stream = |name: &str| SplitMix::stream(seed, &format!("scenario/{name}"));
+        let mut outside = stream("interference");
+        let (job, interference) = if stream("kind").chance(400) {
+            let plan = FlightsPlan::draw(&mut stream("job"));
+            (JobPlan::Flights(plan), Interference::draw_with_disk(&mut outside))
+        } else {
+            let plan = ElementsPlan::draw(&mut stream("job"));
+            let interference = Interference::draw(&mut outside, &plan.ids());
+            let plan = if matches!(interference, Interference::Panic { .. }) { plan.with_map_first() } else { plan };
+            (JobPlan::Elements(plan), interference)
+        };
+        let input_bytes = job.input_bytes();
+        let mut world = world_of(seed);
+        match interference {
+            Interference::DiskFault(fault) => world.disk.faults.push(fault),
+            Interference::SmallDisk { spare_bytes } => world.disk.capacity_bytes = job.disk_bytes() + spare_bytes,
+            _ => {}
+        }
+        Self { seed, engine: EnginePlan::draw(&mut stream("engine"), input_bytes), job, world, interference }
+    }
+
+    /// The same job on the same input, with another engine and another world. What comes out must be the same where nothing can be late.
+    #[must_use]
+    pub fn elsewhere(&self) -> Self {
+        let seed = SplitMix::stream(self.seed, "scenario/elsewhere").next_u64();
+        let engine = EnginePlan::draw(&mut SplitMix::stream(seed, "engine"), self.job.input_bytes());
+        let mut world = world_of(seed);
+        world.trace_events_kept = self.world.trace_events_kept;
+        Self { seed: self.seed, job: self.job.clone(), engine, world, interference: Interference::None }
+    }
+
+    /// What its jobs are counted as.
+    #[must_use]
+    pub fn shape(&self) -> &'static str {
+        match &self.job {
+            JobPlan::Flights(plan) if plan.is_real => "flights, real rows",
+            JobPlan::Flights(_) => "flights, generated rows",
+            JobPlan::Elements(plan) => plan.shape(),
+        }
+    }
+}
+
+/// A world with budgets for a small scenario: the dearest of thousands took a tenth of them.
+fn world_of(seed: u64) -> WorldConfig {
+    WorldConfig { polls_max: 1_000_000, polls_without_rest_max: 200_000, ..WorldConfig::random(seed) }
+}
+
+impl JobPlan {
+    fn input_bytes(&self) -> usize {
+        match self {
+            Self::Flights(plan) => plan.input_bytes(),
+            Self::Elements(_) => 0,
+        }
+    }
+
+    /// Bytes on the disk before the job runs.
+    fn disk_bytes(&self) -> u64 {
+        match self {
+            Self::Flights(plan) => {
+                (plan.input_bytes() + plan.before_files().iter().map(|(_, content)| content.len()).sum::<usize>()) as u64
+            }
+            Self::Elements(_) => 0,
+        }
+    }
+}
