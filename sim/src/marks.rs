@@ -48,6 +48,13 @@ impl Marks {
         self.seen.insert(name);
     }
 
+    /// Notes that `name` was seen if `condition` holds.
+    pub fn note_if(&mut self, condition: bool, name: &'static str) {
+        if condition {
+            self.note(name);
+        }
+    }
+
     /// Takes in what another run has seen.
     pub fn merge(&mut self, other: &Self) {
         self.seen.extend(&other.seen);
@@ -68,9 +75,7 @@ impl Marks {
 /// Marks that a condition was seen to hold.
 macro_rules! sometimes {
     ($marks:expr, $condition:expr, $name:literal) => {
-        if $condition {
-            $marks.note($name);
-        }
+        $marks.note_if($condition, $name)
     };
 }
 pub(crate) use sometimes;

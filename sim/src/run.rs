@@ -1,5 +1,6 @@
 //! Runs a scenario: builds its world, starts its job as production does, lets it end, and judges.
 
+use crate::disk::CrashStyle;
 use crate::finding::Finding;
 use crate::judge::{Evidence, judge};
 use crate::marks::{Marks, sometimes};
@@ -104,7 +105,7 @@ impl ElementsResults {
 pub fn run_seed(seed: u64) -> Report {
     let scenario = Scenario::draw(seed);
     let mut report = run_once(&scenario);
-    if report.finding.is_none() && seed % REPEATED_ONE_IN == 0 {
+    if report.finding.is_none() && seed.is_multiple_of(REPEATED_ONE_IN) {
         report.finding = same_again(&scenario, &report);
     }
     if report.finding.is_none() && seed % ELSEWHERE_ONE_IN == 1 {
@@ -132,7 +133,7 @@ fn same_elsewhere(scenario: &Scenario) -> Option<Finding> {
 /// Runs a scenario once.
 #[must_use]
 pub fn run_once(scenario: &Scenario) -> Report {
-    let Execution { outcome, coverage, files } = match execute(scenario) {
+    let Execution { outcome, coverage, files, lost } = match execute(scenario) {
         Ok(execution) => execution,
         Err(finding) => return Report::unable(scenario, finding),
     };
@@ -147,7 +148,9 @@ pub fn run_once(scenario: &Scenario) -> Report {
     let finding = match &ending {
         Ending::Done(end) => {
             let evidence = Evidence { end, has_committed: coverage.has_committed(), disk_faults: stats.disk_faults, files: &files };
-            judge(scenario, &evidence, &mut marks).err()
+            let durable =
+                || lost.map(|path| Finding::wrong("durability", format!("the job had finished when power was lost, and with it {path}")));
+            judge(scenario, &evidence, &mut marks).err().or_else(durable)
         }
         bad => Finding::of_ending(bad),
     };
@@ -178,6 +181,8 @@ pub(crate) struct Execution {
     pub(crate) coverage: Coverage,
     /// Files in the folders of results, with their contents.
     pub(crate) files: Vec<(String, Vec<u8>)>,
+    /// A result of a finished job that a power loss right after its end took away or changed.
+    pub(crate) lost: Option<String>,
 }
 
 /// Lets a scenario take place, watched by the oracles.
@@ -198,7 +203,19 @@ pub(crate) fn execute(scenario: &Scenario) -> Result<Execution, Finding> {
         let files = world.disk().files(folder).unwrap_or_default();
         files.into_iter().map(|(name, content)| (format!("{folder}/{name}"), content)).collect::<Vec<_>>()
     };
-    Ok(Execution { outcome, coverage, files: OUTPUTS.iter().flat_map(files_in).collect() })
+    let files: Vec<(String, Vec<u8>)> = OUTPUTS.iter().flat_map(files_in).collect();
+    let finished = matches!(&outcome.ending, Ending::Done(RunEnd { result: Ok(_), .. }));
+    let lost = (finished && matches!(scenario.job, JobPlan::Flights(_))).then(|| {
+        world.disk().crash(CrashStyle::LoseUnsynced);
+        let durable: Vec<_> = OUTPUTS.iter().flat_map(files_in).collect();
+        files.iter().filter(|(path, _)| !is_hidden(path)).find(|file| !durable.contains(file)).map(|(path, _)| path.clone())
+    });
+    Ok(Execution { outcome, coverage, files, lost: lost.flatten() })
+}
+
+/// Whether the last part of a path begins with a dot.
+fn is_hidden(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with('.'))
 }
 
 /// Starts the job inside the world and waits for its end.

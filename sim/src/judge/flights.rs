@@ -35,7 +35,7 @@ pub(super) fn nothing_is_left(plan: &FlightsPlan, scenario: &Scenario, evidence:
     let stranger = evidence.files.iter().find(|(path, content)| {
         let known = before.iter().any(|(name, old)| name_in(OUTPUTS[0], path) == Some(name) && old == content);
         let hidden = path.rsplit('/').next().is_some_and(|name| name.starts_with('.'));
-        !known && !(hidden && may_leave_hidden)
+        !(known || hidden && may_leave_hidden)
     });
     stranger.map_or(Ok(()), |(path, _)| Err(Finding::wrong("visibility", format!("the job failed and left {path}"))))
 }

@@ -91,7 +91,7 @@ pub fn mapped(element: Element) -> Element {
 /// What a filter keeps.
 #[must_use]
 pub fn kept(id: u64, value: i64) -> bool {
-    (id ^ value.unsigned_abs()) % 5 != 0
+    !(id ^ value.unsigned_abs()).is_multiple_of(5)
 }
 
 /// What a flat map makes of a record: most become a few, one in sixteen becomes forty unless it is a copy itself.
