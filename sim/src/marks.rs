@@ -30,7 +30,7 @@ pub const REQUIRED: [&str; 20] = [
 ];
 
 /// Runs from which on a set must have seen every mark.
-pub const RUNS_MIN: u64 = 200;
+pub const RUNS_MIN: u64 = 1000;
 
 /// The marks a run, or a set of runs, has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Seeds that every change must pass: two hundred that are always the same, so that a failure is a failure of the change.
+//! Seeds that every change must pass: a thousand that are always the same, so that a failure is a failure of the change.
 
 use thalweg_sim::campaign::{Failure, Summary};
 use thalweg_sim::run::{run_once, run_seed};
@@ -8,9 +8,9 @@ use thalweg_sim::scenario::Scenario;
 const START: u64 = 20_130_101;
 
 #[test]
-fn two_hundred_seeds_pass_and_see_every_mark() {
+fn a_thousand_seeds_pass_and_see_every_mark() {
     let mut summary = Summary::default();
-    for seed in START..START + 200 {
+    for seed in START..START + 1000 {
         summary.run(seed);
     }
     let failures: Vec<String> = summary.failures.iter().map(Failure::to_string).collect();
