@@ -57,7 +57,7 @@ pub(crate) enum Observed {
     /// They are in files.
     Files,
     /// What the sinks of a job of elements have collected.
-    Elements(ElementsResults),
+    Elements(Box<ElementsResults>),
 }
 
 /// What the sinks of a job of elements have collected.
@@ -68,6 +68,8 @@ pub(crate) struct ElementsResults {
     pub(crate) late: Vec<Element>,
     pub(crate) second_late: Vec<Element>,
     pub(crate) tallies: Vec<Tally>,
+    pub(crate) late_tallies: Vec<Tally>,
+    pub(crate) tally_counts: Vec<u64>,
     pub(crate) running: Vec<Running>,
     pub(crate) shared: Vec<Vec<u64>>,
 }
@@ -83,6 +85,8 @@ impl ElementsResults {
             late: take(&outputs.late),
             second_late: take(&outputs.second_late),
             tallies: take(&outputs.tallies),
+            late_tallies: take(&outputs.late_tallies),
+            tally_counts: take(&outputs.tally_counts),
             running: take(&outputs.running),
             shared: outputs.shared.iter().map(Collected::take).collect(),
         }
@@ -241,7 +245,7 @@ fn start(world: &World, scenario: &Scenario) -> Outcome<RunEnd> {
             }
             Err(error) => Err(error),
         };
-        let observed = outputs.map_or(Observed::Files, |outputs| Observed::Elements(ElementsResults::of(&outputs)));
+        let observed = outputs.map_or(Observed::Files, |outputs| Observed::Elements(Box::new(ElementsResults::of(&outputs))));
         RunEnd { result, observed }
     })
 }
@@ -256,7 +260,8 @@ fn windows_of(job: &JobPlan) -> BTreeMap<&'static str, WindowPlan> {
             Terminal::Cascade { first_ms, second_ms } => {
                 BTreeMap::from([(FIRST_WINDOW, tumbling(first_ms)), (SECOND_WINDOW, tumbling(second_ms))])
             }
-            Terminal::Collect | Terminal::Process { .. } | Terminal::Running => BTreeMap::new(),
+            Terminal::Process { span_ms } => BTreeMap::from([(SECOND_WINDOW, tumbling(span_ms))]),
+            Terminal::Collect | Terminal::Running => BTreeMap::new(),
         },
     }
 }
@@ -287,6 +292,7 @@ fn faults_of(scenario: &Scenario, stats: &RunStats) -> BTreeMap<&'static str, u6
         Interference::Panic { .. } => "user panic",
         Interference::Cancel(_) => "cancel",
         Interference::Stop(_) => "stop",
+        Interference::Silence { .. } => "silence",
         Interference::SmallDisk { .. } => "disk too small",
         Interference::DiskFault(_) if stats.disk_faults == 0 => return faults,
         Interference::DiskFault(_) => "disk fault",

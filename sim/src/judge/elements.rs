@@ -56,7 +56,9 @@ pub(super) fn results(
     }
     sometimes!(marks, never_late && !results.windows.is_empty(), "late records impossible, and none");
     let counted = report.metrics.total("numLateRecords") as usize;
-    if counted != results.late.len() + results.second_late.len() || report.metrics.total("numLateRecordsDropped") != 0 {
+    if counted != results.late.len() + results.second_late.len() + results.late_tallies.len()
+        || report.metrics.total("numLateRecordsDropped") != 0
+    {
         return Err(reject(format!("{counted} records are counted as late, and {} are in the late output", results.late.len())));
     }
     let on_time = reference::without(&input, &results.late)
@@ -64,7 +66,18 @@ pub(super) fn results(
     match plan.terminal {
         Terminal::Collect => compare(&input, &results.elements),
         Terminal::Running => running(&input, &results.running),
-        Terminal::Process { span_ms } => process(span_ms, &input, &results.tallies, never_late),
+        Terminal::Process { span_ms } => {
+            process(span_ms, &input, &results.tallies, never_late)?;
+            if let Some(late) = results.late_tallies.first().filter(|_| never_late) {
+                return Err(reject(format!("what a timer emitted is late for the window behind it: {late:?}")));
+            }
+            let counted = results.tally_counts.iter().sum::<u64>() as usize + results.late_tallies.len();
+            if counted == results.tallies.len() {
+                Ok(())
+            } else {
+                Err(reject(format!("{} timers reported, but the window behind them counts {counted}", results.tallies.len())))
+            }
+        }
         Terminal::Cascade { first_ms, second_ms } => {
             // A result stands in front of the watermark that set it off (docs/src/semantics.md#w-6). An idle subtask is not waited for, though.
             if let Some(late) = results.second_late.first().filter(|_| !plan.has_idleness()) {

@@ -6,7 +6,7 @@ mod flights;
 mod tests;
 
 use crate::disk::DiskFaultKind;
-use crate::finding::Finding;
+use crate::finding::{Finding, FindingKind};
 use crate::marks::{Marks, sometimes};
 use crate::run::{Observed, RunEnd};
 use crate::scenario::flights_plan::{Before, FlightsPlan, INPUT};
@@ -37,7 +37,7 @@ pub(crate) fn judge(scenario: &Scenario, evidence: &Evidence<'_>, marks: &mut Ma
         }
         Ok(report) => {
             success(scenario, evidence)?;
-            let stopped = matches!(scenario.interference, Interference::Stop(_));
+            let stopped = matches!(scenario.interference, Interference::Stop(_) | Interference::Silence { .. });
             match (&scenario.job, &evidence.end.observed) {
                 (JobPlan::Elements(plan), Observed::Elements(results)) => elements::results(plan, results, report, stopped, marks),
                 (JobPlan::Flights(plan), _) => flights::results(plan, scenario, evidence.files, report, stopped, marks),
@@ -71,7 +71,11 @@ fn failure(scenario: &Scenario, evidence: &Evidence<'_>, error: &JobError, marks
             marks.note("ENOSPC");
             is_io
         }
-        Interference::None | Interference::Stop(_) => false,
+        Interference::Silence { records } if matches!(error, JobError::Cancelled) => {
+            let reason = format!("the input has fallen silent, and not all of the {records} records before that have arrived");
+            return Err(Finding { kind: FindingKind::NoProgress, oracle: "liveness".to_owned(), reason });
+        }
+        Interference::None | Interference::Stop(_) | Interference::Silence { .. } => false,
     };
     let is_refusal = matches!(&scenario.job, JobPlan::Flights(FlightsPlan { before: Before::ResultsToKeep, .. }))
         && matches!(error, JobError::Invalid(_))

@@ -3,7 +3,7 @@
 //! The type of a stream is its chain, and a plan is data: so each segment ends in an exchange, behind which the type is the same again.
 
 use super::element_source::{ElementSource, Generator};
-use super::elements::{Element, ElementRef, Running, Tally, WindowResult, copies, group_of, kept, mapped};
+use super::elements::{Element, ElementRef, Running, Tally, TallyRef, WindowResult, copies, group_of, kept, mapped};
 use super::elements_plan::{ElementsPlan, Exit, Segment, SourcePlan, Strategy, Terminal, WindowPlan, Work};
 use super::tally::TallyFunction;
 use std::time::Duration;
@@ -20,14 +20,18 @@ pub const FIRST_WINDOW: &str = "first-window";
 pub const SECOND_WINDOW: &str = "second-window";
 
 const LATE: OutputTag<Element> = OutputTag::new("late");
+const LATE_TALLIES: OutputTag<Tally> = OutputTag::new("late");
 
 /// Where the results of a job arrive.
+#[derive(Default)]
 pub(crate) struct ElementsOutputs {
     pub(crate) elements: Option<Collected<Element>>,
     pub(crate) windows: Option<Collected<WindowResult>>,
     pub(crate) late: Option<Collected<Element>>,
     pub(crate) second_late: Option<Collected<Element>>,
     pub(crate) tallies: Option<Collected<Tally>>,
+    pub(crate) late_tallies: Option<Collected<Tally>>,
+    pub(crate) tally_counts: Option<Collected<u64>>,
     pub(crate) running: Option<Collected<Running>>,
     /// What the second consumers of shared streams saw.
     pub(crate) shared: Vec<Collected<u64>>,
@@ -185,13 +189,33 @@ impl AggregateFunction<Element> for Gather {
     }
 }
 
+/// Counts reports.
+#[derive(Clone)]
+struct CountTallies;
+
+impl AggregateFunction<Tally> for CountTallies {
+    type Accumulator = u64;
+    type Output = u64;
+
+    fn create_accumulator(&self) -> u64 {
+        0
+    }
+
+    fn add(&self, _tally: TallyRef<'_>, count: &mut u64) {
+        *count += 1;
+    }
+
+    fn get_result(&self, count: &u64) -> u64 {
+        *count
+    }
+}
+
 fn result(key: &str, window: TimeWindow, (sum, ids): (i64, Vec<u64>)) -> WindowResult {
     WindowResult { key: key.to_owned(), start: window.start, end: window.end, sum, ids }
 }
 
 fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan) -> ElementsOutputs {
-    let mut outputs =
-        ElementsOutputs { elements: None, windows: None, late: None, second_late: None, tallies: None, running: None, shared: vec![] };
+    let mut outputs = ElementsOutputs::default();
     let parallelism = plan.terminal_parallelism;
     match plan.terminal {
         Terminal::Collect => {
@@ -210,7 +234,18 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan) -
         }
         Terminal::Process { span_ms } => {
             let tallies = stream.key_by::<String>(|element| element.key).process(TallyFunction::new(span_ms));
-            outputs.tallies = Some(placed(tallies, parallelism).collect());
+            let tallies = placed(tallies, parallelism).shared();
+            outputs.tallies = Some(tallies.stream().collect());
+            // What a timer emits stands in front of the watermark that set it off: a window behind it finds it on time.
+            let counts = tallies
+                .stream()
+                .key_by::<String>(|tally| tally.key)
+                .window(tumbling(span_ms))
+                .side_output_late_data(&LATE_TALLIES)
+                .aggregate(CountTallies, |_, _, count| count)
+                .name(SECOND_WINDOW);
+            outputs.late_tallies = Some(counts.side_output(&LATE_TALLIES).collect());
+            outputs.tally_counts = Some(counts.collect());
         }
         Terminal::Window(window) => {
             let results = stream
@@ -225,7 +260,6 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan) -
             outputs.windows = Some(results.collect());
         }
         Terminal::Cascade { first_ms, second_ms } => {
-            let tumbling = |millis: i64| TumblingEventTimeWindows::of(Duration::from_millis(millis.unsigned_abs()));
             let firsts = stream
                 .key_by::<String>(|element| element.key)
                 .window(tumbling(first_ms))
@@ -253,6 +287,10 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan) -
         }
     }
     outputs
+}
+
+fn tumbling(millis: i64) -> TumblingEventTimeWindows {
+    TumblingEventTimeWindows::of(Duration::from_millis(millis.unsigned_abs()))
 }
 
 /// Keyed operators begin a chain of their own, so their type does not change with their parallelism.

@@ -3,6 +3,8 @@
 //! Plain data: job and reference are both made from it, independently of each other.
 
 use super::elements::{Element, id_of};
+use super::interference::SILENCE_MS;
+use crate::reference::elements as interpreter;
 use crate::rng::Draw;
 use thalweg_io::{Rng, SplitMix};
 
@@ -178,6 +180,25 @@ impl ElementsPlan {
             Terminal::Process { .. } => "process function",
             Terminal::Running => "running aggregate",
         }
+    }
+
+    /// The same job with a long silence before one more record, and how many records its sinks get before that.
+    pub(crate) fn with_silence(mut self) -> (Self, u64) {
+        let whole = interpreter::whole(&self);
+        let shared: usize = interpreter::shared(&self, &whole).iter().map(Vec::len).sum();
+        let records = interpreter::records(&self, &whole).len() + shared;
+        if let Some(source) = self.sources.first_mut() {
+            if source.splits.is_empty() {
+                source.splits.push(vec![]);
+            }
+            let number = source.splits.len() - 1;
+            if let Some(last) = source.splits.last_mut() {
+                let at = last.last().map_or(0, |element| element.at);
+                let id = id_of(0, number, last.len());
+                last.push(Element { id, key: "last".to_owned(), at, value: 0, watermark: None, pause_ms: SILENCE_MS });
+            }
+        }
+        (self, records as u64)
     }
 
     /// The same job with a user function that can be made to panic in front of everything.

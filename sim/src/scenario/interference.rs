@@ -1,4 +1,4 @@
-//! What happens to a job from outside while it runs: nothing, a user's panic, a cancellation, a stop, a fault of the disk.
+//! What happens to a job from outside while it runs: nothing, a user's panic, a cancellation, a stop, a silence, a fault of the disk.
 //!
 //! A scenario has one interference at most. Each has an answer of its own that the engine owes; two at a time would only tell which came first.
 
@@ -7,7 +7,7 @@ use crate::disk::{DiskFault, DiskFaultKind};
 use crate::rng::Draw;
 use std::time::Duration;
 use thalweg::JobControl;
-use thalweg_io::{CoreMain, Cores, Rng, SplitMix, yield_now};
+use thalweg_io::{CoreMain, Cores, Io, Rng, SplitMix, yield_now};
 
 /// When something happens. Polls reach every point of a short job; milliseconds, the waits of a long one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,11 @@ pub enum Interference {
     Cancel(Moment),
     /// The job is stopped.
     Stop(Moment),
+    /// The input falls silent for long before its last record. Whoever waits meanwhile wants to see everything else that was sent.
+    Silence {
+        /// Records that the sinks have by then.
+        records: u64,
+    },
     /// An operation of the disk fails.
     DiskFault(DiskFault),
     /// The disk has room for so many bytes beside the input.
@@ -40,6 +45,14 @@ pub enum Interference {
         spare_bytes: u64,
     },
 }
+
+/// How long the input is silent, in milliseconds.
+pub(crate) const SILENCE_MS: u64 = 600_000;
+/// When everything that was sent before the silence must have arrived, in milliseconds from the start: pauses, limited rates and metrics that
+/// come seldom take less than a minute together.
+const ARRIVED_MS: u64 = 300_000;
+/// How often somebody looks, in milliseconds.
+const LOOK_EVERY_MS: u64 = 5_000;
 
 impl Moment {
     fn draw(stream: &mut SplitMix) -> Self {
@@ -85,6 +98,7 @@ impl Interference {
     /// Lets a cancellation or a stop come about, on a core of its own.
     pub(crate) fn start(self, cores: &SimCores, control: JobControl) {
         let (moment, act): (_, fn(&JobControl)) = match self {
+            Self::Silence { records } => return start_core(cores, Box::new(move |_, io| Box::pin(wait_for_arrival(io, control, records)))),
             Self::Cancel(moment) => (moment, JobControl::cancel),
             Self::Stop(moment) => (moment, JobControl::stop),
             Self::None | Self::Panic { .. } | Self::DiskFault(_) | Self::SmallDisk { .. } => return,
@@ -97,13 +111,32 @@ impl Interference {
                             yield_now().await;
                         }
                     }
-                    Moment::Millis(ms) => io.clock().sleep_until(io.clock().now().after(Duration::from_millis(ms))).await,
+                    Moment::Millis(ms) => sleep_ms(&io, ms).await,
                 }
                 act(&control);
             })
         });
-        if let Ok(group) = cores.start(vec![main]) {
-            group.join();
+        start_core(cores, main);
+    }
+}
+
+fn start_core(cores: &SimCores, main: CoreMain) {
+    if let Ok(group) = cores.start(vec![main]) {
+        group.join();
+    }
+}
+
+async fn sleep_ms(io: &Io, ms: u64) {
+    io.clock().sleep_until(io.clock().now().after(Duration::from_millis(ms))).await;
+}
+
+/// Stops the job once `records` have arrived, and cancels it if they do not.
+async fn wait_for_arrival(io: Io, control: JobControl, records: u64) {
+    for _ in 0..ARRIVED_MS / LOOK_EVERY_MS {
+        sleep_ms(&io, LOOK_EVERY_MS).await;
+        if control.metrics().total("numRecordsSend").unsigned_abs() >= records {
+            return control.stop();
         }
     }
+    control.cancel();
 }

@@ -15,7 +15,7 @@ pub use elements_job::{FIRST_WINDOW, GUARDED, SECOND_WINDOW};
 
 use crate::config::WorldConfig;
 use crate::rng::Draw;
-use elements_plan::ElementsPlan;
+use elements_plan::{ElementsPlan, Terminal};
 use engine::EnginePlan;
 use flights_plan::FlightsPlan;
 use interference::Interference;
@@ -57,8 +57,15 @@ impl Scenario {
         } else {
             let plan = ElementsPlan::draw(&mut stream("job"));
             let interference = Interference::draw(&mut outside, &plan.ids());
-            let plan = if matches!(interference, Interference::Panic { .. }) { plan.with_map_first() } else { plan };
-            (JobPlan::Elements(plan), interference)
+            let is_silent = plan.terminal == Terminal::Collect && stream("silence").chance(600);
+            match interference {
+                Interference::Panic { .. } => (JobPlan::Elements(plan.with_map_first()), interference),
+                Interference::None if is_silent => {
+                    let (plan, records) = plan.with_silence();
+                    (JobPlan::Elements(plan), Interference::Silence { records })
+                }
+                _ => (JobPlan::Elements(plan), interference),
+            }
         };
         let input_bytes = job.input_bytes();
         let mut world = world_of(seed);
@@ -67,17 +74,21 @@ impl Scenario {
             Interference::SmallDisk { spare_bytes } => world.disk.capacity_bytes = job.disk_bytes() + spare_bytes,
             _ => {}
         }
-        Self { seed, engine: EnginePlan::draw(&mut stream("engine"), input_bytes), job, world, interference }
+        let engine = engine_of(&mut stream("engine"), input_bytes, interference);
+        Self { seed, engine, job, world, interference }
     }
 
-    /// The same job on the same input, with another engine and another world. What comes out must be the same where nothing can be late.
+    /// The same job on the same input, with another engine and another world, and without interference but a silence, which is part of the input.
+    /// What comes out must be the same where nothing can be late.
     #[must_use]
     pub fn elsewhere(&self) -> Self {
         let seed = SplitMix::stream(self.seed, "scenario/elsewhere").next_u64();
-        let engine = EnginePlan::draw(&mut SplitMix::stream(seed, "engine"), self.job.input_bytes());
+        let is_silent = matches!(self.interference, Interference::Silence { .. });
+        let interference = if is_silent { self.interference } else { Interference::None };
+        let engine = engine_of(&mut SplitMix::stream(seed, "engine"), self.job.input_bytes(), interference);
         let mut world = world_of(seed);
         world.trace_events_kept = self.world.trace_events_kept;
-        Self { seed: self.seed, job: self.job.clone(), engine, world, interference: Interference::None }
+        Self { seed: self.seed, job: self.job.clone(), engine, world, interference }
     }
 
     /// What its jobs are counted as.
@@ -91,9 +102,18 @@ impl Scenario {
     }
 }
 
-/// A world with budgets for a small scenario: the dearest of thousands took a tenth of them.
+/// A world with budgets for a small scenario: the dearest of thousands took a tenth of them. A silence takes half of the time.
 fn world_of(seed: u64) -> WorldConfig {
-    WorldConfig { polls_max: 1_000_000, polls_without_rest_max: 200_000, ..WorldConfig::random(seed) }
+    WorldConfig { polls_max: 1_000_000, polls_without_rest_max: 200_000, virtual_time_ms_max: 1_200_000, ..WorldConfig::random(seed) }
+}
+
+fn engine_of(stream: &mut SplitMix, input_bytes: usize, interference: Interference) -> EnginePlan {
+    let mut engine = EnginePlan::draw(stream, input_bytes);
+    if matches!(interference, Interference::Silence { .. }) {
+        // Many minutes of metrics every few milliseconds would cost more than the job.
+        engine.settings.metrics_interval_ms = engine.settings.metrics_interval_ms.max(1_000);
+    }
+    engine
 }
 
 impl JobPlan {
