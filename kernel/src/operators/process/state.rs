@@ -1,0 +1,253 @@
+//! The keyed state of one operator in one subtask: handles, and access through them.
+//!
+//! A handle ([`ValueState`], [`ListState`], [`MapState`]) is `Copy` and names a state, not its content; it means something only to the [`States`]
+//! that registered it. An access ([`ValueAccess`], [`ListAccess`], [`MapAccess`]) is a handle bound to one key: it sees and changes what is kept
+//! for that key and nothing else (docs/src/semantics.md#k-3). Reading makes no entry.
+//!
+//! Pure: no clock, no I/O.
+
+use crate::record::{Key, Record};
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use thalweg_storage::{HotTable, KeyedStates, StateId};
+
+/// The handle of a state that was registered in `open`; the default belongs to no state.
+macro_rules! state_handle {
+    ($(#[$doc:meta])* $name:ident<$($p:ident),+>) => {
+        $(#[$doc])*
+        pub struct $name<$($p),+> {
+            index: Option<usize>,
+            value: PhantomData<fn() -> ($($p,)+)>,
+        }
+        impl<$($p),+> Clone for $name<$($p),+> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+        impl<$($p),+> Copy for $name<$($p),+> {}
+        impl<$($p),+> Default for $name<$($p),+> {
+            fn default() -> Self {
+                Self { index: None, value: PhantomData }
+            }
+        }
+    };
+}
+
+state_handle! {
+    /// One value a key.
+    ValueState<V>
+}
+state_handle! {
+    /// A list of values a key.
+    ListState<V>
+}
+state_handle! {
+    /// An ordered map a key.
+    MapState<MK, MV>
+}
+
+type ValueTable<K, V> = HotTable<K, V>;
+type ListTable<K, V> = HotTable<K, Vec<V>>;
+type MapTable<K, MK, MV> = HotTable<K, BTreeMap<MK, MV>>;
+
+/// The ids of registered states by handle. Handles are `Send` and travel with the function; ids are typed and stay here.
+pub(super) struct States<K> {
+    store: KeyedStates<K>,
+    ids: Vec<Box<dyn std::any::Any>>,
+}
+
+impl<K: 'static> States<K> {
+    pub(super) fn new() -> Self {
+        Self { store: KeyedStates::default(), ids: Vec::new() }
+    }
+
+    fn register<V: 'static>(&mut self, name: &str) -> usize {
+        match self.store.register::<V>(name) {
+            Ok(id) => {
+                self.ids.push(Box::new(id));
+                self.ids.len() - 1
+            }
+            Err(error) => panic!("state {} was registered as {} before and is {} now", error.name, error.before, error.now),
+        }
+    }
+
+    #[inline]
+    fn table<V: 'static>(&mut self, index: Option<usize>) -> &mut HotTable<K, V> {
+        let id = index.and_then(|index| self.ids.get(index)?.downcast_ref::<StateId<HotTable<K, V>>>()).copied();
+        let table = id.and_then(|id| self.store.table(id));
+        table.expect("a state is used that was not registered: call ctx.value_state(..), list_state(..) or map_state(..) in open()")
+    }
+}
+
+impl<K: Key> States<K> {
+    pub(super) fn register_value<V: Record>(&mut self, name: &str) -> ValueState<V> {
+        ValueState { index: Some(self.register::<V>(name)), value: PhantomData }
+    }
+
+    pub(super) fn register_list<V: Record>(&mut self, name: &str) -> ListState<V> {
+        ListState { index: Some(self.register::<Vec<V>>(name)), value: PhantomData }
+    }
+
+    pub(super) fn register_map<MK: Key, MV: Record>(&mut self, name: &str) -> MapState<MK, MV> {
+        MapState { index: Some(self.register::<BTreeMap<MK, MV>>(name)), value: PhantomData }
+    }
+
+    /// Access to the value of `key`, whose hash is `hash`.
+    #[inline]
+    pub(super) fn value<'k, V: Record>(&mut self, state: ValueState<V>, key: K::Ref<'k>, hash: u64) -> ValueAccess<'_, 'k, K, V> {
+        ValueAccess { table: self.table(state.index), key, hash }
+    }
+
+    /// Access to the list of `key`, whose hash is `hash`.
+    #[inline]
+    pub(super) fn list<'k, V: Record>(&mut self, state: ListState<V>, key: K::Ref<'k>, hash: u64) -> ListAccess<'_, 'k, K, V> {
+        ListAccess { table: self.table(state.index), key, hash }
+    }
+
+    /// Access to the map of `key`, whose hash is `hash`.
+    #[inline]
+    pub(super) fn map<'k, MK: Key, MV: Record>(
+        &mut self,
+        state: MapState<MK, MV>,
+        key: K::Ref<'k>,
+        hash: u64,
+    ) -> MapAccess<'_, 'k, K, MK, MV> {
+        MapAccess { table: self.table(state.index), key, hash }
+    }
+}
+
+/// One value of the current key.
+pub struct ValueAccess<'s, 'k, K: Key, V> {
+    table: &'s mut ValueTable<K, V>,
+    key: K::Ref<'k>,
+    hash: u64,
+}
+
+impl<'s, K: Key, V: Record> ValueAccess<'s, '_, K, V> {
+    /// The value, if there is one.
+    #[inline]
+    pub fn get(self) -> Option<&'s V> {
+        let key = self.key;
+        self.table.get(self.hash, |stored| stored.matches(key))
+    }
+
+    /// The value, to be changed, made by `make` if there is none.
+    #[inline]
+    pub fn get_or_insert_with(self, make: impl FnOnce() -> V) -> &'s mut V {
+        let key = self.key;
+        self.table.get_or_insert_with(self.hash, |stored| stored.matches(key), || (K::from_view(key), make()))
+    }
+
+    /// Replaces the value.
+    #[inline]
+    pub fn set(self, value: V) {
+        let key = self.key;
+        match self.table.get_mut(self.hash, |stored| stored.matches(key)) {
+            Some(old) => *old = value,
+            None => {
+                self.table.get_or_insert_with(self.hash, |stored| stored.matches(key), || (K::from_view(key), value));
+            }
+        }
+    }
+
+    /// Removes the value and returns it.
+    pub fn take(self) -> Option<V> {
+        let key = self.key;
+        self.table.remove(self.hash, |stored| stored.matches(key))
+    }
+
+    /// Removes the value.
+    pub fn clear(self) {
+        self.take();
+    }
+}
+
+/// The list of the current key.
+pub struct ListAccess<'s, 'k, K: Key, V> {
+    table: &'s mut ListTable<K, V>,
+    key: K::Ref<'k>,
+    hash: u64,
+}
+
+impl<'s, K: Key, V: Record> ListAccess<'s, '_, K, V> {
+    /// The values in the order in which they were added.
+    pub fn get(self) -> &'s [V] {
+        let key = self.key;
+        self.table.get(self.hash, |stored| stored.matches(key)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Adds a value at the end.
+    pub fn add(self, value: V) {
+        let key = self.key;
+        self.table.get_or_insert_with(self.hash, |stored| stored.matches(key), || (K::from_view(key), Vec::new())).push(value);
+    }
+
+    /// Replaces the list.
+    pub fn update(self, values: Vec<V>) {
+        let key = self.key;
+        *self.table.get_or_insert_with(self.hash, |stored| stored.matches(key), || (K::from_view(key), Vec::new())) = values;
+    }
+
+    /// Removes the list and returns it.
+    pub fn take(self) -> Vec<V> {
+        let key = self.key;
+        self.table.remove(self.hash, |stored| stored.matches(key)).unwrap_or_default()
+    }
+
+    /// Removes the list.
+    pub fn clear(self) {
+        self.take();
+    }
+}
+
+/// The map of the current key.
+pub struct MapAccess<'s, 'k, K: Key, MK, MV> {
+    table: &'s mut MapTable<K, MK, MV>,
+    key: K::Ref<'k>,
+    hash: u64,
+}
+
+impl<'s, K: Key, MK: Key, MV: Record> MapAccess<'s, '_, K, MK, MV> {
+    fn whole(self) -> Option<&'s mut BTreeMap<MK, MV>> {
+        let key = self.key;
+        self.table.get_mut(self.hash, |stored| stored.matches(key))
+    }
+
+    /// The value under `map_key`.
+    pub fn get(self, map_key: &MK) -> Option<&'s MV> {
+        self.whole()?.get(map_key)
+    }
+
+    /// Puts `value` under `map_key` and returns what was there.
+    pub fn put(self, map_key: MK, value: MV) -> Option<MV> {
+        let key = self.key;
+        let make = || (K::from_view(key), BTreeMap::new());
+        self.table.get_or_insert_with(self.hash, |stored| stored.matches(key), make).insert(map_key, value)
+    }
+
+    /// Removes what is under `map_key` and returns it.
+    pub fn remove(self, map_key: &MK) -> Option<MV> {
+        self.whole()?.remove(map_key)
+    }
+
+    /// The entries in the order of their keys.
+    pub fn iter(self) -> impl Iterator<Item = (&'s MK, &'s MV)> {
+        self.whole().into_iter().flat_map(|map| map.iter())
+    }
+
+    /// Number of entries.
+    pub fn len(self) -> usize {
+        self.whole().map_or(0, |map| map.len())
+    }
+
+    /// Whether there are no entries.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Removes the map.
+    pub fn clear(self) {
+        let key = self.key;
+        self.table.remove(self.hash, |stored| stored.matches(key));
+    }
+}
