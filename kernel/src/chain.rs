@@ -36,7 +36,8 @@ pub enum Resumed {
 
 /// What every operator of a fused chain can do, whatever the type of its records. Each call passes down the chain.
 pub trait Stage: 'static {
-    /// Takes an in-band element. Only while [`ready`](Self::ready); it may suspend the stage (a watermark that fires many windows).
+    /// Takes an in-band element. Only while [`ready`](Self::ready); it may suspend the stage (a watermark that fires many windows). A stage with
+    /// state puts it into the snapshot when a barrier comes, before it passes the barrier on.
     fn control(&mut self, control: Control);
 
     /// Whether it takes a record or control now.
@@ -64,14 +65,11 @@ pub trait Stage: 'static {
     /// When [`advance_processing_time`](Self::advance_processing_time) wants to be called next.
     fn next_deadline(&self, now: Now) -> Option<MonotonicNs>;
 
-    /// After the end of input: makes results durable without showing them. Ready when that is done.
-    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// After the end of input: ready when the results of all epochs are prepared, that is durable and hidden.
+    fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// After every subtask of the job has prepared: shows the results. Ready when that is done.
-    fn poll_commit(&mut self, cx: &mut Context<'_>) -> Poll<()>;
-
-    /// Drives the clean-up after a failure or a cancellation: what is not committed is removed as far as possible.
-    fn poll_abort(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// The attempt is over: ready when no operation is under way that could change anything.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 /// The downstream end of an operator, inside one fused chain.
@@ -132,14 +130,11 @@ macro_rules! pass_on {
         }
     };
     (@ finish) => {
-        fn poll_prepare(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-            self.down.poll_prepare(cx)
+        fn poll_prepared(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+            self.down.poll_prepared(cx)
         }
-        fn poll_commit(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-            self.down.poll_commit(cx)
-        }
-        fn poll_abort(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-            self.down.poll_abort(cx)
+        fn poll_close(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+            self.down.poll_close(cx)
         }
     };
 }

@@ -4,13 +4,14 @@
 //! names, and nothing of record types: those are sealed into the functions that build a subtask and the channels of an edge.
 
 use crate::chain::{Chain, Terminal};
+use crate::checkpoint::{CheckpointConfig, RestartStrategy};
 use crate::exchange::{Channels, Exchanged, PartitionedEdge, Spread, erased_channels};
 use crate::operators::SideSender;
 use crate::record::Record;
 use crate::runtime::{EngineSettings, JobError, JobHandle, KeyGroups, Subtask, SubtaskContext};
-use crate::sink::SinkError;
+use crate::sink::{Recovery, SinkError};
 use crate::source::SourceError;
-use std::any::Any;
+use rkyv::util::AlignedVec;
 use thalweg_io::{Cores, Io, LocalBoxFuture};
 
 /// The number of an operator within its job.
@@ -46,15 +47,29 @@ pub struct OperatorMeta {
 pub(crate) type Build = Box<dyn FnOnce(&mut SubtaskContext) -> Box<dyn Subtask> + Send>;
 
 /// Finds the splits of a source, given its parallelism.
-pub(crate) type SourceSplits = Box<dyn FnOnce(Io, usize) -> LocalBoxFuture<Result<Vec<Box<dyn Any + Send>>, SourceError>> + Send>;
+pub(crate) type FindSplits = Box<dyn Fn(Io, usize) -> LocalBoxFuture<Result<Vec<AlignedVec>, SourceError>> + Send>;
 
-/// Prepares the place of a sink's results.
-pub(crate) type SinkInitialize = Box<dyn FnOnce(Io) -> LocalBoxFuture<Result<(), SinkError>> + Send>;
+/// A source, apart from what its readers do. Splits are archives here.
+pub(crate) struct SourcePlan {
+    pub(crate) operator: OperatorId,
+    pub(crate) splits: FindSplits,
+    /// Fingerprint of the type of its splits.
+    pub(crate) layout: u64,
+}
 
-/// A sink, apart from what it does with records.
+/// See [`Sink::recover`](crate::sink::Sink::recover).
+pub(crate) type RecoverSink = Box<dyn Fn(Io, Recovery<AlignedVec>) -> LocalBoxFuture<Result<(), SinkError>> + Send>;
+
+/// See [`Sink::commit`](crate::sink::Sink::commit).
+pub(crate) type CommitSink = Box<dyn Fn(Io, Vec<AlignedVec>) -> LocalBoxFuture<Result<(), SinkError>> + Send>;
+
+/// A sink, apart from what its writers do. Transactions are archives here.
 pub(crate) struct SinkPlan {
     pub(crate) operator: OperatorId,
-    pub(crate) initialize: SinkInitialize,
+    pub(crate) recover: RecoverSink,
+    pub(crate) commit: CommitSink,
+    /// Fingerprint of the type of its transactions.
+    pub(crate) layout: u64,
     pub(crate) location: Option<String>,
 }
 
@@ -62,7 +77,9 @@ pub(crate) struct TaskPlan {
     pub(crate) name: String,
     pub(crate) parallelism: Option<usize>,
     pub(crate) inputs: Vec<EdgeId>,
-    pub(crate) instantiate: Box<dyn Fn() -> Build>,
+    /// Of the operator that stands first in it.
+    pub(crate) uid: String,
+    pub(crate) instantiate: Box<dyn Fn() -> Build + Send>,
 }
 
 pub(crate) struct EdgePlan {
@@ -81,12 +98,14 @@ pub struct Job {
     pub(crate) tasks: Vec<TaskPlan>,
     pub(crate) edges: Vec<EdgePlan>,
     pub(crate) operators: Vec<OperatorMeta>,
-    /// Each source, its splits, and its task.
-    pub(crate) sources: Vec<(OperatorId, SourceSplits, usize)>,
+    /// Each source, and its task.
+    pub(crate) sources: Vec<(SourcePlan, usize)>,
     pub(crate) sinks: Vec<SinkPlan>,
     pub(crate) default_parallelism: Option<usize>,
     pub(crate) key_groups: KeyGroups,
     pub(crate) settings: EngineSettings,
+    pub(crate) checkpoints: Option<CheckpointConfig>,
+    pub(crate) restart: Option<RestartStrategy>,
 }
 
 impl Job {
@@ -138,12 +157,14 @@ pub(crate) struct GraphBuilder {
     tasks: Vec<TaskPlan>,
     edges: Vec<EdgePlan>,
     operators: Vec<OperatorMeta>,
-    sources: Vec<(OperatorId, SourceSplits)>,
+    sources: Vec<SourcePlan>,
     sinks: Vec<SinkPlan>,
     pub(crate) chaining: bool,
     pub(crate) default_parallelism: Option<usize>,
     pub(crate) key_groups: KeyGroups,
     pub(crate) settings: EngineSettings,
+    pub(crate) checkpoints: Option<CheckpointConfig>,
+    pub(crate) restart: Option<RestartStrategy>,
 }
 
 impl GraphBuilder {
@@ -158,6 +179,8 @@ impl GraphBuilder {
             default_parallelism: None,
             key_groups: KeyGroups::DEFAULT,
             settings: EngineSettings::default(),
+            checkpoints: None,
+            restart: None,
         }
     }
 
@@ -184,8 +207,8 @@ impl GraphBuilder {
         &mut self.operators[operator.0]
     }
 
-    pub(crate) fn add_source(&mut self, operator: OperatorId, splits: SourceSplits) {
-        self.sources.push((operator, splits));
+    pub(crate) fn add_source(&mut self, source: SourcePlan) {
+        self.sources.push(source);
     }
 
     pub(crate) fn add_sink(&mut self, sink: SinkPlan) {
@@ -233,7 +256,13 @@ impl GraphBuilder {
             })
         });
         // Names are final only when the job is complete.
-        self.tasks.push(TaskPlan { name: String::new(), parallelism: meta.parallelism, inputs: meta.inputs.clone(), instantiate });
+        self.tasks.push(TaskPlan {
+            name: String::new(),
+            uid: String::new(),
+            parallelism: meta.parallelism,
+            inputs: meta.inputs.clone(),
+            instantiate,
+        });
     }
 
     /// Closes the graph.
@@ -247,6 +276,8 @@ impl GraphBuilder {
             if task.name.is_empty() {
                 task.name = format!("union-{i}");
             }
+            let first = self.operators.iter().find(|operator| operator.task == Some(i));
+            task.uid = first.map_or_else(|| task.name.clone(), |operator| operator.uid.clone());
         }
         let consumed: Vec<EdgeId> = self.tasks.iter().flat_map(|task| task.inputs.iter().copied()).collect();
         for edge in consumed {
@@ -280,7 +311,8 @@ impl GraphBuilder {
             return Err(JobError::Invalid(format!("two sinks write to {}: give each a place of its own", pair[0])));
         }
         let task_of = |operator: OperatorId| self.operators[operator.0].task;
-        let sources = self.sources.into_iter().filter_map(|(operator, splits)| Some((operator, splits, task_of(operator)?))).collect();
+        let with_task = |source: SourcePlan| task_of(source.operator).map(|task| (source, task));
+        let sources = self.sources.into_iter().filter_map(with_task).collect();
         Ok(Job {
             name: name.to_owned(),
             tasks: self.tasks,
@@ -291,6 +323,8 @@ impl GraphBuilder {
             default_parallelism: self.default_parallelism,
             key_groups: self.key_groups,
             settings: self.settings,
+            checkpoints: self.checkpoints,
+            restart: self.restart,
         })
     }
 }

@@ -51,8 +51,10 @@ extern crate self as thalweg;
 
 mod api;
 pub mod chain;
+pub mod checkpoint;
 pub mod cli;
 pub mod connectors;
+mod erasure;
 mod exchange;
 mod graph;
 mod operators;
@@ -65,6 +67,7 @@ mod watermark;
 
 pub use api::{DataStream, KeyedStream, SharedStream, StreamExecutionEnvironment, WindowedStream};
 pub use chain::Chain;
+pub use checkpoint::{CheckpointConfig, RestartStrategy, Restore};
 pub use connectors::Collected;
 pub use exchange::Exchanged;
 pub use graph::Job;
@@ -73,7 +76,7 @@ pub use operators::{
     SlidingEventTimeWindows, Timer, TimerDomain, TumblingEventTimeWindows, ValueAccess, ValueState, WindowAssigner,
 };
 pub use record::{Key, Record};
-pub use runtime::{EngineSettings, JobControl, JobError, JobHandle, JobMetrics, JobReport, Metric};
+pub use runtime::{EngineSettings, JobControl, JobEnding, JobError, JobHandle, JobMetrics, JobReport, Metric, RestoredFrom};
 pub use thalweg_io as io;
 pub use time::{NO_TIMESTAMP, TimeWindow, Watermark, format_millis};
 pub use watermark::{

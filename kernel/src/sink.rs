@@ -1,8 +1,14 @@
-//! The interface of sinks: writers that gather synchronously, write asynchronously, and show their results in two steps.
+//! The interface of sinks: writers that gather synchronously and write asynchronously, and a committer that shows what they have prepared.
 //!
-//! At the end of a job every writer *prepares*: its results are durable, and hidden. When all writers of all sinks have prepared, all *commit*. If
-//! anything fails before that, all *abort* (docs/src/semantics.md#o-1).
+//! *Two-phase commit.* What a writer gets between two barriers is its part of an *epoch*. At the barrier the writer is [sealed](SinkWriter::seal);
+//! it then makes the part durable, hidden, and hands out a [`Transaction`](Sink::Transaction) that stands for it: *prepared*. The transaction is
+//! stored in the checkpoint. When the checkpoint is complete the coordinator has the sink [commit](Sink::commit) it. A job without checkpoints has
+//! one epoch, that of its end.
+//!
+//! Nothing is aborted while a job runs. Before each attempt the sink [recovers](Sink::recover): it commits what the restored checkpoint names and
+//! removes whatever else older attempts have begun (docs/src/semantics.md#o-1).
 
+use crate::checkpoint::{Attempt, CheckpointId, JobId};
 use crate::record::Record;
 use std::task::{Context, Poll};
 use thalweg_io::{Io, IoError, LocalBoxFuture};
@@ -18,12 +24,32 @@ pub enum SinkError {
     Invalid(String),
 }
 
+/// What an attempt is about to begin with.
+#[derive(Clone, Debug)]
+pub struct Recovery<T> {
+    /// The job, over all its attempts.
+    pub job: JobId,
+    /// The attempt that is about to begin, or, after the last one, that has ended: everything an older one, or then this one, has begun and
+    /// `committed` does not name is to be removed.
+    pub attempt: Attempt,
+    /// The checkpoint it starts from; `None` from the beginning.
+    pub restored: Option<CheckpointId>,
+    /// What that checkpoint names as prepared and not known to be committed. Some of it, or all, may have been committed already.
+    pub committed: Vec<T>,
+    /// Results that are visible and belong to later checkpoints than `restored` are removed, instead of refused.
+    pub discard_later_output: bool,
+    /// The job has ended for good: nothing is written any more. What is left over is removed, and nothing is refused.
+    pub is_last: bool,
+}
+
 /// A sink of records.
 pub trait Sink: Clone + Send + 'static {
     /// What it takes.
     type In: Record;
+    /// Stands for results that are durable and hidden: a small value that outlives the process, and which anybody can commit.
+    type Transaction: Record;
     /// Writes in one subtask.
-    type Writer: SinkWriter<In = Self::In>;
+    type Writer: SinkWriter<In = Self::In, Transaction = Self::Transaction>;
 
     /// What its operator is called unless the user names it.
     fn name(&self) -> &'static str;
@@ -33,11 +59,24 @@ pub trait Sink: Clone + Send + 'static {
         None
     }
 
-    /// Prepares the place of the results. Called once, on core 0, before the first split is given out.
+    /// Brings the place of the results to where the restored checkpoint left it: commits `recovery.committed`, and removes whatever else older
+    /// attempts of this job have begun. Called before each attempt, on core 0, before any writer is made, and once more after the last one.
+    ///
+    /// Idempotent: it may be interrupted anywhere and called again.
     ///
     /// # Errors
     /// If results cannot or must not be put there: the job fails with it before anything is read.
-    fn initialize(&self, _io: Io) -> LocalBoxFuture<Result<(), SinkError>> {
+    fn recover(&self, _io: Io, _recovery: Recovery<Self::Transaction>) -> LocalBoxFuture<Result<(), SinkError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Shows what `transactions`, all of one complete checkpoint and those before it, stand for. Called on core 0, one call at a time.
+    ///
+    /// Idempotent: committing again, in whole or in part, changes nothing.
+    ///
+    /// # Errors
+    /// A failed operation: the attempt fails with it, and the next one commits again.
+    fn commit(&self, _io: Io, _transactions: Vec<Self::Transaction>) -> LocalBoxFuture<Result<(), IoError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -55,15 +94,22 @@ pub struct SinkContext {
     pub parallelism: usize,
     /// How many bytes to gather for one write.
     pub write_block_bytes: usize,
+    /// The job, over all its attempts.
+    pub job: JobId,
+    /// The attempt that the writer belongs to.
+    pub attempt: Attempt,
+    /// The first epoch it writes: the one after the restored checkpoint.
+    pub epoch: CheckpointId,
 }
 
 /// Writes the records of one subtask.
 ///
-/// The `poll_` methods follow the rules of futures: pending means that the task is woken when another call is worth it. Each of
-/// `poll_prepare`, `poll_commit` and `poll_abort` is called until it is ready once, and not again.
+/// The `poll_` methods follow the rules of futures: pending means that the task is woken when another call is worth it.
 pub trait SinkWriter: 'static {
     /// See [`Sink::In`].
     type In: Record;
+    /// See [`Sink::Transaction`].
+    type Transaction: Record;
 
     /// Takes a record into memory. Only while [`ready`](Self::ready).
     fn write(&mut self, timestamp: i64, record: <Self::In as Record>::Ref<'_>);
@@ -76,32 +122,25 @@ pub trait SinkWriter: 'static {
     /// Drives what is under way towards being ready. Pending if nothing changes before an operation completes, or nothing is under way.
     ///
     /// # Errors
-    /// A failed write: the job fails with it.
+    /// A failed write: the attempt fails with it.
     fn poll_progress(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
         Poll::Pending
     }
 
-    /// Makes everything that was written durable, and keeps it hidden.
-    ///
-    /// # Errors
-    /// A failed write or sync: the job fails with it.
-    fn poll_prepare(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
-        Poll::Ready(Ok(()))
-    }
+    /// What has been written belongs to the epoch of `checkpoint`, whose barrier has come; what is written from now on to the next one. At the end
+    /// of input it is called a last time. May be called again before what was sealed before is prepared, and also while not ready.
+    fn seal(&mut self, checkpoint: CheckpointId);
 
-    /// Shows what was prepared. Other writers may have done so already, or not yet (docs/src/semantics.md#o-3).
+    /// Makes the earliest sealed epoch that is not prepared yet durable, and keeps it hidden. Ready once for each call of
+    /// [`seal`](Self::seal), in their order, with `None` if nothing was written in that epoch. Not called while nothing is sealed.
     ///
     /// # Errors
-    /// A failed operation: the job fails with it, although other writers may have committed.
-    fn poll_commit(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
-        Poll::Ready(Ok(()))
-    }
+    /// A failed write or sync: the attempt fails with it.
+    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Self::Transaction>, IoError>>;
 
-    /// Removes what was written.
-    ///
-    /// # Errors
-    /// A failed operation: it is logged.
-    fn poll_abort(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
-        Poll::Ready(Ok(()))
+    /// The attempt is over: comes to rest. Ready when no operation of this writer can change anything any more. Removes nothing: that is
+    /// [`Sink::recover`]'s.
+    fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
     }
 }

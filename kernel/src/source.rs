@@ -38,8 +38,8 @@ pub enum SourceError {
 pub trait Source: Clone + Send + 'static {
     /// What it emits.
     type Out: Record;
-    /// A part of the input.
-    type Split: Send + 'static;
+    /// A part of the input, and how far it has been read. Checkpoints hold it.
+    type Split: Record;
     /// Reads splits in one subtask.
     type Reader: SourceReader<Out = Self::Out, Split = Self::Split>;
 
@@ -77,8 +77,13 @@ pub trait SourceReader: 'static {
     /// See [`Source::Split`].
     type Split;
 
-    /// Begins with a split. Called when there is none in work.
+    /// Begins with a split, or goes on with it where [`snapshot`](Self::snapshot) found it. Called when there is none in work.
     fn start(&mut self, split: Self::Split);
+
+    /// The split in work with its position: behind the last record that was *emitted*, whatever has been fetched beyond it
+    /// (docs/src/semantics.md#s-4). Whoever starts with it emits what would have followed. Called between calls of
+    /// [`poll_next`](Self::poll_next), while a split is in work. Costs little: it is called at every checkpoint.
+    fn snapshot(&self) -> Self::Split;
 
     /// Emits at most `limit` records of the current split, and none while the output is not [ready](ReaderOutput::is_ready). Pending while nothing
     /// can be read; the task is woken when that changes.

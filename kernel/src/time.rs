@@ -3,6 +3,7 @@
 //! Times are milliseconds since 1970-01-01T00:00:00Z in an `i64`, as in Flink (docs/src/semantics.md#t-1). The two ends of the range are
 //! reserved: [`NO_TIMESTAMP`] marks a record that nobody has given a time, and [`Watermark::MAX`] says that nothing is to come any more.
 
+use crate::checkpoint::CheckpointId;
 use std::fmt;
 
 /// The timestamp of a record that has none (docs/src/semantics.md#t-2).
@@ -46,6 +47,8 @@ pub enum Control {
     Idle,
     /// The sender speaks again.
     Active,
+    /// What came before it belongs to this checkpoint, what follows does not (docs/src/semantics.md#c-1).
+    Barrier(CheckpointId),
     /// A source begins to read the split with this number; seen only inside the source's own chain.
     SplitStarted(u32),
     /// A source has read the whole split with this number; seen only inside the source's own chain.
@@ -56,7 +59,7 @@ pub enum Control {
 
 impl Control {
     /// Kind and watermark (0 where there is none), for those who watch: 0 watermark, 1 idle, 2 active, 3 and 4 a split's start and end, 5 the
-    /// end of input.
+    /// end of input, 6 a barrier, with the number of its checkpoint.
     pub(crate) fn as_numbers(self) -> [i64; 2] {
         match self {
             Self::Watermark(watermark) => [0, watermark.0],
@@ -65,6 +68,7 @@ impl Control {
             Self::SplitStarted(_) => [3, 0],
             Self::SplitFinished(_) => [4, 0],
             Self::EndOfInput => [5, 0],
+            Self::Barrier(checkpoint) => [6, checkpoint.0 as i64],
         }
     }
 }

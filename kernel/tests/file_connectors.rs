@@ -28,11 +28,20 @@ fn run(env: StreamExecutionEnvironment) -> Result<JobReport, JobError> {
     env.execute("test", 1)?.wait()
 }
 
+/// The name of a result without what differs from run to run: `part-<subtask>-<roll>.csv` for `part-<job>-<subtask>-<epoch>-<roll>.csv`.
+fn without_run(name: String) -> String {
+    let part = name.strip_prefix("part-").and_then(|rest| {
+        let [job, subtask, _epoch, roll] = rest.splitn(4, '-').collect::<Vec<_>>()[..] else { return None };
+        (job.len() == 16).then(|| format!("part-{subtask}-{roll}"))
+    });
+    part.unwrap_or(name)
+}
+
 /// Name and content of each file in `dir`, hidden ones too.
 fn contents(dir: &Path) -> Vec<(String, String)> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     let mut contents: Vec<_> =
-        entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap())).collect();
+        entries.map(|entry| (without_run(entry.file_name().into_string().unwrap()), fs::read_to_string(entry.path()).unwrap())).collect();
     contents.sort();
     contents
 }

@@ -110,6 +110,8 @@ impl thalweg::source::SourceReader for Broken {
         panic!("no start today");
     }
 
+    fn snapshot(&self) {}
+
     fn poll_next<O: thalweg::source::ReaderOutput<u64>>(
         &mut self,
         _cx: &mut std::task::Context<'_>,

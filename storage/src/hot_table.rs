@@ -79,11 +79,23 @@ impl<K, V> HotTable<K, V> {
         &mut occupied.into_mut().value
     }
 
+    /// Adds an entry whose key is not there yet, without looking.
+    pub fn insert_new(&mut self, hash: u64, key: K, value: V) {
+        self.len += 1;
+        self.parts[part_of(hash)].insert_unique(hash, Slot { hash, key, value }, |slot| slot.hash);
+    }
+
     /// Removes the entry and returns its value.
     pub fn remove(&mut self, hash: u64, mut is_key: impl FnMut(&K) -> bool) -> Option<V> {
         let found = self.parts[part_of(hash)].find_entry(hash, |slot| slot.hash == hash && is_key(&slot.key)).ok()?;
         self.len -= 1;
         Some(found.remove().0.value)
+    }
+
+    /// The entries of the part numbered `part` with their hashes; `None` behind the last part. Whoever walks over a large table, and has other things
+    /// to do in between, goes part by part: each holds some 256th of the entries.
+    pub fn part(&self, part: usize) -> Option<impl ExactSizeIterator<Item = (u64, &K, &V)>> {
+        Some(self.parts.get(part)?.iter().map(|slot| (slot.hash, &slot.key, &slot.value)))
     }
 
     /// All entries, in an order that depends on nothing but the hashes and the history of the table.

@@ -6,6 +6,7 @@
 //!
 //! Nothing here knows of records, streams or time.
 
+pub mod checkpoint;
 mod hot_table;
 mod states;
 mod timers;

@@ -65,6 +65,12 @@ impl<K: 'static> KeyedStates<K> {
         Ok(StateId { index: self.tables.len() - 1, table: PhantomData })
     }
 
+    /// Whether a state is registered under `name`.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.tables.iter().any(|named| named.name == name)
+    }
+
     /// The table of a registered state; `None` for an id of another store.
     #[inline]
     pub fn table<V: 'static>(&mut self, id: StateId<HotTable<K, V>>) -> Option<&mut HotTable<K, V>> {

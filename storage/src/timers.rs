@@ -1,6 +1,7 @@
 //! Timers of keys, in the order in which they are due.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 /// A set of `(time, key)`; the same timer set twice is one. Setting, deleting and taking cost the logarithm of the number of timers.
 #[derive(Debug)]
@@ -37,6 +38,11 @@ impl<K: Ord> TimerQueue<K> {
             return None;
         }
         self.timers.pop_first()
+    }
+
+    /// The timers behind `after` in their order, or all of them.
+    pub fn iter_after(&self, after: Option<(i64, K)>) -> impl Iterator<Item = &(i64, K)> {
+        self.timers.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
     }
 
     /// Number of timers.

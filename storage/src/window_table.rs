@@ -79,6 +79,12 @@ impl<K, V> WindowTable<K, V> {
         kept == 0
     }
 
+    /// The hash of the key at `position`.
+    #[must_use]
+    pub fn hash(&self, position: usize) -> Option<u64> {
+        self.slots.get(position).map(|slot| slot.hash)
+    }
+
     /// The entry at `position`, counted in the order of insertion.
     #[inline]
     #[must_use]

@@ -1,13 +1,14 @@
 //! Where the description of a job begins and ends.
 
 use super::stream::DataStream;
+use crate::checkpoint::{CheckpointConfig, RestartStrategy};
 use crate::connectors::CollectionSource;
+use crate::erasure::source_plan;
 use crate::graph::{ChainMeta, GraphBuilder, Job};
 use crate::operators::FromSource;
 use crate::record::Record;
 use crate::runtime::{EngineSettings, JobError, JobHandle, KeyGroups};
 use crate::source::Source;
-use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
 use thalweg_io::Cores;
@@ -80,20 +81,26 @@ impl StreamExecutionEnvironment {
         self
     }
 
+    /// Has the job's state made durable while it runs, so that a job that died goes on where its latest checkpoint was taken.
+    ///
+    /// The same job with the same folder goes on by itself: see [`CheckpointConfig::restore`].
+    pub fn enable_checkpointing(&self, config: CheckpointConfig) -> &Self {
+        self.graph.borrow_mut().checkpoints = Some(config);
+        self
+    }
+
+    /// What happens when the job fails. Unless set, a job with checkpoints restarts
+    /// [with growing delays](RestartStrategy::exponential_delay) and one without does not.
+    pub fn set_restart_strategy(&self, strategy: RestartStrategy) -> &Self {
+        self.graph.borrow_mut().restart = Some(strategy);
+        self
+    }
+
     /// Adds a source.
     pub fn source<S: Source>(&self, source: S) -> DataStream<FromSource<S>> {
         let mut graph = self.graph.borrow_mut();
         let id = graph.operator(source.name());
-        let enumerator = source.clone();
-        graph.add_source(
-            id,
-            Box::new(move |io, parallelism| {
-                Box::pin(async move {
-                    let splits = enumerator.splits(io, parallelism).await?;
-                    Ok(splits.into_iter().map(|split| -> Box<dyn Any + Send> { Box::new(split) }).collect())
-                })
-            }),
-        );
+        graph.add_source(source_plan(id, &source));
         drop(graph);
         let meta = ChainMeta { operators: vec![id], ..ChainMeta::default() };
         DataStream::new(Rc::clone(&self.graph), FromSource { source, id, rate: self.source_rate.get() }, meta)

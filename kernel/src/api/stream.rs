@@ -3,8 +3,9 @@
 use super::keyed_stream::KeyedStream;
 use crate::chain::Chain;
 use crate::connectors::{CollectSink, Collected};
+use crate::erasure::sink_plan;
 use crate::exchange::{BroadcastEdge, Exchanged, KeyedBy, PartitionedEdge, Spread, TeeEdges};
-use crate::graph::{ChainMeta, Cut, EdgeId, GraphBuilder, OperatorId, SideEdge, SinkPlan};
+use crate::graph::{ChainMeta, Cut, EdgeId, GraphBuilder, OperatorId, SideEdge};
 use crate::operators::{AssignTimestamps, Filter, FlatMap, ForEach, Map, OutputTag, SideSender, SinkTerminal, Then};
 use crate::record::{Key, Record};
 use crate::runtime::SubtaskContext;
@@ -233,8 +234,7 @@ impl<C: Chain> DataStream<C> {
         let mut graph = self.graph.borrow_mut();
         let id = graph.operator(name);
         self.meta.terminal = Some(id);
-        let (location, prototype) = (sink.location(), sink.clone());
-        graph.add_sink(SinkPlan { operator: id, initialize: Box::new(move |io| prototype.initialize(io)), location });
+        graph.add_sink(sink_plan(id, &sink));
         graph.end(self.meta, self.chain, SinkTerminal { sink, id }, &[]);
     }
 

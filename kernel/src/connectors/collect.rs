@@ -1,76 +1,161 @@
 //! A sink into memory, for tests and small results.
+//!
+//! Exactly once as long as the process lives: what a job reads again after a failure is not collected twice, because only committed epochs are handed
+//! over. The results of a process that has died are gone; what is to outlive it belongs into files.
 
+use crate::checkpoint::{Attempt, CheckpointId};
 use crate::record::Record;
-use crate::sink::{Sink, SinkContext, SinkWriter};
-use std::cell::RefCell;
-use std::marker::PhantomData;
+use crate::sink::{Recovery, Sink, SinkContext, SinkError, SinkWriter};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use thalweg_io::{IoError, Mailbox, MailboxReceiver, mailbox};
+use thalweg_io::{Io, IoError, LocalBoxFuture};
 
-/// Hands its records over when the job commits: a job that fails shows none.
+/// What one subtask has collected in one epoch of one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
+pub struct CollectTransaction {
+    /// The checkpoint that ended the epoch.
+    pub epoch: u64,
+    /// The subtask.
+    pub subtask: u64,
+    /// The attempt.
+    pub attempt: u64,
+}
+
+/// Where all clones of a sink and its [`Collected`] meet: once an epoch, never for a record.
+struct Shared<T> {
+    prepared: Vec<(CollectTransaction, Vec<T>)>,
+    committed: Vec<T>,
+    /// Nobody can take what is committed any more.
+    unwanted: bool,
+}
+
+impl<T> Shared<T> {
+    fn lock(shared: &Mutex<Self>) -> MutexGuard<'_, Self> {
+        // Nothing panics while it holds the lock.
+        shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is not found has been committed before, or the process that had it has died.
+    fn commit(&mut self, mut transactions: Vec<CollectTransaction>) {
+        // The epochs of a subtask one after the other.
+        transactions.sort_unstable();
+        for transaction in transactions {
+            if let Some(found) = self.prepared.iter().position(|(prepared, _)| *prepared == transaction) {
+                let (_, records) = self.prepared.swap_remove(found);
+                if !self.unwanted {
+                    self.committed.extend(records);
+                }
+            }
+        }
+    }
+}
+
+/// Hands its records over when the job commits: what a job has not committed when it fails is not shown.
 pub struct CollectSink<T> {
-    sender: Mailbox<Vec<T>>,
+    shared: Arc<Mutex<Shared<T>>>,
 }
 
 impl<T> Clone for CollectSink<T> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone() }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 /// Where the records of a [`CollectSink`] arrive.
 pub struct Collected<T> {
-    receiver: RefCell<MailboxReceiver<Vec<T>>>,
-    record: PhantomData<T>,
+    shared: Arc<Mutex<Shared<T>>>,
 }
 
 impl<T: Record> CollectSink<T> {
     /// A sink, and where its records arrive.
     #[must_use]
     pub fn new() -> (Self, Collected<T>) {
-        let (sender, receiver) = mailbox();
-        (Self { sender }, Collected { receiver: RefCell::new(receiver), record: PhantomData })
+        let shared = Arc::new(Mutex::new(Shared { prepared: Vec::new(), committed: Vec::new(), unwanted: false }));
+        (Self { shared: Arc::clone(&shared) }, Collected { shared })
     }
 }
 
 impl<T> Collected<T> {
-    /// What the job has committed: everything when it has finished, nothing before or if it failed. Records of one subtask stand in their order.
+    /// What the job has committed since the last call: without checkpoints everything when it has finished, and nothing before or if it failed; with
+    /// them, what each complete checkpoint covers. Records of one subtask stand in their order.
     #[must_use]
     pub fn take(&self) -> Vec<T> {
-        let mut receiver = self.receiver.borrow_mut();
-        std::iter::from_fn(|| receiver.try_recv()).flatten().collect()
+        std::mem::take(&mut Shared::lock(&self.shared).committed)
+    }
+}
+
+impl<T> Drop for Collected<T> {
+    fn drop(&mut self) {
+        let mut shared = Shared::lock(&self.shared);
+        shared.unwanted = true;
+        shared.committed = Vec::new();
     }
 }
 
 impl<T: Record> Sink for CollectSink<T> {
     type In = T;
+    type Transaction = CollectTransaction;
     type Writer = CollectWriter<T>;
 
     fn name(&self) -> &'static str {
         "collect"
     }
 
-    fn writer(&self, _context: SinkContext) -> CollectWriter<T> {
-        CollectWriter { sender: self.sender.clone(), records: Vec::new() }
+    fn recover(&self, _io: Io, recovery: Recovery<CollectTransaction>) -> LocalBoxFuture<Result<(), SinkError>> {
+        let mut shared = Shared::lock(&self.shared);
+        shared.commit(recovery.committed);
+        shared.prepared.clear();
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn commit(&self, _io: Io, transactions: Vec<CollectTransaction>) -> LocalBoxFuture<Result<(), IoError>> {
+        Shared::lock(&self.shared).commit(transactions);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn writer(&self, context: SinkContext) -> CollectWriter<T> {
+        CollectWriter {
+            shared: Arc::clone(&self.shared),
+            subtask: context.subtask as u64,
+            attempt: context.attempt,
+            records: Vec::new(),
+            sealed: VecDeque::new(),
+        }
     }
 }
 
 /// Gathers the records of one subtask.
 pub struct CollectWriter<T> {
-    sender: Mailbox<Vec<T>>,
+    shared: Arc<Mutex<Shared<T>>>,
+    subtask: u64,
+    attempt: Attempt,
+    /// Of the epoch that is being written.
     records: Vec<T>,
+    /// Of those that are not prepared yet.
+    sealed: VecDeque<(CheckpointId, Vec<T>)>,
 }
 
 impl<T: Record> SinkWriter for CollectWriter<T> {
     type In = T;
+    type Transaction = CollectTransaction;
 
+    #[inline]
     fn write(&mut self, _timestamp: i64, record: T::Ref<'_>) {
         self.records.push(T::from_view(record));
     }
 
-    fn poll_commit(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
-        // If the receiver has been dropped nobody wants the records.
-        drop(self.sender.send(std::mem::take(&mut self.records)));
-        Poll::Ready(Ok(()))
+    fn seal(&mut self, checkpoint: CheckpointId) {
+        self.sealed.push_back((checkpoint, std::mem::take(&mut self.records)));
+    }
+
+    fn poll_prepare(&mut self, _cx: &mut Context<'_>) -> Poll<Result<Option<CollectTransaction>, IoError>> {
+        let (epoch, records) = self.sealed.pop_front().expect("invariant: preparing is asked for once for each sealed epoch");
+        if records.is_empty() {
+            return Poll::Ready(Ok(None));
+        }
+        let transaction = CollectTransaction { epoch: epoch.0, subtask: self.subtask, attempt: self.attempt.0 };
+        Shared::lock(&self.shared).prepared.push((transaction, records));
+        Poll::Ready(Ok(Some(transaction)))
     }
 }

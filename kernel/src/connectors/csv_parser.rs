@@ -103,12 +103,23 @@ impl CsvParser {
 
     /// Begins with another file. The memory is kept.
     pub(super) fn restart(&mut self) {
+        self.resume(1, false);
+        self.place = Place::Bom(0);
+    }
+
+    /// Begins between two records of a file, where [`line`](Self::line) was `line`. `after_cr`: the byte before is a CR.
+    pub(super) fn resume(&mut self, line: u64, after_cr: bool) {
         self.core = csv_core::Reader::new();
         // An empty line, which is nothing: after it the reader no longer looks for a byte order mark, which it would miss in short blocks.
         self.core.read_record(b"\n", &mut self.fields, &mut self.ends);
-        self.place = Place::Bom(0);
-        self.line = 1;
-        self.after_cr = false;
+        self.place = Place::Between;
+        self.line = line;
+        self.after_cr = after_cr;
+    }
+
+    /// The line up to which everything has been looked at, from 1. Behind a record, the one after its end.
+    pub(super) fn line(&self) -> u64 {
+        self.line
     }
 
     /// Looks for the next record in `block` from `*at` on and moves `*at` behind what was used. `last`: no further block follows this one.

@@ -1,34 +1,30 @@
 //! A source of the rows of CSV files.
 //!
-//! Every file is a split and has a header row of its own. Files are read in blocks, the next one under way while the current one is parsed; memory is
-//! bounded by three blocks and the longest row allowed. Rows that cannot be understood leave through the side output [`MALFORMED`], or fail the job
-//! if it is [strict](CsvSource::strict).
+//! Every file is a split and has a header row of its own; a checkpoint holds how many bytes and lines of it have been emitted. Rows that cannot be
+//! understood leave through the side output [`MALFORMED`], or fail the job if it is [strict](CsvSource::strict) (docs/src/semantics.md#s-3).
+//!
+//! Files must not change while a job reads them or may still be restored. One that has become too short for where it is to be read on is refused;
+//! other changes are not noticed.
 //!
 //! Not here: other separators, files without a header, compressed files.
 
-use super::csv_parser::{CsvParser, Parsed};
-use super::csv_row::{CsvError, CsvRow, Header};
+use super::csv_reader::CsvReader;
+use super::csv_row::{CsvError, CsvRow};
 use crate::operators::OutputTag;
 use crate::record::Record;
-use crate::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
-use crate::time::NO_TIMESTAMP;
+use crate::source::{ReaderContext, Source, SourceError};
 use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
-use thalweg_io::{Buffer, Disk, EntryKind, File, Io, IoError, LocalBoxFuture, OpenMode, take_panic_place};
+use thalweg_io::{Disk, EntryKind, Io, IoError, LocalBoxFuture, OpenMode};
 
 /// Where the rows go that cannot be understood. Take it right behind the source: `rows.side_output(&MALFORMED)`.
 pub const MALFORMED: OutputTag<MalformedRecord> = OutputTag::new("malformed");
 
 /// The longest row allowed unless set, in bytes.
 const MAX_RECORD_BYTES: usize = 1 << 20;
-
-/// Blocks a reader works off before it lets the task's output go: only blocks smaller than a row make this matter.
-const BLOCKS_PER_CALL: usize = 4;
 
 /// A row that could not be understood.
 #[derive(Clone, Debug, PartialEq, Record)]
@@ -43,6 +39,17 @@ pub struct MalformedRecord {
     pub reason: String,
     /// The row as it stands in the file (what is not UTF-8 replaced); of one that is too long, the beginning.
     pub text: String,
+}
+
+/// A file, and how far it has been emitted.
+#[derive(Clone, Debug, PartialEq, Eq, Record)]
+pub struct CsvSplit {
+    /// The file.
+    pub file: String,
+    /// Where the next row begins, in bytes, or line ends before it; 0 from the beginning, its header included.
+    pub offset: u64,
+    /// The line at that place, from 1.
+    pub line: u64,
 }
 
 /// How a row becomes a record, if that is a plain function.
@@ -116,39 +123,24 @@ where
     F: Fn(&CsvRow<'_>) -> Result<T, CsvError> + Clone + Send + 'static,
 {
     type Out = T;
-    type Split = PathBuf;
+    type Split = CsvSplit;
     type Reader = CsvReader<T, F>;
 
     fn name(&self) -> &'static str {
         "csv"
     }
 
-    fn splits(&self, io: Io, _parallelism: usize) -> LocalBoxFuture<Result<Vec<PathBuf>, SourceError>> {
+    fn splits(&self, io: Io, _parallelism: usize) -> LocalBoxFuture<Result<Vec<CsvSplit>, SourceError>> {
         Box::pin(find_files(io.disk(), self.path.clone()))
     }
 
     fn reader(&self, context: ReaderContext) -> CsvReader<T, F> {
-        CsvReader {
-            disk: context.io.disk(),
-            block_bytes: context.read_block_bytes,
-            rows: Rows {
-                parse: self.parse.clone(),
-                strict: self.strict,
-                file: String::new(),
-                header: None,
-                parser: CsvParser::new(self.max_record_bytes),
-                record: PhantomData,
-            },
-            input: None,
-            block: Buffer::default(),
-            at: 0,
-            last: false,
-        }
+        CsvReader::new(context, self.parse.clone(), self.strict, self.max_record_bytes)
     }
 }
 
-/// The CSV files that `path` stands for, each of which can be opened.
-async fn find_files(disk: Rc<dyn Disk>, path: PathBuf) -> Result<Vec<PathBuf>, SourceError> {
+/// The CSV files that `path` stands for, each of which can be opened, from their beginnings.
+async fn find_files(disk: Rc<dyn Disk>, path: PathBuf) -> Result<Vec<CsvSplit>, SourceError> {
     let shown = path.display();
     let unreadable = |error: IoError| match error.kind() {
         ErrorKind::PermissionDenied => SourceError::Invalid(format!("{error}; give this user the right to read it")),
@@ -172,192 +164,14 @@ async fn find_files(disk: Rc<dyn Disk>, path: PathBuf) -> Result<Vec<PathBuf>, S
     if files.is_empty() {
         return Err(SourceError::Invalid(format!("the folder {shown} holds no *.csv file; name a CSV file or a folder of them")));
     }
-    for file in &files {
-        disk.open(file, OpenMode::Read).await.map_err(unreadable)?;
+    let mut splits = Vec::with_capacity(files.len());
+    for file in files {
+        disk.open(&file, OpenMode::Read).await.map_err(unreadable)?;
+        let file = file
+            .into_os_string()
+            .into_string()
+            .map_err(|name| SourceError::Invalid(format!("the path {} is not valid UTF-8; rename the file or folder", name.display())))?;
+        splits.push(CsvSplit { file, offset: 0, line: 1 });
     }
-    Ok(files)
-}
-
-/// A block on its way, and the file it comes from.
-type Fetch = LocalBoxFuture<Result<(Rc<dyn File>, Buffer), IoError>>;
-
-/// The file of the current split behind the block that is being parsed.
-enum Input {
-    /// The block at `offset` is under way.
-    Fetching { fetch: Fetch, offset: u64 },
-    /// The last block has come.
-    Ended,
-}
-
-/// Reads one file after the other.
-pub struct CsvReader<T, F> {
-    disk: Rc<dyn Disk>,
-    block_bytes: usize,
-    rows: Rows<T, F>,
-    /// `None` without a split.
-    input: Option<Input>,
-    block: Buffer,
-    at: usize,
-    /// Whether `block` is the last one.
-    last: bool,
-}
-
-impl<T, F> CsvReader<T, F> {
-    /// Waits for the next block, which the parser needs, and has the one after it fetched.
-    fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SourceError>> {
-        let Some(Input::Fetching { fetch, offset }) = &mut self.input else {
-            self.block.clear();
-            self.last = true;
-            return Poll::Ready(Ok(()));
-        };
-        let (file, block) = ready!(fetch.as_mut().poll(cx))?;
-        let next_offset = *offset + block.len() as u64;
-        // Only the end of the file makes a read short.
-        self.last = block.len() < block.capacity();
-        let mut spare = std::mem::replace(&mut self.block, block);
-        self.at = 0;
-        self.input = Some(if self.last {
-            Input::Ended
-        } else {
-            spare.clear();
-            let spare = if spare.capacity() == 0 { Buffer::with_capacity(self.block_bytes) } else { spare };
-            let fetch = async move {
-                let block = file.read_at(next_offset, spare).await?;
-                Ok((file, block))
-            };
-            Input::Fetching { fetch: Box::pin(fetch), offset: next_offset }
-        });
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: Record, F> SourceReader for CsvReader<T, F>
-where
-    F: Fn(&CsvRow<'_>) -> Result<T, CsvError> + Clone + Send + 'static,
-{
-    type Out = T;
-    type Split = PathBuf;
-
-    fn start(&mut self, split: PathBuf) {
-        self.rows.begin(&split);
-        self.block.clear();
-        (self.at, self.last) = (0, false);
-        let (disk, block) = (Rc::clone(&self.disk), Buffer::with_capacity(self.block_bytes));
-        let fetch = async move {
-            let file = disk.open(&split, OpenMode::Read).await?;
-            let block = file.read_at(0, block).await?;
-            Ok((file, block))
-        };
-        self.input = Some(Input::Fetching { fetch: Box::pin(fetch), offset: 0 });
-    }
-
-    fn poll_next<O: ReaderOutput<T>>(
-        &mut self,
-        cx: &mut Context<'_>,
-        output: &mut O,
-        limit: usize,
-    ) -> Poll<Result<ReaderStatus, SourceError>> {
-        let mut left = limit;
-        for _ in 0..BLOCKS_PER_CALL {
-            match self.rows.emit(&self.block, &mut self.at, self.last, output, &mut left)? {
-                Emitted::NeedsBlock => match self.poll_block(cx) {
-                    Poll::Ready(result) => result?,
-                    // What was emitted is worth passing on before the task waits.
-                    Poll::Pending => return Poll::Pending,
-                },
-                Emitted::Enough => break,
-                Emitted::All => {
-                    self.input = None;
-                    return Poll::Ready(Ok(ReaderStatus::EndOfSplit));
-                }
-            }
-        }
-        Poll::Ready(Ok(ReaderStatus::MoreAvailable))
-    }
-}
-
-/// Why no more rows are emitted for now.
-enum Emitted {
-    NeedsBlock,
-    /// The limit is reached or the output is full.
-    Enough,
-    /// The file has ended.
-    All,
-}
-
-/// Turns records into rows and rows into what the user wants.
-struct Rows<T, F> {
-    parse: F,
-    strict: bool,
-    /// The file being read, for messages.
-    file: String,
-    /// Absent before the first record of the file.
-    header: Option<Header>,
-    parser: CsvParser,
-    record: PhantomData<fn() -> T>,
-}
-
-impl<T: Record, F: Fn(&CsvRow<'_>) -> Result<T, CsvError>> Rows<T, F> {
-    fn begin(&mut self, file: &Path) {
-        self.file = file.display().to_string();
-        self.header = None;
-        self.parser.restart();
-    }
-
-    /// Emits rows of `block` from `*at` on, at most `*left`.
-    fn emit<O: ReaderOutput<T>>(
-        &mut self,
-        block: &[u8],
-        at: &mut usize,
-        last: bool,
-        output: &mut O,
-        left: &mut usize,
-    ) -> Result<Emitted, SourceError> {
-        let Self { parse, strict, file, header, parser, .. } = self;
-        let malformed =
-            |line: u64, error: CsvError| SourceError::Malformed { file: file.clone(), line, column: error.column, reason: error.reason };
-        while *left > 0 && output.is_ready() {
-            let (line, text, error) = match parser.next(block, at, last) {
-                Parsed::NeedsBlock => return Ok(Emitted::NeedsBlock),
-                Parsed::End => return Ok(Emitted::All),
-                Parsed::TooLong { line, last_line, excerpt } => {
-                    let reason = format!("the row is too long (lines {line} to {last_line}); is a closing quote missing?");
-                    (line, excerpt, CsvError::new(reason))
-                }
-                Parsed::Record(record) => match header {
-                    None => {
-                        // Without its header nothing in the file has a meaning.
-                        *header = Some(Header::new(&record).map_err(|error| malformed(record.line, error))?);
-                        continue;
-                    }
-                    Some(header) => match CsvRow::new(&record, header).and_then(|row| call(parse, &row, file)) {
-                        Ok(value) => {
-                            *left -= 1;
-                            output.collect(value, NO_TIMESTAMP);
-                            continue;
-                        }
-                        Err(error) => (record.line, record.text, error),
-                    },
-                },
-            };
-            if *strict || header.is_none() {
-                return Err(malformed(line, error));
-            }
-            *left -= 1;
-            let CsvError { column, reason } = error;
-            let text = String::from_utf8_lossy(text).into_owned();
-            output.malformed(&MALFORMED, MalformedRecord { file: file.clone(), line, column, reason, text });
-        }
-        Ok(Emitted::Enough)
-    }
-}
-
-/// Calls the user's function. If it panics, the panic goes on with the place of the row.
-fn call<T>(parse: &impl Fn(&CsvRow<'_>) -> Result<T, CsvError>, row: &CsvRow<'_>, file: &str) -> Result<T, CsvError> {
-    catch_unwind(AssertUnwindSafe(|| parse(row))).unwrap_or_else(|payload| {
-        let known = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        let message = known.unwrap_or("(a panic without a text)");
-        let place = take_panic_place().map(|place| format!(" ({place})")).unwrap_or_default();
-        resume_unwind(Box::new(format!("{message}{place}\n  in row {file}:{}: {}", row.line(), row.text())))
-    })
+    Ok(splits)
 }

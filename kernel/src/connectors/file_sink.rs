@@ -1,27 +1,32 @@
-//! A sink into files of a folder, one a subtask that has records.
+//! A sink into files of a folder: one a subtask and epoch that has records, and more if they grow long.
 //!
-//! While a job runs its output is hidden: `.part-<subtask>-0.csv.<attempt>.inprogress`. To *prepare* is to write what is left and to make the file and
-//! its name durable; to *commit*, to give it its name `part-<subtask>-0.csv` by an exclusive link, make that durable, and drop the hidden name; to
-//! *abort*, to unlink it. So a reader of `part-*` sees whole results or none, also after a power loss.
+//! While an epoch is being written its files are hidden. To *prepare* is to make the files and their names durable; the transaction is their names. When
+//! the checkpoint is complete the *commit* gives the files of all subtasks their visible names, `part-<job>-<subtask>-<epoch>-<roll>.csv`. So a reader of
+//! `part-*` sees whole files that a checkpoint stands for, also after a power loss, and over failures and restarts each result once
+//! (docs/src/semantics.md#o-1); [`DeliveryGuarantee`] can be chosen otherwise.
 //!
-//! Before a job reads anything it is refused if the folder already holds `part-*` files, unless it is to [overwrite](FileSink::overwrite) them: then
-//! they go at commit and not before. Hidden files of attempts that died are removed. A folder belongs to one sink of one
-//! running job at a time.
+//! Before an attempt reads anything it is refused if the folder holds results of another job, unless it is to [overwrite](FileSink::overwrite) them: then
+//! they go at its first commit and not before. A folder belongs to one sink of one running job at a time.
 //!
-//! Writes are gathered into blocks; one may be under way and one waiting while the next is being filled.
+//! Not here: who writes (`file_writer`), shows (`file_folder`) and tidies up (`file_recovery`).
 
-use super::file_writer::{FileWriter, Place};
+use super::delivery::DeliveryGuarantee;
+use super::file_folder::{FileTransaction, Folder};
+use super::file_recovery::recover;
+use super::file_writer::{FileWriter, WriterSettings};
+use super::json_lines::{JsonLines, JsonObjectWriter};
 use super::line_format::{CsvRowWriter, CsvRows, LineFormat, Lines};
+use super::part_name::suffix_fault;
 use crate::record::Record;
-use crate::sink::{Sink, SinkContext, SinkError};
-use std::io::ErrorKind;
+use crate::sink::{Recovery, Sink, SinkContext, SinkError};
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use thalweg_io::{Disk, EntryKind, Io, IoError, LocalBoxFuture};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use thalweg_io::{Io, IoError, LocalBoxFuture};
 
-/// Ends the name of a file in progress.
-const IN_PROGRESS: &str = ".inprogress";
+/// The length at which a file is closed unless set: large enough to be read with little overhead, small enough to be shared out among readers.
+const ROLL_AT_BYTES: u64 = 128 << 20;
 
 /// Writes each record as a line.
 ///
@@ -37,21 +42,22 @@ const IN_PROGRESS: &str = ".inprogress";
 /// counts.stream().sink(FileSink::<Count>::csv("counts", |count, row| {
 ///     row.field(count.word).field(count.count);
 /// }));
+/// counts.stream().sink(FileSink::<Count>::json_lines("objects", |count, object| {
+///     object.field("word", count.word).field("count", count.count);
+/// }));
 /// counts.stream().sink(FileSink::<Count>::lines("words", |count, line| line.push_str(count.word)).overwrite(true));
 /// ```
+#[derive(Clone)]
 pub struct FileSink<T, L = ()> {
     dir: PathBuf,
-    suffix: String,
     overwrite: bool,
+    suffix: String,
+    roll_at_bytes: u64,
+    delivery: DeliveryGuarantee,
     format: L,
+    /// The recovery, or a commit since, has found that no results of other jobs are there. Looked at once a commit, on core 0.
+    others_gone: Arc<AtomicBool>,
     record: PhantomData<fn(T)>,
-}
-
-impl<T, L: Clone> Clone for FileSink<T, L> {
-    fn clone(&self) -> Self {
-        let Self { overwrite, record, .. } = *self;
-        Self { dir: self.dir.clone(), suffix: self.suffix.clone(), overwrite, format: self.format.clone(), record }
-    }
 }
 
 impl<T: Record> FileSink<T> {
@@ -60,7 +66,7 @@ impl<T: Record> FileSink<T> {
     where
         F: for<'a> FnMut(T::Ref<'a>, &mut String) + Clone + Send + 'static,
     {
-        FileSink { dir: dir.into(), suffix: ".txt".to_owned(), overwrite: false, format: Lines::new(function), record: PhantomData }
+        FileSink::new(dir.into(), ".txt", Lines::new(function))
     }
 
     /// Files `part-*.csv` in the folder `dir`: `function` gives the fields of a record.
@@ -68,26 +74,65 @@ impl<T: Record> FileSink<T> {
     where
         F: for<'a> FnMut(T::Ref<'a>, &mut CsvRowWriter) + Clone + Send + 'static,
     {
-        FileSink { dir: dir.into(), suffix: ".csv".to_owned(), overwrite: false, format: CsvRows::new(function), record: PhantomData }
+        FileSink::new(dir.into(), ".csv", CsvRows::new(function))
+    }
+
+    /// Files `part-*.jsonl` in the folder `dir`, one JSON object a line: `function` gives the fields of a record.
+    pub fn json_lines<F>(dir: impl Into<PathBuf>, function: F) -> FileSink<T, JsonLines<F>>
+    where
+        F: for<'a> FnMut(T::Ref<'a>, &mut JsonObjectWriter) + Clone + Send + 'static,
+    {
+        FileSink::new(dir.into(), ".jsonl", JsonLines::new(function))
     }
 }
 
 impl<T, L> FileSink<T, L> {
+    fn new(dir: PathBuf, suffix: &str, format: L) -> Self {
+        Self {
+            dir,
+            overwrite: false,
+            suffix: suffix.to_owned(),
+            roll_at_bytes: ROLL_AT_BYTES,
+            delivery: DeliveryGuarantee::default(),
+            format,
+            others_gone: Arc::default(),
+            record: PhantomData,
+        }
+    }
+
     /// What the names of the files end with, with its dot.
     #[must_use]
     pub fn suffix(self, suffix: impl Into<String>) -> Self {
         Self { suffix: suffix.into(), ..self }
     }
 
-    /// Whether results that are there already are replaced when the job commits. They are not unless set: the job is refused.
+    /// Whether results of other jobs that are there already are removed when this job shows its first. They are not unless set: the job is refused.
     #[must_use]
     pub fn overwrite(self, overwrite: bool) -> Self {
         Self { overwrite, ..self }
+    }
+
+    /// The length in bytes at which a file is closed and the next one begun; 128 MiB unless set. A file exceeds it by one record at most. At every
+    /// checkpoint files are closed however short they are.
+    #[must_use]
+    pub fn roll_at_bytes(self, roll_at_bytes: u64) -> Self {
+        Self { roll_at_bytes, ..self }
+    }
+
+    /// What is promised if the job is interrupted; exactly once unless set.
+    #[must_use]
+    pub fn delivery_guarantee(self, delivery: DeliveryGuarantee) -> Self {
+        Self { delivery, ..self }
+    }
+
+    fn folder(&self, io: &Io) -> Folder {
+        Folder { disk: io.disk(), dir: self.dir.clone(), delivery: self.delivery }
     }
 }
 
 impl<T: Record, L: LineFormat<T>> Sink for FileSink<T, L> {
     type In = T;
+    type Transaction = FileTransaction;
     type Writer = FileWriter<T, L>;
 
     fn name(&self) -> &'static str {
@@ -99,70 +144,33 @@ impl<T: Record, L: LineFormat<T>> Sink for FileSink<T, L> {
         Some(self.dir.components().filter(|part| *part != std::path::Component::CurDir).collect::<PathBuf>().display().to_string())
     }
 
-    fn initialize(&self, io: Io) -> LocalBoxFuture<Result<(), SinkError>> {
-        Box::pin(initialize(io.disk(), self.dir.clone(), self.overwrite))
+    fn recover(&self, io: Io, recovery: Recovery<FileTransaction>) -> LocalBoxFuture<Result<(), SinkError>> {
+        if let Some(fault) = suffix_fault(&self.suffix) {
+            return Box::pin(std::future::ready(Err(SinkError::Invalid(fault))));
+        }
+        let (folder, others_gone) = (self.folder(&io), Arc::clone(&self.others_gone));
+        let overwrite = self.overwrite;
+        Box::pin(async move {
+            let others = recover(folder, overwrite, recovery).await?;
+            others_gone.store(!others, Ordering::Relaxed);
+            Ok(())
+        })
+    }
+
+    fn commit(&self, io: Io, transactions: Vec<FileTransaction>) -> LocalBoxFuture<Result<(), IoError>> {
+        let (folder, others_gone) = (self.folder(&io), Arc::clone(&self.others_gone));
+        let replaces = self.overwrite && !others_gone.load(Ordering::Relaxed);
+        Box::pin(async move {
+            folder.commit(&transactions, replaces).await?;
+            if !transactions.is_empty() {
+                others_gone.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        })
     }
 
     fn writer(&self, context: SinkContext) -> FileWriter<T, L> {
-        let SinkContext { io, subtask, parallelism, write_block_bytes } = context;
-        let visible = format!("part-{subtask}-0{}", self.suffix);
-        // No two attempts have the same stream of random numbers.
-        let attempt = io.rng("file-sink-attempt").next_u64();
-        let place = Place {
-            disk: io.disk(),
-            hidden: self.dir.join(format!(".{visible}.{attempt:016x}{IN_PROGRESS}")),
-            visible: self.dir.join(visible),
-            dir: self.dir.clone(),
-            replaces: self.overwrite.then_some((subtask, parallelism)),
-        };
-        FileWriter::new(place, self.format.clone(), write_block_bytes)
+        let settings = WriterSettings { suffix: self.suffix.clone(), roll_at_bytes: self.roll_at_bytes, replaces: self.overwrite };
+        FileWriter::new(self.folder(&context.io), settings, self.format.clone(), &context)
     }
-}
-
-/// The subtask whose results the file `name` holds, if it is one of ours.
-pub(super) fn subtask_of(name: &str) -> Option<usize> {
-    name.strip_prefix("part-")?.split_once('-')?.0.parse().ok()
-}
-
-/// Makes the folder, looks whether it may be written to, and removes what dead attempts have left.
-async fn initialize(disk: Rc<dyn Disk>, dir: PathBuf, overwrite: bool) -> Result<(), SinkError> {
-    let unfit = |error: IoError| match error.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::AlreadyExists | ErrorKind::ReadOnlyFilesystem => {
-            SinkError::Invalid(format!("{error}; choose another output folder or give this user the right to write there"))
-        }
-        _ => SinkError::Io(error),
-    };
-    create_durably(&*disk, &dir).await.map_err(unfit)?;
-    let entries = disk.list(&dir).await.map_err(unfit)?;
-    let shown = dir.display();
-    if !overwrite && let Some(old) = entries.iter().find(|entry| subtask_of(&entry.name).is_some()) {
-        let name = &old.name;
-        return Err(SinkError::Invalid(format!(
-            "{shown} already holds results ({name}); remove them, choose another folder, or have them replaced (`--overwrite`, in a program `FileSink::overwrite`)"
-        )));
-    }
-    for entry in entries {
-        if entry.name.starts_with(".part-") && entry.name.ends_with(IN_PROGRESS) {
-            disk.unlink(&dir.join(entry.name)).await.map_err(unfit)?;
-        }
-    }
-    Ok(())
-}
-
-/// Creates `dir` and what is missing above it, and makes their names durable.
-async fn create_durably(disk: &dyn Disk, dir: &Path) -> Result<(), IoError> {
-    let mut parents_of_new = Vec::new();
-    for path in dir.ancestors().filter(|path| !path.as_os_str().is_empty()) {
-        if disk.kind(path).await? == Some(EntryKind::Directory) {
-            break;
-        }
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        parents_of_new.push(parent.unwrap_or(Path::new(".")));
-    }
-    disk.create_dir_all(dir).await?;
-    // From the top down, so that no durable name hangs below one that is not.
-    for parent in parents_of_new.into_iter().rev() {
-        disk.sync_dir(parent).await?;
-    }
-    Ok(())
 }

@@ -1,233 +1,317 @@
 //! The writer of one subtask of a [`FileSink`](super::FileSink).
+//!
+//! Records become lines in a block; full blocks go to the file in work, one under way and one waiting while the next is being filled. A file that is long
+//! enough, or whose epoch is sealed, is put *behind* the writer: files there are finished one after the other while the next one is being written, and
+//! behind the last file of an epoch stands its end, where the epoch becomes prepared. Thus sealing is nothing but closing a file, and epochs are prepared in
+//! their order.
+//!
+//! Bounded: while more than [`FILES_BEHIND`] files or [`EPOCHS_BEHIND`] epochs are not finished, no more records are taken. So a few blocks each of
+//! that many files and of the one in work are all that is held.
+//!
+//! After a failed operation nothing more is begun and nothing more is prepared.
 
-use super::file_sink::subtask_of;
+use super::delivery::DeliveryGuarantee;
+use super::file_folder::{FileTransaction, Folder, PreparedFile};
 use super::line_format::LineFormat;
+use super::part_file::PartFile;
+use super::part_name::PartName;
+use crate::checkpoint::{Attempt, CheckpointId, JobId};
 use crate::record::Record;
-use crate::sink::SinkWriter;
+use crate::sink::{SinkContext, SinkWriter};
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::marker::PhantomData;
-use std::path::PathBuf;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use thalweg_io::{Buffer, Disk, File, IoError, LocalBoxFuture, OpenMode};
+use thalweg_io::{Buffer, BufferPool, IoError, LocalBoxFuture};
 
-/// Full blocks, under way or waiting, at which a writer takes no more records.
+/// Full blocks of the file in work, under way or waiting, at which a writer takes no more records.
 const FULL_BLOCKS: usize = 2;
 
-/// Where a writer's file is.
+/// Closed files that are not finished, beyond which a writer takes no more records: one being synced and one waiting behind it.
+const FILES_BEHIND: usize = 2;
+
+/// Sealed epochs that are not prepared, beyond which a writer takes no more records.
+const EPOCHS_BEHIND: usize = 2;
+
+/// Empty blocks that are kept instead of being allocated again.
+const SPARE_BLOCKS: usize = 3;
+
+/// What the writers of a sink have in common.
 #[derive(Clone)]
-pub(super) struct Place {
-    pub(super) disk: Rc<dyn Disk>,
-    pub(super) dir: PathBuf,
-    /// Its name while it is in progress.
-    pub(super) hidden: PathBuf,
-    /// Its name when it is committed.
-    pub(super) visible: PathBuf,
-    /// If old results are to be replaced: this subtask and their number.
-    pub(super) replaces: Option<(usize, usize)>,
+pub(super) struct WriterSettings {
+    pub(super) suffix: String,
+    pub(super) roll_at_bytes: u64,
+    /// The results of other jobs go at the first commit.
+    pub(super) replaces: bool,
 }
 
-impl Place {
-    /// Writes a block and gives its memory back.
-    async fn write(self, file: Option<Rc<dyn File>>, offset: u64, block: Buffer) -> Result<Written, IoError> {
-        let file = match file {
-            Some(file) => file,
-            None => self.disk.open(&self.hidden, OpenMode::CreateNew).await?,
-        };
-        let block = file.write_at(offset, block).await?;
-        Ok(Written { file, block })
-    }
-
-    /// Makes the file and its hidden name durable.
-    ///
-    /// A name that somebody else has given meanwhile fails the job here, while nothing is shown yet: another job writes into the same folder.
-    async fn prepare(self, file: Rc<dyn File>) -> Result<(), IoError> {
-        if self.replaces.is_none() && self.disk.kind(&self.visible).await?.is_some() {
-            let reason = "another job has written there meanwhile; give each job a folder of its own";
-            return Err(IoError::at("publish", &self.visible, std::io::Error::new(std::io::ErrorKind::AlreadyExists, reason)));
-        }
-        file.sync().await?;
-        self.disk.sync_dir(&self.dir).await
-    }
-
-    /// Shows the file, if there is one.
-    async fn commit(self, written: bool) -> Result<(), IoError> {
-        let Self { disk, dir, hidden, visible, replaces } = self;
-        if let Some((subtask, parallelism)) = replaces {
-            // Old results of any parallelism are shared out over the subtasks of this one. No subtask removes what another has just shown.
-            for entry in disk.list(&dir).await? {
-                if subtask_of(&entry.name).is_some_and(|old| old % parallelism == subtask) {
-                    disk.unlink(&dir.join(entry.name)).await?;
-                }
-            }
-        }
-        if written {
-            // Fails if the name is taken: nothing is ever written over.
-            disk.link(&hidden, &visible).await?;
-        }
-        // The new name has to be durable before the old one may go. That the old one has gone need not be: a next job removes it.
-        if written || replaces.is_some() {
-            disk.sync_dir(&dir).await?;
-        }
-        if written { disk.unlink(&hidden).await } else { Ok(()) }
-    }
-
-    /// Removes the file, if it came to that.
-    async fn abort(self) -> Result<(), IoError> {
-        match self.disk.unlink(&self.hidden).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            result => result,
-        }
-    }
+/// What stands behind the writer, in order.
+enum Behind {
+    /// A file that gets no more blocks.
+    File(PartFile),
+    /// The end of an epoch, and what its files are.
+    Epoch(Vec<PreparedFile>),
 }
 
-/// A block that has been written.
-struct Written {
-    file: Rc<dyn File>,
-    block: Buffer,
+/// What of it is under way. Each future runs to its end, also when the attempt is over.
+enum Finishing {
+    File(LocalBoxFuture<Result<(), IoError>>),
+    Epoch(LocalBoxFuture<Result<Option<FileTransaction>, IoError>>),
 }
 
 /// Gathers lines into blocks and writes them.
 pub struct FileWriter<T, L> {
-    place: Place,
+    folder: Folder,
+    settings: WriterSettings,
     format: L,
     block_bytes: usize,
+    blocks: BufferPool,
+    job: JobId,
+    subtask: u64,
+    attempt: Attempt,
+    /// Of what is being written. The barrier may turn out to be a later one's.
+    epoch: CheckpointId,
+    /// The number of the file in work within its epoch.
+    roll: u64,
     /// Being filled.
     block: Buffer,
-    /// Full, and waiting for the one that is under way.
-    full: VecDeque<Buffer>,
-    /// An empty one that need not be allocated again.
-    spare: Option<Buffer>,
-    writing: Option<LocalBoxFuture<Result<Written, IoError>>>,
-    file: Option<Rc<dyn File>>,
-    /// Where the next block begins.
-    offset: u64,
-    /// The first block has been sent on its way: the file may exist.
-    begun: bool,
-    /// Preparing, committing or aborting.
-    ending: Option<LocalBoxFuture<Result<(), IoError>>>,
-    aborting: bool,
+    /// How full it may get.
+    block_limit: usize,
+    /// The file in work, from its first block on.
+    current: Option<PartFile>,
+    /// Files of the epoch in work that are closed.
+    closed: Vec<PartName>,
+    behind: VecDeque<Behind>,
+    finishing: Option<Finishing>,
+    /// Of `behind` and `finishing`.
+    files_behind: usize,
+    epochs_behind: usize,
+    /// Prepared, and not handed out yet.
+    prepared: VecDeque<Option<FileTransaction>>,
+    /// Nothing has been sealed yet.
+    is_first_epoch: bool,
+    failed: bool,
     record: PhantomData<fn(T)>,
 }
 
 impl<T: Record, L: LineFormat<T>> FileWriter<T, L> {
-    pub(super) fn new(place: Place, format: L, block_bytes: usize) -> Self {
-        Self {
-            place,
+    pub(super) fn new(folder: Folder, settings: WriterSettings, format: L, context: &SinkContext) -> Self {
+        let block_bytes = context.write_block_bytes.max(1);
+        let mut writer = Self {
+            folder,
+            settings,
             format,
             block_bytes,
+            blocks: BufferPool::new(block_bytes, SPARE_BLOCKS),
+            job: context.job,
+            subtask: context.subtask as u64,
+            attempt: context.attempt,
+            epoch: context.epoch,
+            roll: 0,
             block: Buffer::default(),
-            full: VecDeque::new(),
-            spare: None,
-            writing: None,
-            file: None,
-            offset: 0,
-            begun: false,
-            ending: None,
-            aborting: false,
+            block_limit: 0,
+            current: None,
+            closed: Vec::new(),
+            behind: VecDeque::new(),
+            finishing: None,
+            files_behind: 0,
+            epochs_behind: 0,
+            prepared: VecDeque::new(),
+            is_first_epoch: true,
+            failed: false,
             record: PhantomData,
-        }
+        };
+        writer.limit_block();
+        writer
     }
 
+    /// A block ends where the file does.
+    fn limit_block(&mut self) {
+        let left = self.settings.roll_at_bytes.saturating_sub(self.current.as_ref().map_or(0, PartFile::bytes));
+        self.block_limit = self.block_bytes.min(usize::try_from(left).unwrap_or(usize::MAX)).max(1);
+    }
+
+    /// Gives the block to the file in work, and closes that if it is long enough.
+    #[cold]
     fn close_block(&mut self) {
-        let next = self.spare.take().unwrap_or_else(|| Buffer::with_capacity(self.block_bytes));
-        self.full.push_back(std::mem::replace(&mut self.block, next));
-        self.start_write();
+        let block = std::mem::replace(&mut self.block, self.blocks.take());
+        let name = PartName { job: self.job, subtask: self.subtask, epoch: self.epoch, roll: self.roll, attempt: Some(self.attempt) };
+        let current = self
+            .current
+            .get_or_insert_with(|| PartFile::new(name, name.hidden(&self.settings.suffix), self.folder.clone(), self.blocks.clone()));
+        current.append(block);
+        if current.bytes() >= self.settings.roll_at_bytes {
+            self.close_file();
+        }
+        self.limit_block();
     }
 
-    /// Sends the next full block on its way, unless one is.
-    fn start_write(&mut self) {
-        if self.writing.is_none()
-            && let Some(block) = self.full.pop_front()
-        {
-            self.begun = true;
-            let offset = self.offset;
-            self.offset += block.len() as u64;
-            self.writing = Some(Box::pin(self.place.clone().write(self.file.clone(), offset, block)));
+    fn close_file(&mut self) {
+        if let Some(file) = self.current.take() {
+            self.closed.push(file.name);
+            self.roll += 1;
+            self.files_behind += 1;
+            self.behind.push_back(Behind::File(file));
         }
     }
 
-    /// Waits for the block that is under way and sends the next one. Ready with `false` if there is none.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, IoError>> {
-        let Some(writing) = &mut self.writing else { return Poll::Ready(Ok(false)) };
-        let result = ready!(writing.as_mut().poll(cx));
-        self.writing = None;
-        let Written { file, mut block } = result?;
-        self.file = Some(file);
-        block.clear();
-        self.spare = Some(block);
-        self.start_write();
-        Poll::Ready(Ok(true))
+    /// The names of a file of the epoch that `checkpoint` ends.
+    fn prepared_file(&self, name: PartName, checkpoint: CheckpointId) -> PreparedFile {
+        let attempt = name.attempt.filter(|_| self.folder.delivery == DeliveryGuarantee::AtLeastOnce);
+        let visible = PartName { epoch: checkpoint, attempt, ..name };
+        PreparedFile { hidden: name.hidden(&self.settings.suffix), visible: visible.visible(&self.settings.suffix) }
     }
 
-    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
-        let Some(ending) = &mut self.ending else { return Poll::Ready(Ok(())) };
-        let result = ready!(ending.as_mut().poll(cx));
-        self.ending = None;
-        Poll::Ready(result)
+    /// Begins with the next thing that stands behind.
+    fn start_finishing(&mut self) {
+        debug_assert!(self.finishing.is_none(), "one after the other");
+        self.finishing = match self.behind.pop_front() {
+            Some(Behind::File(file)) => Some(Finishing::File(Box::pin(file.finish()))),
+            Some(Behind::Epoch(files)) => Some(Finishing::Epoch(self.end_of_epoch(files))),
+            None => None,
+        };
+    }
+
+    /// Makes the names of `files`, which are durable themselves, durable or visible.
+    fn end_of_epoch(&mut self, files: Vec<PreparedFile>) -> LocalBoxFuture<Result<Option<FileTransaction>, IoError>> {
+        let folder = self.folder.clone();
+        let at_once = self.folder.delivery == DeliveryGuarantee::AtLeastOnce;
+        let job = self.job.0;
+        // So that the commit learns of this job even if it has no results yet.
+        let announces = self.settings.replaces && self.subtask == 0 && std::mem::take(&mut self.is_first_epoch);
+        Box::pin(async move {
+            let files = match (files.is_empty(), at_once) {
+                (true, _) => files,
+                (false, true) => {
+                    folder.publish(files).await?;
+                    Vec::new()
+                }
+                (false, false) => {
+                    folder.sync().await?;
+                    files
+                }
+            };
+            Ok((announces || !files.is_empty()).then_some(FileTransaction { job, files }))
+        })
+    }
+
+    /// Drives the file in work. Ready if a block was written.
+    fn poll_current(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
+        let Some(file) = &mut self.current else { return Poll::Pending };
+        let mut changed = false;
+        // The block that is sent after one that was written has to be able to wake the task.
+        while let Poll::Ready(true) = file.poll_write(cx)? {
+            changed = true;
+        }
+        if changed { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Drives what stands behind. Ready if something was finished.
+    fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
+        let mut changed = false;
+        loop {
+            match &mut self.finishing {
+                None => {
+                    if self.behind.is_empty() {
+                        break;
+                    }
+                    self.start_finishing();
+                    continue;
+                }
+                Some(Finishing::File(finishing)) => {
+                    let Poll::Ready(result) = finishing.as_mut().poll(cx) else { break };
+                    self.finishing = None;
+                    result?;
+                    self.files_behind -= 1;
+                }
+                Some(Finishing::Epoch(finishing)) => {
+                    let Poll::Ready(result) = finishing.as_mut().poll(cx) else { break };
+                    self.finishing = None;
+                    self.prepared.push_back(result?);
+                    self.epochs_behind -= 1;
+                }
+            }
+            changed = true;
+        }
+        if changed { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }
 
 impl<T: Record, L: LineFormat<T>> SinkWriter for FileWriter<T, L> {
     type In = T;
+    type Transaction = FileTransaction;
 
     #[inline]
     fn write(&mut self, _timestamp: i64, record: T::Ref<'_>) {
         self.format.append(record, &mut self.block);
-        if self.block.len() >= self.block_bytes {
+        if self.block.len() >= self.block_limit {
             self.close_block();
         }
     }
 
     #[inline]
     fn ready(&self) -> bool {
-        self.full.len() + usize::from(self.writing.is_some()) < FULL_BLOCKS
+        self.current.as_ref().is_none_or(|file| file.blocks_pending() < FULL_BLOCKS)
+            && self.files_behind <= FILES_BEHIND
+            && self.epochs_behind <= EPOCHS_BEHIND
     }
 
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
-        match ready!(self.poll_write(cx)) {
-            Ok(true) => Poll::Ready(Ok(())),
-            Ok(false) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
+        if self.failed {
+            return Poll::Pending;
         }
-    }
-
-    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
-        if self.ending.is_none() {
-            if !self.block.is_empty() {
-                self.close_block();
+        // Both, so that each can wake the task.
+        let polled = [self.poll_current(cx), self.poll_behind(cx)];
+        let mut progress = Poll::Pending;
+        for result in polled.into_iter().filter(Poll::is_ready) {
+            if let Poll::Ready(Err(_)) = &result {
+                self.failed = true;
+                return result;
             }
-            while ready!(self.poll_write(cx))? {}
-            let Some(file) = self.file.take() else { return Poll::Ready(Ok(())) };
-            self.ending = Some(Box::pin(self.place.clone().prepare(file)));
+            progress = result;
         }
-        self.poll_ending(cx)
+        progress
     }
 
-    fn poll_commit(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
-        if self.ending.is_none() {
-            self.ending = Some(Box::pin(self.place.clone().commit(self.begun)));
+    fn seal(&mut self, checkpoint: CheckpointId) {
+        assert!(checkpoint >= self.epoch, "epoch {} is sealed by the barrier of checkpoint {checkpoint}", self.epoch);
+        if !self.block.is_empty() {
+            self.close_block();
         }
-        self.poll_ending(cx)
+        self.close_file();
+        let files = std::mem::take(&mut self.closed);
+        let files = files.into_iter().map(|name| self.prepared_file(name, checkpoint)).collect();
+        self.behind.push_back(Behind::Epoch(files));
+        self.epochs_behind += 1;
+        self.epoch = checkpoint.next();
+        self.roll = 0;
+        self.limit_block();
     }
 
-    fn poll_abort(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
-        // What is under way could bring the file back: it comes to its end first, in whichever way.
-        self.full.clear();
-        if let Some(writing) = &mut self.writing {
-            drop(ready!(writing.as_mut().poll(cx)));
-            self.writing = None;
+    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<FileTransaction>, IoError>> {
+        assert!(self.epochs_behind + self.prepared.len() > 0, "preparing is asked for once for each sealed epoch");
+        // Until it is pending: only then is the task woken.
+        while self.prepared.is_empty() {
+            ready!(self.poll_progress(cx))?;
         }
-        if !self.begun {
-            return Poll::Ready(Ok(()));
+        Poll::Ready(Ok(self.prepared.pop_front().flatten()))
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(file) = &mut self.current {
+            ready!(file.poll_rest(cx));
         }
-        if !self.aborting {
-            // Preparing may be under way.
-            drop(ready!(self.poll_ending(cx)));
-            self.aborting = true;
-            self.ending = Some(Box::pin(self.place.clone().abort()));
+        match &mut self.finishing {
+            Some(Finishing::File(finishing)) => drop(ready!(finishing.as_mut().poll(cx))),
+            Some(Finishing::Epoch(finishing)) => drop(ready!(finishing.as_mut().poll(cx))),
+            None => {}
         }
-        self.poll_ending(cx)
+        self.finishing = None;
+        while let Some(behind) = self.behind.front_mut() {
+            if let Behind::File(file) = behind {
+                ready!(file.poll_rest(cx));
+            }
+            self.behind.pop_front();
+        }
+        Poll::Ready(())
     }
 }

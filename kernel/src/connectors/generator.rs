@@ -1,4 +1,5 @@
-//! A source that computes its records.
+//! A source that computes its records: the same number gives the same record, as often as it is asked for, so that a job that is restored
+//! computes what it has lost again. A function that counts its calls or looks elsewhere breaks that promise.
 
 use crate::record::Record;
 use crate::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
@@ -33,11 +34,14 @@ impl<T: Record, F: FnMut(u64) -> T + Clone + Send + 'static> GeneratorSource<F, 
 }
 
 /// The numbers `next, next + step, ...` below `end`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Record)]
 pub struct GeneratorSplit {
-    next: u64,
-    step: u64,
-    end: u64,
+    /// The number of the next record.
+    pub next: u64,
+    /// How far it is from one number to the next.
+    pub step: u64,
+    /// Behind the last number.
+    pub end: u64,
 }
 
 impl<T: Record, F: FnMut(u64) -> T + Clone + Send + 'static> Source for GeneratorSource<F, T> {
@@ -72,6 +76,10 @@ impl<T: Record, F: FnMut(u64) -> T + 'static> SourceReader for GeneratorReader<F
 
     fn start(&mut self, split: GeneratorSplit) {
         self.split = split;
+    }
+
+    fn snapshot(&self) -> GeneratorSplit {
+        self.split
     }
 
     #[inline]

@@ -34,18 +34,19 @@ impl<T> Frame<T> {
     }
 
     /// Puts `control` behind the records that are in the frame. Of several watermarks, or several changes of idleness, without a record between
-    /// them only the last means anything; keeping one of each bounds the frame's size (docs/src/semantics.md#w-3).
+    /// them only the last means anything; keeping one of each bounds the frame's size (docs/src/semantics.md#w-3). Nothing moves over a barrier.
     pub(crate) fn push_control(&mut self, control: Control) {
         let position = u32::try_from(self.entries.len()).expect("invariant: a frame holds fewer than 2^32 records");
         let is_status = |c: &Control| matches!(c, Control::Idle | Control::Active);
         let supersedes = |earlier: &Control| match control {
             Control::Watermark(_) => matches!(earlier, Control::Watermark(_)),
             Control::Idle | Control::Active => is_status(earlier),
-            Control::EndOfInput | Control::SplitStarted(_) | Control::SplitFinished(_) => false,
+            Control::Barrier(_) | Control::EndOfInput | Control::SplitStarted(_) | Control::SplitFinished(_) => false,
         };
-        let behind_last_record = self.controls.iter().rposition(|(at, _)| *at != position).map_or(0, |i| i + 1);
-        if let Some(i) = self.controls[behind_last_record..].iter().position(|(_, earlier)| supersedes(earlier)) {
-            self.controls.remove(behind_last_record + i);
+        let holds = |(at, earlier): &(u32, Control)| *at != position || matches!(earlier, Control::Barrier(_));
+        let movable = self.controls.iter().rposition(holds).map_or(0, |i| i + 1);
+        if let Some(i) = self.controls[movable..].iter().position(|(_, earlier)| supersedes(earlier)) {
+            self.controls.remove(movable + i);
         }
         self.controls.push((position, control));
     }
@@ -99,6 +100,7 @@ pub(crate) fn erased_channels<T: Send + 'static>(senders: usize, receivers: usiz
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::CheckpointId;
     use crate::time::Watermark;
 
     #[test]
@@ -112,6 +114,16 @@ mod tests {
         frame.push_control(watermark(3));
         frame.push_control(Control::EndOfInput);
         assert_eq!(frame.controls, [(0, watermark(2)), (0, Control::Active), (1, watermark(3)), (1, Control::EndOfInput)]);
+    }
+
+    #[test]
+    fn a_watermark_that_came_before_a_barrier_stays_before_it() {
+        let mut frame = Frame::<u64>::new();
+        let (watermark, barrier) = (|t| Control::Watermark(Watermark(t)), Control::Barrier(CheckpointId(1)));
+        for control in [watermark(1), barrier, watermark(2), watermark(3)] {
+            frame.push_control(control);
+        }
+        assert_eq!(frame.controls, [(0, watermark(1)), (0, barrier), (0, watermark(3))]);
     }
 
     #[test]

@@ -1,55 +1,105 @@
-//! The receiving side of a task: all its channels, taken in turn.
+//! The receiving side of a task: all its channels, taken in turn, with their merged watermark and their aligned barriers.
 
+use super::alignment::BarrierAligner;
 use super::frame::{Frame, InputChannel};
-use crate::time::Control;
+use crate::time::{Control, Watermark};
 use crate::watermark::WatermarkValve;
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-/// The channels of one subtask, over all its input edges, and their merged watermark.
+/// A frame in work: `done` of its records and `controls_done` of its in-band elements have been taken.
+pub(crate) struct Work<T> {
+    pub(crate) channel: usize,
+    pub(crate) frame: Frame<T>,
+    pub(crate) done: usize,
+    pub(crate) controls_done: usize,
+}
+
+struct Input<T> {
+    channel: InputChannel<T>,
+    ended: bool,
+    /// What lay behind a barrier that other channels have yet to deliver.
+    parked: Option<Work<T>>,
+}
+
+/// The channels of one subtask, over all its input edges.
 pub(crate) struct InputGate<T> {
-    channels: Vec<InputChannel<T>>,
-    ended: Vec<bool>,
+    inputs: Vec<Input<T>>,
     valve: WatermarkValve,
+    aligner: BarrierAligner,
     next: usize,
-    /// Merged in-band elements that the chain has not taken yet: at most two for each frame element.
+    /// Merged in-band elements that the chain has not taken yet: at most three for each frame element.
     pub(crate) merged: VecDeque<Control>,
 }
 
 impl<T: Send> InputGate<T> {
-    pub(crate) fn new(channels: Vec<InputChannel<T>>) -> Self {
+    /// A gate behind which everything has been told the watermark `restored`.
+    pub(crate) fn new(channels: Vec<InputChannel<T>>, restored: Watermark) -> Self {
         assert!(!channels.is_empty(), "a task that is fed by an exchange has at least one channel");
-        Self { ended: vec![false; channels.len()], valve: WatermarkValve::new(channels.len()), next: 0, merged: VecDeque::new(), channels }
+        let valve = WatermarkValve::new(channels.len(), restored);
+        let aligner = BarrierAligner::new(channels.len());
+        let inputs = channels.into_iter().map(|channel| Input { channel, ended: false, parked: None }).collect();
+        Self { inputs, valve, aligner, next: 0, merged: VecDeque::new() }
     }
 
-    /// The next frame, from each channel in turn so that none starves the others.
-    pub(crate) fn take(&mut self) -> Option<(usize, Frame<T>)> {
-        for _ in 0..self.channels.len() {
+    /// The next frame, or the rest of one, from each channel in turn so that none starves the others.
+    pub(crate) fn take(&mut self) -> Option<Work<T>> {
+        for _ in 0..self.inputs.len() {
             let channel = self.next;
-            self.next = if channel + 1 == self.channels.len() { 0 } else { channel + 1 };
-            if let Some(frame) = self.channels[channel].data.try_pop() {
-                return Some((channel, frame));
+            self.next = if channel + 1 == self.inputs.len() { 0 } else { channel + 1 };
+            // docs/src/semantics.md#c-2
+            if self.aligner.is_blocked(channel) {
+                continue;
+            }
+            let input = &mut self.inputs[channel];
+            let fresh = |frame| Work { channel, frame, done: 0, controls_done: 0 };
+            if let Some(work) = input.parked.take().or_else(|| input.channel.data.try_pop().map(fresh)) {
+                return Some(work);
             }
         }
         None
+    }
+
+    /// Lays aside what is left of a frame whose channel is blocked.
+    pub(crate) fn park(&mut self, work: Work<T>) {
+        let input = &mut self.inputs[work.channel];
+        assert!(input.parked.is_none(), "a blocked channel was read");
+        input.parked = Some(work);
     }
 
     /// Returns a worked-off frame to its sender, to be filled again.
     pub(crate) fn give_back(&mut self, channel: usize, mut frame: Frame<T>) {
         frame.clear();
         // A sender that has ended has no use for it.
-        drop(self.channels[channel].returned.try_push(frame));
+        drop(self.inputs[channel].channel.returned.try_push(frame));
     }
 
     /// Takes the in-band element `control` of `channel` into account; what comes of it waits in `merged`.
     pub(crate) fn step(&mut self, channel: usize, control: Control) {
-        self.ended[channel] |= control == Control::EndOfInput;
+        self.inputs[channel].ended |= control == Control::EndOfInput;
         self.merged.extend(self.valve.step(channel, control).into_iter().flatten());
+        // What the end of a channel does to the watermark comes before the barrier that it completes.
+        let aligned = match control {
+            Control::Barrier(checkpoint) => self.aligner.barrier(channel, checkpoint),
+            Control::EndOfInput => self.aligner.ended(channel),
+            _ => None,
+        };
+        self.merged.extend(aligned.map(Control::Barrier));
+    }
+
+    /// Whether what `channel` has delivered behind a barrier has to wait for other channels.
+    pub(crate) fn is_blocked(&self, channel: usize) -> bool {
+        self.aligner.is_blocked(channel)
+    }
+
+    /// The merged watermark that was forwarded last.
+    pub(crate) fn watermark(&self) -> Watermark {
+        self.valve.forwarded()
     }
 
     /// Number of channels.
     pub(crate) fn channels(&self) -> usize {
-        self.channels.len()
+        self.inputs.len()
     }
 
     /// Whether every channel has delivered its end of input.
@@ -59,14 +109,17 @@ impl<T: Send> InputGate<T> {
 
     /// Frames waiting in the channels.
     pub(crate) fn queued(&self) -> usize {
-        self.channels.iter().map(|channel| channel.data.len()).sum()
+        self.inputs.iter().map(|input| input.channel.data.len()).sum()
     }
 
-    /// Ready if a frame is there; registers with every channel that has not ended otherwise.
+    /// Ready if a frame is there that may be taken; registers with every channel from which one may come otherwise.
     pub(crate) fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for (channel, ended) in self.channels.iter_mut().zip(&self.ended) {
+        for (channel, input) in self.inputs.iter_mut().enumerate() {
+            if self.aligner.is_blocked(channel) {
+                continue;
+            }
             // A sender that is gone before its end has failed; who stops this subtask is the coordinator.
-            if !ended && matches!(channel.data.poll_items(cx), Poll::Ready(true)) {
+            if input.parked.is_some() || (!input.ended && matches!(input.channel.data.poll_items(cx), Poll::Ready(true))) {
                 return Poll::Ready(());
             }
         }

@@ -5,6 +5,7 @@
 //! back to be filled again. The ring's capacity is the receiver's credit; a sender without credit stops, and the pressure travels up to the
 //! source.
 
+mod alignment;
 mod frame;
 mod input;
 mod output;

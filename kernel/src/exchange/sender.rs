@@ -97,13 +97,10 @@ macro_rules! end_of_task {
         fn next_deadline(&self, _now: Now) -> Option<MonotonicNs> {
             None
         }
-        fn poll_prepare(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        fn poll_prepared(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
             Poll::Ready(())
         }
-        fn poll_commit(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
-            Poll::Ready(())
-        }
-        fn poll_abort(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
             Poll::Ready(())
         }
     };
@@ -222,15 +219,11 @@ impl<T: Record> Stage for Tee<T> {
         None
     }
 
-    fn poll_prepare(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_prepared(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 
-    fn poll_commit(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
-    }
-
-    fn poll_abort(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 }

@@ -1,8 +1,8 @@
 //! A subtask that is fed by an exchange.
 
-use super::frame::Frame;
-use super::input::InputGate;
+use super::input::{InputGate, Work};
 use crate::chain::{Chain, Collector, Resumed, Stage, pass_on};
+use crate::checkpoint::{CheckpointId, Snapshots};
 use crate::graph::Cut;
 use crate::record::Record;
 use crate::runtime::{Counter, Gauge, Now, SliceBudget, Step, Subtask, SubtaskContext};
@@ -40,12 +40,14 @@ impl<C: Stage> Stage for Unkeyed<C> {
     pass_on!();
 }
 
-/// A frame in work: `done` of its records and `controls_done` of its in-band elements have been taken.
-struct Work<T> {
-    channel: usize,
-    frame: Frame<T>,
-    done: usize,
-    controls_done: usize,
+/// How far a frame was worked off.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Worked {
+    All,
+    /// What follows is behind a barrier that other channels have yet to deliver.
+    UpToBarrier,
+    /// The chain takes no more for now.
+    Interrupted,
 }
 
 /// Pulls frames through a fused chain.
@@ -61,6 +63,9 @@ pub(crate) struct ChannelTask<T, H> {
     flush_after_frames: u32,
     frames_since_flush: u32,
     end_forwarded: bool,
+    /// The barrier that is in the chain.
+    barrier: Option<CheckpointId>,
+    snapshots: Rc<Snapshots>,
     records_in: Counter,
     watermark_in: Gauge,
     io: Io,
@@ -70,7 +75,7 @@ pub(crate) struct ChannelTask<T, H> {
 impl<T: Record, H: Head<T>> ChannelTask<T, H> {
     pub(crate) fn new(cx: &mut SubtaskContext, head: H) -> Self {
         let (io, place) = (cx.io.clone(), cx.name.to_string());
-        let gate = InputGate::new(cx.take_inputs());
+        let gate = InputGate::new(cx.take_inputs(), cx.restored_watermark());
         let settings = cx.settings();
         // Channels, and the frames each of them holds at most.
         io.observe("task.start", &place, [gate.channels() as i64, settings.channel_frames as i64, 0]);
@@ -84,6 +89,8 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
             flush_after_frames: settings.flush_after_frames,
             frames_since_flush: 0,
             end_forwarded: false,
+            barrier: None,
+            snapshots: Rc::clone(&cx.snapshots),
             records_in: cx.task_counter("numRecordsIn"),
             watermark_in: cx.task_gauge("currentInputWatermark"),
             io,
@@ -94,7 +101,13 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
     /// Hands the merged in-band elements to the chain as long as it takes them. `false` if some are left.
     fn forward_merged(&mut self) -> bool {
         while self.head.ready() {
+            self.end_barrier();
             let Some(control) = self.gate.merged.pop_front() else { return true };
+            if let Control::Barrier(checkpoint) = control {
+                self.snapshots.begin(checkpoint);
+                self.snapshots.watermark(self.gate.watermark());
+                self.barrier = Some(checkpoint);
+            }
             if let Control::Watermark(watermark) = control {
                 self.watermark_in.set(watermark.0);
             }
@@ -106,28 +119,37 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
         self.gate.merged.is_empty()
     }
 
-    /// Works on the current frame until it is done (`true`) or the chain is not ready (`false`).
+    /// A barrier that has passed the whole chain, which is ready again, ends the snapshot.
+    fn end_barrier(&mut self) {
+        if let Some(checkpoint) = self.barrier.take() {
+            self.snapshots.end(checkpoint);
+            // The others wait for the barrier.
+            self.head.flush();
+        }
+    }
+
+    /// Works on the current frame until it is done or its channel blocked (`true`), or the chain is not ready (`false`).
     fn work_off(&mut self) -> bool {
         let Some(mut work) = self.work.take() else { return true };
         let before = work.done;
-        let finished = self.run(&mut work);
+        let worked = self.run(&mut work);
         self.records_in.add((work.done - before) as u64);
-        if finished {
-            self.gate.give_back(work.channel, work.frame);
-        } else {
-            self.work = Some(work);
+        match worked {
+            Worked::All => self.gate.give_back(work.channel, work.frame),
+            Worked::UpToBarrier => self.gate.park(work),
+            Worked::Interrupted => self.work = Some(work),
         }
-        finished
+        worked != Worked::Interrupted
     }
 
-    fn run(&mut self, work: &mut Work<T>) -> bool {
+    fn run(&mut self, work: &mut Work<T>) -> Worked {
         let total = work.done + work.frame.entries.len();
         let mut entries = work.frame.entries.drain(..);
-        let finished = 'frame: loop {
+        let worked = 'frame: loop {
             let until = work.frame.controls.get(work.controls_done).map_or(total, |(position, _)| *position as usize);
             while work.done < until {
                 if !self.head.ready() || self.left == 0 {
-                    break 'frame false;
+                    break 'frame Worked::Interrupted;
                 }
                 self.left -= 1;
                 let Some(entry) = entries.next() else { break };
@@ -139,20 +161,23 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
                 work.done += 1;
                 self.head.take(hash, entry.timestamp, entry.record);
             }
-            let Some((_, control)) = work.frame.controls.get(work.controls_done) else { break true };
+            let Some((_, control)) = work.frame.controls.get(work.controls_done) else { break Worked::All };
             work.controls_done += 1;
             // One channel's in-band element: channel, kind, watermark.
             let [kind, watermark] = control.as_numbers();
             self.io.observe("channel.control", &self.place, [work.channel as i64, kind, watermark]);
             self.gate.step(work.channel, *control);
+            if self.gate.is_blocked(work.channel) {
+                break Worked::UpToBarrier;
+            }
             if !self.forward_merged() {
-                break false;
+                break Worked::Interrupted;
             }
         };
         // What an interrupted frame still holds moves to its beginning.
         self.spare.extend(entries);
         std::mem::swap(&mut self.spare, &mut work.frame.entries);
-        finished
+        worked
     }
 
     fn flush_now_and_then(&mut self) {
@@ -218,12 +243,12 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
             if self.left == 0 {
                 continue;
             }
-            let Some((channel, frame)) = self.gate.take() else { break };
+            let Some(work) = self.gate.take() else { break };
             worked = true;
             // A frame of in-band elements alone counts, too.
-            self.left -= usize::from(frame.entries.is_empty());
+            self.left -= usize::from(work.frame.entries.is_empty());
             self.frames_since_flush += 1;
-            self.work = Some(Work { channel, frame, done: 0, controls_done: 0 });
+            self.work = Some(work);
             if self.work_off() {
                 self.head.batch_end();
             }
@@ -264,16 +289,12 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
         self.gate.queued()
     }
 
-    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.head.poll_prepare(cx)
+    fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.head.poll_prepared(cx)
     }
 
-    fn poll_commit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.head.poll_commit(cx)
-    }
-
-    fn poll_abort(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.head.poll_abort(cx)
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.head.poll_close(cx)
     }
 }
 

@@ -4,6 +4,7 @@
 mod filter;
 mod flat_map;
 mod keyed;
+mod keyed_table;
 mod map;
 mod process;
 mod reduce;

@@ -1,15 +1,16 @@
 //! `reduce` and `aggregate` on a keyed stream without windows: a running result a key, emitted for every record.
 
 use super::keyed::KeyedOperator;
+use super::keyed_table::KeyedTable;
 use super::window::AggregateFunction;
-use crate::chain::{Collector, Stage, pass_on};
+use crate::chain::{Collector, Resumed, Stage, pass_on};
 use crate::exchange::Head;
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::runtime::{OperatorInfo, SubtaskContext};
+use crate::time::Control;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use thalweg_storage::HotTable;
 
 /// Describes a running aggregate: `add` folds a record into the key's accumulator, `result` makes what is emitted.
 pub struct Aggregate<K, KF, A, RF> {
@@ -40,7 +41,7 @@ where
 
     fn start<D: Collector<Out>>(self, cx: &mut SubtaskContext, down: D) -> Self::Running<D> {
         let info = cx.operator(self.id);
-        RunningAggregate { key: self.key, aggregate: self.aggregate, result: self.result, state: HotTable::<K, _>::default(), info, down }
+        RunningAggregate { key: self.key, aggregate: self.aggregate, result: self.result, state: KeyedTable::new(cx, self.id), info, down }
     }
 }
 
@@ -49,7 +50,7 @@ pub struct RunningAggregate<K, KF, A, Acc, RF, D> {
     key: KF,
     aggregate: A,
     result: RF,
-    state: HotTable<K, Acc>,
+    state: KeyedTable<K, Acc>,
     info: Rc<OperatorInfo>,
     down: D,
 }
@@ -65,7 +66,7 @@ where
     D: Collector<Out>,
 {
     fn prefetch(&mut self, hashes: &[u64]) {
-        hashes.iter().for_each(|hash| self.state.prefetch(*hash));
+        hashes.iter().for_each(|hash| self.state.table.prefetch(*hash));
     }
 
     #[inline]
@@ -75,7 +76,7 @@ where
         let out = info.call(view, || {
             let key = key(&view);
             let make = || (K::from_view(key), aggregate.create_accumulator());
-            let accumulator = state.get_or_insert_with(hash, |stored| stored.matches(key), make);
+            let accumulator = state.table.get_or_insert_with(hash, |stored| stored.matches(key), make);
             aggregate.add(view, accumulator);
             result(key, aggregate.get_result(accumulator))
         });
@@ -83,8 +84,27 @@ where
     }
 }
 
-impl<K: Key, KF: 'static, A: 'static, Acc: 'static, RF: 'static, D: Stage> Stage for RunningAggregate<K, KF, A, Acc, RF, D> {
-    pass_on!();
+impl<K: Key, KF: 'static, A: 'static, Acc: Record, RF: 'static, D: Stage> Stage for RunningAggregate<K, KF, A, Acc, RF, D> {
+    fn control(&mut self, control: Control) {
+        match control {
+            Control::Barrier(checkpoint) => self.state.barrier(checkpoint, &mut self.down),
+            control => self.down.control(control),
+        }
+    }
+
+    #[inline]
+    fn ready(&self) -> bool {
+        !self.state.is_saving() && self.down.ready()
+    }
+
+    fn resume(&mut self) -> Resumed {
+        match self.down.resume() {
+            Resumed::Done => self.state.save(&mut self.down),
+            other => other,
+        }
+    }
+
+    pass_on!(batch_end flush poll_progress processing_time finish);
 }
 
 /// Describes a reduce: the first record of a key is its first result.
@@ -112,7 +132,7 @@ where
     type Running<D: Collector<In>> = RunningReduce<K, In, KF, F, D>;
 
     fn start<D: Collector<In>>(self, cx: &mut SubtaskContext, down: D) -> Self::Running<D> {
-        RunningReduce { key: self.key, function: self.function, state: HotTable::default(), info: cx.operator(self.id), down }
+        RunningReduce { key: self.key, function: self.function, state: KeyedTable::new(cx, self.id), info: cx.operator(self.id), down }
     }
 }
 
@@ -121,7 +141,7 @@ pub struct RunningReduce<K, In, KF, F, D> {
     key: KF,
     function: F,
     /// `None` only between the making of an entry and its first record.
-    state: HotTable<K, Option<In>>,
+    state: KeyedTable<K, Option<In>>,
     info: Rc<OperatorInfo>,
     down: D,
 }
@@ -135,7 +155,7 @@ where
     D: Collector<In>,
 {
     fn prefetch(&mut self, hashes: &[u64]) {
-        hashes.iter().for_each(|hash| self.state.prefetch(*hash));
+        hashes.iter().for_each(|hash| self.state.table.prefetch(*hash));
     }
 
     #[inline]
@@ -144,7 +164,7 @@ where
         let view = record.view();
         let reduced = info.call(view, || {
             let key = key(&view);
-            let value = state.get_or_insert_with(hash, |stored| stored.matches(key), || (K::from_view(key), None));
+            let value = state.table.get_or_insert_with(hash, |stored| stored.matches(key), || (K::from_view(key), None));
             match value {
                 Some(before) => {
                     let next = function(before.view(), view);
@@ -161,5 +181,24 @@ where
 }
 
 impl<K: Key, In: Record, KF: 'static, F: 'static, D: Stage> Stage for RunningReduce<K, In, KF, F, D> {
-    pass_on!();
+    fn control(&mut self, control: Control) {
+        match control {
+            Control::Barrier(checkpoint) => self.state.barrier(checkpoint, &mut self.down),
+            control => self.down.control(control),
+        }
+    }
+
+    #[inline]
+    fn ready(&self) -> bool {
+        !self.state.is_saving() && self.down.ready()
+    }
+
+    fn resume(&mut self) -> Resumed {
+        match self.down.resume() {
+            Resumed::Done => self.state.save(&mut self.down),
+            other => other,
+        }
+    }
+
+    pass_on!(batch_end flush poll_progress processing_time finish);
 }

@@ -170,15 +170,11 @@ impl<D: Stage> Stage for WithSides<D> {
         self.down.next_deadline(now)
     }
 
-    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.down.poll_prepare(cx)
+    fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.down.poll_prepared(cx)
     }
 
-    fn poll_commit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.down.poll_commit(cx)
-    }
-
-    fn poll_abort(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.down.poll_abort(cx)
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.down.poll_close(cx)
     }
 }

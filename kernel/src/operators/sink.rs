@@ -1,14 +1,16 @@
 //! The end of a chain in a sink.
 
 use crate::chain::{Collector, Resumed, Stage, Terminal};
+use crate::checkpoint::{CheckpointId, PreparedEpoch, Snapshots};
 use crate::graph::OperatorId;
-use crate::record::Record;
+use crate::record::{Archiver, Record};
 use crate::runtime::{Counter, FailureSlot, JobError, Now, OperatorInfo, SubtaskContext};
 use crate::sink::{Sink, SinkContext, SinkWriter};
 use crate::time::Control;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use thalweg_io::{IoError, MonotonicNs};
+use thalweg_io::{Io, IoError, MonotonicNs};
 
 /// Describes the end of a chain in a sink.
 #[derive(Clone)]
@@ -26,8 +28,19 @@ impl<S: Sink> Terminal<S::In> for SinkTerminal<S> {
             subtask: cx.subtask(),
             parallelism: cx.name.parallelism,
             write_block_bytes: cx.settings().write_block_bytes,
+            job: cx.job,
+            attempt: cx.attempt,
+            epoch: cx.epoch,
         };
+        cx.snapshots.has_sink.set(true);
         Running {
+            id: self.id,
+            epoch: cx.epoch,
+            sealed: VecDeque::new(),
+            snapshots: Rc::clone(&cx.snapshots),
+            archiver: Archiver::new(),
+            io: cx.io.clone(),
+            place: cx.name.to_string(),
             writer: self.sink.writer(context),
             info: cx.operator(self.id),
             failure: Rc::clone(&cx.failure),
@@ -40,6 +53,15 @@ impl<S: Sink> Terminal<S::In> for SinkTerminal<S> {
 /// A running sink.
 pub struct Running<W> {
     writer: W,
+    id: OperatorId,
+    /// What is written now belongs to it.
+    epoch: CheckpointId,
+    /// Epochs that have ended and are not prepared.
+    sealed: VecDeque<CheckpointId>,
+    snapshots: Rc<Snapshots>,
+    archiver: Archiver,
+    io: Io,
+    place: String,
     info: Rc<OperatorInfo>,
     failure: Rc<FailureSlot>,
     records_sent: Counter,
@@ -47,13 +69,33 @@ pub struct Running<W> {
 
 impl<W: SinkWriter> Running<W> {
     /// Notes a failure, by which the driver ends the subtask.
-    fn check(&self, polled: Poll<Result<(), IoError>>) -> Poll<()> {
-        polled.map(|result| {
-            if let Err(source) = result {
-                let (operator, subtask) = (self.info.name.clone(), self.info.task.subtask);
-                self.failure.set(JobError::Sink { operator, subtask, source });
+    fn fail(&self, source: IoError) {
+        let (operator, subtask) = (self.info.name.clone(), self.info.task.subtask);
+        self.failure.set(JobError::Sink { operator, subtask, source });
+    }
+
+    /// Prepares what has been sealed. Ready when it has come further, with an epoch or a failure.
+    fn poll_sealed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(&checkpoint) = self.sealed.front() else { return Poll::Pending };
+        match std::task::ready!(self.writer.poll_prepare(cx)) {
+            Ok(prepared) => {
+                self.sealed.pop_front();
+                self.io.observe("sink.prepared", &self.place, [checkpoint.0 as i64, i64::from(prepared.is_some()), 0]);
+                match prepared.map(|transaction| self.archiver.to_bytes(&transaction)).transpose() {
+                    Ok(transaction) => self.snapshots.prepared(PreparedEpoch { checkpoint, sink: self.id, transaction }),
+                    Err(error) => self.info.fail(format!("the transaction of checkpoint {checkpoint} cannot be saved: {error}")),
+                }
             }
-        })
+            Err(source) => self.fail(source),
+        }
+        Poll::Ready(())
+    }
+
+    /// What has been written belongs to the epoch of `checkpoint`.
+    fn seal(&mut self, checkpoint: CheckpointId) {
+        self.writer.seal(checkpoint);
+        self.sealed.push_back(checkpoint);
+        self.epoch = checkpoint.next();
     }
 }
 
@@ -72,7 +114,13 @@ impl<W: SinkWriter> Collector<W::In> for Running<W> {
 }
 
 impl<W: SinkWriter> Stage for Running<W> {
-    fn control(&mut self, _control: Control) {}
+    fn control(&mut self, control: Control) {
+        match control {
+            Control::Barrier(checkpoint) => self.seal(checkpoint),
+            Control::EndOfInput => self.seal(self.epoch),
+            Control::Watermark(_) | Control::Idle | Control::Active | Control::SplitStarted(_) | Control::SplitFinished(_) => {}
+        }
+    }
 
     #[inline]
     fn ready(&self) -> bool {
@@ -90,8 +138,15 @@ impl<W: SinkWriter> Stage for Running<W> {
     }
 
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let polled = self.writer.poll_progress(cx);
-        self.check(polled)
+        let prepared = self.poll_sealed(cx);
+        match self.writer.poll_progress(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Ready(Err(source)) => {
+                self.fail(source);
+                Poll::Ready(())
+            }
+            Poll::Pending => prepared,
+        }
     }
 
     fn drive(&mut self, cx: &mut Context<'_>) {
@@ -105,23 +160,20 @@ impl<W: SinkWriter> Stage for Running<W> {
         None
     }
 
-    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let polled = self.writer.poll_prepare(cx);
-        self.check(polled)
+    fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.sealed.is_empty() && !self.failure.is_set() {
+            std::task::ready!(self.poll_sealed(cx));
+        }
+        Poll::Ready(())
     }
 
-    fn poll_commit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let polled = self.writer.poll_commit(cx);
-        self.check(polled)
-    }
-
-    fn poll_abort(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let polled = self.writer.poll_abort(cx);
-        self.check(polled)
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.writer.poll_close(cx)
     }
 }
 
-/// A function as a sink.
+/// A function as a sink. What it does is done at once and cannot be taken back: after a failure it is called again for records since the latest
+/// checkpoint (*at least once*).
 #[derive(Clone)]
 pub struct ForEach<T, F> {
     function: F,
@@ -139,6 +191,7 @@ where
     F: for<'a> FnMut(T::Ref<'a>) + Clone + Send + 'static,
 {
     type In = T;
+    type Transaction = ();
     type Writer = Self;
 
     fn name(&self) -> &'static str {
@@ -155,9 +208,16 @@ where
     F: for<'a> FnMut(T::Ref<'a>) + 'static,
 {
     type In = T;
+    type Transaction = ();
 
     #[inline]
     fn write(&mut self, _timestamp: i64, record: T::Ref<'_>) {
         (self.function)(record);
+    }
+
+    fn seal(&mut self, _checkpoint: CheckpointId) {}
+
+    fn poll_prepare(&mut self, _cx: &mut Context<'_>) -> Poll<Result<Option<()>, IoError>> {
+        Poll::Ready(Ok(None))
     }
 }

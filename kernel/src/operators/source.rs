@@ -2,13 +2,16 @@
 
 use super::side_output::{OutputTag, WithSides};
 use crate::chain::{Chain, Collector, Resumed, Stage};
+use crate::checkpoint::{Attempt, CheckpointId, Snapshots};
 use crate::graph::{Cut, OperatorId};
-use crate::record::Record;
+use crate::record::{Archiver, Record, read_owned};
 use crate::runtime::{
-    Counter, FailureSlot, FromSubtask, JobError, Now, OperatorInfo, SliceBudget, Step, Subtask, SubtaskContext, TaskClock, ToSubtask,
+    Counter, FailureSlot, FromSubtask, JobError, Now, OperatorInfo, SliceBudget, Step, Subtask, SubtaskContext, TaskClock, ToCoordinator,
+    ToSubtask,
 };
 use crate::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
 use crate::time::{Control, Watermark};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -37,6 +40,11 @@ impl<S: Source> Chain for FromSource<S> {
             id: self.id,
             subtask: cx.id,
             coordinator: cx.coordinator.clone(),
+            attempt: cx.attempt,
+            snapshots: Rc::clone(&cx.snapshots),
+            triggers: VecDeque::new(),
+            barrier: None,
+            archiver: Archiver::new(),
             batch: cx.settings().source_batch_records,
             slice: Rc::clone(&cx.slice),
             flush_after: cx.settings().flush_after_frames,
@@ -121,7 +129,14 @@ struct SourceTask<R, D> {
     state: State,
     id: OperatorId,
     subtask: usize,
-    coordinator: Mailbox<FromSubtask>,
+    coordinator: Mailbox<ToCoordinator>,
+    attempt: Attempt,
+    snapshots: Rc<Snapshots>,
+    /// Checkpoints whose barriers are to be sent.
+    triggers: VecDeque<CheckpointId>,
+    /// The barrier that is in the chain.
+    barrier: Option<CheckpointId>,
+    archiver: Archiver,
     batch: usize,
     slice: Rc<SliceBudget>,
     flush_after: u32,
@@ -169,7 +184,7 @@ impl<T: Record, D: Collector<T>> ReaderOutput<T> for Emitter<'_, D> {
     }
 }
 
-impl<R: SourceReader, D: Collector<R::Out>> SourceTask<R, D> {
+impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> SourceTask<R, D> {
     fn fail(&self, error: SourceError) {
         let (operator, subtask) = (self.info.name.clone(), self.info.task.subtask);
         self.failure.set(JobError::Source { operator, subtask, reason: error.to_string() });
@@ -212,6 +227,37 @@ impl<R: SourceReader, D: Collector<R::Out>> SourceTask<R, D> {
         }
     }
 
+    /// Sends the next barrier, between two batches, if one is wanted. Only while the chain is ready: everything emitted so far has passed it.
+    fn begin_barrier(&mut self) -> bool {
+        // Nothing follows the end of input: a checkpoint that is triggered after it finds this subtask finished.
+        if self.state == State::Ended {
+            return false;
+        }
+        let Some(checkpoint) = self.triggers.pop_front() else { return false };
+        self.snapshots.begin(checkpoint);
+        if let State::Starting(number) | State::Reading(number) | State::Finishing(number) = self.state {
+            let reader = &self.reader;
+            let split = self.info.call("(taking a snapshot)", || reader.snapshot());
+            match self.archiver.to_bytes(&split) {
+                Ok(split) => self.snapshots.split(number, split),
+                Err(error) => self.fail(SourceError::Other(format!("the position in split {number} cannot be saved: {error}"))),
+            }
+        }
+        self.barrier = Some(checkpoint);
+        self.io.observe("checkpoint.barrier", &self.place, [checkpoint.0 as i64, 0, 0]);
+        self.chain.control(Control::Barrier(checkpoint));
+        true
+    }
+
+    /// A barrier that has passed the whole chain, which is ready again, ends the snapshot.
+    fn end_barrier(&mut self) {
+        if let Some(checkpoint) = self.barrier.take() {
+            self.snapshots.end(checkpoint);
+            // The others wait for the barrier.
+            self.chain.flush();
+        }
+    }
+
     fn flush_now_and_then(&mut self) {
         self.batches_since_flush += 1;
         if self.batches_since_flush >= self.flush_after {
@@ -228,7 +274,7 @@ impl<R: SourceReader, D: Collector<R::Out>> SourceTask<R, D> {
     }
 }
 
-impl<R: SourceReader<Split: 'static>, D: Collector<R::Out>> Subtask for SourceTask<R, D> {
+impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTask<R, D> {
     fn step(&mut self, cx: &mut Context<'_>) -> Step {
         if !self.chain.ready() {
             let resumed = self.chain.resume();
@@ -250,10 +296,15 @@ impl<R: SourceReader<Split: 'static>, D: Collector<R::Out>> Subtask for SourceTa
                 }
             }
         }
+        self.end_barrier();
+        if self.begin_barrier() {
+            return Step::Busy;
+        }
         match self.state {
             State::Idle => {
                 // The coordinator outlives its subtasks.
-                drop(self.coordinator.send(FromSubtask::SplitRequested { source: self.id, subtask: self.subtask }));
+                let message = FromSubtask::SplitRequested { source: self.id, subtask: self.subtask };
+                drop(self.coordinator.send(ToCoordinator::FromSubtask { attempt: self.attempt, message }));
                 self.state = State::Requested;
                 self.run_dry()
             }
@@ -318,13 +369,16 @@ impl<R: SourceReader<Split: 'static>, D: Collector<R::Out>> Subtask for SourceTa
     fn receive(&mut self, message: ToSubtask) {
         match message {
             ToSubtask::Split { number, split } if self.state == State::Requested => {
-                let split = split.downcast::<R::Split>().expect("invariant: a source's splits go to its own readers");
-                self.reader.start(*split);
+                match read_owned::<R::Split>(&split) {
+                    Ok(split) => self.reader.start(split),
+                    Err(error) => self.fail(SourceError::Other(format!("split {number} cannot be read: {error}"))),
+                }
                 self.state = State::Starting(number);
             }
-            // Stopped meanwhile: what is not begun is not read.
-            ToSubtask::Split { .. } | ToSubtask::Commit | ToSubtask::Abort => {}
-            ToSubtask::NoMoreSplits | ToSubtask::Stop => {
+            ToSubtask::Trigger(checkpoint) => self.triggers.push_back(checkpoint),
+            // Drained meanwhile: what is not begun is not read.
+            ToSubtask::Split { .. } | ToSubtask::Close => {}
+            ToSubtask::NoMoreSplits | ToSubtask::Drain => {
                 if !matches!(self.state, State::Ending | State::LastWatermark | State::Ended) {
                     self.state = State::Ending;
                 }
@@ -332,16 +386,12 @@ impl<R: SourceReader<Split: 'static>, D: Collector<R::Out>> Subtask for SourceTa
         }
     }
 
-    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.chain.poll_prepare(cx)
+    fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.chain.poll_prepared(cx)
     }
 
-    fn poll_commit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.chain.poll_commit(cx)
-    }
-
-    fn poll_abort(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.chain.poll_abort(cx)
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.chain.poll_close(cx)
     }
 }
 

@@ -1,10 +1,12 @@
 //! `assign_timestamps_and_watermarks`: gives records their event time and the stream its watermarks.
 //!
 //! In the chain of a source there is one generator a split; elsewhere there is one a subtask. Watermarks of upstream are swallowed, all but the last
-//! one (docs/src/semantics.md#w-1, #w-2).
+//! one (docs/src/semantics.md#w-1, #w-2). The state of a split's generator is part of every checkpoint, so that a restored split goes on with the time
+//! it had reached (docs/src/semantics.md#c-5).
 
 use super::Operator;
 use crate::chain::{Collector, Resumed, Stage, pass_on};
+use crate::checkpoint::OperatorState;
 use crate::graph::OperatorId;
 use crate::record::Record;
 use crate::runtime::{Gauge, Now, OperatorInfo, SubtaskContext};
@@ -32,7 +34,11 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> f
 
     fn start<D: Collector<T>>(self, cx: &mut SubtaskContext, down: D) -> Running<T, G, A, D> {
         let WatermarkStrategy { generator, assigner, idleness, .. } = self.strategy;
+        let state = cx.state_of(self.id);
+        state.claim(GENERATORS);
+        state.all_claimed();
         Running {
+            state,
             prototype: generator.clone(),
             splits: vec![],
             whole: generator,
@@ -55,6 +61,9 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> f
         }
     }
 }
+
+/// The state of the generators, by split: the watermark (i64, little endian) and what the generator saves of itself.
+const GENERATORS: &str = "generators";
 
 /// The generator of a split that is being read, and how far it has come.
 struct Split<G> {
@@ -89,10 +98,30 @@ pub struct Running<T, G, A, D> {
     io: Io,
     place: String,
     record: std::marker::PhantomData<fn(T)>,
+    state: OperatorState,
     down: D,
 }
 
 impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<T>> Running<T, G, A, D> {
+    /// The generator of a split that begins or, restored, goes on.
+    fn split(&self, number: u32) -> Split<G> {
+        let mut split = Split { number, generator: self.prototype.clone(), watermark: Watermark::MIN };
+        let saved = self.state.restore_split(GENERATORS, number);
+        if let Some((watermark, generator)) = saved.as_deref().and_then(<[u8]>::split_first_chunk) {
+            split.watermark = Watermark(i64::from_le_bytes(*watermark));
+            split.generator.restore(generator);
+        }
+        split
+    }
+
+    fn save(&self) {
+        for split in &self.splits {
+            let mut saved = split.watermark.0.to_le_bytes().to_vec();
+            saved.extend(split.generator.snapshot());
+            self.state.save_split(GENERATORS, split.number, &saved);
+        }
+    }
+
     /// Gives the record its time and shows it to the generator. Returns the time, and a watermark if the generator emitted one.
     #[inline]
     fn stamp(&mut self, previous: i64, view: T::Ref<'_>) -> (i64, Option<Watermark>) {
@@ -175,7 +204,8 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
     fn control(&mut self, control: Control) {
         match control {
             Control::SplitStarted(number) => {
-                self.splits.push(Split { number, generator: self.prototype.clone(), watermark: Watermark::MIN });
+                let split = self.split(number);
+                self.splits.push(split);
                 if let Some(idleness) = &mut self.idleness {
                     idleness.seen = true;
                 }
@@ -189,6 +219,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
                 self.pending = false;
                 self.watermark_out.set(Watermark::MAX.0);
             }
+            Control::Barrier(_) => self.save(),
             Control::EndOfInput => {}
         }
         self.down.control(control);

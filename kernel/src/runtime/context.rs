@@ -1,17 +1,20 @@
 //! What a subtask is given when it is built on its core.
 
-use super::coordinator::FromSubtask;
 use super::driver::TaskClock;
 use super::error::FailureSlot;
 use super::key_groups::KeyGroups;
+use super::messages::ToCoordinator;
 use super::metrics::{Counter, Gauge, MetricRegistry};
 use super::operator::OperatorInfo;
 use super::settings::EngineSettings;
 use super::slice::SliceBudget;
+use crate::checkpoint::{Attempt, CheckpointId, JobId, OperatorState, Restored, Snapshots};
 use crate::exchange::{FrameSender, Outputs, Spread};
 use crate::graph::{EdgeId, OperatorId, OperatorMeta};
 use crate::record::Record;
+use crate::time::Watermark;
 use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,7 +50,15 @@ pub struct SubtaskContext {
     pub(crate) clock: TaskClock,
     pub(crate) slice: Rc<SliceBudget>,
     pub(crate) metrics: Rc<MetricRegistry>,
-    pub(crate) coordinator: Mailbox<FromSubtask>,
+    pub(crate) coordinator: Mailbox<ToCoordinator>,
+    pub(crate) job: JobId,
+    pub(crate) attempt: Attempt,
+    /// The first checkpoint of this attempt.
+    pub(crate) epoch: CheckpointId,
+    /// Of the first operator of the task.
+    pub(crate) task_uid: String,
+    pub(crate) snapshots: Rc<Snapshots>,
+    pub(crate) restored: Option<Arc<Restored>>,
 }
 
 impl SubtaskContext {
@@ -61,6 +72,24 @@ impl SubtaskContext {
 
     pub(crate) fn key_groups(&self) -> KeyGroups {
         self.key_groups
+    }
+
+    /// The merged watermark that this task had been told at the checkpoint it starts from (docs/src/semantics.md#c-5).
+    pub(crate) fn restored_watermark(&self) -> Watermark {
+        self.restored.as_ref().map_or(Watermark::MIN, |restored| restored.watermark(&self.task_uid))
+    }
+
+    /// An operator's way into snapshots and out of the restored checkpoint.
+    pub(crate) fn state_of(&self, operator: OperatorId) -> OperatorState {
+        OperatorState {
+            uid: self.operators[operator.0].uid.clone(),
+            snapshots: Rc::clone(&self.snapshots),
+            restored: self.restored.clone(),
+            key_groups: self.key_groups,
+            owned: self.key_groups.owned_by(self.subtask(), self.name.parallelism),
+            info: self.operator(operator),
+            claimed: RefCell::default(),
+        }
     }
 
     /// The running side of an operator's description.

@@ -2,11 +2,12 @@
 //!
 //! A subtask works in synchronous slices ([`Subtask::step`]) and says why it stopped; the driver lets the core's other tasks run, spins a little,
 //! parks, and wakes up for frames, room, split assignments, deadlines or a word of the coordinator. It also catches panics: one in a user's
-//! function fails the job with the operator's name and the record.
+//! function fails the attempt with the operator's name and the record.
 
+use super::acknowledge::Acknowledger;
 use super::context::SubtaskId;
-use super::coordinator::{FromSubtask, ToSubtask};
 use super::error::{FailureSlot, JobError};
+use super::messages::{FromSubtask, ToSubtask};
 use super::metrics::MetricRegistry;
 use super::slice::SliceBudget;
 use std::cell::Cell;
@@ -15,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use thalweg_io::{AdaptiveSpin, Io, LocalBoxFuture, Mailbox, MailboxReceiver, MonotonicNs, UnixMillis, yield_now};
+use thalweg_io::{AdaptiveSpin, Io, LocalBoxFuture, MailboxReceiver, MonotonicNs, UnixMillis, yield_now};
 
 /// Both clocks at the beginning of a slice. Time stands still within one (docs/src/semantics.md#t-5).
 #[derive(Clone, Copy, Debug)]
@@ -88,25 +89,22 @@ pub trait Subtask {
         0
     }
 
-    /// See [`Stage::poll_prepare`](crate::chain::Stage::poll_prepare).
-    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// See [`Stage::poll_prepared`](crate::chain::Stage::poll_prepared).
+    fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// See [`Stage::poll_commit`](crate::chain::Stage::poll_commit).
-    fn poll_commit(&mut self, cx: &mut Context<'_>) -> Poll<()>;
-
-    /// See [`Stage::poll_abort`](crate::chain::Stage::poll_abort).
-    fn poll_abort(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// See [`Stage::poll_close`](crate::chain::Stage::poll_close).
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 /// What a subtask is being driven towards.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
+    /// The input has ended: snapshots and results are being made durable.
     Preparing,
-    /// Prepared; the coordinator decides.
+    /// Everything is prepared, or lost; the coordinator decides.
     Waiting,
-    Committing,
-    Aborting,
+    Closing,
 }
 
 /// Everything the driver needs to know of the subtask it drives.
@@ -118,12 +116,12 @@ pub(crate) struct Driver {
     pub(crate) clock: TaskClock,
     pub(crate) budget: Rc<SliceBudget>,
     pub(crate) metrics: Rc<MetricRegistry>,
-    pub(crate) coordinator: Mailbox<FromSubtask>,
+    pub(crate) acknowledger: Acknowledger,
     pub(crate) inbox: MailboxReceiver<ToSubtask>,
 }
 
 impl Driver {
-    /// Drives `task` until it has committed or aborted, and reports that it has ended.
+    /// Drives `task` until the attempt is over and it has come to rest, and reports that it has ended.
     pub(crate) async fn drive(mut self, mut task: Box<dyn Subtask>) {
         let mut spin = AdaptiveSpin::new(self.io.spin_limit());
         let mut phase = Phase::Running;
@@ -152,17 +150,13 @@ impl Driver {
                 Ok(Slice::Ended) => break,
                 Ok(Slice::Park) => {}
                 Err(error) => {
-                    if phase == Phase::Aborting {
-                        tracing::warn!(subtask = %self.name, %error, "cleaning up after a failure failed too");
+                    if phase == Phase::Closing {
+                        tracing::warn!(subtask = %self.name, %error, "closing after a failure failed too");
                         break;
                     }
-                    self.report(FromSubtask::Failed { error });
-                    if phase == Phase::Committing {
-                        // Others have committed: what this one holds stays for a person to look at.
-                        break;
-                    }
+                    self.acknowledger.report(FromSubtask::Failed { error });
                     self.failure.take();
-                    phase = Phase::Aborting;
+                    phase = Phase::Closing;
                     continue;
                 }
             }
@@ -180,7 +174,7 @@ impl Driver {
             poll_fn(|cx| {
                 if let Poll::Ready(received) = self.inbox.poll_recv(cx) {
                     // A coordinator that is gone has no use for results.
-                    message = Some(received.unwrap_or(ToSubtask::Abort));
+                    message = Some(received.unwrap_or(ToSubtask::Close));
                     return Poll::Ready(());
                 }
                 // Whatever was registered for, here or in the slice before, has happened if the task is polled again.
@@ -214,15 +208,15 @@ impl Driver {
         if catch_unwind(AssertUnwindSafe(|| drop(task))).is_err() {
             tracing::warn!(subtask = %self.name, "a user function panicked while it was dropped");
         }
-        self.report(FromSubtask::Ended { subtask: self.id, metrics: self.metrics.snapshot() });
+        self.acknowledger.report(FromSubtask::Ended { subtask: self.id, metrics: self.metrics.snapshot() });
     }
 
-    /// Building the subtask panicked: reports that, and waits for the abort that follows.
+    /// Building the subtask panicked: reports that, and waits for the end that follows.
     pub(crate) async fn fail_to_build(mut self, payload: &(dyn std::any::Any + Send)) {
         let error = self.failure.take().unwrap_or_else(|| self.describe_panic(payload));
-        self.report(FromSubtask::Failed { error });
-        while !matches!(self.inbox.recv().await, Some(ToSubtask::Abort) | None) {}
-        self.report(FromSubtask::Ended { subtask: self.id, metrics: vec![] });
+        self.acknowledger.report(FromSubtask::Failed { error });
+        while !matches!(self.inbox.recv().await, Some(ToSubtask::Close) | None) {}
+        self.acknowledger.report(FromSubtask::Ended { subtask: self.id, metrics: vec![] });
     }
 
     /// Takes `first`, if there is one, and then all messages that have arrived.
@@ -230,12 +224,10 @@ impl Driver {
         let mut next = first.or_else(|| self.inbox.try_recv());
         while let Some(message) = next {
             phase = match message {
-                ToSubtask::Commit if phase == Phase::Waiting => Phase::Committing,
-                ToSubtask::Commit => phase,
-                ToSubtask::Abort => {
-                    // What failed meanwhile is no news, and must not pass for a failure of the clean-up.
+                ToSubtask::Close => {
+                    // What failed meanwhile is no news, and must not pass for a failure of the closing.
                     self.failure.take();
-                    Phase::Aborting
+                    Phase::Closing
                 }
                 message => {
                     let received = catch_unwind(AssertUnwindSafe(|| task.receive(message)));
@@ -249,7 +241,7 @@ impl Driver {
     }
 
     /// One slice of work towards the end of `phase`.
-    fn slice(&self, task: &mut Box<dyn Subtask>, phase: Phase, cx: &mut Context<'_>) -> Result<Slice, JobError> {
+    fn slice(&mut self, task: &mut Box<dyn Subtask>, phase: Phase, cx: &mut Context<'_>) -> Result<Slice, JobError> {
         let worked = catch_unwind(AssertUnwindSafe(|| match phase {
             Phase::Running => {
                 if self.io.is_probed() {
@@ -262,20 +254,13 @@ impl Driver {
                     Step::Finished => Slice::Next(Phase::Preparing),
                 }
             }
-            Phase::Preparing => match task.poll_prepare(cx) {
+            Phase::Preparing => match task.poll_prepared(cx) {
                 Poll::Ready(()) => Slice::Next(Phase::Waiting),
                 Poll::Pending => Slice::Park,
             },
             Phase::Waiting => Slice::Park,
-            Phase::Committing => {
-                if task.poll_commit(cx).is_ready() {
-                    Slice::Ended
-                } else {
-                    Slice::Park
-                }
-            }
-            Phase::Aborting => {
-                if task.poll_abort(cx).is_ready() {
+            Phase::Closing => {
+                if task.poll_close(cx).is_ready() {
                     Slice::Ended
                 } else {
                     Slice::Park
@@ -286,8 +271,15 @@ impl Driver {
         if let Some(error) = self.failure.take() {
             return Err(error);
         }
+        if matches!(phase, Phase::Running | Phase::Preparing) {
+            self.acknowledger.poll(cx)?;
+        }
         if slice == Slice::Next(Phase::Waiting) {
-            self.report(FromSubtask::Prepared { subtask: self.id });
+            if !self.acknowledger.is_idle() {
+                return Ok(Slice::Park);
+            }
+            let prepared = self.acknowledger.take_last_epoch();
+            self.acknowledger.report(FromSubtask::Finished { subtask: self.id, prepared });
         }
         Ok(slice)
     }
@@ -298,11 +290,6 @@ impl Driver {
             Some((operator, record)) => JobError::UserPanic { operator, subtask: self.metrics.subtask(), message, record },
             None => JobError::Internal { place: self.name.clone(), message },
         }
-    }
-
-    /// The coordinator outlives every subtask; if it is gone, the core is being torn down and nobody listens.
-    fn report(&self, message: FromSubtask) {
-        drop(self.coordinator.send(message));
     }
 }
 

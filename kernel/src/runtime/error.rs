@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use thalweg_io::{IoError, StartError};
+use thalweg_storage::checkpoint::CheckpointError;
 
 /// The reason a job did not finish. The message names what failed, where, and what can be done.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,24 @@ pub enum JobError {
     /// The job as it is described cannot be run.
     #[error("the job cannot be run: {0}")]
     Invalid(String),
+    /// A checkpoint could not be written or read.
+    #[error("checkpoint, {place}: {source}")]
+    Checkpoint {
+        /// The subtask, or the coordinator.
+        place: String,
+        /// What was wrong, with the file.
+        source: CheckpointError,
+    },
+    /// Too many checkpoints in a row were not complete in time.
+    #[error(
+        "{failures} checkpoints in a row were not complete within {timeout:?}: give them more time, or find out what holds the barriers up"
+    )]
+    CheckpointsExpired {
+        /// How many.
+        failures: u32,
+        /// The timeout.
+        timeout: std::time::Duration,
+    },
     /// The cores could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -67,6 +86,17 @@ pub enum JobError {
     },
 }
 
+impl JobError {
+    /// Whether another attempt could fare better.
+    pub(crate) fn is_worth_a_restart(&self) -> bool {
+        match self {
+            Self::Invalid(_) | Self::Start(_) | Self::Cancelled => false,
+            Self::Checkpoint { source, .. } => !source.is_fenced() && !source.is_damage(),
+            _ => true,
+        }
+    }
+}
+
 /// The first failure of a subtask, noted deep inside its chain and taken out by its driver.
 #[derive(Default)]
 pub(crate) struct FailureSlot {
@@ -78,6 +108,10 @@ pub(crate) struct FailureSlot {
 impl FailureSlot {
     pub(crate) fn set(&self, error: JobError) {
         self.error.borrow_mut().get_or_insert(error);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.error.borrow().is_some()
     }
 
     pub(crate) fn take(&self) -> Option<JobError> {

@@ -1,41 +1,76 @@
 //! What the user holds of a running job.
 
-use super::coordinator::FromSubtask;
 use super::error::JobError;
+use super::messages::ToCoordinator;
 use super::metrics::JobMetrics;
+use crate::checkpoint::CheckpointId;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thalweg_io::{CoreGroup, Mailbox, MailboxReceiver, block_on};
 
+/// How a job came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobEnding {
+    /// The input has ended, and all results are visible.
+    Finished,
+    /// It was stopped with this checkpoint, from which it can go on.
+    Stopped(CheckpointId),
+    /// It had finished before: there was nothing left to do.
+    AlreadyFinished,
+}
+
+/// The checkpoint that a job went on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestoredFrom {
+    /// Its number.
+    pub checkpoint: CheckpointId,
+    /// How old it was.
+    pub age: Duration,
+}
+
 /// How a finished job went.
 #[derive(Clone, Debug)]
 pub struct JobReport {
     /// The job's name.
     pub job: String,
+    /// How it came to its end.
+    pub ending: JobEnding,
+    /// The checkpoint that its first attempt went on from.
+    pub restored: Option<RestoredFrom>,
+    /// How often it was restarted after a failure.
+    pub restarts: u32,
+    /// How many checkpoints were completed.
+    pub checkpoints: u64,
     /// From the start of its cores to its end.
     pub elapsed: Duration,
-    /// Its final numbers.
+    /// The final numbers of its last attempt.
     pub metrics: JobMetrics,
 }
 
 /// Steers a running job from any thread. Clones steer the same job.
 #[derive(Clone)]
 pub struct JobControl {
-    coordinator: Mailbox<FromSubtask>,
+    coordinator: Mailbox<ToCoordinator>,
     metrics: Arc<Mutex<JobMetrics>>,
 }
 
 impl JobControl {
-    /// Ends the job without results: what is not committed is removed. Nothing happens if the job has ended or is committing.
+    /// Ends the job: what is not committed is removed, what checkpoints have committed stays. Nothing happens if the job has ended or is about to.
     pub fn cancel(&self) {
-        drop(self.coordinator.send(FromSubtask::Cancel));
+        drop(self.coordinator.send(ToCoordinator::Cancel));
     }
 
     /// Ends the input where it is (Flink's `stop --drain`): what is open fires, results are committed, the job finishes.
     pub fn stop(&self) {
-        drop(self.coordinator.send(FromSubtask::Stop));
+        drop(self.coordinator.send(ToCoordinator::Drain));
+    }
+
+    /// Takes a checkpoint, commits what it names, and ends the job, which can go on from there later (Flink's `stop` without `--drain`). Without
+    /// checkpoints this is [`cancel`](Self::cancel).
+    pub fn stop_with_checkpoint(&self) {
+        drop(self.coordinator.send(ToCoordinator::Stop));
     }
 
     /// The job's numbers, at most some tenths of a second old.
@@ -56,7 +91,7 @@ pub struct JobHandle {
 impl JobHandle {
     pub(crate) fn new(
         result: MailboxReceiver<Result<JobReport, JobError>>,
-        coordinator: Mailbox<FromSubtask>,
+        coordinator: Mailbox<ToCoordinator>,
         metrics: Arc<Mutex<JobMetrics>>,
         group: Box<dyn CoreGroup>,
     ) -> Self {
@@ -79,6 +114,11 @@ impl JobHandle {
     /// See [`JobControl::stop`].
     pub fn stop(&self) {
         self.control.stop();
+    }
+
+    /// See [`JobControl::stop_with_checkpoint`].
+    pub fn stop_with_checkpoint(&self) {
+        self.control.stop_with_checkpoint();
     }
 
     /// See [`JobControl::metrics`].

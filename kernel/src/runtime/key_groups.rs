@@ -7,11 +7,14 @@ pub(crate) struct KeyGroups {
 }
 
 impl KeyGroups {
+    /// Flink's bound: the number of a group fits 16 bits.
+    const MOST: u32 = 1 << 15;
+
     /// Flink's default.
     pub(crate) const DEFAULT: Self = Self { count: 128 };
 
     pub(crate) fn new(count: u32) -> Self {
-        assert!(count > 0, "there is at least one key group");
+        assert!((1..=Self::MOST).contains(&count), "there are between 1 and {} key groups, not {count}", Self::MOST);
         Self { count }
     }
 
@@ -32,6 +35,13 @@ impl KeyGroups {
         group as usize * parallelism / self.count as usize
     }
 
+    /// The key groups that `subtask` of `parallelism` owns.
+    pub(crate) fn owned_by(self, subtask: usize, parallelism: usize) -> std::ops::Range<u32> {
+        // The first group g with g * parallelism / count >= subtask.
+        let first = |subtask: usize| (subtask * self.count as usize).div_ceil(parallelism) as u32;
+        first(subtask)..first(subtask + 1)
+    }
+
     /// The subtask that owns the key with this hash.
     #[inline]
     pub(crate) fn subtask_of_hash(self, hash: u64, parallelism: usize) -> usize {
@@ -48,6 +58,8 @@ mod tests {
         for count in [1u32, 7, 128, 1000] {
             for parallelism in 1..=(count as usize).min(130) {
                 let owners: Vec<_> = (0..count).map(|g| KeyGroups::new(count).subtask_of_group(g, parallelism)).collect();
+                let ranges = (0..parallelism).flat_map(|s| KeyGroups::new(count).owned_by(s, parallelism).map(move |_| s));
+                assert_eq!(ranges.collect::<Vec<_>>(), owners);
                 assert!(owners.windows(2).all(|w| w[1] == w[0] || w[1] == w[0] + 1));
                 assert_eq!((owners[0], owners[count as usize - 1]), (0, parallelism - 1));
             }

@@ -1,27 +1,38 @@
 //! Running a job: subtasks and the loop that drives them, the coordinator, the handle that the user holds.
 //!
-//! `coordinator.rs` decides (pure), `core.rs` and `driver.rs` carry out, `handle.rs` reports.
+//! `coordinator.rs`, `checkpoint_coordinator.rs`, `transactions.rs` and `restart.rs` decide (pure). `master.rs` takes a job from attempt to attempt,
+//! `attempt.rs` runs one, `deployment.rs` and `core.rs` bring it onto its cores, `driver.rs` drives a subtask, `handle.rs` is what the user holds.
 
+mod acknowledge;
+mod attempt;
+mod checkpoint_coordinator;
 mod context;
 mod coordinator;
 mod core;
+mod deployment;
 mod driver;
 mod error;
 mod handle;
 mod key_groups;
+mod master;
+mod messages;
 mod metrics;
 mod operator;
+mod origin;
+mod restart;
 mod settings;
 mod slice;
+mod splits;
+mod transactions;
 
-pub(crate) use self::core::start;
 pub(crate) use context::SubtaskContext;
-pub(crate) use coordinator::{FromSubtask, ToSubtask};
 pub(crate) use driver::{Now, Step, Subtask, TaskClock};
 pub(crate) use error::FailureSlot;
 pub use error::JobError;
-pub use handle::{JobControl, JobHandle, JobReport};
+pub use handle::{JobControl, JobEnding, JobHandle, JobReport, RestoredFrom};
 pub(crate) use key_groups::KeyGroups;
+pub(crate) use master::start;
+pub(crate) use messages::{FromSubtask, ToCoordinator, ToSubtask};
 pub(crate) use metrics::{Counter, Gauge};
 pub use metrics::{JobMetrics, Metric};
 pub(crate) use operator::OperatorInfo;

@@ -58,6 +58,12 @@ impl OperatorInfo {
         result
     }
 
+    /// Fails the job for good: its description does not fit what it is to go on with.
+    #[cold]
+    pub(crate) fn refuse(&self, reason: impl std::fmt::Display) {
+        self.failure.set(JobError::Invalid(format!("operator {}: {reason}", self.name)));
+    }
+
     /// Fails the subtask for a reason that lies in how the operator is used.
     #[cold]
     pub(crate) fn fail(&self, reason: impl Into<String>) {

@@ -56,6 +56,15 @@ pub trait WatermarkGenerator<T: Record>: Clone + Send + 'static {
 
     /// Called after every batch of records (Flink: every 200 ms).
     fn on_periodic_emit(&mut self, output: &mut WatermarkOutput);
+
+    /// What it has to remember when its split goes on after a restore, in a form of its own: checkpoints hold it. A generator that saves nothing
+    /// begins anew, as in Flink, behind the watermark that it had emitted.
+    fn snapshot(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Goes on with what [`snapshot`](Self::snapshot) gave. Bytes of another form, of an older version of the job, are to be ignored.
+    fn restore(&mut self, _snapshot: &[u8]) {}
 }
 
 /// The highest timestamp seen less a fixed bound, less one (Flink's `BoundedOutOfOrdernessWatermarks`).
@@ -81,6 +90,16 @@ impl<T: Record> WatermarkGenerator<T> for BoundedOutOfOrderness {
 
     fn on_periodic_emit(&mut self, output: &mut WatermarkOutput) {
         output.emit(Watermark(self.highest.saturating_sub(self.bound_ms).saturating_sub(1)));
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        self.highest.to_le_bytes().to_vec()
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) {
+        if let Ok(highest) = snapshot.try_into() {
+            self.highest = i64::from_le_bytes(highest);
+        }
     }
 }
 

@@ -25,9 +25,11 @@ pub(crate) struct WatermarkValve {
 pub(crate) type Forward = [Option<Control>; 2];
 
 impl WatermarkValve {
-    pub(crate) fn new(inputs: usize) -> Self {
+    /// A valve of `inputs` inputs behind which everything has been told `forwarded` already: what a restored checkpoint says, or nothing
+    /// ([`Watermark::MIN`]).
+    pub(crate) fn new(inputs: usize, forwarded: Watermark) -> Self {
         let input = Input { watermark: Watermark::MIN, idle: false, ended: false };
-        Self { inputs: vec![input; inputs], forwarded: Watermark::MIN, forwarded_idle: false }
+        Self { inputs: vec![input; inputs], forwarded, forwarded_idle: false }
     }
 
     /// Takes the in-band element `control` of `input`.
@@ -44,7 +46,7 @@ impl WatermarkValve {
             Control::Idle => state.idle = true,
             Control::Active => state.idle = false,
             Control::EndOfInput => state.ended = true,
-            Control::SplitStarted(_) | Control::SplitFinished(_) => return [None, None],
+            Control::Barrier(_) | Control::SplitStarted(_) | Control::SplitFinished(_) => return [None, None],
         }
         let live = self.inputs.iter().filter(|input| !input.ended);
         let minimum = live.clone().filter(|input| !input.idle).map(|input| input.watermark).min();
@@ -58,6 +60,11 @@ impl WatermarkValve {
             self.forwarded = watermark;
         }
         [status, advanced.map(Control::Watermark)]
+    }
+
+    /// The watermark that was forwarded last.
+    pub(crate) fn forwarded(&self) -> Watermark {
+        self.forwarded
     }
 
     /// Whether every input has ended.
@@ -77,7 +84,7 @@ mod tests {
 
     /// Feeds `(input, element)` pairs and returns what is forwarded.
     fn run(inputs: usize, elements: &[(usize, Control)]) -> Vec<Control> {
-        let mut valve = WatermarkValve::new(inputs);
+        let mut valve = WatermarkValve::new(inputs, Watermark::MIN);
         elements.iter().flat_map(|(input, control)| valve.step(*input, *control)).flatten().collect()
     }
 
@@ -99,6 +106,13 @@ mod tests {
     }
 
     #[test]
+    fn a_restored_valve_waits_until_its_inputs_pass_what_was_forwarded() {
+        let mut valve = WatermarkValve::new(1, Watermark(5));
+        assert_eq!(valve.step(0, watermark(4)), [None, None]);
+        assert_eq!(valve.step(0, watermark(6)), [None, Some(watermark(6))]);
+    }
+
+    #[test]
     fn the_end_of_all_inputs_is_the_last_watermark() {
         let elements = [(0, watermark(4)), (1, watermark(2)), (1, Control::EndOfInput), (0, Control::EndOfInput)];
         assert_eq!(run(2, &elements), [watermark(2), watermark(4), watermark(i64::MAX)]);
@@ -107,7 +121,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_forwarded_rises_and_never_passes_an_active_input(elements in prop::collection::vec((0..3usize, 0..4u8, 0..20i64), 0..60)) {
-            let mut valve = WatermarkValve::new(3);
+            let mut valve = WatermarkValve::new(3, Watermark::MIN);
             let mut latest = [i64::MIN; 3];
             let mut idle = [false; 3];
             let mut forwarded = i64::MIN;

@@ -12,6 +12,7 @@ mod timers;
 use super::keyed::KeyedOperator;
 use super::side_output::WithSides;
 use crate::chain::{Collector, Resumed, Stage, pass_on};
+use crate::checkpoint::CheckpointId;
 use crate::exchange::Head;
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
@@ -96,16 +97,20 @@ where
 
     fn start<D: Collector<P::Out>>(self, cx: &mut SubtaskContext, down: D) -> Running<KF, P, D> {
         let mut function = self.function;
-        let mut states = States::new();
+        let mut states = States::new(cx.state_of(self.id));
         let info = cx.operator(self.id);
         let mut open = OpenContext { states: &mut states, subtask: cx.subtask(), parallelism: cx.name.parallelism };
         info.call("(open)", || function.open(&mut open));
+        let mut timers = Timers::new();
+        timers.restore(&states.saved);
+        states.saved.all_claimed();
         Running {
             key: self.key,
             function,
             states,
-            timers: Timers::new(),
-            watermark: Watermark::MIN,
+            timers,
+            watermark: cx.restored_watermark(),
+            saving: None,
             advancing: None,
             processing_time: None,
             output: Output::new(),
@@ -115,6 +120,17 @@ where
             down: WithSides::new(cx, self.id, down),
         }
     }
+}
+
+/// How far a snapshot has come.
+struct Saving<K> {
+    checkpoint: CheckpointId,
+    /// The state that is being saved, and its next part.
+    state: usize,
+    part: usize,
+    /// The timers that are being saved once the states are, and the last one saved.
+    domain: TimerDomain,
+    timer: Option<(i64, K)>,
 }
 
 /// A running keyed process.
@@ -128,6 +144,7 @@ pub struct Running<KF, P: KeyedProcessFunction, D> {
     advancing: Option<Watermark>,
     /// The wall-clock time up to which processing-time timers are being fired.
     processing_time: Option<i64>,
+    saving: Option<Saving<P::Key>>,
     /// With what the last call emitted and the output had no room for.
     output: Output<P::Out>,
     slice: usize,
@@ -195,8 +212,32 @@ impl<KF, P: KeyedProcessFunction, D: Collector<P::Out>> Running<KF, P, D> {
         Resumed::Again
     }
 
+    /// Saves the next slice: the states in the order of their registration, then the timers. Nothing changes before the barrier goes down.
+    fn save(&mut self) -> Resumed {
+        let Some(saving) = &mut self.saving else { return Resumed::Done };
+        if let Some(is_saved) = self.states.save(saving.state, &mut saving.part, self.slice) {
+            if is_saved {
+                (saving.state, saving.part) = (saving.state + 1, 0);
+            }
+            return Resumed::Again;
+        }
+        saving.timer = self.timers.save(saving.domain, saving.timer.take(), &self.states.saved, self.slice);
+        if saving.timer.is_some() {
+            return Resumed::Again;
+        }
+        if saving.domain == TimerDomain::EventTime {
+            saving.domain = TimerDomain::ProcessingTime;
+            return Resumed::Again;
+        }
+        let checkpoint = saving.checkpoint;
+        self.saving = None;
+        self.down.control(Control::Barrier(checkpoint));
+        Resumed::Done
+    }
+
     fn is_suspended(&self) -> bool {
-        !self.output.records.is_empty()
+        self.saving.is_some()
+            || !self.output.records.is_empty()
             || self.advancing.is_some()
             || self.processing_time.is_some()
             || self.timers.event_time.next_time().is_some_and(|time| time <= self.watermark.0)
@@ -231,6 +272,10 @@ impl<KF: 'static, P: KeyedProcessFunction, D: Collector<P::Out>> Stage for Runni
                 self.advancing = Some(watermark);
                 self.fire_due();
             }
+            Control::Barrier(checkpoint) => {
+                self.saving = Some(Saving { checkpoint, state: 0, part: 0, domain: TimerDomain::EventTime, timer: None });
+                self.save();
+            }
             control => self.down.control(control),
         }
     }
@@ -242,6 +287,7 @@ impl<KF: 'static, P: KeyedProcessFunction, D: Collector<P::Out>> Stage for Runni
 
     fn resume(&mut self) -> Resumed {
         match self.down.resume() {
+            Resumed::Done if self.saving.is_some() => self.save(),
             Resumed::Done => self.fire_due(),
             other => other,
         }

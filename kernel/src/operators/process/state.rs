@@ -6,6 +6,8 @@
 //!
 //! Pure: no clock, no I/O.
 
+use super::timers::RESERVED;
+use crate::checkpoint::OperatorState;
 use crate::record::{Key, Record};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -54,18 +56,55 @@ type MapTable<K, MK, MV> = HotTable<K, BTreeMap<MK, MV>>;
 pub(super) struct States<K> {
     store: KeyedStates<K>,
     ids: Vec<Box<dyn std::any::Any>>,
+    /// By which each state is saved, in the order of their first registration.
+    durable: Vec<Box<dyn Durable<K>>>,
+    pub(super) saved: OperatorState,
+}
+
+/// Saves one state, whatever its type.
+trait Durable<K> {
+    /// Saves the next parts of its table, some `budget` entries. `true` when all of it is saved.
+    fn save(&self, store: &mut KeyedStates<K>, saved: &OperatorState, part: &mut usize, budget: usize) -> bool;
+}
+
+/// A value or a list a key: saved as it is.
+struct Plain<K, V> {
+    name: String,
+    id: StateId<HotTable<K, V>>,
+}
+
+impl<K: Key, V: Record> Durable<K> for Plain<K, V> {
+    fn save(&self, store: &mut KeyedStates<K>, saved: &OperatorState, part: &mut usize, budget: usize) -> bool {
+        store.table(self.id).is_none_or(|table| saved.save_table(&self.name, table, part, budget))
+    }
+}
+
+/// A map a key: saved as a list of pairs.
+struct Map<K, MK, MV> {
+    name: String,
+    id: StateId<MapTable<K, MK, MV>>,
+}
+
+impl<K: Key, MK: Key, MV: Record> Durable<K> for Map<K, MK, MV> {
+    fn save(&self, store: &mut KeyedStates<K>, saved: &OperatorState, part: &mut usize, budget: usize) -> bool {
+        let pairs = |map: &BTreeMap<MK, MV>| -> Vec<(MK, MV)> { map.iter().map(|(key, value)| (key.clone(), value.clone())).collect() };
+        store.table(self.id).is_none_or(|table| saved.save_table_as::<K, _, Vec<(MK, MV)>, _>(&self.name, table, part, budget, pairs))
+    }
 }
 
 impl<K: 'static> States<K> {
-    pub(super) fn new() -> Self {
-        Self { store: KeyedStates::default(), ids: Vec::new() }
+    pub(super) fn new(saved: OperatorState) -> Self {
+        Self { store: KeyedStates::default(), ids: Vec::new(), durable: Vec::new(), saved }
     }
 
-    fn register<V: 'static>(&mut self, name: &str) -> usize {
+    /// The index of the state in `ids`, and its id if it is new.
+    fn register<V: 'static>(&mut self, name: &str) -> (usize, Option<StateId<HotTable<K, V>>>) {
+        assert!(!name.starts_with(RESERVED), "the name of a state may not begin with {RESERVED}: {name}");
+        let is_new = !self.store.contains(name);
         match self.store.register::<V>(name) {
             Ok(id) => {
                 self.ids.push(Box::new(id));
-                self.ids.len() - 1
+                (self.ids.len() - 1, is_new.then_some(id))
             }
             Err(error) => panic!("state {} was registered as {} before and is {} now", error.name, error.before, error.now),
         }
@@ -81,15 +120,40 @@ impl<K: 'static> States<K> {
 
 impl<K: Key> States<K> {
     pub(super) fn register_value<V: Record>(&mut self, name: &str) -> ValueState<V> {
-        ValueState { index: Some(self.register::<V>(name)), value: PhantomData }
+        ValueState { index: Some(self.register_plain::<V>(name)), value: PhantomData }
     }
 
     pub(super) fn register_list<V: Record>(&mut self, name: &str) -> ListState<V> {
-        ListState { index: Some(self.register::<Vec<V>>(name)), value: PhantomData }
+        ListState { index: Some(self.register_plain::<Vec<V>>(name)), value: PhantomData }
     }
 
     pub(super) fn register_map<MK: Key, MV: Record>(&mut self, name: &str) -> MapState<MK, MV> {
-        MapState { index: Some(self.register::<BTreeMap<MK, MV>>(name)), value: PhantomData }
+        let (index, new) = self.register::<BTreeMap<MK, MV>>(name);
+        if let Some(id) = new {
+            if let Some(table) = self.store.table(id) {
+                self.saved
+                    .restore::<K, Vec<(MK, MV)>>(name, |hash, _, key, pairs| table.insert_new(hash, key, pairs.into_iter().collect()));
+            }
+            self.durable.push(Box::new(Map { name: name.to_owned(), id }));
+        }
+        MapState { index: Some(index), value: PhantomData }
+    }
+
+    fn register_plain<V: Record>(&mut self, name: &str) -> usize {
+        let (index, new) = self.register::<V>(name);
+        if let Some(id) = new {
+            if let Some(table) = self.store.table(id) {
+                self.saved.restore_table(name, table);
+            }
+            self.durable.push(Box::new(Plain { name: name.to_owned(), id }));
+        }
+        index
+    }
+
+    /// Saves the next parts of the state number `state`. `true` when all of it is saved, `None` if there is no such state.
+    pub(super) fn save(&mut self, state: usize, part: &mut usize, budget: usize) -> Option<bool> {
+        let durable = self.durable.get(state)?;
+        Some(durable.save(&mut self.store, &self.saved, part, budget))
     }
 
     /// Access to the value of `key`, whose hash is `hash`.

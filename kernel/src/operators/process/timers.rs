@@ -3,6 +3,7 @@
 //! A timer is a time and a key; setting the same one twice sets it once. The queues know no clock: the operator says how far each has come and
 //! takes out what is due.
 
+use crate::checkpoint::OperatorState;
 use crate::record::Key;
 use thalweg_storage::TimerQueue;
 
@@ -24,6 +25,11 @@ pub struct Timer {
     pub domain: TimerDomain,
 }
 
+/// What the names begin with under which they are saved. A user's state may not be called so.
+pub(super) const RESERVED: &str = "timers/";
+const EVENT_TIME: &str = "timers/event-time";
+const PROCESSING_TIME: &str = "timers/processing-time";
+
 /// The timers of one operator in one subtask.
 pub(super) struct Timers<K> {
     pub(super) event_time: TimerQueue<K>,
@@ -33,5 +39,32 @@ pub(super) struct Timers<K> {
 impl<K: Key> Timers<K> {
     pub(super) fn new() -> Self {
         Self { event_time: TimerQueue::default(), processing_time: TimerQueue::default() }
+    }
+
+    /// Takes the timers of this subtask's keys out of the restored checkpoint.
+    pub(super) fn restore(&mut self, saved: &OperatorState) {
+        for (name, queue) in [(EVENT_TIME, &mut self.event_time), (PROCESSING_TIME, &mut self.processing_time)] {
+            saved.restore::<K, ()>(name, |_, namespace, key, ()| {
+                if let Some((time, _)) = namespace {
+                    queue.insert(time, key);
+                }
+            });
+        }
+    }
+
+    /// Saves up to `budget` timers of one of the two queues behind `after`. Returns the last one saved, or `None` when all are.
+    pub(super) fn save(&self, domain: TimerDomain, after: Option<(i64, K)>, saved: &OperatorState, budget: usize) -> Option<(i64, K)> {
+        let (name, queue) = match domain {
+            TimerDomain::EventTime => (EVENT_TIME, &self.event_time),
+            TimerDomain::ProcessingTime => (PROCESSING_TIME, &self.processing_time),
+        };
+        let timers: Vec<&(i64, K)> = queue.iter_after(after).take(budget).collect();
+        let entry = |timer: &&'_ (i64, K)| (K::hash(timer.1.view()), Some((timer.0, 0)));
+        let entries = timers.iter().map(|timer| {
+            let (hash, namespace) = entry(timer);
+            (hash, namespace, &timer.1, ())
+        });
+        saved.save::<K, (), ()>(name, entries);
+        timers.last().filter(|_| timers.len() == budget).map(|timer| (**timer).clone())
     }
 }

@@ -16,6 +16,7 @@ mod panes;
 use super::keyed::KeyedOperator;
 use super::side_output::{OutputTag, WithSides};
 use crate::chain::{Collector, Resumed, Stage, pass_on};
+use crate::checkpoint::{OperatorState, PartialSave};
 use crate::exchange::Head;
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
@@ -51,6 +52,9 @@ impl<In, K, KF: Clone, W: Clone> Clone for WindowSettings<In, K, KF, W> {
     }
 }
 
+/// The state that holds the accumulators of open windows, with the span of each as namespace.
+const CONTENTS: &str = "window-contents";
+
 /// Describes a windowed aggregate: `result` makes what is emitted from key, window and aggregate.
 pub struct WindowOperator<In, K, KF, W, A, RF> {
     pub(crate) settings: WindowSettings<In, K, KF, W>,
@@ -79,12 +83,26 @@ where
     type Running<D: Collector<Out>> = Running<In, K, KF, W, A, A::Accumulator, RF, Out, D>;
 
     fn start<D: Collector<Out>>(self, cx: &mut SubtaskContext, down: D) -> Self::Running<D> {
+        let watermark = cx.restored_watermark();
+        let state = cx.state_of(self.id);
+        let mut panes = Panes::new();
+        state.restore::<K, A::Accumulator>(CONTENTS, |hash, namespace, key, accumulator| {
+            let Some((start, end)) = namespace else { return };
+            let window = TimeWindow { start, end };
+            let pane = panes.get_or_insert(window);
+            pane.table.find_or_insert_with(hash, |_| false, || (key, accumulator));
+            // What event time had passed has fired: only late records fire it again, key by key (docs/src/semantics.md#c-5).
+            pane.complete = window.max_timestamp() <= watermark.0;
+        });
+        state.all_claimed();
         Running {
             settings: self.settings,
             aggregate: self.aggregate,
             result: self.result,
-            panes: Panes::new(),
-            watermark: Watermark::MIN,
+            panes,
+            state,
+            saving: None,
+            watermark,
             advancing: None,
             again: Vec::new(),
             slice: cx.settings().slice_timers,
@@ -105,6 +123,9 @@ pub struct Running<In, K, KF, W, A, Acc, RF, Out, D> {
     aggregate: A,
     result: RF,
     panes: Panes<K, Acc>,
+    state: OperatorState,
+    /// The next entry to be saved: pane, and position in it.
+    saving: Option<PartialSave<(usize, usize)>>,
     watermark: Watermark,
     /// The watermark whose windows are being fired: it goes down the chain after the last of them.
     advancing: Option<Watermark>,
@@ -183,6 +204,31 @@ where
         self.advancing = None;
         self.down.control(Control::Watermark(watermark));
         if self.panes.free(self.slice) && self.down.ready() { Resumed::Done } else { Resumed::Again }
+    }
+
+    /// Saves the next slice of the open windows. Nothing changes before the barrier goes down.
+    fn save(&mut self) -> Resumed {
+        let Some(saving) = &mut self.saving else { return Resumed::Done };
+        let (mut place, mut position) = saving.cursor;
+        let mut budget = self.slice;
+        while let Some((window, pane)) = self.panes.nth(place) {
+            let end = pane.table.len().min(position + budget);
+            let entry = |position| {
+                let (key, accumulator) = pane.table.entry(position)?;
+                Some((pane.table.hash(position)?, Some((window.start, window.end)), key, accumulator))
+            };
+            self.state.save::<K, A::Accumulator, _>(CONTENTS, (position..end).filter_map(entry));
+            budget -= end - position;
+            (place, position) = if end == pane.table.len() { (place + 1, 0) } else { (place, end) };
+            if budget == 0 {
+                saving.cursor = (place, position);
+                return Resumed::Again;
+            }
+        }
+        let checkpoint = saving.checkpoint;
+        self.saving = None;
+        self.down.control(Control::Barrier(checkpoint));
+        Resumed::Done
     }
 
     #[cold]
@@ -267,17 +313,22 @@ where
                 self.advancing = Some(watermark);
                 self.fire();
             }
+            Control::Barrier(checkpoint) => {
+                self.saving = Some(PartialSave::new(checkpoint));
+                self.save();
+            }
             control => self.down.control(control),
         }
     }
 
     #[inline]
     fn ready(&self) -> bool {
-        self.advancing.is_none() && self.again.is_empty() && !self.panes.is_freeing() && self.down.ready()
+        self.advancing.is_none() && self.saving.is_none() && self.again.is_empty() && !self.panes.is_freeing() && self.down.ready()
     }
 
     fn resume(&mut self) -> Resumed {
         match self.down.resume() {
+            Resumed::Done if self.saving.is_some() => self.save(),
             Resumed::Done => self.fire(),
             other => other,
         }

@@ -57,6 +57,11 @@ impl<K, Acc> Panes<K, Acc> {
         Some(&self.panes[place].1)
     }
 
+    /// The pane at `place`, in the order of time.
+    pub(super) fn nth(&self, place: usize) -> Option<(TimeWindow, &Pane<K, Acc>)> {
+        self.panes.get(place).map(|(window, pane)| (*window, pane))
+    }
+
     /// The pane that was asked for last, if it is still open.
     pub(super) fn last(&self) -> Option<&Pane<K, Acc>> {
         Some(&self.panes.get(self.last)?.1)

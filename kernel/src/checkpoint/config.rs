@@ -1,0 +1,140 @@
+//! What a user decides about checkpoints and restarts.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a job begins with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Restore {
+    /// With the latest complete checkpoint of the checkpoint folder, or from the beginning if it holds none.
+    #[default]
+    Latest,
+    /// From the beginning.
+    None,
+    /// With this checkpoint: its metadata file, in this or another checkpoint folder.
+    From(PathBuf),
+}
+
+/// Where and how often a job's state is made durable (docs/src/semantics.md#c-1).
+///
+/// ```
+/// use std::time::Duration;
+/// use thalweg::{CheckpointConfig, StreamExecutionEnvironment};
+///
+/// let env = StreamExecutionEnvironment::new();
+/// env.enable_checkpointing(CheckpointConfig::new("checkpoints").interval(Duration::from_secs(1)));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointConfig {
+    /// The folder of the checkpoints; it belongs to one job.
+    pub dir: PathBuf,
+    /// Time from the beginning of one checkpoint to that of the next; `None`: only at the end, and when the job is stopped.
+    pub interval: Option<Duration>,
+    /// A checkpoint that is not complete after this time is given up.
+    pub timeout: Duration,
+    /// Least time between the end of one checkpoint and the beginning of the next.
+    pub min_pause: Duration,
+    /// How many checkpoints in a row may fail before the attempt does.
+    pub tolerable_failures: u32,
+    /// How many complete checkpoints are kept.
+    pub retained: usize,
+    /// What the job begins with.
+    pub restore: Restore,
+    /// State of operators that the job no longer has is left behind, instead of refused.
+    pub allow_non_restored_state: bool,
+    /// Results that are visible and belong to later checkpoints than the restored one are removed, instead of refused.
+    pub discard_later_output: bool,
+    /// The state of a subtask up to this size, in bytes, is stored within the checkpoint's metadata instead of in a file of its own.
+    pub inline_bytes_max: usize,
+}
+
+impl CheckpointConfig {
+    /// Checkpoints in the folder `dir` every ten seconds.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            interval: Some(Duration::from_secs(10)),
+            timeout: Duration::from_secs(600),
+            min_pause: Duration::ZERO,
+            tolerable_failures: 0,
+            retained: 1,
+            restore: Restore::Latest,
+            allow_non_restored_state: false,
+            discard_later_output: false,
+            inline_bytes_max: 20 << 10,
+        }
+    }
+
+    /// See [`interval`](Self::interval).
+    #[must_use]
+    pub fn interval(self, interval: Duration) -> Self {
+        Self { interval: Some(interval), ..self }
+    }
+
+    /// See [`restore`](Self::restore).
+    #[must_use]
+    pub fn restore(self, restore: Restore) -> Self {
+        Self { restore, ..self }
+    }
+
+    /// See [`retained`](Self::retained).
+    #[must_use]
+    pub fn retained(self, retained: usize) -> Self {
+        Self { retained, ..self }
+    }
+
+    /// What is wrong with it, if anything is.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.interval.is_some_and(|interval| interval.is_zero()) {
+            return Err("the checkpoint interval must be at least 1ms".to_owned());
+        }
+        if self.timeout.is_zero() {
+            return Err("the checkpoint timeout must be at least 1ms".to_owned());
+        }
+        if self.retained == 0 {
+            return Err("at least one checkpoint must be retained".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// What happens when an attempt fails: how often, and after which delay, another one is made (docs/src/semantics.md#r-1).
+#[derive(Clone, Debug, PartialEq)]
+pub enum RestartStrategy {
+    /// The first failure is the job's.
+    None,
+    /// So many restarts, each after the same delay.
+    FixedDelay {
+        /// How many restarts.
+        attempts: u32,
+        /// The time from a failure to the next attempt.
+        delay: Duration,
+    },
+    /// Delays that grow while failures follow each other closely.
+    ExponentialDelay {
+        /// The first delay.
+        initial: Duration,
+        /// The longest delay.
+        max: Duration,
+        /// By which each delay is longer than the one before.
+        multiplier: f64,
+        /// After this time without a failure the delay is the first again, and all attempts are.
+        reset_after: Duration,
+        /// How many restarts without such a pause.
+        attempts: u32,
+    },
+}
+
+impl RestartStrategy {
+    /// Of a job with checkpoints: after one second, then half as long again each time up to a minute, at most ten times within the hour.
+    #[must_use]
+    pub fn exponential_delay() -> Self {
+        Self::ExponentialDelay {
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(60),
+            multiplier: 1.5,
+            reset_after: Duration::from_secs(3600),
+            attempts: 10,
+        }
+    }
+}

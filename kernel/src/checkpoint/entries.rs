@@ -1,0 +1,164 @@
+//! How entries of state stand in a section of a snapshot.
+//!
+//! Each entry is a header of 16 bytes, perhaps a *namespace* of two numbers (a window's span, a timer's time), and the rkyv archives of key and
+//! value, each aligned to 16 bytes (docs/src/formats.md#state-entries):
+//!
+//! ```text
+//! key length u32 | value length u32 | 1 if there is a namespace, else 0: u32 | 0 u32
+//! [namespace: i64 i64]
+//! key archive, zeros to 16
+//! value archive, zeros to 16
+//! ```
+//!
+//! Bytes are suspicious: a section that passed its checksum is still checked by length and by rkyv, and what is wrong is said, never guessed.
+
+use crate::record::{ArchiveError, Archiver, Key, Record, read_owned};
+use rkyv::util::AlignedVec;
+
+/// Header of an entry, and alignment of its parts, in bytes.
+const UNIT: usize = 16;
+
+/// What tells entries of one key apart: the two ends of a window, a timer's time.
+pub(crate) type Namespace = (i64, i64);
+
+/// An entry as it is read.
+pub(crate) struct SavedEntry<K, V> {
+    pub(crate) namespace: Option<Namespace>,
+    pub(crate) key: K,
+    pub(crate) value: V,
+}
+
+/// Appends an entry to a section.
+pub(crate) fn append_entry<K: Key, V: Record>(
+    archiver: &mut Archiver,
+    section: &mut AlignedVec,
+    namespace: Option<Namespace>,
+    key: &K,
+    value: &V,
+) -> Result<(), ArchiveError> {
+    let header = section.len().next_multiple_of(UNIT);
+    section.resize(header + UNIT, 0);
+    if let Some((first, second)) = namespace {
+        section.extend_from_slice(&first.to_le_bytes());
+        section.extend_from_slice(&second.to_le_bytes());
+    }
+    let key_bytes = archiver.append(key, section)?.len();
+    let value_bytes = archiver.append(value, section)?.len();
+    section.resize(section.len().next_multiple_of(UNIT), 0);
+    let length = |bytes: usize| u32::try_from(bytes).expect("invariant: rkyv refuses archives of 2^31 bytes and more").to_le_bytes();
+    let fields = [length(key_bytes), length(value_bytes), u32::from(namespace.is_some()).to_le_bytes()];
+    for (i, field) in fields.iter().enumerate() {
+        section[header + 4 * i..header + 4 * i + 4].copy_from_slice(field);
+    }
+    Ok(())
+}
+
+/// Reads the entries of a section, which must be aligned to 16 bytes. After an error there is nothing more.
+pub(crate) struct Entries<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Entries<'a> {
+    pub(crate) fn new(section: &'a [u8]) -> Self {
+        Self { rest: section }
+    }
+
+    /// The next entry; `None` at the end.
+    pub(crate) fn next<K: Key, V: Record>(&mut self) -> Option<Result<SavedEntry<K, V>, String>> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let read = self.read();
+        if read.is_err() {
+            self.rest = &[];
+        }
+        Some(read)
+    }
+
+    fn read<K: Key, V: Record>(&mut self) -> Result<SavedEntry<K, V>, String> {
+        let header = self.split(UNIT, "its header")?;
+        let field = |i: usize| header.get(4 * i..4 * i + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
+        let (key_bytes, value_bytes, has_namespace) = (field(0) as usize, field(1) as usize, field(2));
+        let namespace = match has_namespace {
+            0 => None,
+            1 => {
+                let bytes = self.split(UNIT, "its namespace")?;
+                let number = |i: usize| bytes.get(8 * i..8 * i + 8).and_then(|b| b.try_into().ok()).map_or(0, i64::from_le_bytes);
+                Some((number(0), number(1)))
+            }
+            other => return Err(format!("an entry of state has {other} namespaces")),
+        };
+        let key = self.archive(key_bytes, "its key")?;
+        let value = self.archive(value_bytes, "its value")?;
+        let damaged = |part: &str, error: ArchiveError| format!("the {part} of an entry of state is damaged: {error}");
+        let key = read_owned::<K>(key).map_err(|error| damaged("key", error))?;
+        let value = read_owned::<V>(value).map_err(|error| damaged("value", error))?;
+        Ok(SavedEntry { namespace, key, value })
+    }
+
+    fn archive(&mut self, bytes: usize, what: &str) -> Result<&'a [u8], String> {
+        let padded = self.split(bytes.next_multiple_of(UNIT), what)?;
+        Ok(&padded[..bytes])
+    }
+
+    fn split(&mut self, bytes: usize, what: &str) -> Result<&'a [u8], String> {
+        let (part, rest) = self.rest.split_at_checked(bytes).ok_or_else(|| format!("an entry of state ends within {what}"))?;
+        self.rest = rest;
+        Ok(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Owned = (Option<Namespace>, String, Vec<u64>);
+
+    fn section_of(entries: &[Owned]) -> AlignedVec {
+        let mut section = AlignedVec::new();
+        let mut archiver = Archiver::new();
+        for (namespace, key, value) in entries {
+            append_entry(&mut archiver, &mut section, *namespace, key, value).unwrap();
+        }
+        section
+    }
+
+    fn read_all(section: &[u8]) -> Result<Vec<Owned>, String> {
+        let mut entries = Entries::new(section);
+        std::iter::from_fn(|| entries.next::<String, Vec<u64>>()).map(|e| e.map(|e| (e.namespace, e.key, e.value))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn entries_are_read_as_they_were_written(entries: Vec<Owned>) {
+            prop_assert_eq!(read_all(&section_of(&entries)), Ok(entries));
+        }
+    }
+
+    #[test]
+    fn a_section_that_is_cut_anywhere_gives_whole_entries_and_then_an_error() {
+        let entries = vec![(None, "to".to_owned(), vec![1, 2]), (Some((3, 4)), "a longer key than the inline ones".to_owned(), vec![])];
+        let section = section_of(&entries);
+        for length in 0..section.len() {
+            let mut cut = AlignedVec::<16>::new();
+            cut.extend_from_slice(&section[..length]);
+            match read_all(&cut) {
+                Ok(read) => assert_eq!(read, entries[..read.len()], "cut at {length}"),
+                Err(reason) => assert!(reason.contains("entry of state"), "{reason}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_never_panics() {
+        let entries = vec![(Some((3, 4)), "a longer key than the inline ones".to_owned(), vec![1, 2, 3])];
+        let section = section_of(&entries);
+        for bit in 0..section.len() * 8 {
+            let mut flipped = AlignedVec::<16>::new();
+            flipped.extend_from_slice(&section);
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let _ = read_all(&flipped);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! One operator's way into the snapshots of its subtask, and back out of a restored checkpoint.
+//!
+//! Saving walks over the operator's tables in slices ([`PartialSave`] keeps the place) while the operator is suspended: nothing it saves changes
+//! before the walk is over. Restoring takes the entries of the subtask's own key groups (docs/src/semantics.md#c-6) out of every snapshot there is.
+
+use super::entries::{Entries, Namespace, SavedEntry, append_entry};
+use super::restored::Restored;
+use super::snapshots::Snapshots;
+use crate::checkpoint::CheckpointId;
+use crate::record::{Key, Record};
+use crate::runtime::{KeyGroups, OperatorInfo};
+use std::borrow::Borrow;
+use std::cell::RefCell;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use thalweg_storage::HotTable;
+use thalweg_storage::checkpoint::{Scope, StateLayout};
+
+/// Saves and restores the states of one operator in one subtask.
+pub(crate) struct OperatorState {
+    pub(crate) uid: String,
+    pub(crate) snapshots: Rc<Snapshots>,
+    pub(crate) restored: Option<Arc<Restored>>,
+    pub(crate) key_groups: KeyGroups,
+    /// The key groups of this subtask.
+    pub(crate) owned: Range<u32>,
+    pub(crate) info: Rc<OperatorInfo>,
+    /// The states that were asked for.
+    pub(crate) claimed: RefCell<Vec<String>>,
+}
+
+/// How far a snapshot of an operator with one state has come.
+pub(crate) struct PartialSave<C> {
+    pub(crate) checkpoint: CheckpointId,
+    pub(crate) cursor: C,
+}
+
+impl<C: Default> PartialSave<C> {
+    pub(crate) fn new(checkpoint: CheckpointId) -> Self {
+        Self { checkpoint, cursor: C::default() }
+    }
+}
+
+fn layout_of<K: Key, V: Record>() -> StateLayout {
+    StateLayout { key: K::fingerprint().as_u64(), value: V::fingerprint().as_u64() }
+}
+
+impl OperatorState {
+    /// Saves entries of the state `name`, each with its hash and namespace. Costs a lookup of the state by name for each call.
+    pub(crate) fn save<'a, K: Key, V: Record, B: Borrow<V>>(
+        &self,
+        name: &str,
+        entries: impl Iterator<Item = (u64, Option<Namespace>, &'a K, B)>,
+    ) {
+        let failed = self.snapshots.write(|writer, archiver| {
+            let state = writer.state(&self.uid, name, layout_of::<K, V>());
+            for (hash, namespace, key, value) in entries {
+                let group = u16::try_from(self.key_groups.of_hash(hash)).expect("invariant: there are at most 2^15 key groups");
+                let section = writer.section(state, Scope::KeyGroup(group)).entry();
+                if let Err(error) = append_entry(archiver, section, namespace, key, value.borrow()) {
+                    return Some(error);
+                }
+            }
+            None
+        });
+        if let Some(error) = failed {
+            self.info.fail(format!("the state {name} cannot be saved: {error}"));
+        }
+    }
+
+    /// Saves the next parts of `table`, some `budget` entries. `true` when all of it is saved.
+    pub(crate) fn save_table<K: Key, V: Record>(&self, name: &str, table: &HotTable<K, V>, part: &mut usize, budget: usize) -> bool {
+        self.save_table_as::<K, V, V, &V>(name, table, part, budget, |value| value)
+    }
+
+    /// The same with values that are saved as something else.
+    pub(crate) fn save_table_as<'a, K: Key, V, W: Record, B: Borrow<W>>(
+        &self,
+        name: &str,
+        table: &'a HotTable<K, V>,
+        part: &mut usize,
+        budget: usize,
+        form: impl Fn(&'a V) -> B,
+    ) -> bool {
+        let mut saved = 0;
+        while let Some(entries) = table.part(*part) {
+            saved += entries.len();
+            if entries.len() > 0 {
+                self.save::<K, W, B>(name, entries.map(|(hash, key, value)| (hash, None, key, form(value))));
+            }
+            *part += 1;
+            if saved >= budget {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Hands the entries of the state `name` that this subtask owns to `take`, with the hashes of their keys. What cannot be read fails the
+    /// subtask, and what was written with another layout is refused with both fingerprints (docs/src/semantics.md#c-7).
+    pub(crate) fn restore<K: Key, V: Record>(&self, name: &str, mut take: impl FnMut(u64, Option<Namespace>, K, V)) {
+        self.claim(name);
+        let Some(restored) = &self.restored else { return };
+        let now = layout_of::<K, V>();
+        for section in restored.sections(&self.uid, name) {
+            if section.layout != now {
+                let (was, is) = (section.layout, now);
+                self.info.refuse(format!(
+                    "the state {name} has another layout than in checkpoint {}: key {:016x} and value {:016x} then, {:016x} and {:016x} now; \
+                     give the changed state another name, or restore nothing (`--restore none`)",
+                    restored.checkpoint, was.key, was.value, is.key, is.value
+                ));
+                return;
+            }
+            let Scope::KeyGroup(group) = section.scope else {
+                self.info.refuse(format!("the state {name} of checkpoint {} is not keyed", restored.checkpoint));
+                return;
+            };
+            if !self.owned.contains(&u32::from(group)) {
+                continue;
+            }
+            let mut entries = Entries::new(section.bytes);
+            while let Some(entry) = entries.next::<K, V>() {
+                match entry {
+                    Ok(SavedEntry { namespace, key, value }) => {
+                        let hash = K::hash(key.view());
+                        take(hash, namespace, key, value);
+                    }
+                    Err(reason) => {
+                        self.info.refuse(format!("checkpoint {}, state {name}: {reason}", restored.checkpoint));
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks for the state `name`, which is not keyed.
+    pub(crate) fn claim(&self, name: &str) {
+        self.claimed.borrow_mut().push(name.to_owned());
+    }
+
+    /// Saves what belongs to a split.
+    pub(crate) fn save_split(&self, name: &str, number: u32, bytes: &[u8]) {
+        self.snapshots.write(|writer, _| {
+            let state = writer.state(&self.uid, name, StateLayout::default());
+            writer.section(state, Scope::Split(number)).entry().extend_from_slice(bytes);
+        });
+    }
+
+    /// What was saved for a split, whichever subtask read it.
+    pub(crate) fn restore_split(&self, name: &str, number: u32) -> Option<Vec<u8>> {
+        let mut sections = self.restored.as_ref()?.sections(&self.uid, name);
+        sections.find(|section| section.scope == Scope::Split(number)).map(|section| section.bytes.to_vec())
+    }
+
+    /// Restores a table.
+    pub(crate) fn restore_table<K: Key, V: Record>(&self, name: &str, table: &mut HotTable<K, V>) {
+        self.restore::<K, V>(name, |hash, _, key, value| {
+            // Key groups are disjoint: no key comes twice.
+            table.insert_new(hash, key, value);
+        });
+    }
+
+    /// All states have been asked for: state of this operator that nobody wanted is refused, unless it may be left behind
+    /// (docs/src/semantics.md#c-7).
+    pub(crate) fn all_claimed(&self) {
+        let Some(restored) = self.restored.as_ref().filter(|restored| !restored.allow_non_restored_state) else { return };
+        let claimed = self.claimed.borrow();
+        if let Some(left) = restored.states_of(&self.uid).into_iter().find(|state| !claimed.contains(state)) {
+            let checkpoint = restored.checkpoint;
+            self.info.refuse(format!(
+                "checkpoint {checkpoint} holds a state {left} that this operator does not have any more; \
+                 leave it behind with `--allow-non-restored-state`, or restore nothing (`--restore none`)"
+            ));
+        }
+    }
+}

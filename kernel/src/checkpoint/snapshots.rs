@@ -1,0 +1,115 @@
+//! What one subtask gathers for its checkpoints: the state of its operators, the position of its source, and the epochs its sink has prepared.
+//!
+//! The head of the task begins a snapshot before it hands the barrier to the chain and ends it when the barrier has passed; in between the stages
+//! write their state. The sink reports prepared epochs later, in order. The driver takes both out and joins them by checkpoint.
+
+use crate::checkpoint::CheckpointId;
+use crate::graph::OperatorId;
+use crate::record::Archiver;
+use crate::time::Watermark;
+use rkyv::util::AlignedVec;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use thalweg_io::Buffer;
+use thalweg_storage::checkpoint::{Scope, SnapshotWriter, StateLayout};
+
+/// The state under which a task's merged watermark is kept, with its first operator. It belongs to the engine, not to a user's operator.
+pub(crate) const WATERMARK_STATE: &str = "watermark";
+
+/// The state of a subtask at a barrier.
+pub(crate) struct TakenSnapshot {
+    pub(crate) checkpoint: CheckpointId,
+    pub(crate) image: Buffer,
+    /// The splits in work, by number.
+    pub(crate) splits: Vec<(u32, AlignedVec)>,
+}
+
+/// What a sink has prepared of one epoch: nothing, if nothing was written in it.
+pub(crate) struct PreparedEpoch {
+    pub(crate) checkpoint: CheckpointId,
+    pub(crate) sink: OperatorId,
+    pub(crate) transaction: Option<AlignedVec>,
+}
+
+struct Writing {
+    checkpoint: CheckpointId,
+    writer: SnapshotWriter,
+    splits: Vec<(u32, AlignedVec)>,
+}
+
+/// Gathers the snapshots of one subtask. On its core alone; each call is on the control path.
+pub(crate) struct Snapshots {
+    /// Of the operator that stands first in the task.
+    task_uid: String,
+    writing: RefCell<Option<Writing>>,
+    archiver: RefCell<Archiver>,
+    taken: RefCell<VecDeque<TakenSnapshot>>,
+    prepared: RefCell<VecDeque<PreparedEpoch>>,
+    /// Whether the task ends in a sink.
+    pub(crate) has_sink: Cell<bool>,
+}
+
+impl Snapshots {
+    pub(crate) fn new(task_uid: String) -> Self {
+        Self {
+            task_uid,
+            writing: RefCell::default(),
+            archiver: RefCell::default(),
+            taken: RefCell::default(),
+            prepared: RefCell::default(),
+            has_sink: Cell::new(false),
+        }
+    }
+
+    /// The barrier of `checkpoint` is about to enter the chain.
+    pub(crate) fn begin(&self, checkpoint: CheckpointId) {
+        let begun = Writing { checkpoint, writer: SnapshotWriter::new(), splits: Vec::new() };
+        let before = self.writing.replace(Some(begun));
+        assert!(before.is_none(), "the barrier of checkpoint {checkpoint} came while another one was in the chain");
+    }
+
+    /// Notes the watermark that the whole task has been told.
+    pub(crate) fn watermark(&self, watermark: Watermark) {
+        let layout = StateLayout::default();
+        self.write(|writer, _| {
+            let state = writer.state(&self.task_uid, WATERMARK_STATE, layout);
+            writer.section(state, Scope::Subtask).entry().extend_from_slice(&watermark.0.to_le_bytes());
+        });
+    }
+
+    /// Notes a split that is being read, with its position.
+    pub(crate) fn split(&self, number: u32, split: AlignedVec) {
+        if let Some(writing) = &mut *self.writing.borrow_mut() {
+            writing.splits.push((number, split));
+        }
+    }
+
+    /// Writes state into the snapshot that has begun.
+    pub(crate) fn write<R>(&self, write: impl FnOnce(&mut SnapshotWriter, &mut Archiver) -> R) -> R {
+        let mut writing = self.writing.borrow_mut();
+        let writing = writing.as_mut().expect("invariant: state is written between the beginning and the end of a snapshot");
+        write(&mut writing.writer, &mut self.archiver.borrow_mut())
+    }
+
+    /// The barrier of `checkpoint` has passed the whole chain: what is written is the subtask's state.
+    pub(crate) fn end(&self, checkpoint: CheckpointId) {
+        let Writing { checkpoint: begun, writer, splits } = self.writing.take().expect("invariant: a snapshot ends after it began");
+        assert_eq!(begun, checkpoint, "one snapshot began and another one ended");
+        self.taken.borrow_mut().push_back(TakenSnapshot { checkpoint, image: writer.finish(), splits });
+    }
+
+    /// A sink has prepared an epoch.
+    pub(crate) fn prepared(&self, epoch: PreparedEpoch) {
+        self.prepared.borrow_mut().push_back(epoch);
+    }
+
+    /// Takes the next snapshot out.
+    pub(crate) fn pop_taken(&self) -> Option<TakenSnapshot> {
+        self.taken.borrow_mut().pop_front()
+    }
+
+    /// Takes the next prepared epoch out.
+    pub(crate) fn pop_prepared(&self) -> Option<PreparedEpoch> {
+        self.prepared.borrow_mut().pop_front()
+    }
+}

@@ -1,0 +1,110 @@
+//! What a [`FileSink`](super::FileSink) does to its folder before an attempt begins, and after the last one.
+//!
+//! Looks first, and refuses before it changes anything: results of other jobs, unless they are to be replaced, and results of this job that are later than
+//! the checkpoint it starts from, unless those are to be discarded. Then it shows what that checkpoint names, and removes every file in progress, of
+//! whichever job and version: a folder belongs to one sink of one running job. Each step can be interrupted and done again.
+
+use super::delivery::DeliveryGuarantee;
+use super::file_folder::{FileTransaction, Folder, is_of_others};
+use super::part_name::{PartName, is_in_progress};
+use crate::sink::{Recovery, SinkError};
+use std::io::ErrorKind;
+use std::path::Path;
+use thalweg_io::{Disk, EntryKind, IoError};
+
+/// See the module. Returns whether there are results of other jobs, which the first commit is to remove.
+pub(super) async fn recover(folder: Folder, overwrite: bool, recovery: Recovery<FileTransaction>) -> Result<bool, SinkError> {
+    let Recovery { job, restored, committed, discard_later_output, is_last, .. } = recovery;
+    let committed = match folder.delivery {
+        DeliveryGuarantee::ExactlyOnce | DeliveryGuarantee::AtLeastOnce => committed,
+        // What might have been shown must not be shown now: it goes with everything else that is hidden.
+        DeliveryGuarantee::AtMostOnce => Vec::new(),
+    };
+    if is_last {
+        if committed.is_empty() && folder.disk.kind(&folder.dir).await?.is_none() {
+            return Ok(false);
+        }
+    } else {
+        create_durably(&*folder.disk, &folder.dir).await.map_err(unfit)?;
+    }
+    let names = folder.names().await.map_err(unfit)?;
+    let shown = folder.dir.display();
+    let of_others = names.iter().find(|name| is_of_others(name, job));
+    if !is_last {
+        if !overwrite && let Some(name) = of_others {
+            return Err(SinkError::Invalid(format!(
+                "{shown} already holds results ({name}); remove them, choose another folder, or have them replaced (`--overwrite`, in a program `FileSink::overwrite`)"
+            )));
+        }
+        let epoch_of = |name: &str| PartName::of_visible(name).filter(|part| part.job == job).map(|part| part.epoch);
+        let is_later = |name: &&String| epoch_of(name).is_some_and(|epoch| restored.is_none_or(|restored| epoch > restored));
+        if discard_later_output {
+            for name in names.iter().filter(is_later) {
+                folder.remove(name).await.map_err(unfit)?;
+            }
+            // Before anything new can be shown; an interrupted recovery may have removed more than can be seen now.
+            folder.sync().await.map_err(unfit)?;
+        } else if folder.delivery != DeliveryGuarantee::AtLeastOnce
+            && let Some(name) = names.iter().find(is_later)
+        {
+            let from = restored.map_or("the beginning".to_owned(), |restored| format!("checkpoint {restored}"));
+            return Err(SinkError::Invalid(format!(
+                "{shown} holds results of this job ({name}) that are later than {from}, and starting from there would show them twice; restore the latest checkpoint, or have the later results removed (`--discard-later-output`)"
+            )));
+        }
+    }
+    folder.commit(&committed, overwrite).await?;
+    let is_left_over = |name: &&String| match is_last {
+        true => PartName::of_hidden(name).is_some_and(|part| part.job == job),
+        false => is_in_progress(name),
+    };
+    for name in names.iter().filter(is_left_over) {
+        folder.remove(name).await.map_err(unfit)?;
+    }
+    folder.sync().await.map_err(unfit)?;
+    Ok(of_others.is_some())
+}
+
+/// Tells what is wrong with the folder from what is wrong with the disk.
+fn unfit(error: IoError) -> SinkError {
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::AlreadyExists | ErrorKind::ReadOnlyFilesystem => {
+            SinkError::Invalid(format!("{error}; choose another output folder or give this user the right to write there"))
+        }
+        _ => SinkError::Io(error),
+    }
+}
+
+/// Creates `dir` and what is missing above it, and makes their names durable.
+///
+/// Folder by folder from the top: none is created in one whose own name may still be lost. So after an interruption there is at most one such name, that of
+/// the lowest folder that is there.
+async fn create_durably(disk: &dyn Disk, dir: &Path) -> Result<(), IoError> {
+    let mut missing = Vec::new();
+    for path in dir.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+        if disk.kind(path).await? != Some(EntryKind::Directory) {
+            missing.push(path);
+            continue;
+        }
+        match disk.sync_dir(parent(path)).await {
+            // It was not made by a job that was interrupted here, for that one would have been refused.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            result => result?,
+        }
+        break;
+    }
+    for path in missing.into_iter().rev() {
+        disk.create_dir_all(path).await?;
+        disk.sync_dir(parent(path)).await?;
+    }
+    Ok(())
+}
+
+/// The folder that holds the name of `path`; of the root itself, the root.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}

@@ -1,0 +1,54 @@
+//! Sources and sinks without their types, as the coordinator handles them: splits and transactions are archives that it carries and never looks into.
+
+use crate::graph::{OperatorId, SinkPlan, SourcePlan};
+use crate::record::{ArchiveError, Archiver, Record, read_owned};
+use crate::sink::{Recovery, Sink, SinkError};
+use crate::source::{Source, SourceError};
+use rkyv::util::AlignedVec;
+
+/// `source` without its type.
+pub(crate) fn source_plan<S: Source>(operator: OperatorId, source: &S) -> SourcePlan {
+    let enumerator = source.clone();
+    let layout = S::Split::fingerprint().as_u64();
+    SourcePlan {
+        operator,
+        layout,
+        splits: Box::new(move |io, parallelism| {
+            let enumerator = enumerator.clone();
+            Box::pin(async move {
+                let splits = enumerator.splits(io, parallelism).await?;
+                let mut archiver = Archiver::new();
+                let archives: Result<Vec<AlignedVec>, ArchiveError> = splits.iter().map(|split| archiver.to_bytes(split)).collect();
+                archives.map_err(|error| SourceError::Other(format!("a split is too large: {error}")))
+            })
+        }),
+    }
+}
+
+/// `sink` without its type.
+pub(crate) fn sink_plan<S: Sink>(operator: OperatorId, sink: &S) -> SinkPlan {
+    let (recovering, committing) = (sink.clone(), sink.clone());
+    let layout = S::Transaction::fingerprint().as_u64();
+    SinkPlan {
+        operator,
+        layout,
+        location: sink.location(),
+        recover: Box::new(move |io, recovery| {
+            let sink = recovering.clone();
+            Box::pin(async move {
+                let Recovery { job, attempt, restored, committed, discard_later_output, is_last } = recovery;
+                let committed = transactions(&committed)?;
+                sink.recover(io, Recovery { job, attempt, restored, committed, discard_later_output, is_last }).await
+            })
+        }),
+        commit: Box::new(move |io, archives| {
+            let sink = committing.clone();
+            Box::pin(async move { Ok(sink.commit(io, transactions(&archives)?).await?) })
+        }),
+    }
+}
+
+fn transactions<T: Record>(archives: &[AlignedVec]) -> Result<Vec<T>, SinkError> {
+    let read: Result<Vec<T>, ArchiveError> = archives.iter().map(|bytes| read_owned(bytes)).collect();
+    read.map_err(|error| SinkError::Invalid(format!("a prepared transaction cannot be read: {error}")))
+}

@@ -1,0 +1,57 @@
+//! A table of keyed state that is saved by slices when a barrier comes, and found again by its name after a restore.
+//!
+//! For operators that keep one value a key and nothing else. While the table is being saved its operator is suspended.
+
+use crate::chain::{Resumed, Stage};
+use crate::checkpoint::{CheckpointId, OperatorState, PartialSave};
+use crate::graph::OperatorId;
+use crate::record::{Key, Record};
+use crate::runtime::SubtaskContext;
+use crate::time::Control;
+use thalweg_storage::HotTable;
+
+/// The name of the one state of such an operator.
+const STATE: &str = "value";
+
+/// One value a key, saved and restored.
+pub(crate) struct KeyedTable<K, V> {
+    pub(crate) table: HotTable<K, V>,
+    state: OperatorState,
+    saving: Option<PartialSave<usize>>,
+    slice: usize,
+}
+
+impl<K: Key, V: Record> KeyedTable<K, V> {
+    /// The table of `operator` in this subtask, with what the restored checkpoint holds for it.
+    pub(crate) fn new(cx: &SubtaskContext, operator: OperatorId) -> Self {
+        let state = cx.state_of(operator);
+        let mut table = HotTable::default();
+        state.restore_table(STATE, &mut table);
+        state.all_claimed();
+        Self { table, state, saving: None, slice: cx.settings().slice_timers }
+    }
+
+    /// Whether it must not change.
+    #[inline]
+    pub(crate) fn is_saving(&self) -> bool {
+        self.saving.is_some()
+    }
+
+    /// The barrier of `checkpoint` has come; it goes to `down` when everything is saved.
+    pub(crate) fn barrier(&mut self, checkpoint: CheckpointId, down: &mut impl Stage) {
+        self.saving = Some(PartialSave::new(checkpoint));
+        self.save(down);
+    }
+
+    /// Saves the next slice. Only while `down` is ready.
+    pub(crate) fn save(&mut self, down: &mut impl Stage) -> Resumed {
+        let Some(saving) = &mut self.saving else { return Resumed::Done };
+        if !self.state.save_table(STATE, &self.table, &mut saving.cursor, self.slice) {
+            return Resumed::Again;
+        }
+        let checkpoint = saving.checkpoint;
+        self.saving = None;
+        down.control(Control::Barrier(checkpoint));
+        Resumed::Done
+    }
+}

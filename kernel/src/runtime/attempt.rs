@@ -1,0 +1,463 @@
+//! One attempt of a job, from the moment its subtasks are on their cores until the last of them is gone.
+//!
+//! Carries out what the coordinators decide: passes on splits and triggers, gathers acknowledgements, stores checkpoints and has sinks commit. Storing
+//! and committing go on beside each other and beside everything else; both come to their end before the attempt does.
+
+use super::checkpoint_coordinator::{self as checkpoints, Cadence, CheckpointCoordinator, Completion, GivenUp};
+use super::context::SubtaskId;
+use super::coordinator::{self, Coordinator};
+use super::core::Shared;
+use super::deployment::{AttemptPlan, SubtaskInfo};
+use super::error::JobError;
+use super::messages::{Acknowledgement, FromSubtask, ToCoordinator, ToSubtask};
+use super::splits::SplitsOfSource;
+use super::transactions::{PreparedTransaction, TransactionLedger};
+use crate::checkpoint::{CheckpointConfig, CheckpointId, PreparedEpoch};
+use crate::graph::{Job, OperatorId};
+use crate::sink::SinkError;
+use rkyv::util::AlignedVec;
+use std::future::poll_fn;
+use std::task::Poll;
+use thalweg_io::{Io, LocalBoxFuture, Mailbox, MailboxReceiver, MonotonicNs};
+use thalweg_storage::checkpoint::{
+    CheckpointError, CheckpointStore, FileRef, FinishedSubtask, Image, Metadata, OperatorEntry, Retained, SourceEntry, SplitEntry,
+    TaskSnapshot, TransactionEntry,
+};
+
+/// A checkpoint folder in use.
+pub(crate) struct Storage {
+    pub(crate) store: CheckpointStore,
+    pub(crate) config: CheckpointConfig,
+}
+
+/// What is needed to run an attempt.
+pub(crate) struct AttemptParts<'a> {
+    pub(crate) job: &'a Job,
+    pub(crate) io: &'a Io,
+    pub(crate) shared: &'a Shared,
+    pub(crate) plan: AttemptPlan,
+    pub(crate) infos: Vec<SubtaskInfo>,
+    pub(crate) ways: Vec<Mailbox<ToSubtask>>,
+    pub(crate) splits: Vec<SplitsOfSource>,
+    pub(crate) storage: Option<Storage>,
+}
+
+/// How an attempt went.
+pub(crate) struct AttemptEnd {
+    pub(crate) result: Result<Completion, JobError>,
+    /// How many checkpoints it completed.
+    pub(crate) completed: u64,
+    /// Whether some of its sinks were told to commit, and not all have confirmed: what is prepared must stay.
+    pub(crate) commit_is_open: bool,
+    pub(crate) storage: Option<Storage>,
+}
+
+/// What has been gathered for the checkpoint under way.
+struct Collecting {
+    checkpoint: CheckpointId,
+    since: MonotonicNs,
+    snapshots: Vec<(SubtaskId, Image)>,
+    /// Splits nobody had been given at the trigger, and those that were being read at the barrier, with their positions.
+    splits: Vec<(OperatorId, Vec<SplitEntry>)>,
+}
+
+/// Of a store that completes a checkpoint.
+type Persisting = LocalBoxFuture<(Storage, CheckpointId, Result<Retained, CheckpointError>)>;
+
+/// What wakes the coordinator.
+enum Event {
+    Message(Option<ToCoordinator>),
+    Persisted(Storage, CheckpointId, Result<Retained, CheckpointError>),
+    Committed(CheckpointId, Result<(), JobError>),
+    Tick,
+}
+
+/// A running attempt.
+pub(crate) struct AttemptRun<'a> {
+    parts: AttemptParts<'a>,
+    coordinator: Coordinator,
+    checkpoints: CheckpointCoordinator,
+    ledger: TransactionLedger,
+    collecting: Option<Collecting>,
+    finished: Vec<bool>,
+    persisting: Option<Persisting>,
+    committing: Option<LocalBoxFuture<(CheckpointId, Result<(), JobError>)>>,
+    timer: Option<(MonotonicNs, LocalBoxFuture<()>)>,
+    completed: u64,
+    commit_is_open: bool,
+    /// Everybody has been told that the attempt is over: no checkpoint begins or is committed any more.
+    closing: bool,
+    end: Option<Result<Completion, JobError>>,
+}
+
+impl<'a> AttemptRun<'a> {
+    pub(crate) fn new(parts: AttemptParts<'a>) -> Self {
+        let cadence = match &parts.storage {
+            Some(Storage { config, .. }) => Cadence {
+                interval: config.interval,
+                timeout: config.timeout,
+                min_pause: config.min_pause,
+                tolerable_failures: config.tolerable_failures,
+            },
+            None => {
+                Cadence { interval: None, timeout: std::time::Duration::MAX, min_pause: std::time::Duration::ZERO, tolerable_failures: 0 }
+            }
+        };
+        let is_source = parts.infos.iter().map(|info| info.source.is_some()).collect();
+        let now = parts.io.clock().now();
+        Self {
+            coordinator: Coordinator::new(parts.infos.len(), parts.splits.iter().map(|of| (of.source, of.numbers()))),
+            checkpoints: CheckpointCoordinator::new(cadence, is_source, parts.plan.epoch, now),
+            ledger: TransactionLedger::default(),
+            collecting: None,
+            finished: vec![false; parts.infos.len()],
+            persisting: None,
+            committing: None,
+            timer: None,
+            completed: 0,
+            commit_is_open: false,
+            closing: false,
+            end: None,
+            parts,
+        }
+    }
+
+    /// Runs until the last subtask is gone and nothing is under way.
+    pub(crate) async fn run(mut self, inbox: &mut MailboxReceiver<ToCoordinator>) -> AttemptEnd {
+        while self.end.is_none() || self.persisting.is_some() || self.committing.is_some() {
+            match self.next_event(inbox).await {
+                Event::Message(Some(message)) => self.take_message(message),
+                // The handle holds a sender; only a core that is being torn down gets here.
+                Event::Message(None) => break,
+                Event::Persisted(storage, checkpoint, result) => self.persisted(storage, checkpoint, result),
+                Event::Committed(checkpoint, result) => self.committed(checkpoint, result),
+                Event::Tick => self.decide(checkpoints::Input::Tick),
+            }
+        }
+        let torn_down = || Err(JobError::Internal { place: "core 0".to_owned(), message: "it was torn down".to_owned() });
+        AttemptEnd {
+            result: self.end.unwrap_or_else(torn_down),
+            completed: self.completed,
+            commit_is_open: self.commit_is_open,
+            storage: self.parts.storage,
+        }
+    }
+
+    async fn next_event(&mut self, inbox: &mut MailboxReceiver<ToCoordinator>) -> Event {
+        let deadline = self.checkpoints.next_deadline().filter(|_| self.end.is_none());
+        if self.timer.as_ref().map(|(at, _)| *at) != deadline {
+            self.timer = deadline.map(|at| (at, self.parts.io.clock().sleep_until(at)));
+        }
+        let Self { persisting, committing, timer, .. } = self;
+        poll_fn(|cx| {
+            if let Some(future) = persisting
+                && let Poll::Ready((storage, checkpoint, result)) = future.as_mut().poll(cx)
+            {
+                *persisting = None;
+                return Poll::Ready(Event::Persisted(storage, checkpoint, result));
+            }
+            if let Some(future) = committing
+                && let Poll::Ready((checkpoint, result)) = future.as_mut().poll(cx)
+            {
+                *committing = None;
+                return Poll::Ready(Event::Committed(checkpoint, result));
+            }
+            if let Poll::Ready(message) = inbox.poll_recv(cx) {
+                return Poll::Ready(Event::Message(message));
+            }
+            if let Some((_, sleep)) = timer
+                && sleep.as_mut().poll(cx).is_ready()
+            {
+                *timer = None;
+                return Poll::Ready(Event::Tick);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn take_message(&mut self, message: ToCoordinator) {
+        match message {
+            ToCoordinator::FromSubtask { attempt, message } if attempt == self.parts.plan.attempt => self.take_from_subtask(message),
+            // Law 10: whatever an older attempt says changes nothing.
+            ToCoordinator::FromSubtask { .. } => {}
+            ToCoordinator::Cancel => self.steer(coordinator::Input::Failed(JobError::Cancelled)),
+            ToCoordinator::Drain => self.steer(coordinator::Input::Drain),
+            ToCoordinator::Stop if self.parts.storage.is_some() || self.persisting.is_some() => self.decide(checkpoints::Input::Stop),
+            ToCoordinator::Stop => self.steer(coordinator::Input::Failed(JobError::Cancelled)),
+        }
+    }
+
+    fn take_from_subtask(&mut self, message: FromSubtask) {
+        match message {
+            FromSubtask::SplitRequested { source, subtask } => self.steer(coordinator::Input::SplitRequested { source, subtask }),
+            FromSubtask::Acknowledged { subtask, acknowledgement } => self.acknowledged(subtask, acknowledgement),
+            FromSubtask::Declined { checkpoint, prepared } => {
+                self.note_prepared(prepared);
+                self.decide(checkpoints::Input::Declined { checkpoint });
+            }
+            FromSubtask::Finished { subtask, prepared } => {
+                self.note_prepared(prepared);
+                self.finished[subtask] = true;
+                self.decide(checkpoints::Input::Finished { subtask });
+            }
+            FromSubtask::Failed { error } => self.steer(coordinator::Input::Failed(error)),
+            FromSubtask::Ended { subtask, metrics } => {
+                self.parts.shared.publish(metrics);
+                self.steer(coordinator::Input::Ended { subtask });
+            }
+        }
+    }
+
+    fn note_prepared(&mut self, prepared: Option<PreparedEpoch>) {
+        if let Some(PreparedEpoch { checkpoint, sink, transaction: Some(bytes) }) = prepared {
+            self.ledger.prepared(PreparedTransaction { sink, epoch: checkpoint, bytes });
+        }
+    }
+
+    fn acknowledged(&mut self, subtask: SubtaskId, acknowledgement: Acknowledgement) {
+        let Acknowledgement { checkpoint, image, splits, prepared } = acknowledgement;
+        // Also of a checkpoint that was given up: the next one names it (docs/src/semantics.md#o-2).
+        self.note_prepared(prepared);
+        match &mut self.collecting {
+            Some(collecting) if collecting.checkpoint == checkpoint && self.checkpoints.is_collecting(checkpoint) => {
+                collecting.snapshots.push((subtask, image));
+                if !splits.is_empty() {
+                    let source = self.parts.infos[subtask].source.expect("invariant: only the subtasks of a source have splits");
+                    let positions = splits.into_iter().map(|(number, split)| SplitEntry { number, position: split.to_vec() });
+                    collecting.splits.push((source, positions.collect()));
+                }
+            }
+            _ => self.discard([image]),
+        }
+        self.decide(checkpoints::Input::Acknowledged { subtask, checkpoint });
+    }
+
+    /// Removes what was stored for a checkpoint that will not be.
+    fn discard(&mut self, images: impl IntoIterator<Item = Image>) {
+        let files: Vec<FileRef> =
+            images.into_iter().filter_map(|image| if let Image::File(file) = image { Some(file) } else { None }).collect();
+        // While a checkpoint is being completed the folder is in use; what is left behind goes with the next attempt's cleaning.
+        let Some(storage) = self.parts.storage.as_ref().filter(|_| !files.is_empty()) else { return };
+        let (disk, dir) = (self.parts.io.disk(), storage.store.dir().to_owned());
+        let remove = async move {
+            let names = files.iter().map(|file| file.name.as_str());
+            if let Err(error) = thalweg_storage::checkpoint::discard(&*disk, &dir, names).await {
+                tracing::warn!(%error, "files of a checkpoint that was given up cannot be removed");
+            }
+        };
+        self.parts.io.spawner().spawn(thalweg_io::TaskClass::Background, "discard", Box::pin(remove));
+    }
+
+    /// Asks the attempt's coordinator and does what it says.
+    fn steer(&mut self, input: coordinator::Input) {
+        for action in self.coordinator.step(input) {
+            match action {
+                coordinator::Action::Assign { source, subtask, number } => {
+                    let splits = self.parts.splits.iter_mut().find(|of| of.source == source);
+                    let split = splits.and_then(|of| of.splits.remove(&number)).expect("invariant: a split is given out once");
+                    self.tell(subtask, ToSubtask::Split { number, split });
+                }
+                coordinator::Action::NoMoreSplits { subtask } => self.tell(subtask, ToSubtask::NoMoreSplits),
+                coordinator::Action::DrainAll => self.tell_all(|| ToSubtask::Drain),
+                coordinator::Action::CloseAll => {
+                    self.parts.io.observe("attempt.close", &self.parts.job.name, [self.parts.plan.attempt.0 as i64, 0, 0]);
+                    self.closing = true;
+                    self.tell_all(|| ToSubtask::Close);
+                }
+                coordinator::Action::End(result) => self.end = Some(result),
+            }
+        }
+    }
+
+    /// Asks the coordinator of checkpoints and does what it says.
+    fn decide(&mut self, input: checkpoints::Input) {
+        if self.closing {
+            return;
+        }
+        let now = self.parts.io.clock().now();
+        for action in self.checkpoints.step(now, input) {
+            match action {
+                checkpoints::Action::Trigger { checkpoint } => self.trigger(checkpoint, now),
+                checkpoints::Action::Persist { checkpoint, is_last } => self.persist(checkpoint, is_last, now),
+                checkpoints::Action::GiveUp { checkpoint, reason } => {
+                    let why = match reason {
+                        GivenUp::Expired => "it was not complete in time",
+                        GivenUp::NoRoom => "the disk is full",
+                    };
+                    tracing::warn!(%checkpoint, "checkpoint given up: {why}");
+                    self.observe("checkpoint.give-up", checkpoint, 0);
+                    let images = self.collecting.take().into_iter().flat_map(|collecting| collecting.snapshots).map(|(_, image)| image);
+                    self.discard(images.collect::<Vec<_>>());
+                }
+                checkpoints::Action::Commit { checkpoint } => self.commit(checkpoint),
+                checkpoints::Action::Complete(completion) => self.steer(coordinator::Input::Completed(completion)),
+                checkpoints::Action::Fail { failures } => {
+                    let timeout = self.parts.storage.as_ref().map_or(std::time::Duration::ZERO, |storage| storage.config.timeout);
+                    self.steer(coordinator::Input::Failed(JobError::CheckpointsExpired { failures, timeout }));
+                }
+            }
+        }
+    }
+
+    /// The positions of the enumerators are those of the very moment at which the triggers are sent, on the way on which splits are given out:
+    /// a split is either with the enumerator or with a reader that knows of it before the barrier (docs/src/semantics.md#s-5).
+    fn trigger(&mut self, checkpoint: CheckpointId, now: MonotonicNs) {
+        self.observe("checkpoint.trigger", checkpoint, 0);
+        self.collecting = Some(Collecting { checkpoint, since: now, snapshots: Vec::new(), splits: self.unassigned() });
+        for subtask in (0..self.parts.infos.len()).filter(|subtask| self.parts.infos[*subtask].source.is_some()) {
+            self.tell(subtask, ToSubtask::Trigger(checkpoint));
+        }
+    }
+
+    /// The splits of each source that nobody has been given.
+    fn unassigned(&self) -> Vec<(OperatorId, Vec<SplitEntry>)> {
+        let archives = |of: &SplitsOfSource| {
+            of.splits.iter().map(|(number, split)| SplitEntry { number: *number, position: split.to_vec() }).collect()
+        };
+        self.parts.splits.iter().map(|of| (of.source, archives(of))).collect()
+    }
+
+    fn persist(&mut self, checkpoint: CheckpointId, is_last: bool, now: MonotonicNs) {
+        self.observe("checkpoint.collected", checkpoint, i64::from(is_last));
+        let collected = self.collecting.take();
+        let collecting =
+            collected.unwrap_or_else(|| Collecting { checkpoint, since: now, snapshots: Vec::new(), splits: self.unassigned() });
+        assert_eq!(collecting.checkpoint, checkpoint, "the checkpoint that is complete is the one that was collected");
+        let metadata = self.metadata(&collecting, is_last, now);
+        let Some(Storage { mut store, config }) = self.parts.storage.take() else {
+            // Without a folder the end is the one checkpoint there is, and durable by what the sinks have prepared.
+            return self.decide(checkpoints::Input::Persisted { checkpoint });
+        };
+        let infos = &self.parts.infos;
+        let of_subtask = |(subtask, image): (SubtaskId, Image)| {
+            let SubtaskInfo { task_uid, subtask, parallelism, .. } = &infos[subtask];
+            TaskSnapshot { task: task_uid.clone(), subtask: *subtask as u32, parallelism: *parallelism as u32, image }
+        };
+        let snapshots = collecting.snapshots.into_iter().map(of_subtask).collect();
+        self.persisting = Some(Box::pin(async move {
+            let result = store.complete(metadata, snapshots, config.retained).await;
+            (Storage { store, config }, checkpoint, result)
+        }));
+    }
+
+    fn metadata(&self, collecting: &Collecting, is_last: bool, now: MonotonicNs) -> Metadata {
+        let job = self.parts.job;
+        let finished = |(_, info): (bool, &SubtaskInfo)| FinishedSubtask { task: info.task_uid.clone(), subtask: info.subtask as u32 };
+        let parallelism_of = |task: usize| {
+            let uid = &job.tasks[task].uid;
+            self.parts.infos.iter().find(|info| info.task_uid == *uid).map_or(0, |info| info.parallelism as u32)
+        };
+        let operator = |operator: &crate::graph::OperatorMeta| {
+            let parallelism = operator.task.map(parallelism_of)?;
+            Some(OperatorEntry { uid: operator.uid.clone(), name: operator.name.clone(), parallelism })
+        };
+        let source = |plan: &crate::graph::SourcePlan| {
+            let of_source = collecting.splits.iter().filter(|(source, _)| *source == plan.operator);
+            let mut splits: Vec<SplitEntry> = of_source.flat_map(|(_, splits)| splits.iter().cloned()).collect();
+            splits.sort_by_key(|split| split.number);
+            SourceEntry { uid: job.operators[plan.operator.0].uid.clone(), layout: plan.layout, splits }
+        };
+        let transaction = |prepared: PreparedTransaction| {
+            let plan = job.sinks.iter().find(|sink| sink.operator == prepared.sink);
+            let layout = plan.map(|plan| plan.layout).expect("invariant: a transaction belongs to a sink of the job");
+            let sink_uid = job.operators[prepared.sink.0].uid.clone();
+            TransactionEntry { sink_uid, checkpoint: prepared.epoch, layout, transaction: prepared.bytes.to_vec() }
+        };
+        Metadata {
+            job: self.parts.plan.job,
+            attempt: self.parts.plan.attempt,
+            id: collecting.checkpoint,
+            completed_at_ms: self.parts.io.clock().wall().0,
+            duration_ms: u64::try_from(now.since(collecting.since).as_millis()).unwrap_or(u64::MAX),
+            key_groups: job.key_groups.count(),
+            finished: is_last,
+            operators: job.operators.iter().filter_map(operator).collect(),
+            snapshots: Vec::new(),
+            sources: job.sources.iter().map(|(plan, _)| source(plan)).collect(),
+            transactions: self.ledger.named_by(collecting.checkpoint).into_iter().map(transaction).collect(),
+            finished_subtasks: self
+                .finished
+                .iter()
+                .copied()
+                .zip(&self.parts.infos)
+                .filter(|(finished, _)| *finished)
+                .map(finished)
+                .collect(),
+        }
+    }
+
+    fn persisted(&mut self, storage: Storage, checkpoint: CheckpointId, result: Result<Retained, CheckpointError>) {
+        self.parts.storage = Some(storage);
+        match result {
+            Ok(_) => {
+                self.completed += 1;
+                self.observe("checkpoint.complete", checkpoint, 0);
+                tracing::debug!(%checkpoint, "checkpoint complete");
+                self.decide(checkpoints::Input::Persisted { checkpoint });
+            }
+            Err(error) if error.is_storage_full() => {
+                tracing::warn!(%checkpoint, %error, "no room for the checkpoint");
+                self.decide(checkpoints::Input::PersistDeclined { checkpoint });
+            }
+            Err(source) => self.steer(coordinator::Input::Failed(JobError::Checkpoint { place: "coordinator".to_owned(), source })),
+        }
+    }
+
+    /// Tells the sinks. From here on results may show.
+    fn commit(&mut self, checkpoint: CheckpointId) {
+        self.observe("checkpoint.commit", checkpoint, 0);
+        self.commit_is_open = true;
+        let named = self.ledger.named_by(checkpoint);
+        let mut commits = Vec::new();
+        for sink in &self.parts.job.sinks {
+            let own: Vec<AlignedVec> =
+                named.iter().filter(|prepared| prepared.sink == sink.operator).map(|prepared| prepared.bytes.clone()).collect();
+            if !own.is_empty() {
+                let operator = self.parts.job.operators[sink.operator.0].name.clone();
+                commits.push((operator, (sink.commit)(self.parts.io.clone(), own)));
+            }
+        }
+        self.committing = Some(Box::pin(async move {
+            for (operator, commit) in commits {
+                if let Err(error) = super::master::without_panic(commit).await.unwrap_or_else(|panic| Err(SinkError::Invalid(panic))) {
+                    return (checkpoint, Err(sink_failed(operator, error)));
+                }
+            }
+            (checkpoint, Ok(()))
+        }));
+    }
+
+    fn committed(&mut self, checkpoint: CheckpointId, result: Result<(), JobError>) {
+        match result {
+            Ok(()) => {
+                self.commit_is_open = false;
+                self.observe("checkpoint.committed", checkpoint, 0);
+                self.ledger.committed(checkpoint);
+                self.decide(checkpoints::Input::Committed { checkpoint });
+            }
+            Err(error) => self.steer(coordinator::Input::Failed(error)),
+        }
+    }
+
+    fn observe(&self, what: &'static str, checkpoint: CheckpointId, detail: i64) {
+        self.parts.io.observe(what, &self.parts.job.name, [checkpoint.0 as i64, detail, 0]);
+    }
+
+    /// A subtask that has ended has no use for messages.
+    fn tell(&self, subtask: SubtaskId, message: ToSubtask) {
+        drop(self.parts.ways[subtask].send(message));
+    }
+
+    fn tell_all(&self, message: impl Fn() -> ToSubtask) {
+        (0..self.parts.ways.len()).for_each(|subtask| self.tell(subtask, message()));
+    }
+}
+
+/// The failure of a sink's place.
+pub(crate) fn sink_failed(operator: String, error: SinkError) -> JobError {
+    match error {
+        SinkError::Invalid(reason) => JobError::Invalid(reason),
+        SinkError::Io(source) => JobError::Sink { operator, subtask: 0, source },
+    }
+}

@@ -1,0 +1,194 @@
+use super::*;
+use proptest::prelude::*;
+
+const CADENCE: Cadence = Cadence {
+    interval: Some(Duration::from_secs(10)),
+    timeout: Duration::from_secs(4),
+    min_pause: Duration::from_secs(2),
+    tolerable_failures: 1,
+};
+
+const fn at_s(seconds: u64) -> MonotonicNs {
+    MonotonicNs(seconds * 1_000_000_000)
+}
+
+const fn id(number: u64) -> CheckpointId {
+    CheckpointId(number)
+}
+
+/// Two subtasks, the first one a source.
+fn coordinator() -> CheckpointCoordinator {
+    CheckpointCoordinator::new(CADENCE, vec![true, false], id(1), at_s(0))
+}
+
+fn acknowledged(subtask: SubtaskId, checkpoint: u64) -> Input {
+    Input::Acknowledged { subtask, checkpoint: id(checkpoint) }
+}
+
+/// Inputs with their second, and what is to be done after each.
+fn check(coordinator: &mut CheckpointCoordinator, table: &[(u64, Input, &[Action])]) {
+    for (second, input, expected) in table {
+        assert_eq!(coordinator.step(at_s(*second), *input), *expected, "at {second} s, {input:?}");
+    }
+}
+
+#[test]
+fn a_checkpoint_is_durable_before_anything_is_committed() {
+    check(
+        &mut coordinator(),
+        &[
+            (9, Input::Tick, &[]),
+            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1) }]),
+            (11, acknowledged(0, 1), &[]),
+            (12, acknowledged(1, 1), &[Action::Persist { checkpoint: id(1), is_last: false }]),
+            (13, Input::Persisted { checkpoint: id(1) }, &[Action::Commit { checkpoint: id(1) }]),
+            (14, Input::Committed { checkpoint: id(1) }, &[]),
+            (19, Input::Tick, &[]),
+            (20, Input::Tick, &[Action::Trigger { checkpoint: id(2) }]),
+        ],
+    );
+}
+
+#[test]
+fn an_expired_checkpoint_is_given_up_and_late_acknowledgements_count_for_no_other() {
+    let mut coordinator = coordinator();
+    check(
+        &mut coordinator,
+        &[
+            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1) }]),
+            (11, acknowledged(0, 1), &[]),
+            (14, Input::Tick, &[Action::GiveUp { checkpoint: id(1), reason: GivenUp::Expired }]),
+            (20, Input::Tick, &[Action::Trigger { checkpoint: id(2) }]),
+            (21, acknowledged(1, 1), &[]),
+            (21, acknowledged(0, 2), &[]),
+            (24, Input::Tick, &[Action::GiveUp { checkpoint: id(2), reason: GivenUp::Expired }, Action::Fail { failures: 2 }]),
+        ],
+    );
+}
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    check(
+        &mut coordinator(),
+        &[
+            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1) }]),
+            (11, Input::Declined { checkpoint: id(1) }, &[Action::GiveUp { checkpoint: id(1), reason: GivenUp::NoRoom }]),
+            (11, acknowledged(1, 1), &[]),
+            (20, Input::Tick, &[Action::Trigger { checkpoint: id(2) }]),
+            (21, acknowledged(0, 2), &[]),
+            (21, acknowledged(1, 2), &[Action::Persist { checkpoint: id(2), is_last: false }]),
+            (22, Input::PersistDeclined { checkpoint: id(2) }, &[Action::GiveUp { checkpoint: id(2), reason: GivenUp::NoRoom }]),
+            (30, Input::Tick, &[Action::Trigger { checkpoint: id(3) }]),
+        ],
+    );
+}
+
+#[test]
+fn finished_subtasks_count_and_the_last_one_brings_the_last_checkpoint() {
+    check(
+        &mut coordinator(),
+        &[
+            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1) }]),
+            (11, Input::Finished { subtask: 0 }, &[]),
+            (12, acknowledged(1, 1), &[Action::Persist { checkpoint: id(1), is_last: false }]),
+            (13, Input::Finished { subtask: 1 }, &[]),
+            (
+                14,
+                Input::Persisted { checkpoint: id(1) },
+                &[Action::Persist { checkpoint: id(2), is_last: true }, Action::Commit { checkpoint: id(1) }],
+            ),
+            (15, Input::Persisted { checkpoint: id(2) }, &[]),
+            (16, Input::Committed { checkpoint: id(1) }, &[Action::Commit { checkpoint: id(2) }]),
+            (17, Input::Committed { checkpoint: id(2) }, &[Action::Complete(Completion::Finished { checkpoint: id(2) })]),
+        ],
+    );
+}
+
+#[test]
+fn without_an_interval_there_is_one_checkpoint_at_the_end_and_one_that_stops_the_job() {
+    let cadence = Cadence { interval: None, ..CADENCE };
+    let mut ends = CheckpointCoordinator::new(cadence, vec![true], id(7), at_s(0));
+    check(
+        &mut ends,
+        &[
+            (999, Input::Tick, &[]),
+            (1000, Input::Finished { subtask: 0 }, &[Action::Persist { checkpoint: id(7), is_last: true }]),
+            (1001, Input::PersistDeclined { checkpoint: id(7) }, &[Action::GiveUp { checkpoint: id(7), reason: GivenUp::NoRoom }]),
+            (1001, Input::Tick, &[]),
+            (1002, Input::Tick, &[Action::Persist { checkpoint: id(8), is_last: true }]),
+        ],
+    );
+    let mut stops = CheckpointCoordinator::new(cadence, vec![true], id(7), at_s(0));
+    check(
+        &mut stops,
+        &[
+            (5, Input::Stop, &[Action::Trigger { checkpoint: id(7) }]),
+            (6, acknowledged(0, 7), &[Action::Persist { checkpoint: id(7), is_last: false }]),
+            (7, Input::Persisted { checkpoint: id(7) }, &[Action::Commit { checkpoint: id(7) }]),
+            (8, Input::Committed { checkpoint: id(7) }, &[Action::Complete(Completion::Stopped { checkpoint: id(7) })]),
+        ],
+    );
+}
+
+proptest! {
+    /// A driver that does what it is told, in any order and speed: whatever happens, nothing is committed that is not durable, nothing is durable
+    /// that somebody has neither acknowledged nor finished, and one checkpoint is under way at a time.
+    #[test]
+    fn whatever_happens_the_order_is_kept(choices in prop::collection::vec((0..6u8, 0..3usize, 0..5u64), 1..200)) {
+        let mut coordinator = CheckpointCoordinator::new(CADENCE, vec![true, true, false], id(1), at_s(0));
+        let mut now = 0;
+        let mut triggered = Vec::new();
+        let mut acknowledged = std::collections::BTreeSet::new();
+        let mut finished = [false; 3];
+        let (mut persisting, mut committing) = (None, None);
+        let mut durable = id(0);
+        let mut ended = false;
+        for (choice, subtask, seconds) in choices {
+            now += seconds;
+            let input = match choice {
+                0 if !finished[subtask] && seconds == 4 => {
+                    finished[subtask] = true;
+                    Input::Finished { subtask }
+                }
+                1 | 2 if !finished[subtask] => match triggered.iter().rev().find(|c| acknowledged.insert((subtask, **c))) {
+                    Some(checkpoint) => Input::Acknowledged { subtask, checkpoint: *checkpoint },
+                    None => Input::Tick,
+                },
+                3 => match persisting.take() {
+                    Some(checkpoint) if seconds == 0 => Input::PersistDeclined { checkpoint },
+                    Some(checkpoint) => {
+                        durable = checkpoint;
+                        Input::Persisted { checkpoint }
+                    }
+                    None => Input::Tick,
+                },
+                4 => committing.take().map_or(Input::Tick, |checkpoint| Input::Committed { checkpoint }),
+                _ => Input::Tick,
+            };
+            for action in coordinator.step(at_s(now), input) {
+                prop_assert!(!ended, "{action:?} after the end");
+                match action {
+                    Action::Trigger { checkpoint } => {
+                        prop_assert!(persisting.is_none());
+                        triggered.push(checkpoint);
+                    }
+                    Action::Persist { checkpoint, is_last } => {
+                        prop_assert!(persisting.is_none());
+                        prop_assert!((0..3).all(|s| finished[s] || (!is_last && acknowledged.contains(&(s, checkpoint)))));
+                        persisting = Some(checkpoint);
+                    }
+                    Action::Commit { checkpoint } => {
+                        prop_assert!(committing.is_none() && checkpoint <= durable);
+                        committing = Some(checkpoint);
+                    }
+                    Action::Complete(Completion::Finished { checkpoint } | Completion::Stopped { checkpoint }) => {
+                        prop_assert_eq!(checkpoint, durable);
+                        ended = true;
+                    }
+                    Action::GiveUp { .. } => {}
+                    Action::Fail { .. } => return Ok(()),
+                }
+            }
+        }
+    }
+}

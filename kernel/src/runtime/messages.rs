@@ -1,0 +1,61 @@
+//! What subtasks and their coordinator say to each other. Messages of one pair arrive in their order.
+
+use super::context::SubtaskId;
+use super::error::JobError;
+use super::metrics::Metric;
+use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch};
+use crate::graph::OperatorId;
+use rkyv::util::AlignedVec;
+use thalweg_storage::checkpoint::Image;
+
+/// What one subtask adds to a checkpoint.
+pub(crate) struct Acknowledgement {
+    pub(crate) checkpoint: CheckpointId,
+    pub(crate) image: Image,
+    /// Splits in work, by number, with their positions.
+    pub(crate) splits: Vec<(u32, AlignedVec)>,
+    /// What its sink has prepared of the epoch that the checkpoint ends.
+    pub(crate) prepared: Option<PreparedEpoch>,
+}
+
+/// What subtasks say to the coordinator.
+pub(crate) enum FromSubtask {
+    /// A source reader has nothing to read.
+    SplitRequested { source: OperatorId, subtask: SubtaskId },
+    /// The subtask's part of a checkpoint is durable.
+    Acknowledged { subtask: SubtaskId, acknowledgement: Acknowledgement },
+    /// The disk has no room for the subtask's part of a checkpoint. What its sink has prepared is kept.
+    Declined { checkpoint: CheckpointId, prepared: Option<PreparedEpoch> },
+    /// The input has ended, everything is handed over, and what the sink was given since the last barrier is prepared.
+    Finished { subtask: SubtaskId, prepared: Option<PreparedEpoch> },
+    /// The subtask failed and is closing.
+    Failed { error: JobError },
+    /// The subtask is gone.
+    Ended { subtask: SubtaskId, metrics: Vec<Metric> },
+}
+
+/// What somebody else says to the coordinator.
+pub(crate) enum ToCoordinator {
+    /// A subtask of an attempt. What an older attempt says late is refused.
+    FromSubtask { attempt: Attempt, message: FromSubtask },
+    /// The user wants the job to end, without results beyond those committed.
+    Cancel,
+    /// The user wants the sources to end now, and the job to finish with what it has read.
+    Drain,
+    /// The user wants the job to end with a checkpoint from which it can go on.
+    Stop,
+}
+
+/// What the coordinator says to a subtask.
+pub enum ToSubtask {
+    /// Read this split next.
+    Split { number: u32, split: AlignedVec },
+    /// There is nothing more to read (docs/src/semantics.md#s-2).
+    NoMoreSplits,
+    /// Send the barrier of this checkpoint.
+    Trigger(CheckpointId),
+    /// End the input where it is.
+    Drain,
+    /// The attempt is over.
+    Close,
+}

@@ -1,0 +1,125 @@
+//! What an attempt goes on from (docs/src/semantics.md#c-6).
+
+use super::error::JobError;
+use crate::checkpoint::{Attempt, CheckpointConfig, CheckpointId, JobId, Restore, Restored};
+use crate::graph::Job;
+use std::path::Path;
+use thalweg_io::Io;
+use thalweg_storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore, History, Metadata, Origin, load_path};
+
+/// An attempt that has been written into the log.
+pub(crate) struct Begin {
+    pub(crate) store: CheckpointStore,
+    pub(crate) config: CheckpointConfig,
+    pub(crate) job: JobId,
+    pub(crate) attempt: Attempt,
+    /// The first checkpoint it can take.
+    pub(crate) epoch: CheckpointId,
+    pub(crate) checkpoint: Option<Checkpoint>,
+}
+
+/// Finds and reads the checkpoint that `restore` means, if it means one.
+pub(crate) async fn choose(
+    io: &Io,
+    store: &CheckpointStore,
+    history: &History,
+    restore: &Restore,
+) -> Result<(Origin, Option<Checkpoint>), CheckpointError> {
+    match restore {
+        Restore::None => Ok((Origin::Fresh, None)),
+        Restore::From(path) => elsewhere(io, store, history, path).await,
+        Restore::Latest => {
+            if let Some(latest) = history.restorable().next() {
+                return Ok((Origin::Checkpoint(latest.id), Some(store.load(latest).await?)));
+            }
+            match history.unfinished_origin() {
+                Some(Origin::Elsewhere { path, .. }) => elsewhere(io, store, history, Path::new(path)).await,
+                _ => Ok((Origin::Fresh, None)),
+            }
+        }
+    }
+}
+
+async fn elsewhere(
+    io: &Io,
+    store: &CheckpointStore,
+    history: &History,
+    path: &Path,
+) -> Result<(Origin, Option<Checkpoint>), CheckpointError> {
+    let checkpoint = load_path(&*io.disk(), path).await?;
+    let id = checkpoint.metadata.id;
+    let same = |retained: &&thalweg_storage::checkpoint::Retained| (retained.id, retained.attempt) == (id, checkpoint.metadata.attempt);
+    let is_ours = history.job() == Some(checkpoint.metadata.job) && path.parent() == Some(store.dir());
+    let origin = match history.restorable().find(same) {
+        Some(_) if is_ours => Origin::Checkpoint(id),
+        _ => Origin::Elsewhere { id, path: path.display().to_string() },
+    };
+    Ok((origin, Some(checkpoint)))
+}
+
+/// The metadata of the latest complete checkpoint in `dir`.
+pub(crate) async fn latest(io: &Io, dir: &Path) -> Result<Option<Metadata>, CheckpointError> {
+    let (store, history) = CheckpointStore::open(io.disk(), dir, io.rng("checkpoint-store")).await?;
+    match history.restorable().next() {
+        Some(latest) => Ok(Some(store.load(latest).await?.metadata)),
+        None => Ok(None),
+    }
+}
+
+impl Job {
+    /// Refuses a checkpoint that this job cannot go on from as a whole; what concerns a single state its operator sees
+    /// (docs/src/semantics.md#c-7).
+    pub(crate) fn check_restorable(&self, metadata: &Metadata, restored: Option<&Restored>) -> Result<(), JobError> {
+        let id = metadata.id;
+        if metadata.key_groups != self.key_groups.count() {
+            let (then, now) = (metadata.key_groups, self.key_groups.count());
+            return Err(JobError::Invalid(format!(
+                "checkpoint {id} was taken with {then} key groups and the job has {now}: they cannot change in a job's life; \
+                 set them back with set_max_parallelism({then})"
+            )));
+        }
+        let layouts = self.sources.iter().map(|(source, _)| (source.operator, source.layout));
+        for (operator, now) in layouts {
+            let meta = &self.operators[operator.0];
+            let then = metadata.sources.iter().find(|entry| entry.uid == meta.uid).map_or(now, |entry| entry.layout);
+            if then != now {
+                return Err(other_layout(id, &meta.name, "positions", then, now));
+            }
+        }
+        for transaction in &metadata.transactions {
+            let sink = self.sinks.iter().find(|sink| self.operators[sink.operator.0].uid == transaction.sink_uid);
+            let Some(sink) = sink else {
+                // Results that are prepared and cannot be shown would be lost: no option allows that.
+                return Err(JobError::Invalid(format!(
+                    "checkpoint {id} holds results of a sink with the uid {} that the job does not have any more: \
+                     bring the sink back to have them committed, or restore nothing (`--restore none`)",
+                    transaction.sink_uid
+                )));
+            };
+            if sink.layout != transaction.layout {
+                return Err(other_layout(id, &self.operators[sink.operator.0].name, "transactions", transaction.layout, sink.layout));
+            }
+        }
+        let known = |uid: &str| self.operators.iter().any(|operator| operator.uid == uid && operator.task.is_some());
+        let with_state = restored.map(Restored::operators).unwrap_or_default();
+        let with_splits = metadata.sources.iter().filter(|source| !source.splits.is_empty()).map(|source| source.uid.clone());
+        let left = with_state.into_iter().chain(with_splits).find(|uid| !known(uid));
+        let allowed = restored.is_some_and(|restored| restored.allow_non_restored_state);
+        match left.filter(|_| !allowed) {
+            None => Ok(()),
+            Some(uid) => {
+                let name = metadata.operators.iter().find(|operator| operator.uid == uid).map_or(uid.as_str(), |operator| &operator.name);
+                Err(JobError::Invalid(format!(
+                    "checkpoint {id} holds state of the operator {name} (uid {uid}) that the job does not have any more: \
+                     leave it behind with `--allow-non-restored-state`, or restore nothing (`--restore none`)"
+                )))
+            }
+        }
+    }
+}
+
+fn other_layout(id: CheckpointId, operator: &str, what: &str, then: u64, now: u64) -> JobError {
+    JobError::Invalid(format!(
+        "the {what} of {operator} have another layout than in checkpoint {id}: {then:016x} then, {now:016x} now; restore nothing (`--restore none`)"
+    ))
+}

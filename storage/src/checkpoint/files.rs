@@ -1,0 +1,135 @@
+//! Files of a checkpoint folder, written once and read whole.
+//!
+//! A file is created under a name that is used once, written, and synced; nothing refers to it before. Whoever refers to it syncs the directory first.
+
+use super::names::{is_state_file, state_file_name};
+use super::{Attempt, CheckpointError, CheckpointId, FileRef, Image};
+use std::io::ErrorKind;
+use std::path::Path;
+use thalweg_io::{Buffer, Disk, OpenMode};
+
+/// Creates the file `name` with these bytes and makes them durable; its name is not yet.
+///
+/// If that fails the file is removed again, as far as possible: nothing refers to it.
+pub(super) async fn create(disk: &dyn Disk, dir: &Path, name: &str, bytes: Buffer) -> Result<(), CheckpointError> {
+    let path = dir.join(name);
+    let file = disk.open(&path, OpenMode::CreateNew).await.map_err(CheckpointError::writing)?;
+    let written = async {
+        file.write_at(0, bytes).await?;
+        file.sync().await
+    };
+    let Err(error) = written.await else { return Ok(()) };
+    drop(file);
+    // What comes of this changes nothing: the file is one that nobody refers to, and a later cleaning will find it.
+    let _ = disk.unlink(&path).await;
+    Err(CheckpointError::writing(error))
+}
+
+/// Writes the image of a subtask's state to a file of its own. May run on any core.
+///
+/// The bytes are durable when it returns, the name is once the checkpoint is complete.
+///
+/// # Errors
+/// If the disk is full or fails. The file is removed again as far as possible.
+///
+/// # Panics
+/// If `name` is not from [`state_file_name`].
+pub async fn write_snapshot(disk: &dyn Disk, dir: &Path, name: &str, image: Buffer) -> Result<FileRef, CheckpointError> {
+    assert!(is_state_file(name), "{name} is the name of a state file");
+    let file = FileRef { name: name.to_owned(), len: image.len() as u64, crc: crc32fast::hash(&image) };
+    create(disk, dir, name, image).await?;
+    Ok(file)
+}
+
+/// Which subtask takes a snapshot for which checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotOf<'a> {
+    /// The attempt under way.
+    pub attempt: Attempt,
+    /// The checkpoint.
+    pub checkpoint: CheckpointId,
+    /// The task.
+    pub task: &'a str,
+    /// Which of its subtasks.
+    pub subtask: u32,
+}
+
+/// Keeps an image of less than `inline_below` bytes at hand, to travel with the metadata, and writes a larger one to a file.
+///
+/// # Errors
+/// As [`write_snapshot`].
+pub async fn store_snapshot(
+    disk: &dyn Disk,
+    dir: &Path,
+    of: SnapshotOf<'_>,
+    image: Buffer,
+    inline_below: usize,
+) -> Result<Image, CheckpointError> {
+    if image.len() < inline_below {
+        return Ok(Image::Inline(image));
+    }
+    let name = state_file_name(of.attempt, of.checkpoint, of.task, of.subtask);
+    write_snapshot(disk, dir, &name, image).await.map(Image::File)
+}
+
+/// Removes files of a checkpoint that will not be completed. One that is not there is no error.
+///
+/// # Errors
+/// If the disk fails; the remaining files are tried nevertheless.
+pub async fn discard(disk: &dyn Disk, dir: &Path, names: impl IntoIterator<Item = &str>) -> Result<(), CheckpointError> {
+    let mut outcome = Ok(());
+    for name in names {
+        if let Err(error) = remove(disk, dir, name).await {
+            outcome = Err(error);
+        }
+    }
+    outcome
+}
+
+/// Removes a file; `false` if it was not there.
+pub(super) async fn remove(disk: &dyn Disk, dir: &Path, name: &str) -> Result<bool, CheckpointError> {
+    match disk.unlink(&dir.join(name)).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(CheckpointError::io(error)),
+    }
+}
+
+/// Reads a whole file. One of another length than `expected`, or longer than `at_most`, is refused before memory is asked for.
+pub(super) async fn read(disk: &dyn Disk, path: &Path, expected: Option<u64>, at_most: u64) -> Result<Buffer, CheckpointError> {
+    let name = path.display().to_string();
+    let file = match disk.open(path, OpenMode::Read).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let cure = "the checkpoint is incomplete, or a running job has just removed it: restore another one".to_owned();
+            return Err(CheckpointError::NotFound { what: format!("file {name}"), cure });
+        }
+        Err(error) => return Err(CheckpointError::io(error)),
+    };
+    let len = file.len().await.map_err(CheckpointError::io)?;
+    if let Some(expected) = expected.filter(|expected| *expected != len) {
+        let reason = format!("{expected} bytes are expected and there are {len}");
+        return Err(CheckpointError::corrupt(&name, usize::try_from(len.min(expected)).unwrap_or(usize::MAX), reason));
+    }
+    let length = usize::try_from(len).ok().filter(|_| len <= at_most);
+    let Some(length) = length else {
+        return Err(CheckpointError::corrupt(&name, 0, format!("a file of this kind is never {len} bytes long")));
+    };
+    let mut bytes = file.read_at(0, Buffer::with_capacity(length)).await.map_err(CheckpointError::io)?;
+    if bytes.len() < length {
+        return Err(CheckpointError::corrupt(&name, bytes.len(), format!("the file ends before its length of {length} bytes")));
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// Reads a file of which a parent holds length and checksum.
+pub(super) async fn read_child(disk: &dyn Disk, dir: &Path, child: &FileRef) -> Result<Buffer, CheckpointError> {
+    let path = dir.join(&child.name);
+    let bytes = read(disk, &path, Some(child.len), u64::MAX).await?;
+    if crc32fast::hash(&bytes) != child.crc {
+        let reason = "its checksum is not the one that the checkpoint names";
+        return Err(CheckpointError::corrupt(&path.display().to_string(), 0, reason));
+    }
+    Ok(bytes)
+}

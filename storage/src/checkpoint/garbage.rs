@@ -1,0 +1,97 @@
+//! Removing what no retained checkpoint needs.
+//!
+//! A file goes if its name is one of ours, no retained checkpoint names it, and nobody who may still write belongs to it: it is of an earlier attempt
+//! than the newest entry of the log, or of this attempt and of the checkpoint that is now complete or an earlier one. Whoever removes has just appended
+//! an entry, so that all earlier attempts are fenced; a file that such an attempt still creates goes with the next cleaning.
+//!
+//! If the metadata of a retained checkpoint cannot be read, it is not known what it names, and no file of state is removed at all.
+
+use super::files::{read_child, remove};
+use super::log::{KEPT_ENTRIES, list};
+use super::names::FileName;
+use super::{CheckpointError, CheckpointId, LogEntry, Metadata, Retained};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use thalweg_io::Disk;
+
+/// What came of a cleaning.
+#[derive(Debug, Default)]
+pub struct Cleanup {
+    /// Files that were removed.
+    pub removed: u64,
+    /// What kept it from removing more.
+    pub error: Option<CheckpointError>,
+}
+
+/// Knows what retained checkpoints name.
+#[derive(Debug, Default)]
+pub(super) struct Collector {
+    /// By the name of the metadata file.
+    named: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Collector {
+    /// Notes what a checkpoint names, which spares reading its metadata.
+    pub(super) fn learn(&mut self, retained: &Retained, metadata: &Metadata) {
+        self.named.insert(retained.metadata.name.clone(), metadata.files().map(|file| file.name.clone()).collect());
+    }
+
+    /// Removes what is neither named by a checkpoint of `keep` nor being written, after `newest` was appended; up to `completed`, files of its attempt too.
+    pub(super) async fn collect(
+        &mut self,
+        disk: &dyn Disk,
+        dir: &Path,
+        newest: Option<&LogEntry>,
+        keep: &[Retained],
+        completed: Option<CheckpointId>,
+    ) -> Cleanup {
+        let mut cleanup = Cleanup::default();
+        let Some(newest) = newest else { return cleanup };
+        if let Err(error) = self.try_collect(disk, dir, newest, keep, completed, &mut cleanup).await {
+            cleanup.error = Some(error);
+        }
+        cleanup
+    }
+
+    async fn try_collect(
+        &mut self,
+        disk: &dyn Disk,
+        dir: &Path,
+        newest: &LogEntry,
+        keep: &[Retained],
+        completed: Option<CheckpointId>,
+        cleanup: &mut Cleanup,
+    ) -> Result<(), CheckpointError> {
+        let names = list(disk, dir).await?;
+        let known = self.named_by(disk, dir, keep).await;
+        for name in names {
+            let goes = match &name {
+                FileName::LogEntry { number } => number.saturating_add(KEPT_ENTRIES) <= newest.number,
+                // Its link would come too late.
+                FileName::Temporary { number, .. } => *number <= newest.number,
+                FileName::Metadata { attempt, checkpoint } | FileName::State { attempt, checkpoint, .. } => {
+                    let is_past = *attempt < newest.attempt || *attempt == newest.attempt && completed.is_some_and(|id| *checkpoint <= id);
+                    is_past && known.as_ref().is_ok_and(|known| !known.contains(&name.to_string()))
+                }
+            };
+            if goes && remove(disk, dir, &name.to_string()).await? {
+                cleanup.removed += 1;
+            }
+        }
+        known.map(drop)
+    }
+
+    /// The names of all files of the checkpoints `keep`, their metadata included.
+    async fn named_by(&mut self, disk: &dyn Disk, dir: &Path, keep: &[Retained]) -> Result<BTreeSet<String>, CheckpointError> {
+        self.named.retain(|metadata, _| keep.iter().any(|retained| retained.metadata.name == *metadata));
+        for retained in keep {
+            if !self.named.contains_key(&retained.metadata.name) {
+                let bytes = read_child(disk, dir, &retained.metadata).await?;
+                let decoded = Metadata::decode(&dir.join(&retained.metadata.name).display().to_string(), bytes)?;
+                self.learn(retained, &decoded.metadata);
+            }
+        }
+        let metadata = self.named.keys().cloned();
+        Ok(metadata.chain(self.named.values().flatten().cloned()).collect())
+    }
+}

@@ -1,0 +1,144 @@
+//! What a checkpoint folder holds, for people: nothing here writes.
+
+use super::files::read_child;
+use super::load::{Checkpoint, load_path, no_log};
+use super::log::newest;
+use super::{Attempt, CheckpointError, CheckpointId, JobId, LogEntry, Metadata, Retained, StateLayout};
+use std::collections::BTreeMap;
+use std::path::Path;
+use thalweg_io::Disk;
+
+/// A checkpoint folder in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The newest entry of the log.
+    pub newest: LogEntry,
+    /// What is retained, latest first.
+    pub checkpoints: Vec<CheckpointSummary>,
+}
+
+/// A checkpoint in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointSummary {
+    /// As the log names it: number, attempt, time of completion.
+    pub retained: Retained,
+    /// The rest, or why it is not known.
+    pub content: Result<CheckpointContent, String>,
+}
+
+/// The size of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointContent {
+    /// Whether the input had ended.
+    pub finished: bool,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Files, its metadata included.
+    pub files: u64,
+    /// Bytes of all of them.
+    pub bytes: u64,
+}
+
+/// A checkpoint in detail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Everything its metadata says.
+    pub metadata: Metadata,
+    /// Files and bytes.
+    pub content: CheckpointContent,
+    /// Its states over all subtasks, by operator and name.
+    pub states: Vec<StateInspection>,
+    /// Positions of splits.
+    pub source_positions: u64,
+}
+
+impl Inspection {
+    /// The job.
+    #[must_use]
+    pub fn job(&self) -> JobId {
+        self.metadata.job
+    }
+
+    /// Its number and the attempt that took it.
+    #[must_use]
+    pub fn id(&self) -> (CheckpointId, Attempt) {
+        (self.metadata.id, self.metadata.attempt)
+    }
+}
+
+/// A state over all subtasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateInspection {
+    /// The operator's uid.
+    pub operator: String,
+    /// The state's name.
+    pub state: String,
+    /// What its entries are made of.
+    pub layout: StateLayout,
+    /// In how many snapshots it is.
+    pub subtasks: u64,
+    /// How many entries it has.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+fn content(metadata: &Metadata, metadata_bytes: u64) -> CheckpointContent {
+    CheckpointContent {
+        finished: metadata.finished,
+        duration_ms: metadata.duration_ms,
+        files: 1 + metadata.files().count() as u64,
+        bytes: metadata.files().fold(metadata_bytes, |sum, file| sum.saturating_add(file.len)),
+    }
+}
+
+/// The checkpoints of a folder. One that is damaged is listed with what is wrong.
+///
+/// # Errors
+/// If the folder has no log, its newest entry cannot be read, or the disk fails.
+pub async fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing, CheckpointError> {
+    let Some(newest) = newest(disk, dir).await? else { return Err(no_log(dir)) };
+    let mut checkpoints = Vec::new();
+    for retained in newest.retained.iter().rev() {
+        let decoded = match read_child(disk, dir, &retained.metadata).await {
+            Ok(bytes) => Metadata::decode(&dir.join(&retained.metadata.name).display().to_string(), bytes),
+            Err(error) => Err(error),
+        };
+        let content = match decoded {
+            Ok(decoded) => Ok(content(&decoded.metadata, retained.metadata.len)),
+            Err(error) if error.is_damage() => Err(error.to_string()),
+            Err(error) => return Err(error),
+        };
+        checkpoints.push(CheckpointSummary { retained: retained.clone(), content });
+    }
+    Ok(Listing { newest, checkpoints })
+}
+
+/// Reads the checkpoint at `path` (a checkpoint folder: its newest; or a metadata file) whole, checks it, and tells what is in it.
+///
+/// # Errors
+/// As [`load_path`].
+pub async fn inspect(disk: &dyn Disk, path: &Path) -> Result<Inspection, CheckpointError> {
+    let Checkpoint { metadata, snapshots, metadata_bytes } = load_path(disk, path).await?;
+    let mut states: BTreeMap<(String, String), StateInspection> = BTreeMap::new();
+    for state in snapshots.iter().flat_map(|(_, snapshot)| snapshot.states()) {
+        let key = (state.operator.clone(), state.state.clone());
+        let sum = states.entry(key).or_insert_with(|| StateInspection {
+            operator: state.operator,
+            state: state.state,
+            layout: state.layout,
+            subtasks: 0,
+            entries: 0,
+            bytes: 0,
+        });
+        sum.subtasks += 1;
+        sum.entries = sum.entries.saturating_add(state.entries);
+        sum.bytes += state.bytes;
+    }
+    Ok(Inspection {
+        content: content(&metadata, metadata_bytes),
+        source_positions: metadata.sources.iter().map(|source| source.splits.len() as u64).sum(),
+        states: states.into_values().collect(),
+        metadata,
+    })
+}

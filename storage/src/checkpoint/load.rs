@@ -1,0 +1,118 @@
+//! Reading a checkpoint whole, by its log entry or by a path that a person gave.
+//!
+//! Each file is held against the length and the checksum that its parent holds, and then checked by itself. Nothing is skipped: a checkpoint of which a
+//! byte is wrong is not loaded.
+
+use super::files::{read, read_child};
+use super::log::newest;
+use super::metadata::{Decoded, Place};
+use super::names::FileName;
+use super::{CheckpointError, Metadata, Retained, Snapshot, SnapshotEntry};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use thalweg_io::{Disk, EntryKind};
+
+/// A checkpoint in memory.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// What it consists of.
+    pub metadata: Metadata,
+    /// The state of each subtask, in the order of [`Metadata::snapshots`].
+    pub snapshots: Vec<(SnapshotEntry, Snapshot)>,
+    /// The length of its metadata file.
+    pub metadata_bytes: u64,
+}
+
+/// Reads a retained checkpoint of the folder `dir`.
+///
+/// # Errors
+/// If anything is missing or not as it was written, or the disk fails.
+pub async fn load(disk: &dyn Disk, dir: &Path, retained: &Retained) -> Result<Checkpoint, CheckpointError> {
+    let bytes = read_child(disk, dir, &retained.metadata).await?;
+    let metadata_bytes = bytes.len() as u64;
+    let name = dir.join(&retained.metadata.name).display().to_string();
+    let decoded = Metadata::decode(&name, bytes)?;
+    let (attempt, id) = (decoded.metadata.attempt, decoded.metadata.id);
+    if (attempt, id) != (retained.attempt, retained.id) {
+        return Err(CheckpointError::corrupt(&name, 0, format!("it is checkpoint {id} of attempt {attempt} under another's name")));
+    }
+    with_snapshots(disk, dir, decoded, metadata_bytes).await
+}
+
+/// Reads the checkpoint at `path`: of a checkpoint folder the newest, of a metadata file that one.
+///
+/// # Errors
+/// If there is none at `path`, and as [`load`].
+pub async fn load_path(disk: &dyn Disk, path: &Path) -> Result<Checkpoint, CheckpointError> {
+    match locate(disk, path).await? {
+        Located::Retained { dir, retained } => load(disk, &dir, &retained).await,
+        Located::File { dir, name } => {
+            let path = dir.join(&name);
+            let shown = path.display().to_string();
+            let bytes = read(disk, &path, None, u64::MAX).await?;
+            let metadata_bytes = bytes.len() as u64;
+            let decoded = Metadata::decode(&shown, bytes)?;
+            let expected = FileName::Metadata { checkpoint: decoded.metadata.id, attempt: decoded.metadata.attempt }.to_string();
+            if expected != name {
+                return Err(CheckpointError::corrupt(&shown, 0, format!("it is {expected} under another's name")));
+            }
+            with_snapshots(disk, &dir, decoded, metadata_bytes).await
+        }
+    }
+}
+
+enum Located {
+    Retained { dir: PathBuf, retained: Retained },
+    File { dir: PathBuf, name: String },
+}
+
+async fn locate(disk: &dyn Disk, path: &Path) -> Result<Located, CheckpointError> {
+    let shown = path.display();
+    match disk.kind(path).await.map_err(CheckpointError::io)? {
+        Some(EntryKind::Directory) => {
+            let Some(entry) = newest(disk, path).await? else { return Err(no_log(path)) };
+            let retained = entry.retained.last().cloned().ok_or_else(|| CheckpointError::NotFound {
+                what: format!("complete checkpoint in {shown}"),
+                cure: format!("its job has begun attempt {} and completed none since: start afresh", entry.attempt),
+            })?;
+            Ok(Located::Retained { dir: path.to_owned(), retained })
+        }
+        Some(EntryKind::File) => {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if !matches!(FileName::parse(name), Some(FileName::Metadata { .. })) {
+                let reason = "does not have the name of a checkpoint's metadata".to_owned();
+                return Err(CheckpointError::Foreign { file: shown.to_string(), reason });
+            }
+            Ok(Located::File { dir: path.parent().map(Path::to_owned).unwrap_or_default(), name: name.to_owned() })
+        }
+        Some(EntryKind::Other) => {
+            Err(CheckpointError::Foreign { file: shown.to_string(), reason: "is neither a folder nor a file".to_owned() })
+        }
+        None => {
+            let cure = "name a checkpoint folder, or a metadata file (chk-*.metadata) in one".to_owned();
+            Err(CheckpointError::NotFound { what: format!("checkpoint at {shown}"), cure })
+        }
+    }
+}
+
+pub(super) fn no_log(dir: &Path) -> CheckpointError {
+    let cure = "name the folder that the job was given for its checkpoints".to_owned();
+    CheckpointError::NotFound { what: format!("checkpoint in {} (no log-*.entry)", dir.display()), cure }
+}
+
+async fn with_snapshots(disk: &dyn Disk, dir: &Path, decoded: Decoded, metadata_bytes: u64) -> Result<Checkpoint, CheckpointError> {
+    let Decoded { metadata, inline } = decoded;
+    let mut inline: BTreeMap<usize, Snapshot> = inline.into_iter().collect();
+    let mut snapshots = Vec::with_capacity(metadata.snapshots.len());
+    for (place, entry) in metadata.snapshots.iter().enumerate() {
+        let snapshot = match &entry.place {
+            Place::Inline { .. } => inline.remove(&place).expect("invariant: decoding has parsed all that are inline"),
+            Place::File(file) => {
+                let bytes = read_child(disk, dir, file).await?;
+                Snapshot::parse(&dir.join(&file.name).display().to_string(), bytes)?
+            }
+        };
+        snapshots.push((entry.clone(), snapshot));
+    }
+    Ok(Checkpoint { metadata, snapshots, metadata_bytes })
+}

@@ -1,0 +1,119 @@
+//! An entry of the log: what the coordinator remembers.
+//!
+//! Each entry is complete by itself. The one with the highest number is what holds; the others are there so that a coordinator that was left behind,
+//! and appends under a number of the past, always finds a higher one (docs/src/formats.md#the-log).
+
+use super::frame::{HEADER_BYTES, Kind, Reader, framed, unframe};
+use super::names::FileName;
+use super::{Attempt, CheckpointError, CheckpointId, FileRef, JobId};
+use serde::{Deserialize, Serialize};
+
+/// What an entry was written for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// An attempt began.
+    AttemptStarted {
+        /// What it began with.
+        restored: Origin,
+    },
+    /// A checkpoint is complete.
+    CheckpointCompleted {
+        /// Which one.
+        id: CheckpointId,
+    },
+    /// The job came to its end: nothing is left to do.
+    JobFinished,
+}
+
+/// What state an attempt begins with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Origin {
+    /// None.
+    Fresh,
+    /// That of a checkpoint which this folder retains.
+    Checkpoint(CheckpointId),
+    /// That of a checkpoint of another folder, or of one that is no longer retained.
+    Elsewhere {
+        /// Its number.
+        id: CheckpointId,
+        /// Where it was, as the person wrote it.
+        path: String,
+    },
+}
+
+/// A complete checkpoint that can be restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retained {
+    /// Its number.
+    pub id: CheckpointId,
+    /// The attempt that took it.
+    pub attempt: Attempt,
+    /// When it was complete, in milliseconds since 1970.
+    pub completed_at_ms: i64,
+    /// Its metadata.
+    pub metadata: FileRef,
+}
+
+/// An entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogEntry {
+    /// Its place in the log, from 1.
+    pub number: u64,
+    /// The job.
+    pub job: JobId,
+    /// The attempt that wrote it.
+    pub attempt: Attempt,
+    /// When, in milliseconds since 1970.
+    pub written_at_ms: i64,
+    /// Why.
+    pub event: Event,
+    /// The checkpoints that are kept, newest last.
+    pub retained: Vec<Retained>,
+    /// The number of the next checkpoint.
+    pub next_checkpoint: CheckpointId,
+}
+
+impl LogEntry {
+    /// The bytes of the file.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        if let Err(broken) = self.check() {
+            panic!("log entry {}: {broken}", self.number);
+        }
+        framed(Kind::LogEntry, &serde_json::to_vec(self).expect("invariant: these types have a form in JSON"))
+    }
+
+    /// Reads the file of entry `number`.
+    pub(super) fn decode(name: &str, number: u64, bytes: &[u8]) -> Result<Self, CheckpointError> {
+        let mut reader = Reader::new(name, bytes, 0);
+        let body = unframe(&mut reader, Kind::LogEntry)?;
+        reader.end()?;
+        let corrupt = |reason| reader.corrupt(HEADER_BYTES, reason);
+        let entry: Self = serde_json::from_slice(body).map_err(|error| corrupt(format!("not a log entry: {error}")))?;
+        if entry.number != number {
+            return Err(corrupt(format!("it is entry {} under another's name", entry.number)));
+        }
+        entry.check().map_err(corrupt)?;
+        Ok(entry)
+    }
+
+    /// The rules between fields; `Err` says which one is broken.
+    fn check(&self) -> Result<(), String> {
+        for retained in &self.retained {
+            let expected = FileName::Metadata { checkpoint: retained.id, attempt: retained.attempt };
+            if retained.metadata.name != expected.to_string() {
+                return Err(format!("{:?} is not the metadata of checkpoint {}", retained.metadata.name, retained.id));
+            }
+        }
+        if !self.retained.is_sorted_by(|a, b| a.id < b.id) {
+            return Err("the retained checkpoints are out of order".to_owned());
+        }
+        if self.retained.last().is_some_and(|last| last.id >= self.next_checkpoint || last.attempt > self.attempt) {
+            return Err("the last checkpoint is later than the entry allows".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,286 @@
+//! A checkpoint's metadata: everything it consists of, in one file.
+//!
+//! The body is JSON, so that a person or another program can read it; the images of small snapshots follow it, each aligned to 16, and larger ones are
+//! files of their own. Of both kinds the body holds length and checksum. A byte of the file that is not covered by a checksum is zero, and checked.
+//! See docs/src/formats.md#metadata.
+
+use super::frame::{ALIGN, HEADER_BYTES, Kind, Reader, framed, unframe};
+use super::names::is_state_file;
+use super::snapshot_writer::pad;
+use super::{Attempt, CheckpointError, CheckpointId, JobId, Snapshot, hex};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use thalweg_io::Buffer;
+
+/// What a checkpoint consists of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metadata {
+    /// The job.
+    pub job: JobId,
+    /// The attempt that took it.
+    pub attempt: Attempt,
+    /// Its number.
+    pub id: CheckpointId,
+    /// When it was complete, in milliseconds since 1970.
+    pub completed_at_ms: i64,
+    /// How long it took from its trigger on.
+    pub duration_ms: u64,
+    /// Into how many key groups the job's keys are divided. It cannot change from one attempt to the next.
+    pub key_groups: u32,
+    /// Whether the input had ended: nothing will follow.
+    pub finished: bool,
+    /// The operators of the job, those without state too.
+    pub operators: Vec<OperatorEntry>,
+    /// Where the state of each subtask is. Filled in when the checkpoint is stored.
+    pub snapshots: Vec<SnapshotEntry>,
+    /// The positions of the sources.
+    pub sources: Vec<SourceEntry>,
+    /// Every prepared transaction that is not known to be committed.
+    pub transactions: Vec<TransactionEntry>,
+    /// Subtasks that had come to their end.
+    pub finished_subtasks: Vec<FinishedSubtask>,
+}
+
+/// An operator of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorEntry {
+    /// By which its state finds it again.
+    pub uid: String,
+    /// What people call it.
+    pub name: String,
+    /// Its number of subtasks.
+    pub parallelism: u32,
+}
+
+/// The state of one subtask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotEntry {
+    /// The task.
+    pub task: String,
+    /// Which of its subtasks, from 0.
+    pub subtask: u32,
+    /// How many there were.
+    pub parallelism: u32,
+    /// Where its image is.
+    pub place: Place,
+}
+
+/// Where an image is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Place {
+    /// Behind the metadata, in the same file.
+    Inline {
+        /// From the first image on; a multiple of 16.
+        offset: u64,
+        /// In bytes.
+        len: u64,
+        /// Its CRC-32.
+        crc: u32,
+    },
+    /// In a file of the same folder.
+    File(FileRef),
+}
+
+/// A file of a checkpoint folder as its parent knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileRef {
+    /// Its name in the folder.
+    pub name: String,
+    /// In bytes.
+    pub len: u64,
+    /// The CRC-32 of all of it.
+    pub crc: u32,
+}
+
+/// The positions of one source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceEntry {
+    /// The source's uid.
+    pub uid: String,
+    /// The layout of a position.
+    #[serde(with = "hex::number")]
+    pub layout: u64,
+    /// One for each split.
+    pub splits: Vec<SplitEntry>,
+}
+
+/// How far a split was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitEntry {
+    /// The split.
+    pub number: u32,
+    /// The archive of its position.
+    #[serde(with = "hex::bytes")]
+    pub position: Vec<u8>,
+}
+
+/// A prepared transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransactionEntry {
+    /// The sink's uid.
+    pub sink_uid: String,
+    /// The checkpoint for which it was prepared: this one or an earlier one.
+    pub checkpoint: CheckpointId,
+    /// The layout of the transaction.
+    #[serde(with = "hex::number")]
+    pub layout: u64,
+    /// Its archive.
+    #[serde(with = "hex::bytes")]
+    pub transaction: Vec<u8>,
+}
+
+/// A subtask that had ended.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinishedSubtask {
+    /// The task.
+    pub task: String,
+    /// Which of its subtasks.
+    pub subtask: u32,
+}
+
+/// The image of a subtask's state, small and at hand or written already.
+#[derive(Debug)]
+pub enum Image {
+    /// To be put behind the metadata.
+    Inline(Buffer),
+    /// A durable file; its *name* becomes durable when the checkpoint is completed.
+    File(FileRef),
+}
+
+/// What a subtask contributes to a checkpoint.
+#[derive(Debug)]
+pub struct TaskSnapshot {
+    /// The task.
+    pub task: String,
+    /// Which of its subtasks, from 0.
+    pub subtask: u32,
+    /// How many there are.
+    pub parallelism: u32,
+    /// Its state.
+    pub image: Image,
+}
+
+impl Metadata {
+    /// The names of the files that the checkpoint consists of besides its metadata.
+    pub fn files(&self) -> impl Iterator<Item = &FileRef> {
+        self.snapshots.iter().filter_map(|snapshot| match &snapshot.place {
+            Place::File(file) => Some(file),
+            Place::Inline { .. } => None,
+        })
+    }
+
+    /// Puts `snapshots` in their places and gives the bytes of the file.
+    ///
+    /// # Panics
+    /// If there are snapshots already, or what is given breaks a rule that [`Metadata::decode`] checks.
+    #[must_use]
+    pub fn encode(&mut self, snapshots: Vec<TaskSnapshot>) -> Buffer {
+        assert!(self.snapshots.is_empty(), "the places of snapshots are given here");
+        let mut images = Vec::new();
+        let mut offset = 0;
+        for TaskSnapshot { task, subtask, parallelism, image } in snapshots {
+            let place = match image {
+                Image::File(file) => Place::File(file),
+                Image::Inline(image) => {
+                    let place = Place::Inline { offset: offset as u64, len: image.len() as u64, crc: crc32fast::hash(&image) };
+                    offset += image.len().next_multiple_of(ALIGN);
+                    images.push(image);
+                    place
+                }
+            };
+            self.snapshots.push(SnapshotEntry { task, subtask, parallelism, place });
+        }
+        if let Err(broken) = self.check() {
+            panic!("checkpoint {}: {broken}", self.id);
+        }
+        let body = serde_json::to_vec(self).expect("invariant: these types have a form in JSON");
+        let framed = framed(Kind::Metadata, &body);
+        let mut file = Buffer::with_capacity(framed.len().next_multiple_of(ALIGN) + offset);
+        file.extend_from_slice(&framed);
+        pad(&mut file);
+        for image in images {
+            file.extend_from_slice(&image);
+            pad(&mut file);
+        }
+        file
+    }
+
+    /// Reads a metadata file and checks every byte of it, the images' own checksums included. `name` is named in errors.
+    ///
+    /// # Errors
+    /// If anything about it is not as it was written.
+    pub fn decode(name: &str, file: Buffer) -> Result<Decoded, CheckpointError> {
+        let mut reader = Reader::new(name, &file, 0);
+        let body = unframe(&mut reader, Kind::Metadata)?;
+        let metadata: Self =
+            serde_json::from_slice(body).map_err(|error| reader.corrupt(HEADER_BYTES, format!("not a checkpoint's metadata: {error}")))?;
+        metadata.check().map_err(|broken| reader.corrupt(HEADER_BYTES, broken))?;
+        reader.padding()?;
+        let images_at = reader.at();
+        let mut ranges = Vec::new();
+        for (snapshot, entry) in metadata.snapshots.iter().enumerate() {
+            let Place::Inline { offset, len, crc } = entry.place else { continue };
+            let at = reader.at();
+            if offset != (at - images_at) as u64 {
+                return Err(reader.corrupt(at, format!("snapshot {snapshot} is not the one that follows")));
+            }
+            let image = reader.take(usize::try_from(len).unwrap_or(usize::MAX), "a snapshot")?;
+            if crc32fast::hash(image) != crc {
+                return Err(reader.corrupt(at, format!("the checksum of snapshot {snapshot} does not match")));
+            }
+            ranges.push((snapshot, at..at + image.len()));
+            reader.padding()?;
+        }
+        reader.end()?;
+        let file = Arc::new(file);
+        let parsed = ranges.into_iter().map(|(snapshot, range)| Ok((snapshot, Snapshot::parse_within(name, Arc::clone(&file), range)?)));
+        let inline = parsed.collect::<Result<_, CheckpointError>>()?;
+        Ok(Decoded { metadata, inline })
+    }
+
+    /// The rules between fields; `Err` says which one is broken.
+    fn check(&self) -> Result<(), String> {
+        let mut seen = BTreeSet::new();
+        for snapshot in &self.snapshots {
+            let SnapshotEntry { task, subtask, parallelism, place } = snapshot;
+            if subtask >= parallelism {
+                return Err(format!("subtask {subtask} of {task} is beyond its parallelism of {parallelism}"));
+            }
+            if !seen.insert((task, *subtask)) {
+                return Err(format!("subtask {subtask} of {task} is there twice"));
+            }
+            if let Place::File(file) = place
+                && !is_state_file(&file.name)
+            {
+                return Err(format!("{:?} is not the name of a state file", file.name));
+            }
+        }
+        let mut finished = BTreeSet::new();
+        if let Some(FinishedSubtask { task, subtask }) = self.finished_subtasks.iter().find(|ended| !finished.insert(*ended)) {
+            return Err(format!("subtask {subtask} of {task} has ended twice"));
+        }
+        if let Some(later) = self.transactions.iter().find(|transaction| transaction.checkpoint > self.id) {
+            return Err(format!("a transaction of {} belongs to the later checkpoint {}", later.sink_uid, later.checkpoint));
+        }
+        Ok(())
+    }
+}
+
+/// A metadata file that was read.
+#[derive(Debug)]
+pub struct Decoded {
+    /// What it says.
+    pub metadata: Metadata,
+    /// The snapshots that lie in the same file, with their places in [`Metadata::snapshots`].
+    pub inline: Vec<(usize, Snapshot)>,
+}

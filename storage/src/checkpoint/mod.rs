@@ -1,0 +1,40 @@
+//! Checkpoints on disk: what a job goes on from after anything has happened to it.
+//!
+//! The state of a subtask at a barrier is an image ([`SnapshotWriter`], [`Snapshot`]); the images of all subtasks, the positions of sources and the
+//! prepared transactions are a checkpoint ([`Metadata`]); the checkpoints of a job lie in one folder with a log of numbered entries that says which of
+//! them hold, and which attempt may write ([`CheckpointStore`]). Every durable byte is checked before it is believed; the formats are told, field by
+//! field, in docs/src/formats.md.
+//!
+//! Nothing here knows what an entry of a state is made of, and nothing asks for the time.
+
+mod error;
+mod files;
+mod frame;
+mod garbage;
+mod hex;
+mod ids;
+mod inspect;
+mod load;
+mod log;
+mod log_entry;
+mod metadata;
+mod names;
+mod snapshot;
+mod snapshot_writer;
+mod store;
+
+pub use error::CheckpointError;
+pub use files::{SnapshotOf, discard, store_snapshot, write_snapshot};
+pub use garbage::Cleanup;
+pub use ids::{Attempt, CheckpointId, JobId};
+pub use inspect::{CheckpointContent, CheckpointSummary, Inspection, Listing, StateInspection, inspect, list};
+pub use load::{Checkpoint, load, load_path};
+pub use log_entry::{Event, LogEntry, Origin, Retained};
+pub use metadata::{
+    Decoded, FileRef, FinishedSubtask, Image, Metadata, OperatorEntry, Place, SnapshotEntry, SourceEntry, SplitEntry, TaskSnapshot,
+    TransactionEntry,
+};
+pub use names::state_file_name;
+pub use snapshot::{Section, Snapshot, StateSummary};
+pub use snapshot_writer::{Scope, SectionWriter, SnapshotWriter, StateIndex, StateLayout};
+pub use store::{CheckpointStore, History};

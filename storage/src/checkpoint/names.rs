@@ -1,0 +1,129 @@
+//! The names of files in a checkpoint folder.
+//!
+//! A name says by itself whose file it is: attempt and checkpoint stand in it, so that what dead attempts left behind can be told from what a living
+//! one is writing. A name that is not exactly one of these belongs to somebody else and is never touched.
+
+use super::{Attempt, CheckpointId};
+
+/// Characters of a task's name that are kept in a file's name.
+const TASK_NAME_LENGTH: usize = 48;
+
+/// A name in a checkpoint folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum FileName {
+    /// `log-<20 digits>.entry`.
+    LogEntry { number: u64 },
+    /// `log-<20 digits>-<16 hexadecimal digits>.tmp`: an entry on its way.
+    Temporary { number: u64, random: u64 },
+    /// `chk-<checkpoint>-<attempt>.metadata`.
+    Metadata { checkpoint: CheckpointId, attempt: Attempt },
+    /// `<attempt>-<checkpoint>-<task>-<subtask>.state`.
+    State { attempt: Attempt, checkpoint: CheckpointId, task: String, subtask: u32 },
+}
+
+impl std::fmt::Display for FileName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::LogEntry { number } => write!(f, "log-{number:020}.entry"),
+            Self::Temporary { number, random } => write!(f, "log-{number:020}-{random:016x}.tmp"),
+            Self::Metadata { checkpoint, attempt } => write!(f, "chk-{checkpoint}-{attempt}.metadata"),
+            Self::State { attempt, checkpoint, task, subtask } => write!(f, "{attempt}-{checkpoint}-{task}-{subtask}.state"),
+        }
+    }
+}
+
+impl FileName {
+    /// Reads a name; `None` if it is not one of ours, down to the last character.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        let parsed = Self::parse_loosely(name)?;
+        (parsed.to_string() == name).then_some(parsed)
+    }
+
+    fn parse_loosely(name: &str) -> Option<Self> {
+        let (stem, extension) = name.rsplit_once('.')?;
+        match extension {
+            "entry" => Some(Self::LogEntry { number: stem.strip_prefix("log-")?.parse().ok()? }),
+            "tmp" => {
+                let (number, random) = stem.strip_prefix("log-")?.split_once('-')?;
+                Some(Self::Temporary { number: number.parse().ok()?, random: u64::from_str_radix(random, 16).ok()? })
+            }
+            "metadata" => {
+                let (checkpoint, attempt) = stem.strip_prefix("chk-")?.split_once('-')?;
+                Some(Self::Metadata { checkpoint: CheckpointId(checkpoint.parse().ok()?), attempt: Attempt(attempt.parse().ok()?) })
+            }
+            "state" => {
+                let (attempt, rest) = stem.split_once('-')?;
+                let (checkpoint, rest) = rest.split_once('-')?;
+                let (task, subtask) = rest.rsplit_once('-')?;
+                let is_plain = task.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+                is_plain.then_some(())?;
+                Some(Self::State {
+                    attempt: Attempt(attempt.parse().ok()?),
+                    checkpoint: CheckpointId(checkpoint.parse().ok()?),
+                    task: task.to_owned(),
+                    subtask: subtask.parse().ok()?,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is the metadata or a state file of this checkpoint of this attempt.
+    pub(super) fn is_of(&self, of: (Attempt, CheckpointId)) -> bool {
+        match self {
+            Self::Metadata { checkpoint, attempt } | Self::State { attempt, checkpoint, .. } => (*attempt, *checkpoint) == of,
+            Self::LogEntry { .. } | Self::Temporary { .. } => false,
+        }
+    }
+}
+
+/// The name of the file that takes the state of one subtask of `task`. Two tasks whose names differ get names that differ.
+///
+/// ```
+/// use thalweg_storage::checkpoint::{Attempt, CheckpointId, state_file_name};
+/// assert_eq!(state_file_name(Attempt(2), CheckpointId(7), "window", 0), "2-7-window-0.state");
+/// ```
+#[must_use]
+pub fn state_file_name(attempt: Attempt, checkpoint: CheckpointId, task: &str, subtask: u32) -> String {
+    let plain: String = task.chars().filter(char::is_ascii_alphanumeric).take(TASK_NAME_LENGTH).collect();
+    // An underscore appears only before a checksum, so a name with one is never the plain name of another task.
+    let task = if plain == task && !plain.is_empty() { plain } else { format!("{plain}_{:08x}", crc32fast::hash(task.as_bytes())) };
+    FileName::State { attempt, checkpoint, task, subtask }.to_string()
+}
+
+/// Whether `name` can be that of a state file.
+pub(super) fn is_state_file(name: &str) -> bool {
+    matches!(FileName::parse(name), Some(FileName::State { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_back_and_those_of_others_are_left_alone() {
+        let state = FileName::State { attempt: Attempt(3), checkpoint: CheckpointId(12), task: "a_0f".to_owned(), subtask: 4 };
+        let metadata = FileName::Metadata { checkpoint: CheckpointId(1), attempt: Attempt(u64::MAX) };
+        for name in [FileName::LogEntry { number: 7 }, FileName::Temporary { number: u64::MAX, random: 255 }, metadata, state] {
+            assert_eq!(FileName::parse(&name.to_string()), Some(name));
+        }
+        let others =
+            ["log-7.entry", "log-+0000000000000000007.entry", "chk-1.metadata", "chk-01-1.metadata", "chk-1-1.metadata~", "1-1-a.state"];
+        for other in
+            others.into_iter().chain(["1-1-../x-1.state", "1-1-a-1.states", "notes.txt", "", ".", "log-00000000000000000007-FF.tmp"])
+        {
+            assert_eq!(FileName::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn tasks_with_awkward_names_get_files_of_their_own() {
+        let name = |task: &str| state_file_name(Attempt(1), CheckpointId(2), task, 3);
+        let tasks = ["window", "window ", "win/dow", "win-dow", "../../etc", "", "_", "\u{e9}", &"x".repeat(100), &"x".repeat(101)];
+        let mut names: Vec<_> = tasks.iter().map(|task| name(task)).collect();
+        assert!(names.iter().all(|name| is_state_file(name)), "{names:?}");
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), tasks.len());
+    }
+}

@@ -1,0 +1,218 @@
+//! The image of one subtask's state, read in place.
+//!
+//! [`Snapshot::parse`] checks every byte once: all checksums, that sections lie one after the other without gap or overlap, that padding is zero. After
+//! that nothing can fail, and sections are handed out as they lie in memory, aligned to 16. What an entry is made of is not checked here: compare
+//! layouts first, then let the archive's own check look at it. Cheap to clone and to send to the cores that share it.
+
+use super::CheckpointError;
+use super::frame::{ALIGN, HEADER_BYTES, Header, Kind, Reader};
+use super::snapshot_writer::{END_MARK, FOOTER_BYTES, SECTION_BYTES, STATE_BYTES, Scope, StateLayout};
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+use thalweg_io::Buffer;
+
+#[derive(Debug)]
+struct StateRow {
+    operator: String,
+    name: String,
+    layout: StateLayout,
+}
+
+#[derive(Debug)]
+struct SectionRow {
+    state: usize,
+    scope: Scope,
+    /// Within the buffer.
+    bytes: Range<usize>,
+    entries: u64,
+}
+
+#[derive(Debug)]
+struct Index {
+    states: Vec<StateRow>,
+    /// Ordered by state, and within one by scope.
+    sections: Vec<SectionRow>,
+}
+
+/// A checked image.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    buffer: Arc<Buffer>,
+    length: usize,
+    index: Arc<Index>,
+}
+
+/// The entries of one state in one scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Section<'a> {
+    /// Whose they are.
+    pub scope: Scope,
+    /// What they are made of.
+    pub layout: StateLayout,
+    /// How many they are.
+    pub entries: u64,
+    /// As they were appended, aligned to 16.
+    pub bytes: &'a [u8],
+}
+
+/// A state of a snapshot in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateSummary {
+    /// The operator's uid.
+    pub operator: String,
+    /// The state's name.
+    pub state: String,
+    /// What its entries are made of.
+    pub layout: StateLayout,
+    /// In how many sections they lie.
+    pub sections: u64,
+    /// How many there are.
+    pub entries: u64,
+    /// Their bytes, padding left out.
+    pub bytes: u64,
+}
+
+impl Snapshot {
+    /// Checks an image that fills `image`. `file` is named in errors.
+    ///
+    /// # Errors
+    /// If anything about it is not as it was written.
+    pub fn parse(file: &str, image: Buffer) -> Result<Self, CheckpointError> {
+        let range = 0..image.len();
+        Self::parse_within(file, Arc::new(image), range)
+    }
+
+    /// Checks an image that is part of a file.
+    ///
+    /// # Errors
+    /// If anything about it is not as it was written, or it does not begin at a multiple of 16.
+    pub(super) fn parse_within(file: &str, buffer: Arc<Buffer>, range: Range<usize>) -> Result<Self, CheckpointError> {
+        let start = range.start;
+        let Some(image) = buffer.get(range).filter(|_| start.is_multiple_of(ALIGN)) else {
+            return Err(CheckpointError::corrupt(file, start, "there is no room for a snapshot here"));
+        };
+        let index = parse_index(file, image, start)?;
+        let length = image.len();
+        Ok(Self { buffer, length, index: Arc::new(index) })
+    }
+
+    /// The sections of one state in the order of their scopes; none if there is no such state.
+    pub fn sections<'a>(&'a self, operator: &str, state: &str) -> impl Iterator<Item = Section<'a>> + use<'a> {
+        let found = self.index.states.iter().position(|row| row.operator == operator && row.name == state);
+        let layout = found.and_then(|found| self.index.states.get(found)).map(|row| row.layout).unwrap_or_default();
+        let start = self.index.sections.partition_point(|row| found.is_some_and(|found| row.state < found));
+        let rows = self.index.sections.get(start..).unwrap_or_default().iter().take_while(move |row| Some(row.state) == found);
+        rows.map(move |row| {
+            let bytes = self.buffer.get(row.bytes.clone()).expect("invariant: parsing has checked where sections lie");
+            Section { scope: row.scope, layout, entries: row.entries, bytes }
+        })
+    }
+
+    /// The states in the order in which they were written.
+    pub fn states(&self) -> impl Iterator<Item = StateSummary> {
+        self.index.states.iter().enumerate().map(|(number, row)| {
+            let sections = self.index.sections.iter().filter(|section| section.state == number);
+            let mut summary = StateSummary {
+                operator: row.operator.clone(),
+                state: row.name.clone(),
+                layout: row.layout,
+                sections: 0,
+                entries: 0,
+                bytes: 0,
+            };
+            for section in sections {
+                summary.sections += 1;
+                summary.entries = summary.entries.saturating_add(section.entries);
+                summary.bytes += section.bytes.len() as u64;
+            }
+            summary
+        })
+    }
+
+    /// The length of the image in bytes.
+    #[must_use]
+    pub fn image_bytes(&self) -> usize {
+        self.length
+    }
+}
+
+fn parse_index(file: &str, image: &[u8], base: usize) -> Result<Index, CheckpointError> {
+    let mut reader = Reader::new(file, image, base);
+    let header = Header::decode(&mut reader, Kind::Snapshot)?;
+    if header.length != image.len() as u64 || header.crc != 0 {
+        let reason = format!("the header announces {} bytes and there are {}", header.length, image.len());
+        return Err(reader.corrupt(HEADER_BYTES / 2, reason));
+    }
+    let footer_at = image.len().checked_sub(FOOTER_BYTES).filter(|at| *at >= HEADER_BYTES && at.is_multiple_of(ALIGN));
+    let footer_at = footer_at.ok_or_else(|| reader.corrupt(image.len(), "there is no room for a footer"))?;
+    let footer = image.get(footer_at..).unwrap_or_default();
+    let mut footer_reader = Reader::new(file, footer, base + footer_at);
+    let index_at = footer_reader.length("the footer")?;
+    let index_length = footer_reader.length("the footer")?;
+    let index_crc = footer_reader.u32("the footer")?;
+    let reserved = footer_reader.u32("the footer")?;
+    let covered = footer.get(..footer_reader.at()).unwrap_or_default();
+    let crc_matches = footer_reader.u32("the footer")? == crc32fast::hash(covered);
+    if !crc_matches || reserved != 0 || footer_reader.take(END_MARK.len(), "the footer")? != END_MARK {
+        return Err(reader.corrupt(footer_at, "the checksum of the footer does not match"));
+    }
+    // Between header and footer: the sections, then the index, both padded.
+    let sections = image.get(..index_at).filter(|bytes| bytes.len() >= HEADER_BYTES && bytes.len().is_multiple_of(ALIGN));
+    let rest = image.get(index_at..footer_at);
+    let (Some(sections), Some(rest)) = (sections, rest) else {
+        return Err(reader.corrupt(footer_at, "the footer points outside of the image"));
+    };
+    let mut rest = Reader::new(file, rest, base + index_at);
+    let index = rest.take(index_length, "the index")?;
+    if crc32fast::hash(index) != index_crc {
+        return Err(reader.corrupt(index_at, "the checksum of the index does not match"));
+    }
+    rest.padding()?;
+    rest.end()?;
+    read_rows(Reader::new(file, index, base + index_at), Reader::new(file, sections, base))
+}
+
+/// Takes the index apart and goes through the sections as it does.
+fn read_rows(mut index: Reader<'_>, mut sections: Reader<'_>) -> Result<Index, CheckpointError> {
+    let base = sections.base();
+    sections.take(HEADER_BYTES, "the header")?;
+    // Both are counted before either is read, so the first count leaves room for the second.
+    let state_count = index.count(STATE_BYTES, "states")?;
+    let section_count = index.count(SECTION_BYTES, "sections")?;
+    let mut states = Vec::with_capacity(state_count);
+    let mut names = BTreeSet::new();
+    for _ in 0..state_count {
+        let at = index.at();
+        let (operator, name) = (index.text("an operator's uid")?, index.text("a state's name")?);
+        let layout = StateLayout { key: index.u64("a layout")?, value: index.u64("a layout")? };
+        if !names.insert((operator, name)) {
+            return Err(index.corrupt(at, format!("the state {name} of {operator} is there twice")));
+        }
+        states.push(StateRow { operator: operator.to_owned(), name: name.to_owned(), layout });
+    }
+    let mut rows: Vec<SectionRow> = Vec::with_capacity(section_count);
+    for _ in 0..section_count {
+        let at = index.at();
+        let state = index.u32("a section")? as usize;
+        let (tag, number) = (index.u32("a section")?, index.u32("a section")?);
+        let crc = index.u32("a section")?;
+        let (offset, length) = (index.length("a section")?, index.length("a section")?);
+        let entries = index.u64("a section")?;
+        let Some(scope) = Scope::of_parts(tag, number).filter(|_| state < states.len()) else {
+            return Err(index.corrupt(at, format!("a section of state {state} and scope {tag}/{number}, which do not exist")));
+        };
+        let is_next = rows.last().is_none_or(|last| (last.state, last.scope) < (state, scope));
+        if offset != sections.at() || !is_next {
+            return Err(index.corrupt(at, format!("the section at {offset} is not the one that follows")));
+        }
+        if crc32fast::hash(sections.take(length, "a section")?) != crc {
+            return Err(sections.corrupt(offset, format!("the checksum of a section of {length} bytes does not match")));
+        }
+        sections.padding()?;
+        rows.push(SectionRow { state, scope, bytes: base + offset..base + offset + length, entries });
+    }
+    index.end()?;
+    sections.end()?;
+    Ok(Index { states, sections: rows })
+}

@@ -1,0 +1,254 @@
+//! Building the image of one subtask's state at one barrier.
+//!
+//! Sections are filled in any order and interleaving; finding one costs an index into a vector. The finished image depends on the entries alone, not on
+//! the order in which sections were touched. The layout is told in docs/src/formats.md#snapshots and read by [`Snapshot`](super::Snapshot).
+
+use super::frame::{ALIGN, HEADER_BYTES, Header, Kind};
+use rkyv::util::AlignedVec;
+use std::collections::BTreeMap;
+use thalweg_io::Buffer;
+
+/// What `end` marks: the last four bytes of an image.
+pub(super) const END_MARK: [u8; 4] = *b"end\n";
+
+/// Bytes of the footer.
+pub(super) const FOOTER_BYTES: usize = 32;
+
+/// Fingerprints of what a state's entries are made of. They are compared before any entry is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateLayout {
+    /// Of the key; 0 where there is none.
+    pub key: u64,
+    /// Of the value.
+    pub value: u64,
+}
+
+/// What part of a job the entries of a section belong to: by this they find their place at another parallelism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// The keys of one key group.
+    KeyGroup(u16),
+    /// One split of a source.
+    Split(u32),
+    /// The subtask as such.
+    Subtask,
+}
+
+impl Scope {
+    /// The scope as two numbers: its tag and its number.
+    pub(super) fn parts(self) -> (u32, u32) {
+        match self {
+            Self::KeyGroup(group) => (0, u32::from(group)),
+            Self::Split(split) => (1, split),
+            Self::Subtask => (2, 0),
+        }
+    }
+
+    /// The scope of two such numbers, if there is one.
+    pub(super) fn of_parts(tag: u32, number: u32) -> Option<Self> {
+        match (tag, number) {
+            (0, group) => u16::try_from(group).ok().map(Self::KeyGroup),
+            (1, split) => Some(Self::Split(split)),
+            (2, 0) => Some(Self::Subtask),
+            _ => None,
+        }
+    }
+}
+
+/// A state within a [`SnapshotWriter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateIndex(usize);
+
+/// The entries of one state in one scope.
+#[derive(Debug, Default)]
+pub struct SectionWriter {
+    bytes: AlignedVec,
+    entries: u64,
+}
+
+impl SectionWriter {
+    /// Counts one entry and gives the bytes to append it to. They begin at a multiple of 16 in memory now and when they are read again; where an
+    /// entry begins and ends among them is the caller's affair.
+    pub fn entry(&mut self) -> &mut AlignedVec {
+        self.entries += 1;
+        &mut self.bytes
+    }
+
+    /// The bytes without counting anything: for what belongs to all entries.
+    pub fn bytes(&mut self) -> &mut AlignedVec {
+        &mut self.bytes
+    }
+
+    /// The number of entries so far.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    operator: String,
+    name: String,
+    layout: StateLayout,
+    /// By key group: 1 + the place in `sections`, 0 if there is none.
+    by_key_group: Vec<u32>,
+    others: BTreeMap<Scope, usize>,
+}
+
+/// Collects the state of one subtask.
+///
+/// ```
+/// use thalweg_storage::checkpoint::{Scope, SnapshotWriter, StateLayout};
+/// let mut writer = SnapshotWriter::new();
+/// let count = writer.state("count per word", "count", StateLayout { key: 1, value: 2 });
+/// writer.section(count, Scope::KeyGroup(7)).entry().extend_from_slice(b"an entry");
+/// let image = writer.finish();
+/// assert_eq!(image.len() % 16, 0);
+/// ```
+#[derive(Debug, Default)]
+pub struct SnapshotWriter {
+    states: Vec<State>,
+    by_name: BTreeMap<(String, String), usize>,
+    sections: Vec<SectionWriter>,
+}
+
+impl SnapshotWriter {
+    /// A writer without states: of an operator that has none, this is its snapshot.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The state named `state` of the operator with the uid `operator`; the same one if it is asked for again.
+    ///
+    /// # Panics
+    /// If it was asked for with another layout before: two tables would be mixed up.
+    pub fn state(&mut self, operator: &str, state: &str, layout: StateLayout) -> StateIndex {
+        let key = (operator.to_owned(), state.to_owned());
+        if let Some(index) = self.by_name.get(&key) {
+            let before = self.states.get(*index).map(|state| state.layout);
+            assert_eq!(before, Some(layout), "the state {state} of {operator} has one layout");
+            return StateIndex(*index);
+        }
+        let index = self.states.len();
+        self.states.push(State {
+            operator: operator.to_owned(),
+            name: state.to_owned(),
+            layout,
+            by_key_group: Vec::new(),
+            others: BTreeMap::new(),
+        });
+        self.by_name.insert(key, index);
+        StateIndex(index)
+    }
+
+    /// The section of a state and a scope, made empty if there is none yet.
+    ///
+    /// # Panics
+    /// If the state is one of another writer.
+    #[inline]
+    pub fn section(&mut self, state: StateIndex, scope: Scope) -> &mut SectionWriter {
+        let next = self.sections.len();
+        let state = self.states.get_mut(state.0).expect("the state belongs to this writer");
+        let place = match scope {
+            Scope::KeyGroup(group) => {
+                let group = usize::from(group);
+                if group >= state.by_key_group.len() {
+                    state.by_key_group.resize(group + 1, 0);
+                }
+                let slot = state.by_key_group.get_mut(group).expect("invariant: it was made long enough");
+                if *slot == 0 {
+                    *slot = u32::try_from(next + 1).expect("invariant: key groups and splits are numbered in 32 bits");
+                }
+                *slot as usize - 1
+            }
+            other => *state.others.entry(other).or_insert(next),
+        };
+        if place == next {
+            self.sections.push(SectionWriter::default());
+        }
+        self.sections.get_mut(place).expect("invariant: it was there or has been pushed")
+    }
+
+    /// The bytes of all entries so far, about the length of the image.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.sections.iter().map(|section| section.bytes.len().next_multiple_of(ALIGN)).sum()
+    }
+
+    /// The image. Costs a copy and a checksum of all entries; each section's memory is given back as soon as it is copied.
+    ///
+    /// # Panics
+    /// If names or sections are more than 32 bits can count.
+    #[must_use]
+    pub fn finish(mut self) -> Buffer {
+        let mut image = Buffer::with_capacity(HEADER_BYTES + self.bytes() + self.index_bytes() + ALIGN + FOOTER_BYTES);
+        image.resize(HEADER_BYTES, 0);
+        let mut index = Vec::with_capacity(self.index_bytes());
+        put_u32(&mut index, self.states.len());
+        put_u32(&mut index, self.sections.len());
+        for state in &self.states {
+            for text in [&state.operator, &state.name] {
+                put_u32(&mut index, text.len());
+                index.extend_from_slice(text.as_bytes());
+            }
+            index.extend_from_slice(&state.layout.key.to_le_bytes());
+            index.extend_from_slice(&state.layout.value.to_le_bytes());
+        }
+        for (number, state) in self.states.iter().enumerate() {
+            let groups = state.by_key_group.iter().zip(0..=u16::MAX).filter(|(place, _)| **place != 0);
+            let groups = groups.map(|(place, group)| (Scope::KeyGroup(group), *place as usize - 1));
+            for (scope, place) in groups.chain(state.others.iter().map(|(scope, place)| (*scope, *place))) {
+                let section = self.sections.get_mut(place).map(std::mem::take).expect("invariant: places are those of sections");
+                let (tag, within) = scope.parts();
+                put_u32(&mut index, number);
+                index.extend_from_slice(&tag.to_le_bytes());
+                index.extend_from_slice(&within.to_le_bytes());
+                index.extend_from_slice(&crc32fast::hash(&section.bytes).to_le_bytes());
+                index.extend_from_slice(&(image.len() as u64).to_le_bytes());
+                index.extend_from_slice(&(section.bytes.len() as u64).to_le_bytes());
+                index.extend_from_slice(&section.entries.to_le_bytes());
+                image.extend_from_slice(&section.bytes);
+                pad(&mut image);
+            }
+        }
+        let index_at = image.len();
+        image.extend_from_slice(&index);
+        pad(&mut image);
+        let mut footer = Vec::with_capacity(FOOTER_BYTES);
+        footer.extend_from_slice(&(index_at as u64).to_le_bytes());
+        footer.extend_from_slice(&(index.len() as u64).to_le_bytes());
+        footer.extend_from_slice(&crc32fast::hash(&index).to_le_bytes());
+        footer.extend_from_slice(&[0; 4]);
+        footer.extend_from_slice(&crc32fast::hash(&footer).to_le_bytes());
+        footer.extend_from_slice(&END_MARK);
+        assert_eq!(footer.len(), FOOTER_BYTES, "the fields of the footer");
+        image.extend_from_slice(&footer);
+        let header = Header { length: image.len() as u64, crc: 0 }.encode(Kind::Snapshot);
+        image.get_mut(..HEADER_BYTES).expect("invariant: room for it was made first").copy_from_slice(&header);
+        assert!(image.len().is_multiple_of(ALIGN), "what follows an image is aligned too");
+        image
+    }
+
+    fn index_bytes(&self) -> usize {
+        let names: usize = self.states.iter().map(|state| STATE_BYTES + state.operator.len() + state.name.len()).sum();
+        8 + names + self.sections.len() * SECTION_BYTES
+    }
+}
+
+/// Bytes of a state in the index without its names.
+pub(super) const STATE_BYTES: usize = 4 + 4 + 8 + 8;
+
+/// Bytes of a section in the index.
+pub(super) const SECTION_BYTES: usize = 4 * 4 + 3 * 8;
+
+fn put_u32(out: &mut Vec<u8>, number: usize) {
+    let number = u32::try_from(number).expect("names and sections are counted in 32 bits");
+    out.extend_from_slice(&number.to_le_bytes());
+}
+
+/// Adds zeros up to the next multiple of [`ALIGN`].
+pub(super) fn pad(out: &mut Buffer) {
+    out.resize(out.len().next_multiple_of(ALIGN), 0);
+}

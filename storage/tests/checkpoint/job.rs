@@ -1,0 +1,140 @@
+//! A small job whose checkpoints can be told apart and checked for being whole.
+
+use crate::disk::{MemoryDisk, run};
+use std::path::Path;
+use std::rc::Rc;
+use thalweg_io::{Buffer, Disk, SplitMix, UnixMillis};
+use thalweg_storage::checkpoint::*;
+
+pub const DIR: &str = "/data/checkpoints";
+pub const JOB: JobId = JobId(0xfeed_0000_0000_0001);
+/// Of the two subtasks, the image of the first travels with the metadata.
+pub const INLINE_BELOW: usize = 400;
+
+pub fn dir() -> &'static Path {
+    Path::new(DIR)
+}
+
+/// The state of a subtask at a checkpoint.
+pub fn image(attempt: Attempt, id: CheckpointId, subtask: u32) -> Buffer {
+    let mut writer = SnapshotWriter::new();
+    let counts = writer.state("count per word", "count", StateLayout { key: 11, value: 22 });
+    for group in 0..=subtask as u16 * 3 {
+        let section = writer.section(counts, Scope::KeyGroup(group));
+        section.entry().extend_from_slice(format!("{attempt}/{id}/{subtask}/{group}").as_bytes());
+    }
+    let positions = writer.state("read lines", "watermark", StateLayout::default());
+    writer.section(positions, Scope::Split(subtask)).entry().extend_from_slice(&id.0.to_le_bytes());
+    writer.section(positions, Scope::Subtask);
+    writer.finish()
+}
+
+pub fn metadata(attempt: Attempt, id: CheckpointId) -> Metadata {
+    Metadata {
+        job: JOB,
+        attempt,
+        id,
+        completed_at_ms: 1_000 * id.0 as i64,
+        duration_ms: 12,
+        key_groups: 128,
+        finished: false,
+        operators: vec![OperatorEntry { uid: "count per word".to_owned(), name: "count".to_owned(), parallelism: 2 }],
+        snapshots: vec![],
+        sources: vec![SourceEntry {
+            uid: "read lines".to_owned(),
+            layout: 33,
+            splits: vec![SplitEntry { number: 0, position: vec![id.0 as u8, 0xff] }],
+        }],
+        transactions: vec![TransactionEntry { sink_uid: "write".to_owned(), checkpoint: id, layout: 44, transaction: b"tx".to_vec() }],
+        finished_subtasks: vec![FinishedSubtask { task: "lines".to_owned(), subtask: 1 }],
+    }
+}
+
+/// Takes checkpoint `id`: the states of two subtasks, then the rest.
+pub async fn take(disk: &MemoryDisk, store: &mut CheckpointStore, attempt: Attempt, id: CheckpointId) -> Result<Retained, CheckpointError> {
+    let mut snapshots = Vec::new();
+    for subtask in 0..2 {
+        let of = SnapshotOf { attempt, checkpoint: id, task: "count", subtask };
+        match store_snapshot(disk, dir(), of, image(attempt, id, subtask), INLINE_BELOW).await {
+            Ok(image) => snapshots.push(TaskSnapshot { task: "count".to_owned(), subtask, parallelism: 2, image }),
+            Err(error) => {
+                let files = snapshots.into_iter().filter_map(|snapshot| match snapshot.image {
+                    Image::File(file) => Some(file),
+                    Image::Inline(_) => None,
+                });
+                store.discard(&files.collect::<Vec<_>>()).await?;
+                return Err(error);
+            }
+        }
+    }
+    store.complete(metadata(attempt, id), snapshots, 2).await
+}
+
+pub async fn open(disk: &MemoryDisk) -> Result<(CheckpointStore, History), CheckpointError> {
+    let handle: Rc<dyn Disk> = Rc::new(disk.clone());
+    // Always the same numbers: names of temporary files then collide with those of the dead, which must not matter.
+    CheckpointStore::open(handle, dir(), Box::new(SplitMix::new(7))).await
+}
+
+pub fn newest(history: &History) -> Origin {
+    history.restorable().next().map_or(Origin::Fresh, |retained| Origin::Checkpoint(retained.id))
+}
+
+pub async fn begin(disk: &MemoryDisk) -> Result<(CheckpointStore, Attempt, History), CheckpointError> {
+    let (mut store, history) = open(disk).await?;
+    let attempt = store.begin_attempt(JOB, newest(&history), UnixMillis(5)).await?;
+    Ok((store, attempt, history))
+}
+
+/// A job with checkpoints 1 to `last`.
+pub fn with_checkpoints(last: u64) -> (MemoryDisk, CheckpointStore, Attempt) {
+    let disk = MemoryDisk::new();
+    let (mut store, attempt, _) = run(&disk, begin(&disk)).unwrap().unwrap();
+    for id in 1..=last {
+        run(&disk, take(&disk, &mut store, attempt, CheckpointId(id))).unwrap().unwrap();
+    }
+    (disk, store, attempt)
+}
+
+/// Everything that a checkpoint says, in a form that can be compared.
+pub fn content(checkpoint: &Checkpoint) -> String {
+    let mut text = format!("{:?}\n", checkpoint.metadata);
+    for (entry, snapshot) in &checkpoint.snapshots {
+        for state in snapshot.states() {
+            let sections: Vec<_> = snapshot.sections(&state.operator, &state.state).collect();
+            assert!(sections.iter().all(|section| section.bytes.as_ptr().addr() % 16 == 0));
+            text += &format!("{} {:?} {:?}\n", entry.subtask, state, sections);
+        }
+    }
+    text
+}
+
+/// That the checkpoint is the one that was taken, with all its state.
+pub fn assert_whole(checkpoint: &Checkpoint) {
+    let (attempt, id) = (checkpoint.metadata.attempt, checkpoint.metadata.id);
+    assert_eq!(checkpoint.snapshots.len(), 2, "checkpoint {id}");
+    let written = Metadata { snapshots: checkpoint.metadata.snapshots.clone(), ..metadata(attempt, id) };
+    assert_eq!(checkpoint.metadata, written);
+    for (entry, snapshot) in &checkpoint.snapshots {
+        let expected = Snapshot::parse("expected", image(attempt, id, entry.subtask)).unwrap();
+        let sections = |snapshot: &Snapshot| format!("{:?}", snapshot.sections("count per word", "count").collect::<Vec<_>>());
+        assert_eq!(sections(snapshot), sections(&expected), "subtask {} of checkpoint {id}", entry.subtask);
+    }
+}
+
+/// The names that a folder should hold when nothing is left over: those of the log, and of what is retained.
+pub fn assert_nothing_left_over(disk: &MemoryDisk) {
+    let (_, history) = run(disk, open(disk)).unwrap().unwrap();
+    let mut needed = Vec::new();
+    for retained in history.restorable() {
+        let checkpoint = run(disk, load(disk, dir(), retained)).unwrap().unwrap();
+        assert_whole(&checkpoint);
+        needed.push(retained.metadata.name.clone());
+        needed.extend(checkpoint.metadata.files().map(|file| file.name.clone()));
+    }
+    let (entries, mut others): (Vec<_>, Vec<_>) = disk.files(DIR).into_keys().partition(|name| name.ends_with(".entry"));
+    others.sort();
+    needed.sort();
+    assert_eq!(others, needed);
+    assert!(entries.len() <= 16, "{entries:?}");
+}

@@ -1,0 +1,12 @@
+//! Checkpoints on a disk that fails, fills up, forgets and lies.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod crashes;
+mod damage;
+mod disk;
+mod fencing;
+mod full;
+mod history;
+mod job;
+mod round_trip;
