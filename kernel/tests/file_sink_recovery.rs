@@ -304,8 +304,8 @@ fn the_last_recovery_refuses_nothing_and_leaves_alone_what_is_not_the_jobs() {
         visible(0, 2, 1),
         visible(1, 2, 0),
         "part-5-0.txt".to_owned(),
-        ".part-000000000000beef-0-1-0-1.txt.inprogress".to_owned(),
         ".part-0-0.csv.0123456789abcdef.inprogress".to_owned(),
+        ".part-000000000000beef-0-1-0-1.txt.inprogress".to_owned(),
     ];
     assert_eq!(names(&disk), expected);
     // Without a folder there is nothing to do, and none is made.
@@ -392,6 +392,35 @@ fn sealed_epochs_are_finished_behind_the_writer_and_only_so_many() {
     commit(&disk, &sink, &transactions);
     let contents: Vec<_> = disk.files(DIR).into_iter().map(|(_, content)| content).collect();
     assert_eq!(contents, ["1\n", "2\n", "3\n"]);
+}
+
+#[test]
+fn neither_rolled_files_nor_empty_epochs_pile_up_behind_a_slow_disk() {
+    let mut cx = Context::from_waker(Waker::noop());
+    for rolls in [true, false] {
+        let disk = MemoryDisk::new();
+        let sink = sink().roll_at_bytes(1);
+        recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
+        let mut writer = writer(&disk, &sink, 0, 1, 1, 64);
+        disk.stall_syncs(true);
+        writer.write(0, 1);
+        for step in 1..=3 {
+            assert!(writer.ready(), "step {step}");
+            if rolls && step > 1 {
+                writer.write(0, 1)
+            } else if !rolls {
+                writer.seal(CheckpointId(step))
+            }
+            for _ in 0..10 {
+                let _ = writer.poll_progress(&mut cx);
+            }
+        }
+        assert!(!writer.ready(), "rolls: {rolls}");
+        disk.stall_syncs(false);
+        while !writer.ready() {
+            disk.run(poll_fn(|cx| writer.poll_progress(cx))).unwrap().unwrap();
+        }
+    }
 }
 
 #[test]

@@ -53,6 +53,10 @@ impl SourceReader for ElementReader {
         self.pause = None;
     }
 
+    fn snapshot(&self) -> Vec<Element> {
+        self.rest.clone().collect()
+    }
+
     fn poll_next<O: ReaderOutput<Element>>(
         &mut self,
         cx: &mut Context<'_>,

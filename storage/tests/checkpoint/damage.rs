@@ -211,3 +211,15 @@ fn while_the_metadata_of_a_retained_checkpoint_cannot_be_read_no_state_is_remove
     assert_eq!((store.last_cleanup().removed, store.last_cleanup().error.is_none()), (1, true));
     crate::job::assert_nothing_left_over(&disk);
 }
+
+#[test]
+fn an_intact_file_of_another_checkpoint_in_the_place_of_the_right_one_is_noticed_by_its_parent() {
+    for (right, other) in [("1-2-count-1.state", "1-1-count-1.state"), ("chk-2-1.metadata", "chk-1-1.metadata")] {
+        let (disk, ..) = with_checkpoints(2);
+        let files = disk.files(DIR);
+        assert_eq!(files[right].len(), files[other].len());
+        disk.put(&format!("{DIR}/{right}"), &files[other]);
+        let error = read_all(&disk).unwrap_err().to_string();
+        assert!(error.contains(right) && error.contains("its checksum is not the one that the checkpoint names"), "{error}");
+    }
+}

@@ -1,0 +1,181 @@
+//! Whole jobs that fail, stop and go on: what they show is what a job without mishaps shows, once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use thalweg::connectors::{FileSink, GeneratorSource};
+use thalweg::{
+    CheckpointConfig, JobEnding, JobError, JobReport, Record, RestartStrategy, Restore, StreamExecutionEnvironment, TumblingEventTimeWindows,
+    WatermarkStrategy,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Record)]
+struct Number {
+    n: u64,
+}
+
+const NUMBERS: u64 = 20_000;
+const KEYS: u64 = 50;
+const WINDOW_MS: u64 = 100;
+
+/// What the job shows: for each key and window the number of its numbers, and their sum.
+fn expected() -> Vec<String> {
+    let mut sums: BTreeMap<(u64, u64), (u64, u64)> = BTreeMap::new();
+    for n in 0..NUMBERS {
+        let sum = sums.entry((n % KEYS, n / WINDOW_MS)).or_default();
+        *sum = (sum.0 + 1, sum.1 + n);
+    }
+    let mut lines: Vec<String> = sums.iter().map(|((key, window), (count, sum))| format!("{key},{},{count},{sum}", window * WINDOW_MS)).collect();
+    lines.sort();
+    lines
+}
+
+/// All lines of the visible results, sorted, and whether anything else is in the folder.
+fn shown(dir: &Path) -> (Vec<String>, Vec<String>) {
+    let (mut lines, mut others) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.starts_with("part-") {
+            lines.extend(fs::read_to_string(path).unwrap().lines().map(str::to_owned));
+        } else {
+            others.push(name);
+        }
+    }
+    lines.sort();
+    (lines, others)
+}
+
+struct Setting {
+    parallelism: usize,
+    cores: usize,
+    interval_ms: u64,
+    inline_bytes_max: usize,
+    restart: RestartStrategy,
+    restore: Restore,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        let restart = RestartStrategy::FixedDelay { attempts: 20, delay: Duration::from_millis(5) };
+        Self { parallelism: 2, cores: 2, interval_ms: 15, inline_bytes_max: 0, restart, restore: Restore::Latest }
+    }
+}
+
+/// Counts and sums by key and window. `on_number` may panic.
+fn job(dir: &Path, setting: &Setting, on_number: impl Fn(u64) + Clone + Send + 'static) -> StreamExecutionEnvironment {
+    let env = StreamExecutionEnvironment::new();
+    env.set_parallelism(setting.parallelism);
+    env.set_restart_strategy(setting.restart.clone());
+    let mut config = CheckpointConfig::new(dir.join("checkpoints")).interval(Duration::from_millis(setting.interval_ms)).restore(setting.restore.clone());
+    config.inline_bytes_max = setting.inline_bytes_max;
+    env.enable_checkpointing(config);
+    env.set_source_rate(Some(40_000));
+    env.source(GeneratorSource::new(NUMBERS, |n| Number { n }))
+        .assign_timestamps_and_watermarks(
+            // The readers take turns by number: none is ahead by more than the rate makes it.
+            WatermarkStrategy::for_bounded_out_of_orderness(Duration::from_secs(60)).with_timestamp_assigner(|number: NumberRef<'_>| number.n as i64),
+        )
+        .map(move |number| {
+            on_number(number.n);
+            (number.n % KEYS, number.n)
+        })
+        .key_by::<u64>(|(key, _)| *key)
+        .window(TumblingEventTimeWindows::of(Duration::from_millis(WINDOW_MS)))
+        .aggregate(CountAndSum, |key, window, (count, sum)| (key, window.start, count, sum))
+        .sink(FileSink::<(u64, i64, u64, u64)>::csv(dir.join("out"), |(key, start, count, sum), row| {
+            row.field(key).field(start).field(count).field(sum);
+        }));
+    env
+}
+
+#[derive(Clone)]
+struct CountAndSum;
+
+impl thalweg::AggregateFunction<(u64, u64)> for CountAndSum {
+    type Accumulator = (u64, u64);
+    type Output = (u64, u64);
+
+    fn create_accumulator(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn add(&self, (_, n): (u64, u64), (count, sum): &mut (u64, u64)) {
+        *count += 1;
+        *sum += n;
+    }
+
+    fn get_result(&self, accumulator: &(u64, u64)) -> (u64, u64) {
+        *accumulator
+    }
+}
+
+fn run(dir: &Path, setting: &Setting, on_number: impl Fn(u64) + Clone + Send + 'static) -> Result<JobReport, JobError> {
+    job(dir, setting, on_number).execute("sums", setting.cores)?.wait()
+}
+
+#[test]
+fn a_job_that_fails_again_and_again_shows_everything_once() {
+    for (cores, parallelism, inline_bytes_max) in [(1, 1, 0), (2, 2, 0), (2, 3, 1 << 20)] {
+        let dir = TempDir::new().unwrap();
+        let fallen = Arc::new(AtomicU64::new(0));
+        let setting = Setting { cores, parallelism, inline_bytes_max, ..Setting::default() };
+        let report = run(dir.path(), &setting, move |n| {
+            let falls = fallen.load(Ordering::Relaxed);
+            if n == 3_000 * (falls + 1) && falls < 5 {
+                fallen.store(falls + 1, Ordering::Relaxed);
+                panic!("fall {falls}");
+            }
+        })
+        .unwrap();
+        assert_eq!((report.ending, report.restarts), (JobEnding::Finished, 5));
+        assert!(report.checkpoints > 5, "{}", report.checkpoints);
+        let (lines, others) = shown(&dir.path().join("out"));
+        assert_eq!(others, Vec::<String>::new());
+        assert!(lines == expected(), "{} lines instead of {}", lines.len(), expected().len());
+    }
+}
+
+#[test]
+fn a_job_goes_on_at_another_parallelism_and_says_where_from() {
+    let dir = TempDir::new().unwrap();
+    let mut from = None;
+    for (cores, parallelism) in [(2, 3), (1, 1), (2, 7), (1, 2)] {
+        let setting = Setting { cores, parallelism, ..Setting::default() };
+        let handle = job(dir.path(), &setting, |_| ()).execute("sums", cores).unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+        handle.stop_with_checkpoint();
+        let report = handle.wait().unwrap();
+        assert_eq!(report.restored.map(|from| from.checkpoint), from);
+        from = match report.ending {
+            JobEnding::Stopped(checkpoint) => Some(checkpoint),
+            other => panic!("{other:?}"),
+        };
+    }
+    let report = run(dir.path(), &Setting { parallelism: 4, ..Setting::default() }, |_| ()).unwrap();
+    assert_eq!((report.ending, report.restored.map(|from| from.checkpoint)), (JobEnding::Finished, from));
+    assert_eq!(shown(&dir.path().join("out")), (expected(), vec![]));
+    // Once more: there is nothing left to do, and nothing changes.
+    let report = run(dir.path(), &Setting::default(), |n| panic!("read {n} again")).unwrap();
+    assert_eq!(report.ending, JobEnding::AlreadyFinished);
+    assert_eq!(shown(&dir.path().join("out")), (expected(), vec![]));
+}
+
+#[test]
+fn a_job_that_gives_up_leaves_whole_epochs_and_the_next_run_goes_on() {
+    let dir = TempDir::new().unwrap();
+    let setting = Setting { restart: RestartStrategy::None, ..Setting::default() };
+    let error = run(dir.path(), &setting, |n| assert!(n < 9_000, "poison")).unwrap_err();
+    assert!(error.to_string().contains("poison"), "{error}");
+    let (lines, others) = shown(&dir.path().join("out"));
+    assert_eq!(others, Vec::<String>::new());
+    let all = expected();
+    assert!(lines.iter().all(|line| all.contains(line)), "{lines:?}");
+    let report = run(dir.path(), &setting, |_| ()).unwrap();
+    assert!(report.restored.is_some());
+    assert_eq!(shown(&dir.path().join("out")), (all, vec![]));
+}
