@@ -9,8 +9,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use thalweg::connectors::{FileSink, GeneratorSource};
 use thalweg::{
-    CheckpointConfig, JobEnding, JobError, JobReport, Record, RestartStrategy, Restore, StreamExecutionEnvironment, TumblingEventTimeWindows,
-    WatermarkStrategy,
+    CheckpointConfig, JobEnding, JobError, JobReport, Record, RestartStrategy, Restore, StreamExecutionEnvironment,
+    TumblingEventTimeWindows, WatermarkStrategy,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Record)]
@@ -29,7 +29,8 @@ fn expected() -> Vec<String> {
         let sum = sums.entry((n % KEYS, n / WINDOW_MS)).or_default();
         *sum = (sum.0 + 1, sum.1 + n);
     }
-    let mut lines: Vec<String> = sums.iter().map(|((key, window), (count, sum))| format!("{key},{},{count},{sum}", window * WINDOW_MS)).collect();
+    let mut lines: Vec<String> =
+        sums.iter().map(|((key, window), (count, sum))| format!("{key},{},{count},{sum}", window * WINDOW_MS)).collect();
     lines.sort();
     lines
 }
@@ -71,14 +72,17 @@ fn job(dir: &Path, setting: &Setting, on_number: impl Fn(u64) + Clone + Send + '
     let env = StreamExecutionEnvironment::new();
     env.set_parallelism(setting.parallelism);
     env.set_restart_strategy(setting.restart.clone());
-    let mut config = CheckpointConfig::new(dir.join("checkpoints")).interval(Duration::from_millis(setting.interval_ms)).restore(setting.restore.clone());
+    let mut config = CheckpointConfig::new(dir.join("checkpoints"))
+        .interval(Duration::from_millis(setting.interval_ms))
+        .restore(setting.restore.clone());
     config.inline_bytes_max = setting.inline_bytes_max;
     env.enable_checkpointing(config);
-    env.set_source_rate(Some(40_000));
+    env.set_source_rate(Some(60_000 / setting.parallelism as u64));
     env.source(GeneratorSource::new(NUMBERS, |n| Number { n }))
         .assign_timestamps_and_watermarks(
             // The readers take turns by number: none is ahead by more than the rate makes it.
-            WatermarkStrategy::for_bounded_out_of_orderness(Duration::from_secs(60)).with_timestamp_assigner(|number: NumberRef<'_>| number.n as i64),
+            WatermarkStrategy::for_bounded_out_of_orderness(Duration::from_secs(60))
+                .with_timestamp_assigner(|number: NumberRef<'_>| number.n as i64),
         )
         .map(move |number| {
             on_number(number.n);

@@ -142,7 +142,8 @@ impl CheckpointCoordinator {
             Some(_) => None,
             None if self.completion.is_some() || self.ended => None,
             None if self.all_finished() => self.last_retry,
-            None => self.next_trigger,
+            // Without a source a trigger that is due stays so: waiting for it would be spinning.
+            None => self.next_trigger.filter(|_| self.sources_remain()),
         }
     }
 

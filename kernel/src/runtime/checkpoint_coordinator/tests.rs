@@ -105,6 +105,15 @@ fn finished_subtasks_count_and_the_last_one_brings_the_last_checkpoint() {
 }
 
 #[test]
+fn a_trigger_that_nobody_could_answer_is_not_waited_for() {
+    let mut coordinator = coordinator();
+    assert_eq!(coordinator.next_deadline(), Some(at_s(10)));
+    coordinator.step(at_s(9), Input::Finished { subtask: 0 });
+    assert_eq!(coordinator.next_deadline(), None);
+    assert_eq!(coordinator.step(at_s(11), Input::Tick), []);
+}
+
+#[test]
 fn without_an_interval_there_is_one_checkpoint_at_the_end_and_one_that_stops_the_job() {
     let cadence = Cadence { interval: None, ..CADENCE };
     let mut ends = CheckpointCoordinator::new(cadence, vec![true], id(7), at_s(0));
