@@ -113,6 +113,8 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
         let finished = self.run(&mut work);
         self.records_in.add((work.done - before) as u64);
         if finished {
+            // A frame has been worked off: its channel, and the number of its records.
+            self.io.observe("channel.frame", &self.place, [work.channel as i64, work.done as i64, 0]);
             self.gate.give_back(work.channel, work.frame);
         } else {
             self.work = Some(work);
