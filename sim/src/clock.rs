@@ -1,7 +1,8 @@
 //! The clocks of a simulated core.
 //!
 //! The monotonic clock is madsim's virtual time, from an origin other than zero (a program that takes the origin for granted is wrong). It never
-//! goes backwards. The wall clock is a base, plus what the configuration of the core says: an offset, a drift, and steps in either direction.
+//! goes backwards, and begins anew with each run. The wall clock is a base, plus what the configuration of the core says: an offset, a drift, and
+//! steps in either direction; it goes on from run to run.
 //! Sleeps take at least 1 ms, which is madsim's granularity.
 
 use crate::config::ClockConfig;
@@ -20,7 +21,7 @@ const MONOTONIC_ORIGIN_NS: u64 = 3_600_000_000_000;
 /// A jump of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockStep {
-    /// When, in milliseconds of virtual time since the start of the run.
+    /// When, in milliseconds of virtual time since the start of the world's first run.
     pub at_ms: u64,
     /// How far, in milliseconds; backwards if negative.
     pub by_ms: i64,
@@ -30,11 +31,13 @@ pub struct ClockStep {
 pub(crate) struct SimClock {
     tasks: Rc<Tasks>,
     config: ClockConfig,
+    /// How old the world was when the run began.
+    born_ns: u64,
 }
 
 impl SimClock {
-    pub(crate) fn new(tasks: Rc<Tasks>, config: ClockConfig) -> Self {
-        Self { tasks, config }
+    pub(crate) fn new(tasks: Rc<Tasks>, config: ClockConfig, born_ns: u64) -> Self {
+        Self { tasks, config, born_ns }
     }
 }
 
@@ -44,7 +47,7 @@ impl Clock for SimClock {
     }
 
     fn wall(&self) -> UnixMillis {
-        UnixMillis(wall_ms(&self.config, self.tasks.now_ns()))
+        UnixMillis(wall_ms(&self.config, self.born_ns + self.tasks.now_ns()))
     }
 
     fn sleep_until(&self, deadline: MonotonicNs) -> LocalBoxFuture<()> {
@@ -57,7 +60,7 @@ impl Clock for SimClock {
     }
 }
 
-/// The wall clock that `config` describes, `elapsed_ns` after the start of the run.
+/// The wall clock that `config` describes, `elapsed_ns` after the start of the world.
 fn wall_ms(config: &ClockConfig, elapsed_ns: u64) -> i64 {
     let elapsed_ms = i64::try_from(elapsed_ns / 1_000_000).unwrap_or(i64::MAX);
     let drift_ms = i64::try_from(i128::from(elapsed_ns) * i128::from(config.drift_ppm) / 1_000_000_000_000).unwrap_or(0);

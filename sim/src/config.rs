@@ -24,6 +24,8 @@ pub struct WorldConfig {
     pub polls_max: u64,
     /// Virtual time of the whole run, in milliseconds.
     pub virtual_time_ms_max: u64,
+    /// The longest time between the death of an incarnation and the start of the next, in milliseconds.
+    pub restart_delay_ms_max: u64,
     /// How many of the last events an outcome shows.
     pub trace_events_kept: usize,
     /// What `Io::spin_limit` says.
@@ -39,7 +41,7 @@ pub struct WorldConfig {
 /// The wall clock of a core.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClockConfig {
-    /// Wall-clock time at the start of a run, in milliseconds since 1970.
+    /// Wall-clock time at the start of the first run, in milliseconds since 1970.
     pub base_unix_ms: i64,
     /// How far this clock is off, in milliseconds.
     pub offset_ms: i64,
@@ -96,6 +98,7 @@ impl WorldConfig {
             polls_without_rest_max: 1_000_000,
             polls_max: 20_000_000,
             virtual_time_ms_max: 3_600_000,
+            restart_delay_ms_max: 0,
             trace_events_kept: 64,
             spin_limit: 0,
             clocks: vec![ClockConfig::default()],
@@ -124,11 +127,12 @@ impl WorldConfig {
         };
         let poll_cost_ns_max = s.pick(&[0, 0, 2_000, 40_000, 400_000]);
         let spin_limit = s.pick(&[0, 0, 1, 8]);
+        let restart_delay_ms_max = stream("restart").pick(&[0, 20, 1_000, 600_000]);
         let cores_available = stream("cores").between(1, 4) as usize;
         let mut c = stream("clock");
         let clocks = (0..cores_available).map(|_| ClockConfig::random(&mut c)).collect();
         let (disk, net) = (DiskConfig::random(&mut stream("disk")), NetConfig::random(&mut stream("net")));
-        Self { cores_available, schedule, poll_cost_ns_max, spin_limit, clocks, disk, net, ..Self::calm() }
+        Self { cores_available, schedule, poll_cost_ns_max, restart_delay_ms_max, spin_limit, clocks, disk, net, ..Self::calm() }
     }
 }
 

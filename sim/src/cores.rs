@@ -72,6 +72,8 @@ pub(crate) struct Machine {
     pub(crate) tasks: Rc<Tasks>,
     pub(crate) disk: SimulatedDisk,
     pub(crate) network: Rc<Network>,
+    /// How old the world was when the run began, in nanoseconds: wall clocks go on from there.
+    pub(crate) born_ns: u64,
 }
 
 impl Machine {
@@ -106,7 +108,7 @@ impl Machine {
         let (seed, trace) = (self.seed, Rc::clone(&self.tasks.trace));
         let clock = self.config.clocks.get(id.0 % self.config.clocks.len().max(1)).cloned().unwrap_or_default();
         Io::new(IoParts {
-            clock: Rc::new(SimClock::new(Rc::clone(&self.tasks), clock)),
+            clock: Rc::new(SimClock::new(Rc::clone(&self.tasks), clock, self.born_ns)),
             spawner: Rc::new(SimSpawner { tasks: Rc::clone(&self.tasks), core }),
             disk: Rc::new(DiskHandle::new(self.disk.clone(), Rc::clone(&self.tasks))),
             net: Rc::new(SimNet::new(Rc::clone(&self.network))),
@@ -141,6 +143,9 @@ impl Probe for SimProbe {
         }
         if let Err((oracle, violation)) = self.tasks.trace.observe(self.tasks.now_ns(), &event) {
             self.tasks.fail(Failure::Violated { oracle, reason: violation.0 });
+        }
+        if self.tasks.kill_switch.count_event(event.name) {
+            self.tasks.kill(Some(event.name));
         }
     }
 }

@@ -39,6 +39,7 @@ mod cpu;
 mod disk;
 pub mod finding;
 mod judge;
+mod kill;
 pub mod marks;
 mod net;
 pub mod oracles;
@@ -56,8 +57,12 @@ mod world;
 pub use clock::ClockStep;
 pub use config::{ClockConfig, DiskConfig, NetConfig, WorldConfig};
 pub use cores::SimCores;
-pub use disk::{CrashStyle, DiskFault, DiskFaultKind, DiskModel, InodeId, SimulatedDisk};
+pub use disk::{
+    CrashStyle, Damage, DiskFault, DiskFaultKind, DiskModel, FaultCounts, InodeId, OperationClass, REPORTED_FAULTS, Rot, SILENT_FAULTS,
+    SimulatedDisk,
+};
+pub use kill::{IncarnationEnd, KillKind, KillPlan, KillPoint, Killed};
 pub use outcome::{Ending, Outcome, RunStats, TaskReport};
 pub use schedule::SchedulePolicy;
 pub use trace::{Oracle, TraceEvent, Violation};
-pub use world::World;
+pub use world::{Lives, World};

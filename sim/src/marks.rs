@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 /// The marks that a set of [`RUNS_MIN`] runs must have seen.
-pub const REQUIRED: [&str; 20] = [
+pub const REQUIRED: [&str; 21] = [
     "EIO",
     "ENOSPC",
     "a cancellation before the commit",
@@ -14,6 +14,7 @@ pub const REQUIRED: [&str; 20] = [
     "a late record",
     "a malformed row",
     "a reader without a split",
+    "a processing-time timer on the dot",
     "a record within the allowed lateness",
     "a stop that cut the input short",
     "a suspended flat map",

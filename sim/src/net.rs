@@ -83,6 +83,7 @@ impl Network {
     }
 
     async fn connect(self: Rc<Self>, address: SocketAddr) -> io::Result<Halves> {
+        self.tasks.unless_stopped().await;
         let number = {
             let mut state = self.state.borrow_mut();
             state.connects += 1;
@@ -92,6 +93,7 @@ impl Network {
         self.tasks.note("net.connect", &address.to_string(), [number as i64, 0, 0]);
         yield_now().await;
         sleep_until(&self.tasks, self.tasks.now_ns() + self.latency_ns()).await;
+        self.tasks.unless_stopped().await;
         if self.config.refused_connects.contains(&number) {
             self.tasks.note("net.refused", &address.to_string(), [number as i64, 0, 0]);
             self.tasks.count(|stats| stats.net_refusals += 1);
@@ -157,6 +159,7 @@ impl Net for SimNet {
     fn listen(&self, address: SocketAddr) -> LocalBoxFuture<Result<Box<dyn Listener>, IoError>> {
         let network = Rc::clone(&self.network);
         Box::pin(async move {
+            network.tasks.unless_stopped().await;
             let listener = network.listen(address).map_err(|error| IoError::new("listen at", address, error))?;
             Ok(Box::new(listener) as Box<dyn Listener>)
         })
@@ -183,6 +186,9 @@ impl Listener for SimListener {
         Box::pin(async move {
             network.tasks.note_operation("net.accept", &address.to_string());
             let accepted = poll_fn(|cx| {
+                if network.tasks.is_stopped() {
+                    return Poll::Pending;
+                }
                 let state = &mut *network.state.borrow_mut();
                 // A call that outlives its listener finds nothing, like one on a closed descriptor.
                 let Some(queue) = state.listeners.get_mut(&address) else { return Poll::Ready(None) };
@@ -201,6 +207,9 @@ impl Listener for SimListener {
 
 impl Drop for SimListener {
     fn drop(&mut self) {
+        if self.network.tasks.is_stopped() {
+            return;
+        }
         let queue = self.network.state.borrow_mut().listeners.remove(&self.address);
         if let Some(acceptor) = queue.and_then(|mut queue| queue.acceptor.take()) {
             acceptor.wake();
@@ -274,6 +283,9 @@ impl NetRead for Reader {
             network.tasks.note_operation("net.read", "");
             loop {
                 let found = poll_fn(|cx| {
+                    if network.tasks.is_stopped() {
+                        return Poll::Pending;
+                    }
                     let mut pipe = pipe.borrow_mut();
                     match pipe.find(network.tasks.now_ns()) {
                         Found::Nothing => {
@@ -307,6 +319,9 @@ impl NetRead for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        if self.network.tasks.is_stopped() {
+            return;
+        }
         let mut pipe = self.pipe.borrow_mut();
         pipe.abandoned = true;
         pipe.writer.take().into_iter().for_each(Waker::wake);
@@ -326,6 +341,9 @@ impl NetWrite for Writer {
             let mut written = 0;
             while written < buffer.len() {
                 let pushed = poll_fn(|cx| {
+                    if network.tasks.is_stopped() {
+                        return Poll::Pending;
+                    }
                     let latency_ns = if pipe.borrow().capacity < LATENCY_BUFFER_BYTES_MIN { 0 } else { network.latency_ns() };
                     let mut pipe = pipe.borrow_mut();
                     if pipe.abandoned {
@@ -353,6 +371,9 @@ impl NetWrite for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        if self.network.tasks.is_stopped() {
+            return;
+        }
         let mut pipe = self.pipe.borrow_mut();
         pipe.ended = true;
         pipe.reader.take().into_iter().for_each(Waker::wake);

@@ -73,6 +73,20 @@ pub enum Ending<T> {
     },
 }
 
+impl<T> Ending<T> {
+    /// The same ending with another value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Ending<U> {
+        match self {
+            Self::Done(value) => Ending::Done(change(value)),
+            Self::Deadlock { tasks } => Ending::Deadlock { tasks },
+            Self::Spinning { task, polls } => Ending::Spinning { task, polls },
+            Self::LimitExceeded { limit, tasks } => Ending::LimitExceeded { limit, tasks },
+            Self::Panicked { task, message, location } => Ending::Panicked { task, message, location },
+            Self::Violated { oracle, reason } => Ending::Violated { oracle, reason },
+        }
+    }
+}
+
 impl<T> fmt::Display for Ending<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |f: &mut fmt::Formatter<'_>, tasks: &[TaskReport]| tasks.iter().try_for_each(|task| write!(f, "\n  {task}"));
@@ -117,7 +131,7 @@ pub struct Outcome<T> {
     pub ending: Ending<T>,
     /// The seed of the world.
     pub seed: u64,
-    /// Rolling hash of (task, event, time, draws): equal for equal seeds.
+    /// Rolling hash of (task, event, time, draws) of this and all earlier runs in its world: equal for equal seeds.
     pub trace_hash: u64,
     /// What it cost.
     pub stats: RunStats,
@@ -126,6 +140,12 @@ pub struct Outcome<T> {
 }
 
 impl<T> Outcome<T> {
+    /// The same outcome with another value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
+        let Self { ending, seed, trace_hash, stats, last_events } = self;
+        Outcome { ending: ending.map(change), seed, trace_hash, stats, last_events }
+    }
+
     /// What the main future returned.
     ///
     /// # Panics

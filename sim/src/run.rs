@@ -1,12 +1,12 @@
 //! Runs a scenario: builds its world, starts its job as production does, lets it end, and judges.
 
-use crate::disk::CrashStyle;
+use crate::disk::{CrashStyle, FaultCounts};
 use crate::finding::Finding;
 use crate::judge::{Evidence, judge};
 use crate::marks::{Marks, sometimes};
 use crate::oracles::{Bounds, Coverage, Visibility, Watermarks, Windows};
 use crate::outcome::{Ending, Outcome, RunStats};
-use crate::scenario::elements::{Element, Running, Tally, WindowResult};
+use crate::scenario::elements::{Element, Running, Tally, TimersInWindow, WindowResult};
 use crate::scenario::elements_job::{self, ElementsOutputs};
 use crate::scenario::elements_plan::{ElementsPlan, Terminal, WindowPlan};
 use crate::scenario::flights_plan::{FlightsPlan, OUTPUTS};
@@ -69,7 +69,7 @@ pub(crate) struct ElementsResults {
     pub(crate) second_late: Vec<Element>,
     pub(crate) tallies: Vec<Tally>,
     pub(crate) late_tallies: Vec<Tally>,
-    pub(crate) tally_counts: Vec<u64>,
+    pub(crate) timers: Vec<TimersInWindow>,
     pub(crate) running: Vec<Running>,
     pub(crate) shared: Vec<Vec<u64>>,
 }
@@ -86,7 +86,7 @@ impl ElementsResults {
             second_late: take(&outputs.second_late),
             tallies: take(&outputs.tallies),
             late_tallies: take(&outputs.late_tallies),
-            tally_counts: take(&outputs.tally_counts),
+            timers: take(&outputs.timers),
             running: take(&outputs.running),
             shared: outputs.shared.iter().map(Collected::take).collect(),
         }
@@ -137,7 +137,7 @@ fn same_elsewhere(scenario: &Scenario) -> Option<Finding> {
 /// Runs a scenario once.
 #[must_use]
 pub fn run_once(scenario: &Scenario) -> Report {
-    let Execution { outcome, coverage, files, lost } = match execute(scenario) {
+    let Execution { outcome, coverage, files, lost, injected } = match execute(scenario) {
         Ok(execution) => execution,
         Err(finding) => return Report::unable(scenario, finding),
     };
@@ -158,7 +158,7 @@ pub fn run_once(scenario: &Scenario) -> Report {
         }
         bad => Finding::of_ending(bad),
     };
-    let faults = faults_of(scenario, &stats);
+    let faults = faults_of(scenario, &injected);
     Report { seed: scenario.seed, shape: scenario.shape(), finding, trace_hash, stats, marks, faults, ending: said, events: last_events }
 }
 
@@ -187,6 +187,8 @@ pub(crate) struct Execution {
     pub(crate) files: Vec<(String, Vec<u8>)>,
     /// A result of a finished job that a power loss right after its end took away or changed.
     pub(crate) lost: Option<String>,
+    /// What the disk did to operations while the job ran.
+    pub(crate) injected: FaultCounts,
 }
 
 /// Lets a scenario take place, watched by the oracles.
@@ -203,6 +205,7 @@ pub(crate) fn execute(scenario: &Scenario) -> Result<Execution, Finding> {
     world.watch(Bounds::default());
     world.watch(Windows::new(windows_of(&scenario.job)));
     let outcome = start(&world, scenario);
+    let injected = world.disk().injected();
     let files_in = |folder: &&str| {
         let files = world.disk().files(folder).unwrap_or_default();
         files.into_iter().map(|(name, content)| (format!("{folder}/{name}"), content)).collect::<Vec<_>>()
@@ -214,7 +217,7 @@ pub(crate) fn execute(scenario: &Scenario) -> Result<Execution, Finding> {
         let durable: Vec<_> = OUTPUTS.iter().flat_map(files_in).collect();
         files.iter().filter(|(path, _)| !is_hidden(path)).find(|file| !durable.contains(file)).map(|(path, _)| path.clone())
     });
-    Ok(Execution { outcome, coverage, files, lost: lost.flatten() })
+    Ok(Execution { outcome, coverage, files, lost: lost.flatten(), injected })
 }
 
 /// Whether the last part of a path begins with a dot.
@@ -285,7 +288,7 @@ fn note_setting(scenario: &Scenario, marks: &mut Marks) {
 }
 
 /// What was injected, by family.
-fn faults_of(scenario: &Scenario, stats: &RunStats) -> BTreeMap<&'static str, u64> {
+fn faults_of(scenario: &Scenario, injected: &FaultCounts) -> BTreeMap<&'static str, u64> {
     let mut faults = BTreeMap::new();
     let family = match scenario.interference {
         Interference::None => return faults,
@@ -294,8 +297,10 @@ fn faults_of(scenario: &Scenario, stats: &RunStats) -> BTreeMap<&'static str, u6
         Interference::Stop(_) => "stop",
         Interference::Silence { .. } => "silence",
         Interference::SmallDisk { .. } => "disk too small",
-        Interference::DiskFault(_) if stats.disk_faults == 0 => return faults,
-        Interference::DiskFault(_) => "disk fault",
+        // By its name.
+        Interference::DiskFault(_) => {
+            return injected.iter().filter(|(name, _)| !name.starts_with("under way")).map(|(name, count)| (*name, *count)).collect();
+        }
     };
     faults.insert(family, 1);
     faults

@@ -7,7 +7,10 @@
 //! Rest and spinning: the world *rests* when nothing is ready and time jumps to the next timer. Each poll costs some virtual time as well, so a
 //! busy world still reaches its deadlines, but such creeping is not rest: too many polls without rest is spinning.
 
+mod ending;
+
 use crate::config::WorldConfig;
+use crate::kill::{KillPlan, KillSwitch, Killed};
 use crate::outcome::{Ending, RunStats, TaskReport};
 use crate::panics::{self, CaughtPanic};
 use crate::rng::Draw;
@@ -71,6 +74,8 @@ pub(crate) struct Tasks {
     schedule: RefCell<Schedule>,
     cost_stream: RefCell<SplitMix>,
     failure: RefCell<Option<Failure>>,
+    pub(crate) kill_switch: KillSwitch,
+    killed: Cell<Option<Killed>>,
     stopped: Cell<bool>,
     root: RefCell<Option<Waker>>,
     current: Cell<usize>,
@@ -83,8 +88,8 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// A registry for a run with `seed`. Must be called inside madsim's runtime.
-    pub(crate) fn new(seed: u64, config: &WorldConfig, trace: Rc<Trace>) -> Rc<Self> {
+    /// A registry for a run with `seed` that dies by `kill`. Must be called inside madsim's runtime.
+    pub(crate) fn new(seed: u64, config: &WorldConfig, trace: Rc<Trace>, kill: Option<KillPlan>) -> Rc<Self> {
         Rc::new(Self {
             trace,
             time: TimeHandle::current(),
@@ -99,6 +104,8 @@ impl Tasks {
             schedule: RefCell::new(Schedule::new(config.schedule, seed)),
             cost_stream: RefCell::new(SplitMix::stream(seed, "poll-cost")),
             failure: RefCell::default(),
+            kill_switch: KillSwitch::new(kill),
+            killed: Cell::new(None),
             stopped: Cell::new(false),
             root: RefCell::default(),
             current: Cell::new(usize::MAX),
@@ -261,6 +268,9 @@ impl Tasks {
 
     /// The current task asks a device for `operation` on `object`: shown when the run ends badly.
     pub(crate) fn note_operation(&self, operation: &'static str, object: &str) {
+        if self.is_stopped() {
+            return;
+        }
         if let Some(slot) = self.slots.borrow_mut().get_mut(self.current.get()) {
             slot.last_operation = operation;
             if *slot.last_object != *object {
@@ -286,50 +296,6 @@ impl Tasks {
         self.timers.set(self.timers.get().checked_add_signed(change).expect("invariant: a timer is counted once and discounted once"));
     }
 
-    /// Ends the run with `failure`, unless it has ended: the first counts.
-    pub(crate) fn fail(&self, failure: Failure) {
-        if !self.stopped.replace(true) {
-            *self.failure.borrow_mut() = Some(failure);
-            self.wake_root();
-        }
-    }
-
-    /// Ends the run regularly.
-    pub(crate) fn stop(&self) {
-        if !self.stopped.replace(true) {
-            self.wake_root();
-        }
-    }
-
-    fn wake_root(&self) {
-        if let Some(waker) = self.root.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-
-    /// Whether the run is over: nothing is polled any more.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.get()
-    }
-
-    /// Waits until the run is over, because it was ended or because nothing can happen any more.
-    pub(crate) async fn until_stopped(&self) {
-        let mut end_of_time = std::pin::pin!(self.time.sleep(Duration::from_nanos(self.virtual_time_ns_max)));
-        poll_fn(|cx| {
-            if self.stopped.get() {
-                return Poll::Ready(());
-            }
-            *self.root.borrow_mut() = Some(cx.waker().clone());
-            end_of_time.as_mut().poll(cx)
-        })
-        .await;
-        if self.timers.get() == 0 {
-            self.fail(Failure::Deadlock { tasks: self.reports() });
-        } else {
-            self.fail(Failure::LimitExceeded { limit: "virtual_time_ms_max", tasks: self.reports() });
-        }
-    }
-
     /// Ends `core`: its tasks are dropped in the order of their creation.
     pub(crate) fn end_core(&self, core: CoreKey) {
         self.cores_alive.borrow_mut()[core] = false;
@@ -338,7 +304,7 @@ impl Tasks {
 
     /// Drops everything and lets the executor forget its shells.
     pub(crate) async fn tear_down(&self) {
-        self.stopped.set(true);
+        self.stop();
         self.drop_tasks(|_| true);
         while self.shells.get() > 0 {
             thalweg_io::yield_now().await;

@@ -64,6 +64,7 @@ impl fmt::Display for TraceEvent {
 /// The record of one run.
 pub(crate) struct Trace {
     hash: Cell<u64>,
+    closed: Cell<bool>,
     keep: usize,
     last: RefCell<VecDeque<TraceEvent>>,
     oracles: RefCell<Vec<Box<dyn Oracle>>>,
@@ -72,11 +73,23 @@ pub(crate) struct Trace {
 impl Trace {
     /// A record that begins with `seed` and remembers the last `keep` events.
     pub(crate) fn new(seed: u64, keep: usize, oracles: Vec<Box<dyn Oracle>>) -> Self {
-        Self { hash: Cell::new(seed), keep, last: RefCell::default(), oracles: RefCell::new(oracles) }
+        Self { hash: Cell::new(seed), closed: Cell::new(false), keep, last: RefCell::default(), oracles: RefCell::new(oracles) }
     }
 
     /// Mixes `word` into the hash.
     pub(crate) fn mix(&self, word: u64) {
+        if !self.closed.get() {
+            self.seal(word);
+        }
+    }
+
+    /// Takes no more notes: what happens from now on happens after the end.
+    pub(crate) fn close(&self) {
+        self.closed.set(true);
+    }
+
+    /// Mixes what is left behind into the hash, closed or not.
+    pub(crate) fn seal(&self, word: u64) {
         self.hash.set((self.hash.get().rotate_left(5) ^ word).wrapping_mul(HASH_MULTIPLIER));
     }
 
@@ -99,6 +112,9 @@ impl Trace {
 
     /// Notes an event: hash and memory, no oracle. Simulated devices report through this.
     pub(crate) fn note(&self, at_ns: u64, name: &'static str, place: &str, values: [i64; 3]) {
+        if self.closed.get() {
+            return;
+        }
         self.mix(at_ns);
         self.mix_bytes(name.as_bytes());
         self.mix_bytes(place.as_bytes());

@@ -1,15 +1,20 @@
 //! A world: one seed, one disk, and any number of runs on it.
 //!
-//! A run starts with an empty network, a fresh clock and the disk as the last run (or [`SimulatedDisk::put`], or a crash) left it. It ends when
-//! its main future does, when an oracle objects, when a task panics, or when nothing can happen any more; everything that is then still under
-//! way is dropped. All of it takes place on the caller's thread, in virtual time.
+//! A run starts with an empty network, a fresh monotonic clock and the disk as the last run (or [`SimulatedDisk::put`], or a crash) left it; wall
+//! clocks go on. It ends when its main future does, when it is killed, when an oracle objects, when a task panics, or when nothing can happen any
+//! more. From then on nothing is polled, and what is dropped can do nothing at the door: the process is gone, and what its disk was doing was done
+//! or was not. All of it takes place on the caller's thread, in virtual time.
+//!
+//! A job that is killed and started again is a sequence of runs, its *incarnations*.
 
 use crate::config::WorldConfig;
 use crate::cores::{Machine, SimCores};
 use crate::disk::SimulatedDisk;
+use crate::kill::{IncarnationEnd, KillKind, KillPlan, Killed};
 use crate::net::Network;
 use crate::outcome::{Ending, Outcome, RunStats};
 use crate::panics;
+use crate::rng::Draw;
 use crate::tasks::{Failure, HOST, Tasks};
 use crate::trace::{Oracle, Trace};
 use madsim::runtime::Runtime;
@@ -23,7 +28,32 @@ pub struct World {
     config: WorldConfig,
     disk: SimulatedDisk,
     oracles: RefCell<Vec<Box<dyn Oracle>>>,
+    #[allow(clippy::type_complexity)]
+    oracles_of_each: RefCell<Vec<Box<dyn Fn() -> Box<dyn Oracle>>>>,
     runs: Cell<u64>,
+    /// Virtual time of all runs and of the pauses between them.
+    age_ns: Cell<u64>,
+    /// What the hash of the last run was.
+    history: Cell<u64>,
+    /// The last run was killed: before the next some time passes.
+    is_down: Cell<bool>,
+}
+
+/// A job that was killed and started again until it ended by itself.
+#[derive(Debug)]
+pub struct Lives<T> {
+    /// Its deaths.
+    pub killed: Vec<Killed>,
+    /// How its last incarnation ended.
+    pub outcome: Outcome<T>,
+}
+
+/// What a run was in the end.
+struct RunResult<T> {
+    failure: Option<Failure>,
+    killed: Option<Killed>,
+    value: Option<T>,
+    stats: RunStats,
 }
 
 impl World {
@@ -31,7 +61,17 @@ impl World {
     #[must_use]
     pub fn new(seed: u64, config: WorldConfig) -> Self {
         let disk = SimulatedDisk::new(seed, config.disk.clone());
-        Self { seed, config, disk, oracles: RefCell::default(), runs: Cell::new(0) }
+        Self {
+            seed,
+            config,
+            disk,
+            oracles: RefCell::default(),
+            oracles_of_each: RefCell::default(),
+            runs: Cell::new(0),
+            age_ns: Cell::new(0),
+            history: Cell::new(0),
+            is_down: Cell::new(false),
+        }
     }
 
     /// Its seed.
@@ -51,6 +91,11 @@ impl World {
         self.oracles.borrow_mut().push(Box::new(oracle));
     }
 
+    /// Adds an oracle that watches each run from the next on, made anew for each. What it is to remember of earlier runs, `make` hands on.
+    pub fn watch_each<O: Oracle + 'static>(&self, make: impl Fn() -> O + 'static) {
+        self.oracles_of_each.borrow_mut().push(Box::new(move || Box::new(make())));
+    }
+
     /// Runs the future that `main` makes, which is given the machine's cores, and whatever it starts.
     ///
     /// The cost is that of creating a madsim runtime, some tens of microseconds, plus about a microsecond a poll.
@@ -59,37 +104,75 @@ impl World {
         F: Future<Output = T> + 'static,
         T: 'static,
     {
+        self.run_incarnation(None, main).map(|end| end.finished().expect("invariant: only a plan kills"))
+    }
+
+    /// As [`World::run`], with a death by `kill` if it does not finish before. Started after a death, it starts after a random pause.
+    pub fn run_incarnation<F, T>(&self, kill: Option<KillPlan>, main: impl FnOnce(SimCores) -> F + 'static) -> Outcome<IncarnationEnd<T>>
+    where
+        F: Future<Output = T> + 'static,
+        T: 'static,
+    {
         let run = self.runs.replace(self.runs.get() + 1);
         let seed = SplitMix::stream(self.seed, &format!("run-{run}")).next_u64();
-        let trace = Rc::new(Trace::new(seed, self.config.trace_events_kept, self.oracles.take()));
+        if self.is_down.take() {
+            let pause_ns = SplitMix::stream(seed, "restart").between(0, self.config.restart_delay_ms_max.saturating_mul(1_000_000));
+            self.age_ns.set(self.age_ns.get() + pause_ns);
+        }
+        let mut oracles = self.oracles.take();
+        oracles.extend(self.oracles_of_each.borrow().iter().map(|make| make()));
+        let trace = Rc::new(Trace::new(seed ^ self.history.get(), self.config.trace_events_kept, oracles));
         let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
-        let result: Rc<Cell<Option<T>>> = Rc::default();
-        let caught = panics::catch(|| runtime.block_on(self.run_inside(seed, Rc::clone(&trace), main, Rc::clone(&result))));
-        let (failure, stats) = caught.unwrap_or_else(|caught| {
+        let caught = panics::catch(|| runtime.block_on(self.run_inside(seed, Rc::clone(&trace), kill, main)));
+        let result = caught.unwrap_or_else(|caught| {
             // Tasks cannot get here, their panics are caught one by one: this is a defect of the simulator itself.
             let failure = Failure::Panicked { task: "the simulator".to_owned(), message: caught.message, location: caught.location };
-            (Some(failure), RunStats::default())
+            RunResult { failure: Some(failure), killed: None, value: None, stats: RunStats::default() }
         });
-        let ending = match (failure, result.take()) {
-            (None, Some(value)) => Ending::Done(value),
-            (None, None) => unreachable!("a run without a failure ends with its main future"),
-            (Some(failure), _) => failed(failure),
+        let lived_ns = result.killed.map_or(result.stats.elapsed_ns, |killed| killed.at_ns);
+        self.age_ns.set(self.age_ns.get() + lived_ns);
+        self.is_down.set(result.killed.is_some());
+        self.history.set(trace.hash());
+        let ending = match (result.failure, result.killed, result.value) {
+            (Some(failure), ..) => failure.map(|never| match never {}),
+            (None, Some(killed), _) => Ending::Done(IncarnationEnd::Killed(killed)),
+            (None, None, Some(value)) => Ending::Done(IncarnationEnd::Finished(value)),
+            (None, None, None) => unreachable!("a run without a failure ends with its main future or by its plan"),
         };
-        Outcome { ending, seed: self.seed, trace_hash: trace.hash(), stats, last_events: trace.take_last() }
+        Outcome { ending, seed: self.seed, trace_hash: trace.hash(), stats: result.stats, last_events: trace.take_last() }
+    }
+
+    /// Runs one incarnation after the other, each with the number of those before it, until one is not killed: each dies as the next of `kills`
+    /// says, the one after the last of them not at all.
+    pub fn run_lives<F, T>(&self, kills: &[KillPlan], main: impl Fn(u64, SimCores) -> F + 'static) -> Lives<T>
+    where
+        F: Future<Output = T> + 'static,
+        T: 'static,
+    {
+        let (main, mut killed) = (Rc::new(main), vec![]);
+        for number in 0.. {
+            let main = Rc::clone(&main);
+            let outcome = self.run_incarnation(kills.get(killed.len()).copied(), move |cores| main(number, cores));
+            match &outcome.ending {
+                Ending::Done(IncarnationEnd::Killed(death)) => killed.push(*death),
+                _ => return Lives { killed, outcome: outcome.map(|end| end.finished().expect("invariant: it was not killed")) },
+            }
+        }
+        unreachable!("there are fewer deaths than numbers")
     }
 
     async fn run_inside<F, T>(
         &self,
         seed: u64,
         trace: Rc<Trace>,
+        kill: Option<KillPlan>,
         main: impl FnOnce(SimCores) -> F + 'static,
-        result: Rc<Cell<Option<T>>>,
-    ) -> (Option<Failure>, RunStats)
+    ) -> RunResult<T>
     where
         F: Future<Output = T> + 'static,
         T: 'static,
     {
-        let tasks = Tasks::new(seed, &self.config, trace);
+        let tasks = Tasks::new(seed, &self.config, Rc::clone(&trace), kill);
         let network = Network::new(seed, self.config.net.clone(), Rc::clone(&tasks));
         let machine = Rc::new(Machine {
             seed,
@@ -97,12 +180,18 @@ impl World {
             tasks: Rc::clone(&tasks),
             disk: self.disk.clone(),
             network: Rc::clone(&network),
+            born_ns: self.age_ns.get(),
         });
         let cores = machine.cores();
-        let (tasks_of_main, faults_before) = (Rc::clone(&tasks), self.disk.faults_injected());
+        let value: Rc<Cell<Option<T>>> = Rc::default();
+        let (tasks_of_main, value_of_main, faults_before) = (Rc::clone(&tasks), Rc::clone(&value), self.disk.faults_injected());
         let body = async move {
-            result.set(Some(main(cores).await));
+            let value = main(cores).await;
             let tasks = tasks_of_main;
+            if tasks.is_stopped() {
+                return;
+            }
+            value_of_main.set(Some(value));
             match tasks.trace.at_end(tasks.now_ns()) {
                 Ok(()) => tasks.stop(),
                 Err((oracle, violation)) => tasks.fail(Failure::Violated { oracle, reason: violation.0 }),
@@ -110,22 +199,19 @@ impl World {
         };
         tasks.spawn(HOST, "main", Box::pin(body));
         tasks.until_stopped().await;
+        let killed = tasks.killed();
+        // Before anything is dropped: destructors find a disk that does not know them any more.
+        self.disk.end_of_process();
+        if let Some(Killed { kind: KillKind::PowerLoss(style), .. }) = killed {
+            self.disk.crash(style);
+        }
+        if killed.is_some() {
+            trace.seal(self.disk.model().digest());
+        }
         tasks.tear_down().await;
         network.tear_down();
         let (failure, mut stats) = tasks.take_result();
         stats.disk_faults = self.disk.faults_injected() - faults_before;
-        (failure, stats)
-    }
-}
-
-/// The same failure, as the ending of a run that would have returned a `T`.
-fn failed<T>(failure: Failure) -> Ending<T> {
-    match failure {
-        Failure::Done(never) => match never {},
-        Failure::Deadlock { tasks } => Ending::Deadlock { tasks },
-        Failure::Spinning { task, polls } => Ending::Spinning { task, polls },
-        Failure::LimitExceeded { limit, tasks } => Ending::LimitExceeded { limit, tasks },
-        Failure::Panicked { task, message, location } => Ending::Panicked { task, message, location },
-        Failure::Violated { oracle, reason } => Ending::Violated { oracle, reason },
+        RunResult { failure, killed, value: value.take(), stats }
     }
 }

@@ -127,9 +127,9 @@ fn operations_under_way_together_complete_in_any_order() {
 fn a_listed_fault_hits_the_operation_with_its_number() {
     let mut config = WorldConfig::calm();
     config.disk.faults = vec![
-        DiskFault { at_operation: 1, kind: DiskFaultKind::Full },
-        DiskFault { at_operation: 3, kind: DiskFaultKind::Error },
-        DiskFault { at_operation: 5, kind: DiskFaultKind::Stall { ms: 500 } },
+        DiskFault::at(1, DiskFaultKind::Full),
+        DiskFault::at(3, DiskFaultKind::Error),
+        DiskFault::at(5, DiskFaultKind::Stall { ms: 500 }),
     ];
     let (world, (kinds, stalled_ms)) = on_core(1, config, |io| {
         Box::pin(async move {

@@ -62,6 +62,14 @@ fn watermarks_leaves_idle_inputs_out_until_they_are_active_again() {
     assert_eq!(verdict(Watermarks::default(), &[START, watermark_in(0, 9), status(1), watermark(9), status(2), watermark_in(0, 20)]), "");
 }
 
+#[test]
+fn watermarks_objects_to_records_of_an_idle_input() {
+    let status = |kind| ("channel.control", "window(1/1)", [1, kind, 0]);
+    let frame = |records| ("channel.frame", "window(1/1)", [1, records, 0]);
+    assert_eq!(verdict(Watermarks::default(), &[START, frame(2), status(1), frame(1), status(2), frame(3)]), "");
+    assert!(verdict(Watermarks::default(), &[START, status(1), frame(0), frame(3)]).contains("channel 1 delivers 3 records and is idle"));
+}
+
 fn windows() -> Windows {
     let plan = WindowPlan { size_ms: 10, slide_ms: None, offset_ms: 0, lateness_ms: 5 };
     Windows::new(BTreeMap::from([("window", plan)]))

@@ -135,7 +135,11 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
         let worked = self.run(&mut work);
         self.records_in.add((work.done - before) as u64);
         match worked {
-            Worked::All => self.gate.give_back(work.channel, work.frame),
+            Worked::All => {
+                // A frame has been worked off: its channel, and the number of its records.
+                self.io.observe("channel.frame", &self.place, [work.channel as i64, work.done as i64, 0]);
+                self.gate.give_back(work.channel, work.frame);
+            }
             Worked::UpToBarrier => self.gate.park(work),
             Worked::Interrupted => self.work = Some(work),
         }

@@ -5,29 +5,9 @@
 //! what it writes is more than the door's contract lets a program survive. The length is decided on its own: it may be durable before the data
 //! (which then reads as zeros) or after it (which is then cut off).
 
-use crate::rng::Draw;
-use std::collections::BTreeMap;
+use super::survival::{CrashStyle, Fate, PAGE_BYTES, SECTOR_BYTES, SECTORS_PER_PAGE, Survival};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use thalweg_io::Rng;
-
-/// What the page cache writes back as one, in bytes.
-pub(crate) const PAGE_BYTES: usize = 4096;
-
-/// What a drive writes atomically, in bytes.
-pub(crate) const SECTOR_BYTES: usize = 512;
-
-const SECTORS_PER_PAGE: usize = PAGE_BYTES / SECTOR_BYTES;
-
-/// What a crash does to everything that was not synced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CrashStyle {
-    /// All of it is lost.
-    LoseUnsynced,
-    /// All of it survives: the kindest crash, and the same as the death of the process alone.
-    KeepUnsynced,
-    /// Each piece has a fate of its own.
-    Random,
-}
 
 #[derive(Clone, Debug)]
 struct Write {
@@ -44,13 +24,6 @@ pub(crate) struct FileBytes {
     now: Rc<Vec<u8>>,
     durable: Rc<Vec<u8>>,
     unsynced: Vec<Write>,
-}
-
-/// What became of the unsynced writes to a sector: the first `arrived` of them are there, or garbage is.
-#[derive(Clone, Copy)]
-struct Fate {
-    arrived: usize,
-    garbage: bool,
 }
 
 impl FileBytes {
@@ -98,18 +71,52 @@ impl FileBytes {
         }
     }
 
-    /// Power fails. Afterwards both versions are what the drive holds.
-    pub(crate) fn crash(&mut self, rng: &mut dyn Rng, style: CrashStyle) {
-        let writes = std::mem::take(&mut self.unsynced);
-        match style {
-            CrashStyle::LoseUnsynced => self.now = Rc::clone(&self.durable),
-            CrashStyle::KeepUnsynced => self.durable = Rc::clone(&self.now),
-            CrashStyle::Random if writes.is_empty() => self.now = Rc::clone(&self.durable),
-            CrashStyle::Random => {
-                self.now = Rc::new(survivors(rng, &self.durable, &writes));
-                self.durable = Rc::clone(&self.now);
-            }
+    /// The last write will never reach the drive, whatever syncs say.
+    pub(crate) fn doom_last_write(&mut self) {
+        if let Some(last) = self.unsynced.last_mut() {
+            last.doomed = true;
         }
+    }
+
+    /// Takes the writes whose sync failed out of what is seen as well.
+    pub(crate) fn forget_failed(&mut self) {
+        self.unsynced.retain(|write| !write.doomed);
+        self.now = Rc::clone(&self.durable);
+        for write in &self.unsynced {
+            overlay(Rc::make_mut(&mut self.now), write.offset, &write.bytes);
+        }
+    }
+
+    /// Changes the content as it is seen and as it is on the drive; `true` if `change` says that it has.
+    pub(crate) fn change_at_rest(&mut self, change: impl Fn(&mut Vec<u8>) -> bool) -> bool {
+        // What is not durable yet has nothing to rot.
+        change(Rc::make_mut(&mut self.durable)) && change(Rc::make_mut(&mut self.now))
+    }
+
+    /// Whether there is something that a crash decides about.
+    pub(crate) fn has_unsynced(&self) -> bool {
+        !self.unsynced.is_empty()
+    }
+
+    /// The number of pieces that a crash decides about: the length, and each page.
+    pub(crate) fn pieces(&self) -> usize {
+        let pages: BTreeSet<_> = self.unsynced.iter().flat_map(sectors).map(|(offset, _)| offset / PAGE_BYTES).collect();
+        usize::from(self.has_unsynced()) + pages.len()
+    }
+
+    /// Power fails. Afterwards both versions are what the drive holds. Whether all that was seen is still there.
+    pub(crate) fn crash(&mut self, survival: &mut Survival<'_>) -> bool {
+        let writes = std::mem::take(&mut self.unsynced);
+        let left = match survival.style() {
+            // With what a failed sync has left in the page cache alone.
+            CrashStyle::KeepUnsynced => Rc::clone(&self.now),
+            _ if writes.is_empty() => Rc::clone(&self.durable),
+            _ => Rc::new(survivors(survival, &self.durable, &writes)),
+        };
+        let is_whole = left == self.now;
+        self.durable = Rc::clone(&left);
+        self.now = left;
+        is_whole
     }
 }
 
@@ -125,8 +132,8 @@ fn overlay(target: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 }
 
 /// What is left of `writes` on top of `durable`.
-fn survivors(rng: &mut dyn Rng, durable: &[u8], writes: &[Write]) -> Vec<u8> {
-    let lengths_arrived = rng.between(0, writes.len() as u64) as usize;
+fn survivors(survival: &mut Survival<'_>, durable: &[u8], writes: &[Write]) -> Vec<u8> {
+    let lengths_arrived = survival.lengths(writes.len());
     let end = |write: &Write| if write.bytes.is_empty() { 0 } else { write.offset + write.bytes.len() };
     let len = writes[..lengths_arrived].iter().map(end).fold(durable.len(), usize::max);
     let mut left = durable.to_vec();
@@ -134,14 +141,14 @@ fn survivors(rng: &mut dyn Rng, durable: &[u8], writes: &[Write]) -> Vec<u8> {
     let mut fates: BTreeMap<usize, [Fate; SECTORS_PER_PAGE]> = BTreeMap::new();
     for (number, write) in writes.iter().enumerate() {
         for (offset, bytes) in sectors(write) {
-            let page = fates.entry(offset / PAGE_BYTES).or_insert_with(|| fate_of_page(rng, writes.len()));
+            let page = fates.entry(offset / PAGE_BYTES).or_insert_with(|| survival.page(writes.len()));
             let fate = page[offset % PAGE_BYTES / SECTOR_BYTES];
             if offset >= len {
                 continue;
             }
             let target = &mut left[offset..len.min(offset + bytes.len())];
             if fate.garbage {
-                target.fill_with(|| rng.next_u64() as u8);
+                target.fill_with(|| survival.rng().next_u64() as u8);
             } else if number < fate.arrived {
                 target.copy_from_slice(&bytes[..target.len()]);
             }
@@ -160,18 +167,4 @@ fn sectors(write: &Write) -> impl Iterator<Item = (usize, &[u8])> {
         at += len;
         Some((offset, &rest[..len]))
     })
-}
-
-fn fate_of_page(rng: &mut dyn Rng, writes: usize) -> [Fate; SECTORS_PER_PAGE] {
-    let lost = Fate { arrived: 0, garbage: false };
-    let kept = Fate { arrived: writes, garbage: false };
-    let garbage = Fate { arrived: 0, garbage: true };
-    match rng.below(8) {
-        0..=2 => [kept; SECTORS_PER_PAGE],
-        3..=4 => [lost; SECTORS_PER_PAGE],
-        // Written back between two of the writes.
-        5 => [Fate { arrived: rng.between(0, writes as u64) as usize, garbage: false }; SECTORS_PER_PAGE],
-        6 => std::array::from_fn(|_| rng.pick(&[lost, kept, kept, garbage])),
-        _ => [garbage; SECTORS_PER_PAGE],
-    }
 }

@@ -6,10 +6,9 @@
 //! the new one, never neither. Syncing the new name's directory makes the new name durable; the old one is gone for good when its own directory
 //! is synced.
 
-use super::bytes::CrashStyle;
 use super::model::{DiskModel, InodeId, Node, ROOT};
-use crate::rng::Draw;
-use std::collections::BTreeMap;
+use super::survival::{CrashStyle, Survival};
+use std::collections::{BTreeMap, BTreeSet};
 use thalweg_io::Rng;
 
 /// A change of entries.
@@ -30,6 +29,8 @@ pub(super) struct Name {
 pub(super) struct LogEntry {
     seq: u64,
     change: Change,
+    /// A sync of it failed: no later sync makes it durable, except for the sake of one that builds on it.
+    doomed: bool,
 }
 
 /// What is decided about an entry of the log.
@@ -48,8 +49,8 @@ impl DiskModel {
         self.log = self.settle(|entry| {
             let covered = |name: &Name| name.directory == directory && entry.seq <= upto;
             match &entry.change {
-                Change::Move { to, from, .. } if covered(to) && !covered(from) => Fate::NewNameOnly,
-                change if change.names().into_iter().any(covered) => Fate::Durable,
+                Change::Move { to, from, .. } if !entry.doomed && covered(to) && !covered(from) => Fate::NewNameOnly,
+                change if !entry.doomed && change.names().into_iter().any(covered) => Fate::Durable,
                 _ => Fate::Open,
             }
         });
@@ -57,27 +58,41 @@ impl DiskModel {
         inodes.into_iter().for_each(|inode| self.collect(inode));
     }
 
+    /// A sync of a directory fails: what was changed in it up to `upto` is seen, and no later sync makes it durable by itself.
+    pub fn fail_sync_dir(&mut self, directory: InodeId, upto: u64) {
+        for entry in self.log.iter_mut().filter(|entry| entry.seq <= upto) {
+            entry.doomed |= entry.change.names().into_iter().any(|name| name.directory == directory);
+        }
+    }
+
+    /// The number of pieces that a crash decides about; see [`CrashStyle::Subset`].
+    #[must_use]
+    pub fn unsynced_pieces(&self) -> usize {
+        let of_node = |node: &Node| if let Node::File { bytes, .. } = node { bytes.pieces() } else { 0 };
+        self.log.len() + self.nodes.values().map(of_node).sum::<usize>()
+    }
+
     /// Power fails: what was synced stays, of the rest `style` decides. Open files are closed, files without a durable name are gone.
     pub fn crash(&mut self, rng: &mut dyn Rng, style: CrashStyle) {
-        // Half of the random crashes keep the order, as a journal does.
-        let last_in_order = rng.chance(500).then(|| rng.pick(&self.log.iter().map(|entry| entry.seq).chain([0]).collect::<Vec<_>>()));
-        let per_mille = rng.pick(&[200, 500, 800]);
-        let mut survives = |entry: &LogEntry| match style {
-            CrashStyle::LoseUnsynced => false,
-            CrashStyle::KeepUnsynced => true,
-            CrashStyle::Random => last_in_order.map_or_else(|| rng.chance(per_mille), |last| entry.seq <= last),
-        };
+        let mut tally = std::mem::take(&mut self.tally);
+        let mut survival = Survival::new(style, rng, &mut tally, &self.log.iter().map(|entry| entry.seq).collect::<Vec<_>>());
+        let survivors: BTreeSet<u64> = self.log.iter().map(|entry| entry.seq).filter(|&seq| survival.keeps_name(seq)).collect();
+        let named: BTreeSet<InodeId> =
+            self.log.iter().filter(|entry| survivors.contains(&entry.seq)).map(|entry| entry.change.inode()).collect();
         // What is still open after this is lost.
-        drop(self.settle(|entry| if survives(entry) { Fate::Durable } else { Fate::Open }));
-        for node in self.nodes.values_mut() {
+        drop(self.settle(|entry| if survivors.contains(&entry.seq) { Fate::Durable } else { Fate::Open }));
+        for (inode, node) in &mut self.nodes {
             match node {
                 Node::File { bytes, handles, .. } => {
                     *handles = 0;
-                    bytes.crash(rng, style);
+                    if !bytes.crash(&mut survival) && named.contains(inode) {
+                        survival.count("crash: name durable before the data");
+                    }
                 }
                 Node::Directory(directory) => directory.now = directory.durable.clone(),
             }
         }
+        self.tally = tally;
         self.recount();
     }
 
@@ -87,15 +102,15 @@ impl DiskModel {
     fn settle(&mut self, mut fate_of: impl FnMut(&LogEntry) -> Fate) -> Vec<LogEntry> {
         let (mut durable, mut open, mut decided) = (vec![], vec![], Vec::<Name>::new());
         for entry in std::mem::take(&mut self.log).into_iter().rev() {
-            let (fate, LogEntry { seq, change }) = (fate_of(&entry), entry);
+            let (fate, LogEntry { seq, change, doomed }) = (fate_of(&entry), entry);
             match (fate, change) {
                 (Fate::NewNameOnly, Change::Move { from, to, inode }) if !decided.contains(&from) => {
-                    open.push(LogEntry { seq, change: Change::Remove { at: from, inode } });
+                    open.push(LogEntry { seq, change: Change::Remove { at: from, inode }, doomed });
                     decided.push(to.clone());
                     durable.push(Change::Insert { at: to, inode });
                 }
                 (Fate::Open, change) if !change.names().into_iter().any(|name| decided.contains(name)) => {
-                    open.push(LogEntry { seq, change })
+                    open.push(LogEntry { seq, change, doomed })
                 }
                 (_, change) => {
                     decided.extend(change.names().into_iter().cloned());
@@ -119,7 +134,7 @@ impl DiskModel {
                 self.set_name(from, None);
             }
         }
-        self.log.push(LogEntry { seq: self.seq, change });
+        self.log.push(LogEntry { seq: self.seq, change, doomed: false });
     }
 
     fn set_name(&mut self, at: &Name, inode: Option<InodeId>) {

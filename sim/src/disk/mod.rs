@@ -1,49 +1,35 @@
 //! A simulated disk: a model that knows what is durable, an asynchronous door to it, and the faults between the two.
 //!
 //! `model` is a pure state machine of files and directories with a volatile and a durable version of everything; `bytes` is the content of
-//! one file, `durability` what becomes of names. `handle` gives the engine the door's traits on it, with latencies and completions out of order. This file holds what the two
-//! share: one disk, which outlives the runs on it, its random stream and its list of faults.
+//! one file, `durability` what becomes of names, `survival` what a crash leaves of both. `operation` gives each call latency, faults and a
+//! completion out of order, `faults` says which, and `handle` makes them the door's traits; `rot` damages what is at rest. This file holds what
+//! they share: one disk, which outlives the runs on it, and its random streams.
 
 mod bytes;
 mod durability;
+mod faults;
 mod handle;
 mod model;
+mod operation;
+mod outside;
+mod rot;
+mod survival;
 
-pub use bytes::CrashStyle;
+pub use faults::{DiskFault, DiskFaultKind, FaultCounts, OperationClass, REPORTED_FAULTS, SILENT_FAULTS};
 pub(crate) use handle::DiskHandle;
 pub use model::{DiskModel, InodeId};
+pub use rot::{Damage, Rot};
+pub use survival::CrashStyle;
 
 use crate::config::DiskConfig;
+use faults::FaultSchedule;
+use operation::UnderWay;
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use thalweg_io::SplitMix;
-
-/// A fault of the disk: a numbered event that can be printed, dropped or moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskFault {
-    /// The operation it hits: every call to the disk counts, from 0, in the order of submission, through all runs.
-    pub at_operation: u64,
-    /// What happens to it.
-    pub kind: DiskFaultKind,
-}
-
-/// What can happen to an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DiskFaultKind {
-    /// It fails with an I/O error. A write may have been done in part; a sync has not made durable what it should have, and the next one will
-    /// "succeed" without it, as on Linux.
-    Error,
-    /// It fails because the disk is full, for this once, and has done nothing. An operation that needs no room is not affected.
-    Full,
-    /// It takes this much longer, in milliseconds.
-    Stall {
-        /// How much.
-        ms: u64,
-    },
-}
 
 /// A disk. Clones are handles to the same one.
 #[derive(Clone)]
@@ -54,12 +40,18 @@ pub struct SimulatedDisk {
 pub(crate) struct DiskState {
     model: DiskModel,
     config: DiskConfig,
-    faults: BTreeMap<u64, DiskFaultKind>,
+    faults: FaultSchedule,
+    under_way: BTreeMap<u64, Rc<dyn UnderWay>>,
     faults_injected: u64,
     operations: u64,
-    crashes: u64,
+    /// Grows when the process that uses the disk ends, and when power fails: what is left of before does nothing any more.
+    life: u64,
     stream: SplitMix,
+    /// How far writes come that are not done as a whole.
+    part_stream: SplitMix,
+    end_stream: SplitMix,
     crash_stream: SplitMix,
+    rot_stream: SplitMix,
 }
 
 impl SimulatedDisk {
@@ -68,11 +60,15 @@ impl SimulatedDisk {
     pub fn new(seed: u64, config: DiskConfig) -> Self {
         let state = DiskState {
             model: DiskModel::new(config.capacity_bytes),
-            faults: config.faults.iter().map(|fault| (fault.at_operation, fault.kind)).collect(),
+            faults: FaultSchedule::new(&config.faults),
+            under_way: BTreeMap::new(),
             faults_injected: 0,
             operations: 0,
-            crashes: 0,
+            life: 0,
             stream: SplitMix::stream(seed, "disk"),
+            part_stream: SplitMix::stream(seed, "disk/part"),
+            end_stream: SplitMix::stream(seed, "disk/end"),
+            rot_stream: SplitMix::stream(seed, "disk/rot"),
             crash_stream: SplitMix::stream(seed, "disk/crash"),
             config,
         };
@@ -103,10 +99,10 @@ impl SimulatedDisk {
         self.state.borrow().model.files(path.as_ref())
     }
 
-    /// Power fails: see [`DiskModel::crash`]. What was under way is decided with the rest. Open files are closed.
+    /// Power fails: see [`DiskModel::crash`]. Open files are closed, and what was under way is not done any more.
     pub fn crash(&self, style: CrashStyle) {
         let state = &mut *self.state.borrow_mut();
-        state.crashes += 1;
+        state.life += 1;
         state.model.crash(&mut state.crash_stream, style);
     }
 
@@ -122,7 +118,23 @@ impl SimulatedDisk {
         self.state.borrow().operations
     }
 
-    /// Faults that were injected so far.
+    /// Adds a fault, which counts operations from now on.
+    pub fn plan_fault(&self, fault: DiskFault) {
+        self.state.borrow_mut().faults.add(fault);
+    }
+
+    /// What was done to operations, files at rest and unsynced pieces so far, by name.
+    #[must_use]
+    pub fn injected(&self) -> FaultCounts {
+        let state = self.state.borrow();
+        let mut all = state.faults.injected().clone();
+        for (name, count) in state.model.tally() {
+            *all.entry(name).or_default() += count;
+        }
+        all
+    }
+
+    /// Faults of operations that were injected so far.
     #[must_use]
     pub fn faults_injected(&self) -> u64 {
         self.state.borrow().faults_injected

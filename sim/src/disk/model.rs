@@ -2,10 +2,11 @@
 //!
 //! Pure: no time, no I/O; the only randomness is that of [`DiskModel::crash`], and it is handed in. Everything is numbered in one sequence;
 //! a sync covers what was done before the number it was submitted with ([`DiskModel::mark`]), and not what was still under way. What becomes of
-//! names in a crash is told in `durability`, what becomes of content in `bytes`.
+//! names in a crash is told in `durability`, what becomes of content in `bytes`; what is done to it from outside of any program, in `outside`.
 
 use super::bytes::FileBytes;
 use super::durability::{Change, LogEntry, Name};
+use super::faults::FaultCounts;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path};
@@ -16,11 +17,12 @@ const ENOENT: i32 = 2;
 pub(super) const EIO: i32 = 5;
 const EEXIST: i32 = 17;
 const ENOTDIR: i32 = 20;
-const EISDIR: i32 = 21;
+pub(super) const EISDIR: i32 = 21;
 const EINVAL: i32 = 22;
 const EFBIG: i32 = 27;
 pub(super) const ENOSPC: i32 = 28;
 const ENOTEMPTY: i32 = 39;
+pub(super) const ECANCELED: i32 = 125;
 
 /// The number of a file or directory. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,9 +57,11 @@ pub struct DiskModel {
     pub(super) seq: u64,
     capacity_bytes: u64,
     pub(super) used_bytes: u64,
+    /// What crashes have done.
+    pub(super) tally: FaultCounts,
 }
 
-fn os_error(number: i32) -> io::Error {
+pub(super) fn os_error(number: i32) -> io::Error {
     io::Error::from_raw_os_error(number)
 }
 
@@ -66,7 +70,7 @@ impl DiskModel {
     #[must_use]
     pub fn new(capacity_bytes: u64) -> Self {
         let nodes = BTreeMap::from([(ROOT, Node::Directory(Directory::default()))]);
-        Self { nodes, log: vec![], next_inode: 1, seq: 0, capacity_bytes, used_bytes: 0 }
+        Self { nodes, log: vec![], next_inode: 1, seq: 0, capacity_bytes, used_bytes: 0, tally: FaultCounts::new() }
     }
 
     /// The number of the last change: what a sync submitted now has to cover.
@@ -79,6 +83,12 @@ impl DiskModel {
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.used_bytes
+    }
+
+    /// Bytes for which there is room.
+    #[must_use]
+    pub fn room_bytes(&self) -> u64 {
+        self.capacity_bytes.saturating_sub(self.used_bytes)
     }
 
     /// Opens the file at `path`; [`DiskModel::close`] it in the end.
@@ -107,6 +117,17 @@ impl DiskModel {
         self.collect(inode);
     }
 
+    /// Closes all files: the programs that had them open are gone.
+    pub fn close_all(&mut self) {
+        let inodes: Vec<_> = self.nodes.keys().copied().collect();
+        for inode in inodes {
+            if let Some(Node::File { handles, .. }) = self.nodes.get_mut(&inode) {
+                *handles = 0;
+            }
+            self.collect(inode);
+        }
+    }
+
     /// The length of an open file.
     ///
     /// # Errors
@@ -132,7 +153,7 @@ impl DiskModel {
         let end = offset.checked_add(bytes.len()).ok_or_else(|| os_error(EFBIG))?;
         let before = self.bytes(inode)?.now().len();
         let grown = if bytes.is_empty() { 0 } else { end.saturating_sub(before) as u64 };
-        if grown > self.capacity_bytes.saturating_sub(self.used_bytes) {
+        if grown > self.room_bytes() {
             return Err(os_error(ENOSPC));
         }
         self.used_bytes += grown;
@@ -156,6 +177,33 @@ impl DiskModel {
         if let Some(Node::File { bytes, .. }) = self.nodes.get_mut(&inode) {
             bytes.fail_sync(upto);
         }
+    }
+
+    /// After a failed sync: what it should have made durable is not seen any more either.
+    pub fn forget_failed(&mut self, inode: InodeId) {
+        self.change_bytes(inode, FileBytes::forget_failed);
+    }
+
+    /// The last write to the file is seen and never reaches the drive, whatever syncs say.
+    pub(super) fn doom_last_write(&mut self, inode: InodeId) {
+        self.change_bytes(inode, FileBytes::doom_last_write);
+    }
+
+    /// Changes content, and keeps the account of the room.
+    pub(super) fn change_bytes<T>(&mut self, inode: InodeId, change: impl FnOnce(&mut FileBytes) -> T) -> Option<T> {
+        let Some(Node::File { bytes, counted, .. }) = self.nodes.get_mut(&inode) else { return None };
+        let before = bytes.now().len() as u64;
+        let result = change(bytes);
+        if *counted {
+            self.used_bytes = (self.used_bytes + bytes.now().len() as u64).saturating_sub(before);
+        }
+        Some(result)
+    }
+
+    /// What crashes have done to unsynced pieces, by name.
+    #[must_use]
+    pub fn tally(&self) -> &FaultCounts {
+        &self.tally
     }
 
     /// The names in a directory, sorted.
@@ -259,60 +307,14 @@ impl DiskModel {
         self.directory(inode).map(|_| inode)
     }
 
-    /// Makes a durable directory at `path`, with those above it.
-    pub(super) fn put_dir(&mut self, path: &Path) -> io::Result<InodeId> {
-        self.put_directories(&components(path)?)
-    }
-
-    fn put_directories(&mut self, names: &[String]) -> io::Result<InodeId> {
-        let mut directory = ROOT;
-        for name in names {
-            directory = match self.directory(directory)?.now.get(name) {
-                Some(&inode) => inode,
-                None => self.add_durable(directory, name, Node::Directory(Directory::default())),
-            };
-        }
-        self.directory(directory).map(|_| directory)
-    }
-
-    /// Puts a durable file at `path`, with the directories above it.
-    pub(super) fn put(&mut self, path: &Path, content: Vec<u8>) -> io::Result<()> {
-        let names = components(path)?;
-        let Some((last, above)) = names.split_last() else { return Err(os_error(EISDIR)) };
-        let directory = self.put_directories(above)?;
-        let replaced = self.lookup(&Name { directory, name: last.clone() });
-        if let Some(inode) = replaced {
-            self.bytes(inode)?;
-        }
-        self.used_bytes += content.len() as u64;
-        self.add_durable(directory, last, Node::File { bytes: FileBytes::durable(content), names: 1, handles: 0, counted: true });
-        replaced.into_iter().for_each(|inode| self.lose_name(inode));
-        Ok(())
-    }
-
-    /// The files directly in a directory.
-    pub(super) fn files(&self, path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
-        let entries = &self.directory(self.find(path)?)?.now;
-        Ok(entries.iter().filter_map(|(name, &inode)| Some((name.clone(), self.bytes(inode).ok()?.now().to_vec()))).collect())
-    }
-
-    fn add_node(&mut self, node: Node) -> InodeId {
+    pub(super) fn add_node(&mut self, node: Node) -> InodeId {
         let inode = InodeId(self.next_inode);
         self.next_inode += 1;
         self.nodes.insert(inode, node);
         inode
     }
 
-    fn add_durable(&mut self, directory: InodeId, name: &str, node: Node) -> InodeId {
-        let inode = self.add_node(node);
-        if let Some(Node::Directory(directory)) = self.nodes.get_mut(&directory) {
-            directory.now.insert(name.to_owned(), inode);
-            directory.durable.insert(name.to_owned(), inode);
-        }
-        inode
-    }
-
-    fn bytes(&self, inode: InodeId) -> io::Result<&FileBytes> {
+    pub(super) fn bytes(&self, inode: InodeId) -> io::Result<&FileBytes> {
         match self.nodes.get(&inode) {
             Some(Node::File { bytes, .. }) => Ok(bytes),
             Some(Node::Directory(_)) => Err(os_error(EISDIR)),
@@ -320,7 +322,7 @@ impl DiskModel {
         }
     }
 
-    fn directory(&self, inode: InodeId) -> io::Result<&Directory> {
+    pub(super) fn directory(&self, inode: InodeId) -> io::Result<&Directory> {
         match self.nodes.get(&inode) {
             Some(Node::Directory(directory)) => Ok(directory),
             _ => Err(os_error(ENOTDIR)),
@@ -331,11 +333,11 @@ impl DiskModel {
         if self.directory(inode).is_ok() { EntryKind::Directory } else { EntryKind::File }
     }
 
-    fn lookup(&self, at: &Name) -> Option<InodeId> {
+    pub(super) fn lookup(&self, at: &Name) -> Option<InodeId> {
         self.directory(at.directory).ok()?.now.get(&at.name).copied()
     }
 
-    fn find(&self, path: &Path) -> io::Result<InodeId> {
+    pub(super) fn find(&self, path: &Path) -> io::Result<InodeId> {
         components(path)?
             .iter()
             .try_fold(ROOT, |directory, name| self.directory(directory)?.now.get(name).copied().ok_or_else(|| os_error(ENOENT)))
@@ -369,7 +371,7 @@ impl DiskModel {
 }
 
 /// The names on the way to `path` from the root. A relative path starts there as well.
-fn components(path: &Path) -> io::Result<Vec<String>> {
+pub(super) fn components(path: &Path) -> io::Result<Vec<String>> {
     let mut names = vec![];
     for component in path.components() {
         match component {

@@ -8,7 +8,7 @@ use crate::finding::Finding;
 use crate::marks::{Marks, sometimes};
 use crate::reference::{self, difference, elements as interpreter, lateness};
 use crate::run::{ElementsResults, Observed};
-use crate::scenario::elements::{Element, Running, Tally, WindowResult};
+use crate::scenario::elements::{Element, Running, Tally, TimersInWindow, WindowResult};
 use crate::scenario::elements_plan::{ElementsPlan, Terminal, WindowPlan};
 use std::collections::BTreeMap;
 use thalweg::JobReport;
@@ -67,16 +67,17 @@ pub(super) fn results(
         Terminal::Collect => compare(&input, &results.elements),
         Terminal::Running => running(&input, &results.running),
         Terminal::Process { span_ms } => {
-            process(span_ms, &input, &results.tallies, never_late)?;
-            if let Some(late) = results.late_tallies.first().filter(|_| never_late) {
+            let by_wall_clock = |tally: &&Tally| tally.fired_at.is_some();
+            let on_the_dot = results.tallies.iter().filter(by_wall_clock).any(|tally| tally.fired_at == Some(tally.timer));
+            sometimes!(marks, on_the_dot, "a processing-time timer on the dot");
+            let by_event_time: Vec<Tally> = results.tallies.iter().filter(|tally| !by_wall_clock(tally)).cloned().collect();
+            process(span_ms, &input, &by_event_time, never_late)?;
+            if let Some(late) = results.late_tallies.iter().find(|tally| never_late && !by_wall_clock(tally)) {
                 return Err(reject(format!("what a timer emitted is late for the window behind it: {late:?}")));
             }
-            let counted = results.tally_counts.iter().sum::<u64>() as usize + results.late_tallies.len();
-            if counted == results.tallies.len() {
-                Ok(())
-            } else {
-                Err(reject(format!("{} timers reported, but the window behind them counts {counted}", results.tallies.len())))
-            }
+            let on_time = reference::without(&results.tallies, &results.late_tallies)
+                .map_err(|stranger| reject(format!("late for the window behind the timers and not emitted by one: {stranger:?}")))?;
+            compare(&interpreter::timers_in_windows(span_ms, &on_time), &with_sorted_timers(&results.timers))
         }
         Terminal::Cascade { first_ms, second_ms } => {
             // A result stands in front of the watermark that set it off (docs/src/semantics.md#w-6). An idle subtask is not waited for, though.
@@ -111,6 +112,13 @@ fn running(input: &[Element], found: &[Running]) -> Result<(), Finding> {
     compare(&counts, &found_counts)?;
     let wrong = found.iter().find(|running| expected.get(running.key.as_str()).is_some_and(|e| e.0 == running.count && e.1 != running.sum));
     wrong.map_or(Ok(()), |running| Err(reject(format!("the last aggregate of its key has another sum: {running:?}"))))
+}
+
+/// In which order reports reach a window is nobody's promise.
+fn with_sorted_timers(windows: &[TimersInWindow]) -> Vec<TimersInWindow> {
+    let mut windows = windows.to_vec();
+    windows.iter_mut().for_each(|window| window.timers.sort_unstable());
+    windows
 }
 
 /// Every record is reported once, with its span; at once if none can be late.

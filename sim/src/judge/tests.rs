@@ -85,6 +85,18 @@ fn a_wrong_sum_is_noticed() {
 }
 
 #[test]
+fn a_timer_whose_output_carries_another_time_is_noticed() {
+    let is_process = |plan: &ElementsPlan| matches!(plan.terminal, Terminal::Process { .. });
+    objects_to(is_process, |results| {
+        results.timers.iter_mut().any(|window| {
+            (window.start, window.end) = (window.end, 2 * window.end - window.start);
+            true
+        })
+    });
+    objects_to(is_process, |results| results.timers.iter_mut().any(|window| window.timers.pop().is_some()));
+}
+
+#[test]
 fn a_late_record_that_is_lost_or_comes_twice_is_noticed() {
     objects_to(is_window, |results| results.late.pop().is_some());
     objects_to(is_window, |results| {

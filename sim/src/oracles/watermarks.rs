@@ -1,5 +1,7 @@
 //! Watermarks rise, and that of a task is the minimum over its active inputs (docs/src/semantics.md#w-2, #w-4, #w-5).
 //!
+//! An input that is idle delivers no records before it is active again.
+//!
 //! The oracle does the merging once more, by the words of the rules, from what each channel delivers, and compares what the task's operators are
 //! given.
 
@@ -18,6 +20,8 @@ struct Channel {
     watermark: i64,
     idle: bool,
     ended: bool,
+    /// It has been active since the last frame was worked off.
+    spoke: bool,
 }
 
 struct Task {
@@ -42,6 +46,7 @@ impl Task {
         if state.ended {
             return Err(format!("channel {channel} goes on after its end"));
         }
+        state.spoke |= matches!(kind, WATERMARK | ACTIVE);
         match kind {
             WATERMARK if watermark < state.watermark => {
                 return Err(format!("the watermark of channel {channel} goes back from {} to {watermark}", state.watermark));
@@ -75,7 +80,7 @@ impl Oracle for Watermarks {
         let at_place = |reason: String| Violation::new(format!("{}: {reason}", event.place));
         match (event.name, event.values) {
             ("task.start", [channels, ..]) => {
-                let channel = Channel { watermark: i64::MIN, idle: false, ended: false };
+                let channel = Channel { watermark: i64::MIN, idle: false, ended: false, spoke: true };
                 let task = Task { channels: vec![channel; channels.unsigned_abs() as usize], merged: i64::MIN, owed: VecDeque::new() };
                 self.tasks.insert(event.place.to_owned(), task);
             }
@@ -83,6 +88,14 @@ impl Oracle for Watermarks {
                 if let Some(task) = self.tasks.get_mut(event.place) {
                     task.step(channel.unsigned_abs() as usize, kind, watermark).map_err(at_place)?;
                 }
+            }
+            ("channel.frame", [channel, records, _]) => {
+                let task = self.tasks.get_mut(event.place);
+                let Some(state) = task.and_then(|task| task.channels.get_mut(channel.unsigned_abs() as usize)) else { return Ok(()) };
+                if records > 0 && !state.spoke {
+                    return Err(at_place(format!("channel {channel} delivers {records} records and is idle")));
+                }
+                state.spoke = !state.idle;
             }
             ("task.control", [WATERMARK, watermark, _]) => {
                 let owed = self.tasks.get_mut(event.place).and_then(|task| task.owed.pop_front());

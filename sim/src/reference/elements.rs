@@ -3,7 +3,7 @@
 //! [`records`] follows the records through a plan up to the last operator; the other functions say what that operator makes of a given set of records.
 //! Time appears only as windows, which are found by looking at every start that could be meant.
 
-use crate::scenario::elements::{Element, Tally, WindowResult, copies, group_of, kept, mapped, origin_of};
+use crate::scenario::elements::{Element, Tally, TimersInWindow, WindowResult, copies, group_of, kept, mapped, origin_of};
 use crate::scenario::elements_plan::{ElementsPlan, Exit, Segment, WindowPlan, Work};
 use std::collections::BTreeMap;
 
@@ -167,6 +167,20 @@ fn tumbling(size_ms: i64) -> WindowPlan {
 #[must_use]
 pub fn spans(span_ms: i64, records: &[Element]) -> BTreeMap<(String, i64), (i64, Vec<u64>)> {
     windows(&tumbling(span_ms), records).into_iter().map(|((key, _, end), content)| ((key, end - 1), content)).collect()
+}
+
+/// The windows, of the length of a span, of what timers emitted: each in that of its own time.
+#[must_use]
+pub fn timers_in_windows(span_ms: i64, tallies: &[Tally]) -> Vec<TimersInWindow> {
+    let mut windows: BTreeMap<(String, i64), Vec<i64>> = BTreeMap::new();
+    for tally in tallies {
+        for start in window_starts(&tumbling(span_ms), tally.timer) {
+            windows.entry((tally.key.clone(), start)).or_default().push(tally.timer);
+        }
+    }
+    windows.values_mut().for_each(|timers| timers.sort_unstable());
+    let result = |((key, start), timers)| TimersInWindow { key, start, end: start + span_ms, timers };
+    windows.into_iter().map(result).collect()
 }
 
 /// Reports, added up by key and span.

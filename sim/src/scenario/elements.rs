@@ -56,6 +56,21 @@ pub struct Tally {
     pub ids: Vec<u64>,
     /// Records of the key that wait for later timers, from the value state.
     pub left: u64,
+    /// What the wall clock said, if the timer went by it. Such a timer reports itself and no records.
+    pub fired_at: Option<i64>,
+}
+
+/// The timers whose reports a window found in its span of time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
+pub struct TimersInWindow {
+    /// The key.
+    pub key: String,
+    /// The window's first millisecond.
+    pub start: i64,
+    /// The first millisecond after it.
+    pub end: i64,
+    /// The times of the timers.
+    pub timers: Vec<i64>,
 }
 
 /// A running aggregate.

@@ -3,7 +3,7 @@
 //! The type of a stream is its chain, and a plan is data: so each segment ends in an exchange, behind which the type is the same again.
 
 use super::element_source::{ElementSource, Generator};
-use super::elements::{Element, ElementRef, Running, Tally, TallyRef, WindowResult, copies, group_of, kept, mapped};
+use super::elements::{Element, ElementRef, Running, Tally, TallyRef, TimersInWindow, WindowResult, copies, group_of, kept, mapped};
 use super::elements_plan::{ElementsPlan, Exit, Segment, SourcePlan, Strategy, Terminal, WindowPlan, Work};
 use super::tally::TallyFunction;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(crate) struct ElementsOutputs {
     pub(crate) second_late: Option<Collected<Element>>,
     pub(crate) tallies: Option<Collected<Tally>>,
     pub(crate) late_tallies: Option<Collected<Tally>>,
-    pub(crate) tally_counts: Option<Collected<u64>>,
+    pub(crate) timers: Option<Collected<TimersInWindow>>,
     pub(crate) running: Option<Collected<Running>>,
     /// What the second consumers of shared streams saw.
     pub(crate) shared: Vec<Collected<u64>>,
@@ -189,24 +189,24 @@ impl AggregateFunction<Element> for Gather {
     }
 }
 
-/// Counts reports.
+/// Notes the timers of reports.
 #[derive(Clone)]
-struct CountTallies;
+struct GatherTimers;
 
-impl AggregateFunction<Tally> for CountTallies {
-    type Accumulator = u64;
-    type Output = u64;
+impl AggregateFunction<Tally> for GatherTimers {
+    type Accumulator = Vec<i64>;
+    type Output = Vec<i64>;
 
-    fn create_accumulator(&self) -> u64 {
-        0
+    fn create_accumulator(&self) -> Vec<i64> {
+        vec![]
     }
 
-    fn add(&self, _tally: TallyRef<'_>, count: &mut u64) {
-        *count += 1;
+    fn add(&self, tally: TallyRef<'_>, timers: &mut Vec<i64>) {
+        timers.push(tally.timer);
     }
 
-    fn get_result(&self, count: &u64) -> u64 {
-        *count
+    fn get_result(&self, timers: &Vec<i64>) -> Vec<i64> {
+        timers.clone()
     }
 }
 
@@ -233,19 +233,28 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan) -
             outputs.running = Some(placed(running, parallelism).collect());
         }
         Terminal::Process { span_ms } => {
-            let tallies = stream.key_by::<String>(|element| element.key).process(TallyFunction::new(span_ms));
+            // A timer goes off in an idle subtask as well, which stays idle (docs/src/semantics.md#w-5): where that can be, records of idle inputs
+            // would tell nothing any more.
+            let function = TallyFunction::new(span_ms, !plan.has_idleness());
+            let tallies = stream.key_by::<String>(|element| element.key).process(function);
             let tallies = placed(tallies, parallelism).shared();
             outputs.tallies = Some(tallies.stream().collect());
-            // What a timer emits stands in front of the watermark that set it off: a window behind it finds it on time.
-            let counts = tallies
+            // What a timer emits carries its time and stands in front of the watermark that set it off: a window behind it finds it on time, and in its
+            // span.
+            let timers = tallies
                 .stream()
                 .key_by::<String>(|tally| tally.key)
                 .window(tumbling(span_ms))
                 .side_output_late_data(&LATE_TALLIES)
-                .aggregate(CountTallies, |_, _, count| count)
+                .aggregate(GatherTimers, |key, window, timers| TimersInWindow {
+                    key: key.to_owned(),
+                    start: window.start,
+                    end: window.end,
+                    timers,
+                })
                 .name(SECOND_WINDOW);
-            outputs.late_tallies = Some(counts.side_output(&LATE_TALLIES).collect());
-            outputs.tally_counts = Some(counts.collect());
+            outputs.late_tallies = Some(timers.side_output(&LATE_TALLIES).collect());
+            outputs.timers = Some(timers.collect());
         }
         Terminal::Window(window) => {
             let results = stream

@@ -3,7 +3,7 @@
 //! A scenario has one interference at most. Each has an answer of its own that the engine owes; two at a time would only tell which came first.
 
 use crate::cores::SimCores;
-use crate::disk::{DiskFault, DiskFaultKind};
+use crate::disk::{DiskFault, DiskFaultKind, OperationClass};
 use crate::rng::Draw;
 use std::time::Duration;
 use thalweg::JobControl;
@@ -82,13 +82,27 @@ impl Interference {
             0..8 => Self::Cancel(Moment::draw(stream)),
             8..14 => Self::Stop(Moment::draw(stream)),
             14..30 => {
-                let kind = match stream.below(5) {
+                let kind = match stream.below(8) {
                     0 | 1 => DiskFaultKind::Error,
-                    2 | 3 => DiskFaultKind::Full,
-                    _ => DiskFaultKind::Stall { ms: stream.pick(&[50, 5_000]) },
+                    2..=4 => DiskFaultKind::Full,
+                    5 => DiskFaultKind::Stall { ms: stream.pick(&[50, 5_000]) },
+                    6 => DiskFaultKind::Cancelled { done: stream.chance(500) },
+                    _ => return Self::DiskFault(DiskFault::of(OperationClass::Sync, stream.below(6), DiskFaultKind::Forgotten)),
                 };
-                let magnitude = stream.between(2, 8);
-                Self::DiskFault(DiskFault { at_operation: stream.between(0, 1 << magnitude), kind })
+                let fault = if stream.chance(500) {
+                    let magnitude = stream.between(2, 8);
+                    DiskFault::at(stream.between(0, 1 << magnitude), kind)
+                } else {
+                    // There are far more reads than anything else.
+                    let class =
+                        stream.pick(&[OperationClass::Write, OperationClass::Name, OperationClass::Sync, OperationClass::SyncDirectory]);
+                    let magnitude = stream.between(0, 4);
+                    DiskFault::of(class, stream.between(0, 1 << magnitude), kind)
+                };
+                let is_alone = matches!(kind, DiskFaultKind::Error | DiskFaultKind::Cancelled { .. }) || stream.chance(500);
+                // A world's time is limited.
+                let longest = if kind == (DiskFaultKind::Stall { ms: 5_000 }) { 30 } else { 1_000 };
+                Self::DiskFault(fault.lasting(if is_alone { 1 } else { stream.pick(&[3, longest]) }))
             }
             30..36 => Self::SmallDisk { spare_bytes: stream.pick(&[0, 1, 100, 1_000]) },
             _ => Self::None,

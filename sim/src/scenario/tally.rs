@@ -1,8 +1,8 @@
 //! A process function that uses everything a process function has: value, list and map state, event-time timers that are set, set twice, taken back
 //! and set in the past, and processing-time timers.
 //!
-//! For each key it gathers records until the span of time they belong to is over, then reports them. Which records come with which report may
-//! depend on interleaving if some are late; that each is reported exactly once may not.
+//! For each key it gathers records until the span of time they belong to is over, then reports them; a processing-time timer may
+//! report itself. Which records come with which report may depend on interleaving if some are late; that each is reported exactly once may not.
 
 use super::elements::{Element, ElementRef, Tally};
 use std::collections::BTreeMap;
@@ -12,6 +12,8 @@ use thalweg::{Context, KeyedProcessFunction, ListState, MapState, OpenContext, O
 #[derive(Clone)]
 pub(crate) struct TallyFunction {
     span_ms: i64,
+    /// Whether a processing-time timer reports itself.
+    reports_wall_clock: bool,
     /// Records that wait for their timer.
     waiting: ValueState<u64>,
     /// Their times and ids.
@@ -21,8 +23,8 @@ pub(crate) struct TallyFunction {
 }
 
 impl TallyFunction {
-    pub(crate) fn new(span_ms: i64) -> Self {
-        Self { span_ms, waiting: ValueState::default(), records: ListState::default(), sums: MapState::default() }
+    pub(crate) fn new(span_ms: i64, reports_wall_clock: bool) -> Self {
+        Self { span_ms, reports_wall_clock, waiting: ValueState::default(), records: ListState::default(), sums: MapState::default() }
     }
 
     /// The last millisecond of the span that holds `at`.
@@ -45,6 +47,11 @@ impl KeyedProcessFunction for TallyFunction {
 
     fn process_element(&mut self, element: ElementRef<'_>, ctx: &mut Context<'_, String>, _out: &mut Output<Tally>) {
         assert_eq!((ctx.key(), ctx.timestamp()), (element.key, Some(element.at)), "a call is about its record");
+        if element.id.is_multiple_of(8) {
+            let (function, watermark) = (self.clone(), ctx.current_watermark().0);
+            let overdue = ctx.map(self.sums).iter().map(|(at, _)| function.timer_of(*at)).find(|timer| *timer <= watermark);
+            assert_eq!(overdue, None, "a timer has not fired that was due before this record, at the watermark {watermark}");
+        }
         *ctx.value(self.waiting).get_or_insert_with(|| 0) += 1;
         ctx.list(self.records).add((element.at, element.id));
         let sum = ctx.map(self.sums).get(&element.at).copied().unwrap_or(0);
@@ -63,7 +70,12 @@ impl KeyedProcessFunction for TallyFunction {
 
     fn on_timer(&mut self, timer: Timer, ctx: &mut Context<'_, String>, out: &mut Output<Tally>) {
         if timer.domain == TimerDomain::ProcessingTime {
-            assert!(ctx.current_processing_time() >= timer.timestamp, "a processing-time timer fired too early");
+            let now = ctx.current_processing_time();
+            assert!(now >= timer.timestamp, "a processing-time timer fired too early");
+            if self.reports_wall_clock {
+                let left = ctx.value(self.waiting).get().copied().unwrap_or(0);
+                out.collect(Tally { key: ctx.key().to_owned(), timer: timer.timestamp, sum: 0, ids: vec![], left, fired_at: Some(now) });
+            }
             return;
         }
         assert!(ctx.current_watermark().0 >= timer.timestamp, "an event-time timer fired too early");
@@ -87,6 +99,6 @@ impl KeyedProcessFunction for TallyFunction {
         }
         let mut ids: Vec<u64> = due.into_iter().map(|(_, id)| id).collect();
         ids.sort_unstable();
-        out.collect(Tally { key: ctx.key().to_owned(), timer: timer.timestamp, sum, ids, left });
+        out.collect(Tally { key: ctx.key().to_owned(), timer: timer.timestamp, sum, ids, left, fired_at: None });
     }
 }

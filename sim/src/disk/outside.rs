@@ -1,0 +1,96 @@
+//! What is done to a file system from outside of any program: files are put there before a run, looked at after it, or damaged.
+//!
+//! What is put is durable at once, with the directories above it.
+
+use super::bytes::FileBytes;
+use super::durability::Name;
+use super::model::{Directory, DiskModel, EISDIR, InodeId, Node, ROOT, components, os_error};
+use std::io;
+use std::path::{Path, PathBuf};
+
+impl DiskModel {
+    /// The paths of all files with their lengths, sorted.
+    #[must_use]
+    pub fn paths(&self) -> Vec<(PathBuf, u64)> {
+        let (mut files, mut directories) = (vec![], vec![(PathBuf::from("/"), ROOT)]);
+        while let Some((path, directory)) = directories.pop() {
+            let Ok(directory) = self.directory(directory) else { continue };
+            for (name, &inode) in &directory.now {
+                match self.bytes(inode) {
+                    Ok(bytes) => files.push((path.join(name), bytes.now().len() as u64)),
+                    Err(_) => directories.push((path.join(name), inode)),
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    /// A hash of all names and contents, as a program would see them.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        let mut mix = |bytes: &[u8]| {
+            // FNV-1a by bytes, the length first.
+            for byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
+                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        };
+        for (path, _) in self.paths() {
+            mix(path.to_string_lossy().as_bytes());
+            mix(self.find(&path).and_then(|inode| self.bytes(inode)).map(FileBytes::now).unwrap_or_default());
+        }
+        hash
+    }
+
+    /// Makes a durable directory at `path`, with those above it.
+    pub(super) fn put_dir(&mut self, path: &Path) -> io::Result<InodeId> {
+        self.put_directories(&components(path)?)
+    }
+
+    fn put_directories(&mut self, names: &[String]) -> io::Result<InodeId> {
+        let mut directory = ROOT;
+        for name in names {
+            directory = match self.directory(directory)?.now.get(name) {
+                Some(&inode) => inode,
+                None => self.add_durable(directory, name, Node::Directory(Directory::default())),
+            };
+        }
+        self.directory(directory).map(|_| directory)
+    }
+
+    /// Puts a durable file at `path`, with the directories above it.
+    pub(super) fn put(&mut self, path: &Path, content: Vec<u8>) -> io::Result<()> {
+        let names = components(path)?;
+        let Some((last, above)) = names.split_last() else { return Err(os_error(EISDIR)) };
+        let directory = self.put_directories(above)?;
+        let replaced = self.lookup(&Name { directory, name: last.clone() });
+        if let Some(inode) = replaced {
+            self.bytes(inode)?;
+        }
+        self.used_bytes += content.len() as u64;
+        self.add_durable(directory, last, Node::File { bytes: FileBytes::durable(content), names: 1, handles: 0, counted: true });
+        replaced.into_iter().for_each(|inode| self.lose_name(inode));
+        Ok(())
+    }
+
+    /// The files directly in a directory.
+    pub(super) fn files(&self, path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
+        let entries = &self.directory(self.find(path)?)?.now;
+        Ok(entries.iter().filter_map(|(name, &inode)| Some((name.clone(), self.bytes(inode).ok()?.now().to_vec()))).collect())
+    }
+
+    /// Changes the content of a file at rest; `true` if `change` says that it has.
+    pub(super) fn change_at_rest(&mut self, path: &Path, change: impl Fn(&mut Vec<u8>) -> bool) -> bool {
+        self.find(path).ok().and_then(|inode| self.change_bytes(inode, |bytes| bytes.change_at_rest(change))).unwrap_or(false)
+    }
+
+    fn add_durable(&mut self, directory: InodeId, name: &str, node: Node) -> InodeId {
+        let inode = self.add_node(node);
+        if let Some(Node::Directory(directory)) = self.nodes.get_mut(&directory) {
+            directory.now.insert(name.to_owned(), inode);
+            directory.durable.insert(name.to_owned(), inode);
+        }
+        inode
+    }
+}
