@@ -15,23 +15,25 @@ mod workloads;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: thalweg-bench w=w1|w2|w3 [p=CORES] [n=EVENTS] [runs=3] [warm=1] [warmn=N] [dist=0|1] [keys=1000000] [tag=TEXT]
+const USAGE: &str = "usage: thalweg-bench w=w1|w2|w3 [p=CORES] [n=EVENTS] [runs=3] [warm=1] [warmn=N] [dist=0|1] [keys=1000000] [tag=TEXT] [cp=MS] [cpdir=DIR]
   w     workload: w1 stateless, w2 keyed aggregate, w3 tumbling window (see bench/workloads.md)
   p     cores, and parallelism; default 1
   n     events a run; default 30000000
   runs  measured runs; warm: runs before them; warmn: events of those
-  dist  0 uniform, 1 skewed keys";
+  dist  0 uniform, 1 skewed keys
+  cp    milliseconds between checkpoints into cpdir; none unless set";
 
 /// `key=value` arguments.
 struct Options(BTreeMap<String, String>);
 
 impl Options {
     fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        const KNOWN: [&str; 9] = ["w", "p", "n", "runs", "warm", "warmn", "dist", "keys", "tag"];
+        const KNOWN: [&str; 11] = ["w", "p", "n", "runs", "warm", "warmn", "dist", "keys", "tag", "cp", "cpdir"];
         let mut options = BTreeMap::new();
         for argument in arguments {
             let (key, value) = argument.split_once('=').ok_or_else(|| format!("{argument}: not of the form key=value"))?;
@@ -63,13 +65,17 @@ fn run() -> Result<(), String> {
         events: n,
         skewed: options.number("dist", 0)? == 1,
         keys: options.number("keys", 1_000_000)?,
+        checkpoints: match options.number("cp", 0)? {
+            0 => None,
+            interval_ms => Some((options.text("cpdir", "bench-checkpoints").into(), Duration::from_millis(interval_ms))),
+        },
     };
     let (runs, warm, warm_events) = (options.number("runs", 3)?, options.number("warm", 1)?, options.number("warmn", n)?);
     for run in 0..warm + runs {
-        let spec = workloads::Spec { events: if run < warm { warm_events } else { n }, ..spec };
-        let measured = measure::measure(|| workload(spec))?;
+        let spec = workloads::Spec { events: if run < warm { warm_events } else { n }, ..spec.clone() };
+        let measured = measure::measure(|| workload(spec.clone()))?;
         let number = run as i64 - warm as i64;
-        println!("RESULT {}", measured.json(&name, &options.text("tag", ""), number, spec));
+        println!("RESULT {}", measured.json(&name, &options.text("tag", ""), number, &spec));
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ pub fn measure(job: impl FnOnce() -> Result<Arc<Totals>, String>) -> Result<Meas
 
 impl Measured {
     /// The line that the peers print, too.
-    pub fn json(&self, workload: &str, tag: &str, run: i64, spec: Spec) -> String {
+    pub fn json(&self, workload: &str, tag: &str, run: i64, spec: &Spec) -> String {
         let Self { wall_s, cpu_s, rss_mb, outputs, a, f } = self;
         let (events, p, dist) = (spec.events, spec.parallelism, u8::from(spec.skewed));
         let (per_second, per_cpu_second) = (events as f64 / wall_s, events as f64 / cpu_s);

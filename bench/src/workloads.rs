@@ -2,13 +2,16 @@
 
 use crate::check::{Share, Totals};
 use crate::event::{Bid, BidRef, bid, h_a, h_f, h_w};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use thalweg::connectors::GeneratorSource;
-use thalweg::{AggregateFunction, Record, StreamExecutionEnvironment, TumblingEventTimeWindows, WatermarkStrategy};
+use thalweg::{
+    AggregateFunction, CheckpointConfig, Record, Restore, StreamExecutionEnvironment, TumblingEventTimeWindows, WatermarkStrategy,
+};
 
 /// What is to be run.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Spec {
     /// Cores, and parallelism.
     pub parallelism: usize,
@@ -18,6 +21,8 @@ pub struct Spec {
     pub skewed: bool,
     /// Number of uniform keys.
     pub keys: u64,
+    /// Checkpoints: their folder, and the time between them.
+    pub checkpoints: Option<(PathBuf, Duration)>,
 }
 
 /// A workload: runs to its end and returns the sums.
@@ -33,12 +38,19 @@ pub fn by_name(name: &str) -> Option<Workload> {
     }
 }
 
-fn bids(spec: Spec) -> GeneratorSource<impl FnMut(u64) -> Bid + Clone + Send + 'static, Bid> {
-    GeneratorSource::new(spec.events, move |i| bid(i, spec.skewed, spec.keys))
+fn bids(spec: &Spec) -> GeneratorSource<impl FnMut(u64) -> Bid + Clone + Send + 'static, Bid> {
+    let Spec { skewed, keys, .. } = *spec;
+    GeneratorSource::new(spec.events, move |i| bid(i, skewed, keys))
 }
 
-fn execute(env: StreamExecutionEnvironment, name: &str, spec: Spec, totals: Arc<Totals>) -> Result<Arc<Totals>, String> {
-    env.execute(name, spec.parallelism).and_then(thalweg::JobHandle::wait).map_err(|error| error.to_string())?;
+fn execute(env: StreamExecutionEnvironment, name: &str, spec: &Spec, totals: Arc<Totals>) -> Result<Arc<Totals>, String> {
+    if let Some((dir, interval)) = &spec.checkpoints {
+        env.enable_checkpointing(CheckpointConfig::new(dir).interval(*interval).restore(Restore::None));
+    }
+    let report = env.execute(name, spec.parallelism).and_then(thalweg::JobHandle::wait).map_err(|error| error.to_string())?;
+    if spec.checkpoints.is_some() {
+        eprintln!("{} checkpoints", report.checkpoints);
+    }
     Ok(totals)
 }
 
@@ -47,11 +59,11 @@ fn stateless(spec: Spec) -> Result<Arc<Totals>, String> {
     let totals = Arc::new(Totals::default());
     let mut share = Share::of(&totals);
     let env = StreamExecutionEnvironment::new();
-    env.source(bids(spec))
+    env.source(bids(&spec))
         .map(|bid| Bid { auction: bid.auction, bidder: bid.bidder, price: bid.price * 908 / 1000, channel: bid.channel, ts: bid.ts })
         .filter(|bid| bid.auction % 123 == 0)
         .for_each(move |bid| share.add(h_a(bid.auction, bid.price), 0));
-    execute(env, "w1", spec, totals)
+    execute(env, "w1", &spec, totals)
 }
 
 /// Count and sum of prices.
@@ -87,11 +99,11 @@ fn keyed_aggregate(spec: Spec) -> Result<Arc<Totals>, String> {
     let totals = Arc::new(Totals::default());
     let mut share = Share::of(&totals);
     let env = StreamExecutionEnvironment::new();
-    env.source(bids(spec))
+    env.source(bids(&spec))
         .key_by::<u64>(|bid| bid.auction)
         .aggregate(CountSumOfPrice, |auction, total| (auction, total.count, total.sum))
         .for_each(move |(auction, count, sum)| share.add(h_a(auction, count), h_f(auction, count, sum)));
-    execute(env, "w2", spec, totals)
+    execute(env, "w2", &spec, totals)
 }
 
 /// W3: count and sum a key and window of ten seconds.
@@ -101,11 +113,11 @@ fn tumbling_window(spec: Spec) -> Result<Arc<Totals>, String> {
     let env = StreamExecutionEnvironment::new();
     let watermarks =
         WatermarkStrategy::for_bounded_out_of_orderness(Duration::from_secs(2)).with_timestamp_assigner(|bid: BidRef<'_>| bid.ts);
-    env.source(bids(spec))
+    env.source(bids(&spec))
         .assign_timestamps_and_watermarks(watermarks)
         .key_by::<u64>(|bid| bid.auction % 100_000)
         .window(TumblingEventTimeWindows::of(Duration::from_secs(10)))
         .aggregate(CountSumOfPrice, |key, window, total| (key, window.end as u64, total.count, total.sum))
         .for_each(move |(key, end, count, sum)| share.add(h_w(key, end, count, sum), 0));
-    execute(env, "w3", spec, totals)
+    execute(env, "w3", &spec, totals)
 }

@@ -33,7 +33,6 @@ pub(crate) struct PreparedEpoch {
 
 struct Writing {
     checkpoint: CheckpointId,
-    writer: SnapshotWriter,
     splits: Vec<(u32, AlignedVec)>,
 }
 
@@ -42,6 +41,9 @@ pub(crate) struct Snapshots {
     /// Of the operator that stands first in the task.
     task_uid: String,
     writing: RefCell<Option<Writing>>,
+    writer: RefCell<SnapshotWriter>,
+    /// Memory of an image that has been stored.
+    spare: RefCell<Buffer>,
     archiver: RefCell<Archiver>,
     taken: RefCell<VecDeque<TakenSnapshot>>,
     prepared: RefCell<VecDeque<PreparedEpoch>>,
@@ -54,6 +56,8 @@ impl Snapshots {
         Self {
             task_uid,
             writing: RefCell::default(),
+            writer: RefCell::default(),
+            spare: RefCell::default(),
             archiver: RefCell::default(),
             taken: RefCell::default(),
             prepared: RefCell::default(),
@@ -63,7 +67,7 @@ impl Snapshots {
 
     /// The barrier of `checkpoint` is about to enter the chain.
     pub(crate) fn begin(&self, checkpoint: CheckpointId) {
-        let begun = Writing { checkpoint, writer: SnapshotWriter::new(), splits: Vec::new() };
+        let begun = Writing { checkpoint, splits: Vec::new() };
         let before = self.writing.replace(Some(begun));
         assert!(before.is_none(), "the barrier of checkpoint {checkpoint} came while another one was in the chain");
     }
@@ -86,16 +90,21 @@ impl Snapshots {
 
     /// Writes state into the snapshot that has begun.
     pub(crate) fn write<R>(&self, write: impl FnOnce(&mut SnapshotWriter, &mut Archiver) -> R) -> R {
-        let mut writing = self.writing.borrow_mut();
-        let writing = writing.as_mut().expect("invariant: state is written between the beginning and the end of a snapshot");
-        write(&mut writing.writer, &mut self.archiver.borrow_mut())
+        assert!(self.writing.borrow().is_some(), "state is written between the beginning and the end of a snapshot");
+        write(&mut self.writer.borrow_mut(), &mut self.archiver.borrow_mut())
     }
 
     /// The barrier of `checkpoint` has passed the whole chain: what is written is the subtask's state.
     pub(crate) fn end(&self, checkpoint: CheckpointId) {
-        let Writing { checkpoint: begun, writer, splits } = self.writing.take().expect("invariant: a snapshot ends after it began");
+        let Writing { checkpoint: begun, splits } = self.writing.take().expect("invariant: a snapshot ends after it began");
         assert_eq!(begun, checkpoint, "one snapshot began and another one ended");
-        self.taken.borrow_mut().push_back(TakenSnapshot { checkpoint, image: writer.finish(), splits });
+        let image = self.writer.borrow_mut().finish(self.spare.take());
+        self.taken.borrow_mut().push_back(TakenSnapshot { checkpoint, image, splits });
+    }
+
+    /// Gives back the memory of an image that has been stored, for one of the next.
+    pub(crate) fn give_back(&self, image: Buffer) {
+        self.spare.replace(image);
     }
 
     /// A sink has prepared an epoch.

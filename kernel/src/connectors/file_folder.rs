@@ -2,7 +2,8 @@
 //!
 //! A file is shown by an exclusive link, never by writing over anything. All links of a commit become durable with one sync of the folder, and only then
 //! do the hidden names go: whenever the power fails, each file has at least one of its two names. So a commit that was interrupted, or that is
-//! heard of twice, finds out from the names alone what is left to do: both are there, the visible one alone, or the hidden one alone.
+//! heard of twice, finds out from the names alone what is left to do: both are there, the visible one alone, or the hidden one alone. Files show one
+//! after the other, not all in one instant (docs/src/semantics.md#o-3).
 
 use super::delivery::DeliveryGuarantee;
 use super::part_name::{PartName, is_result};

@@ -75,10 +75,11 @@ pub(crate) struct ChannelTask<T, H> {
 impl<T: Record, H: Head<T>> ChannelTask<T, H> {
     pub(crate) fn new(cx: &mut SubtaskContext, head: H) -> Self {
         let (io, place) = (cx.io.clone(), cx.name.to_string());
-        let gate = InputGate::new(cx.take_inputs(), cx.restored_watermark());
+        let restored = cx.restored_watermark();
+        let gate = InputGate::new(cx.take_inputs(), restored);
         let settings = cx.settings();
-        // Channels, and the frames each of them holds at most.
-        io.observe("task.start", &place, [gate.channels() as i64, settings.channel_frames as i64, 0]);
+        // Channels, the frames each of them holds at most, and the restored watermark.
+        io.observe("task.start", &place, [gate.channels() as i64, settings.channel_frames as i64, restored.0]);
         Self {
             gate,
             head,

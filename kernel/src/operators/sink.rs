@@ -173,7 +173,7 @@ impl<W: SinkWriter> Stage for Running<W> {
 }
 
 /// A function as a sink. What it does is done at once and cannot be taken back: after a failure it is called again for records since the latest
-/// checkpoint (*at least once*).
+/// checkpoint: *at least once* (docs/src/semantics.md#o-5).
 #[derive(Clone)]
 pub struct ForEach<T, F> {
     function: F,

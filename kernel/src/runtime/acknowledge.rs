@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use thalweg_io::{Io, LocalBoxFuture, Mailbox};
+use thalweg_io::{Buffer, Io, LocalBoxFuture, Mailbox};
 use thalweg_storage::checkpoint::{CheckpointError, FileRef, Image, state_file_name, write_snapshot};
 
 /// Where snapshots go.
@@ -26,7 +26,7 @@ pub(crate) struct SnapshotPlace {
 struct Storing {
     checkpoint: CheckpointId,
     splits: Vec<(u32, AlignedVec)>,
-    write: LocalBoxFuture<Result<FileRef, CheckpointError>>,
+    write: LocalBoxFuture<Result<(FileRef, Buffer), CheckpointError>>,
 }
 
 struct Stored {
@@ -83,7 +83,10 @@ impl Acknowledger {
                 let Poll::Ready(written) = storing.write.as_mut().poll(cx) else { break };
                 let Some(Storing { checkpoint, splits, .. }) = self.storing.take() else { break };
                 let snapshot = match written {
-                    Ok(file) => Some(Image::File(file)),
+                    Ok((file, memory)) => {
+                        self.snapshots.give_back(memory);
+                        Some(Image::File(file))
+                    }
                     // A full disk is no poison: the checkpoint is declined (docs/src/semantics.md#c-4).
                     Err(error) if error.is_storage_full() => {
                         tracing::warn!(subtask = %self.name, %checkpoint, %error, "no room for the snapshot");

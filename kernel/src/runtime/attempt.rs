@@ -62,12 +62,19 @@ struct Collecting {
 }
 
 /// Of a store that completes a checkpoint.
-type Persisting = LocalBoxFuture<(Storage, CheckpointId, Result<Retained, CheckpointError>)>;
+type Persisting = LocalBoxFuture<Box<Persisted>>;
+
+/// The store comes back with what came of it.
+struct Persisted {
+    storage: Storage,
+    checkpoint: CheckpointId,
+    result: Result<Retained, CheckpointError>,
+}
 
 /// What wakes the coordinator.
 enum Event {
     Message(Option<ToCoordinator>),
-    Persisted(Storage, CheckpointId, Result<Retained, CheckpointError>),
+    Persisted(Box<Persisted>),
     Committed(CheckpointId, Result<(), JobError>),
     Tick,
 }
@@ -129,7 +136,7 @@ impl<'a> AttemptRun<'a> {
                 Event::Message(Some(message)) => self.take_message(message),
                 // The handle holds a sender; only a core that is being torn down gets here.
                 Event::Message(None) => break,
-                Event::Persisted(storage, checkpoint, result) => self.persisted(storage, checkpoint, result),
+                Event::Persisted(persisted) => self.persisted(*persisted),
                 Event::Committed(checkpoint, result) => self.committed(checkpoint, result),
                 Event::Tick => self.decide(checkpoints::Input::Tick),
             }
@@ -151,10 +158,10 @@ impl<'a> AttemptRun<'a> {
         let Self { persisting, committing, timer, .. } = self;
         poll_fn(|cx| {
             if let Some(future) = persisting
-                && let Poll::Ready((storage, checkpoint, result)) = future.as_mut().poll(cx)
+                && let Poll::Ready(persisted) = future.as_mut().poll(cx)
             {
                 *persisting = None;
-                return Poll::Ready(Event::Persisted(storage, checkpoint, result));
+                return Poll::Ready(Event::Persisted(persisted));
             }
             if let Some(future) = committing
                 && let Poll::Ready((checkpoint, result)) = future.as_mut().poll(cx)
@@ -337,7 +344,7 @@ impl<'a> AttemptRun<'a> {
         let snapshots = collecting.snapshots.into_iter().map(of_subtask).collect();
         self.persisting = Some(Box::pin(async move {
             let result = store.complete(metadata, snapshots, config.retained).await;
-            (Storage { store, config }, checkpoint, result)
+            Box::new(Persisted { storage: Storage { store, config }, checkpoint, result })
         }));
     }
 
@@ -387,7 +394,8 @@ impl<'a> AttemptRun<'a> {
         }
     }
 
-    fn persisted(&mut self, storage: Storage, checkpoint: CheckpointId, result: Result<Retained, CheckpointError>) {
+    fn persisted(&mut self, persisted: Persisted) {
+        let Persisted { storage, checkpoint, result } = persisted;
         self.parts.storage = Some(storage);
         match result {
             Ok(_) => {

@@ -150,10 +150,12 @@ impl Master {
         let started = self.io.clock().now();
         let result = self.attempts().await;
         // What an attempt has written and no checkpoint names has no meaning any more. What is half committed the next run commits.
-        if self.attempt > Attempt(0) && !self.commit_is_open && !matches!(&result, Err(error) if is_fenced(error)) {
-            if let Err(error) = self.clean_up().await {
-                tracing::warn!(%error, "what the job left behind cannot be removed");
-            }
+        let is_ours = self.attempt > Attempt(0) && !matches!(&result, Err(error) if is_fenced(error));
+        if is_ours
+            && !self.commit_is_open
+            && let Err(error) = self.clean_up().await
+        {
+            tracing::warn!(%error, "what the job left behind cannot be removed");
         }
         let ending = result?;
         let metrics = self.shared.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();

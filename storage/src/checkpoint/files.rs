@@ -8,17 +8,21 @@ use std::io::ErrorKind;
 use std::path::Path;
 use thalweg_io::{Buffer, Disk, OpenMode};
 
-/// Creates the file `name` with these bytes and makes them durable; its name is not yet.
+/// Creates the file `name` with these bytes and makes them durable; its name is not yet. Gives their memory back.
 ///
 /// If that fails the file is removed again, as far as possible: nothing refers to it.
-pub(super) async fn create(disk: &dyn Disk, dir: &Path, name: &str, bytes: Buffer) -> Result<(), CheckpointError> {
+pub(super) async fn create(disk: &dyn Disk, dir: &Path, name: &str, bytes: Buffer) -> Result<Buffer, CheckpointError> {
     let path = dir.join(name);
     let file = disk.open(&path, OpenMode::CreateNew).await.map_err(CheckpointError::writing)?;
     let written = async {
-        file.write_at(0, bytes).await?;
-        file.sync().await
+        let bytes = file.write_at(0, bytes).await?;
+        file.sync().await?;
+        Ok(bytes)
     };
-    let Err(error) = written.await else { return Ok(()) };
+    let error = match written.await {
+        Ok(bytes) => return Ok(bytes),
+        Err(error) => error,
+    };
     drop(file);
     // What comes of this changes nothing: the file is one that nobody refers to, and a later cleaning will find it.
     let _ = disk.unlink(&path).await;
@@ -27,18 +31,18 @@ pub(super) async fn create(disk: &dyn Disk, dir: &Path, name: &str, bytes: Buffe
 
 /// Writes the image of a subtask's state to a file of its own. May run on any core.
 ///
-/// The bytes are durable when it returns, the name is once the checkpoint is complete.
+/// The bytes are durable when it returns, the name is once the checkpoint is complete. Gives the image's memory back, to be used again.
 ///
 /// # Errors
 /// If the disk is full or fails. The file is removed again as far as possible.
 ///
 /// # Panics
 /// If `name` is not from [`state_file_name`].
-pub async fn write_snapshot(disk: &dyn Disk, dir: &Path, name: &str, image: Buffer) -> Result<FileRef, CheckpointError> {
+pub async fn write_snapshot(disk: &dyn Disk, dir: &Path, name: &str, image: Buffer) -> Result<(FileRef, Buffer), CheckpointError> {
     assert!(is_state_file(name), "{name} is the name of a state file");
     let file = FileRef { name: name.to_owned(), len: image.len() as u64, crc: crc32fast::hash(&image) };
-    create(disk, dir, name, image).await?;
-    Ok(file)
+    let image = create(disk, dir, name, image).await?;
+    Ok((file, image))
 }
 
 /// Which subtask takes a snapshot for which checkpoint.
@@ -69,7 +73,7 @@ pub async fn store_snapshot(
         return Ok(Image::Inline(image));
     }
     let name = state_file_name(of.attempt, of.checkpoint, of.task, of.subtask);
-    write_snapshot(disk, dir, &name, image).await.map(Image::File)
+    write_snapshot(disk, dir, &name, image).await.map(|(file, _)| Image::File(file))
 }
 
 /// Removes files of a checkpoint that will not be completed. One that is not there is no error.

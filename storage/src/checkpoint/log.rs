@@ -153,7 +153,7 @@ impl Log {
             draws += 1;
             match create(&*self.disk, &self.dir, &name, bytes.into()).await {
                 Err(CheckpointError::Io { source }) if source.kind() == ErrorKind::AlreadyExists && draws < MAX_DRAWS => {}
-                outcome => return outcome.map(|()| name),
+                outcome => return outcome.map(|_| name),
             }
         }
     }

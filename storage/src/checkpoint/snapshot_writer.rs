@@ -96,14 +96,16 @@ struct State {
     others: BTreeMap<Scope, usize>,
 }
 
-/// Collects the state of one subtask.
+/// Collects the state of one subtask, one snapshot after the other. Memory is kept from one to the next: large snapshots would spend more on fresh
+/// pages than on their entries.
 ///
 /// ```
+/// use thalweg_io::Buffer;
 /// use thalweg_storage::checkpoint::{Scope, SnapshotWriter, StateLayout};
 /// let mut writer = SnapshotWriter::new();
 /// let count = writer.state("count per word", "count", StateLayout { key: 1, value: 2 });
 /// writer.section(count, Scope::KeyGroup(7)).entry().extend_from_slice(b"an entry");
-/// let image = writer.finish();
+/// let image = writer.finish(Buffer::default());
 /// assert_eq!(image.len() % 16, 0);
 /// ```
 #[derive(Debug, Default)]
@@ -111,7 +113,12 @@ pub struct SnapshotWriter {
     states: Vec<State>,
     by_name: BTreeMap<(String, String), usize>,
     sections: Vec<SectionWriter>,
+    /// Empty, from the snapshot before, the first one last.
+    spare: Vec<AlignedVec>,
 }
+
+/// A section's memory is given back if its content left more than this part of it unused.
+const UNUSED_PART_MAX: usize = 4;
 
 impl SnapshotWriter {
     /// A writer without states: of an operator that has none, this is its snapshot.
@@ -166,7 +173,7 @@ impl SnapshotWriter {
             other => *state.others.entry(other).or_insert(next),
         };
         if place == next {
-            self.sections.push(SectionWriter::default());
+            self.sections.push(SectionWriter { bytes: self.spare.pop().unwrap_or_default(), entries: 0 });
         }
         self.sections.get_mut(place).expect("invariant: it was there or has been pushed")
     }
@@ -177,13 +184,17 @@ impl SnapshotWriter {
         self.sections.iter().map(|section| section.bytes.len().next_multiple_of(ALIGN)).sum()
     }
 
-    /// The image. Costs a copy and a checksum of all entries; each section's memory is given back as soon as it is copied.
+    /// The image, in the memory of `image`, whose content is dropped. Costs a copy and a checksum of all entries. The writer is as new then.
     ///
     /// # Panics
     /// If names or sections are more than 32 bits can count.
     #[must_use]
-    pub fn finish(mut self) -> Buffer {
-        let mut image = Buffer::with_capacity(HEADER_BYTES + self.bytes() + self.index_bytes() + ALIGN + FOOTER_BYTES);
+    pub fn finish(&mut self, mut image: Buffer) -> Buffer {
+        let length = HEADER_BYTES + self.bytes() + self.index_bytes() + ALIGN + FOOTER_BYTES;
+        image.clear();
+        if !(length..=length.saturating_mul(UNUSED_PART_MAX)).contains(&image.capacity()) {
+            image = Buffer::with_capacity(length);
+        }
         image.resize(HEADER_BYTES, 0);
         let mut index = Vec::with_capacity(self.index_bytes());
         put_u32(&mut index, self.states.len());
@@ -200,7 +211,7 @@ impl SnapshotWriter {
             let groups = state.by_key_group.iter().zip(0..=u16::MAX).filter(|(place, _)| **place != 0);
             let groups = groups.map(|(place, group)| (Scope::KeyGroup(group), *place as usize - 1));
             for (scope, place) in groups.chain(state.others.iter().map(|(scope, place)| (*scope, *place))) {
-                let section = self.sections.get_mut(place).map(std::mem::take).expect("invariant: places are those of sections");
+                let section = self.sections.get(place).expect("invariant: places are those of sections");
                 let (tag, within) = scope.parts();
                 put_u32(&mut index, number);
                 index.extend_from_slice(&tag.to_le_bytes());
@@ -228,7 +239,20 @@ impl SnapshotWriter {
         let header = Header { length: image.len() as u64, crc: 0 }.encode(Kind::Snapshot);
         image.get_mut(..HEADER_BYTES).expect("invariant: room for it was made first").copy_from_slice(&header);
         assert!(image.len().is_multiple_of(ALIGN), "what follows an image is aligned too");
+        self.begin_anew();
         image
+    }
+
+    /// Keeps the memory that is likely to be needed again.
+    fn begin_anew(&mut self) {
+        self.states.clear();
+        self.by_name.clear();
+        self.spare.clear();
+        let used = |section: &SectionWriter| section.bytes.capacity() <= section.bytes.len().saturating_mul(UNUSED_PART_MAX);
+        for mut section in self.sections.drain(..).rev().filter(used) {
+            section.bytes.clear();
+            self.spare.push(section.bytes);
+        }
     }
 
     fn index_bytes(&self) -> usize {

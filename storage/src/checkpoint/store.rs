@@ -195,8 +195,8 @@ impl CheckpointStore {
         let written = create(&*self.disk, &self.dir, name, file).await;
         let named = match written {
             // The names of the state files become durable here too.
-            Ok(()) => self.disk.sync_dir(&self.dir).await.map_err(CheckpointError::io),
-            failed => failed,
+            Ok(_) => self.disk.sync_dir(&self.dir).await.map_err(CheckpointError::io),
+            Err(error) => Err(error),
         };
         if let Err(error) = named {
             if !error.is_storage_full() {

@@ -26,7 +26,7 @@ pub fn image(attempt: Attempt, id: CheckpointId, subtask: u32) -> Buffer {
     let positions = writer.state("read lines", "watermark", StateLayout::default());
     writer.section(positions, Scope::Split(subtask)).entry().extend_from_slice(&id.0.to_le_bytes());
     writer.section(positions, Scope::Subtask);
-    writer.finish()
+    writer.finish(thalweg_io::Buffer::default())
 }
 
 pub fn metadata(attempt: Attempt, id: CheckpointId) -> Metadata {

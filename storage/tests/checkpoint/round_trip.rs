@@ -37,7 +37,7 @@ fn written(steps: &[Step]) -> Buffer {
             section.entry().extend_from_slice(bytes);
         }
     }
-    writer.finish()
+    writer.finish(thalweg_io::Buffer::default())
 }
 
 proptest! {
