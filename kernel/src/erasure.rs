@@ -27,25 +27,30 @@ pub(crate) fn source_plan<S: Source>(operator: OperatorId, source: &S) -> Source
 
 /// `sink` without its type.
 pub(crate) fn sink_plan<S: Sink>(operator: OperatorId, sink: &S) -> SinkPlan {
-    let (recovering, committing) = (sink.clone(), sink.clone());
+    let (checking, recovering, committing) = (sink.clone(), sink.clone(), sink.clone());
     let layout = S::Transaction::fingerprint().as_u64();
     SinkPlan {
         operator,
         layout,
         location: sink.location(),
+        check: Box::new(move |io, recovery| {
+            let sink = checking.clone();
+            Box::pin(async move { sink.check(io, typed(recovery)?).await })
+        }),
         recover: Box::new(move |io, recovery| {
             let sink = recovering.clone();
-            Box::pin(async move {
-                let Recovery { job, attempt, restored, committed, discard_later_output, is_last } = recovery;
-                let committed = transactions(&committed)?;
-                sink.recover(io, Recovery { job, attempt, restored, committed, discard_later_output, is_last }).await
-            })
+            Box::pin(async move { sink.recover(io, typed(recovery)?).await })
         }),
         commit: Box::new(move |io, archives| {
             let sink = committing.clone();
             Box::pin(async move { Ok(sink.commit(io, transactions(&archives)?).await?) })
         }),
     }
+}
+
+fn typed<T: Record>(recovery: Recovery<AlignedVec>) -> Result<Recovery<T>, SinkError> {
+    let Recovery { job, attempt, restored, committed, discard_later_output, is_last } = recovery;
+    Ok(Recovery { job, attempt, restored, committed: transactions(&committed)?, discard_later_output, is_last })
 }
 
 fn transactions<T: Record>(archives: &[AlignedVec]) -> Result<Vec<T>, SinkError> {

@@ -57,7 +57,7 @@ pub(crate) struct SourcePlan {
     pub(crate) layout: u64,
 }
 
-/// See [`Sink::recover`](crate::sink::Sink::recover).
+/// See [`Sink::check`](crate::sink::Sink::check) and [`Sink::recover`](crate::sink::Sink::recover).
 pub(crate) type RecoverSink = Box<dyn Fn(Io, Recovery<AlignedVec>) -> LocalBoxFuture<Result<(), SinkError>> + Send>;
 
 /// See [`Sink::commit`](crate::sink::Sink::commit).
@@ -66,6 +66,7 @@ pub(crate) type CommitSink = Box<dyn Fn(Io, Vec<AlignedVec>) -> LocalBoxFuture<R
 /// A sink, apart from what its writers do. Transactions are archives here.
 pub(crate) struct SinkPlan {
     pub(crate) operator: OperatorId,
+    pub(crate) check: RecoverSink,
     pub(crate) recover: RecoverSink,
     pub(crate) commit: CommitSink,
     /// Fingerprint of the type of its transactions.

@@ -59,6 +59,15 @@ pub trait Sink: Clone + Send + 'static {
         None
     }
 
+    /// Looks whether [`recover`](Self::recover) would refuse, and changes nothing. Called before an attempt is written into the checkpoint log, so that
+    /// a refused run leaves everything as it was.
+    ///
+    /// # Errors
+    /// If results cannot or must not be put there.
+    fn check(&self, _io: Io, _recovery: Recovery<Self::Transaction>) -> LocalBoxFuture<Result<(), SinkError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Brings the place of the results to where the restored checkpoint left it: commits `recovery.committed`, and removes whatever else older
     /// attempts of this job have begun. Called before each attempt, on core 0, before any writer is made, and once more after the last one.
     ///

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use thalweg::connectors::{FileSink, GeneratorSource};
 use thalweg::{
-    CheckpointConfig, JobEnding, JobError, JobReport, Record, RestartStrategy, Restore, StreamExecutionEnvironment,
+    CheckpointConfig, EngineSettings, JobEnding, JobError, JobReport, Record, RestartStrategy, Restore, StreamExecutionEnvironment,
     TumblingEventTimeWindows, WatermarkStrategy,
 };
 
@@ -77,7 +77,9 @@ fn job(dir: &Path, setting: &Setting, on_number: impl Fn(u64) + Clone + Send + '
         .restore(setting.restore.clone());
     config.inline_bytes_max = setting.inline_bytes_max;
     env.enable_checkpointing(config);
-    env.set_source_rate(Some(60_000 / setting.parallelism as u64));
+    // Slow enough to be stopped on the way.
+    env.set_source_rate(Some(15_000 / setting.parallelism as u64));
+    env.set_engine_settings(EngineSettings { metrics_interval_ms: 5, ..EngineSettings::default() });
     env.source(GeneratorSource::new(NUMBERS, |n| Number { n }))
         .assign_timestamps_and_watermarks(
             // The readers take turns by number: none is ahead by more than the rate makes it.
@@ -151,7 +153,9 @@ fn a_job_goes_on_at_another_parallelism_and_says_where_from() {
     for (cores, parallelism) in [(2, 3), (1, 1), (2, 7), (1, 2)] {
         let setting = Setting { cores, parallelism, ..Setting::default() };
         let handle = job(dir.path(), &setting, |_| ()).execute("sums", cores).unwrap();
-        std::thread::sleep(Duration::from_millis(60));
+        while handle.metrics().sum("generator", "numRecordsOut") < 500 {
+            std::thread::yield_now();
+        }
         handle.stop_with_checkpoint();
         let report = handle.wait().unwrap();
         assert_eq!(report.restored.map(|from| from.checkpoint), from);

@@ -19,26 +19,47 @@
 //! ```
 //!
 //! What a person sees: a progress line on a terminal, a log line every few seconds elsewhere (`RUST_LOG` chooses what is logged), a summary at the
-//! end, and errors as one sentence on stderr. Exit codes: 0 done, 1 the job failed, 2 wrong use (an option, or input and output that cannot be meant),
-//! 130 interrupted. The first Ctrl-C (or SIGTERM) cancels the job and removes what it has not committed; a second one ends the process at once.
-//! Panics print nothing of their own: a job that fails by one says so with operator, record and place.
+//! end, and errors as one sentence on stderr. Panics print nothing of their own: a job that fails by one says so with operator, record and place.
+//!
+//! # Signals and exit codes
+//!
+//! The first Ctrl-C (or SIGTERM) stops a job that has a checkpoint folder with a final checkpoint, from which the same command goes on; one without is
+//! cancelled, and what it has not committed is removed. A second one ends the process at once.
+//!
+//! | exit code | meaning |
+//! | --- | --- |
+//! | 0 | The job has finished, had finished before, or was stopped with a checkpoint. |
+//! | 1 | The job failed. |
+//! | 2 | Wrong use: an option, or input, output or a checkpoint that cannot be meant. |
+//! | 130 | Interrupted: cancelled, or ended at once by a second signal. |
+//!
+//! A stop with a checkpoint is an orderly end: nothing is lost, and somebody asked for it. With 0 whoever restarts a job after failures (systemd's
+//! `Restart=on-failure`, a loop of the shell) leaves it stopped. Whether a job has finished says the summary, and `checkpoints list --json` to a program.
+//!
+//! Besides `run` there is `checkpoints list` and `checkpoints inspect`, which look into a checkpoint folder and change nothing.
 
+mod checkpoint_options;
+mod checkpoints;
+mod on_core;
 mod options;
 mod progress;
+mod restart_options;
 mod summary;
+mod terminal;
 
 pub use options::{duration, positive_duration};
 
 use crate::api::StreamExecutionEnvironment;
 use crate::runtime::{JobError, JobReport};
-use clap::{Args, Command, FromArgMatches};
+use checkpoints::CheckpointsCommand;
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use options::EngineOptions;
 use progress::Progress;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stderr, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -47,10 +68,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use thalweg_io::uring::UringCores;
 use thalweg_io::{block_on_for, silence_panics, take_panic_place};
-use tracing_subscriber::EnvFilter;
+use thalweg_storage::checkpoint::CheckpointError;
 
 /// How often a running job is looked at, for its progress and for Ctrl-C.
 const TICK: Duration = Duration::from_millis(100);
+
+/// The subcommand that looks at checkpoints.
+const CHECKPOINTS: &str = "checkpoints";
 
 const DONE: u8 = 0;
 const FAILED: u8 = 1;
@@ -82,6 +106,11 @@ impl About {
             .arg_required_else_help(true)
             .disable_help_subcommand(true)
             .subcommand(run)
+            .subcommand(
+                CheckpointsCommand::augment_subcommands(Command::new(CHECKPOINTS))
+                    .about("Look into a checkpoint folder")
+                    .subcommand_required(true),
+            )
     }
 }
 
@@ -97,16 +126,26 @@ where
     I: IntoIterator<Item: Into<OsString> + Clone>,
 {
     silence_panics();
-    let run_matches = match about.command::<A>().try_get_matches_from(command_line) {
-        Ok(matches) => matches.subcommand_matches("run").cloned().unwrap_or_default(),
+    let matches = match about.command::<A>().try_get_matches_from(command_line) {
+        Ok(matches) => matches,
         Err(asked) => return finish_parsing(&asked),
     };
-    let parsed = A::from_arg_matches(&run_matches).and_then(|args| Ok((args, EngineOptions::from_arg_matches(&run_matches)?)));
+    match matches.subcommand() {
+        Some((CHECKPOINTS, matches)) => match CheckpointsCommand::from_arg_matches(matches) {
+            Ok(command) => command.run(),
+            Err(error) => finish_parsing(&error),
+        },
+        run => run_job(about, &run.map(|(_, matches)| matches.clone()).unwrap_or_default(), build),
+    }
+}
+
+fn run_job<A: Args>(about: About, matches: &ArgMatches, build: impl FnOnce(&StreamExecutionEnvironment, &A)) -> u8 {
+    let parsed = A::from_arg_matches(matches).and_then(|args| Ok((args, EngineOptions::from_arg_matches(matches)?)));
     let (args, options) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return finish_parsing(&error),
     };
-    start_logging(options.quiet);
+    terminal::start_logging(options.quiet);
     match catch_unwind(AssertUnwindSafe(|| execute(about.job, &options, |env| build(env, &args)))) {
         Ok(code) => code,
         Err(payload) => {
@@ -129,32 +168,40 @@ fn fail(message: impl Display, code: u8) -> u8 {
     code
 }
 
-fn start_logging(quiet: bool) {
-    // On a terminal the progress line says what the log lines would.
-    let usual = if quiet || stderr().is_terminal() { "warn" } else { "warn,thalweg::cli=info" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
-    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal());
-    // A program that logs in its own way keeps it.
-    drop(logging.try_init());
-}
-
 fn execute(name: &str, options: &EngineOptions, build: impl FnOnce(&StreamExecutionEnvironment)) -> u8 {
     let env = StreamExecutionEnvironment::new();
-    options.apply(&env);
+    if let Err(contradiction) = options.apply(&env) {
+        return fail(contradiction, WRONG_USE);
+    }
     build(&env);
     let (report, outputs) = match run_to_end(env, name, options) {
         Ok(ended) => ended,
+        Err(JobError::Cancelled) if options.checkpoints.is_enabled() => {
+            return fail("interrupted between two attempts; run the same command again to go on from the latest checkpoint", INTERRUPTED);
+        }
         Err(JobError::Cancelled) => return fail("interrupted: the job was cancelled and shows no results", INTERRUPTED),
-        Err(error @ JobError::Invalid(_)) => return fail(error, WRONG_USE),
         Err(error) => {
             let cure = cure(&error);
-            return fail(format_args!("{error}{cure}"), FAILED);
+            return fail(format_args!("{error}{cure}"), exit_code(&error, options));
         }
     };
     if !options.quiet {
         let _ = write!(stdout(), "{}", summary::describe(&report, &outputs));
     }
     DONE
+}
+
+fn exit_code(error: &JobError, options: &EngineOptions) -> u8 {
+    match error {
+        JobError::Invalid(_) => WRONG_USE,
+        // `--restore` with a path that leads nowhere.
+        JobError::Checkpoint { source: CheckpointError::NotFound { .. } | CheckpointError::Foreign { .. }, .. }
+            if options.checkpoints.names_a_checkpoint() =>
+        {
+            WRONG_USE
+        }
+        _ => FAILED,
+    }
 }
 
 /// The report of the finished job, and where each of its sinks has put its results.
@@ -166,16 +213,21 @@ fn run_to_end(env: StreamExecutionEnvironment, name: &str, options: &EngineOptio
     let outputs = job.outputs().map(|(operator, place)| (operator.to_owned(), place.to_owned())).collect();
     let mut handle = job.start(&UringCores::new(), options.cores())?;
     let mut progress = Progress::new(options.quiet);
-    let mut cancelled = false;
+    let mut is_ending = false;
     loop {
         if let Some(result) = block_on_for(Pin::new(&mut handle), TICK) {
             progress.finish();
             return result.map(|report| (report, outputs));
         }
         progress.tick(TICK, &handle.metrics());
-        if !cancelled && interrupted.load(Ordering::Relaxed) {
-            cancelled = true;
-            handle.cancel();
+        if !is_ending && interrupted.load(Ordering::Relaxed) {
+            is_ending = true;
+            if options.checkpoints.is_enabled() {
+                tracing::info!(target: "thalweg::cli", "stopping with a checkpoint; once more ends the process at once");
+                handle.stop_with_checkpoint();
+            } else {
+                handle.cancel();
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The engine's options, the same for every job, and parsers for those of jobs.
 
+use super::checkpoint_options::CheckpointOptions;
+use super::restart_options::RestartOptions;
 use crate::api::StreamExecutionEnvironment;
 use clap::builder::RangedU64ValueParser;
 use std::time::Duration;
@@ -32,6 +34,12 @@ pub(super) struct EngineOptions {
     /// Print nothing but errors
     #[arg(long, short)]
     pub(super) quiet: bool,
+
+    #[command(flatten)]
+    pub(super) checkpoints: CheckpointOptions,
+
+    #[command(flatten)]
+    restarts: RestartOptions,
 }
 
 impl EngineOptions {
@@ -40,7 +48,10 @@ impl EngineOptions {
     }
 
     /// Applies what concerns the description of the job, before anything is added to it.
-    pub(super) fn apply(&self, env: &StreamExecutionEnvironment) {
+    ///
+    /// # Errors
+    /// If options contradict each other; says how.
+    pub(super) fn apply(&self, env: &StreamExecutionEnvironment) -> Result<(), String> {
         if let Some(parallelism) = self.parallelism {
             env.set_parallelism(parallelism);
         }
@@ -48,6 +59,8 @@ impl EngineOptions {
         if self.disable_operator_chaining {
             env.disable_operator_chaining();
         }
+        self.checkpoints.apply(env);
+        self.restarts.apply(env)
     }
 }
 

@@ -12,9 +12,43 @@ use std::io::ErrorKind;
 use std::path::Path;
 use thalweg_io::{Disk, EntryKind, IoError};
 
+/// Refuses results of other jobs, and later ones of this job, unless they may be removed. Changes nothing.
+pub(super) async fn check(folder: &Folder, overwrite: bool, recovery: &Recovery<FileTransaction>) -> Result<(), SinkError> {
+    if folder.disk.kind(&folder.dir).await.map_err(unfit)?.is_none() {
+        return Ok(());
+    }
+    let names = folder.names().await.map_err(unfit)?;
+    refuse(folder, overwrite, recovery, &names)
+}
+
+fn refuse(folder: &Folder, overwrite: bool, recovery: &Recovery<FileTransaction>, names: &[String]) -> Result<(), SinkError> {
+    let shown = folder.dir.display();
+    if !overwrite && let Some(name) = names.iter().find(|name| is_of_others(name, recovery.job)) {
+        return Err(SinkError::Invalid(format!(
+            "{shown} already holds results ({name}); remove them, choose another folder, or have them replaced (`--overwrite`, in a program `FileSink::overwrite`)"
+        )));
+    }
+    // What is shown at least once cannot be told from epochs that were shown early.
+    let is_tolerated = recovery.discard_later_output || folder.delivery == DeliveryGuarantee::AtLeastOnce;
+    if !is_tolerated && let Some(name) = names.iter().find(|name| is_later(name, recovery)) {
+        let from = recovery.restored.map_or("the beginning".to_owned(), |restored| format!("checkpoint {restored}"));
+        return Err(SinkError::Invalid(format!(
+            "{shown} holds results of this job ({name}) that are later than {from}, and starting from there would show them twice; restore the latest checkpoint, or have the later results removed (`--discard-later-output`)"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether `name` is that of a visible result of this job that the restored checkpoint does not know.
+fn is_later(name: &str, recovery: &Recovery<FileTransaction>) -> bool {
+    let part = PartName::of_visible(name).filter(|part| part.job == recovery.job);
+    part.is_some_and(|part| recovery.restored.is_none_or(|restored| part.epoch > restored))
+}
+
 /// See the module. Returns whether there are results of other jobs, which the first commit is to remove.
-pub(super) async fn recover(folder: Folder, overwrite: bool, recovery: Recovery<FileTransaction>) -> Result<bool, SinkError> {
-    let Recovery { job, restored, committed, discard_later_output, is_last, .. } = recovery;
+pub(super) async fn recover(folder: Folder, overwrite: bool, mut recovery: Recovery<FileTransaction>) -> Result<bool, SinkError> {
+    let committed = std::mem::take(&mut recovery.committed);
+    let Recovery { job, discard_later_output, is_last, .. } = recovery;
     let committed = match folder.delivery {
         DeliveryGuarantee::ExactlyOnce | DeliveryGuarantee::AtLeastOnce => committed,
         // What might have been shown must not be shown now: it goes with everything else that is hidden.
@@ -28,29 +62,14 @@ pub(super) async fn recover(folder: Folder, overwrite: bool, recovery: Recovery<
         create_durably(&*folder.disk, &folder.dir).await.map_err(unfit)?;
     }
     let names = folder.names().await.map_err(unfit)?;
-    let shown = folder.dir.display();
-    let of_others = names.iter().find(|name| is_of_others(name, job));
     if !is_last {
-        if !overwrite && let Some(name) = of_others {
-            return Err(SinkError::Invalid(format!(
-                "{shown} already holds results ({name}); remove them, choose another folder, or have them replaced (`--overwrite`, in a program `FileSink::overwrite`)"
-            )));
-        }
-        let epoch_of = |name: &str| PartName::of_visible(name).filter(|part| part.job == job).map(|part| part.epoch);
-        let is_later = |name: &&String| epoch_of(name).is_some_and(|epoch| restored.is_none_or(|restored| epoch > restored));
+        refuse(&folder, overwrite, &recovery, &names)?;
         if discard_later_output {
-            for name in names.iter().filter(is_later) {
+            for name in names.iter().filter(|name| is_later(name, &recovery)) {
                 folder.remove(name).await.map_err(unfit)?;
             }
             // Before anything new can be shown; an interrupted recovery may have removed more than can be seen now.
             folder.sync().await.map_err(unfit)?;
-        } else if folder.delivery != DeliveryGuarantee::AtLeastOnce
-            && let Some(name) = names.iter().find(is_later)
-        {
-            let from = restored.map_or("the beginning".to_owned(), |restored| format!("checkpoint {restored}"));
-            return Err(SinkError::Invalid(format!(
-                "{shown} holds results of this job ({name}) that are later than {from}, and starting from there would show them twice; restore the latest checkpoint, or have the later results removed (`--discard-later-output`)"
-            )));
         }
     }
     folder.commit(&committed, overwrite).await?;
@@ -62,7 +81,7 @@ pub(super) async fn recover(folder: Folder, overwrite: bool, recovery: Recovery<
         folder.remove(name).await.map_err(unfit)?;
     }
     folder.sync().await.map_err(unfit)?;
-    Ok(of_others.is_some())
+    Ok(names.iter().any(|name| is_of_others(name, job)))
 }
 
 /// Tells what is wrong with the folder from what is wrong with the disk.

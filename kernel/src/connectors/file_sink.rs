@@ -12,7 +12,7 @@
 
 use super::delivery::DeliveryGuarantee;
 use super::file_folder::{FileTransaction, Folder};
-use super::file_recovery::recover;
+use super::file_recovery::{check, recover};
 use super::file_writer::{FileWriter, WriterSettings};
 use super::json_lines::{JsonLines, JsonObjectWriter};
 use super::line_format::{CsvRowWriter, CsvRows, LineFormat, Lines};
@@ -142,6 +142,14 @@ impl<T: Record, L: LineFormat<T>> Sink for FileSink<T, L> {
     fn location(&self) -> Option<String> {
         // Without `.` and doubled or trailing slashes, so that one folder has one name.
         Some(self.dir.components().filter(|part| *part != std::path::Component::CurDir).collect::<PathBuf>().display().to_string())
+    }
+
+    fn check(&self, io: Io, recovery: Recovery<FileTransaction>) -> LocalBoxFuture<Result<(), SinkError>> {
+        let (folder, overwrite) = (self.folder(&io), self.overwrite);
+        let fault = suffix_fault(&self.suffix);
+        Box::pin(async move {
+            fault.map_or_else(|| Ok(()), |fault| Err(SinkError::Invalid(fault))).and(check(&folder, overwrite, &recovery).await)
+        })
     }
 
     fn recover(&self, io: Io, recovery: Recovery<FileTransaction>) -> LocalBoxFuture<Result<(), SinkError>> {

@@ -151,7 +151,8 @@ impl<'a> AttemptRun<'a> {
     }
 
     async fn next_event(&mut self, inbox: &mut MailboxReceiver<ToCoordinator>) -> Event {
-        let deadline = self.checkpoints.next_deadline().filter(|_| self.end.is_none());
+        // When nothing is decided any more, a deadline would be waited for in vain, again and again.
+        let deadline = self.checkpoints.next_deadline().filter(|_| !self.closing);
         if self.timer.as_ref().map(|(at, _)| *at) != deadline {
             self.timer = deadline.map(|at| (at, self.parts.io.clock().sleep_until(at)));
         }

@@ -14,11 +14,11 @@ use super::error::JobError;
 use super::handle::{JobEnding, JobHandle, JobReport, RestoredFrom};
 use super::messages::ToCoordinator;
 use super::metrics::JobMetrics;
-use super::origin::{self, Begin};
+use super::origin::{self, Found};
 use super::restart::RestartPolicy;
 use super::splits::{SplitsOfSource, cannot_enumerate};
-use crate::checkpoint::{Attempt, CheckpointConfig, CheckpointId, JobId, RestartStrategy, Restore, Restored};
-use crate::graph::Job;
+use crate::checkpoint::{Attempt, CheckpointId, JobId, RestartStrategy, Restore, Restored};
+use crate::graph::{Job, RecoverSink, SinkPlan};
 use crate::sink::{Recovery, SinkError};
 use crate::source::SourceError;
 use rkyv::util::AlignedVec;
@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use thalweg_io::{CoreMain, Cores, Io, Mailbox, MailboxReceiver, TaskClass, mailbox};
-use thalweg_storage::checkpoint::{CheckpointError, CheckpointStore, Metadata};
+use thalweg_storage::checkpoint::{Checkpoint, CheckpointError, Metadata};
 
 /// Starts `job` on `core_count` of `cores`.
 pub(crate) fn start(mut job: Job, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
@@ -196,11 +196,8 @@ impl Master {
         self.attempt = attempt;
         self.io.observe("attempt.begin", &self.job.name, [attempt.0 as i64, epoch.0 as i64, 0]);
         let (metadata, restored) = from.unzip();
-        if let Some(metadata) = &metadata {
-            self.job.check_restorable(metadata, restored.as_deref())?;
-        }
         let discard = storage.as_ref().is_some_and(|storage| storage.config.discard_later_output);
-        self.recover_sinks(attempt, metadata.as_ref(), discard, false).await?;
+        self.for_each_sink(attempt, metadata.as_ref(), discard, false, |sink| &sink.recover).await?;
         self.io.observe("attempt.recovered", &self.job.name, [attempt.0 as i64, 0, 0]);
         if metadata.as_ref().is_some_and(|metadata| metadata.finished) {
             return self.finish(storage, JobEnding::AlreadyFinished).await;
@@ -229,42 +226,60 @@ impl Master {
         }
     }
 
-    /// Opens the folder, decides what to go on from, and reads it.
+    /// Opens the folder, decides what to go on from, and reads it. What cannot be gone on from, or written over, is refused before anything changes.
     async fn begin(&mut self) -> Result<Begun, JobError> {
         let Some(config) = self.job.checkpoints.clone() else {
             let attempt = Attempt(self.attempt.0 + 1);
             return Ok(Begun { attempt, epoch: CheckpointId(1), from: None, storage: None });
         };
-        let is_restart = self.restarts > 0;
-        let opening = open(self.io.clone(), config, is_restart, self.job_id);
-        let opened = self.listening(opening).await?.map_err(|source| JobError::Checkpoint { place: "coordinator".to_owned(), source })?;
-        let Begin { store, config, job, attempt, epoch, checkpoint } = opened;
-        self.job_id = job;
-        let from = checkpoint.map(|checkpoint| {
-            let now = self.io.clock().wall();
-            let age_ms = u64::try_from(now.0.saturating_sub(checkpoint.metadata.completed_at_ms)).unwrap_or(0);
-            let from = RestoredFrom { checkpoint: checkpoint.metadata.id, age: Duration::from_millis(age_ms) };
-            tracing::info!(target: "thalweg::cli", checkpoint = %from.checkpoint, age = ?from.age, "restoring");
-            if !is_restart {
-                self.restored = Some(from);
-            }
+        let restore = if self.restarts > 0 { Restore::Latest } else { config.restore.clone() };
+        let finding = origin::find(self.io.clone(), config.dir.clone(), restore);
+        let Found { mut store, history, origin, checkpoint } = self.listening(finding).await?.map_err(checkpoint_failed)?;
+        self.job_id = history.job().unwrap_or(self.job_id);
+        let past = checkpoint.as_ref().map_or(CheckpointId(1), |checkpoint| checkpoint.metadata.id.next());
+        let epoch = history.next_checkpoint().max(past);
+        let from = checkpoint.map(|Checkpoint { metadata, snapshots, .. }| {
             let restored = Restored {
-                checkpoint: checkpoint.metadata.id,
-                snapshots: checkpoint.snapshots.into_iter().map(|(_, snapshot)| snapshot).collect(),
+                checkpoint: metadata.id,
+                snapshots: snapshots.into_iter().map(|(_, snapshot)| snapshot).collect(),
                 allow_non_restored_state: config.allow_non_restored_state,
             };
-            (checkpoint.metadata, Arc::new(restored))
+            (metadata, Arc::new(restored))
         });
+        if let Some((metadata, restored)) = &from {
+            self.job.check_restorable(metadata, restored)?;
+        }
+        let next = Attempt(history.last_attempt().map_or(1, |last| last.0 + 1));
+        let metadata = from.as_ref().map(|(metadata, _)| metadata);
+        self.for_each_sink(next, metadata, config.discard_later_output, false, |sink| &sink.check).await?;
+        let now = self.io.clock().wall();
+        let beginning = async { (store.begin_attempt(self.job_id, origin, now).await, store) };
+        let (begun, store) = beginning.await;
+        let attempt = begun.map_err(checkpoint_failed)?;
+        if let Some(metadata) = metadata {
+            self.restoring(metadata);
+        }
         Ok(Begun { attempt, epoch, from, storage: Some(Storage { store, config }) })
     }
 
-    /// Has every sink recover (docs/src/semantics.md#o-4).
-    async fn recover_sinks(
+    /// Says what the attempt goes on from.
+    fn restoring(&mut self, metadata: &Metadata) {
+        let age_ms = self.io.clock().wall().0.saturating_sub(metadata.completed_at_ms);
+        let from = RestoredFrom { checkpoint: metadata.id, age: Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)) };
+        tracing::info!(target: "thalweg::cli", checkpoint = %from.checkpoint, age = ?from.age, "restoring");
+        if self.restarts == 0 {
+            self.restored = Some(from);
+        }
+    }
+
+    /// Has every sink look at its place, or recover it (docs/src/semantics.md#o-4).
+    async fn for_each_sink(
         &mut self,
         attempt: Attempt,
         from: Option<&Metadata>,
         discard_later_output: bool,
         is_last: bool,
+        what: impl Fn(&SinkPlan) -> &RecoverSink,
     ) -> Result<(), JobError> {
         for i in 0..self.job.sinks.len() {
             let sink = &self.job.sinks[i];
@@ -279,9 +294,9 @@ impl Master {
                 discard_later_output,
                 is_last,
             };
-            let recovering = (sink.recover)(self.io.clone(), recovery);
-            let recovered = self.listening(without_panic(recovering)).await?;
-            recovered.unwrap_or_else(|panic| Err(SinkError::Invalid(panic))).map_err(|error| sink_failed(operator, error))?;
+            let doing = what(sink)(self.io.clone(), recovery);
+            let done = self.listening(without_panic(doing)).await?;
+            done.unwrap_or_else(|panic| Err(SinkError::Invalid(panic))).map_err(|error| sink_failed(operator, error))?;
         }
         Ok(())
     }
@@ -326,10 +341,10 @@ impl Master {
             None => None,
             Some(config) => {
                 let latest = origin::latest(&self.io, &config.dir);
-                latest.await.map_err(|source| JobError::Checkpoint { place: "coordinator".to_owned(), source })?
+                latest.await.map_err(checkpoint_failed)?
             }
         };
-        self.recover_sinks(self.attempt, metadata.as_ref(), false, true).await
+        self.for_each_sink(self.attempt, metadata.as_ref(), false, true, |sink| &sink.recover).await
     }
 
     async fn sleep(&mut self, delay: Duration) -> Result<(), JobError> {
@@ -363,15 +378,8 @@ impl Master {
     }
 }
 
-async fn open(io: Io, config: CheckpointConfig, is_restart: bool, job_if_new: JobId) -> Result<Begin, CheckpointError> {
-    let restore = if is_restart { Restore::Latest } else { config.restore.clone() };
-    let (mut store, history) = CheckpointStore::open(io.disk(), &config.dir, io.rng("checkpoint-store")).await?;
-    let (origin, checkpoint) = origin::choose(&io, &store, &history, &restore).await?;
-    let attempt = store.begin_attempt(job_if_new, origin, io.clock().wall()).await?;
-    let job = history.job().unwrap_or(job_if_new);
-    let past = checkpoint.as_ref().map_or(CheckpointId(1), |checkpoint| checkpoint.metadata.id.next());
-    let epoch = history.next_checkpoint().max(past);
-    Ok(Begin { store, config, job, attempt, epoch, checkpoint })
+fn checkpoint_failed(source: CheckpointError) -> JobError {
+    JobError::Checkpoint { place: "coordinator".to_owned(), source }
 }
 
 fn is_fenced(error: &JobError) -> bool {

@@ -1,25 +1,28 @@
 //! What an attempt goes on from (docs/src/semantics.md#c-6).
 
 use super::error::JobError;
-use crate::checkpoint::{Attempt, CheckpointConfig, CheckpointId, JobId, Restore, Restored};
+use crate::checkpoint::{CheckpointId, Restore, Restored};
 use crate::graph::Job;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use thalweg_io::Io;
 use thalweg_storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore, History, Metadata, Origin, load_path};
 
-/// An attempt that has been written into the log.
-pub(crate) struct Begin {
+/// What was found in a checkpoint folder; nothing in it has changed yet.
+pub(crate) struct Found {
     pub(crate) store: CheckpointStore,
-    pub(crate) config: CheckpointConfig,
-    pub(crate) job: JobId,
-    pub(crate) attempt: Attempt,
-    /// The first checkpoint it can take.
-    pub(crate) epoch: CheckpointId,
+    pub(crate) history: History,
+    pub(crate) origin: Origin,
     pub(crate) checkpoint: Option<Checkpoint>,
 }
 
-/// Finds and reads the checkpoint that `restore` means, if it means one.
-pub(crate) async fn choose(
+/// Opens the folder and reads the checkpoint that `restore` means, if it means one.
+pub(crate) async fn find(io: Io, dir: PathBuf, restore: Restore) -> Result<Found, CheckpointError> {
+    let (store, history) = CheckpointStore::open(io.disk(), &dir, io.rng("checkpoint-store")).await?;
+    let (origin, checkpoint) = choose(&io, &store, &history, &restore).await?;
+    Ok(Found { store, history, origin, checkpoint })
+}
+
+async fn choose(
     io: &Io,
     store: &CheckpointStore,
     history: &History,
@@ -69,7 +72,7 @@ pub(crate) async fn latest(io: &Io, dir: &Path) -> Result<Option<Metadata>, Chec
 impl Job {
     /// Refuses a checkpoint that this job cannot go on from as a whole; what concerns a single state its operator sees
     /// (docs/src/semantics.md#c-7).
-    pub(crate) fn check_restorable(&self, metadata: &Metadata, restored: Option<&Restored>) -> Result<(), JobError> {
+    pub(crate) fn check_restorable(&self, metadata: &Metadata, restored: &Restored) -> Result<(), JobError> {
         let id = metadata.id;
         if metadata.key_groups != self.key_groups.count() {
             let (then, now) = (metadata.key_groups, self.key_groups.count());
@@ -101,11 +104,10 @@ impl Job {
             }
         }
         let known = |uid: &str| self.operators.iter().any(|operator| operator.uid == uid && operator.task.is_some());
-        let with_state = restored.map(Restored::operators).unwrap_or_default();
+        let with_state = restored.operators();
         let with_splits = metadata.sources.iter().filter(|source| !source.splits.is_empty()).map(|source| source.uid.clone());
         let left = with_state.into_iter().chain(with_splits).find(|uid| !known(uid));
-        let allowed = restored.is_some_and(|restored| restored.allow_non_restored_state);
-        match left.filter(|_| !allowed) {
+        match left.filter(|_| !restored.allow_non_restored_state) {
             None => Ok(()),
             Some(uid) => {
                 let name = metadata.operators.iter().find(|operator| operator.uid == uid).map_or(uid.as_str(), |operator| &operator.name);

@@ -193,7 +193,8 @@ impl SnapshotWriter {
         let length = HEADER_BYTES + self.bytes() + self.index_bytes() + ALIGN + FOOTER_BYTES;
         image.clear();
         if !(length..=length.saturating_mul(UNUSED_PART_MAX)).contains(&image.capacity()) {
-            image = Buffer::with_capacity(length);
+            // With room for state that grows a little from one snapshot to the next.
+            image = Buffer::with_capacity(length + length / 8);
         }
         image.resize(HEADER_BYTES, 0);
         let mut index = Vec::with_capacity(self.index_bytes());

@@ -1,0 +1,226 @@
+//! What a job can go on from, and what it refuses, with the words it says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use thalweg::connectors::{FileSink, GeneratorSource};
+use thalweg::{
+    CheckpointConfig, Context, JobEnding, JobError, JobReport, KeyedProcessFunction, OpenContext, Output, Record, RestartStrategy, Restore,
+    StreamExecutionEnvironment, ValueState,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Record)]
+struct Wide {
+    count: u64,
+    sum: u64,
+}
+
+/// Counts its records in a state whose name and type can be chosen.
+#[derive(Clone)]
+struct Count {
+    name: &'static str,
+    wide: bool,
+    narrow_state: ValueState<u64>,
+    wide_state: ValueState<Wide>,
+}
+
+impl KeyedProcessFunction for Count {
+    type Key = u64;
+    type In = u64;
+    type Out = (u64, u64);
+
+    fn open(&mut self, ctx: &mut OpenContext<'_, u64>) {
+        if self.wide {
+            self.wide_state = ctx.value_state(self.name);
+        } else {
+            self.narrow_state = ctx.value_state(self.name);
+        }
+    }
+
+    fn process_element(&mut self, _n: u64, ctx: &mut Context<'_, u64>, out: &mut Output<(u64, u64)>) {
+        let key = ctx.key();
+        let count = if self.wide {
+            let wide = ctx.value(self.wide_state).get_or_insert_with(|| Wide { count: 0, sum: 0 });
+            wide.count += 1;
+            wide.count
+        } else {
+            let count = ctx.value(self.narrow_state).get_or_insert_with(|| 0);
+            *count += 1;
+            *count
+        };
+        out.collect((key, count));
+    }
+}
+
+/// A job that counts forty thousand numbers in four keys.
+#[derive(Clone)]
+struct Counting {
+    name: &'static str,
+    wide: bool,
+    max_parallelism: u32,
+    uid: &'static str,
+    restore: Restore,
+    allow_non_restored_state: bool,
+    discard_later_output: bool,
+    retained: usize,
+}
+
+impl Default for Counting {
+    fn default() -> Self {
+        Self {
+            name: "count",
+            wide: false,
+            max_parallelism: 128,
+            uid: "counter",
+            restore: Restore::Latest,
+            allow_non_restored_state: false,
+            discard_later_output: false,
+            retained: 3,
+        }
+    }
+}
+
+const NUMBERS: u64 = 40_000;
+
+impl Counting {
+    fn describe(&self, dir: &Path, stop: &Arc<AtomicBool>) -> StreamExecutionEnvironment {
+        let env = StreamExecutionEnvironment::new();
+        env.set_max_parallelism(self.max_parallelism);
+        env.set_restart_strategy(RestartStrategy::None);
+        let mut config = CheckpointConfig::new(dir.join("checkpoints")).interval(Duration::from_millis(10)).retained(self.retained);
+        config.restore = self.restore.clone();
+        config.allow_non_restored_state = self.allow_non_restored_state;
+        config.discard_later_output = self.discard_later_output;
+        env.enable_checkpointing(config);
+        env.set_source_rate(Some(100_000));
+        let count = Count { name: self.name, wide: self.wide, narrow_state: ValueState::default(), wide_state: ValueState::default() };
+        let stop = Arc::clone(stop);
+        env.source(GeneratorSource::new(NUMBERS, |n| n))
+            .map(move |n| {
+                assert!(n < NUMBERS / 2 || !stop.load(Ordering::Relaxed), "this is far enough");
+                n
+            })
+            .key_by::<u64>(|n| n % 4)
+            .process(count)
+            .uid(self.uid)
+            .sink(FileSink::<(u64, u64)>::csv(dir.join("out"), |(key, count), row| {
+                row.field(key).field(count);
+            }));
+        env
+    }
+
+    /// Runs until half of the numbers are counted.
+    fn half(&self, dir: &Path) {
+        let stop = Arc::new(AtomicBool::new(true));
+        let error = self.describe(dir, &stop).execute("counting", 1).unwrap().wait().unwrap_err();
+        assert!(error.to_string().contains("far enough"), "{error}");
+    }
+
+    fn rest(&self, dir: &Path) -> Result<JobReport, JobError> {
+        self.describe(dir, &Arc::new(AtomicBool::new(false))).execute("counting", 2)?.wait()
+    }
+
+    #[track_caller]
+    fn is_refused(&self, dir: &Path, words: &[&str]) {
+        let error = self.rest(dir).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "no {word:?} in: {error}");
+        }
+    }
+}
+
+/// Every count of every key, once.
+#[track_caller]
+fn assert_complete(dir: &Path) {
+    let mut counts = vec![Vec::new(); 4];
+    for entry in fs::read_dir(dir.join("out")).unwrap() {
+        for line in fs::read_to_string(entry.unwrap().path()).unwrap().lines() {
+            let (key, count) = line.split_once(',').unwrap();
+            counts[key.parse::<usize>().unwrap()].push(count.parse::<u64>().unwrap());
+        }
+    }
+    for counts in &mut counts {
+        counts.sort_unstable();
+        assert!(counts.iter().copied().eq(1..=NUMBERS / 4), "{} counts", counts.len());
+    }
+}
+
+/// The metadata files in the folder, oldest first.
+fn checkpoints(dir: &Path) -> Vec<PathBuf> {
+    let number = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("chk-")?.split('-').next()?.parse::<u64>().ok();
+    let mut found: Vec<PathBuf> = fs::read_dir(dir.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| number(path).is_some());
+    found.sort_by_key(number);
+    found
+}
+
+#[test]
+fn a_failed_job_goes_on_where_its_checkpoint_was_taken() {
+    let dir = TempDir::new().unwrap();
+    Counting::default().half(dir.path());
+    let report = Counting::default().rest(dir.path()).unwrap();
+    assert!(report.restored.is_some());
+    assert_eq!(report.ending, JobEnding::Finished);
+    assert_complete(dir.path());
+}
+
+#[test]
+fn another_number_of_key_groups_is_refused() {
+    let dir = TempDir::new().unwrap();
+    Counting::default().half(dir.path());
+    Counting { max_parallelism: 64, ..Counting::default() }.is_refused(dir.path(), &["128 key groups", "64", "set_max_parallelism"]);
+}
+
+#[test]
+fn state_of_another_layout_is_refused_with_both_fingerprints() {
+    let dir = TempDir::new().unwrap();
+    Counting::default().half(dir.path());
+    Counting { wide: true, ..Counting::default() }
+        .is_refused(dir.path(), &["operator process", "state count", "another layout", "then", "now"]);
+}
+
+#[test]
+fn state_that_the_job_no_longer_has_is_refused_unless_it_may_be_left_behind() {
+    let dir = TempDir::new().unwrap();
+    Counting::default().half(dir.path());
+    let words = &["--allow-non-restored-state", "counter"];
+    // Of an operator that is gone, and of a state that is.
+    Counting { uid: "another", ..Counting::default() }.is_refused(dir.path(), words);
+    Counting { name: "renamed", ..Counting::default() }.is_refused(dir.path(), &["--allow-non-restored-state", "count "]);
+    let report = Counting { name: "renamed", allow_non_restored_state: true, ..Counting::default() }.rest(dir.path()).unwrap();
+    assert_eq!(report.ending, JobEnding::Finished);
+}
+
+#[test]
+fn an_older_checkpoint_or_none_is_refused_over_later_results_unless_they_are_discarded() {
+    let dir = TempDir::new().unwrap();
+    Counting::default().half(dir.path());
+    let older = checkpoints(dir.path()).remove(0);
+    for restore in [Restore::None, Restore::From(older.clone())] {
+        Counting { restore, ..Counting::default() }.is_refused(dir.path(), &["--discard-later-output"]);
+    }
+    let job = Counting { restore: Restore::From(older), discard_later_output: true, ..Counting::default() };
+    assert_eq!(job.rest(dir.path()).unwrap().ending, JobEnding::Finished);
+    assert_complete(dir.path());
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused_by_file_and_the_one_before_is_used_if_the_user_says_so() {
+    let dir = TempDir::new().unwrap();
+    Counting::default().half(dir.path());
+    let mut found = checkpoints(dir.path());
+    let (latest, older) = (found.pop().unwrap(), found.pop().unwrap());
+    let mut bytes = fs::read(&latest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&latest, bytes).unwrap();
+    Counting::default().is_refused(dir.path(), &[latest.file_name().unwrap().to_str().unwrap(), "corrupt"]);
+    // Still refused: nothing was changed by the refusal.
+    Counting::default().is_refused(dir.path(), &["corrupt"]);
+    let job = Counting { restore: Restore::From(older), discard_later_output: true, ..Counting::default() };
+    assert_eq!(job.rest(dir.path()).unwrap().ending, JobEnding::Finished);
+    assert_complete(dir.path());
+}
