@@ -11,17 +11,19 @@ use crate::record::{Key, Record};
 use crate::runtime::{KeyGroups, OperatorInfo};
 use std::borrow::Borrow;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use thalweg_storage::HotTable;
-use thalweg_storage::checkpoint::{Scope, StateLayout};
+use thalweg_storage::checkpoint::{Scope, Section, StateLayout};
 
 /// Saves and restores the states of one operator in one subtask.
 pub(crate) struct OperatorState {
     pub(crate) uid: String,
     pub(crate) snapshots: Rc<Snapshots>,
-    pub(crate) restored: Option<Arc<Restored>>,
+    /// Until all states have been asked for: it is as large as the state of the whole job.
+    pub(crate) restored: RefCell<Option<Arc<Restored>>>,
     pub(crate) key_groups: KeyGroups,
     /// The key groups of this subtask.
     pub(crate) owned: Range<u32>,
@@ -101,7 +103,7 @@ impl OperatorState {
     /// subtask, and what was written with another layout is refused with both fingerprints (docs/src/semantics.md#c-7).
     pub(crate) fn restore<K: Key, V: Record>(&self, name: &str, mut take: impl FnMut(u64, Option<Namespace>, K, V)) {
         self.claim(name);
-        let Some(restored) = &self.restored else { return };
+        let Some(restored) = self.restored.borrow().clone() else { return };
         let now = layout_of::<K, V>();
         for section in restored.sections(&self.uid, name) {
             if section.layout != now {
@@ -136,8 +138,7 @@ impl OperatorState {
         }
     }
 
-    /// Asks for the state `name`, which is not keyed.
-    pub(crate) fn claim(&self, name: &str) {
+    fn claim(&self, name: &str) {
         self.claimed.borrow_mut().push(name.to_owned());
     }
 
@@ -149,10 +150,16 @@ impl OperatorState {
         });
     }
 
-    /// What was saved for a split, whichever subtask read it.
-    pub(crate) fn restore_split(&self, name: &str, number: u32) -> Option<Vec<u8>> {
-        let mut sections = self.restored.as_ref()?.sections(&self.uid, name);
-        sections.find(|section| section.scope == Scope::Split(number)).map(|section| section.bytes.to_vec())
+    /// What was saved for each split, whichever subtask read it.
+    pub(crate) fn restore_splits(&self, name: &str) -> BTreeMap<u32, Vec<u8>> {
+        self.claim(name);
+        let restored = self.restored.borrow();
+        let sections = restored.iter().flat_map(|restored| restored.sections(&self.uid, name));
+        let of_split = |section: Section<'_>| match section.scope {
+            Scope::Split(number) => Some((number, section.bytes.to_vec())),
+            Scope::KeyGroup(_) | Scope::Subtask => None,
+        };
+        sections.filter_map(of_split).collect()
     }
 
     /// Restores a table.
@@ -166,7 +173,7 @@ impl OperatorState {
     /// All states have been asked for: state of this operator that nobody wanted is refused, unless it may be left behind
     /// (docs/src/semantics.md#c-7).
     pub(crate) fn all_claimed(&self) {
-        let Some(restored) = self.restored.as_ref().filter(|restored| !restored.allow_non_restored_state) else { return };
+        let Some(restored) = self.restored.take().filter(|restored| !restored.allow_non_restored_state) else { return };
         let claimed = self.claimed.borrow();
         if let Some(left) = restored.states_of(&self.uid).into_iter().find(|state| !claimed.contains(state)) {
             let checkpoint = restored.checkpoint;

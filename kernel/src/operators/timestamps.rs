@@ -12,6 +12,7 @@ use crate::record::Record;
 use crate::runtime::{Gauge, Now, OperatorInfo, SubtaskContext};
 use crate::time::{Control, Watermark};
 use crate::watermark::{TimestampAssigner, WatermarkGenerator, WatermarkOutput, WatermarkStrategy};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 use thalweg_io::{Io, MonotonicNs};
@@ -35,10 +36,11 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> f
     fn start<D: Collector<T>>(self, cx: &mut SubtaskContext, down: D) -> Running<T, G, A, D> {
         let WatermarkStrategy { generator, assigner, idleness, .. } = self.strategy;
         let state = cx.state_of(self.id);
-        state.claim(GENERATORS);
+        let restored = state.restore_splits(GENERATORS);
         state.all_claimed();
         Running {
             state,
+            restored,
             prototype: generator.clone(),
             splits: vec![],
             whole: generator,
@@ -99,14 +101,16 @@ pub struct Running<T, G, A, D> {
     place: String,
     record: std::marker::PhantomData<fn(T)>,
     state: OperatorState,
+    /// What the restored checkpoint holds of the splits that have not begun again.
+    restored: BTreeMap<u32, Vec<u8>>,
     down: D,
 }
 
 impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<T>> Running<T, G, A, D> {
     /// The generator of a split that begins or, restored, goes on.
-    fn split(&self, number: u32) -> Split<G> {
+    fn split(&mut self, number: u32) -> Split<G> {
         let mut split = Split { number, generator: self.prototype.clone(), watermark: Watermark::MIN };
-        let saved = self.state.restore_split(GENERATORS, number);
+        let saved = self.restored.remove(&number);
         if let Some((watermark, generator)) = saved.as_deref().and_then(<[u8]>::split_first_chunk) {
             split.watermark = Watermark(i64::from_le_bytes(*watermark));
             split.generator.restore(generator);

@@ -84,7 +84,7 @@ impl SubtaskContext {
         OperatorState {
             uid: self.operators[operator.0].uid.clone(),
             snapshots: Rc::clone(&self.snapshots),
-            restored: self.restored.clone(),
+            restored: RefCell::new(self.restored.clone()),
             key_groups: self.key_groups,
             owned: self.key_groups.owned_by(self.subtask(), self.name.parallelism),
             info: self.operator(operator),

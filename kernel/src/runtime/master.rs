@@ -208,13 +208,15 @@ impl Master {
         }
         let place =
             |storage: &Storage| SnapshotPlace { dir: storage.store.dir().to_owned(), inline_bytes_max: storage.config.inline_bytes_max };
-        let plan = AttemptPlan { job: self.job_id, attempt, epoch, restored, snapshots: storage.as_ref().map(place) };
+        let mut plan = AttemptPlan { job: self.job_id, attempt, epoch, restored, snapshots: storage.as_ref().map(place) };
         let infos = self.layout.subtasks(&self.job);
         let (per_core, ways) = self.layout.deploy(&self.job, &plan);
         for (core, plans) in self.deploy.iter().zip(per_core) {
             // A core that is gone is being torn down, and so is this one.
             drop(core.send(plans));
         }
+        // The subtasks hold it until each has taken what is its own.
+        plan.restored = None;
         let (job, io, shared) = (&self.job, &self.io, &self.shared);
         let run = AttemptRun::new(AttemptParts { job, io, shared, plan, infos, ways, splits, storage });
         let AttemptEnd { result, completed, commit_is_open, storage } = run.run(&mut self.inbox).await;

@@ -5,7 +5,7 @@ use crate::checkpoint::{CheckpointId, Restore, Restored};
 use crate::graph::Job;
 use std::path::{Path, PathBuf};
 use thalweg_io::Io;
-use thalweg_storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore, History, Metadata, Origin, load_path};
+use thalweg_storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore, History, Metadata, Origin, load_metadata, load_path};
 
 /// What was found in a checkpoint folder; nothing in it has changed yet.
 pub(crate) struct Found {
@@ -62,9 +62,9 @@ async fn elsewhere(
 
 /// The metadata of the latest complete checkpoint in `dir`.
 pub(crate) async fn latest(io: &Io, dir: &Path) -> Result<Option<Metadata>, CheckpointError> {
-    let (store, history) = CheckpointStore::open(io.disk(), dir, io.rng("checkpoint-store")).await?;
+    let (_, history) = CheckpointStore::open(io.disk(), dir, io.rng("checkpoint-store")).await?;
     match history.restorable().next() {
-        Some(latest) => Ok(Some(store.load(latest).await?.metadata)),
+        Some(latest) => Ok(Some(load_metadata(&*io.disk(), dir, latest).await?)),
         None => Ok(None),
     }
 }

@@ -28,6 +28,19 @@ pub struct Checkpoint {
 /// # Errors
 /// If anything is missing or not as it was written, or the disk fails.
 pub async fn load(disk: &dyn Disk, dir: &Path, retained: &Retained) -> Result<Checkpoint, CheckpointError> {
+    let (decoded, metadata_bytes) = decode(disk, dir, retained).await?;
+    with_snapshots(disk, dir, decoded, metadata_bytes).await
+}
+
+/// Reads what a retained checkpoint of the folder `dir` consists of, without the state.
+///
+/// # Errors
+/// As [`load`].
+pub async fn load_metadata(disk: &dyn Disk, dir: &Path, retained: &Retained) -> Result<Metadata, CheckpointError> {
+    Ok(decode(disk, dir, retained).await?.0.metadata)
+}
+
+async fn decode(disk: &dyn Disk, dir: &Path, retained: &Retained) -> Result<(Decoded, u64), CheckpointError> {
     let bytes = read_child(disk, dir, &retained.metadata).await?;
     let metadata_bytes = bytes.len() as u64;
     let name = dir.join(&retained.metadata.name).display().to_string();
@@ -36,7 +49,7 @@ pub async fn load(disk: &dyn Disk, dir: &Path, retained: &Retained) -> Result<Ch
     if (attempt, id) != (retained.attempt, retained.id) {
         return Err(CheckpointError::corrupt(&name, 0, format!("it is checkpoint {id} of attempt {attempt} under another's name")));
     }
-    with_snapshots(disk, dir, decoded, metadata_bytes).await
+    Ok((decoded, metadata_bytes))
 }
 
 /// Reads the checkpoint at `path`: of a checkpoint folder the newest, of a metadata file that one.

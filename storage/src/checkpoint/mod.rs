@@ -28,7 +28,7 @@ pub use files::{SnapshotOf, discard, store_snapshot, write_snapshot};
 pub use garbage::Cleanup;
 pub use ids::{Attempt, CheckpointId, JobId};
 pub use inspect::{CheckpointContent, CheckpointSummary, Inspection, Listing, StateInspection, inspect, list};
-pub use load::{Checkpoint, load, load_path};
+pub use load::{Checkpoint, load, load_metadata, load_path};
 pub use log_entry::{Event, LogEntry, Origin, Retained};
 pub use metadata::{
     Decoded, FileRef, FinishedSubtask, Image, Metadata, OperatorEntry, Place, SnapshotEntry, SourceEntry, SplitEntry, TaskSnapshot,
