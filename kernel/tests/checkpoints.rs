@@ -9,8 +9,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use thalweg::connectors::{FileSink, GeneratorSource};
 use thalweg::{
-    CheckpointConfig, EngineSettings, JobEnding, JobError, JobReport, Record, RestartStrategy, Restore, StreamExecutionEnvironment,
-    TumblingEventTimeWindows, WatermarkStrategy,
+    CheckpointConfig, Context, EngineSettings, JobEnding, JobError, JobReport, KeyedProcessFunction, ListState, MapState, OpenContext,
+    Output, Record, RestartStrategy, Restore, StreamExecutionEnvironment, Timer, TumblingEventTimeWindows, ValueState, WatermarkStrategy,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Record)]
@@ -186,4 +186,82 @@ fn a_job_that_gives_up_leaves_whole_epochs_and_the_next_run_goes_on() {
     let report = run(dir.path(), &setting, |_| ()).unwrap();
     assert!(report.restored.is_some());
     assert_eq!(shown(&dir.path().join("out")), (all, vec![]));
+}
+
+/// Keeps every number it sees in a value, a list and a map, and tells of them at the end; and of each hundred that has passed.
+#[derive(Clone, Default)]
+struct Remember {
+    count: ValueState<u64>,
+    all: ListState<u64>,
+    by_rest: MapState<u64, u64>,
+}
+
+impl KeyedProcessFunction for Remember {
+    type Key = String;
+    type In = Number;
+    type Out = String;
+
+    fn open(&mut self, ctx: &mut OpenContext<'_, String>) {
+        self.count = ctx.value_state("count");
+        self.all = ctx.list_state("all");
+        self.by_rest = ctx.map_state("by-rest");
+    }
+
+    fn process_element(&mut self, number: NumberRef<'_>, ctx: &mut Context<'_, String>, _out: &mut Output<String>) {
+        *ctx.value(self.count).get_or_insert_with(|| 0) += 1;
+        ctx.list(self.all).add(number.n);
+        let before = ctx.map(self.by_rest).get(&(number.n % 3)).copied().unwrap_or(0);
+        ctx.map(self.by_rest).put(number.n % 3, before + number.n);
+        ctx.register_event_time_timer((number.n as i64 / 100 + 1) * 100);
+        ctx.register_event_time_timer(i64::MAX - 1);
+    }
+
+    fn on_timer(&mut self, timer: Timer, ctx: &mut Context<'_, String>, out: &mut Output<String>) {
+        let key = ctx.key().to_owned();
+        if timer.timestamp < i64::MAX - 1 {
+            out.collect(format!("{key} passed {}", timer.timestamp));
+            return;
+        }
+        let count = ctx.value(self.count).take();
+        let mut all = ctx.list(self.all).take();
+        all.sort_unstable();
+        let by_rest: Vec<(u64, u64)> = ctx.map(self.by_rest).iter().map(|(rest, sum)| (*rest, *sum)).collect();
+        out.collect(format!("{key} {count:?} {} {:?} {by_rest:?}", all.len(), all.iter().sum::<u64>()));
+    }
+}
+
+fn remembering(dir: &Path, parallelism: usize) -> StreamExecutionEnvironment {
+    let env = StreamExecutionEnvironment::new();
+    env.set_parallelism(parallelism);
+    env.enable_checkpointing(CheckpointConfig::new(dir.join("checkpoints")).interval(Duration::from_millis(10)));
+    env.set_source_rate(Some(15_000 / parallelism as u64));
+    env.set_engine_settings(EngineSettings { metrics_interval_ms: 5, slice_timers: 3, ..EngineSettings::default() });
+    env.source(GeneratorSource::new(6_000, |n| Number { n }))
+        .assign_timestamps_and_watermarks(
+            WatermarkStrategy::for_bounded_out_of_orderness(Duration::from_secs(1))
+                .with_timestamp_assigner(|number: NumberRef<'_>| number.n as i64),
+        )
+        .key_by::<String>(|number| ["none", "one", "two", "three", "four", "five", "six"][number.n as usize % 7])
+        .process(Remember::default())
+        .sink(FileSink::<String>::lines(dir.join("out"), |line, out| out.push_str(line)));
+    env
+}
+
+#[test]
+fn values_lists_maps_and_timers_are_found_again_at_another_parallelism() {
+    let undisturbed = TempDir::new().unwrap();
+    remembering(undisturbed.path(), 1).execute("remember", 1).unwrap().wait().unwrap();
+    let (expected, _) = shown(&undisturbed.path().join("out"));
+    assert!(expected.len() > 100, "{expected:?}");
+    let dir = TempDir::new().unwrap();
+    for parallelism in [1, 3, 2] {
+        let handle = remembering(dir.path(), parallelism).execute("remember", 2).unwrap();
+        while handle.metrics().sum("generator", "numRecordsOut") < 500 {
+            std::thread::yield_now();
+        }
+        handle.stop_with_checkpoint();
+        assert!(matches!(handle.wait().unwrap().ending, JobEnding::Stopped(_)));
+    }
+    remembering(dir.path(), 4).execute("remember", 2).unwrap().wait().unwrap();
+    assert_eq!(shown(&dir.path().join("out")), (expected, vec![]));
 }
