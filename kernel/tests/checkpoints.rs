@@ -265,3 +265,19 @@ fn values_lists_maps_and_timers_are_found_again_at_another_parallelism() {
     remembering(dir.path(), 4).execute("remember", 2).unwrap().wait().unwrap();
     assert_eq!(shown(&dir.path().join("out")), (expected, vec![]));
 }
+
+/// Two processes that were both told to run the job: the one that began later goes on, the other one stops and removes nothing.
+#[test]
+fn of_two_runs_on_one_checkpoint_folder_the_later_one_wins() {
+    let dir = TempDir::new().unwrap();
+    let first = job(dir.path(), &Setting::default(), |_| ()).execute("sums", 1).unwrap();
+    while first.metrics().sum("generator", "numRecordsOut") < 2_000 {
+        std::thread::yield_now();
+    }
+    let second = job(dir.path(), &Setting::default(), |_| ()).execute("sums", 1).unwrap();
+    let error = first.wait().unwrap_err();
+    assert!(error.to_string().contains("has taken over"), "{error}");
+    let report = second.wait().unwrap();
+    assert_eq!((report.ending, report.restored.is_some()), (JobEnding::Finished, true));
+    assert_eq!(shown(&dir.path().join("out")), (expected(), vec![]));
+}

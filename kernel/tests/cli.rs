@@ -8,7 +8,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use thalweg::cli::{self, About};
 
 const HEADER: &str = "year,month,day,dep_time,dep_delay,carrier,hour,minute";
@@ -52,6 +54,16 @@ fn names(dir: &Path) -> Vec<String> {
     found
 }
 
+/// The lines of the results that are visible in `dir`, sorted, with their ends.
+fn lines(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else { return vec![] };
+    let shown = entries.map(|entry| entry.unwrap().path()).filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("part-"));
+    let mut lines: Vec<String> =
+        shown.flat_map(|path| fs::read_to_string(path).unwrap().split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>()).collect();
+    lines.sort();
+    lines
+}
+
 #[test]
 fn wrong_use_is_told_apart_with_exit_code_2() {
     let dir = tempfile::tempdir().unwrap();
@@ -69,7 +81,21 @@ fn wrong_use_is_told_apart_with_exit_code_2() {
     check(at(&["--output", "file"]), 2, &["file", "choose another output folder"]);
     check(at(&["--output", "out", "--late-output", "./out"]), 2, &["two sinks write to out"]);
     check(at(&["--input", "file/in.csv"]), 2, &["file/in.csv", "name a CSV file"]);
+    check(at(&["--restore", "none"]), 2, &["--checkpoint-dir <DIR>"]);
+    check(at(&["--checkpoint-dir", "c", "--checkpoint-interval", "0"]), 2, &["--checkpoint-interval", "at least 1ms"]);
+    check(at(&["--checkpoint-dir", "c", "--retain", "0"]), 2, &["--retain"]);
+    check(at(&["--restart-attempts", "3"]), 2, &["--restart-strategy <STRATEGY>"]);
+    check(at(&["--restart-strategy", "sometimes"]), 2, &["fixed-delay"]);
+    check(at(&["--restart-strategy", "none", "--restart-delay", "1s"]), 2, &["--restart-delay", "--restart-strategy none"]);
     assert_eq!(names(dir.path()), ["file"], "nothing was begun");
+    check(at(&["--checkpoint-dir", "c", "--restore", "nowhere"]), 2, &["there is no checkpoint at nowhere", "chk-*.metadata"]);
+    let checkpoints = |arguments: &[&str]| flights(dir.path(), &[&["checkpoints"], arguments].concat());
+    check(checkpoints(&[]), 2, &["list", "inspect"]);
+    check(checkpoints(&["list", "nowhere"]), 2, &["there is no folder nowhere", "--checkpoint-dir"]);
+    check(checkpoints(&["list", "file"]), 2, &["file is no folder"]);
+    check(checkpoints(&["list", "empty"]), 2, &["no checkpoint in empty"]);
+    check(checkpoints(&["inspect", "nowhere"]), 2, &["no checkpoint at nowhere"]);
+    check(checkpoints(&["inspect", "file"]), 2, &["file does not have the name"]);
 }
 
 #[test]
@@ -80,6 +106,8 @@ fn help_explains_the_job_and_its_options() {
     assert_eq!(output.status.code(), Some(0));
     for part in
         ["--input", "--late-output", "--window", "--out-of-orderness", "--parallelism", "--rate", "Examples:", "flights run --cores 2"]
+            .into_iter()
+            .chain(["Checkpoint options:", "latest|none|PATH", "Restart options:", "exponential-delay"])
     {
         assert!(help.contains(part), "{part}");
     }
@@ -95,7 +123,7 @@ fn malformed_rows_are_set_aside_with_their_places_and_counted() {
     let summary = String::from_utf8(output.stdout.clone()).unwrap();
     assert_eq!(outcome(&output).0, Some(0), "{}", outcome(&output).1);
     assert!(summary.contains("7 rows read") && summary.contains(" 2 counted") && summary.contains(" 5 malformed"), "{summary}");
-    let part = |folder: &str| fs::read_to_string(dir.path().join(folder).join("part-0-0.csv")).unwrap();
+    let part = |folder: &str| lines(&dir.path().join(folder)).concat();
     assert_eq!(part("flights-output"), "2013-01-01T00:00:00Z,UA,2,1,2,2\n");
     let malformed = part("flights-output/malformed");
     let expected = [
@@ -186,6 +214,181 @@ fn an_interrupted_job_is_cancelled_and_cleans_up() {
     let (code, message) = outcome(&child.wait_with_output().unwrap());
     assert_eq!((code, message.as_str()), (Some(130), "error: interrupted: the job was cancelled and shows no results\n"));
     assert!(names(dir.path()).is_empty());
+}
+
+/// `kill -TERM`.
+fn terminate(child: &Child) {
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Waits until `is_so`, while the job runs.
+#[track_caller]
+fn wait_until(child: &mut Child, is_so: impl Fn() -> bool) {
+    while !is_so() {
+        assert!(child.try_wait().unwrap().is_none(), "the job has ended by itself");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_job_with_checkpoints_is_stopped_with_one_and_goes_on_when_it_is_run_again() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(run(dir.path(), &["--output", "undisturbed"]).output().unwrap().status.success());
+    let expected = lines(&dir.path().join("undisturbed"));
+    let out = dir.path().join("flights-output");
+    let options = ["--checkpoint-dir", "checkpoints", "--checkpoint-interval", "20ms"];
+    let slowly = |signal: &str| {
+        let mut command = run(dir.path(), &[&options[..], &["--rate", "20000", "--cores", "1"]].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let shown = names(&out).len();
+        wait_until(&mut child, || lines(&out).len() > 10 && names(&out).len() > shown);
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let (code, log) = outcome(&output);
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains("stopping with a checkpoint"), "{log}");
+        (String::from_utf8(output.stdout).unwrap(), log)
+    };
+    let (summary, _) = slowly("-TERM");
+    assert!(summary.contains("stopped with checkpoint ") && summary.contains("run the same command again to go on"), "{summary}");
+    assert!(!names(&out).iter().any(|name| name.ends_with(".inprogress")));
+    let (summary, log) = slowly("-INT");
+    assert!(log.contains("restoring checkpoint="), "{log}");
+    assert!(summary.contains("  restored checkpoint ") && summary.contains(" old, "), "{summary}");
+
+    let finish = || {
+        let output = run(dir.path(), &options).output().unwrap();
+        assert_eq!(outcome(&output).0, Some(0), "{}", outcome(&output).1);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(finish().contains("flights: done in "));
+    assert!(lines(&out) == expected, "{} lines instead of {}", lines(&out).len(), expected.len());
+    assert!(finish().contains("the job has finished before; nothing to do"));
+    assert!(lines(&out) == expected);
+
+    // Once more from the beginning: what is shown would be shown twice.
+    let again = |more: &[&str]| run(dir.path(), &[&options[..], &["--restore", "none"], more].concat());
+    check(again(&[]), 2, &["later than the beginning", "--discard-later-output"]);
+    assert!(lines(&out) == expected);
+    assert!(again(&["--discard-later-output"]).output().unwrap().status.success());
+    assert!(lines(&out) == expected);
+}
+
+#[test]
+fn checkpoints_are_listed_and_inspected_while_the_job_runs_and_when_one_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("checkpoints");
+    let options = ["--checkpoint-dir", "checkpoints", "--checkpoint-interval", "10ms", "--retain", "2", "--rate", "10000", "--cores", "1"];
+    let mut job = run(dir.path(), &options).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let complete = || names(&folder).iter().filter(|name| name.ends_with(".metadata")).count();
+    wait_until(&mut job, || complete() >= 2);
+    let look = |arguments: &[&str]| {
+        let output = flights(dir.path(), &[&["checkpoints"], arguments].concat()).output().unwrap();
+        assert_eq!(outcome(&output).0, Some(0), "{}", outcome(&output).1);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for _ in 0..10 {
+        let list = look(&["list", "checkpoints"]);
+        assert!(list.contains("  checkpoint  attempt  completed") && list.contains(" ago) ") && !list.contains("damaged"), "{list}");
+        let inspection = look(&["inspect", "checkpoints"]);
+        for part in ["window-contents", "positions of sources (3)", "input      goes on", "subtasks that had ended: none"] {
+            assert!(inspection.contains(part), "{part:?} is missing in: {inspection}");
+        }
+    }
+    terminate(&job);
+    assert!(job.wait().unwrap().success());
+
+    let json = |arguments: &[&str]| {
+        let text = look(arguments);
+        // Before it stands what the test harness says.
+        serde_json::from_str::<serde_json::Value>(&text[text.find('{').unwrap()..]).unwrap()
+    };
+    let list = json(&["list", "checkpoints", "--json"]);
+    assert_eq!((list["finished"].as_bool(), list["checkpoints"].as_array().unwrap().len()), (Some(false), 2));
+    let latest = list["checkpoints"][0]["metadata"].as_str().unwrap().to_owned();
+    let inspection = json(&["inspect", &format!("checkpoints/{latest}"), "--json"]);
+    assert_eq!(inspection["checkpoint"], list["checkpoints"][0]["checkpoint"]);
+    assert!(inspection["states"].as_array().unwrap().iter().any(|state| state["state"] == "window-contents"));
+
+    // A bit flips in the latest.
+    let mut bytes = fs::read(folder.join(&latest)).unwrap();
+    bytes[100] ^= 1;
+    fs::write(folder.join(&latest), bytes).unwrap();
+    let list = look(&["list", "checkpoints"]);
+    assert!(list.contains("damaged: ") && list.contains(&latest) && list.contains("whole"), "{list}");
+    let cure = ["is corrupt at byte", "--restore PATH"];
+    check(flights(dir.path(), &["checkpoints", "inspect", "checkpoints"]), 1, &cure);
+    check(run(dir.path(), &options), 1, &cure);
+}
+
+#[derive(clap::Args)]
+struct StubbornArgs {
+    /// Falls so often
+    #[arg(long, default_value_t = 0)]
+    falls: u64,
+    /// Never ends by itself, nor when it is asked to
+    #[arg(long)]
+    hangs: bool,
+}
+
+/// Not a test of its own: what the two below run in another process.
+#[test]
+fn a_job_that_falls_or_hangs() {
+    let Ok(command_line) = std::env::var("THALWEG_TEST_STUBBORN") else { return };
+    let about = About { job: "stubborn", what: "Falls or hangs", examples: &[] };
+    let code = cli::run_from::<StubbornArgs, _>(command_line.split(' '), about, |env, args| {
+        let (left, hangs) = (Arc::new(AtomicU64::new(args.falls)), args.hangs);
+        env.from_collection((0..10u64).collect()).for_each(move |_| {
+            let falls = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+            assert!(!falls, "a fall");
+            if hangs {
+                fs::write("hangs", "").unwrap();
+                loop {
+                    std::thread::park();
+                }
+            }
+        });
+    });
+    std::process::exit(i32::from(code));
+}
+
+fn stubborn(dir: &Path, command_line: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["a_job_that_falls_or_hangs", "--exact", "--nocapture"]).env("THALWEG_TEST_STUBBORN", command_line).current_dir(dir);
+    command
+}
+
+#[test]
+fn a_job_that_falls_is_restarted_as_often_as_it_was_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let restarting = "stubborn run --cores 1 --restart-strategy fixed-delay --restart-attempts 3 --restart-delay 1ms";
+    let output = stubborn(dir.path(), &format!("{restarting} --falls 3")).output().unwrap();
+    let summary = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(outcome(&output).0, Some(0), "{}", outcome(&output).1);
+    assert!(summary.contains("  3 restarts; the numbers are those since the last restart"), "{summary}");
+    check(stubborn(dir.path(), &format!("{restarting} --falls 4")), 1, &["a fall"]);
+    check(stubborn(dir.path(), "stubborn run --cores 1 --falls 1"), 1, &["a fall"]);
+    let growing = "stubborn run --cores 1 --restart-strategy exponential-delay --restart-delay 1ms --falls 3 --checkpoint-dir checkpoints";
+    let output = stubborn(dir.path(), growing).output().unwrap();
+    assert_eq!(outcome(&output).0, Some(0), "{}", outcome(&output).1);
+}
+
+#[test]
+fn a_second_signal_ends_at_once_a_job_that_cannot_stop() {
+    for options in ["", " --checkpoint-dir checkpoints"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = stubborn(dir.path(), &format!("stubborn run --cores 1 --hangs{options}"));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_until(&mut child, || dir.path().join("hangs").exists());
+        // The kernel may merge signals that follow each other at once: they are sent until the process has ended.
+        let status = loop {
+            terminate(&child);
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+        };
+        assert_eq!(status.code(), Some(130));
+    }
 }
 
 #[derive(clap::Args)]

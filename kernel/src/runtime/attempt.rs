@@ -49,6 +49,8 @@ pub(crate) struct AttemptEnd {
     pub(crate) completed: u64,
     /// Whether some of its sinks were told to commit, and not all have confirmed: what is prepared must stay.
     pub(crate) commit_is_open: bool,
+    /// Whether the user wanted the job to end, in whichever way: then no other attempt follows.
+    pub(crate) is_unwanted: bool,
     pub(crate) storage: Option<Storage>,
 }
 
@@ -92,6 +94,7 @@ pub(crate) struct AttemptRun<'a> {
     timer: Option<(MonotonicNs, LocalBoxFuture<()>)>,
     completed: u64,
     commit_is_open: bool,
+    is_unwanted: bool,
     /// Everybody has been told that the attempt is over: no checkpoint begins or is committed any more.
     closing: bool,
     end: Option<Result<Completion, JobError>>,
@@ -123,6 +126,7 @@ impl<'a> AttemptRun<'a> {
             timer: None,
             completed: 0,
             commit_is_open: false,
+            is_unwanted: false,
             closing: false,
             end: None,
             parts,
@@ -146,6 +150,7 @@ impl<'a> AttemptRun<'a> {
             result: self.end.unwrap_or_else(torn_down),
             completed: self.completed,
             commit_is_open: self.commit_is_open,
+            is_unwanted: self.is_unwanted,
             storage: self.parts.storage,
         }
     }
@@ -185,6 +190,8 @@ impl<'a> AttemptRun<'a> {
     }
 
     fn take_message(&mut self, message: ToCoordinator) {
+        // Also when the attempt is closing after a failure.
+        self.is_unwanted |= !matches!(message, ToCoordinator::FromSubtask { .. });
         match message {
             ToCoordinator::FromSubtask { attempt, message } if attempt == self.parts.plan.attempt => self.take_from_subtask(message),
             // Law 10: whatever an older attempt says changes nothing.

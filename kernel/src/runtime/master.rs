@@ -219,7 +219,8 @@ impl Master {
         plan.restored = None;
         let (job, io, shared) = (&self.job, &self.io, &self.shared);
         let run = AttemptRun::new(AttemptParts { job, io, shared, plan, infos, ways, splits, storage });
-        let AttemptEnd { result, completed, commit_is_open, storage } = run.run(&mut self.inbox).await;
+        let AttemptEnd { result, completed, commit_is_open, is_unwanted, storage } = run.run(&mut self.inbox).await;
+        self.cancelled |= is_unwanted;
         self.checkpoints += completed;
         self.commit_is_open = commit_is_open;
         match result? {
@@ -234,7 +235,8 @@ impl Master {
             let attempt = Attempt(self.attempt.0 + 1);
             return Ok(Begun { attempt, epoch: CheckpointId(1), from: None, storage: None });
         };
-        let restore = if self.restarts > 0 { Restore::Latest } else { config.restore.clone() };
+        // What the user asked for concerns the first attempt that begins.
+        let restore = if self.attempt > Attempt(0) { Restore::Latest } else { config.restore.clone() };
         let finding = origin::find(self.io.clone(), config.dir.clone(), restore);
         let Found { mut store, history, origin, checkpoint } = self.listening(finding).await?.map_err(checkpoint_failed)?;
         self.job_id = history.job().unwrap_or(self.job_id);
@@ -269,7 +271,7 @@ impl Master {
         let age_ms = self.io.clock().wall().0.saturating_sub(metadata.completed_at_ms);
         let from = RestoredFrom { checkpoint: metadata.id, age: Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)) };
         tracing::info!(target: "thalweg::cli", checkpoint = %from.checkpoint, age = ?from.age, "restoring");
-        if self.restarts == 0 {
+        if self.attempt == Attempt(0) {
             self.restored = Some(from);
         }
     }

@@ -2,10 +2,11 @@
 //! older build that is tested, whichever way the tests are started.
 
 #[path = "../../examples/flights.rs"]
-mod example;
+pub mod example;
 
 use std::path::Path;
 use std::process::Command;
+use thalweg::StreamExecutionEnvironment;
 use thalweg::cli;
 
 /// Carries the command line past the test harness, which has one of its own.
@@ -14,21 +15,27 @@ const SEPARATOR: &str = "\n";
 
 /// `flights <arguments>` in the working directory `dir`.
 pub fn flights(dir: &Path, arguments: &[&str]) -> Command {
+    in_test("flights_job::the_process", dir, arguments)
+}
+
+/// The same where the test of this name calls [`become_the_process`].
+pub fn in_test(name: &str, dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let command_line = [&["flights"], arguments].concat().join(SEPARATOR);
+    command.args([name, "--exact", "--nocapture"]).env(COMMAND_LINE, command_line).env_remove("RUST_LOG").current_dir(dir);
     command
-        .args(["flights_job::the_process", "--exact", "--nocapture"])
-        .env(COMMAND_LINE, command_line)
-        .env_remove("RUST_LOG")
-        .current_dir(dir);
-    command
+}
+
+/// In a process that was started for it, runs the job that `build` makes, and ends. Returns at once in any other.
+pub fn become_the_process(build: impl FnOnce(&StreamExecutionEnvironment, &example::FlightsArgs)) {
+    if let Ok(command_line) = std::env::var(COMMAND_LINE) {
+        let code = cli::run_from::<example::FlightsArgs, _>(command_line.split(SEPARATOR), example::ABOUT, build);
+        std::process::exit(i32::from(code));
+    }
 }
 
 /// No test: what [`flights`] runs.
 #[test]
 fn the_process() {
-    if let Ok(command_line) = std::env::var(COMMAND_LINE) {
-        let code = cli::run_from::<example::FlightsArgs, _>(command_line.split(SEPARATOR), example::ABOUT, example::build);
-        std::process::exit(i32::from(code));
-    }
+    become_the_process(example::build);
 }
