@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thalweg::cli;
 use thalweg::connectors::{CsvError, CsvRow, CsvSource, FileSink, MALFORMED, MalformedRecord};
+use thalweg::sink::Sink;
 use thalweg::{
-    AggregateFunction, OutputTag, Record, StreamExecutionEnvironment, TumblingEventTimeWindows, WatermarkStrategy, format_millis,
+    AggregateFunction, Chain, DataStream, Exchanged, OutputTag, Record, StreamExecutionEnvironment, TumblingEventTimeWindows,
+    WatermarkStrategy, format_millis,
 };
 
 /// One departure.
@@ -136,11 +138,12 @@ fn sample_data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data")
 }
 
-/// The job.
-pub fn build(env: &StreamExecutionEnvironment, args: &FlightsArgs) {
+/// What is computed: the days, and aside of them flights that were late and rows that cannot be understood.
+pub fn results(
+    env: &StreamExecutionEnvironment,
+    args: &FlightsArgs,
+) -> (DataStream<impl Chain<Out = Day> + use<>>, DataStream<Exchanged<Flight>>, DataStream<Exchanged<MalformedRecord>>) {
     let late = OutputTag::new("late");
-    let beside = |given: &Option<PathBuf>, name: &str| given.clone().unwrap_or_else(|| args.output.join(name));
-
     let flights = env.source(CsvSource::with(&args.input, flight).strict(args.strict));
     let malformed = flights.side_output(&MALFORMED);
     let days = flights
@@ -152,23 +155,41 @@ pub fn build(env: &StreamExecutionEnvironment, args: &FlightsArgs) {
         .window(TumblingEventTimeWindows::of(args.window))
         .side_output_late_data(&late)
         .aggregate(Sum, |carrier, window, totals| Day { start_ms: window.start, carrier: carrier.to_owned(), totals });
-
     let late_flights = days.side_output(&late);
+    (days, late_flights, malformed)
+}
 
+/// Where the days go.
+pub fn days_sink(args: &FlightsArgs) -> impl Sink<In = Day> + use<> {
     let rows = FileSink::<Day>::csv(&args.output, |day, row| {
         let TotalsRef { flights, cancelled, total_delay_min, max_delay_min } = day.totals;
         row.field(format_millis(day.start_ms)).field(day.carrier);
         row.field(flights).field(cancelled).field(total_delay_min).optional(max_delay_min);
     });
-    days.named_sink("days", rows.overwrite(args.overwrite));
+    rows.overwrite(args.overwrite)
+}
 
-    let lines = FileSink::<Flight>::lines(beside(&args.late_output, "late"), |flight, line| line.push_str(flight.line)).suffix(".csv");
-    late_flights.named_sink("late", lines.overwrite(args.overwrite));
+/// Where late flights go.
+pub fn late_sink(args: &FlightsArgs) -> impl Sink<In = Flight> + use<> {
+    let dir = args.late_output.clone().unwrap_or_else(|| args.output.join("late"));
+    FileSink::<Flight>::lines(dir, |flight, line| line.push_str(flight.line)).suffix(".csv").overwrite(args.overwrite)
+}
 
-    let errors = FileSink::<MalformedRecord>::csv(beside(&args.malformed_output, "malformed"), |row, out| {
+/// Where rows go that cannot be understood.
+pub fn malformed_sink(args: &FlightsArgs) -> impl Sink<In = MalformedRecord> + use<> {
+    let dir = args.malformed_output.clone().unwrap_or_else(|| args.output.join("malformed"));
+    let rows = FileSink::<MalformedRecord>::csv(dir, |row, out| {
         out.field(row.file).field(row.line).field(row.column).field(row.reason).field(row.text);
     });
-    malformed.named_sink("malformed", errors.overwrite(args.overwrite));
+    rows.overwrite(args.overwrite)
+}
+
+/// The job.
+pub fn build(env: &StreamExecutionEnvironment, args: &FlightsArgs) {
+    let (days, late, malformed) = results(env, args);
+    days.named_sink("days", days_sink(args));
+    late.named_sink("late", late_sink(args));
+    malformed.named_sink("malformed", malformed_sink(args));
 }
 
 /// For `--help`.
@@ -181,6 +202,7 @@ pub const ABOUT: cli::About = cli::About {
         ("flights run --cores 2 --overwrite", "the same on two cores, in place of the results that are there"),
         ("flights run --window 1h --out-of-orderness 0", "hourly, without any patience: thousands are late"),
         ("flights run --rate 2000", "slowly, to watch the watermark rise"),
+        ("flights run --rate 2000 --checkpoint-dir flights-checkpoints", "stop or kill it, run it again: it goes on"),
         ("flights run --input my.csv --output out", "another file with the same columns"),
     ],
 };

@@ -36,6 +36,8 @@ pub struct OperatorMeta {
     pub(crate) name: String,
     /// By which its state is found again; derived from its place unless given.
     pub(crate) uid: String,
+    /// Whether it keeps state that checkpoints hold.
+    pub(crate) has_state: bool,
     /// The task it became part of.
     pub(crate) task: Option<usize>,
     /// The streams that go on from it where it is shared.
@@ -189,7 +191,21 @@ impl GraphBuilder {
     pub(crate) fn operator(&mut self, name: &str) -> OperatorId {
         let id = OperatorId(self.operators.len());
         let name = self.free_name(name);
-        self.operators.push(OperatorMeta { uid: format!("{}-{}", id.0, name), name, task: None, branches: vec![], side_outputs: vec![] });
+        self.operators.push(OperatorMeta {
+            uid: format!("{}-{}", id.0, name),
+            name,
+            has_state: false,
+            task: None,
+            branches: vec![],
+            side_outputs: vec![],
+        });
+        id
+    }
+
+    /// The same for an operator whose state checkpoints hold.
+    pub(crate) fn stateful_operator(&mut self, name: &str) -> OperatorId {
+        let id = self.operator(name);
+        self.operators[id.0].has_state = true;
         id
     }
 

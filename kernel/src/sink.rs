@@ -71,12 +71,13 @@ pub trait Sink: Clone + Send + 'static {
     /// Brings the place of the results to where the restored checkpoint left it: commits `recovery.committed`, and removes whatever else older
     /// attempts of this job have begun. Called before each attempt, on core 0, before any writer is made, and once more after the last one.
     ///
-    /// Idempotent: it may be interrupted anywhere and called again.
+    /// Idempotent: it may be interrupted anywhere and called again. Unless a sink says more, it commits and removes nothing.
     ///
     /// # Errors
     /// If results cannot or must not be put there: the job fails with it before anything is read.
-    fn recover(&self, _io: Io, _recovery: Recovery<Self::Transaction>) -> LocalBoxFuture<Result<(), SinkError>> {
-        Box::pin(std::future::ready(Ok(())))
+    fn recover(&self, io: Io, recovery: Recovery<Self::Transaction>) -> LocalBoxFuture<Result<(), SinkError>> {
+        let committing = self.commit(io, recovery.committed);
+        Box::pin(async move { Ok(committing.await?) })
     }
 
     /// Shows what `transactions`, all of one complete checkpoint and those before it, stand for. Called on core 0, one call at a time.

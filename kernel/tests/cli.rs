@@ -5,6 +5,7 @@ mod flights_job;
 
 use flights_job::flights;
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -238,7 +239,7 @@ fn a_job_with_checkpoints_is_stopped_with_one_and_goes_on_when_it_is_run_again()
     let out = dir.path().join("flights-output");
     let options = ["--checkpoint-dir", "checkpoints", "--checkpoint-interval", "20ms"];
     let slowly = |signal: &str| {
-        let mut command = run(dir.path(), &[&options[..], &["--rate", "20000", "--cores", "1"]].concat());
+        let mut command = run(dir.path(), &[&options[..], &["--rate", "5000", "--cores", "1"]].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let shown = names(&out).len();
         wait_until(&mut child, || lines(&out).len() > 10 && names(&out).len() > shown);
@@ -278,7 +279,7 @@ fn a_job_with_checkpoints_is_stopped_with_one_and_goes_on_when_it_is_run_again()
 fn checkpoints_are_listed_and_inspected_while_the_job_runs_and_when_one_is_damaged() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("checkpoints");
-    let options = ["--checkpoint-dir", "checkpoints", "--checkpoint-interval", "10ms", "--retain", "2", "--rate", "10000", "--cores", "1"];
+    let options = ["--checkpoint-dir", "checkpoints", "--checkpoint-interval", "10ms", "--retain", "2", "--rate", "2000", "--cores", "1"];
     let mut job = run(dir.path(), &options).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let complete = || names(&folder).iter().filter(|name| name.ends_with(".metadata")).count();
     wait_until(&mut job, || complete() >= 2);
@@ -326,20 +327,33 @@ struct StubbornArgs {
     /// Falls so often
     #[arg(long, default_value_t = 0)]
     falls: u64,
+    /// How many records there are
+    #[arg(long, default_value_t = 10)]
+    numbers: u64,
     /// Never ends by itself, nor when it is asked to
     #[arg(long)]
     hangs: bool,
+    /// Falls once, when the file `go` is there
+    #[arg(long)]
+    stumbles: bool,
 }
 
-/// Not a test of its own: what the two below run in another process.
+/// Not a test of its own: what those below run in another process.
 #[test]
 fn a_job_that_falls_or_hangs() {
     let Ok(command_line) = std::env::var("THALWEG_TEST_STUBBORN") else { return };
     let about = About { job: "stubborn", what: "Falls or hangs", examples: &[] };
     let code = cli::run_from::<StubbornArgs, _>(command_line.split(' '), about, |env, args| {
-        let (left, hangs) = (Arc::new(AtomicU64::new(args.falls)), args.hangs);
-        env.from_collection((0..10u64).collect()).for_each(move |_| {
+        let (left, hangs) = (Arc::new(AtomicU64::new(args.falls + u64::from(args.stumbles))), args.hangs);
+        let stumbles = args.stumbles;
+        env.from_collection((0..args.numbers).collect()).for_each(move |_| {
             let falls = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+            if falls && stumbles {
+                fs::write("stumbles", "").unwrap();
+                while !Path::new("go").exists() {
+                    std::thread::yield_now();
+                }
+            }
             assert!(!falls, "a fall");
             if hangs {
                 fs::write("hangs", "").unwrap();
@@ -389,6 +403,28 @@ fn a_second_signal_ends_at_once_a_job_that_cannot_stop() {
         };
         assert_eq!(status.code(), Some(130));
     }
+}
+
+#[test]
+fn a_job_that_falls_while_it_is_being_stopped_does_not_run_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let restarting = "--restart-strategy fixed-delay --restart-delay 1ms --checkpoint-dir checkpoints";
+    // The attempt that follows would run for a week.
+    let slowly = format!("stubborn run --cores 1 --stumbles --rate 1 --numbers 600000 {restarting}");
+    let mut child = stubborn(dir.path(), &slowly).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until(&mut child, || dir.path().join("stumbles").exists());
+    terminate(&child);
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("stopping with a checkpoint") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the job has ended");
+    }
+    fs::write(dir.path().join("go"), "").unwrap();
+    let mut rest = String::new();
+    log.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}");
+    assert!(rest.contains("a fall"), "{rest}");
 }
 
 #[derive(clap::Args)]

@@ -131,7 +131,7 @@ fn visible(dir: &Path) -> Visible {
         let part = |name: &String| name.starts_with("part-");
         names(&dir.join(output)).into_iter().filter(part).map(|name| format!("{output}/{name}")).collect()
     };
-    let paths = OUTPUTS.iter().flat_map(|output| shown(&output));
+    let paths = OUTPUTS.iter().flat_map(shown);
     paths.map(|path| (path.clone(), (fs::metadata(dir.join(&path)).unwrap().ino(), fs::read(dir.join(&path)).unwrap()))).collect()
 }
 
@@ -325,7 +325,7 @@ impl Test {
         while self.kills < self.extent.kills {
             // In every second life it stays the same.
             let sizes = [(2, 2), (1, 1), (2, 3), (1, 4), (2, 7)];
-            let size = sizes[if round % 2 == 0 { 0 } else { self.below(sizes.len() as u64) as usize }];
+            let size = sizes[if round.is_multiple_of(2) { 0 } else { self.below(sizes.len() as u64) as usize }];
             let kill = self.next_kill();
             let at = self.run_and_kill(dir, size, kill);
             let now = visible(dir);

@@ -1,5 +1,7 @@
 //! What a job can go on from, and what it refuses, with the words it says.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,6 +68,7 @@ struct Counting {
     allow_non_restored_state: bool,
     discard_later_output: bool,
     retained: usize,
+    map_uid: Option<&'static str>,
 }
 
 impl Default for Counting {
@@ -79,6 +82,7 @@ impl Default for Counting {
             allow_non_restored_state: false,
             discard_later_output: false,
             retained: 3,
+            map_uid: None,
         }
     }
 }
@@ -98,17 +102,20 @@ impl Counting {
         env.set_source_rate(Some(100_000));
         let count = Count { name: self.name, wide: self.wide, narrow_state: ValueState::default(), wide_state: ValueState::default() };
         let stop = Arc::clone(stop);
-        env.source(GeneratorSource::new(NUMBERS, |n| n))
-            .map(move |n| {
-                assert!(n < NUMBERS / 2 || !stop.load(Ordering::Relaxed), "this is far enough");
-                n
-            })
-            .key_by::<u64>(|n| n % 4)
-            .process(count)
-            .uid(self.uid)
-            .sink(FileSink::<(u64, u64)>::csv(dir.join("out"), |(key, count), row| {
+        let mapped = env.source(GeneratorSource::new(NUMBERS, |n| n)).map(move |n| {
+            assert!(n < NUMBERS / 2 || !stop.load(Ordering::Relaxed), "this is far enough");
+            n
+        });
+        let mapped = match self.map_uid {
+            Some(uid) => mapped.uid(uid),
+            None => mapped,
+        };
+        mapped.key_by::<u64>(|n| n % 4).process(count).uid(self.uid).sink(FileSink::<(u64, u64)>::csv(
+            dir.join("out"),
+            |(key, count), row| {
                 row.field(key).field(count);
-            }));
+            },
+        ));
         env
     }
 
@@ -190,6 +197,8 @@ fn state_that_the_job_no_longer_has_is_refused_unless_it_may_be_left_behind() {
     // Of an operator that is gone, and of a state that is.
     Counting { uid: "another", ..Counting::default() }.is_refused(dir.path(), words);
     Counting { name: "renamed", ..Counting::default() }.is_refused(dir.path(), &["--allow-non-restored-state", "count "]);
+    // Of a uid that another operator has now.
+    Counting { uid: "another", map_uid: Some("counter"), ..Counting::default() }.is_refused(dir.path(), words);
     let report = Counting { name: "renamed", allow_non_restored_state: true, ..Counting::default() }.rest(dir.path()).unwrap();
     assert_eq!(report.ending, JobEnding::Finished);
 }
@@ -221,6 +230,34 @@ fn a_damaged_checkpoint_is_refused_by_file_and_the_one_before_is_used_if_the_use
     // Still refused: nothing was changed by the refusal.
     Counting::default().is_refused(dir.path(), &["corrupt"]);
     let job = Counting { restore: Restore::From(older), discard_later_output: true, ..Counting::default() };
+    assert_eq!(job.rest(dir.path()).unwrap().ending, JobEnding::Finished);
+    assert_complete(dir.path());
+}
+
+#[test]
+fn a_path_to_the_own_folder_however_it_is_written_keeps_the_checkpoint_it_begins_with() {
+    let dir = TempDir::new().unwrap();
+    Counting::default().half(dir.path());
+    let latest = checkpoints(dir.path()).pop().unwrap();
+    let odd = dir.path().join("out").join("..").join("checkpoints").join(latest.file_name().unwrap());
+    for path in [odd, dir.path().join("checkpoints")] {
+        // Fails before a checkpoint is complete, and again.
+        let job = Counting { restore: Restore::From(path), retained: 1, ..Counting::default() };
+        let stop = Arc::new(AtomicBool::new(true));
+        for _ in 0..2 {
+            job.describe(dir.path(), &stop).execute("counting", 1).unwrap().wait().unwrap_err();
+        }
+    }
+    assert_eq!(Counting::default().rest(dir.path()).unwrap().ending, JobEnding::Finished);
+    assert_complete(dir.path());
+}
+
+#[test]
+fn a_checkpoint_goes_on_in_a_new_folder_over_the_same_results() {
+    let dir = TempDir::new().unwrap();
+    Counting::default().half(dir.path());
+    std::fs::rename(dir.path().join("checkpoints"), dir.path().join("moved")).unwrap();
+    let job = Counting { restore: Restore::From(dir.path().join("moved")), ..Counting::default() };
     assert_eq!(job.rest(dir.path()).unwrap().ending, JobEnding::Finished);
     assert_complete(dir.path());
 }

@@ -36,7 +36,7 @@ where
     where
         Keyed<T, O>: crate::chain::Chain,
     {
-        let id = self.graph.borrow_mut().operator(name);
+        let id = self.graph.borrow_mut().stateful_operator(name);
         let meta = ChainMeta { operators: vec![id], ..ChainMeta::fed_by(vec![self.edge]) };
         DataStream::new(self.graph, Keyed::new(make(id, self.key)), meta)
     }
@@ -109,7 +109,7 @@ where
         A: AggregateFunction<T>,
         RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out + Clone + Send + 'static,
     {
-        let id = self.graph.borrow_mut().operator("window");
+        let id = self.graph.borrow_mut().stateful_operator("window");
         let meta = ChainMeta { operators: vec![id], ..ChainMeta::fed_by(vec![self.edge]) };
         DataStream::new(self.graph, Keyed::new(WindowOperator { settings: self.settings, aggregate, result, id }), meta)
     }

@@ -43,8 +43,12 @@ impl<C: Chain> DataStream<C> {
     }
 
     /// Adds an operator made by `make` to the chain.
-    fn then<O>(mut self, name: &str, make: impl FnOnce(OperatorId) -> O) -> DataStream<Then<C, O>> {
+    fn then<O>(self, name: &str, make: impl FnOnce(OperatorId) -> O) -> DataStream<Then<C, O>> {
         let id = self.graph.borrow_mut().operator(name);
+        self.then_operator(id, make)
+    }
+
+    fn then_operator<O>(mut self, id: OperatorId, make: impl FnOnce(OperatorId) -> O) -> DataStream<Then<C, O>> {
         self.meta.operators.push(id);
         DataStream { chain: Then { upstream: self.chain, operator: make(id) }, graph: self.graph, meta: self.meta }
     }
@@ -88,7 +92,8 @@ impl<C: Chain> DataStream<C> {
         G: WatermarkGenerator<C::Out>,
         A: TimestampAssigner<C::Out>,
     {
-        self.then("timestamps", |id| AssignTimestamps { strategy, id })
+        let id = self.graph.borrow_mut().stateful_operator("timestamps");
+        self.then_operator(id, |id| AssignTimestamps { strategy, id })
     }
 
     /// Partitions the stream: all records of a key go to the same subtask, in the order in which their sender emitted them.

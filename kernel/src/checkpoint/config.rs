@@ -34,7 +34,7 @@ pub struct CheckpointConfig {
     pub timeout: Duration,
     /// Least time between the end of one checkpoint and the beginning of the next.
     pub min_pause: Duration,
-    /// How many checkpoints in a row may fail before the attempt does.
+    /// How many checkpoints in a row may expire without failing the attempt.
     pub tolerable_failures: u32,
     /// How many complete checkpoints are kept.
     pub retained: usize,
@@ -85,10 +85,10 @@ impl CheckpointConfig {
 
     /// What is wrong with it, if anything is.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if self.interval.is_some_and(|interval| interval.is_zero()) {
+        if self.interval.is_some_and(|interval| interval < Duration::from_millis(1)) {
             return Err("the checkpoint interval must be at least 1ms".to_owned());
         }
-        if self.timeout.is_zero() {
+        if self.timeout < Duration::from_millis(1) {
             return Err("the checkpoint timeout must be at least 1ms".to_owned());
         }
         if self.retained == 0 {

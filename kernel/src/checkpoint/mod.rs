@@ -1,6 +1,6 @@
 //! Checkpoints as the engine takes and restores them.
 //!
-//! A barrier runs through the graph; each stage with state puts it into the subtask's snapshot when the barrier reaches it ([`OperatorState`]), in
+//! A barrier runs through the graph; each stage with state puts it into the subtask's snapshot when the barrier reaches it (`operator_state.rs`), in
 //! slices, suspended meanwhile; the driver stores the snapshot in the background and tells the coordinator (docs/src/semantics.md#c-1). The bytes of
 //! state are described in `entries`, what is on disk in `thalweg_storage::checkpoint`.
 
@@ -12,6 +12,6 @@ mod snapshots;
 
 pub use config::{CheckpointConfig, RestartStrategy, Restore};
 pub(crate) use operator_state::{OperatorState, PartialSave};
-pub(crate) use restored::Restored;
-pub(crate) use snapshots::{PreparedEpoch, Snapshots, TakenSnapshot};
+pub(crate) use restored::{Restored, RestoredSubtask};
+pub(crate) use snapshots::{PreparedEpoch, RESERVED_STATES, Snapshots, TakenSnapshot};
 pub use thalweg_storage::checkpoint::{Attempt, CheckpointId, JobId};

@@ -4,11 +4,12 @@
 //! before the walk is over. Restoring takes the entries of the subtask's own key groups (docs/src/semantics.md#c-6) out of every snapshot there is.
 
 use super::entries::{Entries, Namespace, SavedEntry, append_entry};
-use super::restored::Restored;
+use super::restored::{Restored, RestoredSubtask};
 use super::snapshots::Snapshots;
 use crate::checkpoint::CheckpointId;
 use crate::record::{Key, Record};
 use crate::runtime::{KeyGroups, OperatorInfo};
+use crate::time::Watermark;
 use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,6 +18,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use thalweg_storage::HotTable;
 use thalweg_storage::checkpoint::{Scope, Section, StateLayout};
+
+/// An entry of a restored state.
+pub(crate) struct Saved<K, V> {
+    pub(crate) namespace: Option<Namespace>,
+    pub(crate) key: K,
+    pub(crate) value: V,
+    /// What the subtask that saved it had been told of event time.
+    pub(crate) watermark: Watermark,
+}
 
 /// Saves and restores the states of one operator in one subtask.
 pub(crate) struct OperatorState {
@@ -101,11 +111,11 @@ impl OperatorState {
 
     /// Hands the entries of the state `name` that this subtask owns to `take`, with the hashes of their keys. What cannot be read fails the
     /// subtask, and what was written with another layout is refused with both fingerprints (docs/src/semantics.md#c-7).
-    pub(crate) fn restore<K: Key, V: Record>(&self, name: &str, mut take: impl FnMut(u64, Option<Namespace>, K, V)) {
+    pub(crate) fn restore<K: Key, V: Record>(&self, name: &str, mut take: impl FnMut(u64, Saved<K, V>)) {
         self.claim(name);
         let Some(restored) = self.restored.borrow().clone() else { return };
         let now = layout_of::<K, V>();
-        for section in restored.sections(&self.uid, name) {
+        for (by, section) in restored.sections(&self.uid, name) {
             if section.layout != now {
                 let (was, is) = (section.layout, now);
                 self.info.refuse(format!(
@@ -127,7 +137,7 @@ impl OperatorState {
                 match entry {
                     Ok(SavedEntry { namespace, key, value }) => {
                         let hash = K::hash(key.view());
-                        take(hash, namespace, key, value);
+                        take(hash, Saved { namespace, key, value, watermark: by.watermark });
                     }
                     Err(reason) => {
                         self.info.refuse(format!("checkpoint {}, state {name}: {reason}", restored.checkpoint));
@@ -155,18 +165,29 @@ impl OperatorState {
         self.claim(name);
         let restored = self.restored.borrow();
         let sections = restored.iter().flat_map(|restored| restored.sections(&self.uid, name));
-        let of_split = |section: Section<'_>| match section.scope {
+        let of_split = |(_, section): (&RestoredSubtask, Section<'_>)| match section.scope {
             Scope::Split(number) => Some((number, section.bytes.to_vec())),
             Scope::KeyGroup(_) | Scope::Subtask => None,
         };
         sections.filter_map(of_split).collect()
     }
 
+    /// What each subtask has saved for itself, if there were as many of them as now.
+    pub(crate) fn restore_of_subtasks(&self, name: &str, parallelism: usize) -> BTreeMap<u32, Vec<u8>> {
+        let same = self
+            .restored
+            .borrow()
+            .as_ref()
+            .is_none_or(|restored| restored.sections(&self.uid, name).all(|(by, _)| by.parallelism == parallelism));
+        let saved = self.restore_splits(name);
+        if same { saved } else { BTreeMap::new() }
+    }
+
     /// Restores a table.
     pub(crate) fn restore_table<K: Key, V: Record>(&self, name: &str, table: &mut HotTable<K, V>) {
-        self.restore::<K, V>(name, |hash, _, key, value| {
+        self.restore::<K, V>(name, |hash, saved| {
             // Key groups are disjoint: no key comes twice.
-            table.insert_new(hash, key, value);
+            table.insert_new(hash, saved.key, saved.value);
         });
     }
 

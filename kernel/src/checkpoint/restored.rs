@@ -5,43 +5,67 @@
 
 use super::snapshots::WATERMARK_STATE;
 use crate::checkpoint::CheckpointId;
+use crate::runtime::KeyGroups;
 use crate::time::Watermark;
 use std::collections::BTreeSet;
-use thalweg_storage::checkpoint::{Scope, Section, Snapshot};
+use thalweg_storage::checkpoint::{Section, Snapshot, SnapshotEntry};
 
-/// All snapshots of a checkpoint, read and checked.
+/// The state of one subtask of the attempt that took the checkpoint.
+pub(crate) struct RestoredSubtask {
+    /// By the uid of the first operator of its task.
+    task: String,
+    pub(crate) subtask: usize,
+    pub(crate) parallelism: usize,
+    /// What it had been told of event time.
+    pub(crate) watermark: Watermark,
+    snapshot: Snapshot,
+}
+
+impl RestoredSubtask {
+    /// Takes a snapshot that was read and checked.
+    pub(crate) fn new(entry: SnapshotEntry, snapshot: Snapshot) -> Self {
+        let SnapshotEntry { task, subtask, parallelism, .. } = entry;
+        let watermark = snapshot.sections(&task, WATERMARK_STATE).next().and_then(|section| section.bytes.first_chunk().copied());
+        let watermark = watermark.map_or(Watermark::MIN, |bytes| Watermark(i64::from_le_bytes(bytes)));
+        Self { task, subtask: subtask as usize, parallelism: parallelism as usize, watermark, snapshot }
+    }
+}
+
+/// All snapshots of a checkpoint.
 pub(crate) struct Restored {
     pub(crate) checkpoint: CheckpointId,
-    pub(crate) snapshots: Vec<Snapshot>,
+    pub(crate) subtasks: Vec<RestoredSubtask>,
     /// State that no operator asks for is left behind instead of refused.
     pub(crate) allow_non_restored_state: bool,
 }
 
 impl Restored {
-    /// The sections of a state, over all snapshots.
-    pub(crate) fn sections<'a>(&'a self, operator: &'a str, state: &'a str) -> impl Iterator<Item = Section<'a>> {
-        self.snapshots.iter().flat_map(move |snapshot| snapshot.sections(operator, state))
+    /// The sections of a state, over all snapshots, each with the subtask that wrote it.
+    pub(crate) fn sections<'a>(&'a self, operator: &'a str, state: &'a str) -> impl Iterator<Item = (&'a RestoredSubtask, Section<'a>)> {
+        self.subtasks.iter().flat_map(move |of| of.snapshot.sections(operator, state).map(move |section| (of, section)))
     }
 
     /// Names of the states of `operator`, those of the engine left out.
     pub(crate) fn states_of(&self, operator: &str) -> BTreeSet<String> {
-        let of_operator = self.snapshots.iter().flat_map(Snapshot::states).filter(|state| state.operator == operator);
+        let of_operator = self.subtasks.iter().flat_map(|of| of.snapshot.states()).filter(|state| state.operator == operator);
         of_operator.map(|state| state.state).filter(|state| state != WATERMARK_STATE).collect()
     }
 
     /// The operators that have state, those of the engine's own state left out.
     pub(crate) fn operators(&self) -> BTreeSet<String> {
-        let with_state = self.snapshots.iter().flat_map(Snapshot::states).filter(|state| state.state != WATERMARK_STATE);
+        let with_state = self.subtasks.iter().flat_map(|of| of.snapshot.states()).filter(|state| state.state != WATERMARK_STATE);
         with_state.map(|state| state.operator).collect()
     }
 
-    /// What the task that begins with the operator `task_uid` had been told of event time: the least over its subtasks
-    /// (docs/src/semantics.md#c-5).
-    pub(crate) fn watermark(&self, task_uid: &str) -> Watermark {
-        let of_section = |section: Section<'_>| {
-            assert!(section.scope == Scope::Subtask, "a task's watermark belongs to a subtask");
-            section.bytes.first_chunk().map_or(Watermark::MIN, |bytes| Watermark(i64::from_le_bytes(*bytes)))
+    /// What subtask `subtask` of `parallelism` of the task that begins with the operator `task` is to start behind: what the same subtask had been told,
+    /// or, at another parallelism, the most that any of those had been told whose key groups it takes over (docs/src/semantics.md#c-5).
+    pub(crate) fn watermark(&self, task: &str, subtask: usize, parallelism: usize, key_groups: KeyGroups) -> Watermark {
+        let owned = key_groups.owned_by(subtask, parallelism);
+        let hands_over = |of: &&RestoredSubtask| {
+            let before = key_groups.owned_by(of.subtask, of.parallelism);
+            if of.parallelism == parallelism { of.subtask == subtask } else { before.start < owned.end && owned.start < before.end }
         };
-        self.sections(task_uid, WATERMARK_STATE).map(of_section).min().unwrap_or(Watermark::MIN)
+        let of_task = self.subtasks.iter().filter(|of| of.task == task);
+        of_task.filter(hands_over).map(|of| of.watermark).max().unwrap_or(Watermark::MIN)
     }
 }

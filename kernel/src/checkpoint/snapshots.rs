@@ -13,8 +13,11 @@ use std::collections::VecDeque;
 use thalweg_io::Buffer;
 use thalweg_storage::checkpoint::{Scope, SnapshotWriter, StateLayout};
 
-/// The state under which a task's merged watermark is kept, with its first operator. It belongs to the engine, not to a user's operator.
-pub(crate) const WATERMARK_STATE: &str = "watermark";
+/// What the names of states begin with that belong to the engine. A user's state may not be called so.
+pub(crate) const RESERVED_STATES: &str = "thalweg/";
+
+/// The state under which a task's merged watermark is kept, with its first operator.
+pub(crate) const WATERMARK_STATE: &str = "thalweg/watermark";
 
 /// The state of a subtask at a barrier.
 pub(crate) struct TakenSnapshot {

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::io::{Write as _, stdout};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use thalweg_io::{Disk, Io};
+use thalweg_io::{Disk, EntryKind, Io};
 use thalweg_storage::checkpoint::{CheckpointError, CheckpointSummary, Event, Inspection, Listing, Origin, Place, inspect, list};
 
 /// How often a folder is read anew because a running job has moved on meanwhile. A job that completes a checkpoint each time takes a millisecond for it.
@@ -62,6 +62,17 @@ impl CheckpointsCommand {
 }
 
 async fn listed(io: &Io, dir: &Path, json: bool) -> Result<String, CheckpointError> {
+    match io.disk().kind(dir).await.map_err(|source| CheckpointError::Io { source })? {
+        Some(EntryKind::Directory) => {}
+        Some(_) => {
+            let reason = "is no folder".to_owned();
+            return Err(CheckpointError::Foreign { file: dir.display().to_string(), reason });
+        }
+        None => {
+            let cure = "name the folder that the job was given with --checkpoint-dir".to_owned();
+            return Err(CheckpointError::NotFound { what: format!("folder {}", dir.display()), cure });
+        }
+    }
     let listing = settled_list(&*io.disk(), dir).await?;
     let now_ms = io.clock().wall().0;
     Ok(if json { pretty(&list_json(&listing)) } else { list_text(dir, &listing, now_ms) })

@@ -34,7 +34,7 @@
 //! | 130 | Interrupted: cancelled, or ended at once by a second signal. |
 //!
 //! A stop with a checkpoint is an orderly end: nothing is lost, and somebody asked for it. With 0 whoever restarts a job after failures (systemd's
-//! `Restart=on-failure`, a loop of the shell) leaves it stopped. Whether a job has finished says the summary, and `checkpoints list --json` to a program.
+//! `Restart=on-failure`, say) leaves it stopped. Whether a job has finished says the summary, and `checkpoints list --json` to a program.
 //!
 //! Besides `run` there is `checkpoints list` and `checkpoints inspect`, which look into a checkpoint folder and change nothing.
 
@@ -177,7 +177,10 @@ fn execute(name: &str, options: &EngineOptions, build: impl FnOnce(&StreamExecut
     let (report, outputs) = match run_to_end(env, name, options) {
         Ok(ended) => ended,
         Err(JobError::Cancelled) if options.checkpoints.is_enabled() => {
-            return fail("interrupted between two attempts; run the same command again to go on from the latest checkpoint", INTERRUPTED);
+            return fail(
+                "interrupted while no attempt was running; run the same command again to go on from the latest checkpoint",
+                INTERRUPTED,
+            );
         }
         Err(JobError::Cancelled) => return fail("interrupted: the job was cancelled and shows no results", INTERRUPTED),
         Err(error) => {

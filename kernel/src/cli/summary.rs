@@ -66,7 +66,9 @@ fn recovery(report: &JobReport) -> String {
         (false, true) => "; the numbers are those since then",
         (false, false) => "",
     };
-    if parts.is_empty() { String::new() } else { format!("  {}{since}\n", parts.join(", ")) }
+    // Sources go on after the barrier of the last checkpoint.
+    let again = if matches!(report.ending, JobEnding::Stopped(_)) { "; what came after the last one will be read again" } else { "" };
+    if parts.is_empty() { String::new() } else { format!("  {}{since}{again}\n", parts.join(", ")) }
 }
 
 fn counted(count: u64, one: &str, many: &str) -> String {
@@ -75,7 +77,9 @@ fn counted(count: u64, one: &str, many: &str) -> String {
 
 /// To the tenth of a second while that matters.
 fn age(age: Duration) -> String {
-    if age < Duration::from_secs(10) {
+    if age < Duration::from_secs(1) {
+        format!("{} ms", age.as_millis())
+    } else if age < Duration::from_secs(10) {
         format!("{:.1} s", age.as_secs_f64())
     } else {
         humantime::format_duration(Duration::from_secs(age.as_secs())).to_string()

@@ -48,7 +48,7 @@ fn is_later(name: &str, recovery: &Recovery<FileTransaction>) -> bool {
 /// See the module. Returns whether there are results of other jobs, which the first commit is to remove.
 pub(super) async fn recover(folder: Folder, overwrite: bool, mut recovery: Recovery<FileTransaction>) -> Result<bool, SinkError> {
     let committed = std::mem::take(&mut recovery.committed);
-    let Recovery { job, discard_later_output, is_last, .. } = recovery;
+    let Recovery { job, attempt, discard_later_output, is_last, .. } = recovery;
     let committed = match folder.delivery {
         DeliveryGuarantee::ExactlyOnce | DeliveryGuarantee::AtLeastOnce => committed,
         // What might have been shown must not be shown now: it goes with everything else that is hidden.
@@ -74,7 +74,8 @@ pub(super) async fn recover(folder: Folder, overwrite: bool, mut recovery: Recov
     }
     folder.commit(&committed, overwrite).await?;
     let is_left_over = |name: &&String| match is_last {
-        true => PartName::of_hidden(name).is_some_and(|part| part.job == job),
+        // A later attempt, of a process that has taken over, looks after its own.
+        true => PartName::of_hidden(name).is_some_and(|part| part.job == job && part.attempt.is_none_or(|of| of <= attempt)),
         false => is_in_progress(name),
     };
     for name in names.iter().filter(is_left_over) {

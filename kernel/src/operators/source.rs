@@ -43,6 +43,7 @@ impl<S: Source> Chain for FromSource<S> {
             attempt: cx.attempt,
             snapshots: Rc::clone(&cx.snapshots),
             triggers: VecDeque::new(),
+            draining: false,
             barrier: None,
             archiver: Archiver::new(),
             batch: cx.settings().source_batch_records,
@@ -134,6 +135,8 @@ struct SourceTask<R, D> {
     snapshots: Rc<Snapshots>,
     /// Checkpoints whose barriers are to be sent.
     triggers: VecDeque<CheckpointId>,
+    /// The input is to end where it is.
+    draining: bool,
     /// The barrier that is in the chain.
     barrier: Option<CheckpointId>,
     archiver: Archiver,
@@ -187,7 +190,10 @@ impl<T: Record, D: Collector<T>> ReaderOutput<T> for Emitter<'_, D> {
 impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> SourceTask<R, D> {
     fn fail(&self, error: SourceError) {
         let (operator, subtask) = (self.info.name.clone(), self.info.task.subtask);
-        self.failure.set(JobError::Source { operator, subtask, reason: error.to_string() });
+        self.failure.set(match error {
+            SourceError::Invalid(reason) => JobError::Invalid(reason),
+            error => JobError::Source { operator, subtask, reason: error.to_string() },
+        });
     }
 
     fn read(&mut self, cx: &mut Context<'_>, split: u32) -> Step {
@@ -300,6 +306,9 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
         if self.begin_barrier() {
             return Step::Busy;
         }
+        if self.draining && !matches!(self.state, State::Ending | State::LastWatermark | State::Ended) {
+            self.state = State::Ending;
+        }
         match self.state {
             State::Idle => {
                 // The coordinator outlives its subtasks.
@@ -368,7 +377,7 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
 
     fn receive(&mut self, message: ToSubtask) {
         match message {
-            ToSubtask::Split { number, split } if self.state == State::Requested => {
+            ToSubtask::Split { number, split } if self.state == State::Requested && !self.draining => {
                 match read_owned::<R::Split>(&split) {
                     Ok(split) => self.reader.start(split),
                     Err(error) => self.fail(SourceError::Other(format!("split {number} cannot be read: {error}"))),
@@ -378,11 +387,9 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
             ToSubtask::Trigger(checkpoint) => self.triggers.push_back(checkpoint),
             // Drained meanwhile: what is not begun is not read.
             ToSubtask::Split { .. } | ToSubtask::Close => {}
-            ToSubtask::NoMoreSplits | ToSubtask::Drain => {
-                if !matches!(self.state, State::Ending | State::LastWatermark | State::Ended) {
-                    self.state = State::Ending;
-                }
-            }
+            ToSubtask::NoMoreSplits => self.state = State::Ending,
+            // Behind the barriers that were wanted before.
+            ToSubtask::Drain => self.draining = true,
         }
     }
 

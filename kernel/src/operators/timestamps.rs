@@ -35,17 +35,31 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> f
 
     fn start<D: Collector<T>>(self, cx: &mut SubtaskContext, down: D) -> Running<T, G, A, D> {
         let WatermarkStrategy { generator, assigner, idleness, .. } = self.strategy;
+        let prototype = generator.clone();
         let state = cx.state_of(self.id);
-        let restored = state.restore_splits(GENERATORS);
+        let mut restored = state.restore_splits(WAITING);
+        // What was in work has come further than what waited.
+        restored.extend(state.restore_splits(GENERATORS));
+        let (subtask, is_source) = (u32::try_from(cx.subtask()).unwrap_or(u32::MAX), cx.is_source());
+        // At another parallelism the records of this subtask come from elsewhere: its generator begins anew.
+        let whole = state.restore_of_subtasks(WHOLE, cx.name.parallelism).remove(&subtask);
         state.all_claimed();
+        let mut generator = generator;
+        let mut forwarded = Watermark::MIN;
+        if let Some((watermark, saved)) = whole.as_deref().and_then(<[u8]>::split_first_chunk) {
+            forwarded = Watermark(i64::from_le_bytes(*watermark));
+            generator.restore(saved);
+        }
         Running {
             state,
             restored,
-            prototype: generator.clone(),
+            subtask,
+            is_source,
+            prototype,
             splits: vec![],
             whole: generator,
             assigner,
-            forwarded: Watermark::MIN,
+            forwarded,
             pending: false,
             idleness: idleness.map(|timeout| Idleness {
                 timeout,
@@ -66,6 +80,12 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> f
 
 /// The state of the generators, by split: the watermark (i64, little endian) and what the generator saves of itself.
 const GENERATORS: &str = "generators";
+
+/// The same of splits that were restored and have not begun again.
+const WAITING: &str = "generators-waiting";
+
+/// The same behind an exchange, where there are no splits, by subtask.
+const WHOLE: &str = "generator";
 
 /// The generator of a split that is being read, and how far it has come.
 struct Split<G> {
@@ -103,6 +123,8 @@ pub struct Running<T, G, A, D> {
     state: OperatorState,
     /// What the restored checkpoint holds of the splits that have not begun again.
     restored: BTreeMap<u32, Vec<u8>>,
+    subtask: u32,
+    is_source: bool,
     down: D,
 }
 
@@ -119,10 +141,18 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
     }
 
     fn save(&self) {
+        let form = |watermark: Watermark, generator: &G| [&watermark.0.to_le_bytes()[..], &generator.snapshot()].concat();
         for split in &self.splits {
-            let mut saved = split.watermark.0.to_le_bytes().to_vec();
-            saved.extend(split.generator.snapshot());
-            self.state.save_split(GENERATORS, split.number, &saved);
+            self.state.save_split(GENERATORS, split.number, &form(split.watermark, &split.generator));
+        }
+        // Every subtask knows of all splits that were in work, and one of them keeps those that nobody has gone on with yet.
+        if self.subtask == 0 {
+            for (number, saved) in &self.restored {
+                self.state.save_split(WAITING, *number, saved);
+            }
+        }
+        if !self.is_source {
+            self.state.save_split(WHOLE, self.subtask, &form(self.forwarded, &self.whole));
         }
     }
 

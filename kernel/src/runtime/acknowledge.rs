@@ -23,6 +23,12 @@ pub(crate) struct SnapshotPlace {
     pub(crate) inline_bytes_max: usize,
 }
 
+/// A snapshot that is to be stored, unless a later barrier has come meanwhile.
+struct Waiting {
+    taken: TakenSnapshot,
+    is_over: bool,
+}
+
 struct Storing {
     checkpoint: CheckpointId,
     splits: Vec<(u32, AlignedVec)>,
@@ -31,7 +37,7 @@ struct Storing {
 
 struct Stored {
     checkpoint: CheckpointId,
-    /// `None` if there was no room for it.
+    /// `None` if there was no room for it, or no use any more.
     snapshot: Option<Image>,
     splits: Vec<(u32, AlignedVec)>,
 }
@@ -48,7 +54,7 @@ pub(crate) struct Acknowledger {
     place: Option<SnapshotPlace>,
     snapshots: Rc<Snapshots>,
     coordinator: Mailbox<ToCoordinator>,
-    waiting: VecDeque<TakenSnapshot>,
+    waiting: VecDeque<Waiting>,
     storing: Option<Storing>,
     /// Durable, and waiting for the sink.
     stored: VecDeque<Stored>,
@@ -76,7 +82,9 @@ impl Acknowledger {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), JobError> {
         while let Some(taken) = self.snapshots.pop_taken() {
             self.io.observe("checkpoint.snapshot", &self.name, [taken.checkpoint.0 as i64, taken.image.len() as i64, 0]);
-            self.waiting.push_back(taken);
+            // Barriers come one checkpoint after the other: those that still wait to be stored have been given up.
+            self.waiting.iter_mut().for_each(|waiting| waiting.is_over = true);
+            self.waiting.push_back(Waiting { taken, is_over: false });
         }
         loop {
             if let Some(storing) = &mut self.storing {
@@ -96,8 +104,12 @@ impl Acknowledger {
                 };
                 self.stored.push_back(Stored { checkpoint, snapshot, splits });
             }
-            let Some(taken) = self.waiting.pop_front() else { break };
-            self.store(taken);
+            let Some(Waiting { taken, is_over }) = self.waiting.pop_front() else { break };
+            if is_over {
+                self.stored.push_back(Stored { checkpoint: taken.checkpoint, snapshot: None, splits: taken.splits });
+            } else {
+                self.store(taken);
+            }
         }
         while let Some(epoch) = self.snapshots.pop_prepared() {
             self.prepared.push_back(epoch);
@@ -140,6 +152,15 @@ impl Acknowledger {
             };
             self.report(message);
         }
+    }
+
+    /// The attempt is over: ready when no write is under way any more. What was written the next attempt's cleaning removes.
+    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(storing) = &mut self.storing {
+            drop(std::task::ready!(storing.write.as_mut().poll(cx)));
+            self.storing = None;
+        }
+        Poll::Ready(())
     }
 
     /// Whether every snapshot that was taken is acknowledged.

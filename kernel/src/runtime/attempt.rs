@@ -51,6 +51,8 @@ pub(crate) struct AttemptEnd {
     pub(crate) commit_is_open: bool,
     /// Whether the user wanted the job to end, in whichever way: then no other attempt follows.
     pub(crate) is_unwanted: bool,
+    /// Whether another attempt has taken over.
+    pub(crate) is_fenced: bool,
     pub(crate) storage: Option<Storage>,
 }
 
@@ -95,6 +97,7 @@ pub(crate) struct AttemptRun<'a> {
     completed: u64,
     commit_is_open: bool,
     is_unwanted: bool,
+    is_fenced: bool,
     /// Everybody has been told that the attempt is over: no checkpoint begins or is committed any more.
     closing: bool,
     end: Option<Result<Completion, JobError>>,
@@ -127,6 +130,7 @@ impl<'a> AttemptRun<'a> {
             completed: 0,
             commit_is_open: false,
             is_unwanted: false,
+            is_fenced: false,
             closing: false,
             end: None,
             parts,
@@ -151,6 +155,7 @@ impl<'a> AttemptRun<'a> {
             completed: self.completed,
             commit_is_open: self.commit_is_open,
             is_unwanted: self.is_unwanted,
+            is_fenced: self.is_fenced,
             storage: self.parts.storage,
         }
     }
@@ -197,7 +202,10 @@ impl<'a> AttemptRun<'a> {
             // Law 10: whatever an older attempt says changes nothing.
             ToCoordinator::FromSubtask { .. } => {}
             ToCoordinator::Cancel => self.steer(coordinator::Input::Failed(JobError::Cancelled)),
-            ToCoordinator::Drain => self.steer(coordinator::Input::Drain),
+            ToCoordinator::Drain => {
+                self.decide(checkpoints::Input::Drain);
+                self.steer(coordinator::Input::Drain);
+            }
             ToCoordinator::Stop if self.parts.storage.is_some() || self.persisting.is_some() => self.decide(checkpoints::Input::Stop),
             ToCoordinator::Stop => self.steer(coordinator::Input::Failed(JobError::Cancelled)),
         }
@@ -264,6 +272,11 @@ impl<'a> AttemptRun<'a> {
         self.parts.io.spawner().spawn(thalweg_io::TaskClass::Background, "discard", Box::pin(remove));
     }
 
+    fn discard_collected(&mut self) {
+        let images = self.collecting.take().into_iter().flat_map(|collecting| collecting.snapshots).map(|(_, image)| image);
+        self.discard(images.collect::<Vec<_>>());
+    }
+
     /// Asks the attempt's coordinator and does what it says.
     fn steer(&mut self, input: coordinator::Input) {
         for action in self.coordinator.step(input) {
@@ -278,6 +291,7 @@ impl<'a> AttemptRun<'a> {
                 coordinator::Action::CloseAll => {
                     self.parts.io.observe("attempt.close", &self.parts.job.name, [self.parts.plan.attempt.0 as i64, 0, 0]);
                     self.closing = true;
+                    self.discard_collected();
                     self.tell_all(|| ToSubtask::Close);
                 }
                 coordinator::Action::End(result) => self.end = Some(result),
@@ -302,8 +316,7 @@ impl<'a> AttemptRun<'a> {
                     };
                     tracing::warn!(%checkpoint, "checkpoint given up: {why}");
                     self.observe("checkpoint.give-up", checkpoint, 0);
-                    let images = self.collecting.take().into_iter().flat_map(|collecting| collecting.snapshots).map(|(_, image)| image);
-                    self.discard(images.collect::<Vec<_>>());
+                    self.discard_collected();
                 }
                 checkpoints::Action::Commit { checkpoint } => self.commit(checkpoint),
                 checkpoints::Action::Complete(completion) => self.steer(coordinator::Input::Completed(completion)),
@@ -408,6 +421,9 @@ impl<'a> AttemptRun<'a> {
         match result {
             Ok(_) => {
                 self.completed += 1;
+                if let Some(error) = self.parts.storage.as_ref().and_then(|storage| storage.store.last_cleanup().error.as_ref()) {
+                    tracing::warn!(%error, "files of earlier checkpoints cannot be removed");
+                }
                 self.observe("checkpoint.complete", checkpoint, 0);
                 tracing::debug!(%checkpoint, "checkpoint complete");
                 self.decide(checkpoints::Input::Persisted { checkpoint });
@@ -416,7 +432,11 @@ impl<'a> AttemptRun<'a> {
                 tracing::warn!(%checkpoint, %error, "no room for the checkpoint");
                 self.decide(checkpoints::Input::PersistDeclined { checkpoint });
             }
-            Err(source) => self.steer(coordinator::Input::Failed(JobError::Checkpoint { place: "coordinator".to_owned(), source })),
+            Err(source) => {
+                // That another attempt has taken over outweighs every other reason.
+                self.is_fenced |= source.is_fenced();
+                self.fail(JobError::Checkpoint { place: "coordinator".to_owned(), source });
+            }
         }
     }
 
@@ -436,8 +456,12 @@ impl<'a> AttemptRun<'a> {
         }
         self.committing = Some(Box::pin(async move {
             for (operator, commit) in commits {
-                if let Err(error) = super::master::without_panic(commit).await.unwrap_or_else(|panic| Err(SinkError::Invalid(panic))) {
-                    return (checkpoint, Err(sink_failed(operator, error)));
+                let done = super::master::without_panic(commit).await;
+                if let Err(error) = done
+                    .map_err(|panic| sink_panicked(&operator, "(committing)", panic))
+                    .and_then(|done| done.map_err(|error| sink_failed(operator, error)))
+                {
+                    return (checkpoint, Err(error));
                 }
             }
             (checkpoint, Ok(()))
@@ -452,8 +476,16 @@ impl<'a> AttemptRun<'a> {
                 self.ledger.committed(checkpoint);
                 self.decide(checkpoints::Input::Committed { checkpoint });
             }
-            Err(error) => self.steer(coordinator::Input::Failed(error)),
+            Err(error) => self.fail(error),
         }
+    }
+
+    /// Ends the attempt; says so if it is ending for another reason anyway.
+    fn fail(&mut self, error: JobError) {
+        if self.closing {
+            tracing::warn!(%error, "failed while the attempt was closing");
+        }
+        self.steer(coordinator::Input::Failed(error));
     }
 
     fn observe(&self, what: &'static str, checkpoint: CheckpointId, detail: i64) {
@@ -468,6 +500,11 @@ impl<'a> AttemptRun<'a> {
     fn tell_all(&self, message: impl Fn() -> ToSubtask) {
         (0..self.parts.ways.len()).for_each(|subtask| self.tell(subtask, message()));
     }
+}
+
+/// A panic in a sink's committer.
+pub(crate) fn sink_panicked(operator: &str, doing: &str, message: String) -> JobError {
+    JobError::UserPanic { operator: operator.to_owned(), subtask: 0, message, record: doing.to_owned() }
 }
 
 /// The failure of a sink's place.

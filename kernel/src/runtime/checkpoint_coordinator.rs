@@ -43,6 +43,8 @@ pub(crate) enum Input {
     Committed { checkpoint: CheckpointId },
     /// The job is to end with a checkpoint from which it can go on.
     Stop,
+    /// The sources end where they are. A checkpoint that began now would hold no position for what is not going to be read.
+    Drain,
 }
 
 /// Why a checkpoint was given up.
@@ -106,6 +108,7 @@ pub(crate) struct CheckpointCoordinator {
     last_retry: Option<MonotonicNs>,
     failures: u32,
     stopping: bool,
+    draining: bool,
     /// Durable and not yet known to be committed, the newest; and whether the sinks are at work on an older one or this.
     to_commit: Option<CheckpointId>,
     committing: Option<CheckpointId>,
@@ -128,6 +131,7 @@ impl CheckpointCoordinator {
             last_retry: None,
             failures: 0,
             stopping: false,
+            draining: false,
             to_commit: None,
             committing: None,
             completion: None,
@@ -181,6 +185,7 @@ impl CheckpointCoordinator {
                 assert_eq!(self.committing, Some(checkpoint), "nobody was told to commit checkpoint {checkpoint}");
                 self.committing = None;
             }
+            Input::Drain => self.draining = true,
             Input::Stop => {
                 self.stopping = true;
                 if self.pending.is_none() {
@@ -234,7 +239,7 @@ impl CheckpointCoordinator {
 
     /// Nobody else can send a barrier.
     fn sources_remain(&self) -> bool {
-        self.is_source.iter().zip(&self.finished).any(|(is_source, finished)| *is_source && !*finished)
+        !self.draining && self.is_source.iter().zip(&self.finished).any(|(is_source, finished)| *is_source && !*finished)
     }
 
     fn begin(&mut self, now: MonotonicNs) -> CheckpointId {
@@ -275,9 +280,10 @@ impl CheckpointCoordinator {
         let wanted = if self.stopping { Some(now.after(RETRY)) } else { self.next_trigger };
         self.next_trigger = wanted.map(|at| at.max(now.after(self.cadence.min_pause)));
         self.last_retry = Some(now.after(RETRY)).filter(|_| self.all_finished());
-        self.failures += 1;
         // A full disk is waited for. Without a source that could have sent the barrier it was nobody's fault.
-        if reason == GivenUp::Expired && self.sources_remain() && self.failures > self.cadence.tolerable_failures {
+        let counts = reason == GivenUp::Expired && self.sources_remain();
+        self.failures += u32::from(counts);
+        if counts && self.failures > self.cadence.tolerable_failures {
             actions.push(Action::Fail { failures: self.failures });
         }
         actions

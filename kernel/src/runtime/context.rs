@@ -76,7 +76,8 @@ impl SubtaskContext {
 
     /// The merged watermark that this task had been told at the checkpoint it starts from (docs/src/semantics.md#c-5).
     pub(crate) fn restored_watermark(&self) -> Watermark {
-        self.restored.as_ref().map_or(Watermark::MIN, |restored| restored.watermark(&self.task_uid))
+        let of_task = |restored: &Arc<Restored>| restored.watermark(&self.task_uid, self.subtask(), self.name.parallelism, self.key_groups);
+        self.restored.as_ref().map_or(Watermark::MIN, of_task)
     }
 
     /// An operator's way into snapshots and out of the restored checkpoint.

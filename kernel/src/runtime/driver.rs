@@ -260,11 +260,9 @@ impl Driver {
             },
             Phase::Waiting => Slice::Park,
             Phase::Closing => {
-                if task.poll_close(cx).is_ready() {
-                    Slice::Ended
-                } else {
-                    Slice::Park
-                }
+                // Both, so that each can wake the task.
+                let (closed, stored) = (task.poll_close(cx), self.acknowledger.poll_close(cx));
+                if closed.is_ready() && stored.is_ready() { Slice::Ended } else { Slice::Park }
             }
         }));
         let slice = worked.map_err(|payload| self.describe_panic(&*payload))?;

@@ -5,7 +5,7 @@
 //! deploys the subtasks; only then does it read or write anything (docs/src/semantics.md#r-1).
 
 use super::acknowledge::SnapshotPlace;
-use super::attempt::{AttemptEnd, AttemptParts, AttemptRun, Storage, sink_failed};
+use super::attempt::{AttemptEnd, AttemptParts, AttemptRun, Storage, sink_failed, sink_panicked};
 use super::checkpoint_coordinator::Completion;
 use super::core::{Shared, run_core};
 use super::deployment::{AttemptPlan, Layout, SubtaskPlan};
@@ -17,9 +17,9 @@ use super::metrics::JobMetrics;
 use super::origin::{self, Found};
 use super::restart::RestartPolicy;
 use super::splits::{SplitsOfSource, cannot_enumerate};
-use crate::checkpoint::{Attempt, CheckpointId, JobId, RestartStrategy, Restore, Restored};
+use crate::checkpoint::{Attempt, CheckpointConfig, CheckpointId, JobId, RestartStrategy, Restore, Restored, RestoredSubtask};
 use crate::graph::{Job, RecoverSink, SinkPlan};
-use crate::sink::{Recovery, SinkError};
+use crate::sink::Recovery;
 use crate::source::SourceError;
 use rkyv::util::AlignedVec;
 use std::future::poll_fn;
@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use thalweg_io::{CoreMain, Cores, Io, Mailbox, MailboxReceiver, TaskClass, mailbox};
-use thalweg_storage::checkpoint::{Checkpoint, CheckpointError, Metadata};
+use thalweg_storage::checkpoint::{Checkpoint, CheckpointError, History, Metadata};
 
 /// Starts `job` on `core_count` of `cores`.
 pub(crate) fn start(mut job: Job, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
@@ -104,6 +104,9 @@ struct Begun {
     storage: Option<Storage>,
 }
 
+/// How often the latest checkpoint is looked for while a running job replaces it by newer ones.
+const FINDS_MAX: u32 = 5;
+
 /// Runs a job.
 struct Master {
     job: Job,
@@ -120,6 +123,8 @@ struct Master {
     restored: Option<RestoredFrom>,
     /// Somebody said while nobody listened that the job is to end.
     cancelled: bool,
+    /// Another process goes on with the job: nothing of this one matters any more.
+    is_fenced: bool,
     /// Sinks were told to commit and have not confirmed: what they have prepared must stay.
     commit_is_open: bool,
 }
@@ -142,6 +147,7 @@ impl Master {
             checkpoints: 0,
             restored: None,
             cancelled: false,
+            is_fenced: false,
             commit_is_open: false,
         }
     }
@@ -150,8 +156,9 @@ impl Master {
         let started = self.io.clock().now();
         let result = self.attempts().await;
         // What an attempt has written and no checkpoint names has no meaning any more. What is half committed the next run commits.
-        let is_ours = self.attempt > Attempt(0) && !matches!(&result, Err(error) if is_fenced(error));
-        if is_ours
+        self.is_fenced |= matches!(&result, Err(error) if is_fenced(error));
+        if self.attempt > Attempt(0)
+            && !self.is_fenced
             && !self.commit_is_open
             && let Err(error) = self.clean_up().await
         {
@@ -179,7 +186,9 @@ impl Master {
                 Ok(ending) => return Ok(ending),
                 Err(error) => error,
             };
-            if self.cancelled || !error.is_worth_a_restart() {
+            // Without checkpoints nobody remembers what was committed and what was not.
+            let is_torn = self.commit_is_open && !with_checkpoints;
+            if self.cancelled || self.is_fenced || is_torn || !error.is_worth_a_restart() {
                 return Err(error);
             }
             let Some(delay) = policy.failed(self.io.clock().now()) else { return Err(error) };
@@ -219,8 +228,9 @@ impl Master {
         plan.restored = None;
         let (job, io, shared) = (&self.job, &self.io, &self.shared);
         let run = AttemptRun::new(AttemptParts { job, io, shared, plan, infos, ways, splits, storage });
-        let AttemptEnd { result, completed, commit_is_open, is_unwanted, storage } = run.run(&mut self.inbox).await;
+        let AttemptEnd { result, completed, commit_is_open, is_unwanted, is_fenced, storage } = run.run(&mut self.inbox).await;
         self.cancelled |= is_unwanted;
+        self.is_fenced |= is_fenced;
         self.checkpoints += completed;
         self.commit_is_open = commit_is_open;
         match result? {
@@ -237,15 +247,27 @@ impl Master {
         };
         // What the user asked for concerns the first attempt that begins.
         let restore = if self.attempt > Attempt(0) { Restore::Latest } else { config.restore.clone() };
-        let finding = origin::find(self.io.clone(), config.dir.clone(), restore);
-        let Found { mut store, history, origin, checkpoint } = self.listening(finding).await?.map_err(checkpoint_failed)?;
-        self.job_id = history.job().unwrap_or(self.job_id);
+        let mut tries = 0;
+        let Found { mut store, history, origin, checkpoint } = loop {
+            tries += 1;
+            let finding = origin::find(self.io.clone(), config.dir.clone(), restore.clone());
+            match self.listening(finding).await? {
+                Ok(found) => break found,
+                // A job that is still running may have removed it just now, for a newer one.
+                Err(CheckpointError::NotFound { .. }) if restore == Restore::Latest && tries < FINDS_MAX => {}
+                Err(error) => return Err(checkpoint_failed(error)),
+            }
+        };
+        self.check_not_overtaken(&history, &config)?;
+        // A new folder goes on with the job whose checkpoint it begins with: results are known by it.
+        let adopted = checkpoint.as_ref().map(|checkpoint| checkpoint.metadata.job);
+        self.job_id = history.job().or(adopted).unwrap_or(self.job_id);
         let past = checkpoint.as_ref().map_or(CheckpointId(1), |checkpoint| checkpoint.metadata.id.next());
         let epoch = history.next_checkpoint().max(past);
         let from = checkpoint.map(|Checkpoint { metadata, snapshots, .. }| {
             let restored = Restored {
                 checkpoint: metadata.id,
-                snapshots: snapshots.into_iter().map(|(_, snapshot)| snapshot).collect(),
+                subtasks: snapshots.into_iter().map(|(entry, snapshot)| RestoredSubtask::new(entry, snapshot)).collect(),
                 allow_non_restored_state: config.allow_non_restored_state,
             };
             (metadata, Arc::new(restored))
@@ -264,6 +286,16 @@ impl Master {
             self.restoring(metadata);
         }
         Ok(Begun { attempt, epoch, from, storage: Some(Storage { store, config }) })
+    }
+
+    /// Whether the last attempt in the log is this process's own (docs/src/semantics.md#r-1).
+    fn check_not_overtaken(&mut self, history: &History, config: &CheckpointConfig) -> Result<(), JobError> {
+        if self.attempt == Attempt(0) || history.last_attempt() == Some(self.attempt) {
+            return Ok(());
+        }
+        self.is_fenced = true;
+        let entry = history.newest.as_ref().map_or(0, |entry| entry.number);
+        Err(checkpoint_failed(CheckpointError::Fenced { folder: config.dir.display().to_string(), entry }))
     }
 
     /// Says what the attempt goes on from.
@@ -299,8 +331,10 @@ impl Master {
                 is_last,
             };
             let doing = what(sink)(self.io.clone(), recovery);
-            let done = self.listening(without_panic(doing)).await?;
-            done.unwrap_or_else(|panic| Err(SinkError::Invalid(panic))).map_err(|error| sink_failed(operator, error))?;
+            // The last cleaning is not given up because somebody says once more that the job is to end.
+            let done = if is_last { without_panic(doing).await } else { self.listening(without_panic(doing)).await? };
+            let done = done.map_err(|panic| sink_panicked(&operator, "(looking after its place)", panic))?;
+            done.map_err(|error| sink_failed(operator, error))?;
         }
         Ok(())
     }
@@ -340,12 +374,14 @@ impl Master {
 
     /// Removes what the last attempt has left behind: everything that the latest complete checkpoint does not name.
     async fn clean_up(&mut self) -> Result<(), JobError> {
-        self.cancelled = false;
         let metadata = match &self.job.checkpoints {
             None => None,
             Some(config) => {
-                let latest = origin::latest(&self.io, &config.dir);
-                latest.await.map_err(checkpoint_failed)?
+                let config = config.clone();
+                let latest = origin::latest(&self.io, &config.dir).await;
+                let (history, metadata) = latest.map_err(checkpoint_failed)?;
+                self.check_not_overtaken(&history, &config)?;
+                metadata
             }
         };
         self.for_each_sink(self.attempt, metadata.as_ref(), false, true, |sink| &sink.recover).await

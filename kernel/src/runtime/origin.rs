@@ -2,7 +2,7 @@
 
 use super::error::JobError;
 use crate::checkpoint::{CheckpointId, Restore, Restored};
-use crate::graph::Job;
+use crate::graph::{Job, OperatorMeta};
 use std::path::{Path, PathBuf};
 use thalweg_io::Io;
 use thalweg_storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore, History, Metadata, Origin, load_metadata, load_path};
@@ -30,29 +30,25 @@ async fn choose(
 ) -> Result<(Origin, Option<Checkpoint>), CheckpointError> {
     match restore {
         Restore::None => Ok((Origin::Fresh, None)),
-        Restore::From(path) => elsewhere(io, store, history, path).await,
+        Restore::From(path) => elsewhere(io, history, path).await,
         Restore::Latest => {
             if let Some(latest) = history.restorable().next() {
                 return Ok((Origin::Checkpoint(latest.id), Some(store.load(latest).await?)));
             }
             match history.unfinished_origin() {
-                Some(Origin::Elsewhere { path, .. }) => elsewhere(io, store, history, Path::new(path)).await,
+                Some(Origin::Elsewhere { path, .. }) => elsewhere(io, history, Path::new(path)).await,
                 _ => Ok((Origin::Fresh, None)),
             }
         }
     }
 }
 
-async fn elsewhere(
-    io: &Io,
-    store: &CheckpointStore,
-    history: &History,
-    path: &Path,
-) -> Result<(Origin, Option<Checkpoint>), CheckpointError> {
+async fn elsewhere(io: &Io, history: &History, path: &Path) -> Result<(Origin, Option<Checkpoint>), CheckpointError> {
     let checkpoint = load_path(&*io.disk(), path).await?;
     let id = checkpoint.metadata.id;
     let same = |retained: &&thalweg_storage::checkpoint::Retained| (retained.id, retained.attempt) == (id, checkpoint.metadata.attempt);
-    let is_ours = history.job() == Some(checkpoint.metadata.job) && path.parent() == Some(store.dir());
+    // Whatever the path looks like.
+    let is_ours = history.job() == Some(checkpoint.metadata.job);
     let origin = match history.restorable().find(same) {
         Some(_) if is_ours => Origin::Checkpoint(id),
         _ => Origin::Elsewhere { id, path: path.display().to_string() },
@@ -61,12 +57,13 @@ async fn elsewhere(
 }
 
 /// The metadata of the latest complete checkpoint in `dir`.
-pub(crate) async fn latest(io: &Io, dir: &Path) -> Result<Option<Metadata>, CheckpointError> {
+pub(crate) async fn latest(io: &Io, dir: &Path) -> Result<(History, Option<Metadata>), CheckpointError> {
     let (_, history) = CheckpointStore::open(io.disk(), dir, io.rng("checkpoint-store")).await?;
-    match history.restorable().next() {
-        Some(latest) => Ok(Some(load_metadata(&*io.disk(), dir, latest).await?)),
-        None => Ok(None),
-    }
+    let latest = match history.restorable().next() {
+        Some(latest) => Some(load_metadata(&*io.disk(), dir, latest).await?),
+        None => None,
+    };
+    Ok((history, latest))
 }
 
 impl Job {
@@ -103,10 +100,13 @@ impl Job {
                 return Err(other_layout(id, &self.operators[sink.operator.0].name, "transactions", transaction.layout, sink.layout));
             }
         }
-        let known = |uid: &str| self.operators.iter().any(|operator| operator.uid == uid && operator.task.is_some());
-        let with_state = restored.operators();
-        let with_splits = metadata.sources.iter().filter(|source| !source.splits.is_empty()).map(|source| source.uid.clone());
-        let left = with_state.into_iter().chain(with_splits).find(|uid| !known(uid));
+        let is_run = |uid: &str, has_part: &dyn Fn(&OperatorMeta) -> bool| {
+            self.operators.iter().any(|operator| operator.uid == uid && operator.task.is_some() && has_part(operator))
+        };
+        let with_state = restored.operators().into_iter().filter(|uid| !is_run(uid, &|operator| operator.has_state));
+        let is_source = |uid: &str| self.sources.iter().any(|(source, _)| self.operators[source.operator.0].uid == uid);
+        let with_splits = metadata.sources.iter().filter(|source| !source.splits.is_empty() && !is_source(&source.uid));
+        let left = with_state.chain(with_splits.map(|source| source.uid.clone())).next();
         match left.filter(|_| !restored.allow_non_restored_state) {
             None => Ok(()),
             Some(uid) => {

@@ -103,6 +103,7 @@ impl CheckpointStore {
         self.log.check()?;
         let before = self.log.newest();
         let retained: Vec<Retained> = before.map(|entry| entry.retained.clone()).unwrap_or_default();
+        let from_elsewhere = matches!(restored, Origin::Elsewhere { .. });
         let (kept, at_least): (Vec<_>, u64) = match &restored {
             Origin::Fresh => (Vec::new(), 1),
             Origin::Elsewhere { id, .. } => (Vec::new(), id.0.saturating_add(1)),
@@ -126,8 +127,10 @@ impl CheckpointStore {
         };
         self.log.append(entry).await?;
         self.attempt = Some(attempt);
-        // Not only what is retained now: see above.
-        self.cleanup = self.collector.collect(&*self.disk, &self.dir, self.log.newest(), &retained, None).await;
+        // Not only what is retained now: see above. An origin that is not retained may lie in this folder all the same.
+        if !from_elsewhere {
+            self.cleanup = self.collector.collect(&*self.disk, &self.dir, self.log.newest(), &retained, None).await;
+        }
         Ok(attempt)
     }
 

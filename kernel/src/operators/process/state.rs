@@ -6,8 +6,7 @@
 //!
 //! Pure: no clock, no I/O.
 
-use super::timers::RESERVED;
-use crate::checkpoint::OperatorState;
+use crate::checkpoint::{OperatorState, RESERVED_STATES};
 use crate::record::{Key, Record};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -99,7 +98,7 @@ impl<K: 'static> States<K> {
 
     /// The index of the state in `ids`, and its id if it is new.
     fn register<V: 'static>(&mut self, name: &str) -> (usize, Option<StateId<HotTable<K, V>>>) {
-        assert!(!name.starts_with(RESERVED), "the name of a state may not begin with {RESERVED}: {name}");
+        assert!(!name.starts_with(RESERVED_STATES), "the name of a state may not begin with {RESERVED_STATES}: {name}");
         let is_new = !self.store.contains(name);
         match self.store.register::<V>(name) {
             Ok(id) => {
@@ -131,8 +130,9 @@ impl<K: Key> States<K> {
         let (index, new) = self.register::<BTreeMap<MK, MV>>(name);
         if let Some(id) = new {
             if let Some(table) = self.store.table(id) {
-                self.saved
-                    .restore::<K, Vec<(MK, MV)>>(name, |hash, _, key, pairs| table.insert_new(hash, key, pairs.into_iter().collect()));
+                self.saved.restore::<K, Vec<(MK, MV)>>(name, |hash, saved| {
+                    table.insert_new(hash, saved.key, saved.value.into_iter().collect());
+                });
             }
             self.durable.push(Box::new(Map { name: name.to_owned(), id }));
         }

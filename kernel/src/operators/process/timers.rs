@@ -25,10 +25,9 @@ pub struct Timer {
     pub domain: TimerDomain,
 }
 
-/// What the names begin with under which they are saved. A user's state may not be called so.
-pub(super) const RESERVED: &str = "timers/";
-const EVENT_TIME: &str = "timers/event-time";
-const PROCESSING_TIME: &str = "timers/processing-time";
+/// The names under which they are saved, reserved for the engine.
+const EVENT_TIME: &str = "thalweg/event-time-timers";
+const PROCESSING_TIME: &str = "thalweg/processing-time-timers";
 
 /// The timers of one operator in one subtask.
 pub(super) struct Timers<K> {
@@ -44,9 +43,9 @@ impl<K: Key> Timers<K> {
     /// Takes the timers of this subtask's keys out of the restored checkpoint.
     pub(super) fn restore(&mut self, saved: &OperatorState) {
         for (name, queue) in [(EVENT_TIME, &mut self.event_time), (PROCESSING_TIME, &mut self.processing_time)] {
-            saved.restore::<K, ()>(name, |_, namespace, key, ()| {
-                if let Some((time, _)) = namespace {
-                    queue.insert(time, key);
+            saved.restore::<K, ()>(name, |_, saved| {
+                if let Some((time, _)) = saved.namespace {
+                    queue.insert(time, saved.key);
                 }
             });
         }

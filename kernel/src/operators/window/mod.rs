@@ -86,13 +86,13 @@ where
         let watermark = cx.restored_watermark();
         let state = cx.state_of(self.id);
         let mut panes = Panes::new();
-        state.restore::<K, A::Accumulator>(CONTENTS, |hash, namespace, key, accumulator| {
-            let Some((start, end)) = namespace else { return };
+        state.restore::<K, A::Accumulator>(CONTENTS, |hash, saved| {
+            let Some((start, end)) = saved.namespace else { return };
             let window = TimeWindow { start, end };
             let pane = panes.get_or_insert(window);
-            pane.table.find_or_insert_with(hash, |_| false, || (key, accumulator));
-            // What event time had passed has fired: only late records fire it again, key by key (docs/src/semantics.md#c-5).
-            pane.complete = window.max_timestamp() <= watermark.0;
+            pane.table.find_or_insert_with(hash, |_| false, || (saved.key, saved.value));
+            // What event time had passed there has fired: only late records fire it again, key by key (docs/src/semantics.md#c-5).
+            pane.complete = window.max_timestamp() <= saved.watermark.0;
         });
         state.all_claimed();
         Running {

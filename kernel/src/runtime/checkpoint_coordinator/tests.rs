@@ -114,6 +114,28 @@ fn a_trigger_that_nobody_could_answer_is_not_waited_for() {
 }
 
 #[test]
+fn a_full_disk_does_not_count_as_a_failure_of_the_job() {
+    let mut coordinator = coordinator();
+    let (mut now, mut failed) = (0, false);
+    for number in 1..=4 {
+        now += 10;
+        assert_eq!(coordinator.step(at_s(now), Input::Tick), [Action::Trigger { checkpoint: id(number) }]);
+        let is_expired = number == 4;
+        let input = if is_expired { Input::Tick } else { Input::Declined { checkpoint: id(number) } };
+        let actions = coordinator.step(at_s(now + if is_expired { 5 } else { 1 }), input);
+        failed |= actions.iter().any(|action| matches!(action, Action::Fail { .. }));
+    }
+    assert!(!failed);
+}
+
+#[test]
+fn nothing_is_triggered_once_the_sources_are_to_end() {
+    let mut coordinator = coordinator();
+    assert_eq!(coordinator.step(at_s(9), Input::Drain), []);
+    assert_eq!((coordinator.next_deadline(), coordinator.step(at_s(11), Input::Tick)), (None, vec![]));
+}
+
+#[test]
 fn without_an_interval_there_is_one_checkpoint_at_the_end_and_one_that_stops_the_job() {
     let cadence = Cadence { interval: None, ..CADENCE };
     let mut ends = CheckpointCoordinator::new(cadence, vec![true], id(7), at_s(0));
