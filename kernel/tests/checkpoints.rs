@@ -152,6 +152,7 @@ fn a_job_that_fails_again_and_again_shows_everything_once() {
 fn a_job_goes_on_at_another_parallelism_and_says_where_from() {
     let dir = TempDir::new().unwrap();
     let mut from = None;
+    let mut read = 0;
     for (cores, parallelism) in [(2, 3), (1, 1), (2, 7), (1, 2)] {
         let setting = Setting { cores, parallelism, ..Setting::default() };
         let handle = job(dir.path(), &setting, |_| ()).execute("sums", cores).unwrap();
@@ -161,6 +162,7 @@ fn a_job_goes_on_at_another_parallelism_and_says_where_from() {
         handle.stop_with_checkpoint();
         let report = handle.wait().unwrap();
         assert_eq!(report.restored.map(|from| from.checkpoint), from);
+        read += report.metrics.sum("generator", "numRecordsOut");
         from = match report.ending {
             JobEnding::Stopped(checkpoint) => Some(checkpoint),
             other => panic!("{other:?}"),
@@ -168,6 +170,8 @@ fn a_job_goes_on_at_another_parallelism_and_says_where_from() {
     }
     let report = run(dir.path(), &Setting { parallelism: 4, ..Setting::default() }, |_| ()).unwrap();
     assert_eq!((report.ending, report.restored.map(|from| from.checkpoint)), (JobEnding::Finished, from));
+    // Nothing was read behind the barrier with which a run stopped.
+    assert_eq!(read + report.metrics.sum("generator", "numRecordsOut"), NUMBERS as i64);
     assert_eq!(shown(&dir.path().join("out")), (expected(), vec![]));
     // Once more: there is nothing left to do, and nothing changes.
     let report = run(dir.path(), &Setting::default(), |n| panic!("read {n} again")).unwrap();

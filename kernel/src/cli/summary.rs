@@ -67,8 +67,7 @@ fn recovery(report: &JobReport) -> String {
         (false, false) => "",
     };
     // Sources go on after the barrier of the last checkpoint.
-    let again = if matches!(report.ending, JobEnding::Stopped(_)) { "; what came after the last one will be read again" } else { "" };
-    if parts.is_empty() { String::new() } else { format!("  {}{since}{again}\n", parts.join(", ")) }
+    if parts.is_empty() { String::new() } else { format!("  {}{since}\n", parts.join(", ")) }
 }
 
 fn counted(count: u64, one: &str, many: &str) -> String {

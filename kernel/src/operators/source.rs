@@ -43,6 +43,7 @@ impl<S: Source> Chain for FromSource<S> {
             attempt: cx.attempt,
             snapshots: Rc::clone(&cx.snapshots),
             triggers: VecDeque::new(),
+            stopped: false,
             draining: false,
             barrier: None,
             archiver: Archiver::new(),
@@ -134,7 +135,9 @@ struct SourceTask<R, D> {
     attempt: Attempt,
     snapshots: Rc<Snapshots>,
     /// Checkpoints whose barriers are to be sent.
-    triggers: VecDeque<CheckpointId>,
+    triggers: VecDeque<(CheckpointId, bool)>,
+    /// The job stops with the barrier that was sent last: nothing follows.
+    stopped: bool,
     /// The input is to end where it is.
     draining: bool,
     /// The barrier that is in the chain.
@@ -239,7 +242,8 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> SourceTask<R, D> {
         if self.state == State::Ended {
             return false;
         }
-        let Some(checkpoint) = self.triggers.pop_front() else { return false };
+        let Some((checkpoint, stops)) = self.triggers.pop_front() else { return false };
+        self.stopped |= stops;
         self.snapshots.begin(checkpoint);
         if let State::Starting(number) | State::Reading(number) | State::Finishing(number) = self.state {
             let reader = &self.reader;
@@ -306,6 +310,9 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
         if self.begin_barrier() {
             return Step::Busy;
         }
+        if self.stopped && self.state != State::Ended {
+            return self.run_dry();
+        }
         if self.draining && !matches!(self.state, State::Ending | State::LastWatermark | State::Ended) {
             self.state = State::Ending;
         }
@@ -371,7 +378,11 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
         if !self.chain.ready() || matches!(self.state, State::LastWatermark | State::Ended) {
             return None;
         }
-        let limited = self.limiter.as_ref().filter(|_| self.throttled && matches!(self.state, State::Reading(_))).map(RateLimiter::next);
+        let limited = self
+            .limiter
+            .as_ref()
+            .filter(|_| self.throttled && !self.stopped && matches!(self.state, State::Reading(_)))
+            .map(RateLimiter::next);
         limited.into_iter().chain(self.chain.next_deadline(now)).min()
     }
 
@@ -384,7 +395,7 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
                 }
                 self.state = State::Starting(number);
             }
-            ToSubtask::Trigger(checkpoint) => self.triggers.push_back(checkpoint),
+            ToSubtask::Trigger { checkpoint, stops } => self.triggers.push_back((checkpoint, stops)),
             // Drained meanwhile: what is not begun is not read.
             ToSubtask::Split { .. } | ToSubtask::Close => {}
             ToSubtask::NoMoreSplits => self.state = State::Ending,

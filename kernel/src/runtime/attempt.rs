@@ -307,7 +307,7 @@ impl<'a> AttemptRun<'a> {
         let now = self.parts.io.clock().now();
         for action in self.checkpoints.step(now, input) {
             match action {
-                checkpoints::Action::Trigger { checkpoint } => self.trigger(checkpoint, now),
+                checkpoints::Action::Trigger { checkpoint, stops } => self.trigger(checkpoint, stops, now),
                 checkpoints::Action::Persist { checkpoint, is_last } => self.persist(checkpoint, is_last, now),
                 checkpoints::Action::GiveUp { checkpoint, reason } => {
                     let why = match reason {
@@ -330,11 +330,11 @@ impl<'a> AttemptRun<'a> {
 
     /// The positions of the enumerators are those of the very moment at which the triggers are sent, on the way on which splits are given out:
     /// a split is either with the enumerator or with a reader that knows of it before the barrier (docs/src/semantics.md#s-5).
-    fn trigger(&mut self, checkpoint: CheckpointId, now: MonotonicNs) {
+    fn trigger(&mut self, checkpoint: CheckpointId, stops: bool, now: MonotonicNs) {
         self.observe("checkpoint.trigger", checkpoint, 0);
         self.collecting = Some(Collecting { checkpoint, since: now, snapshots: Vec::new(), splits: self.unassigned() });
         for subtask in (0..self.parts.infos.len()).filter(|subtask| self.parts.infos[*subtask].source.is_some()) {
-            self.tell(subtask, ToSubtask::Trigger(checkpoint));
+            self.tell(subtask, ToSubtask::Trigger { checkpoint, stops });
         }
     }
 

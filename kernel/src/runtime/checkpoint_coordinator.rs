@@ -66,8 +66,8 @@ pub(crate) enum Completion {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Tell the sources to send the barrier.
-    Trigger { checkpoint: CheckpointId },
+    /// Tell the sources to send the barrier, and, if the job is to stop with it, nothing more.
+    Trigger { checkpoint: CheckpointId, stops: bool },
     /// Make it durable: everything it needs is there.
     Persist { checkpoint: CheckpointId, is_last: bool },
     /// Forget it, and remove what was stored for it.
@@ -216,7 +216,7 @@ impl CheckpointCoordinator {
                 }
             } else if self.next_trigger.is_some_and(|at| now >= at) && self.sources_remain() {
                 let checkpoint = self.begin(now);
-                actions.push(Action::Trigger { checkpoint });
+                actions.push(Action::Trigger { checkpoint, stops: self.stopping });
             }
         }
         if self.committing.is_none()

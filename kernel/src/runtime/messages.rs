@@ -52,8 +52,8 @@ pub enum ToSubtask {
     Split { number: u32, split: AlignedVec },
     /// There is nothing more to read (docs/src/semantics.md#s-2).
     NoMoreSplits,
-    /// Send the barrier of this checkpoint.
-    Trigger(CheckpointId),
+    /// Send the barrier of this checkpoint, and nothing behind it if the job stops there.
+    Trigger { checkpoint: CheckpointId, stops: bool },
     /// End the input where it is.
     Drain,
     /// The attempt is over.

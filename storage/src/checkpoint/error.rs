@@ -9,7 +9,7 @@ use thalweg_io::IoError;
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The disk or the network under it failed. What the operation wrote may be there, in part or not at all: nothing of it is tried again.
-    #[error("{source}; nothing is retried on this file: restart the job, it goes on from its last completed checkpoint")]
+    #[error("{source}; see to the disk and restart the job: it goes on from its latest complete checkpoint")]
     Io {
         /// The operation, the file and the system's reason.
         source: IoError,

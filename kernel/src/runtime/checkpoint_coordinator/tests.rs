@@ -38,13 +38,13 @@ fn a_checkpoint_is_durable_before_anything_is_committed() {
         &mut coordinator(),
         &[
             (9, Input::Tick, &[]),
-            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1) }]),
+            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1), stops: false }]),
             (11, acknowledged(0, 1), &[]),
             (12, acknowledged(1, 1), &[Action::Persist { checkpoint: id(1), is_last: false }]),
             (13, Input::Persisted { checkpoint: id(1) }, &[Action::Commit { checkpoint: id(1) }]),
             (14, Input::Committed { checkpoint: id(1) }, &[]),
             (19, Input::Tick, &[]),
-            (20, Input::Tick, &[Action::Trigger { checkpoint: id(2) }]),
+            (20, Input::Tick, &[Action::Trigger { checkpoint: id(2), stops: false }]),
         ],
     );
 }
@@ -55,10 +55,10 @@ fn an_expired_checkpoint_is_given_up_and_late_acknowledgements_count_for_no_othe
     check(
         &mut coordinator,
         &[
-            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1) }]),
+            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1), stops: false }]),
             (11, acknowledged(0, 1), &[]),
             (14, Input::Tick, &[Action::GiveUp { checkpoint: id(1), reason: GivenUp::Expired }]),
-            (20, Input::Tick, &[Action::Trigger { checkpoint: id(2) }]),
+            (20, Input::Tick, &[Action::Trigger { checkpoint: id(2), stops: false }]),
             (21, acknowledged(1, 1), &[]),
             (21, acknowledged(0, 2), &[]),
             (24, Input::Tick, &[Action::GiveUp { checkpoint: id(2), reason: GivenUp::Expired }, Action::Fail { failures: 2 }]),
@@ -71,14 +71,14 @@ fn a_full_disk_is_waited_for() {
     check(
         &mut coordinator(),
         &[
-            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1) }]),
+            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1), stops: false }]),
             (11, Input::Declined { checkpoint: id(1) }, &[Action::GiveUp { checkpoint: id(1), reason: GivenUp::NoRoom }]),
             (11, acknowledged(1, 1), &[]),
-            (20, Input::Tick, &[Action::Trigger { checkpoint: id(2) }]),
+            (20, Input::Tick, &[Action::Trigger { checkpoint: id(2), stops: false }]),
             (21, acknowledged(0, 2), &[]),
             (21, acknowledged(1, 2), &[Action::Persist { checkpoint: id(2), is_last: false }]),
             (22, Input::PersistDeclined { checkpoint: id(2) }, &[Action::GiveUp { checkpoint: id(2), reason: GivenUp::NoRoom }]),
-            (30, Input::Tick, &[Action::Trigger { checkpoint: id(3) }]),
+            (30, Input::Tick, &[Action::Trigger { checkpoint: id(3), stops: false }]),
         ],
     );
 }
@@ -88,7 +88,7 @@ fn finished_subtasks_count_and_the_last_one_brings_the_last_checkpoint() {
     check(
         &mut coordinator(),
         &[
-            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1) }]),
+            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1), stops: false }]),
             (11, Input::Finished { subtask: 0 }, &[]),
             (12, acknowledged(1, 1), &[Action::Persist { checkpoint: id(1), is_last: false }]),
             (13, Input::Finished { subtask: 1 }, &[]),
@@ -119,7 +119,7 @@ fn a_full_disk_does_not_count_as_a_failure_of_the_job() {
     let (mut now, mut failed) = (0, false);
     for number in 1..=4 {
         now += 10;
-        assert_eq!(coordinator.step(at_s(now), Input::Tick), [Action::Trigger { checkpoint: id(number) }]);
+        assert_eq!(coordinator.step(at_s(now), Input::Tick), [Action::Trigger { checkpoint: id(number), stops: false }]);
         let is_expired = number == 4;
         let input = if is_expired { Input::Tick } else { Input::Declined { checkpoint: id(number) } };
         let actions = coordinator.step(at_s(now + if is_expired { 5 } else { 1 }), input);
@@ -153,7 +153,7 @@ fn without_an_interval_there_is_one_checkpoint_at_the_end_and_one_that_stops_the
     check(
         &mut stops,
         &[
-            (5, Input::Stop, &[Action::Trigger { checkpoint: id(7) }]),
+            (5, Input::Stop, &[Action::Trigger { checkpoint: id(7), stops: true }]),
             (6, acknowledged(0, 7), &[Action::Persist { checkpoint: id(7), is_last: false }]),
             (7, Input::Persisted { checkpoint: id(7) }, &[Action::Commit { checkpoint: id(7) }]),
             (8, Input::Committed { checkpoint: id(7) }, &[Action::Complete(Completion::Stopped { checkpoint: id(7) })]),
@@ -199,7 +199,7 @@ proptest! {
             for action in coordinator.step(at_s(now), input) {
                 prop_assert!(!ended, "{action:?} after the end");
                 match action {
-                    Action::Trigger { checkpoint } => {
+                    Action::Trigger { checkpoint, .. } => {
                         prop_assert!(persisting.is_none());
                         triggered.push(checkpoint);
                     }
