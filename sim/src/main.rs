@@ -1,11 +1,12 @@
 //! `cargo sim`: runs seeds of the simulator, or one of them again.
 
-use clap::{ArgGroup, Parser};
+use clap::{ArgGroup, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use thalweg_sim::campaign::{Failure, Summary};
 use thalweg_sim::finding::FindingKind;
+use thalweg_sim::mutants;
 use thalweg_sim::run::{Report, run_once};
 use thalweg_sim::scenario::Scenario;
 
@@ -18,6 +19,7 @@ const FAILURES_MAX: usize = 10;
 /// Runs whole jobs of the engine in simulated worlds and judges what they do. Everything about a run follows from its seed.
 #[derive(Parser)]
 #[command(name = "cargo sim", version, group(ArgGroup::new("what").required(true)))]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 #[command(after_help = "Exit codes: 0 all is well, 1 a wrong result or an oracle objects, 2 wrong use, 3 no progress (deadlock, \
                         spinning), 4 the engine panicked.\nThe last line of a replay is `trace hash: <16 hex digits>`, the same each time.")]
 struct Options {
@@ -36,13 +38,37 @@ struct Options {
     /// Print the transitions up to this one only
     #[arg(long, value_name = "STEP", requires = "seed")]
     until: Option<usize>,
+
+    #[command(subcommand)]
+    instead: Option<Instead>,
+}
+
+/// What else can be done.
+#[derive(Subcommand)]
+enum Instead {
+    Mutants(mutants::Options),
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if let Some(Instead::Mutants(options)) = options.instead {
+        return run_mutants(&options);
+    }
     match (options.seed, options.seeds) {
         (Some(seed), _) => replay(seed, options.until.unwrap_or(usize::MAX)),
         (None, seeds) => run_many(seeds.unwrap_or(1), options.start.unwrap_or_else(fresh_start)),
+    }
+}
+
+/// Plants bugs and says whether all were caught.
+fn run_mutants(options: &mutants::Options) -> ExitCode {
+    match mutants::run(options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(reason) => {
+            eprintln!("error: {reason}");
+            ExitCode::from(2)
+        }
     }
 }
 

@@ -6,16 +6,19 @@
 use std::collections::BTreeSet;
 
 /// The marks that a set of [`RUNS_MIN`] runs must have seen.
-pub const REQUIRED: [&str; 21] = [
+pub const REQUIRED: [&str; 40] = [
     "EIO",
     "ENOSPC",
     "a cancellation before the commit",
+    "a damaged checkpoint refused",
     "a file of one part",
     "a late record",
     "a malformed row",
-    "a reader without a split",
     "a processing-time timer on the dot",
+    "a reader without a split",
     "a record within the allowed lateness",
+    "a restart within a life",
+    "a restored job",
     "a stop that cut the input short",
     "a suspended flat map",
     "a user's panic",
@@ -25,9 +28,25 @@ pub const REQUIRED: [&str; 21] = [
     "channels with room for one frame",
     "firing suspended by its slice",
     "frames of one record",
+    "gone on from an older checkpoint",
+    "killed at attempt.begin",
+    "killed at attempt.close",
+    "killed at attempt.recovered",
+    "killed at checkpoint.acknowledge",
+    "killed at checkpoint.barrier",
+    "killed at checkpoint.collected",
+    "killed at checkpoint.commit",
+    "killed at checkpoint.committed",
+    "killed at checkpoint.complete",
+    "killed at checkpoint.snapshot",
+    "killed at checkpoint.trigger",
+    "killed at job.restart",
+    "killed at sink.prepared",
     "late records impossible, and none",
     "more splits than readers",
     "results replaced",
+    "stopped with a checkpoint",
+    "too many checkpoints expired",
 ];
 
 /// Runs from which on a set must have seen every mark.

@@ -3,18 +3,22 @@
 use crate::disk::{CrashStyle, FaultCounts};
 use crate::finding::Finding;
 use crate::judge::{Evidence, judge};
+use crate::lives;
 use crate::marks::{Marks, sometimes};
 use crate::oracles::{Bounds, Coverage, Visibility, Watermarks, Windows};
 use crate::outcome::{Ending, Outcome, RunStats};
 use crate::scenario::elements::{Element, Running, Tally, TimersInWindow, WindowResult};
-use crate::scenario::elements_job::{self, ElementsOutputs};
+use crate::scenario::elements_job::{self, ElementsOutputs, Place, Poison, RESULTS};
 use crate::scenario::elements_plan::{ElementsPlan, Terminal, WindowPlan};
 use crate::scenario::flights_plan::{FlightsPlan, OUTPUTS};
 use crate::scenario::interference::Interference;
+use crate::scenario::lines::Line;
 use crate::scenario::{FIRST_WINDOW, JobPlan, SECOND_WINDOW, Scenario};
 use crate::trace::TraceEvent;
 use crate::world::World;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use thalweg::{Collected, JobError, JobReport, StreamExecutionEnvironment};
 
 /// Of how many seeds one is run a second time, to see whether it takes the same steps.
@@ -92,6 +96,35 @@ impl ElementsResults {
         }
     }
 
+    /// Reads the results of a job that has written them to `files`.
+    pub(crate) fn of_files(plan: &ElementsPlan, files: &[(String, Vec<u8>)]) -> Result<Self, String> {
+        fn read<T: Line>(files: &[(String, Vec<u8>)], sink: &str) -> Result<Vec<T>, String> {
+            let mut records = vec![];
+            for (path, content) in files.iter().filter(|(path, _)| path.starts_with(&format!("{RESULTS}/{sink}/"))) {
+                let text = std::str::from_utf8(content).map_err(|error| format!("{path}: {error}"))?;
+                if text.is_empty() || !text.ends_with('\n') {
+                    return Err(format!("{path} does not end with a whole line: {:?}", text.lines().last()));
+                }
+                for line in text.lines() {
+                    records.push(T::of_line(line).ok_or_else(|| format!("{path} has the line {line:?}"))?);
+                }
+            }
+            Ok(records)
+        }
+        let shared = (0..plan.shared_streams()).map(|number| read(files, &format!("shared-{number}")));
+        Ok(Self {
+            elements: read(files, "elements")?,
+            windows: read(files, "windows")?,
+            late: read(files, "late")?,
+            second_late: read(files, "second-late")?,
+            tallies: read(files, "tallies")?,
+            late_tallies: read(files, "late-tallies")?,
+            timers: read(files, "timers")?,
+            running: read(files, "running")?,
+            shared: shared.collect::<Result<_, _>>()?,
+        })
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self { shared: self.shared.iter().map(|_| vec![]).collect(), ..Self::default() }
     }
@@ -137,6 +170,9 @@ fn same_elsewhere(scenario: &Scenario) -> Option<Finding> {
 /// Runs a scenario once.
 #[must_use]
 pub fn run_once(scenario: &Scenario) -> Report {
+    if let Some(plan) = &scenario.lives {
+        return lives::run_once(scenario, plan);
+    }
     let Execution { outcome, coverage, files, lost, injected } = match execute(scenario) {
         Ok(execution) => execution,
         Err(finding) => return Report::unable(scenario, finding),
@@ -151,7 +187,11 @@ pub fn run_once(scenario: &Scenario) -> Report {
     };
     let finding = match &ending {
         Ending::Done(end) => {
-            let evidence = Evidence { end, has_committed: coverage.has_committed(), disk_faults: stats.disk_faults, files: &files };
+            let disk_faults = match &end.result {
+                Ok(_) => coverage.faults_at_commit().unwrap_or(stats.disk_faults),
+                Err(_) => stats.disk_faults,
+            };
+            let evidence = Evidence { end, has_committed: coverage.has_committed(), disk_faults, files: &files };
             let durable =
                 || lost.map(|path| Finding::wrong("durability", format!("the job had finished when power was lost, and with it {path}")));
             judge(scenario, &evidence, &mut marks).err().or_else(durable)
@@ -199,7 +239,7 @@ pub(crate) fn execute(scenario: &Scenario) -> Result<Execution, Finding> {
         plan.prepare(world.disk()).map_err(cannot)?;
         world.watch(Visibility::new(world.disk().clone(), &OUTPUTS));
     }
-    let coverage = Coverage::default();
+    let coverage = Coverage::of(world.disk().clone());
     world.watch(coverage.clone());
     world.watch(Watermarks::default());
     world.watch(Bounds::default());
@@ -237,8 +277,11 @@ fn start(world: &World, scenario: &Scenario) -> Outcome<RunEnd> {
                 None
             }
             JobPlan::Elements(plan) => {
-                let panic_at = if let Interference::Panic { id } = interference { Some(id) } else { None };
-                Some(elements_job::build(&env, plan, panic_at))
+                let poison = match interference {
+                    Interference::Panic { id } => Some(Poison { id, times: Arc::new(AtomicU32::new(u32::MAX)) }),
+                    _ => None,
+                };
+                Some(elements_job::build(&env, plan, poison, Place::Memory))
             }
         };
         let result = match env.execute_on("simulated", &cores, engine.cores) {
@@ -254,7 +297,7 @@ fn start(world: &World, scenario: &Scenario) -> Outcome<RunEnd> {
 }
 
 /// The windowed operators of a job, by their names.
-fn windows_of(job: &JobPlan) -> BTreeMap<&'static str, WindowPlan> {
+pub(crate) fn windows_of(job: &JobPlan) -> BTreeMap<&'static str, WindowPlan> {
     let tumbling = |size_ms| WindowPlan { size_ms, slide_ms: None, offset_ms: 0, lateness_ms: 0 };
     match job {
         JobPlan::Flights(FlightsPlan { window_ms, .. }) => BTreeMap::from([("window", tumbling(*window_ms))]),

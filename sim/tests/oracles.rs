@@ -14,7 +14,7 @@ fn verdict(mut oracle: impl Oracle, events: &[Event]) -> String {
     objection.or_else(|| oracle.at_end(0).err()).map(|violation| violation.0).unwrap_or_default()
 }
 
-const START: Event = ("task.start", "window(1/1)", [2, 1, 0]);
+const START: Event = ("task.start", "window(1/1)", [2, 1, i64::MIN]);
 
 fn watermark_in(channel: i64, watermark: i64) -> Event {
     ("channel.control", "window(1/1)", [channel, 0, watermark])
@@ -98,7 +98,7 @@ fn windows_objects_to_lateness_that_the_watermark_does_not_justify() {
 #[test]
 fn visibility_objects_to_results_before_the_commit() {
     let look = ("task.queue", "x", [0; 3]);
-    let commit = ("job.commit", "x", [0; 3]);
+    let commit = ("checkpoint.commit", "x", [0; 3]);
     let world = World::new(1, WorldConfig::calm());
     world.disk().put("/out/part-0-0.csv", "old").unwrap();
     let oracle = || Visibility::new(world.disk().clone(), &["/out"]);

@@ -198,6 +198,11 @@ impl FaultSchedule {
         self.faults.push((fault, 0));
     }
 
+    /// Drops all faults.
+    pub(super) fn heal(&mut self) {
+        self.faults.clear();
+    }
+
     /// What happens to the next operation. Of several faults that hit it the first counts.
     pub(super) fn hit(&mut self, class: OperationClass, path: &str) -> Option<DiskFaultKind> {
         let mut hit = None;

@@ -13,12 +13,14 @@ mod model;
 mod operation;
 mod outside;
 mod rot;
+mod still;
 mod survival;
 
 pub use faults::{DiskFault, DiskFaultKind, FaultCounts, OperationClass, REPORTED_FAULTS, SILENT_FAULTS};
 pub(crate) use handle::DiskHandle;
 pub use model::{DiskModel, InodeId};
 pub use rot::{Damage, Rot};
+pub(crate) use still::{StillDisk, at_once};
 pub use survival::CrashStyle;
 
 use crate::config::DiskConfig;
@@ -121,6 +123,11 @@ impl SimulatedDisk {
     /// Adds a fault, which counts operations from now on.
     pub fn plan_fault(&self, fault: DiskFault) {
         self.state.borrow_mut().faults.add(fault);
+    }
+
+    /// No planned fault happens any more.
+    pub fn heal(&self) {
+        self.state.borrow_mut().faults.heal();
     }
 
     /// What was done to operations, files at rest and unsynced pieces so far, by name.

@@ -5,8 +5,10 @@
 use super::bytes::FileBytes;
 use super::durability::Name;
 use super::model::{Directory, DiskModel, EISDIR, InodeId, Node, ROOT, components, os_error};
+use super::survival::CrashStyle;
 use std::io;
 use std::path::{Path, PathBuf};
+use thalweg_io::SplitMix;
 
 impl DiskModel {
     /// The paths of all files with their lengths, sorted.
@@ -43,6 +45,14 @@ impl DiskModel {
         hash
     }
 
+    /// The file system as it would be after the hardest of power losses: what was synced, and nothing else.
+    #[must_use]
+    pub fn synced(&self) -> Self {
+        let mut synced = self.clone();
+        synced.crash(&mut SplitMix::new(0), CrashStyle::LoseUnsynced);
+        synced
+    }
+
     /// Makes a durable directory at `path`, with those above it.
     pub(super) fn put_dir(&mut self, path: &Path) -> io::Result<InodeId> {
         self.put_directories(&components(path)?)
@@ -75,7 +85,10 @@ impl DiskModel {
     }
 
     /// The files directly in a directory.
-    pub(super) fn files(&self, path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
+    ///
+    /// # Errors
+    /// If there is no such directory.
+    pub fn files(&self, path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
         let entries = &self.directory(self.find(path)?)?.now;
         Ok(entries.iter().filter_map(|(name, &inode)| Some((name.clone(), self.bytes(inode).ok()?.now().to_vec()))).collect())
     }

@@ -8,11 +8,12 @@ mod tests;
 use crate::disk::DiskFaultKind;
 use crate::finding::{Finding, FindingKind};
 use crate::marks::{Marks, sometimes};
-use crate::run::{Observed, RunEnd};
+use crate::run::{ElementsResults, Observed, RunEnd};
+use crate::scenario::elements_plan::ElementsPlan;
 use crate::scenario::flights_plan::{Before, FlightsPlan, INPUT};
 use crate::scenario::interference::Interference;
 use crate::scenario::{GUARDED, JobPlan, Scenario};
-use thalweg::JobError;
+use thalweg::{JobError, JobReport};
 
 /// What a judge needs to know besides the scenario.
 pub(crate) struct Evidence<'a> {
@@ -23,6 +24,29 @@ pub(crate) struct Evidence<'a> {
     pub(crate) disk_faults: u64,
     /// Files in the folders of results, with their contents.
     pub(crate) files: &'a [(String, Vec<u8>)],
+}
+
+/// Judges what the flights job has shown in the end, over all its lives.
+pub(crate) fn flights_of_lives(
+    plan: &FlightsPlan,
+    scenario: &Scenario,
+    files: &[(String, Vec<u8>)],
+    report: &JobReport,
+    drained: bool,
+    marks: &mut Marks,
+) -> Result<(), Finding> {
+    flights::results(plan, scenario, files, report, drained, marks)
+}
+
+/// Judges what a job of elements has shown in the end, over all its lives.
+pub(crate) fn elements_of_lives(
+    plan: &ElementsPlan,
+    results: &ElementsResults,
+    report: &JobReport,
+    drained: bool,
+    marks: &mut Marks,
+) -> Result<(), Finding> {
+    elements::results(plan, results, report, drained, true, marks)
 }
 
 /// Judges the run of `scenario`.
@@ -39,7 +63,7 @@ pub(crate) fn judge(scenario: &Scenario, evidence: &Evidence<'_>, marks: &mut Ma
             success(scenario, evidence)?;
             let stopped = matches!(scenario.interference, Interference::Stop(_) | Interference::Silence { .. });
             match (&scenario.job, &evidence.end.observed) {
-                (JobPlan::Elements(plan), Observed::Elements(results)) => elements::results(plan, results, report, stopped, marks),
+                (JobPlan::Elements(plan), Observed::Elements(results)) => elements::results(plan, results, report, stopped, false, marks),
                 (JobPlan::Flights(plan), _) => flights::results(plan, scenario, evidence.files, report, stopped, marks),
                 (JobPlan::Elements(_), Observed::Files) => Err(Finding::wrong("ending", "a job on elements left files")),
             }
@@ -75,7 +99,9 @@ fn failure(scenario: &Scenario, evidence: &Evidence<'_>, error: &JobError, marks
             let reason = format!("the input has fallen silent, and not all of the {records} records before that have arrived");
             return Err(Finding { kind: FindingKind::NoProgress, oracle: "liveness".to_owned(), reason });
         }
-        Interference::None | Interference::Stop(_) | Interference::Silence { .. } => false,
+        // Before anything was read there is nothing to end.
+        Interference::Stop(_) => matches!(error, JobError::Cancelled) && !evidence.has_committed,
+        Interference::None | Interference::Silence { .. } => false,
     };
     let is_refusal = matches!(&scenario.job, JobPlan::Flights(FlightsPlan { before: Before::ResultsToKeep, .. }))
         && matches!(error, JobError::Invalid(_))

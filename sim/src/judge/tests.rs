@@ -13,7 +13,7 @@ use crate::scenario::{JobPlan, Scenario};
 /// Undisturbed scenarios, from the first seed on, whose job is the one meant.
 fn scenarios(is_meant: impl Fn(&JobPlan) -> bool) -> impl Iterator<Item = Scenario> {
     let drawn = (0..).map(Scenario::draw);
-    drawn.filter(move |scenario| scenario.interference == Interference::None && is_meant(&scenario.job))
+    drawn.filter(move |scenario| scenario.lives.is_none() && scenario.interference == Interference::None && is_meant(&scenario.job))
 }
 
 fn verdict(scenario: &Scenario, end: &RunEnd, files: &[(String, Vec<u8>)]) -> String {

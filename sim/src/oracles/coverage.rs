@@ -1,5 +1,6 @@
 //! Objects to nothing: notes which of the marks a run's events reach, and whether the job came to its commit.
 
+use crate::disk::SimulatedDisk;
 use crate::marks::{Marks, sometimes};
 use crate::trace::{Oracle, Violation};
 use std::cell::{Cell, RefCell};
@@ -11,9 +12,23 @@ use thalweg_io::ProbeEvent;
 pub struct Coverage {
     marks: Rc<RefCell<Marks>>,
     committed: Rc<Cell<bool>>,
+    disk: Option<SimulatedDisk>,
+    faults_at_commit: Rc<Cell<Option<u64>>>,
 }
 
 impl Coverage {
+    /// The same, which knows how many faults of the disk were injected before the commit was done.
+    #[must_use]
+    pub fn of(disk: SimulatedDisk) -> Self {
+        Self { disk: Some(disk), ..Self::default() }
+    }
+
+    /// Faults of the disk that came before the end of the commit; `None` if it did not come to that. Later ones only keep the job from tidying up.
+    #[must_use]
+    pub fn faults_at_commit(&self) -> Option<u64> {
+        self.faults_at_commit.get()
+    }
+
     /// What was seen.
     #[must_use]
     pub fn marks(&self) -> Marks {
@@ -36,7 +51,8 @@ impl Oracle for Coverage {
         let mut marks = self.marks.borrow_mut();
         let ProbeEvent { name, place, values } = *event;
         match name {
-            "job.commit" => self.committed.set(true),
+            "checkpoint.commit" => self.committed.set(true),
+            "checkpoint.committed" => self.faults_at_commit.set(self.disk.as_ref().map(SimulatedDisk::faults_injected)),
             "window.late" => marks.note("a late record"),
             // The second number is the kind of the element.
             "channel.control" => sometimes!(marks, values[1] == 1, "an idle input"),

@@ -3,14 +3,18 @@
 //! They know the engine only by the events it reports, whose numbers are documented where they are emitted (`grep 'observe(' kernel/src`). Deadlock and
 //! spinning are found by the world itself; results are judged after the run, by the reference.
 
+mod alignment;
 mod bounds;
 mod coverage;
+mod transactions;
 mod visibility;
 mod watermarks;
 mod windows;
 
+pub use alignment::Alignment;
 pub use bounds::Bounds;
 pub use coverage::Coverage;
+pub(crate) use transactions::{Ledger, Transactions, read_folder};
 pub use visibility::Visibility;
 pub use watermarks::Watermarks;
 pub use windows::Windows;

@@ -58,7 +58,7 @@ impl Oracle for Visibility {
     }
 
     fn observe(&mut self, _now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation> {
-        if event.name == "job.commit" {
+        if event.name == "checkpoint.commit" {
             self.look()?;
             self.committing = true;
         }

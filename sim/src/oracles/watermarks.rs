@@ -14,6 +14,7 @@ const WATERMARK: i64 = 0;
 const IDLE: i64 = 1;
 const ACTIVE: i64 = 2;
 const END: i64 = 5;
+const BARRIER: i64 = 6;
 
 #[derive(Clone, Copy)]
 struct Channel {
@@ -55,6 +56,7 @@ impl Task {
             IDLE => state.idle = true,
             ACTIVE => state.idle = false,
             END => state.ended = true,
+            BARRIER => {}
             _ => return Err(format!("an in-band element of kind {kind} in a channel")),
         }
         let active = self.channels.iter().filter(|channel| !channel.idle && !channel.ended);
@@ -79,9 +81,14 @@ impl Oracle for Watermarks {
     fn observe(&mut self, _now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation> {
         let at_place = |reason: String| Violation::new(format!("{}: {reason}", event.place));
         match (event.name, event.values) {
-            ("task.start", [channels, ..]) => {
+            // Another attempt begins with what it restores.
+            ("attempt.begin", _) => {
+                self.tasks.clear();
+                self.made.clear();
+            }
+            ("task.start", [channels, _, restored]) => {
                 let channel = Channel { watermark: i64::MIN, idle: false, ended: false, spoke: true };
-                let task = Task { channels: vec![channel; channels.unsigned_abs() as usize], merged: i64::MIN, owed: VecDeque::new() };
+                let task = Task { channels: vec![channel; channels.unsigned_abs() as usize], merged: restored, owed: VecDeque::new() };
                 self.tasks.insert(event.place.to_owned(), task);
             }
             ("channel.control", [channel, kind, watermark]) => {

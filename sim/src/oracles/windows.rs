@@ -49,6 +49,10 @@ impl Oracle for Windows {
     fn observe(&mut self, _now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation> {
         let place = event.place;
         match (event.name, event.values) {
+            ("task.start", [_, _, restored]) => {
+                self.watermarks.insert(place.to_owned(), restored);
+                self.fired.remove(place);
+            }
             // 0: a watermark.
             ("task.control", [0, watermark, _]) => {
                 self.watermarks.insert(place.to_owned(), watermark);

@@ -5,8 +5,12 @@
 use super::element_source::{ElementSource, Generator};
 use super::elements::{Element, ElementRef, Running, Tally, TallyRef, TimersInWindow, WindowResult, copies, group_of, kept, mapped};
 use super::elements_plan::{ElementsPlan, Exit, Segment, SourcePlan, Strategy, Terminal, WindowPlan, Work};
+use super::lines::Line;
 use super::tally::TallyFunction;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use thalweg::connectors::FileSink;
 use thalweg::{
     AggregateFunction, BoundedOutOfOrderness, Chain, Collected, DataStream, Exchanged, OutputTag, Record, SlidingEventTimeWindows,
     StreamExecutionEnvironment, TimeWindow, TumblingEventTimeWindows, WatermarkStrategy, WindowAssigner,
@@ -22,7 +26,50 @@ pub const SECOND_WINDOW: &str = "second-window";
 const LATE: OutputTag<Element> = OutputTag::new("late");
 const LATE_TALLIES: OutputTag<Tally> = OutputTag::new("late");
 
-/// Where the results of a job arrive.
+/// The folder of the results that go to files, with a folder for each sink.
+pub(crate) const RESULTS: &str = "/results";
+
+/// A record at which the user's map panics, so many times.
+#[derive(Clone)]
+pub(crate) struct Poison {
+    pub(crate) id: u64,
+    pub(crate) times: Arc<AtomicU32>,
+}
+
+impl Poison {
+    /// Panics at `id` if it is poisoned still.
+    fn taste(&self, id: u64) {
+        let is_poisoned = id == self.id && self.times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |times| times.checked_sub(1)).is_ok();
+        assert!(!is_poisoned, "a planned panic");
+    }
+}
+
+/// Where results go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Into memory, from where they are taken when the job has ended.
+    Memory,
+    /// Into files of about so many bytes, which outlive the process.
+    Files {
+        roll_at_bytes: u64,
+    },
+}
+
+impl Place {
+    /// Ends a stream in the sink `name`.
+    fn put<C: Chain<Out: Line>>(self, stream: DataStream<C>, name: &str) -> Option<Collected<C::Out>> {
+        match self {
+            Self::Memory => Some(stream.collect()),
+            Self::Files { roll_at_bytes } => {
+                let sink = FileSink::<C::Out>::lines(format!("{RESULTS}/{name}"), |view, line| line.push_str(&C::Out::from_view(view).line()));
+                stream.named_sink(name, sink.suffix(".csv").roll_at_bytes(roll_at_bytes));
+                None
+            }
+        }
+    }
+}
+
+/// Where the results of a job arrive, if it is in memory.
 #[derive(Default)]
 pub(crate) struct ElementsOutputs {
     pub(crate) elements: Option<Collected<Element>>,
@@ -37,9 +84,9 @@ pub(crate) struct ElementsOutputs {
     pub(crate) shared: Vec<Collected<u64>>,
 }
 
-/// Describes the job; its map panics at the record `panic_at`.
-pub(crate) fn build(env: &StreamExecutionEnvironment, plan: &ElementsPlan, panic_at: Option<u64>) -> ElementsOutputs {
-    let mut builder = Builder { panic_at, shared: vec![] };
+/// Describes the job; its map panics at the poisoned record.
+pub(crate) fn build(env: &StreamExecutionEnvironment, plan: &ElementsPlan, poison: Option<Poison>, place: Place) -> ElementsOutputs {
+    let mut builder = Builder { poison, place, shared_streams: 0, shared: vec![] };
     let at_source = plan.late_strategy.is_none();
     let mut streams = plan.sources.iter().map(|source| builder.source(env, source, at_source)).collect::<Vec<_>>().into_iter();
     let first = streams.next().expect("invariant: a plan has a source");
@@ -48,8 +95,8 @@ pub(crate) fn build(env: &StreamExecutionEnvironment, plan: &ElementsPlan, panic
         stream = builder.segment(stream, segment);
     }
     let outputs = match plan.late_strategy {
-        Some(late) => finish(stream.assign_timestamps_and_watermarks(strategy(late)), plan),
-        None => finish(stream, plan),
+        Some(late) => finish(stream.assign_timestamps_and_watermarks(strategy(late)), plan, place),
+        None => finish(stream, plan, place),
     };
     ElementsOutputs { shared: builder.shared, ..outputs }
 }
@@ -67,7 +114,9 @@ fn strategy(plan: Strategy) -> WatermarkStrategy<Element, Generator, impl thalwe
 }
 
 struct Builder {
-    panic_at: Option<u64>,
+    poison: Option<Poison>,
+    place: Place,
+    shared_streams: usize,
     shared: Vec<Collected<u64>>,
 }
 
@@ -87,9 +136,9 @@ impl Builder {
     }
 
     fn segment<C: Chain<Out = Element>>(&mut self, stream: DataStream<C>, segment: &Segment) -> DataStream<Exchanged<Element>> {
-        let panic_at = self.panic_at;
+        let poison = self.poison.clone();
         let map = move |element: ElementRef<'_>| {
-            assert!(panic_at != Some(element.id), "a planned panic");
+            poison.iter().for_each(|poison| poison.taste(element.id));
             mapped(Element::from_view(element))
         };
         let flat_map = |element: ElementRef<'_>| copies(Element::from_view(element));
@@ -118,7 +167,9 @@ impl Builder {
             Exit::Broadcast(copies) => stream.broadcast().set_parallelism(copies).rebalance(),
             Exit::Shared => {
                 let shared = stream.shared();
-                self.shared.push(shared.stream().map(|element| element.id).collect());
+                let name = format!("shared-{}", self.shared_streams);
+                self.shared_streams += 1;
+                self.shared.extend(self.place.put(shared.stream().map(|element| element.id), &name));
                 shared.stream()
             }
             Exit::Diamond => {
@@ -214,15 +265,15 @@ fn result(key: &str, window: TimeWindow, (sum, ids): (i64, Vec<u64>)) -> WindowR
     WindowResult { key: key.to_owned(), start: window.start, end: window.end, sum, ids }
 }
 
-fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan) -> ElementsOutputs {
+fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan, place: Place) -> ElementsOutputs {
     let mut outputs = ElementsOutputs::default();
     let parallelism = plan.terminal_parallelism;
     match plan.terminal {
         Terminal::Collect => {
-            outputs.elements = Some(match parallelism {
-                Some(parallelism) => stream.rebalance().set_parallelism(parallelism).collect(),
-                None => stream.collect(),
-            });
+            outputs.elements = match parallelism {
+                Some(parallelism) => place.put(stream.rebalance().set_parallelism(parallelism), "elements"),
+                None => place.put(stream, "elements"),
+            };
         }
         Terminal::Running => {
             let running = stream.key_by::<String>(|element| element.key).aggregate(Gather, |key, (sum, ids)| Running {
@@ -230,7 +281,7 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan) -
                 count: ids.len() as u64,
                 sum,
             });
-            outputs.running = Some(placed(running, parallelism).collect());
+            outputs.running = place.put(placed(running, parallelism), "running");
         }
         Terminal::Process { span_ms } => {
             // A timer goes off in an idle subtask as well, which stays idle (docs/src/semantics.md#w-5): where that can be, records of idle inputs
@@ -238,7 +289,7 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan) -
             let function = TallyFunction::new(span_ms, !plan.has_idleness());
             let tallies = stream.key_by::<String>(|element| element.key).process(function);
             let tallies = placed(tallies, parallelism).shared();
-            outputs.tallies = Some(tallies.stream().collect());
+            outputs.tallies = place.put(tallies.stream(), "tallies");
             // What a timer emits carries its time and stands in front of the watermark that set it off: a window behind it finds it on time, and in its
             // span.
             let timers = tallies
@@ -253,8 +304,8 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan) -
                     timers,
                 })
                 .name(SECOND_WINDOW);
-            outputs.late_tallies = Some(timers.side_output(&LATE_TALLIES).collect());
-            outputs.timers = Some(timers.collect());
+            outputs.late_tallies = place.put(timers.side_output(&LATE_TALLIES), "late-tallies");
+            outputs.timers = place.put(timers, "timers");
         }
         Terminal::Window(window) => {
             let results = stream
@@ -265,8 +316,8 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan) -
                 .aggregate(Gather, result)
                 .name(FIRST_WINDOW);
             let results = placed(results, parallelism);
-            outputs.late = Some(results.side_output(&LATE).collect());
-            outputs.windows = Some(results.collect());
+            outputs.late = place.put(results.side_output(&LATE), "late");
+            outputs.windows = place.put(results, "windows");
         }
         Terminal::Cascade { first_ms, second_ms } => {
             let firsts = stream
@@ -283,7 +334,7 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan) -
                 })
                 .name(FIRST_WINDOW);
             let firsts = placed(firsts, parallelism);
-            outputs.late = Some(firsts.side_output(&LATE).collect());
+            outputs.late = place.put(firsts.side_output(&LATE), "late");
             let seconds = firsts
                 .map(|element| Element { key: group_of(element.key), ..Element::from_view(element) })
                 .key_by::<String>(|element| element.key)
@@ -291,8 +342,8 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan) -
                 .side_output_late_data(&LATE)
                 .aggregate(Gather, result)
                 .name(SECOND_WINDOW);
-            outputs.second_late = Some(seconds.side_output(&LATE).collect());
-            outputs.windows = Some(seconds.collect());
+            outputs.second_late = place.put(seconds.side_output(&LATE), "second-late");
+            outputs.windows = place.put(seconds, "windows");
         }
     }
     outputs

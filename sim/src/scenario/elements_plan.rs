@@ -162,6 +162,24 @@ impl ElementsPlan {
         self.sources.iter().flat_map(|source| &source.splits).flatten().map(|element| element.id).collect()
     }
 
+    /// Shared streams, each with a second consumer.
+    #[must_use]
+    pub fn shared_streams(&self) -> usize {
+        let segments = self.sources.iter().map(|source| &source.segment).chain(&self.segments);
+        segments.filter(|segment| segment.exit == Exit::Shared).count()
+    }
+
+    /// How long the job takes at least, by its pauses and limited rates, in milliseconds.
+    #[must_use]
+    pub fn duration_ms(&self) -> u64 {
+        let of_source = |source: &SourcePlan| {
+            let pauses: u64 = source.splits.iter().flatten().map(|element| element.pause_ms).sum();
+            let records = source.splits.iter().map(Vec::len).sum::<usize>() as u64;
+            pauses + source.rate.map_or(0, |rate| records * 1000 / rate)
+        };
+        self.sources.iter().map(of_source).max().unwrap_or(0)
+    }
+
     /// Whether an input may be declared idle, and overtaken.
     #[must_use]
     pub fn has_idleness(&self) -> bool {

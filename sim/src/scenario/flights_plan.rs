@@ -86,6 +86,13 @@ impl FlightsPlan {
         self.files.iter().map(|(_, content)| content.len()).sum()
     }
 
+    /// How long the job takes at least, by its rate, in milliseconds.
+    #[must_use]
+    pub fn duration_ms(&self) -> u64 {
+        let rows = self.files.iter().map(|(_, content)| content.iter().filter(|byte| **byte == b'\n').count()).sum::<usize>() as u64;
+        self.rate.map_or(0, |rate| rows * 1000 / rate)
+    }
+
     /// Puts everything where it is before the job runs.
     pub(crate) fn prepare(&self, disk: &SimulatedDisk) -> io::Result<()> {
         disk.put_dir(INPUT)?;

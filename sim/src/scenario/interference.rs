@@ -55,7 +55,7 @@ const ARRIVED_MS: u64 = 300_000;
 const LOOK_EVERY_MS: u64 = 5_000;
 
 impl Moment {
-    fn draw(stream: &mut SplitMix) -> Self {
+    pub(crate) fn draw(stream: &mut SplitMix) -> Self {
         if stream.chance(700) {
             let magnitude = stream.between(0, 11);
             Self::Polls(stream.between(0, 1 << magnitude))
@@ -117,21 +117,26 @@ impl Interference {
             Self::Stop(moment) => (moment, JobControl::stop),
             Self::None | Self::Panic { .. } | Self::DiskFault(_) | Self::SmallDisk { .. } => return,
         };
-        let main: CoreMain = Box::new(move |_, io| {
-            Box::pin(async move {
-                match moment {
-                    Moment::Polls(polls) => {
-                        for _ in 0..polls {
-                            yield_now().await;
-                        }
-                    }
-                    Moment::Millis(ms) => sleep_ms(&io, ms).await,
-                }
-                act(&control);
-            })
-        });
-        start_core(cores, main);
+        start_at(cores, moment, control, act);
     }
+}
+
+/// Steers a job at a moment, from a core of its own.
+pub(crate) fn start_at(cores: &SimCores, moment: Moment, control: JobControl, act: fn(&JobControl)) {
+    let main: CoreMain = Box::new(move |_, io| {
+        Box::pin(async move {
+            match moment {
+                Moment::Polls(polls) => {
+                    for _ in 0..polls {
+                        yield_now().await;
+                    }
+                }
+                Moment::Millis(ms) => sleep_ms(&io, ms).await,
+            }
+            act(&control);
+        })
+    });
+    start_core(cores, main);
 }
 
 fn start_core(cores: &SimCores, main: CoreMain) {

@@ -9,6 +9,8 @@ pub mod elements_plan;
 pub mod engine;
 pub mod flights_plan;
 pub mod interference;
+pub(crate) mod lines;
+pub mod lives_plan;
 mod tally;
 
 pub use elements_job::{FIRST_WINDOW, GUARDED, SECOND_WINDOW};
@@ -17,9 +19,13 @@ use crate::config::WorldConfig;
 use crate::rng::Draw;
 use elements_plan::{ElementsPlan, Terminal};
 use engine::EnginePlan;
-use flights_plan::FlightsPlan;
+use flights_plan::{Before, FlightsPlan};
 use interference::Interference;
+use lives_plan::{JobFacts, LivesPlan};
 use thalweg_io::{Rng, SplitMix};
+
+/// Of 1000 scenarios, how many have several lives.
+const LIVES_PER_MILLE: u32 = 450;
 
 /// What one seed stands for.
 #[derive(Clone, Debug)]
@@ -34,6 +40,8 @@ pub struct Scenario {
     pub world: WorldConfig,
     /// What happens from outside.
     pub interference: Interference,
+    /// Deaths and new lives, with checkpoints. What happens from outside is then told life by life.
+    pub lives: Option<LivesPlan>,
 }
 
 /// A job and its input.
@@ -50,6 +58,9 @@ impl Scenario {
     #[must_use]
     pub fn draw(seed: u64) -> Self {
         let stream = |name: &str| SplitMix::stream(seed, &format!("scenario/{name}"));
+        if stream("lives").chance(LIVES_PER_MILLE) {
+            return Self::draw_lives(seed);
+        }
         let mut outside = stream("interference");
         let (job, interference) = if stream("kind").chance(400) {
             let plan = FlightsPlan::draw(&mut stream("job"));
@@ -75,7 +86,34 @@ impl Scenario {
             _ => {}
         }
         let engine = engine_of(&mut stream("engine"), input_bytes, interference);
-        Self { seed, engine, job, world, interference }
+        Self { seed, engine, job, world, interference, lives: None }
+    }
+
+    /// The scenario of `seed`, with lives.
+    fn draw_lives(seed: u64) -> Self {
+        let stream = |name: &str| SplitMix::stream(seed, &format!("scenario/{name}"));
+        let mut job = if stream("kind").chance(500) {
+            let plan = FlightsPlan::draw(&mut stream("job"));
+            let before = if plan.before == Before::ResultsToKeep { Before::Nothing } else { plan.before };
+            JobPlan::Flights(FlightsPlan { before, ..plan })
+        } else {
+            JobPlan::Elements(ElementsPlan::draw(&mut stream("job")))
+        };
+        let facts = match &job {
+            JobPlan::Flights(plan) => JobFacts { input_bytes: plan.input_bytes(), job_ms: plan.duration_ms(), ids: vec![] },
+            JobPlan::Elements(plan) => JobFacts { input_bytes: 0, job_ms: plan.duration_ms(), ids: plan.ids() },
+        };
+        let lives = LivesPlan::draw(&mut stream("lives-plan"), &facts);
+        if let JobPlan::Elements(plan) = &job
+            && lives.panics()
+        {
+            job = JobPlan::Elements(plan.clone().with_map_first());
+        }
+        let mut world = world_of(seed);
+        // Without it a job takes no time, and no checkpoint is due before its end.
+        world.poll_cost_ns_max = stream("poll-cost").pick(&[2_000, 40_000, 40_000, 400_000]);
+        let engine = engine_of(&mut stream("engine"), facts.input_bytes, Interference::None);
+        Self { seed, engine, job, world, interference: Interference::None, lives: Some(lives) }
     }
 
     /// The same job on the same input, with another engine and another world, and without interference but a silence, which is part of the input.
@@ -88,13 +126,15 @@ impl Scenario {
         let engine = engine_of(&mut SplitMix::stream(seed, "engine"), self.job.input_bytes(), interference);
         let mut world = world_of(seed);
         world.trace_events_kept = self.world.trace_events_kept;
-        Self { seed: self.seed, job: self.job.clone(), engine, world, interference }
+        Self { seed: self.seed, job: self.job.clone(), engine, world, interference, lives: None }
     }
 
     /// What its jobs are counted as.
     #[must_use]
     pub fn shape(&self) -> &'static str {
         match &self.job {
+            JobPlan::Flights(_) if self.lives.is_some() => "flights with lives",
+            JobPlan::Elements(_) if self.lives.is_some() => "elements with lives",
             JobPlan::Flights(plan) if plan.is_real => "flights, real rows",
             JobPlan::Flights(_) => "flights, generated rows",
             JobPlan::Elements(plan) => plan.shape(),

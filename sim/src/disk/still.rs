@@ -1,0 +1,125 @@
+//! One folder of a disk as it is at one moment, to be read through the door by whoever judges: no latency, no faults, nothing can be changed.
+
+use super::model::DiskModel;
+use std::collections::BTreeMap;
+use std::future::ready;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use thalweg_io::{Buffer, DirEntry, Disk, EntryKind, File, IoError, LocalBoxFuture, OpenMode, ReadRequest};
+
+/// See the module.
+pub(crate) struct StillDisk {
+    folder: PathBuf,
+    files: BTreeMap<PathBuf, Rc<Vec<u8>>>,
+}
+
+impl StillDisk {
+    /// The folder at `path`; empty if it is not there.
+    pub(crate) fn of(model: &DiskModel, path: &Path) -> Self {
+        let files = model.files(path).unwrap_or_default().into_iter();
+        Self { folder: path.to_owned(), files: files.map(|(name, content)| (path.join(name), Rc::new(content))).collect() }
+    }
+}
+
+/// Polls a future that waits for nothing.
+pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("a still disk answers at once"),
+    }
+}
+
+fn refused<T: 'static>(operation: &'static str, path: &Path, kind: ErrorKind) -> LocalBoxFuture<Result<T, IoError>> {
+    Box::pin(ready(Err(IoError::at(operation, path, kind.into()))))
+}
+
+impl Disk for StillDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> LocalBoxFuture<Result<Rc<dyn File>, IoError>> {
+        match self.files.get(path) {
+            Some(content) if mode == OpenMode::Read => {
+                let file: Rc<dyn File> = Rc::new(StillFile { path: path.to_owned(), content: Rc::clone(content) });
+                Box::pin(ready(Ok(file)))
+            }
+            Some(_) => refused("open", path, ErrorKind::ReadOnlyFilesystem),
+            None => refused("open", path, ErrorKind::NotFound),
+        }
+    }
+
+    fn list(&self, path: &Path) -> LocalBoxFuture<Result<Vec<DirEntry>, IoError>> {
+        if path != self.folder {
+            return refused("list", path, ErrorKind::NotFound);
+        }
+        let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let entries = self.files.keys().map(|path| DirEntry { name: name(path), kind: EntryKind::File }).collect();
+        Box::pin(ready(Ok(entries)))
+    }
+
+    fn kind(&self, path: &Path) -> LocalBoxFuture<Result<Option<EntryKind>, IoError>> {
+        let kind = if path == self.folder { Some(EntryKind::Directory) } else { self.files.get(path).map(|_| EntryKind::File) };
+        Box::pin(ready(Ok(kind)))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>> {
+        refused("create", path, ErrorKind::ReadOnlyFilesystem)
+    }
+
+    fn rename(&self, from: &Path, _to: &Path) -> LocalBoxFuture<Result<(), IoError>> {
+        refused("rename", from, ErrorKind::ReadOnlyFilesystem)
+    }
+
+    fn link(&self, from: &Path, _to: &Path) -> LocalBoxFuture<Result<(), IoError>> {
+        refused("link", from, ErrorKind::ReadOnlyFilesystem)
+    }
+
+    fn unlink(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>> {
+        refused("unlink", path, ErrorKind::ReadOnlyFilesystem)
+    }
+
+    fn sync_dir(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>> {
+        refused("sync", path, ErrorKind::ReadOnlyFilesystem)
+    }
+}
+
+struct StillFile {
+    path: PathBuf,
+    content: Rc<Vec<u8>>,
+}
+
+impl StillFile {
+    fn read(&self, offset: u64, mut buffer: Buffer) -> Buffer {
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.content.get(offset..)).unwrap_or_default();
+        let len = rest.len().min(buffer.capacity());
+        buffer.clear();
+        buffer.extend_from_slice(&rest[..len]);
+        buffer
+    }
+}
+
+impl File for StillFile {
+    fn path(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    fn len(&self) -> LocalBoxFuture<Result<u64, IoError>> {
+        Box::pin(ready(Ok(self.content.len() as u64)))
+    }
+
+    fn read_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
+        Box::pin(ready(Ok(self.read(offset, buffer))))
+    }
+
+    fn read_batch(&self, requests: Vec<ReadRequest>) -> LocalBoxFuture<Vec<Result<Buffer, IoError>>> {
+        Box::pin(ready(requests.into_iter().map(|request| Ok(self.read(request.offset, request.buffer))).collect()))
+    }
+
+    fn write_at(&self, _offset: u64, _buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
+        refused("write", &self.path, ErrorKind::ReadOnlyFilesystem)
+    }
+
+    fn sync(&self) -> LocalBoxFuture<Result<(), IoError>> {
+        refused("sync", &self.path, ErrorKind::ReadOnlyFilesystem)
+    }
+}

@@ -1,0 +1,445 @@
+//! Runs a scenario with several lives: the job is killed, stopped, fails, and is started again on the same disk until it has finished; then once more,
+//! when it must say so and change nothing. Judges what is left after every life and in the end.
+
+use crate::disk::{Damage, Rot, SimulatedDisk, StillDisk};
+use crate::finding::{Finding, FindingKind};
+use crate::judge;
+use crate::kill::{IncarnationEnd, KillKind};
+use crate::marks::{Marks, sometimes};
+use crate::oracles::{Alignment, Bounds, Coverage, Ledger, Transactions, Watermarks, Windows, read_folder};
+use crate::outcome::{Ending, Outcome, RunStats};
+use crate::run::{ElementsResults, Report, windows_of};
+use crate::scenario::elements_job::{self, Place, Poison, RESULTS};
+use crate::scenario::flights_plan::OUTPUTS;
+use crate::scenario::interference::start_at;
+use crate::scenario::lives_plan::{CHECKPOINTS, Life, LivesPlan, Trouble};
+use crate::scenario::{JobPlan, Scenario};
+use crate::trace::TraceEvent;
+use crate::world::World;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use thalweg::{JobControl, JobEnding, JobError, JobReport, Restore, StreamExecutionEnvironment};
+use thalweg_io::Rng;
+use thalweg_io::SplitMix;
+
+type JobResult = Result<JobReport, JobError>;
+
+/// The windows of the protocol, and the marks of deaths in them.
+const WINDOWS: [(&str, &str); 13] = [
+    ("checkpoint.trigger", "killed at checkpoint.trigger"),
+    ("checkpoint.barrier", "killed at checkpoint.barrier"),
+    ("checkpoint.snapshot", "killed at checkpoint.snapshot"),
+    ("checkpoint.acknowledge", "killed at checkpoint.acknowledge"),
+    ("sink.prepared", "killed at sink.prepared"),
+    ("checkpoint.collected", "killed at checkpoint.collected"),
+    ("checkpoint.complete", "killed at checkpoint.complete"),
+    ("checkpoint.commit", "killed at checkpoint.commit"),
+    ("checkpoint.committed", "killed at checkpoint.committed"),
+    ("attempt.begin", "killed at attempt.begin"),
+    ("attempt.recovered", "killed at attempt.recovered"),
+    ("attempt.close", "killed at attempt.close"),
+    ("job.restart", "killed at job.restart"),
+];
+
+/// How many bytes of a damaged file are put back before the job goes on, if nothing else helps: all of them.
+type Saved = (PathBuf, Vec<u8>);
+
+/// The folders of results of a job.
+pub(crate) fn folders_of(job: &JobPlan) -> Vec<String> {
+    match job {
+        JobPlan::Flights(_) => OUTPUTS.map(str::to_owned).to_vec(),
+        JobPlan::Elements(plan) => {
+            let names = ["elements", "running", "tallies", "late-tallies", "timers", "late", "windows", "second-late"];
+            let shared = (0..plan.shared_streams()).map(|number| format!("shared-{number}"));
+            names.into_iter().map(str::to_owned).chain(shared).map(|name| format!("{RESULTS}/{name}")).collect()
+        }
+    }
+}
+
+/// What has been gathered over the lives.
+struct Course<'a> {
+    scenario: &'a Scenario,
+    plan: &'a LivesPlan,
+    world: World,
+    ledger: Rc<RefCell<Ledger>>,
+    coverage: Coverage,
+    marks: Marks,
+    hash: u64,
+    stats: RunStats,
+    events: Vec<TraceEvent>,
+    deaths: BTreeMap<&'static str, u64>,
+    story: Vec<String>,
+}
+
+/// How a life went.
+enum LifeEnd {
+    Killed,
+    /// The job says that nothing is left to do.
+    Done(JobReport),
+    /// It can go on.
+    Interrupted,
+    /// It was refused for the sake of a damaged file.
+    Refused,
+}
+
+/// Runs a scenario that has lives.
+pub(crate) fn run_once(scenario: &Scenario, plan: &LivesPlan) -> Report {
+    let world = World::new(scenario.seed, scenario.world.clone());
+    let folders = folders_of(&scenario.job);
+    let mut unable = None;
+    if let JobPlan::Flights(flights) = &scenario.job {
+        unable = flights.prepare(world.disk()).err();
+    }
+    let ledger = Ledger::new(world.disk().clone(), folders, CHECKPOINTS);
+    let mut course = Course {
+        scenario,
+        plan,
+        ledger,
+        world,
+        coverage: Coverage::default(),
+        marks: Marks::default(),
+        hash: scenario.seed,
+        stats: RunStats::default(),
+        events: vec![],
+        deaths: BTreeMap::new(),
+        story: vec![],
+    };
+    let finding = match unable {
+        Some(error) => Some(Finding::wrong("simulator", format!("the input cannot be put on the disk: {error}"))),
+        None => course.run().err(),
+    };
+    let mut marks = course.marks;
+    marks.merge(&course.coverage.marks());
+    let mut faults: BTreeMap<&'static str, u64> =
+        course.world.disk().injected().into_iter().filter(|(name, _)| !name.starts_with("under way")).collect();
+    for (name, count) in &course.deaths {
+        *faults.entry(name).or_default() += count;
+    }
+    Report {
+        seed: scenario.seed,
+        shape: scenario.shape(),
+        finding,
+        trace_hash: course.hash,
+        stats: course.stats,
+        marks,
+        faults,
+        ending: course.story.join("; "),
+        events: course.events,
+    }
+}
+
+fn violation(reason: String) -> Finding {
+    Finding::wrong("transactions", reason)
+}
+
+impl Course<'_> {
+    fn run(&mut self) -> Result<(), Finding> {
+        self.watch();
+        let poison_times = Arc::new(AtomicU32::new(0));
+        let mut lives = self.plan.lives.iter().enumerate();
+        let (mut restore, mut damage) = (Restore::Latest, None);
+        let (report, last) = loop {
+            let Some((number, life)) = lives.next() else {
+                return Err(Finding {
+                    kind: FindingKind::NoProgress,
+                    oracle: "liveness".to_owned(),
+                    reason: "the healed life was not the last".to_owned(),
+                });
+            };
+            if let Some(rot) = life.rot {
+                damage = damage.or_else(|| self.rot(rot));
+            }
+            let discards = matches!(restore, Restore::From(_));
+            let mut end = self.live(life, number, restore.clone(), discards, &poison_times, damage.is_some())?;
+            if matches!(end, LifeEnd::Refused) {
+                let Some((saved, _)) = damage.take() else { return Err(Finding::wrong("ending", "refused without a reason")) };
+                self.marks.note("a damaged checkpoint refused");
+                // The same life once more: from an older checkpoint if there is one that is whole, or with a copy of what was damaged.
+                let mut healed = Life { kill: None, trouble: Trouble::None, ..life.clone() };
+                healed.checkpoints.timeout_us = 600_000_000;
+                match self.older_checkpoint() {
+                    Some((path, id)) => {
+                        self.marks.note("gone on from an older checkpoint");
+                        self.story.push(format!("goes on from checkpoint {id}"));
+                        self.ledger.borrow_mut().discard_after(id);
+                        end = self.live(&healed, number, Restore::From(path), true, &poison_times, false)?;
+                    }
+                    None => {
+                        self.story.push("the file is brought back".to_owned());
+                        drop(self.world.disk().put(&saved.0, saved.1));
+                        end = self.live(&healed, number, restore.clone(), discards, &poison_times, false)?;
+                    }
+                }
+            }
+            restore = Restore::Latest;
+            match end {
+                LifeEnd::Done(report) => break (report, life),
+                LifeEnd::Killed | LifeEnd::Interrupted => {}
+                LifeEnd::Refused => return Err(Finding::wrong("ending", "the damage was repaired, and the job refused again")),
+            }
+        };
+        if let Some((saved, _)) = damage.take() {
+            // Nobody needed it; from here on the folder is to be in order.
+            drop(self.world.disk().put(&saved.0, saved.1));
+        }
+        self.ledger.borrow_mut().end_of_job().map_err(violation)?;
+        self.results(&report)?;
+        self.once_more(last)?;
+        self.folder_is_tidy()
+    }
+
+    fn watch(&self) {
+        let Self { world, coverage, ledger, .. } = self;
+        let (coverage, ledger, windows) = (coverage.clone(), Rc::clone(ledger), windows_of(&self.scenario.job));
+        world.watch_each(move || coverage.clone());
+        world.watch_each(Watermarks::default);
+        world.watch_each(Bounds::default);
+        world.watch_each(move || Windows::new(windows.clone()));
+        world.watch_each(Alignment::default);
+        world.watch_each(move || Transactions::new(Rc::clone(&ledger)));
+    }
+
+    /// Runs one life and looks at what it leaves.
+    fn live(
+        &mut self,
+        life: &Life,
+        number: usize,
+        restore: Restore,
+        discards: bool,
+        poison_times: &Arc<AtomicU32>,
+        is_damaged: bool,
+    ) -> Result<LifeEnd, Finding> {
+        let disk = self.world.disk().clone();
+        disk.heal();
+        self.ledger.borrow_mut().older_may_be_damaged = is_damaged;
+        let faults_before = disk.faults_injected();
+        if let Trouble::Disk(faults) = &life.trouble {
+            faults.iter().for_each(|fault| disk.plan_fault(*fault));
+        }
+        let poison = match life.trouble {
+            Trouble::Panics { id, times } => {
+                poison_times.store(times, std::sync::atomic::Ordering::Relaxed);
+                Some(Poison { id, times: Arc::clone(poison_times) })
+            }
+            _ => None,
+        };
+        let outcome = self.start(life, restore, discards, poison);
+        let Outcome { ending, trace_hash, stats, last_events, .. } = outcome;
+        self.take_in(trace_hash, stats, last_events);
+        if let Some(finding) = Finding::of_ending(&ending) {
+            let reason = format!("in life {number} ({}): {}", self.story.join("; "), finding.reason);
+            return Err(Finding { reason, ..finding });
+        }
+        let Ending::Done(end) = ending else { unreachable!("every other ending is a finding") };
+        let power_loss = end.killed().is_some_and(|killed| matches!(killed.kind, KillKind::PowerLoss(_)));
+        self.story.push(match &end {
+            IncarnationEnd::Killed(killed) => killed.to_string(),
+            IncarnationEnd::Finished(Ok(report)) => {
+                format!("{:?} after {} restarts and {} checkpoints", report.ending, report.restarts, report.checkpoints)
+            }
+            IncarnationEnd::Finished(Err(error)) => format!("failed: {error}"),
+        });
+        let in_life = |finding: Finding, story: &[String]| Finding {
+            reason: format!("after life {number} ({}): {}", story.join("; "), finding.reason),
+            ..finding
+        };
+        if !is_damaged {
+            self.ledger.borrow_mut().end_of_life(power_loss).map_err(|reason| in_life(violation(reason), &self.story))?;
+        }
+        match end {
+            IncarnationEnd::Killed(killed) => {
+                *self.deaths.entry(if power_loss { "power loss" } else { "process killed" }).or_default() += 1;
+                for (_, mark) in WINDOWS.iter().filter(|(window, _)| killed.window == Some(window)) {
+                    self.marks.note(mark);
+                    *self.deaths.entry(mark).or_default() += 1;
+                }
+                Ok(LifeEnd::Killed)
+            }
+            IncarnationEnd::Finished(Ok(report)) => {
+                sometimes!(self.marks, report.restored.is_some(), "a restored job");
+                sometimes!(self.marks, report.restarts > 0, "a restart within a life");
+                sometimes!(self.marks, matches!(report.ending, JobEnding::Stopped(_)), "stopped with a checkpoint");
+                match report.ending {
+                    JobEnding::Stopped(_) if matches!(life.trouble, Trouble::Stop(_)) => {
+                        let is_sick = disk.faults_injected() > faults_before;
+                        if !is_sick && !is_damaged {
+                            self.ledger.borrow_mut().end_of_job().map_err(|reason| in_life(violation(reason), &self.story))?;
+                        }
+                        Ok(LifeEnd::Interrupted)
+                    }
+                    JobEnding::Stopped(_) => {
+                        Err(in_life(Finding::wrong("ending", "the job says that it was stopped, and nobody stopped it"), &self.story))
+                    }
+                    JobEnding::Finished | JobEnding::AlreadyFinished => {
+                        if disk.faults_injected() > faults_before {
+                            // What could not be removed then is removed by the next life.
+                            return Ok(LifeEnd::Interrupted);
+                        }
+                        Ok(LifeEnd::Done(report))
+                    }
+                }
+            }
+            IncarnationEnd::Finished(Err(error)) => {
+                let is_damage = matches!(&error, JobError::Checkpoint { source, .. } if source.is_damage());
+                if is_damaged && is_damage {
+                    return Ok(LifeEnd::Refused);
+                }
+                sometimes!(self.marks, matches!(error, JobError::CheckpointsExpired { .. }), "too many checkpoints expired");
+                let sick = disk.faults_injected() > faults_before;
+                if explains(life, &error, sick) && !is_damage {
+                    Ok(LifeEnd::Interrupted)
+                } else {
+                    Err(in_life(Finding::unexpected(&error), &self.story))
+                }
+            }
+        }
+    }
+
+    fn take_in(&mut self, trace_hash: u64, stats: RunStats, events: Vec<TraceEvent>) {
+        self.hash = (self.hash.rotate_left(7) ^ trace_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.stats.polls += stats.polls;
+        self.stats.postponed += stats.postponed;
+        self.stats.tasks += stats.tasks;
+        self.stats.elapsed_ns += stats.elapsed_ns;
+        self.stats.disk_faults += stats.disk_faults;
+        let kept = self.scenario.world.trace_events_kept;
+        self.events.extend(events);
+        if self.events.len() > kept {
+            self.events.drain(..self.events.len() - kept);
+        }
+    }
+
+    fn start(&self, life: &Life, restore: Restore, discards: bool, poison: Option<Poison>) -> Outcome<IncarnationEnd<JobResult>> {
+        let (job, life) = (self.scenario.job.clone(), life.clone());
+        let place = Place::Files { roll_at_bytes: self.plan.roll_at_bytes };
+        self.world.run_incarnation(life.kill, move |cores| async move {
+            let env = StreamExecutionEnvironment::new();
+            life.apply(&env, restore, discards);
+            match &job {
+                JobPlan::Flights(plan) => plan.build(&env),
+                JobPlan::Elements(plan) => drop(elements_job::build(&env, plan, poison, place)),
+            }
+            let handle = env.execute_on("simulated", &cores, life.engine.cores)?;
+            let steer: Option<(_, fn(&JobControl))> = match life.trouble {
+                Trouble::Stop(moment) => Some((moment, JobControl::stop_with_checkpoint)),
+                Trouble::Drain(moment) => Some((moment, JobControl::stop)),
+                Trouble::Cancel(moment) => Some((moment, JobControl::cancel)),
+                Trouble::None | Trouble::Panics { .. } | Trouble::Disk(_) => None,
+            };
+            if let Some((moment, act)) = steer {
+                start_at(&cores, moment, handle.control(), act);
+            }
+            handle.await
+        })
+    }
+
+    /// Damages a file of the checkpoint folder; what it was before.
+    fn rot(&mut self, rot: Rot) -> Option<(Saved, Damage)> {
+        let disk = self.world.disk();
+        let before: BTreeMap<String, Vec<u8>> = disk.files(CHECKPOINTS).unwrap_or_default().into_iter().collect();
+        // Temporary files are nobody's loss.
+        let damage = disk.rot(|path| path.starts_with(CHECKPOINTS) && !path.to_string_lossy().ends_with(".tmp"), rot)?;
+        let name = damage.path.file_name()?.to_string_lossy().into_owned();
+        self.story.push(format!("{} rots: {:?}", damage.path.display(), damage.rot));
+        let saved = (damage.path.clone(), before.get(&name)?.clone());
+        Some((saved, damage))
+    }
+
+    /// A retained checkpoint that is older than the newest and whole.
+    fn older_checkpoint(&self) -> Option<(PathBuf, u64)> {
+        let still = StillDisk::of(&self.world.disk().model(), Path::new(CHECKPOINTS));
+        let listing = crate::disk::at_once(thalweg_storage::checkpoint::list(&still, Path::new(CHECKPOINTS))).ok()?;
+        let is_whole = |path: &Path| crate::disk::at_once(thalweg_storage::checkpoint::load_path(&still, path)).is_ok();
+        let mut older = listing.checkpoints.iter().skip(1).map(|summary| &summary.retained);
+        older.find_map(|retained| {
+            let path = Path::new(CHECKPOINTS).join(&retained.metadata.name);
+            is_whole(&path).then_some((path, retained.id.0))
+        })
+    }
+
+    /// Files in the folders of results, with their contents.
+    fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let folders = folders_of(&self.scenario.job);
+        let files_in = |disk: &SimulatedDisk, folder: &String| {
+            let files = disk.files(folder).unwrap_or_default();
+            files.into_iter().map(|(name, content)| (format!("{folder}/{name}"), content)).collect::<Vec<_>>()
+        };
+        folders.iter().flat_map(|folder| files_in(self.world.disk(), folder)).collect()
+    }
+
+    fn results(&mut self, report: &JobReport) -> Result<(), Finding> {
+        let files = self.files();
+        let drained = self.plan.drains();
+        let judged = match &self.scenario.job {
+            JobPlan::Flights(plan) => judge::flights_of_lives(plan, self.scenario, &files, report, drained, &mut self.marks),
+            JobPlan::Elements(plan) => {
+                let results = ElementsResults::of_files(plan, &files).map_err(|reason| Finding::wrong("visibility", reason))?;
+                judge::elements_of_lives(plan, &results, report, drained, &mut self.marks)
+            }
+        };
+        judged.map_err(|finding| Finding { reason: format!("after {}: {}", self.story.join("; "), finding.reason), ..finding })
+    }
+
+    /// The job is run again: there is nothing left to do, and nothing changes.
+    fn once_more(&mut self, last: &Life) -> Result<(), Finding> {
+        let before = self.files();
+        let mut stream = SplitMix::stream(self.scenario.seed, "once-more");
+        let mut life = Life { kill: None, trouble: Trouble::None, rot: None, ..last.clone() };
+        life.engine.parallelism = 1 + stream.below(7) as usize;
+        match self.live(&life, self.plan.lives.len(), Restore::Latest, false, &Arc::default(), false)? {
+            LifeEnd::Done(report) if report.ending == JobEnding::AlreadyFinished && report.checkpoints == 0 => {}
+            _ => return Err(Finding::wrong("ending", format!("the job had finished, and then: {}", self.story.join("; ")))),
+        }
+        if self.files() == before {
+            Ok(())
+        } else {
+            Err(Finding::wrong("transactions", "running the finished job again has changed its results"))
+        }
+    }
+
+    /// After the end nothing is left in the checkpoint folder but what is retained, and a bounded log.
+    fn folder_is_tidy(&mut self) -> Result<(), Finding> {
+        let dir = Path::new(CHECKPOINTS);
+        let model = self.world.disk().model();
+        let reject = |reason: String| Finding::wrong("storage", reason);
+        let read = read_folder(&StillDisk::of(&model, dir), dir, false).map_err(|error| reject(format!("after the end: {error}")))?;
+        let Some(holding) = read else { return Err(reject("the job has finished without a log".to_owned())) };
+        if !holding.finished {
+            return Err(reject("the job has finished and its log does not say so".to_owned()));
+        }
+        let retained_max = self.plan.lives.iter().map(|life| life.checkpoints.retained).max().unwrap_or(1);
+        if holding.retained.is_empty() || holding.retained.len() > retained_max {
+            return Err(reject(format!("{} checkpoints are retained, {retained_max} at most were wanted", holding.retained.len())));
+        }
+        let names: BTreeSet<String> = model.files(dir).unwrap_or_default().into_iter().map(|(name, _)| name).collect();
+        let entries = names.iter().filter(|name| name.ends_with(".entry")).count();
+        if entries > 17 {
+            return Err(reject(format!("{entries} entries of the log are kept")));
+        }
+        let stranger = names.iter().find(|name| !name.ends_with(".entry") && !holding.files.contains(*name));
+        stranger.map_or(Ok(()), |name| {
+            Err(reject(format!("{name} is left in the checkpoint folder, and nothing needs it ({})", self.story.join("; "))))
+        })
+    }
+}
+
+/// Whether a life may fail with this error.
+fn explains(life: &Life, error: &JobError, is_sick: bool) -> bool {
+    let is_io = match error {
+        JobError::Source { .. } | JobError::Sink { .. } => true,
+        JobError::Checkpoint { source, .. } => !source.is_fenced() && !source.is_damage(),
+        // A folder that cannot be made or read.
+        JobError::Invalid(reason) => reason.contains("choose another output folder"),
+        _ => false,
+    };
+    match (&life.trouble, error) {
+        (_, JobError::CheckpointsExpired { .. }) => life.checkpoints.timeout_us < 600_000_000 || matches!(life.trouble, Trouble::Disk(_)),
+        (Trouble::Panics { .. }, JobError::UserPanic { message, .. }) => message.contains("a planned panic"),
+        (Trouble::Stop(_) | Trouble::Drain(_) | Trouble::Cancel(_), JobError::Cancelled) => true,
+        _ => is_sick && is_io,
+    }
+}

@@ -1,0 +1,326 @@
+//! What a job with checkpoints shows, over all its lives: whole transactions, each named by a checkpoint that is durable, for ever
+//! (docs/src/semantics.md#c-3, #o-1, #o-2).
+//!
+//! The oracle looks at the disk whenever it has changed since the last event, and believes nothing but the disk: what is complete is what a power loss at
+//! that moment would leave in the checkpoint folder, read through the storage's own checks, all files of every retained checkpoint included.
+
+use crate::disk::{SimulatedDisk, StillDisk, at_once};
+use crate::part_name::PartName;
+use crate::trace::{Oracle, Violation};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use thalweg_io::ProbeEvent;
+use thalweg_storage::checkpoint::{CheckpointError, Event, Place, list, load};
+
+/// What is known of a job's transactions. It outlives the incarnations.
+pub struct Ledger {
+    disk: SimulatedDisk,
+    folders: Vec<String>,
+    checkpoints: PathBuf,
+    /// Paths that are no results of this job.
+    foreign: BTreeSet<String>,
+    /// The results seen so far, by path, with a hash of their contents.
+    shown: BTreeMap<String, u64>,
+    visible: BTreeSet<String>,
+    looked_at: Option<u64>,
+    /// Names of files that complete checkpoints name.
+    named: BTreeSet<String>,
+    /// Names that the newest complete checkpoint names.
+    named_by_newest: BTreeSet<String>,
+    /// The newest complete checkpoint.
+    complete: u64,
+    /// The newest checkpoint of which the job knows that everything is committed.
+    committed: u64,
+    /// Results of later epochs than this one may disappear.
+    discards_after: Option<u64>,
+    /// The newest entry of the log that was looked at.
+    newest_entry: u64,
+    /// A file has rotted: if it is not one of the newest checkpoint, nobody needs it.
+    pub(crate) older_may_be_damaged: bool,
+}
+
+/// What the checkpoint folder holds.
+pub(crate) struct Holding {
+    pub(crate) newest: u64,
+    pub(crate) newest_entry: u64,
+    pub(crate) finished: bool,
+    /// Retained checkpoints and the names of their metadata, latest first.
+    pub(crate) retained: Vec<(u64, String)>,
+    /// Every file that is needed.
+    pub(crate) files: BTreeSet<String>,
+    named: BTreeSet<String>,
+    named_by_newest: BTreeSet<String>,
+}
+
+/// Reads a checkpoint folder whole. `None` if there is no log yet.
+pub(crate) fn read_folder(disk: &StillDisk, dir: &Path, older_may_be_damaged: bool) -> Result<Option<Holding>, CheckpointError> {
+    let listing = match at_once(list(disk, dir)) {
+        Ok(listing) => listing,
+        Err(CheckpointError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut holding = Holding {
+        newest: 0,
+        newest_entry: listing.newest.number,
+        finished: listing.newest.event == Event::JobFinished,
+        retained: vec![],
+        files: BTreeSet::new(),
+        named: BTreeSet::new(),
+        named_by_newest: BTreeSet::new(),
+    };
+    for (place, summary) in listing.checkpoints.iter().enumerate() {
+        let checkpoint = match at_once(load(disk, dir, &summary.retained)) {
+            Err(_) if place > 0 && older_may_be_damaged => continue,
+            loaded => loaded?,
+        };
+        let named = checkpoint.metadata.transactions.iter().flat_map(|entry| PartName::all_in(&entry.transaction));
+        let named: Vec<String> = named.collect();
+        if place == 0 {
+            holding.newest = summary.retained.id.0;
+            holding.named_by_newest.extend(named.iter().cloned());
+        }
+        holding.named.extend(named);
+        holding.retained.push((summary.retained.id.0, summary.retained.metadata.name.clone()));
+        holding.files.insert(summary.retained.metadata.name.clone());
+        let of_file = |place: &Place| if let Place::File(file) = place { Some(file.name.clone()) } else { None };
+        holding.files.extend(checkpoint.metadata.snapshots.iter().filter_map(|entry| of_file(&entry.place)));
+    }
+    Ok(Some(holding))
+}
+
+/// Any good hash will do.
+fn hash(content: &[u8]) -> u64 {
+    content.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn epoch_of(path: &str) -> Option<u64> {
+    PartName::parse(name_of(path)).map(|part| part.epoch)
+}
+
+impl Ledger {
+    /// Of a job that writes to `folders`, as they are now, and has its checkpoints in `checkpoints`.
+    pub(crate) fn new(disk: SimulatedDisk, folders: Vec<String>, checkpoints: &str) -> Rc<RefCell<Self>> {
+        let mut ledger = Self {
+            disk,
+            folders,
+            checkpoints: checkpoints.into(),
+            foreign: BTreeSet::new(),
+            shown: BTreeMap::new(),
+            visible: BTreeSet::new(),
+            looked_at: None,
+            named: BTreeSet::new(),
+            named_by_newest: BTreeSet::new(),
+            complete: 0,
+            committed: 0,
+            discards_after: None,
+            newest_entry: 0,
+            older_may_be_damaged: false,
+        };
+        ledger.foreign = ledger.names(false).collect();
+        Rc::new(RefCell::new(ledger))
+    }
+
+    /// The job is about to begin with checkpoint `restored` and to discard what is later.
+    pub(crate) fn discard_after(&mut self, restored: u64) {
+        self.discards_after = Some(restored);
+        (self.complete, self.committed) = (restored.min(self.complete), restored.min(self.committed));
+        self.shown.retain(|path, _| epoch_of(path).is_none_or(|epoch| epoch <= restored));
+        self.named.retain(|name| epoch_of(name).is_none_or(|epoch| epoch <= restored));
+        self.newest_entry = 0;
+    }
+
+    /// Paths in the folders of results, hidden or visible.
+    fn names(&self, hidden: bool) -> impl Iterator<Item = String> + use<> {
+        let model = self.disk.model();
+        let mut names = vec![];
+        for folder in &self.folders {
+            let entries = model.list(Path::new(folder)).unwrap_or_default();
+            names.extend(
+                entries.into_iter().filter(|entry| entry.name.starts_with('.') == hidden).map(|entry| format!("{folder}/{}", entry.name)),
+            );
+        }
+        names.into_iter()
+    }
+
+    /// What a power loss now would leave of the checkpoints.
+    fn refresh(&mut self) -> Result<(), String> {
+        let synced = self.disk.model().synced();
+        let still = StillDisk::of(&synced, &self.checkpoints);
+        let read = read_folder(&still, &self.checkpoints, self.older_may_be_damaged);
+        let holding = read.map_err(|error| format!("what a power loss would leave in the checkpoint folder cannot be read: {error}"))?;
+        let Some(holding) = holding else { return Ok(()) };
+        if holding.newest_entry < self.newest_entry {
+            return Err(format!("the log has gone back from entry {} to {}", self.newest_entry, holding.newest_entry));
+        }
+        if holding.newest < self.complete {
+            return Err(format!("checkpoint {} was complete, and now {} is the newest", self.complete, holding.newest));
+        }
+        self.newest_entry = holding.newest_entry;
+        self.complete = holding.newest;
+        self.named.extend(holding.named);
+        self.named_by_newest = holding.named_by_newest;
+        Ok(())
+    }
+
+    fn look(&mut self) -> Result<(), String> {
+        let change = self.disk.model().mark();
+        if self.looked_at.replace(change) == Some(change) {
+            return Ok(());
+        }
+        let now: BTreeSet<String> = self.names(false).collect();
+        self.compare(now, false)
+    }
+
+    fn compare(&mut self, now: BTreeSet<String>, after_power_loss: bool) -> Result<(), String> {
+        for path in self.visible.difference(&now) {
+            let epoch = epoch_of(path).unwrap_or(0);
+            let is_discarded = self.discards_after.is_some_and(|kept| epoch > kept);
+            // A link that no sync has covered may be lost with the power; a commit that was confirmed was synced.
+            let was_not_durable = after_power_loss && epoch > self.committed;
+            if !self.foreign.contains(path) && !is_discarded && !was_not_durable {
+                return Err(format!("{path} was visible and is gone"));
+            }
+        }
+        let new: Vec<String> = now.difference(&self.visible).filter(|path| !self.foreign.contains(*path)).cloned().collect();
+        if new.iter().any(|path| !self.named.contains(name_of(path))) {
+            self.refresh()?;
+        }
+        for path in new {
+            if PartName::parse(name_of(&path)).is_none() || !self.named.contains(name_of(&path)) {
+                return Err(format!("one sees {path}, which no durable checkpoint names (the newest is {})", self.complete));
+            }
+            let seen = self.content_hash(&path);
+            if self.shown.insert(path.clone(), seen).is_some_and(|before| before != seen) {
+                return Err(format!("{path} comes back with another content"));
+            }
+        }
+        self.visible = now;
+        Ok(())
+    }
+
+    fn content_hash(&self, path: &str) -> u64 {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let files = self.disk.files(folder).unwrap_or_default();
+        files.iter().find(|(other, _)| other == name).map_or(0, |(_, content)| hash(content))
+    }
+
+    /// Nothing that was shown has changed.
+    fn contents(&self) -> Result<(), String> {
+        let mut hashes = BTreeMap::new();
+        for folder in &self.folders {
+            for (name, content) in self.disk.files(folder).unwrap_or_default() {
+                hashes.insert(format!("{folder}/{name}"), hash(&content));
+            }
+        }
+        let changed = self.shown.iter().find(|(path, before)| hashes.get(*path).is_some_and(|now| now != *before));
+        changed.map_or(Ok(()), |(path, _)| Err(format!("{path} was visible and has changed")))
+    }
+
+    /// The names that the newest checkpoint names and that are not visible; `hidden` ones count as well, if wanted.
+    fn not_there(&self, or_hidden: bool, names: impl Iterator<Item = String>) -> Option<String> {
+        let mut there: BTreeSet<String> = names.map(|path| name_of(&path).to_owned()).collect();
+        if or_hidden {
+            // `.part-1-2-3-4-<attempt>.csv.inprogress` stands for `part-1-2-3-4.csv`.
+            let hidden: Vec<String> = self
+                .names(true)
+                .filter_map(|path| Some(name_of(&path).strip_prefix('.')?.rsplit_once('-')?.0.to_owned() + ".csv"))
+                .collect();
+            there.extend(hidden);
+        }
+        self.named_by_newest.iter().find(|name| !there.contains(*name)).cloned()
+    }
+
+    /// A life has come to its end, by a death or otherwise.
+    pub(crate) fn end_of_life(&mut self, power_loss: bool) -> Result<(), String> {
+        self.looked_at = None;
+        let now: BTreeSet<String> = self.names(false).collect();
+        self.compare(now, power_loss)?;
+        self.contents()?;
+        self.refresh()?;
+        // As the next life will find it: also what is not synced.
+        let still = StillDisk::of(&self.disk.model(), &self.checkpoints);
+        let holding = read_folder(&still, &self.checkpoints, self.older_may_be_damaged).map_err(|error| format!("the checkpoint folder cannot be read: {error}"))?;
+        if let Some(holding) = holding {
+            self.named.extend(holding.named);
+            self.named_by_newest = holding.named_by_newest;
+            if holding.newest < self.complete {
+                return Err(format!("checkpoint {} was complete, and now {} is the newest", self.complete, holding.newest));
+            }
+        }
+        match self.not_there(true, self.names(false)) {
+            Some(name) => Err(format!("{name} is named by checkpoint {} and neither prepared nor visible", self.complete)),
+            None => Ok(()),
+        }
+    }
+
+    /// The job has ended by itself: everything is committed, nothing is hidden any more.
+    pub(crate) fn end_of_job(&mut self) -> Result<(), String> {
+        if let Some(path) = self.names(true).next() {
+            return Err(format!("the job has ended and {path} is left"));
+        }
+        if let Some(name) = self.not_there(false, self.names(false)) {
+            return Err(format!("the job has ended and {name} is not visible, which checkpoint {} names", self.complete));
+        }
+        let lost = self.shown.keys().find(|path| !self.visible.contains(*path));
+        lost.map_or(Ok(()), |path| Err(format!("{path} was visible once and is not any more")))
+    }
+}
+
+/// Watches one incarnation for the ledger.
+pub struct Transactions {
+    ledger: Rc<RefCell<Ledger>>,
+}
+
+impl Transactions {
+    /// The oracle of one incarnation.
+    #[must_use]
+    pub fn new(ledger: Rc<RefCell<Ledger>>) -> Self {
+        Self { ledger }
+    }
+}
+
+impl Oracle for Transactions {
+    fn name(&self) -> &str {
+        "transactions"
+    }
+
+    fn observe(&mut self, _now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation> {
+        let ledger = &mut *self.ledger.borrow_mut();
+        let id = event.values[0].unsigned_abs();
+        ledger.look().map_err(Violation::new)?;
+        match event.name {
+            "checkpoint.complete" | "checkpoint.commit" => {
+                ledger.refresh().map_err(Violation::new)?;
+                if ledger.complete < id {
+                    return Err(Violation::new(format!(
+                        "{} of checkpoint {id}, but if power were lost now the newest would be {}",
+                        event.name, ledger.complete
+                    )));
+                }
+            }
+            "checkpoint.committed" => {
+                let synced = ledger.disk.model().synced();
+                let there = ledger.folders.iter().flat_map(|folder| synced.files(Path::new(folder)).unwrap_or_default());
+                let lost = ledger.not_there(false, there.map(|(name, _)| name).collect::<Vec<_>>().into_iter());
+                if let Some(name) = lost.filter(|name| epoch_of(name).is_some_and(|epoch| epoch <= id)) {
+                    return Err(Violation::new(format!(
+                        "checkpoint {id} is committed, but if power were lost now {name} would not be visible"
+                    )));
+                }
+                ledger.committed = ledger.committed.max(id);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn at_end(&mut self, _now_ms: u64) -> Result<(), Violation> {
+        self.ledger.borrow_mut().look().map_err(Violation::new)
+    }
+}

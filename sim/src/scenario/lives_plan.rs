@@ -1,0 +1,254 @@
+//! A job that is killed, panics, is stopped, meets a sick disk, and is started again each time, until it has finished.
+//!
+//! Each life has an engine of its own: parallelism, cores and chaining may change from one to the next (docs/src/semantics.md#c-6). The last one is
+//! healed: nobody kills it, nothing fails, and it has to come to the end.
+
+use super::engine::EnginePlan;
+use super::interference::Moment;
+use crate::disk::{DiskFault, DiskFaultKind, OperationClass, REPORTED_FAULTS, Rot};
+use crate::kill::{KillPlan, KillPoint};
+use crate::rng::Draw;
+use std::time::Duration;
+use thalweg::{CheckpointConfig, RestartStrategy, Restore, StreamExecutionEnvironment};
+use thalweg_io::{Rng, SplitMix};
+
+/// The checkpoint folder.
+pub const CHECKPOINTS: &str = "/state/checkpoints";
+
+/// The windows of the protocol that deaths aim at, by the event that opens each: as many as come before, at most.
+const WINDOWS: [(&str, u64); 13] = [
+    ("checkpoint.trigger", 6),
+    ("checkpoint.barrier", 12),
+    ("checkpoint.snapshot", 40),
+    ("checkpoint.acknowledge", 40),
+    ("sink.prepared", 20),
+    ("checkpoint.collected", 6),
+    ("checkpoint.complete", 6),
+    ("checkpoint.commit", 6),
+    ("checkpoint.committed", 6),
+    ("attempt.begin", 1),
+    ("attempt.recovered", 1),
+    ("attempt.close", 1),
+    ("job.restart", 1),
+];
+
+/// The lives of a job.
+#[derive(Clone, Debug)]
+pub struct LivesPlan {
+    /// One after the other; those after the one that comes to the end do not take place.
+    pub lives: Vec<Life>,
+    /// Files of results are closed at about this length, where the job does not say it.
+    pub roll_at_bytes: u64,
+}
+
+/// One life.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// The engine.
+    pub engine: EnginePlan,
+    /// Its checkpoints.
+    pub checkpoints: CheckpointPlan,
+    /// What follows a failure.
+    pub restart: RestartStrategy,
+    /// Its death.
+    pub kill: Option<KillPlan>,
+    /// What else happens to it.
+    pub trouble: Trouble,
+    /// What happens to a file of the checkpoint folder before it begins.
+    pub rot: Option<Rot>,
+}
+
+/// The numbers of a `CheckpointConfig`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointPlan {
+    /// From one to the next, in microseconds; `None` for none but the last.
+    pub interval_us: Option<u64>,
+    /// When one is given up, in microseconds.
+    pub timeout_us: u64,
+    /// From the end of one to the beginning of the next, in microseconds.
+    pub min_pause_us: u64,
+    /// How many are kept.
+    pub retained: usize,
+    /// What is small enough for the metadata.
+    pub inline_bytes_max: usize,
+    /// How many may expire in a row.
+    pub tolerable_failures: u32,
+}
+
+/// What happens to a life besides its death.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing.
+    None,
+    /// The user's map panics at the record with this id, so many times.
+    Panics {
+        /// The record.
+        id: u64,
+        /// How often.
+        times: u32,
+    },
+    /// The job is stopped with a checkpoint.
+    Stop(Moment),
+    /// The input is ended where it is.
+    Drain(Moment),
+    /// The job is cancelled.
+    Cancel(Moment),
+    /// Operations of the disk fail.
+    Disk(Vec<DiskFault>),
+}
+
+impl CheckpointPlan {
+    fn draw(stream: &mut SplitMix, job_ms: u64, is_healed: bool) -> Self {
+        // Jobs that wait for long take more checkpoints than anybody wants to see otherwise.
+        let interval_us_min = job_ms * 1000 / 60;
+        let interval_us = stream.pick(&[1_000, 1_000, 1_000, 2_000, 5_000, 10_000, 50_000]).max(interval_us_min);
+        let patient = is_healed || stream.chance(850);
+        Self {
+            interval_us: (!stream.chance(60)).then_some(interval_us),
+            timeout_us: if patient { 600_000_000 } else { stream.pick(&[1_000, 5_000, 100_000]) },
+            min_pause_us: stream.pick(&[0, 0, 300, 5_000]),
+            retained: stream.pick(&[1, 1, 2, 3]),
+            inline_bytes_max: stream.pick(&[0, 0, 200, 1 << 20]),
+            tolerable_failures: stream.pick(&[0, 1, 1000]),
+        }
+    }
+
+    /// The configuration, beginning with `restore`.
+    #[must_use]
+    pub fn config(&self, restore: Restore, discard_later_output: bool) -> CheckpointConfig {
+        let mut config = CheckpointConfig::new(CHECKPOINTS).retained(self.retained).restore(restore);
+        config.interval = self.interval_us.map(Duration::from_micros);
+        config.timeout = Duration::from_micros(self.timeout_us);
+        config.min_pause = Duration::from_micros(self.min_pause_us);
+        config.tolerable_failures = self.tolerable_failures;
+        config.inline_bytes_max = self.inline_bytes_max;
+        config.discard_later_output = discard_later_output;
+        config
+    }
+}
+
+/// What a plan has to know of the job.
+pub(crate) struct JobFacts {
+    pub(crate) input_bytes: usize,
+    /// How long it takes at least, by its pauses and rates.
+    pub(crate) job_ms: u64,
+    /// Records at which the user's function can be made to panic.
+    pub(crate) ids: Vec<u64>,
+}
+
+impl LivesPlan {
+    /// Draws the lives of a job.
+    pub(crate) fn draw(stream: &mut SplitMix, facts: &JobFacts) -> Self {
+        let deaths = stream.pick(&[1, 1, 2, 2, 3, 4, 6]);
+        let key_groups = stream.pick(&[7, 8, 128, 128, 1000]);
+        let mut lives: Vec<Life> = (0..deaths).map(|number| Life::draw(stream, facts, key_groups, number)).collect();
+        let mut last = Life::healed(stream, facts, key_groups);
+        if stream.chance(120) {
+            last.rot = Some(rot(stream));
+        }
+        lives.push(last);
+        Self { lives, roll_at_bytes: stream.pick(&[1, 60, 1_000, 1 << 27]) }
+    }
+
+    /// Whether the input may be ended before it has been read.
+    #[must_use]
+    pub fn drains(&self) -> bool {
+        self.lives.iter().any(|life| matches!(life.trouble, Trouble::Drain(_)))
+    }
+
+    /// A record at which the user's function panics in some life.
+    #[must_use]
+    pub fn panics(&self) -> bool {
+        self.lives.iter().any(|life| matches!(life.trouble, Trouble::Panics { .. }))
+    }
+}
+
+fn rot(stream: &mut SplitMix) -> Rot {
+    if stream.chance(700) { Rot::FlipBit(None) } else { Rot::Truncate(None) }
+}
+
+/// No directory fails to be synced: the disk would never make durable what that sync had covered, and a later attempt, which cannot know of it, trusts
+/// its own sync of the same names. On ext4 and XFS no attempt gets there: after such a failure the file system is read-only.
+fn spare_directories(fault: &mut DiskFault) {
+    if fault.kind == DiskFaultKind::Error && matches!(fault.class, None | Some(OperationClass::SyncDirectory)) {
+        fault.class = Some(OperationClass::Write);
+    }
+}
+
+/// Recovery alone takes some hundreds of polls.
+fn moment(stream: &mut SplitMix) -> Moment {
+    if stream.chance(150) {
+        return Moment::draw(stream);
+    }
+    let magnitude = stream.between(6, 12);
+    Moment::Polls(stream.between(0, 1 << magnitude))
+}
+
+impl Life {
+    fn healed(stream: &mut SplitMix, facts: &JobFacts, key_groups: u32) -> Self {
+        let engine = EnginePlan { key_groups, ..EnginePlan::draw(stream, facts.input_bytes) };
+        let checkpoints = CheckpointPlan::draw(stream, facts.job_ms, true);
+        Self { engine, checkpoints, restart: RestartStrategy::None, kill: None, trouble: Trouble::None, rot: None }
+    }
+
+    fn draw(stream: &mut SplitMix, facts: &JobFacts, key_groups: u32, number: usize) -> Self {
+        let engine = EnginePlan { key_groups, ..EnginePlan::draw(stream, facts.input_bytes) };
+        let checkpoints = CheckpointPlan::draw(stream, facts.job_ms, false);
+        let millis = Duration::from_millis;
+        let restart = match stream.below(4) {
+            0 => RestartStrategy::None,
+            1 => RestartStrategy::FixedDelay { attempts: stream.between(1, 5) as u32, delay: millis(stream.pick(&[0, 1, 50])) },
+            _ => RestartStrategy::ExponentialDelay {
+                initial: millis(stream.pick(&[1, 20])),
+                max: millis(100),
+                multiplier: 2.0,
+                reset_after: Duration::from_secs(3600),
+                attempts: 12,
+            },
+        };
+        let kill = stream.chance(800).then(|| {
+            let (operations, ms) = (1 << stream.between(3, 10), 1 << stream.between(0, 8));
+            let mut kill = KillPlan::draw(stream, &WINDOWS, operations, ms);
+            // The first ones of a kind are reached by the shortest of jobs.
+            if let KillPoint::Event { nth, .. } = &mut kill.at {
+                *nth >>= stream.between(0, 4);
+            }
+            kill
+        });
+        let aims_at_failure = kill.is_some_and(|kill| matches!(kill.at, KillPoint::Event { name: "job.restart" | "attempt.close", .. }));
+        let times = stream.between(1, 4) as u32;
+        let trouble = match stream.below(100) {
+            _ if aims_at_failure && !facts.ids.is_empty() => Trouble::Panics { id: stream.pick(&facts.ids), times },
+            _ if aims_at_failure => {
+                let operations = 1 << stream.between(4, 8);
+                Trouble::Disk(vec![DiskFault::of(OperationClass::Write, stream.between(1, operations >> 3), DiskFaultKind::Error)])
+            }
+            0..15 if !facts.ids.is_empty() => Trouble::Panics { id: stream.pick(&facts.ids), times },
+            15..35 => Trouble::Stop(moment(stream)),
+            35..39 => Trouble::Drain(moment(stream)),
+            39..43 => Trouble::Cancel(moment(stream)),
+            43..65 => {
+                let operations = 1 << stream.between(4, 10);
+                let per_mille = stream.pick(&[5, 20, 100]);
+                let mut faults = DiskFault::draw(stream, &REPORTED_FAULTS, per_mille, operations);
+                if stream.chance(300) {
+                    let kind = stream.pick(&REPORTED_FAULTS);
+                    let path = stream.pick(&["/state/", "/results/", ".entry", ".tmp", ".state", ".metadata", ".inprogress"]);
+                    faults.push(DiskFault::at(stream.between(0, 40), kind).on(path).lasting(stream.pick(&[1, 1, 3])));
+                }
+                faults.iter_mut().for_each(spare_directories);
+                Trouble::Disk(faults)
+            }
+            _ => Trouble::None,
+        };
+        let rot = (number > 0 && stream.chance(60)).then(|| rot(stream));
+        Self { engine, checkpoints, restart, kill, trouble, rot }
+    }
+
+    /// Prepares an environment.
+    pub(crate) fn apply(&self, env: &StreamExecutionEnvironment, restore: Restore, discard_later_output: bool) {
+        self.engine.apply(env);
+        env.enable_checkpointing(self.checkpoints.config(restore, discard_later_output));
+        env.set_restart_strategy(self.restart.clone());
+    }
+}
