@@ -173,3 +173,14 @@ fn the_record_of_a_panic_is_shown_in_part_if_it_is_very_long() {
     let error = env.execute("test", 1).and_then(JobHandle::wait).unwrap_err().to_string();
     assert!(error.contains("long long") && error.len() < 4096, "{}", error.len());
 }
+
+#[test]
+fn a_job_whose_input_is_ended_before_it_has_begun_finishes_without_results() {
+    let env = StreamExecutionEnvironment::new();
+    let numbers = env.from_collection((0..1_000_000u64).collect()).collect();
+    let handle = env.execute("stopped early", 1).unwrap();
+    handle.stop();
+    let report = handle.wait().unwrap();
+    assert_eq!(report.ending, thalweg::JobEnding::Finished);
+    assert!(numbers.take().len() < 1_000_000);
+}

@@ -439,7 +439,7 @@ fn explains(life: &Life, error: &JobError, is_sick: bool) -> bool {
     match (&life.trouble, error) {
         (_, JobError::CheckpointsExpired { .. }) => life.checkpoints.timeout_us < 600_000_000 || matches!(life.trouble, Trouble::Disk(_)),
         (Trouble::Panics { .. }, JobError::UserPanic { message, .. }) => message.contains("a planned panic"),
-        (Trouble::Stop(_) | Trouble::Drain(_) | Trouble::Cancel(_), JobError::Cancelled) => true,
+        (Trouble::Stop(_) | Trouble::Cancel(_), JobError::Cancelled) => true,
         _ => is_sick && is_io,
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct AttemptParts<'a> {
     pub(crate) ways: Vec<Mailbox<ToSubtask>>,
     pub(crate) splits: Vec<SplitsOfSource>,
     pub(crate) storage: Option<Storage>,
+    /// The user wants the input to end where it is: said before this attempt began.
+    pub(crate) drains: bool,
 }
 
 /// How an attempt went.
@@ -49,8 +51,10 @@ pub(crate) struct AttemptEnd {
     pub(crate) completed: u64,
     /// Whether some of its sinks were told to commit, and not all have confirmed: what is prepared must stay.
     pub(crate) commit_is_open: bool,
-    /// Whether the user wanted the job to end, in whichever way: then no other attempt follows.
+    /// Whether the user wanted the job to end: then no other attempt follows.
     pub(crate) is_unwanted: bool,
+    /// Whether the user wanted the input to end: so it does in an attempt that follows.
+    pub(crate) drains: bool,
     /// Whether another attempt has taken over.
     pub(crate) is_fenced: bool,
     pub(crate) storage: Option<Storage>,
@@ -139,6 +143,9 @@ impl<'a> AttemptRun<'a> {
 
     /// Runs until the last subtask is gone and nothing is under way.
     pub(crate) async fn run(mut self, inbox: &mut MailboxReceiver<ToCoordinator>) -> AttemptEnd {
+        if self.parts.drains {
+            self.take_message(ToCoordinator::Drain);
+        }
         while self.end.is_none() || self.persisting.is_some() || self.committing.is_some() {
             match self.next_event(inbox).await {
                 Event::Message(Some(message)) => self.take_message(message),
@@ -155,6 +162,7 @@ impl<'a> AttemptRun<'a> {
             completed: self.completed,
             commit_is_open: self.commit_is_open,
             is_unwanted: self.is_unwanted,
+            drains: self.parts.drains,
             is_fenced: self.is_fenced,
             storage: self.parts.storage,
         }
@@ -196,7 +204,8 @@ impl<'a> AttemptRun<'a> {
 
     fn take_message(&mut self, message: ToCoordinator) {
         // Also when the attempt is closing after a failure.
-        self.is_unwanted |= !matches!(message, ToCoordinator::FromSubtask { .. });
+        self.is_unwanted |= matches!(message, ToCoordinator::Cancel | ToCoordinator::Stop);
+        self.parts.drains |= matches!(message, ToCoordinator::Drain);
         match message {
             ToCoordinator::FromSubtask { attempt, message } if attempt == self.parts.plan.attempt => self.take_from_subtask(message),
             // Law 10: whatever an older attempt says changes nothing.

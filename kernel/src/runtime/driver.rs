@@ -123,6 +123,7 @@ pub(crate) struct Driver {
 impl Driver {
     /// Drives `task` until the attempt is over and it has come to rest, and reports that it has ended.
     pub(crate) async fn drive(mut self, mut task: Box<dyn Subtask>) {
+        self.io.observe("subtask.start", &self.name, [self.id as i64, 0, 0]);
         let mut spin = AdaptiveSpin::new(self.io.spin_limit());
         let mut phase = Phase::Running;
         let mut pending_message = None;
@@ -276,6 +277,7 @@ impl Driver {
             if !self.acknowledger.is_idle() {
                 return Ok(Slice::Park);
             }
+            self.io.observe("subtask.finish", &self.name, [self.id as i64, 0, 0]);
             let prepared = self.acknowledger.take_last_epoch();
             self.acknowledger.report(FromSubtask::Finished { subtask: self.id, prepared });
         }

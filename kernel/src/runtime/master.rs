@@ -115,6 +115,8 @@ struct Master {
     deploy: Vec<Mailbox<Vec<SubtaskPlan>>>,
     shared: Shared,
     io: Io,
+    /// By which this process knows its attempts in the log.
+    owner: u64,
     job_id: JobId,
     /// The attempt under way, or the last one.
     attempt: Attempt,
@@ -123,6 +125,8 @@ struct Master {
     restored: Option<RestoredFrom>,
     /// Somebody said while nobody listened that the job is to end.
     cancelled: bool,
+    /// The input is to end where it is.
+    drains: bool,
     /// Another process goes on with the job: nothing of this one matters any more.
     is_fenced: bool,
     /// Sinks were told to commit and have not confirmed: what they have prepared must stay.
@@ -134,6 +138,7 @@ impl Master {
         let MasterPlan { job, layout, inbox, deploy, shared } = plan;
         // No two jobs have the same stream of random numbers.
         let job_id = JobId(io.rng("job-id").next_u64());
+        let owner = io.rng("job-owner").next_u64();
         Self {
             job,
             layout,
@@ -141,12 +146,14 @@ impl Master {
             deploy,
             shared,
             io,
+            owner,
             job_id,
             attempt: Attempt(0),
             restarts: 0,
             checkpoints: 0,
             restored: None,
             cancelled: false,
+            drains: false,
             is_fenced: false,
             commit_is_open: false,
         }
@@ -227,9 +234,10 @@ impl Master {
         // The subtasks hold it until each has taken what is its own.
         plan.restored = None;
         let (job, io, shared) = (&self.job, &self.io, &self.shared);
-        let run = AttemptRun::new(AttemptParts { job, io, shared, plan, infos, ways, splits, storage });
-        let AttemptEnd { result, completed, commit_is_open, is_unwanted, is_fenced, storage } = run.run(&mut self.inbox).await;
+        let run = AttemptRun::new(AttemptParts { job, io, shared, plan, infos, ways, splits, storage, drains: self.drains });
+        let AttemptEnd { result, completed, commit_is_open, is_unwanted, drains, is_fenced, storage } = run.run(&mut self.inbox).await;
         self.cancelled |= is_unwanted;
+        self.drains |= drains;
         self.is_fenced |= is_fenced;
         self.checkpoints += completed;
         self.commit_is_open = commit_is_open;
@@ -279,18 +287,17 @@ impl Master {
         let metadata = from.as_ref().map(|(metadata, _)| metadata);
         self.for_each_sink(next, metadata, config.discard_later_output, false, |sink| &sink.check).await?;
         let now = self.io.clock().wall();
-        let beginning = async { (store.begin_attempt(self.job_id, origin, now).await, store) };
-        let (begun, store) = beginning.await;
-        let attempt = begun.map_err(checkpoint_failed)?;
+        store = store.owned_by(self.owner);
+        let attempt = store.begin_attempt(self.job_id, origin, now).await.map_err(checkpoint_failed)?;
         if let Some(metadata) = metadata {
             self.restoring(metadata);
         }
         Ok(Begun { attempt, epoch, from, storage: Some(Storage { store, config }) })
     }
 
-    /// Whether the last attempt in the log is this process's own (docs/src/semantics.md#r-1).
+    /// Refuses to go on if the last attempt in the log is not this process's own (docs/src/semantics.md#r-1).
     fn check_not_overtaken(&mut self, history: &History, config: &CheckpointConfig) -> Result<(), JobError> {
-        if self.attempt == Attempt(0) || history.last_attempt() == Some(self.attempt) {
+        if self.attempt == Attempt(0) || history.owner() == Some(self.owner) {
             return Ok(());
         }
         self.is_fenced = true;
@@ -396,7 +403,7 @@ impl Master {
     /// Waits for `future`, and for the word that the job is to end.
     async fn listening<F: Future>(&mut self, future: F) -> Result<F::Output, JobError> {
         let mut future = pin!(future);
-        let Self { inbox, cancelled, .. } = self;
+        let Self { inbox, cancelled, drains, .. } = self;
         poll_fn(|cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
@@ -405,8 +412,9 @@ impl Master {
                 match message {
                     // Of an attempt that is over.
                     Some(ToCoordinator::FromSubtask { .. }) => {}
-                    // Nothing has been read since the last checkpoint: to stop with one, or to end the input, is to end here.
-                    Some(ToCoordinator::Cancel | ToCoordinator::Drain | ToCoordinator::Stop) | None => {
+                    Some(ToCoordinator::Drain) => *drains = true,
+                    // Nothing has been read since the last checkpoint: to stop with one is to end here.
+                    Some(ToCoordinator::Cancel | ToCoordinator::Stop) | None => {
                         *cancelled = true;
                         return Poll::Ready(Err(JobError::Cancelled));
                     }

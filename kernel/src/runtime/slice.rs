@@ -13,6 +13,9 @@ const TOO_LONG: Duration = Duration::from_micros(400);
 /// A slice that takes less may grow again.
 const SHORT: Duration = Duration::from_micros(100);
 
+/// Records in the first slice. At a millisecond a record that is what a cancellation waits for.
+const FIRST_RECORDS: usize = 64;
+
 /// The slice of one subtask.
 pub(crate) struct SliceBudget {
     most: usize,
@@ -20,9 +23,9 @@ pub(crate) struct SliceBudget {
 }
 
 impl SliceBudget {
-    /// Slices of `most` records, or fewer.
+    /// Slices of `most` records, or fewer; the first ones are short, for nobody knows yet what a record takes.
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, records: Cell::new(most) }
+        Self { most, records: Cell::new(most.min(FIRST_RECORDS)) }
     }
 
     /// Records in a slice, at least one.

@@ -65,7 +65,10 @@ impl ScratchTree {
         std::fs::create_dir_all(scratch).map_err(|error| cannot(scratch, error))?;
         let scratch = scratch.canonicalize().map_err(|error| cannot(scratch, error))?;
         if scratch.starts_with(repository) {
-            return Err(format!("{} lies in the repository, where git and cargo would find it; choose another --scratch", scratch.display()));
+            return Err(format!(
+                "{} lies in the repository, where git and cargo would find it; choose another --scratch",
+                scratch.display()
+            ));
         }
         let fresh = scratch.join("fresh");
         drop(std::fs::remove_dir_all(&fresh));

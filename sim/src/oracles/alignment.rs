@@ -49,7 +49,7 @@ impl Alignment {
     fn pass(&mut self, place: &str, barrier: i64) -> Result<(), String> {
         let Some(channels) = self.tasks.get_mut(place) else { return Ok(()) };
         if let Some((channel, state)) =
-            channels.iter().enumerate().find(|(_, state)| !state.ended && !(state.blocked && state.barrier == barrier))
+            channels.iter().enumerate().find(|(_, state)| !(state.ended || state.blocked && state.barrier == barrier))
         {
             return Err(format!(
                 "the barrier of checkpoint {barrier} is passed on, but channel {channel} has delivered that of {}",

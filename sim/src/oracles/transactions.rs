@@ -245,7 +245,8 @@ impl Ledger {
         self.refresh()?;
         // As the next life will find it: also what is not synced.
         let still = StillDisk::of(&self.disk.model(), &self.checkpoints);
-        let holding = read_folder(&still, &self.checkpoints, self.older_may_be_damaged).map_err(|error| format!("the checkpoint folder cannot be read: {error}"))?;
+        let holding = read_folder(&still, &self.checkpoints, self.older_may_be_damaged)
+            .map_err(|error| format!("the checkpoint folder cannot be read: {error}"))?;
         if let Some(holding) = holding {
             self.named.extend(holding.named);
             self.named_by_newest = holding.named_by_newest;

@@ -39,7 +39,8 @@ pub(crate) struct Poison {
 impl Poison {
     /// Panics at `id` if it is poisoned still.
     fn taste(&self, id: u64) {
-        let is_poisoned = id == self.id && self.times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |times| times.checked_sub(1)).is_ok();
+        let is_poisoned =
+            id == self.id && self.times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |times| times.checked_sub(1)).is_ok();
         assert!(!is_poisoned, "a planned panic");
     }
 }
@@ -50,9 +51,7 @@ pub(crate) enum Place {
     /// Into memory, from where they are taken when the job has ended.
     Memory,
     /// Into files of about so many bytes, which outlive the process.
-    Files {
-        roll_at_bytes: u64,
-    },
+    Files { roll_at_bytes: u64 },
 }
 
 impl Place {
@@ -61,7 +60,8 @@ impl Place {
         match self {
             Self::Memory => Some(stream.collect()),
             Self::Files { roll_at_bytes } => {
-                let sink = FileSink::<C::Out>::lines(format!("{RESULTS}/{name}"), |view, line| line.push_str(&C::Out::from_view(view).line()));
+                let sink =
+                    FileSink::<C::Out>::lines(format!("{RESULTS}/{name}"), |view, line| line.push_str(&C::Out::from_view(view).line()));
                 stream.named_sink(name, sink.suffix(".csv").roll_at_bytes(roll_at_bytes));
                 None
             }

@@ -61,14 +61,8 @@ impl Line for Element {
 
     fn of_line(line: &str) -> Option<Self> {
         let mut f = Fields::of(line);
-        let element = Self {
-            id: f.number()?,
-            key: f.text()?,
-            at: f.number()?,
-            value: f.number()?,
-            watermark: f.optional()?,
-            pause_ms: f.number()?,
-        };
+        let element =
+            Self { id: f.number()?, key: f.text()?, at: f.number()?, value: f.number()?, watermark: f.optional()?, pause_ms: f.number()? };
         f.end().map(|()| element)
     }
 }
@@ -94,14 +88,8 @@ impl Line for Tally {
 
     fn of_line(line: &str) -> Option<Self> {
         let mut f = Fields::of(line);
-        let tally = Self {
-            key: f.text()?,
-            timer: f.number()?,
-            sum: f.number()?,
-            ids: f.list()?,
-            left: f.number()?,
-            fired_at: f.optional()?,
-        };
+        let tally =
+            Self { key: f.text()?, timer: f.number()?, sum: f.number()?, ids: f.list()?, left: f.number()?, fired_at: f.optional()? };
         f.end().map(|()| tally)
     }
 }

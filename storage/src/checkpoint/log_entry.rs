@@ -4,6 +4,7 @@
 //! and appends under a number of the past, always finds a higher one (docs/src/formats.md#the-log).
 
 use super::frame::{HEADER_BYTES, Kind, Reader, framed, unframe};
+use super::hex;
 use super::names::FileName;
 use super::{Attempt, CheckpointError, CheckpointId, FileRef, JobId};
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,9 @@ pub struct LogEntry {
     pub job: JobId,
     /// The attempt that wrote it.
     pub attempt: Attempt,
+    /// The process that the attempt belongs to: by it a process knows its own attempts, also one that failed while it was being written down.
+    #[serde(with = "hex::number")]
+    pub owner: u64,
     /// When, in milliseconds since 1970.
     pub written_at_ms: i64,
     /// Why.

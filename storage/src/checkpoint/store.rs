@@ -38,6 +38,12 @@ impl History {
         self.newest.as_ref().map(|entry| entry.attempt)
     }
 
+    /// The process that began the last attempt.
+    #[must_use]
+    pub fn owner(&self) -> Option<u64> {
+        self.newest.as_ref().map(|entry| entry.owner)
+    }
+
     /// Whether the job came to its end.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -73,6 +79,7 @@ pub struct CheckpointStore {
     log: Log,
     /// The attempt that this store began.
     attempt: Option<Attempt>,
+    owner: u64,
     collector: Collector,
     cleanup: Cleanup,
 }
@@ -86,8 +93,15 @@ impl CheckpointStore {
         make_folder(&*disk, dir).await?;
         let log = Log::open(Rc::clone(&disk), dir, rng).await?;
         let history = History { newest: log.newest().cloned() };
-        let store = Self { disk, dir: dir.to_owned(), log, attempt: None, collector: Collector::default(), cleanup: Cleanup::default() };
+        let store =
+            Self { disk, dir: dir.to_owned(), log, attempt: None, owner: 0, collector: Collector::default(), cleanup: Cleanup::default() };
         Ok((store, history))
+    }
+
+    /// Says whose attempt is going to be begun: a number that no other process has.
+    #[must_use]
+    pub fn owned_by(self, owner: u64) -> Self {
+        Self { owner, ..self }
     }
 
     /// Begins the next attempt and fences every earlier one. The job keeps its id; `job_if_new` is for the first attempt. Checkpoints that are later
@@ -120,6 +134,7 @@ impl CheckpointStore {
             number: self.log.next_number(),
             job: before.map_or(job_if_new, |entry| entry.job),
             attempt,
+            owner: self.owner,
             written_at_ms: now.0,
             event: Event::AttemptStarted { restored },
             retained: kept,
