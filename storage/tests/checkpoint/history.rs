@@ -1,6 +1,6 @@
 //! What a folder tells about the past of its job, and what a person is told.
 
-use crate::disk::{MemoryDisk, run};
+use crate::disk::{Fault, MemoryDisk, run};
 use crate::job::{DIR, JOB, begin, dir, open, take, with_checkpoints};
 use std::path::Path;
 use thalweg_io::UnixMillis;
@@ -120,4 +120,29 @@ fn a_folder_is_listed_and_a_checkpoint_is_shown_in_numbers() {
     disk.put(&format!("{DIR}/chk-2-1.metadata"), b"?");
     let listing = run(&disk, list(&disk, dir())).unwrap().unwrap();
     assert!(listing.checkpoints[1].content.as_ref().unwrap_err().contains("chk-2-1.metadata"));
+}
+
+/// An append can fail after the entry has its name. The process that tries again must find out that the attempt in the log is its own, and not one that has
+/// taken over.
+#[test]
+fn an_attempt_that_failed_while_it_was_written_down_is_known_by_its_owner() {
+    const OWNER: u64 = 0xfeed;
+    let mut written_though_failed = 0;
+    for operation in 0..40 {
+        let disk = MemoryDisk::new();
+        let (store, _) = run(&disk, open(&disk)).unwrap().unwrap();
+        let mut store = store.owned_by(OWNER);
+        disk.inject(operation, Fault::ErrorAfter);
+        let begun = run(&disk, store.begin_attempt(JOB, Origin::Fresh, UnixMillis(0))).unwrap();
+        let hit = disk.heal();
+        let (_, history) = run(&disk, open(&disk)).unwrap().unwrap();
+        if history.newest.is_some() {
+            assert_eq!(history.owner(), Some(OWNER));
+            written_though_failed += u32::from(begun.is_err());
+        }
+        if !hit {
+            break;
+        }
+    }
+    assert!(written_though_failed > 0);
 }
