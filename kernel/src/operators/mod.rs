@@ -7,6 +7,7 @@ mod keyed;
 mod keyed_table;
 mod map;
 mod process;
+mod rate_limiter;
 mod reduce;
 mod side_output;
 mod sink;

@@ -4,6 +4,7 @@
 //! and committing go on beside each other and beside everything else; both come to their end before the attempt does.
 
 use super::checkpoint_coordinator::{self as checkpoints, Cadence, CheckpointCoordinator, Completion, GivenUp};
+use super::collecting::{About, Collecting};
 use super::context::SubtaskId;
 use super::coordinator::{self, Coordinator};
 use super::core::Shared;
@@ -18,11 +19,9 @@ use crate::sink::SinkError;
 use rkyv::util::AlignedVec;
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 use thalweg_io::{Io, LocalBoxFuture, Mailbox, MailboxReceiver, MonotonicNs};
-use thalweg_storage::checkpoint::{
-    CheckpointError, CheckpointStore, FileRef, FinishedSubtask, Image, Metadata, OperatorEntry, Retained, SourceEntry, SplitEntry,
-    TaskSnapshot, TransactionEntry,
-};
+use thalweg_storage::checkpoint::{CheckpointError, CheckpointStore, FileRef, Image, Retained, SplitEntry};
 
 /// A checkpoint folder in use.
 pub(crate) struct Storage {
@@ -58,15 +57,6 @@ pub(crate) struct AttemptEnd {
     /// Whether another attempt has taken over.
     pub(crate) is_fenced: bool,
     pub(crate) storage: Option<Storage>,
-}
-
-/// What has been gathered for the checkpoint under way.
-struct Collecting {
-    checkpoint: CheckpointId,
-    since: MonotonicNs,
-    snapshots: Vec<(SubtaskId, Image)>,
-    /// Splits nobody had been given at the trigger, and those that were being read at the barrier, with their positions.
-    splits: Vec<(OperatorId, Vec<SplitEntry>)>,
 }
 
 /// Of a store that completes a checkpoint.
@@ -116,9 +106,7 @@ impl<'a> AttemptRun<'a> {
                 min_pause: config.min_pause,
                 tolerable_failures: config.tolerable_failures,
             },
-            None => {
-                Cadence { interval: None, timeout: std::time::Duration::MAX, min_pause: std::time::Duration::ZERO, tolerable_failures: 0 }
-            }
+            None => Cadence { interval: None, timeout: Duration::MAX, min_pause: Duration::ZERO, tolerable_failures: 0 },
         };
         let is_source = parts.infos.iter().map(|info| info.source.is_some()).collect();
         let now = parts.io.clock().now();
@@ -330,7 +318,7 @@ impl<'a> AttemptRun<'a> {
                 checkpoints::Action::Commit { checkpoint } => self.commit(checkpoint),
                 checkpoints::Action::Complete(completion) => self.steer(coordinator::Input::Completed(completion)),
                 checkpoints::Action::Fail { failures } => {
-                    let timeout = self.parts.storage.as_ref().map_or(std::time::Duration::ZERO, |storage| storage.config.timeout);
+                    let timeout = self.parts.storage.as_ref().map_or(Duration::ZERO, |storage| storage.config.timeout);
                     self.steer(coordinator::Input::Failed(JobError::CheckpointsExpired { failures, timeout }));
                 }
             }
@@ -361,67 +349,25 @@ impl<'a> AttemptRun<'a> {
         let collecting =
             collected.unwrap_or_else(|| Collecting { checkpoint, since: now, snapshots: Vec::new(), splits: self.unassigned() });
         assert_eq!(collecting.checkpoint, checkpoint, "the checkpoint that is complete is the one that was collected");
-        let metadata = self.metadata(&collecting, is_last, now);
+        let metadata = collecting.metadata(About {
+            job: self.parts.job,
+            plan: &self.parts.plan,
+            infos: &self.parts.infos,
+            finished: &self.finished,
+            transactions: self.ledger.named_by(checkpoint),
+            is_last,
+            collected_at: self.parts.io.clock().wall(),
+            duration: Duration::from_nanos(now.0.saturating_sub(collecting.since.0)),
+        });
         let Some(Storage { mut store, config }) = self.parts.storage.take() else {
             // Without a folder the end is the one checkpoint there is, and durable by what the sinks have prepared.
             return self.decide(checkpoints::Input::Persisted { checkpoint });
         };
-        let infos = &self.parts.infos;
-        let of_subtask = |(subtask, image): (SubtaskId, Image)| {
-            let SubtaskInfo { task_uid, subtask, parallelism, .. } = &infos[subtask];
-            TaskSnapshot { task: task_uid.clone(), subtask: *subtask as u32, parallelism: *parallelism as u32, image }
-        };
-        let snapshots = collecting.snapshots.into_iter().map(of_subtask).collect();
+        let snapshots = collecting.into_snapshots(&self.parts.infos);
         self.persisting = Some(Box::pin(async move {
             let result = store.complete(metadata, snapshots, config.retained).await;
             Box::new(Persisted { storage: Storage { store, config }, checkpoint, result })
         }));
-    }
-
-    fn metadata(&self, collecting: &Collecting, is_last: bool, now: MonotonicNs) -> Metadata {
-        let job = self.parts.job;
-        let finished = |(_, info): (bool, &SubtaskInfo)| FinishedSubtask { task: info.task_uid.clone(), subtask: info.subtask as u32 };
-        let parallelism_of = |task: usize| {
-            let uid = &job.tasks[task].uid;
-            self.parts.infos.iter().find(|info| info.task_uid == *uid).map_or(0, |info| info.parallelism as u32)
-        };
-        let operator = |operator: &crate::graph::OperatorMeta| {
-            let parallelism = operator.task.map(parallelism_of)?;
-            Some(OperatorEntry { uid: operator.uid.clone(), name: operator.name.clone(), parallelism })
-        };
-        let source = |plan: &crate::graph::SourcePlan| {
-            let of_source = collecting.splits.iter().filter(|(source, _)| *source == plan.operator);
-            let mut splits: Vec<SplitEntry> = of_source.flat_map(|(_, splits)| splits.iter().cloned()).collect();
-            splits.sort_by_key(|split| split.number);
-            SourceEntry { uid: job.operators[plan.operator.0].uid.clone(), layout: plan.layout, splits }
-        };
-        let transaction = |prepared: PreparedTransaction| {
-            let plan = job.sinks.iter().find(|sink| sink.operator == prepared.sink);
-            let layout = plan.map(|plan| plan.layout).expect("invariant: a transaction belongs to a sink of the job");
-            let sink_uid = job.operators[prepared.sink.0].uid.clone();
-            TransactionEntry { sink_uid, checkpoint: prepared.epoch, layout, transaction: prepared.bytes.to_vec() }
-        };
-        Metadata {
-            job: self.parts.plan.job,
-            attempt: self.parts.plan.attempt,
-            id: collecting.checkpoint,
-            completed_at_ms: self.parts.io.clock().wall().0,
-            duration_ms: u64::try_from(now.since(collecting.since).as_millis()).unwrap_or(u64::MAX),
-            key_groups: job.key_groups.count(),
-            finished: is_last,
-            operators: job.operators.iter().filter_map(operator).collect(),
-            snapshots: Vec::new(),
-            sources: job.sources.iter().map(|(plan, _)| source(plan)).collect(),
-            transactions: self.ledger.named_by(collecting.checkpoint).into_iter().map(transaction).collect(),
-            finished_subtasks: self
-                .finished
-                .iter()
-                .copied()
-                .zip(&self.parts.infos)
-                .filter(|(finished, _)| *finished)
-                .map(finished)
-                .collect(),
-        }
     }
 
     fn persisted(&mut self, persisted: Persisted) {

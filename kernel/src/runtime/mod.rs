@@ -6,6 +6,7 @@
 mod acknowledge;
 mod attempt;
 mod checkpoint_coordinator;
+mod collecting;
 mod context;
 mod coordinator;
 mod core;
