@@ -62,6 +62,8 @@ pub struct DiskConfig {
     pub early_effect_per_mille: u32,
     /// Bytes that all files together may have; beyond, writes fail with `StorageFull`.
     pub capacity_bytes: u64,
+    /// Operations on paths with this part take up to so many milliseconds longer.
+    pub slow: Option<(&'static str, u64)>,
     /// Faults, each with the number of the operation that it hits.
     pub faults: Vec<DiskFault>,
 }
@@ -107,6 +109,7 @@ impl WorldConfig {
                 latency_ms_max: 1,
                 early_effect_per_mille: 500,
                 capacity_bytes: u64::MAX,
+                slow: None,
                 faults: vec![],
             },
             net: NetConfig { buffer_bytes: vec![65_536], latency_ms_max: 0, short_read_per_mille: 0, refused_connects: vec![] },
@@ -155,6 +158,7 @@ impl DiskConfig {
             latency_ms_max: stream.pick(&[1, 3, 20, 200]),
             early_effect_per_mille: stream.pick(&[0, 500, 1000]),
             capacity_bytes: u64::MAX,
+            slow: None,
             faults: vec![],
         }
     }

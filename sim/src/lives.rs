@@ -6,7 +6,9 @@ use crate::finding::{Finding, FindingKind};
 use crate::judge;
 use crate::kill::{IncarnationEnd, KillKind};
 use crate::marks::{Marks, sometimes};
-use crate::oracles::{Alignment, Bounds, Coverage, Ledger, Transactions, Watermarks, Windows, read_folder};
+use crate::oracles::{
+    Acknowledgements, Alignment, Bounds, Coverage, Ledger, SavedWatermarks, Transactions, Watermarks, Windows, read_folder,
+};
 use crate::outcome::{Ending, Outcome, RunStats};
 use crate::run::{ElementsResults, Report, windows_of};
 use crate::scenario::elements_job::{self, Place, Poison, RESULTS};
@@ -67,6 +69,7 @@ struct Course<'a> {
     world: World,
     ledger: Rc<RefCell<Ledger>>,
     coverage: Coverage,
+    watermarks: SavedWatermarks,
     marks: Marks,
     hash: u64,
     stats: RunStats,
@@ -100,7 +103,8 @@ pub(crate) fn run_once(scenario: &Scenario, plan: &LivesPlan) -> Report {
         plan,
         ledger,
         world,
-        coverage: Coverage::default(),
+        coverage: Coverage::of_windows(windows_of(&scenario.job).values().map(|plan| plan.lateness_ms).max().unwrap_or(0)),
+        watermarks: SavedWatermarks::default(),
         marks: Marks::default(),
         hash: scenario.seed,
         stats: RunStats::default(),
@@ -166,6 +170,7 @@ impl Course<'_> {
                         self.marks.note("gone on from an older checkpoint");
                         self.story.push(format!("goes on from checkpoint {id}"));
                         self.ledger.borrow_mut().discard_after(id);
+                        self.watermarks.forget();
                         end = self.live(&healed, number, Restore::From(path), true, &poison_times, false)?;
                     }
                     None => {
@@ -196,10 +201,14 @@ impl Course<'_> {
         let Self { world, coverage, ledger, .. } = self;
         let (coverage, ledger, windows) = (coverage.clone(), Rc::clone(ledger), windows_of(&self.scenario.job));
         world.watch_each(move || coverage.clone());
-        world.watch_each(Watermarks::default);
+        let watermarks = self.watermarks.clone();
+        world.watch_each(move || Watermarks::of(watermarks.clone()));
         world.watch_each(Bounds::default);
-        world.watch_each(move || Windows::new(windows.clone()));
+        // Where an input may be idle, subtasks may have been told different watermarks, and another parallelism mixes their windows.
+        let has_idleness = matches!(&self.scenario.job, JobPlan::Elements(plan) if plan.has_idleness());
+        world.watch_each(move || Windows::new(windows.clone()).agreeing(!has_idleness));
         world.watch_each(Alignment::default);
+        world.watch_each(Acknowledgements::default);
         world.watch_each(move || Transactions::new(Rc::clone(&ledger)));
     }
 
@@ -247,9 +256,11 @@ impl Course<'_> {
             reason: format!("after life {number} ({}): {}", story.join("; "), finding.reason),
             ..finding
         };
-        if !is_damaged {
-            self.ledger.borrow_mut().end_of_life(power_loss).map_err(|reason| in_life(violation(reason), &self.story))?;
-        }
+        let judged = {
+            let mut ledger = self.ledger.borrow_mut();
+            if is_damaged { ledger.results_at_end_of_life(power_loss) } else { ledger.end_of_life(power_loss) }
+        };
+        judged.map_err(|reason| in_life(violation(reason), &self.story))?;
         match end {
             IncarnationEnd::Killed(killed) => {
                 *self.deaths.entry(if power_loss { "power loss" } else { "process killed" }).or_default() += 1;

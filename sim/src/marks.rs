@@ -6,10 +6,12 @@
 use std::collections::BTreeSet;
 
 /// The marks that a set of [`RUNS_MIN`] runs must have seen.
-pub const REQUIRED: [&str; 40] = [
+pub const REQUIRED: [&str; 45] = [
     "EIO",
     "ENOSPC",
     "a cancellation before the commit",
+    "a checkpoint completed while the one before was being committed",
+    "a checkpoint expired and a later one completed",
     "a damaged checkpoint refused",
     "a file of one part",
     "a late record",
@@ -19,10 +21,13 @@ pub const REQUIRED: [&str; 40] = [
     "a record within the allowed lateness",
     "a restart within a life",
     "a restored job",
+    "a restored window that had fired",
+    "a snapshot in slices",
     "a stop that cut the input short",
     "a suspended flat map",
     "a user's panic",
     "a window that fired again",
+    "an acknowledgement of a checkpoint that was given up",
     "an idle input",
     "blocked output",
     "channels with room for one frame",

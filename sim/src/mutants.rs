@@ -90,6 +90,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
     }
     println!("{} mutants, up to {} seeds and {} CPU seconds each", wanted.len(), options.seeds, options.cpu_seconds);
     let tree = ScratchTree::make(&repository, &options.scratch, options.uncommitted, options.jobs)?;
+    let engine = tree::commit(options.uncommitted)?;
     let budget = seeds::Budget { seeds: options.seeds, cpu: Duration::from_secs(options.cpu_seconds) };
     if !options.skip_control {
         control(&tree, budget)?;
@@ -98,7 +99,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
     for (i, mutant) in wanted.iter().enumerate() {
         print!("[{}/{}] {}: ", i + 1, wanted.len(), mutant.name);
         flush();
-        let row = try_one(&tree, mutant, budget);
+        let row = try_one(&tree, mutant, budget, &engine);
         println!("{}", row.told());
         all_caught &= matches!(row.fate, Fate::Caught { .. });
         table.put(row);
@@ -130,8 +131,8 @@ fn flush() {
 }
 
 /// Applies, builds, runs and takes back one mutant.
-fn try_one(tree: &ScratchTree, mutant: &Mutant, budget: seeds::Budget) -> Row {
-    let row = |fate, cpu| Row { name: mutant.name.clone(), bug: mutant.bug.clone(), fate, cpu };
+fn try_one(tree: &ScratchTree, mutant: &Mutant, budget: seeds::Budget, engine: &str) -> Row {
+    let row = |fate, cpu| Row { name: mutant.name.clone(), bug: mutant.bug.clone(), fate, cpu, engine: engine.to_owned() };
     let unusable = |reason| row(Fate::Unusable { reason }, Duration::ZERO);
     if let Err(reason) = tree.apply(mutant) {
         return unusable(reason);

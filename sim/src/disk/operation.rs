@@ -120,6 +120,9 @@ impl DiskState {
             let max = if self.stream.chance(900) { self.config.latency_ms_max.div_ceil(4) } else { self.config.latency_ms_max };
             latency_ms = self.stream.between(1, max.max(1));
         }
+        if let Some((_, ms_max)) = self.config.slow.filter(|(part, _)| path.contains(part)) {
+            latency_ms += self.stream.between(1, ms_max);
+        }
         if let Some(DiskFaultKind::Stall { ms }) = fault {
             latency_ms += ms;
         }

@@ -13,10 +13,11 @@ const REASON_CHARS: usize = 140;
 const HEAD: &str = "# Mutants
 
 Each patch here plants one real bug into the engine; its first line says which. `cargo sim mutants` applies each alone to a scratch copy, runs seeds
-from 1 on until an oracle objects, and writes this table. A mutant that survives is first a fault of the simulator. Written by the runner: do not edit.
+from 1 on until an oracle objects, and writes this table. A mutant that survives is first a fault of the simulator. The last column is the commit that was
+mutated, with a `+` if the working tree had changes. Written by the runner: do not edit.
 
-| mutant | the bug | oracle | why | seeds | CPU s |
-| --- | --- | --- | --- | ---: | ---: |
+| mutant | the bug | oracle | why | seeds | CPU s | engine |
+| --- | --- | --- | --- | ---: | ---: | --- |
 ";
 
 /// Oracles of rows that are not caught.
@@ -31,6 +32,8 @@ pub(super) struct Row {
     pub(super) fate: Fate,
     /// CPU time of its seeds.
     pub(super) cpu: Duration,
+    /// The commit that was mutated.
+    pub(super) engine: String,
 }
 
 impl Row {
@@ -50,8 +53,8 @@ impl Row {
             Fate::Survived { seeds } => (SURVIVED, String::new(), format!("> {seeds}")),
             Fate::Unusable { reason } => (UNUSABLE, short(reason), String::new()),
         };
-        let Self { name, bug, cpu, .. } = self;
-        format!("| {name} | {} | {oracle} | {why} | {seeds} | {:.1} |", cell(bug), cpu.as_secs_f64())
+        let Self { name, bug, cpu, engine, .. } = self;
+        format!("| {name} | {} | {oracle} | {why} | {seeds} | {:.1} | {engine} |", cell(bug), cpu.as_secs_f64())
     }
 }
 
@@ -71,7 +74,7 @@ impl Table {
         let row_of = |mutant: &Mutant| {
             let begin = format!("| {} |", mutant.name);
             let line = text.lines().find(|line| line.starts_with(&begin)).map(str::to_owned);
-            line.unwrap_or_else(|| format!("| {} | {} | {NOT_RUN} | | | |", mutant.name, cell(&mutant.bug)))
+            line.unwrap_or_else(|| format!("| {} | {} | {NOT_RUN} | | | | |", mutant.name, cell(&mutant.bug)))
         };
         let lines = mutants.iter().map(|mutant| (mutant.name.clone(), row_of(mutant))).collect();
         Ok(Self { path: path.to_owned(), lines })
@@ -101,7 +104,7 @@ impl Table {
     /// How many were caught, and at what cost.
     pub(super) fn summary(&self) -> String {
         let caught = self.lines.values().filter(|line| is_caught(line)).count();
-        let seconds = |line: &String| line.trim_end_matches(['|', ' ']).rsplit('|').next().and_then(|cell| cell.trim().parse::<f64>().ok());
+        let seconds = |line: &String| line.split('|').nth(6).and_then(|cell| cell.trim().parse::<f64>().ok());
         let total: f64 = self.lines.values().filter_map(seconds).sum();
         format!("{caught} of {} caught; {total:.0} CPU seconds together, compilation apart", self.lines.len())
     }
@@ -132,9 +135,15 @@ mod tests {
 
     #[test]
     fn a_row_says_whether_its_mutant_was_caught() {
-        let row = |fate| Row { name: "01-a".to_owned(), bug: "a bug".to_owned(), fate, cpu: Duration::from_millis(1500) };
+        let row = |fate| Row {
+            name: "01-a".to_owned(),
+            bug: "a bug".to_owned(),
+            fate,
+            cpu: Duration::from_millis(1500),
+            engine: "abc".to_owned(),
+        };
         let caught = row(Fate::Caught { oracle: "result".to_owned(), reason: "a|b\nc".to_owned(), seeds: 3 });
-        assert_eq!(caught.line(), "| 01-a | a bug | result | a/b c | 3 | 1.5 |");
+        assert_eq!(caught.line(), "| 01-a | a bug | result | a/b c | 3 | 1.5 | abc |");
         assert!(is_caught(&caught.line()));
         assert!(!is_caught(&row(Fate::Survived { seeds: 9 }).line()));
         assert!(!is_caught(&row(Fate::Unusable { reason: String::new() }).line()));

@@ -51,6 +51,13 @@ pub(super) fn repository() -> Result<PathBuf, String> {
     Ok(PathBuf::from(root.trim_end()))
 }
 
+/// The commit that is mutated, in short, with a `+` if changes to the working tree are.
+pub(super) fn commit(uncommitted: bool) -> Result<String, String> {
+    let commit = run(Command::new("git").args(["rev-parse", "--short", "HEAD"]))?;
+    let is_changed = uncommitted && !run(Command::new("git").args(["status", "--porcelain"]))?.is_empty();
+    Ok(format!("{}{}", commit.trim_end(), if is_changed { "+" } else { "" }))
+}
+
 /// A copy of the repository with builds of its own.
 pub(super) struct ScratchTree {
     tree: PathBuf,

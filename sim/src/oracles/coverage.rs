@@ -4,6 +4,7 @@ use crate::disk::SimulatedDisk;
 use crate::marks::{Marks, sometimes};
 use crate::trace::{Oracle, Violation};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use thalweg_io::ProbeEvent;
 
@@ -14,13 +15,37 @@ pub struct Coverage {
     committed: Rc<Cell<bool>>,
     disk: Option<SimulatedDisk>,
     faults_at_commit: Rc<Cell<Option<u64>>>,
+    course: Rc<RefCell<Course>>,
+    lateness_ms: i64,
+    /// The windows that were fired, by their ends and their operators, in this life or an earlier one.
+    fired: Rc<RefCell<BTreeSet<(String, i64)>>>,
 }
+
+/// How far the checkpoints of an attempt have come, and the windows of its tasks.
+#[derive(Default)]
+struct Course {
+    given_up: Option<i64>,
+    /// The sinks are committing.
+    committing: bool,
+    /// The checkpoint that is being stored was collected meanwhile.
+    collected_meanwhile: bool,
+    /// The tasks that were given a barrier and have not saved everything.
+    saving: BTreeSet<String>,
+}
+
+const BARRIER: i64 = 6;
 
 impl Coverage {
     /// The same, which knows how many faults of the disk were injected before the commit was done.
     #[must_use]
     pub fn of(disk: SimulatedDisk) -> Self {
         Self { disk: Some(disk), ..Self::default() }
+    }
+
+    /// The same, which knows how long windows are kept after they have fired.
+    #[must_use]
+    pub fn of_windows(lateness_ms: i64) -> Self {
+        Self { lateness_ms, ..Self::default() }
     }
 
     /// Faults of the disk that came before the end of the commit; `None` if it did not come to that. Later ones only keep the job from tidying up.
@@ -42,6 +67,41 @@ impl Coverage {
     }
 }
 
+/// The operator at the head of the task at `place`.
+fn head(place: &str) -> &str {
+    place.split(" -> ").next().and_then(|head| head.split('(').next()).unwrap_or(place)
+}
+
+impl Coverage {
+    fn checkpoints(&self, event: &ProbeEvent<'_>, marks: &mut Marks) {
+        let course = &mut *self.course.borrow_mut();
+        let ProbeEvent { name, place, values: [number, _, third] } = *event;
+        match name {
+            "attempt.begin" => *course = Course::default(),
+            "checkpoint.give-up" => course.given_up = Some(number),
+            "checkpoint.acknowledge" => {
+                sometimes!(marks, course.given_up == Some(number), "an acknowledgement of a checkpoint that was given up");
+            }
+            "checkpoint.collected" => course.collected_meanwhile = course.committing,
+            "checkpoint.complete" => {
+                sometimes!(marks, course.given_up.is_some_and(|before| before < number), "a checkpoint expired and a later one completed");
+                sometimes!(marks, course.collected_meanwhile, "a checkpoint completed while the one before was being committed");
+            }
+            "checkpoint.commit" => course.committing = true,
+            "checkpoint.committed" => course.committing = false,
+            "task.control" if number == BARRIER => drop(course.saving.insert(place.to_owned())),
+            "checkpoint.snapshot" => drop(course.saving.remove(place)),
+            "window.fire" if self.lateness_ms > 0 => drop(self.fired.borrow_mut().insert((head(place).to_owned(), number))),
+            "task.start" if self.lateness_ms > 0 && third > i64::MIN => {
+                let is_kept = |end: i64| end - 1 <= third && (end - 1).saturating_add(self.lateness_ms) > third;
+                let is_restored = self.fired.borrow().iter().any(|(operator, end)| operator == head(place) && is_kept(*end));
+                sometimes!(marks, is_restored, "a restored window that had fired");
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Oracle for Coverage {
     fn name(&self) -> &str {
         "coverage"
@@ -50,6 +110,7 @@ impl Oracle for Coverage {
     fn observe(&mut self, _now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation> {
         let mut marks = self.marks.borrow_mut();
         let ProbeEvent { name, place, values } = *event;
+        self.checkpoints(event, &mut marks);
         match name {
             "checkpoint.commit" => self.committed.set(true),
             "checkpoint.committed" => self.faults_at_commit.set(self.disk.as_ref().map(SimulatedDisk::faults_injected)),
@@ -57,6 +118,7 @@ impl Oracle for Coverage {
             // The second number is the kind of the element.
             "channel.control" => sometimes!(marks, values[1] == 1, "an idle input"),
             "task.suspended" => {
+                sometimes!(marks, values[0] == 0 && self.course.borrow().saving.contains(place), "a snapshot in slices");
                 sometimes!(marks, values[0] == 1, "blocked output");
                 sometimes!(marks, place.contains("flat-map"), "a suspended flat map");
                 sometimes!(marks, values[0] == 0 && place.contains("window"), "firing suspended by its slice");

@@ -3,6 +3,7 @@
 //! They know the engine only by the events it reports, whose numbers are documented where they are emitted (`grep 'observe(' kernel/src`). Deadlock and
 //! spinning are found by the world itself; results are judged after the run, by the reference.
 
+mod acknowledgements;
 mod alignment;
 mod bounds;
 mod coverage;
@@ -11,10 +12,11 @@ mod visibility;
 mod watermarks;
 mod windows;
 
+pub use acknowledgements::Acknowledgements;
 pub use alignment::Alignment;
 pub use bounds::Bounds;
 pub use coverage::Coverage;
 pub(crate) use transactions::{Ledger, Transactions, read_folder};
 pub use visibility::Visibility;
-pub use watermarks::Watermarks;
+pub use watermarks::{SavedWatermarks, Watermarks};
 pub use windows::Windows;

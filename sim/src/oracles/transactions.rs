@@ -24,11 +24,15 @@ pub struct Ledger {
     /// The results seen so far, by path, with a hash of their contents.
     shown: BTreeMap<String, u64>,
     visible: BTreeSet<String>,
+    /// Names of results of the newest checkpoint that no loss of power takes away.
+    durable: BTreeSet<String>,
     looked_at: Option<u64>,
     /// Names of files that complete checkpoints name.
     named: BTreeSet<String>,
     /// Names that the newest complete checkpoint names.
     named_by_newest: BTreeSet<String>,
+    /// How many transactions of each epoch the newest complete checkpoint names.
+    transactions: BTreeMap<u64, u64>,
     /// The newest complete checkpoint.
     complete: u64,
     /// The newest checkpoint of which the job knows that everything is committed.
@@ -52,6 +56,7 @@ pub(crate) struct Holding {
     pub(crate) files: BTreeSet<String>,
     named: BTreeSet<String>,
     named_by_newest: BTreeSet<String>,
+    transactions: BTreeMap<u64, u64>,
 }
 
 /// Reads a checkpoint folder whole. `None` if there is no log yet.
@@ -69,6 +74,7 @@ pub(crate) fn read_folder(disk: &StillDisk, dir: &Path, older_may_be_damaged: bo
         files: BTreeSet::new(),
         named: BTreeSet::new(),
         named_by_newest: BTreeSet::new(),
+        transactions: BTreeMap::new(),
     };
     for (place, summary) in listing.checkpoints.iter().enumerate() {
         let checkpoint = match at_once(load(disk, dir, &summary.retained)) {
@@ -80,6 +86,9 @@ pub(crate) fn read_folder(disk: &StillDisk, dir: &Path, older_may_be_damaged: bo
         if place == 0 {
             holding.newest = summary.retained.id.0;
             holding.named_by_newest.extend(named.iter().cloned());
+            for entry in &checkpoint.metadata.transactions {
+                *holding.transactions.entry(entry.checkpoint.0).or_default() += 1;
+            }
         }
         holding.named.extend(named);
         holding.retained.push((summary.retained.id.0, summary.retained.metadata.name.clone()));
@@ -113,9 +122,11 @@ impl Ledger {
             foreign: BTreeSet::new(),
             shown: BTreeMap::new(),
             visible: BTreeSet::new(),
+            durable: BTreeSet::new(),
             looked_at: None,
             named: BTreeSet::new(),
             named_by_newest: BTreeSet::new(),
+            transactions: BTreeMap::new(),
             complete: 0,
             committed: 0,
             discards_after: None,
@@ -132,6 +143,7 @@ impl Ledger {
         (self.complete, self.committed) = (restored.min(self.complete), restored.min(self.committed));
         self.shown.retain(|path, _| epoch_of(path).is_none_or(|epoch| epoch <= restored));
         self.named.retain(|name| epoch_of(name).is_none_or(|epoch| epoch <= restored));
+        self.durable.retain(|name| epoch_of(name).is_none_or(|epoch| epoch <= restored));
         self.newest_entry = 0;
     }
 
@@ -165,6 +177,7 @@ impl Ledger {
         self.complete = holding.newest;
         self.named.extend(holding.named);
         self.named_by_newest = holding.named_by_newest;
+        self.transactions = holding.transactions;
         Ok(())
     }
 
@@ -174,7 +187,36 @@ impl Ledger {
             return Ok(());
         }
         let now: BTreeSet<String> = self.names(false).collect();
-        self.compare(now, false)
+        self.compare(now, false)?;
+        self.one_name_is_durable()
+    }
+
+    /// A result's hidden name is there until the visible one is durable: a loss of power may keep the removal and lose the link.
+    fn one_name_is_durable(&mut self) -> Result<(), String> {
+        let shown = self.visible.iter().map(|path| name_of(path));
+        let unsure: Vec<&str> = shown.filter(|name| self.named_by_newest.contains(*name) && !self.durable.contains(*name)).collect();
+        if unsure.is_empty() {
+            return Ok(());
+        }
+        let hidden = self.hidden_results();
+        let bare: Vec<String> = unsure.into_iter().filter(|name| !hidden.contains(*name)).map(str::to_owned).collect();
+        if bare.is_empty() {
+            return Ok(());
+        }
+        let synced = self.disk.model().synced();
+        let there = self.folders.iter().flat_map(|folder| synced.files(Path::new(folder)).unwrap_or_default());
+        let there: BTreeSet<String> = there.map(|(name, _)| name).collect();
+        if let Some(name) = bare.iter().find(|name| !there.contains(*name)) {
+            return Err(format!("the hidden name of {name} is removed, and the visible one is not durable"));
+        }
+        self.durable.extend(bare);
+        Ok(())
+    }
+
+    /// The visible names that the hidden files stand for: `.part-1-2-3-4-<attempt>.csv.inprogress` for `part-1-2-3-4.csv`.
+    fn hidden_results(&self) -> BTreeSet<String> {
+        let visible_name = |path: String| Some(name_of(&path).strip_prefix('.')?.rsplit_once('-')?.0.to_owned() + ".csv");
+        self.names(true).filter_map(visible_name).collect()
     }
 
     fn compare(&mut self, now: BTreeSet<String>, after_power_loss: bool) -> Result<(), String> {
@@ -226,22 +268,22 @@ impl Ledger {
     fn not_there(&self, or_hidden: bool, names: impl Iterator<Item = String>) -> Option<String> {
         let mut there: BTreeSet<String> = names.map(|path| name_of(&path).to_owned()).collect();
         if or_hidden {
-            // `.part-1-2-3-4-<attempt>.csv.inprogress` stands for `part-1-2-3-4.csv`.
-            let hidden: Vec<String> = self
-                .names(true)
-                .filter_map(|path| Some(name_of(&path).strip_prefix('.')?.rsplit_once('-')?.0.to_owned() + ".csv"))
-                .collect();
-            there.extend(hidden);
+            there.extend(self.hidden_results());
         }
         self.named_by_newest.iter().find(|name| !there.contains(*name)).cloned()
     }
 
-    /// A life has come to its end, by a death or otherwise.
-    pub(crate) fn end_of_life(&mut self, power_loss: bool) -> Result<(), String> {
+    /// A life has come to its end, by a death or otherwise: what is visible in the folders of results, whatever the checkpoints look like.
+    pub(crate) fn results_at_end_of_life(&mut self, power_loss: bool) -> Result<(), String> {
         self.looked_at = None;
         let now: BTreeSet<String> = self.names(false).collect();
         self.compare(now, power_loss)?;
-        self.contents()?;
+        self.contents()
+    }
+
+    /// The same, and the checkpoints, which nobody has damaged.
+    pub(crate) fn end_of_life(&mut self, power_loss: bool) -> Result<(), String> {
+        self.results_at_end_of_life(power_loss)?;
         self.refresh()?;
         // As the next life will find it: also what is not synced.
         let still = StillDisk::of(&self.disk.model(), &self.checkpoints);
@@ -276,13 +318,43 @@ impl Ledger {
 /// Watches one incarnation for the ledger.
 pub struct Transactions {
     ledger: Rc<RefCell<Ledger>>,
+    prepared: Prepared,
+}
+
+/// What the sinks of this attempt have prepared and nobody has confirmed: how many transactions of each epoch.
+#[derive(Default)]
+struct Prepared {
+    open: BTreeMap<u64, u64>,
+    /// What the checkpoint that is being stored has to name.
+    to_be_named: BTreeMap<u64, u64>,
+}
+
+impl Prepared {
+    fn observe(&mut self, event: &ProbeEvent<'_>) {
+        let [number, is_some, _] = event.values;
+        let number = number.unsigned_abs();
+        match event.name {
+            // Recovery has committed or removed what there was.
+            "attempt.begin" => *self = Self::default(),
+            "sink.prepared" if is_some != 0 => *self.open.entry(number).or_default() += 1,
+            "checkpoint.collected" => self.to_be_named = self.open.range(..=number).map(|(epoch, count)| (*epoch, *count)).collect(),
+            "checkpoint.committed" => self.open.retain(|epoch, _| *epoch > number),
+            _ => {}
+        }
+    }
+
+    /// An epoch of which `named` has too few transactions; how many, and how many there should be.
+    fn forgotten(&self, named: &BTreeMap<u64, u64>) -> Option<(u64, u64, u64)> {
+        let of_epoch = |(epoch, count): (&u64, &u64)| (*epoch, named.get(epoch).copied().unwrap_or(0), *count);
+        self.to_be_named.iter().map(of_epoch).find(|(_, named, prepared)| named < prepared)
+    }
 }
 
 impl Transactions {
     /// The oracle of one incarnation.
     #[must_use]
     pub fn new(ledger: Rc<RefCell<Ledger>>) -> Self {
-        Self { ledger }
+        Self { ledger, prepared: Prepared::default() }
     }
 }
 
@@ -295,6 +367,7 @@ impl Oracle for Transactions {
         let ledger = &mut *self.ledger.borrow_mut();
         let id = event.values[0].unsigned_abs();
         ledger.look().map_err(Violation::new)?;
+        self.prepared.observe(event);
         match event.name {
             "checkpoint.complete" | "checkpoint.commit" => {
                 ledger.refresh().map_err(Violation::new)?;
@@ -302,6 +375,13 @@ impl Oracle for Transactions {
                     return Err(Violation::new(format!(
                         "{} of checkpoint {id}, but if power were lost now the newest would be {}",
                         event.name, ledger.complete
+                    )));
+                }
+                if event.name == "checkpoint.complete"
+                    && let Some((epoch, named, prepared)) = self.prepared.forgotten(&ledger.transactions)
+                {
+                    return Err(Violation::new(format!(
+                        "checkpoint {id} names {named} transactions of epoch {epoch}, but {prepared} were prepared and none is known to be committed"
                     )));
                 }
             }

@@ -2,11 +2,15 @@
 //!
 //! An input that is idle delivers no records before it is active again.
 //!
+//! A task that is restored begins with no lower watermark than it had been told at the checkpoint (docs/src/semantics.md#c-5).
+//!
 //! The oracle does the merging once more, by the words of the rules, from what each channel delivers, and compares what the task's operators are
 //! given.
 
 use crate::trace::{Oracle, Violation};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use thalweg_io::ProbeEvent;
 
 // The kinds of in-band elements, as `Control::as_numbers` has them.
@@ -28,6 +32,8 @@ struct Channel {
 struct Task {
     channels: Vec<Channel>,
     merged: i64,
+    /// The last one that its operators were given.
+    given: i64,
     /// Watermarks that the task's operators are owed.
     owed: VecDeque<i64>,
 }
@@ -38,6 +44,43 @@ pub struct Watermarks {
     tasks: BTreeMap<String, Task>,
     /// The last watermark that each place has made.
     made: BTreeMap<String, i64>,
+    saved: SavedWatermarks,
+}
+
+/// What each task had been told at its checkpoints. It outlives the incarnations: clones are the same.
+#[derive(Clone, Default)]
+pub struct SavedWatermarks {
+    saved: Rc<RefCell<Saved>>,
+}
+
+#[derive(Default)]
+struct Saved {
+    /// At the last barrier of each place: the checkpoint and the watermark.
+    at_barrier: BTreeMap<String, (i64, i64)>,
+    /// At the newest checkpoint that is known to be complete.
+    complete: BTreeMap<String, i64>,
+}
+
+impl SavedWatermarks {
+    /// The job is about to begin with an older checkpoint than its newest.
+    pub(crate) fn forget(&self) {
+        self.saved.take();
+    }
+}
+
+impl Saved {
+    fn is_complete(&mut self, checkpoint: i64) {
+        let of_checkpoint = self.at_barrier.iter().filter(|(_, (number, _))| *number == checkpoint);
+        self.complete = of_checkpoint.map(|(place, (_, watermark))| (place.clone(), *watermark)).collect();
+    }
+}
+
+impl Watermarks {
+    /// Goes on from what earlier incarnations have saved.
+    #[must_use]
+    pub fn of(saved: SavedWatermarks) -> Self {
+        Self { saved, ..Self::default() }
+    }
 }
 
 impl Task {
@@ -85,10 +128,22 @@ impl Oracle for Watermarks {
             ("attempt.begin", _) => {
                 self.tasks.clear();
                 self.made.clear();
+                self.saved.saved.borrow_mut().at_barrier.clear();
             }
             ("task.start", [channels, _, restored]) => {
+                let saved = self.saved.saved.borrow().complete.get(event.place).copied().unwrap_or(i64::MIN);
+                if restored < saved {
+                    return Err(at_place(format!(
+                        "it had been told the watermark {saved} at the last checkpoint and begins with {restored}"
+                    )));
+                }
                 let channel = Channel { watermark: i64::MIN, idle: false, ended: false, spoke: true };
-                let task = Task { channels: vec![channel; channels.unsigned_abs() as usize], merged: restored, owed: VecDeque::new() };
+                let task = Task {
+                    channels: vec![channel; channels.unsigned_abs() as usize],
+                    merged: restored,
+                    given: restored,
+                    owed: VecDeque::new(),
+                };
                 self.tasks.insert(event.place.to_owned(), task);
             }
             ("channel.control", [channel, kind, watermark]) => {
@@ -105,11 +160,22 @@ impl Oracle for Watermarks {
                 state.spoke = !state.idle;
             }
             ("task.control", [WATERMARK, watermark, _]) => {
-                let owed = self.tasks.get_mut(event.place).and_then(|task| task.owed.pop_front());
+                let owed = self.tasks.get_mut(event.place).and_then(|task| {
+                    task.given = watermark;
+                    task.owed.pop_front()
+                });
                 if owed != Some(watermark) {
                     return Err(at_place(format!("its operators are given the watermark {watermark}, but its inputs amount to {owed:?}")));
                 }
             }
+            ("task.control", [BARRIER, checkpoint, _]) => {
+                if let Some(task) = self.tasks.get(event.place) {
+                    self.saved.saved.borrow_mut().at_barrier.insert(event.place.to_owned(), (checkpoint, task.given));
+                }
+            }
+            ("checkpoint.complete", [checkpoint, ..]) => self.saved.saved.borrow_mut().is_complete(checkpoint),
+            // A later checkpoint, of which nobody knows yet, holds nothing of it.
+            ("subtask.finish", _) => drop(self.saved.saved.borrow_mut().complete.remove(event.place)),
             ("watermark.out", [watermark, ..]) => {
                 let before = self.made.insert(event.place.to_owned(), watermark);
                 if before.is_some_and(|before| before >= watermark) {

@@ -1,5 +1,5 @@
-//! A window fires when the watermark reaches its last millisecond and never twice for all its keys; a record is late only if the watermark says so
-//! (docs/src/semantics.md#win-2, #l-2).
+//! A window fires when the watermark reaches its last millisecond and never twice for all its keys, also not after a restart; a record is late only if
+//! the watermark says so (docs/src/semantics.md#win-2, #l-2, #c-5).
 
 use crate::reference::elements::window_starts;
 use crate::scenario::elements_plan::WindowPlan;
@@ -11,6 +11,10 @@ use thalweg_io::ProbeEvent;
 pub struct Windows {
     /// The windows of each operator, by its name.
     plans: BTreeMap<&'static str, WindowPlan>,
+    /// All subtasks had been told the same watermark at a checkpoint.
+    agree: bool,
+    /// The watermark with which each task was restored.
+    restored: BTreeMap<String, i64>,
     /// The watermark of each task.
     watermarks: BTreeMap<String, i64>,
     /// The ends of the windows that each place has fired.
@@ -21,7 +25,13 @@ impl Windows {
     /// An oracle for a job with these windowed operators.
     #[must_use]
     pub fn new(plans: BTreeMap<&'static str, WindowPlan>) -> Self {
-        Self { plans, watermarks: BTreeMap::new(), fired: BTreeMap::new() }
+        Self { plans, agree: false, restored: BTreeMap::new(), watermarks: BTreeMap::new(), fired: BTreeMap::new() }
+    }
+
+    /// Whether all subtasks have always been told the same watermark at a checkpoint, so that what was restored tells which windows had fired.
+    #[must_use]
+    pub fn agreeing(self, agree: bool) -> Self {
+        Self { agree, ..self }
     }
 
     /// The windows of the operator at the head of the task at `place`.
@@ -51,6 +61,7 @@ impl Oracle for Windows {
         match (event.name, event.values) {
             ("task.start", [_, _, restored]) => {
                 self.watermarks.insert(place.to_owned(), restored);
+                self.restored.insert(place.to_owned(), restored);
                 self.fired.remove(place);
             }
             // 0: a watermark.
@@ -61,6 +72,12 @@ impl Oracle for Windows {
                 self.check_watermark(place, watermark)?;
                 if watermark < end - 1 {
                     return Err(Violation::new(format!("{place} fires the window that ends at {end} at the watermark {watermark}")));
+                }
+                let restored = self.restored.get(place).copied().unwrap_or(i64::MIN);
+                if self.agree && end - 1 <= restored {
+                    return Err(Violation::new(format!(
+                        "{place} fires the window that ends at {end} for all its keys, which had fired before the checkpoint: {restored} was restored"
+                    )));
                 }
                 if !self.fired.entry(place.to_owned()).or_default().insert(end) {
                     return Err(Violation::new(format!("{place} fires the window that ends at {end} twice")));

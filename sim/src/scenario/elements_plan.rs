@@ -219,6 +219,23 @@ impl ElementsPlan {
         (self, records as u64)
     }
 
+    /// The same job, which more often computes what a restart can get wrong: tables that change with every record, and windows that are kept after they
+    /// have fired. Then it takes long enough for checkpoints amid its work, and windows fire before the end.
+    pub(crate) fn with_state(mut self, stream: &mut SplitMix) -> Self {
+        let size_ms = stream.pick(&[1, 2, 10, 60]);
+        let lateness_ms = stream.pick(&[size_ms * 3, 1_000_000, 1_000_000]);
+        self.terminal = match stream.below(10) {
+            0 | 1 => Terminal::Running,
+            2..=5 => Terminal::Window(WindowPlan { size_ms, slide_ms: None, offset_ms: 0, lateness_ms }),
+            _ => return self,
+        };
+        for source in &mut self.sources {
+            source.rate = source.rate.or(Some(stream.pick(&[100, 300, 1_000])));
+            source.strategy.bound_ms = source.strategy.bound_ms.map(|bound_ms| bound_ms.min(size_ms.unsigned_abs()));
+        }
+        self
+    }
+
     /// The same job with a user function that can be made to panic in front of everything.
     pub(crate) fn with_map_first(mut self) -> Self {
         self.sources.iter_mut().for_each(|source| source.segment.work = Work::Map);

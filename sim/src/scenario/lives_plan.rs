@@ -102,14 +102,14 @@ impl CheckpointPlan {
         // Jobs that wait for long take more checkpoints than anybody wants to see otherwise.
         let interval_us_min = job_ms * 1000 / 60;
         let interval_us = stream.pick(&[1_000, 1_000, 1_000, 2_000, 5_000, 10_000, 50_000]).max(interval_us_min);
-        let patient = is_healed || stream.chance(850);
+        let patient = is_healed || stream.chance(750);
         Self {
             interval_us: (!stream.chance(60)).then_some(interval_us),
-            timeout_us: if patient { 600_000_000 } else { stream.pick(&[1_000, 5_000, 100_000]) },
+            timeout_us: if patient { 600_000_000 } else { stream.pick(&[1_000, 1_000, 2_000, 5_000, 20_000, 100_000]) },
             min_pause_us: stream.pick(&[0, 0, 300, 5_000]),
             retained: stream.pick(&[1, 1, 2, 3]),
             inline_bytes_max: stream.pick(&[0, 0, 200, 1 << 20]),
-            tolerable_failures: stream.pick(&[0, 1, 1000]),
+            tolerable_failures: stream.pick(if patient { &[0, 1, 1000] } else { &[0, 1, 3, 1000, 1000, 1000] }),
         }
     }
 

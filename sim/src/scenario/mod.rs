@@ -97,7 +97,7 @@ impl Scenario {
             let before = if plan.before == Before::ResultsToKeep { Before::Nothing } else { plan.before };
             JobPlan::Flights(FlightsPlan { before, ..plan })
         } else {
-            JobPlan::Elements(ElementsPlan::draw(&mut stream("job")))
+            JobPlan::Elements(ElementsPlan::draw(&mut stream("job")).with_state(&mut stream("state")))
         };
         let facts = match &job {
             JobPlan::Flights(plan) => JobFacts { input_bytes: plan.input_bytes(), job_ms: plan.duration_ms(), ids: vec![] },
@@ -112,6 +112,10 @@ impl Scenario {
         let mut world = world_of(seed);
         // Without it a job takes no time, and no checkpoint is due before its end.
         world.poll_cost_ns_max = stream("poll-cost").pick(&[2_000, 40_000, 40_000, 400_000]);
+        // Commits that take longer than a checkpoint, and snapshots and epochs that come too late for theirs.
+        let mut slow = stream("slow");
+        let part = slow.pick(&["", "", "", "inprogress to ", "inprogress to ", ".state", ".inprogress"]);
+        world.disk.slow = (!part.is_empty()).then(|| (part, slow.pick(&[3, 20, 100])));
         let engine = engine_of(&mut stream("engine"), facts.input_bytes, Interference::None);
         Self { seed, engine, job, world, interference: Interference::None, lives: Some(lives) }
     }

@@ -5,8 +5,12 @@
 //! report itself. Which records come with which report may depend on interleaving if some are late; that each is reported exactly once may not.
 
 use super::elements::{Element, ElementRef, Tally};
+use crate::config::ClockConfig;
 use std::collections::BTreeMap;
 use thalweg::{Context, KeyedProcessFunction, ListState, MapState, OpenContext, Output, Timer, TimerDomain, ValueState};
+
+/// By less than this a wall clock of a simulated world is off: years less than the machine's own.
+const MONTH_MS: u64 = 30 * 24 * 3_600_000;
 
 /// See the module.
 #[derive(Clone)]
@@ -64,6 +68,7 @@ impl KeyedProcessFunction for TallyFunction {
         ctx.delete_event_time_timer(timer + 1);
         if element.id.is_multiple_of(3) {
             let now = ctx.current_processing_time();
+            assert!(now.abs_diff(ClockConfig::default().base_unix_ms) < MONTH_MS, "{now} is no time of this world");
             ctx.register_processing_time_timer(now + 2);
         }
     }

@@ -1,0 +1,46 @@
+//! A checkpoint is collected when every subtask has acknowledged it, or has finished, and not before (docs/src/semantics.md#c-2).
+//!
+//! An acknowledgement counts for the checkpoint it names and for no other: what comes late, for one that was given up, says nothing about the next.
+
+use crate::trace::{Oracle, Violation};
+use std::collections::{BTreeMap, BTreeSet};
+use thalweg_io::ProbeEvent;
+
+/// See the module.
+#[derive(Default)]
+pub struct Acknowledgements {
+    /// The subtasks that this attempt has started, and what each has acknowledged last.
+    last: BTreeMap<String, Option<i64>>,
+    finished: BTreeSet<String>,
+}
+
+impl Oracle for Acknowledgements {
+    fn name(&self) -> &str {
+        "acknowledgements"
+    }
+
+    fn observe(&mut self, _now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation> {
+        let ProbeEvent { name, place, values: [number, ..] } = *event;
+        match name {
+            "attempt.begin" => *self = Self::default(),
+            "subtask.start" => drop(self.last.insert(place.to_owned(), None)),
+            "subtask.finish" => drop(self.finished.insert(place.to_owned())),
+            "checkpoint.acknowledge" => drop(self.last.insert(place.to_owned(), Some(number))),
+            "checkpoint.collected" => {
+                // Checkpoints come in their order, and the next begins when this one is over: what was acknowledged last is this one, or an older one.
+                let missing = self.last.iter().find(|(subtask, last)| **last != Some(number) && !self.finished.contains(*subtask));
+                if let Some((subtask, last)) = missing {
+                    return Err(Violation::new(format!(
+                        "checkpoint {number} is taken for whole, but {subtask} has not acknowledged it (its last was {last:?}) and has not finished"
+                    )));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn at_end(&mut self, _now_ms: u64) -> Result<(), Violation> {
+        Ok(())
+    }
+}
