@@ -55,3 +55,31 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         Resumed::Done
     }
 }
+
+/// Implements [`Stage`] for an operator whose state is the [`KeyedTable`] in its field `state`: a barrier goes to the collector in its field `down` when
+/// the table is saved, everything else at once.
+macro_rules! save_and_pass_on {
+    () => {
+        fn control(&mut self, control: $crate::time::Control) {
+            match control {
+                $crate::time::Control::Barrier(checkpoint) => self.state.barrier(checkpoint, &mut self.down),
+                control => self.down.control(control),
+            }
+        }
+
+        #[inline]
+        fn ready(&self) -> bool {
+            !self.state.is_saving() && self.down.ready()
+        }
+
+        fn resume(&mut self) -> $crate::chain::Resumed {
+            match self.down.resume() {
+                $crate::chain::Resumed::Done => self.state.save(&mut self.down),
+                other => other,
+            }
+        }
+
+        $crate::chain::pass_on!(batch_end flush poll_progress processing_time finish);
+    };
+}
+pub(crate) use save_and_pass_on;

@@ -1,14 +1,13 @@
 //! `reduce` and `aggregate` on a keyed stream without windows: a running result a key, emitted for every record.
 
 use super::keyed::KeyedOperator;
-use super::keyed_table::KeyedTable;
+use super::keyed_table::{KeyedTable, save_and_pass_on};
 use super::window::AggregateFunction;
-use crate::chain::{Collector, Resumed, Stage, pass_on};
+use crate::chain::{Collector, Stage};
 use crate::exchange::Head;
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::runtime::{OperatorInfo, SubtaskContext};
-use crate::time::Control;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
@@ -85,26 +84,7 @@ where
 }
 
 impl<K: Key, KF: 'static, A: 'static, Acc: Record, RF: 'static, D: Stage> Stage for RunningAggregate<K, KF, A, Acc, RF, D> {
-    fn control(&mut self, control: Control) {
-        match control {
-            Control::Barrier(checkpoint) => self.state.barrier(checkpoint, &mut self.down),
-            control => self.down.control(control),
-        }
-    }
-
-    #[inline]
-    fn ready(&self) -> bool {
-        !self.state.is_saving() && self.down.ready()
-    }
-
-    fn resume(&mut self) -> Resumed {
-        match self.down.resume() {
-            Resumed::Done => self.state.save(&mut self.down),
-            other => other,
-        }
-    }
-
-    pass_on!(batch_end flush poll_progress processing_time finish);
+    save_and_pass_on!();
 }
 
 /// Describes a reduce: the first record of a key is its first result.
@@ -181,24 +161,5 @@ where
 }
 
 impl<K: Key, In: Record, KF: 'static, F: 'static, D: Stage> Stage for RunningReduce<K, In, KF, F, D> {
-    fn control(&mut self, control: Control) {
-        match control {
-            Control::Barrier(checkpoint) => self.state.barrier(checkpoint, &mut self.down),
-            control => self.down.control(control),
-        }
-    }
-
-    #[inline]
-    fn ready(&self) -> bool {
-        !self.state.is_saving() && self.down.ready()
-    }
-
-    fn resume(&mut self) -> Resumed {
-        match self.down.resume() {
-            Resumed::Done => self.state.save(&mut self.down),
-            other => other,
-        }
-    }
-
-    pass_on!(batch_end flush poll_progress processing_time finish);
+    save_and_pass_on!();
 }
