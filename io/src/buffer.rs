@@ -35,6 +35,11 @@ impl Buffer {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Makes room for `len` bytes altogether.
+    pub fn reserve_total(&mut self, len: usize) {
+        self.bytes.reserve(len.saturating_sub(self.bytes.len()));
+    }
+
     /// Forgets the content and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();

@@ -25,9 +25,19 @@ pub trait Listener {
 
 /// The receiving half of a stream.
 pub trait NetRead {
-    /// Reads at least one byte into `buffer`, from its start, up to its capacity, and returns it with its length set; length 0 is the end of the
-    /// stream. At most one read may be under way. One whose future is dropped takes nothing away: the next read gets its bytes.
-    fn read(&mut self, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>>;
+    /// Reads at least one byte behind what `buffer` holds, until at most `upto` bytes are in it, and returns it; with nothing added at the end of
+    /// the stream. So a caller that knows what comes reads it where it is to lie. At most one read may be under way. One whose future is dropped
+    /// takes nothing away: the next read gets its bytes.
+    ///
+    /// `upto` must be more than the buffer holds.
+    fn read_more(&mut self, buffer: Buffer, upto: usize) -> LocalBoxFuture<Result<Buffer, IoError>>;
+
+    /// The same from the start of `buffer` up to its capacity; length 0 is the end of the stream.
+    fn read(&mut self, mut buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
+        buffer.clear();
+        let upto = buffer.capacity();
+        self.read_more(buffer, upto)
+    }
 }
 
 /// The sending half of a stream. Dropping it ends the stream for the peer after what was written.

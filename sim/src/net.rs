@@ -250,9 +250,8 @@ impl Pipe {
         }
     }
 
-    /// Takes the first `len` bytes out, into `buffer`.
+    /// Takes the first `len` bytes out, behind what `buffer` holds.
     fn take(&mut self, len: usize, buffer: &mut Buffer) {
-        buffer.clear();
         let (front, back) = self.bytes.as_slices();
         let from_front = len.min(front.len());
         buffer.extend_from_slice(&front[..from_front]);
@@ -277,7 +276,7 @@ struct Reader {
 }
 
 impl NetRead for Reader {
-    fn read(&mut self, mut buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
+    fn read_more(&mut self, mut buffer: Buffer, upto: usize) -> LocalBoxFuture<Result<Buffer, IoError>> {
         let (network, pipe) = (Rc::clone(&self.network), Rc::clone(&self.pipe));
         Box::pin(async move {
             network.tasks.note_operation("net.read", "");
@@ -298,7 +297,7 @@ impl NetRead for Reader {
                 .await;
                 match found {
                     Found::Now(arrived) => {
-                        let mut len = arrived.min(buffer.capacity());
+                        let mut len = arrived.min(upto - buffer.len());
                         let stream = &mut network.state.borrow_mut().stream;
                         if len > 1 && stream.chance(network.config.short_read_per_mille) {
                             len = stream.between(1, len as u64 - 1) as usize;
@@ -307,10 +306,7 @@ impl NetRead for Reader {
                         return Ok(buffer);
                     }
                     Found::At(at_ns) => sleep_until(&network.tasks, at_ns).await,
-                    Found::End | Found::Nothing => {
-                        buffer.clear();
-                        return Ok(buffer);
-                    }
+                    Found::End | Found::Nothing => return Ok(buffer),
                 }
             }
         })

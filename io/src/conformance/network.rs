@@ -16,6 +16,7 @@ cases![
     dropping_the_writer_ends_the_stream_and_leaves_the_other_direction,
     connecting_where_nobody_listens_is_refused_and_says_where,
     a_read_that_was_given_up_loses_no_bytes,
+    a_read_goes_on_behind_what_is_there_and_stops_where_it_is_told,
     an_accept_that_was_given_up_loses_no_connection,
     a_peer_that_is_gone_ends_a_write_with_an_error,
 ];
@@ -176,6 +177,24 @@ fn a_read_that_was_given_up_loses_no_bytes(world: &dyn World) {
             write.write_all(bytes[..].into()).await.unwrap();
             assert_eq!(read_exactly(&mut far_read, 64).await, bytes);
         }
+    });
+}
+
+fn a_read_goes_on_behind_what_is_there_and_stops_where_it_is_told(world: &dyn World) {
+    on_connection(world, async |io, (_read, mut write), (mut far_read, _far_write)| {
+        // The read that is given up asks for more than those that follow.
+        assert!(within(&io, Duration::from_millis(1), far_read.read_more(b"lost"[..].into(), 4096)).await.is_none());
+        let bytes = pattern(1000, 7);
+        write.write_all(bytes[..].into()).await.unwrap();
+        let mut heard = vec![];
+        while heard.len() < bytes.len() {
+            let buffer = far_read.read_more(b"kept"[..].into(), 4 + 17).await.unwrap();
+            assert!(buffer.starts_with(b"kept") && buffer.len() > 4 && buffer.len() <= 4 + 17);
+            heard.extend_from_slice(&buffer[4..]);
+        }
+        assert_eq!(heard, bytes);
+        drop(write);
+        assert_eq!(*far_read.read_more(b"kept"[..].into(), 9).await.unwrap(), b"kept"[..]);
     });
 }
 

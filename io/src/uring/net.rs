@@ -79,7 +79,13 @@ fn split(ring: &Rc<Ring>, descriptor: Rc<Descriptor>, peer: SocketAddr) -> Halve
         let len = size_of::<libc::c_int>() as libc::socklen_t;
         libc::setsockopt(descriptor.raw(), libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw const on).cast(), len);
     }
-    let read = UringRead { ring: Rc::clone(ring), descriptor: Rc::clone(&descriptor), peer, unfinished: Unfinished::default() };
+    let read = UringRead {
+        ring: Rc::clone(ring),
+        descriptor: Rc::clone(&descriptor),
+        peer,
+        unfinished: Unfinished::default(),
+        leftover: Rc::default(),
+    };
     (Box::new(read), Box::new(UringWrite { ring: Rc::clone(ring), descriptor, peer }))
 }
 
@@ -88,6 +94,10 @@ fn split(ring: &Rc<Ring>, descriptor: Rc<Descriptor>, peer: SocketAddr) -> Halve
 struct Unfinished(Rc<RefCell<Vec<Op>>>);
 
 impl Unfinished {
+    fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
     /// One of them, or a new one.
     fn resume_or(&self, start: impl FnOnce() -> Op) -> Resumable {
         let op = self.0.borrow_mut().pop();
@@ -176,40 +186,73 @@ struct UringRead {
     descriptor: Rc<Descriptor>,
     peer: SocketAddr,
     unfinished: Unfinished,
+    /// What a read that was given up has brought, and how much of it is no longer its own.
+    leftover: Rc<RefCell<(Buffer, usize)>>,
 }
 
 impl NetRead for UringRead {
-    fn read(&mut self, mut buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
+    fn read_more(&mut self, mut buffer: Buffer, upto: usize) -> LocalBoxFuture<Result<Buffer, IoError>> {
         let (ring, descriptor, peer) = (Rc::clone(&self.ring), Rc::clone(&self.descriptor), self.peer);
-        let unfinished = self.unfinished.clone();
+        let (unfinished, leftover) = (self.unfinished.clone(), Rc::clone(&self.leftover));
         Box::pin(async move {
             let fail = |error| IoError::new("read from", peer, error);
+            if upto <= buffer.len() {
+                return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "the buffer has no room")));
+            }
             loop {
-                buffer.clear();
-                let room = buffer.capacity().min(TRANSFER_MAX_BYTES);
-                if room == 0 {
-                    return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "the buffer has no room")));
+                if append_leftover(&leftover, &mut buffer, upto) {
+                    return Ok(buffer);
                 }
-                let start = || {
-                    let entry = opcode::Recv::new(descriptor.target(), buffer.as_mut_ptr(), room as u32).build();
+                if unfinished.is_empty() {
+                    let (old, room) = (buffer.len(), (upto - buffer.len()).min(TRANSFER_MAX_BYTES));
+                    buffer.reserve_total(upto);
+                    // SAFETY: the buffer has room for `upto` bytes, so its filled part ends within its memory.
+                    let target = unsafe { buffer.as_mut_ptr().add(old) };
+                    let entry = opcode::Recv::new(descriptor.target(), target, room as u32).build();
                     let request = Request { descriptor: Some(Rc::clone(&descriptor)), kept: Kept::Buffer(buffer), opens: false };
-                    // SAFETY: the entry points at the buffer's whole capacity, and the request owns the buffer.
-                    unsafe { ring.start(entry, request) }
-                };
-                let (result, kept) = unfinished.resume_or(start).await;
+                    // SAFETY: the entry points at `room` bytes behind the buffer's filled part, and the request owns the buffer.
+                    let (result, kept) = unfinished.resume_or(|| unsafe { ring.start(entry, request) }).await;
+                    let Kept::Buffer(returned) = kept else { unreachable!("invariant: a read keeps its buffer") };
+                    buffer = returned;
+                    match result {
+                        Ok(count) => {
+                            // SAFETY: the kernel has written that many bytes behind the buffer's filled part.
+                            unsafe { buffer.set_len(old + count as usize) };
+                            return Ok(buffer);
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                        Err(error) => return Err(fail(error)),
+                    }
+                }
+                // A read that was given up has been filling a buffer of its own.
+                let (result, kept) = unfinished.resume_or(|| unreachable!("invariant: one is unfinished")).await;
                 let Kept::Buffer(mut returned) = kept else { unreachable!("invariant: a read keeps its buffer") };
                 match result {
+                    Ok(0) => return Ok(buffer),
                     Ok(count) => {
-                        // SAFETY: the kernel has written that many bytes at the buffer's start.
-                        unsafe { returned.set_len(count as usize) };
-                        return Ok(returned);
+                        let old = returned.len();
+                        // SAFETY: the kernel has written that many bytes behind the buffer's filled part.
+                        unsafe { returned.set_len(old + count as usize) };
+                        *leftover.borrow_mut() = (returned, old);
                     }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => buffer = returned,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(fail(error)),
                 }
             }
         })
     }
+}
+
+/// Moves what there is room for from what a read that was given up has brought. `false` if nothing is left of it.
+fn append_leftover(leftover: &RefCell<(Buffer, usize)>, buffer: &mut Buffer, upto: usize) -> bool {
+    let (bytes, taken) = &mut *leftover.borrow_mut();
+    let len = (bytes.len() - *taken).min(upto - buffer.len());
+    buffer.extend_from_slice(&bytes[*taken..*taken + len]);
+    *taken += len;
+    if *taken == bytes.len() {
+        (*bytes, *taken) = (Buffer::default(), 0);
+    }
+    len > 0
 }
 
 impl Drop for UringRead {
