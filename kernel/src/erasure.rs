@@ -33,6 +33,7 @@ pub(crate) fn sink_plan<S: Sink>(operator: OperatorId, sink: &S) -> SinkPlan {
         operator,
         layout,
         location: sink.location(),
+        spans_processes: sink.spans_processes(),
         check: Box::new(move |io, recovery| {
             let sink = checking.clone();
             Box::pin(async move { sink.check(io, typed(recovery)?).await })

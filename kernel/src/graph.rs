@@ -5,7 +5,8 @@
 
 use crate::chain::{Chain, Terminal};
 use crate::checkpoint::{CheckpointConfig, RestartStrategy};
-use crate::exchange::{Channels, Exchanged, PartitionedEdge, Spread, erased_channels};
+use crate::exchange::{Exchanged, PartitionedEdge, RecordType, Spread};
+use crate::metrics_http::MetricsEndpoint;
 use crate::operators::SideSender;
 use crate::record::Record;
 use crate::runtime::{EngineSettings, JobError, JobHandle, KeyGroups, Subtask, SubtaskContext};
@@ -74,6 +75,7 @@ pub(crate) struct SinkPlan {
     /// Fingerprint of the type of its transactions.
     pub(crate) layout: u64,
     pub(crate) location: Option<String>,
+    pub(crate) spans_processes: bool,
 }
 
 pub(crate) struct TaskPlan {
@@ -92,7 +94,7 @@ pub(crate) struct EdgePlan {
     pub(crate) from_operator: Option<OperatorId>,
     /// One to one if both tasks have the same parallelism.
     pub(crate) forward: bool,
-    pub(crate) channels: fn(usize, usize, bool, usize) -> Channels,
+    pub(crate) record: RecordType,
 }
 
 /// A job, ready to be started.
@@ -109,6 +111,7 @@ pub struct Job {
     pub(crate) settings: EngineSettings,
     pub(crate) checkpoints: Option<CheckpointConfig>,
     pub(crate) restart: Option<RestartStrategy>,
+    pub(crate) metrics_endpoint: Option<MetricsEndpoint>,
 }
 
 impl Job {
@@ -123,6 +126,15 @@ impl Job {
     /// The sinks whose results can be found somewhere: operator, and where.
     pub fn outputs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.sinks.iter().filter_map(|sink| Some((self.operators[sink.operator.0].name.as_str(), sink.location.as_deref()?)))
+    }
+
+    /// Refuses what cannot be run by several processes.
+    pub(crate) fn check_spans_processes(&self) -> Result<(), JobError> {
+        let Some(sink) = self.sinks.iter().find(|sink| !sink.spans_processes) else { return Ok(()) };
+        let name = &self.operators[sink.operator.0].name;
+        Err(JobError::Invalid(format!(
+            "the sink {name} gathers results in the memory of one process, and its workers are others: write them to a place that all processes share"
+        )))
     }
 
     /// The tasks and their operators, one line each, for logs.
@@ -168,6 +180,7 @@ pub(crate) struct GraphBuilder {
     pub(crate) settings: EngineSettings,
     pub(crate) checkpoints: Option<CheckpointConfig>,
     pub(crate) restart: Option<RestartStrategy>,
+    pub(crate) metrics_endpoint: Option<MetricsEndpoint>,
 }
 
 impl GraphBuilder {
@@ -184,6 +197,7 @@ impl GraphBuilder {
             settings: EngineSettings::default(),
             checkpoints: None,
             restart: None,
+            metrics_endpoint: None,
         }
     }
 
@@ -234,7 +248,7 @@ impl GraphBuilder {
 
     /// Adds an edge of `T` that no task feeds yet.
     pub(crate) fn edge<T: Record>(&mut self, forward: bool) -> EdgeId {
-        self.edges.push(EdgePlan { from: None, from_operator: None, forward, channels: erased_channels::<T> });
+        self.edges.push(EdgePlan { from: None, from_operator: None, forward, record: RecordType::of::<T>() });
         EdgeId(self.edges.len() - 1)
     }
 
@@ -342,6 +356,7 @@ impl GraphBuilder {
             settings: self.settings,
             checkpoints: self.checkpoints,
             restart: self.restart,
+            metrics_endpoint: self.metrics_endpoint,
         })
     }
 }

@@ -53,10 +53,12 @@ mod api;
 pub mod chain;
 pub mod checkpoint;
 pub mod cli;
+pub mod cluster;
 pub mod connectors;
 mod erasure;
 mod exchange;
 mod graph;
+mod metrics_http;
 mod operators;
 pub mod record;
 mod runtime;
@@ -71,12 +73,16 @@ pub use checkpoint::{CheckpointConfig, RestartStrategy, Restore};
 pub use connectors::Collected;
 pub use exchange::Exchanged;
 pub use graph::Job;
+pub use metrics_http::{MetricNames, MetricsEndpoint};
 pub use operators::{
     AggregateFunction, Context, KeyedProcessFunction, ListAccess, ListState, MapAccess, MapState, OpenContext, Output, OutputTag,
     SlidingEventTimeWindows, Timer, TimerDomain, TumblingEventTimeWindows, ValueAccess, ValueState, WindowAssigner,
 };
 pub use record::{Key, Record};
-pub use runtime::{EngineSettings, JobControl, JobEnding, JobError, JobHandle, JobMetrics, JobReport, Metric, RestoredFrom};
+pub use runtime::{
+    EngineSettings, FailureCause, JobControl, JobEnding, JobError, JobHandle, JobMetrics, JobReport, Metric, MetricKind, MetricScope,
+    RestoredFrom, WorkerShare,
+};
 pub use thalweg_io as io;
 pub use time::{NO_TIMESTAMP, TimeWindow, Watermark, format_millis};
 pub use watermark::{

@@ -90,6 +90,12 @@ pub trait Sink: Clone + Send + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// Whether what a writer has prepared in one process can be committed in another. A job in several processes is refused if one of its sinks
+    /// says no.
+    fn spans_processes(&self) -> bool {
+        true
+    }
+
     /// Makes the writer of one subtask, on its core.
     fn writer(&self, context: SinkContext) -> Self::Writer;
 }

@@ -1,11 +1,12 @@
 //! The clocks of a simulated core.
 //!
-//! The monotonic clock is madsim's virtual time, from an origin other than zero (a program that takes the origin for granted is wrong). It never
+//! The monotonic clock is madsim's virtual time, from an origin other than zero, which differs from machine to machine (a program that takes the origin for granted is wrong). It never
 //! goes backwards, and begins anew with each run. The wall clock is a base, plus what the configuration of the core says: an offset, a drift, and
 //! steps in either direction; it goes on from run to run.
 //! Sleeps take at least 1 ms, which is madsim's granularity.
 
 use crate::config::ClockConfig;
+use crate::process::Process;
 use crate::tasks::Tasks;
 use madsim::time::Sleep;
 use std::future::poll_fn;
@@ -15,8 +16,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use thalweg_io::{Clock, LocalBoxFuture, MonotonicNs, UnixMillis};
 
-/// Where the monotonic clock stands when a run begins, in nanoseconds.
-const MONOTONIC_ORIGIN_NS: u64 = 3_600_000_000_000;
+/// Where the monotonic clock of the only process stands when a run begins, in nanoseconds.
+pub(crate) const MONOTONIC_ORIGIN_NS: u64 = 3_600_000_000_000;
 
 /// A jump of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,33 +30,31 @@ pub struct ClockStep {
 
 /// The clocks of one core.
 pub(crate) struct SimClock {
-    tasks: Rc<Tasks>,
+    process: Rc<Process>,
     config: ClockConfig,
-    /// How old the world was when the run began.
-    born_ns: u64,
 }
 
 impl SimClock {
-    pub(crate) fn new(tasks: Rc<Tasks>, config: ClockConfig, born_ns: u64) -> Self {
-        Self { tasks, config, born_ns }
+    pub(crate) fn new(process: Rc<Process>, config: ClockConfig) -> Self {
+        Self { process, config }
     }
 }
 
 impl Clock for SimClock {
     fn now(&self) -> MonotonicNs {
-        MonotonicNs(MONOTONIC_ORIGIN_NS + self.tasks.now_ns())
+        MonotonicNs(self.process.setup.monotonic_origin_ns + self.process.tasks.now_ns())
     }
 
     fn wall(&self) -> UnixMillis {
-        UnixMillis(wall_ms(&self.config, self.born_ns + self.tasks.now_ns()))
+        UnixMillis(wall_ms(&self.config, self.process.around.born_ns + self.process.tasks.now_ns()))
     }
 
     fn sleep_until(&self, deadline: MonotonicNs) -> LocalBoxFuture<()> {
-        let deadline_ns = deadline.0.saturating_sub(MONOTONIC_ORIGIN_NS);
-        let tasks = Rc::clone(&self.tasks);
+        let process = Rc::clone(&self.process);
+        let deadline_ns = deadline.0.saturating_sub(process.setup.monotonic_origin_ns);
         Box::pin(async move {
-            tasks.note_operation("clock.sleep", "");
-            sleep_until(&tasks, deadline_ns).await;
+            process.note_operation("clock.sleep", "");
+            sleep_until(&process.tasks, deadline_ns).await;
         })
     }
 }

@@ -5,9 +5,13 @@
 
 use crate::clock::ClockStep;
 use crate::disk::DiskFault;
+use crate::net::{MachineKey, NetFault};
 use crate::rng::Draw;
 use crate::schedule::SchedulePolicy;
-use thalweg_io::SplitMix;
+use thalweg_io::{Rng, SplitMix};
+
+/// Linux gives a connect up after seven attempts: 1 + 2 + 4 + ... + 64 seconds.
+const CONNECT_TIMEOUT_MS: u64 = 127_000;
 
 /// Everything about a world except its seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +34,8 @@ pub struct WorldConfig {
     pub trace_events_kept: usize,
     /// What `Io::spin_limit` says.
     pub spin_limit: u32,
-    /// The clocks of the cores: core `n` has number `n` modulo their count.
+    /// The clocks of the cores of the only process: core `n` has number `n` modulo their count. In a cluster, machine `n` has that number, and all
+    /// cores on it.
     pub clocks: Vec<ClockConfig>,
     /// The disk.
     pub disk: DiskConfig,
@@ -76,10 +81,29 @@ pub struct NetConfig {
     /// The longest latency of a piece of data and of connecting, in milliseconds. Directions with small buffers have none: a byte a millisecond
     /// would tell nothing new.
     pub latency_ms_max: u64,
+    /// How latencies are distributed.
+    pub latency_shape: LatencyShape,
+    /// What comes to this machine or from it takes up to so many milliseconds longer, and at least half of that.
+    pub slow_machine: Option<(MachineKey, u64)>,
     /// Of 1000 reads, how many return less than they could.
     pub short_read_per_mille: u32,
-    /// Numbers of the `connect` calls that are refused, counted from 0 through the run.
-    pub refused_connects: Vec<u64>,
+    /// Of 1000 writes, how many go out in more pieces than they had to: the peer may see some of them long before the rest.
+    pub short_write_per_mille: u32,
+    /// How long a connect waits that nobody answers, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// Faults of each run.
+    pub faults: Vec<NetFault>,
+}
+
+/// How latencies up to a maximum are distributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LatencyShape {
+    /// Each is the maximum.
+    Constant,
+    /// All are as likely.
+    Uniform,
+    /// Mostly a twentieth at most, now and then all of it.
+    LongTail,
 }
 
 impl Default for ClockConfig {
@@ -112,7 +136,16 @@ impl WorldConfig {
                 slow: None,
                 faults: vec![],
             },
-            net: NetConfig { buffer_bytes: vec![65_536], latency_ms_max: 0, short_read_per_mille: 0, refused_connects: vec![] },
+            net: NetConfig {
+                buffer_bytes: vec![65_536],
+                latency_ms_max: 0,
+                latency_shape: LatencyShape::Uniform,
+                slow_machine: None,
+                short_read_per_mille: 0,
+                short_write_per_mille: 0,
+                connect_timeout_ms: CONNECT_TIMEOUT_MS,
+                faults: vec![],
+            },
         }
     }
 
@@ -170,7 +203,11 @@ impl NetConfig {
             buffer_bytes: stream.pick::<&[usize]>(&[&[65_536], &[1_460, 65_536], &[1, 7, 64, 65_536], &[1, 2, 3]]).to_vec(),
             latency_ms_max: stream.pick(&[0, 1, 10, 100]),
             short_read_per_mille: stream.pick(&[0, 100, 900]),
-            refused_connects: vec![],
+            latency_shape: stream.pick(&[LatencyShape::Constant, LatencyShape::Uniform, LatencyShape::LongTail]),
+            short_write_per_mille: stream.pick(&[0, 0, 100, 900]),
+            slow_machine: stream.chance(250).then(|| (stream.below(4) as MachineKey, stream.pick(&[20, 200]))),
+            connect_timeout_ms: CONNECT_TIMEOUT_MS,
+            faults: vec![],
         }
     }
 }

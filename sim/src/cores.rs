@@ -5,18 +5,18 @@
 //! schedule chooses.
 
 use crate::clock::SimClock;
-use crate::config::WorldConfig;
-use crate::disk::{DiskHandle, SimulatedDisk};
-use crate::net::{Network, SimNet};
+use crate::disk::DiskHandle;
+use crate::net::SimNet;
+use crate::process::Process;
 use crate::rng::TracedRng;
-use crate::tasks::{CoreKey, Failure, NO_CORE, Tasks};
+use crate::tasks::{CoreKey, NO_CORE};
 use std::rc::Rc;
 use thalweg_io::{
     CoreGroup, CoreId, CoreMain, Cores, Io, IoParts, LocalBoxFuture, Mailbox, MailboxReceiver, Probe, ProbeEvent, Rng, Spawner, StartError,
     TaskClass, mailbox,
 };
 
-/// The cores of a simulated machine: what the engine is given in place of threads.
+/// The cores of a simulated process: what the engine is given in place of threads.
 #[derive(Clone)]
 pub struct SimCores {
     available: usize,
@@ -27,8 +27,13 @@ impl SimCores {
     /// Runs `body` on a core of its own and waits for what it returns. For tests and drivers; the engine starts its cores itself.
     ///
     /// # Panics
-    /// If the core ends without a result, which only the end of the world causes.
+    /// If the core ends without a result, which only the end of the world or of its process causes; [`SimCores::try_on_core`] says so instead.
     pub async fn on_core<T: Send + 'static>(&self, body: impl FnOnce(Io) -> LocalBoxFuture<T> + Send + 'static) -> T {
+        self.try_on_core(body).await.expect("invariant: a core ends after it has sent its result")
+    }
+
+    /// Runs `body` on a core of its own and waits for what it returns; `None` if its process is killed before.
+    pub async fn try_on_core<T: Send + 'static>(&self, body: impl FnOnce(Io) -> LocalBoxFuture<T> + Send + 'static) -> Option<T> {
         let (sender, mut receiver) = mailbox();
         let main: CoreMain = Box::new(move |_, io| {
             let result = body(io);
@@ -38,7 +43,7 @@ impl SimCores {
             })
         });
         self.request(vec![main]);
-        receiver.recv().await.expect("invariant: a core ends after it has sent its result")
+        receiver.recv().await
     }
 
     fn request(&self, mains: Vec<CoreMain>) {
@@ -65,87 +70,79 @@ impl CoreGroup for SimCoreGroup {
     fn join(self: Box<Self>) {}
 }
 
-/// What cores are made of, shared by all of a run.
-pub(crate) struct Machine {
-    pub(crate) seed: u64,
-    pub(crate) config: WorldConfig,
-    pub(crate) tasks: Rc<Tasks>,
-    pub(crate) disk: SimulatedDisk,
-    pub(crate) network: Rc<Network>,
-    /// How old the world was when the run began, in nanoseconds: wall clocks go on from there.
-    pub(crate) born_ns: u64,
-}
-
-impl Machine {
-    /// A handle to this machine's cores. Takes effect while the machine's starter task runs.
+impl Process {
+    /// A handle to the cores of this process. Takes effect while the world's starter task runs.
     pub(crate) fn cores(self: &Rc<Self>) -> SimCores {
         let (requests, receiver) = mailbox();
-        let machine = Rc::clone(self);
-        self.tasks.spawn(NO_CORE, "world/start-cores", Box::pin(machine.start_cores(receiver)));
-        SimCores { available: self.config.cores_available, requests }
+        let process = Rc::clone(self);
+        self.tasks.spawn(NO_CORE, "world/start-cores", Box::pin(process.start_cores(receiver)));
+        SimCores { available: self.setup.cores_available, requests }
     }
 
     async fn start_cores(self: Rc<Self>, mut requests: MailboxReceiver<Vec<CoreMain>>) {
         while let Some(mains) = requests.recv().await {
+            if self.is_gone() {
+                continue;
+            }
             for (number, main) in mains.into_iter().enumerate() {
                 self.start_core(CoreId(number), main);
             }
         }
     }
 
-    fn start_core(&self, id: CoreId, main: CoreMain) {
-        let core = self.tasks.new_core();
-        let io = self.io(id, core);
+    fn start_core(self: &Rc<Self>, id: CoreId, main: CoreMain) {
+        let number = self.cores_started();
+        let core = self.new_core();
+        // What follows from a seed does not depend on what other processes have started before.
+        let name: Rc<str> = match &self.setup.name {
+            None => format!("core-{core}").into(),
+            Some(process) => format!("{}#{}/core-{number}", process.name, process.incarnation).into(),
+        };
+        let io = self.io(id, core, &name);
         let tasks = Rc::clone(&self.tasks);
         let body = async move {
             main(id, io).await;
             tasks.end_core(core);
         };
-        self.tasks.spawn(core, &format!("core-{core}/main"), Box::pin(body));
+        self.tasks.spawn(core, &format!("{name}/main"), Box::pin(body));
     }
 
-    fn io(&self, id: CoreId, core: CoreKey) -> Io {
-        let (seed, trace) = (self.seed, Rc::clone(&self.tasks.trace));
-        let clock = self.config.clocks.get(id.0 % self.config.clocks.len().max(1)).cloned().unwrap_or_default();
+    fn io(self: &Rc<Self>, id: CoreId, core: CoreKey, name: &Rc<str>) -> Io {
+        let (seed, trace, rng_name) = (self.around.seed, Rc::clone(&self.tasks.trace), Rc::clone(name));
+        let clocks = &self.setup.clocks;
+        let clock = clocks.get(id.0 % clocks.len().max(1)).cloned().unwrap_or_default();
         Io::new(IoParts {
-            clock: Rc::new(SimClock::new(Rc::clone(&self.tasks), clock, self.born_ns)),
-            spawner: Rc::new(SimSpawner { tasks: Rc::clone(&self.tasks), core }),
-            disk: Rc::new(DiskHandle::new(self.disk.clone(), Rc::clone(&self.tasks))),
-            net: Rc::new(SimNet::new(Rc::clone(&self.network))),
-            rng: Rc::new(move |name| Box::new(TracedRng::new(seed, core, name, Rc::clone(&trace))) as Box<dyn Rng>),
-            probe: Some(Rc::new(SimProbe { tasks: Rc::clone(&self.tasks) })),
-            spin_limit: self.config.spin_limit,
+            clock: Rc::new(SimClock::new(Rc::clone(self), clock)),
+            spawner: Rc::new(SimSpawner { process: Rc::clone(self), core, name: Rc::clone(name) }),
+            disk: Rc::new(DiskHandle::new(Rc::clone(self))),
+            net: Rc::new(SimNet::new(Rc::clone(self))),
+            rng: Rc::new(move |name| Box::new(TracedRng::new(seed, &rng_name, name, Rc::clone(&trace))) as Box<dyn Rng>),
+            probe: Some(Rc::new(SimProbe { process: Rc::clone(self) })),
+            spin_limit: self.around.config.spin_limit,
         })
     }
 }
 
 /// Starts tasks on one simulated core. The class is left to the schedule, which knows better how to be unfair.
 struct SimSpawner {
-    tasks: Rc<Tasks>,
+    process: Rc<Process>,
     core: CoreKey,
+    name: Rc<str>,
 }
 
 impl Spawner for SimSpawner {
     fn spawn(&self, _class: TaskClass, name: &str, future: LocalBoxFuture<()>) {
-        self.tasks.spawn(self.core, &format!("core-{}/{name}", self.core), future);
+        self.process.tasks.spawn(self.core, &format!("{}/{name}", self.name), future);
     }
 }
 
-/// Carries the engine's events to the trace and the oracles. The first violation ends the run.
+/// Carries the engine's events to the trace, the oracles and the plans.
 struct SimProbe {
-    tasks: Rc<Tasks>,
+    process: Rc<Process>,
 }
 
 impl Probe for SimProbe {
     fn observe(&self, event: ProbeEvent<'_>) {
-        if self.tasks.is_stopped() {
-            return;
-        }
-        if let Err((oracle, violation)) = self.tasks.trace.observe(self.tasks.now_ns(), &event) {
-            self.tasks.fail(Failure::Violated { oracle, reason: violation.0 });
-        }
-        if self.tasks.kill_switch.count_event(event.name) {
-            self.tasks.kill(Some(event.name));
-        }
+        self.process.observe(&event);
     }
 }

@@ -1,4 +1,4 @@
-//! When and how an incarnation of a job dies.
+//! When and how an incarnation of a job, or a process of a cluster, dies.
 //!
 //! A plan names one point: a virtual time, an operation of the disk, or the n-th event of a name, which aims at a window of a protocol. From that
 //! instant no task of the incarnation is polled again, and whatever its destructors do at the door changes nothing. What the disk was doing then
@@ -8,7 +8,7 @@
 
 use crate::disk::CrashStyle;
 use crate::rng::Draw;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use thalweg_io::Rng;
 
@@ -144,57 +144,91 @@ impl fmt::Display for Killed {
     }
 }
 
-/// Whether an operation is the last of its incarnation.
+/// What is planned for a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LastOperation {
-    /// It is not.
-    No,
-    /// It is, and remains under way.
+pub enum ProcessFault {
+    /// It dies.
+    Kill(KillKind),
+    /// It is stopped, as by SIGSTOP, and goes on after a while: time passes without it, and nobody tells it.
+    Pause {
+        /// How long, in milliseconds.
+        ms: u64,
+    },
+}
+
+/// Where an operation is when something planned happens at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OperationStage {
+    /// It has been submitted, and is under way.
     Submitted,
-    /// It is, and is done first.
+    /// It has been done, and nobody has learned of it.
     Done,
 }
 
-/// The plan of one incarnation, and what has been counted towards it.
+struct Planned {
+    at: KillPoint,
+    fault: ProcessFault,
+    /// Events of its name so far.
+    events: u64,
+}
+
+/// What is planned for one process, and what has been counted towards it.
+#[derive(Default)]
 pub(crate) struct KillSwitch {
-    plan: Option<KillPlan>,
+    planned: RefCell<Vec<Planned>>,
     operations: Cell<u64>,
-    events: Cell<u64>,
 }
 
 impl KillSwitch {
     pub(crate) fn new(plan: Option<KillPlan>) -> Self {
-        Self { plan, operations: Cell::new(0), events: Cell::new(0) }
+        let switch = Self::default();
+        if let Some(KillPlan { at, kind }) = plan {
+            switch.add(at, ProcessFault::Kill(kind));
+        }
+        switch
     }
 
-    /// When to kill, in nanoseconds of virtual time, if a time was planned.
-    pub(crate) fn time_ns(&self) -> Option<u64> {
-        match self.plan?.at {
-            KillPoint::Time { ms } => Some(ms.max(1).saturating_mul(1_000_000)),
+    /// Plans something more. Events are counted from now on, all else from the start of the process. Times are not looked after here.
+    pub(crate) fn add(&self, at: KillPoint, fault: ProcessFault) {
+        self.planned.borrow_mut().push(Planned { at, fault, events: 0 });
+    }
+
+    /// When, in nanoseconds of virtual time, and how to kill, if a time was planned.
+    pub(crate) fn death_by_time(&self) -> Option<(u64, KillKind)> {
+        self.planned.borrow().iter().find_map(|planned| match (planned.at, planned.fault) {
+            (KillPoint::Time { ms }, ProcessFault::Kill(kind)) => Some((ms.max(1).saturating_mul(1_000_000), kind)),
             _ => None,
-        }
+        })
     }
 
-    /// Counts an operation.
-    pub(crate) fn count_operation(&self) -> LastOperation {
+    /// Operations counted so far.
+    pub(crate) fn operations(&self) -> u64 {
+        self.operations.get()
+    }
+
+    /// Counts an operation; what happens at it.
+    pub(crate) fn count_operation(&self) -> Option<(OperationStage, ProcessFault)> {
         let number = self.operations.replace(self.operations.get() + 1);
-        match self.plan.map(|plan| plan.at) {
-            Some(KillPoint::Submitted { operation }) if operation == number => LastOperation::Submitted,
-            Some(KillPoint::Done { operation }) if operation == number => LastOperation::Done,
-            _ => LastOperation::No,
-        }
+        self.planned.borrow().iter().find_map(|planned| match planned.at {
+            KillPoint::Submitted { operation } if operation == number => Some((OperationStage::Submitted, planned.fault)),
+            KillPoint::Done { operation } if operation == number => Some((OperationStage::Done, planned.fault)),
+            _ => None,
+        })
     }
 
-    /// Counts an event; whether it is the last of the incarnation.
-    pub(crate) fn count_event(&self, event: &str) -> bool {
-        match self.plan.map(|plan| plan.at) {
-            Some(KillPoint::Event { name, nth }) if name == event => self.events.replace(self.events.get() + 1) == nth,
-            _ => false,
+    /// Counts an event; what happens at it.
+    pub(crate) fn count_event(&self, event: &str) -> Option<ProcessFault> {
+        let mut hit = None;
+        for planned in self.planned.borrow_mut().iter_mut() {
+            let KillPoint::Event { name, nth } = planned.at else { continue };
+            if name != event {
+                continue;
+            }
+            if planned.events == nth {
+                hit = hit.or(Some(planned.fault));
+            }
+            planned.events += 1;
         }
-    }
-
-    /// The death that has come now.
-    pub(crate) fn death(&self, at_ns: u64, window: Option<&'static str>) -> Option<Killed> {
-        self.plan.map(|plan| Killed { at_ns, at_operation: self.operations.get(), window, kind: plan.kind })
+        hit
     }
 }

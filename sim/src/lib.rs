@@ -33,6 +33,7 @@ compile_error!(
 
 pub mod campaign;
 mod clock;
+mod cluster;
 mod config;
 mod cores;
 mod cpu;
@@ -48,6 +49,7 @@ pub mod oracles;
 mod outcome;
 mod panics;
 mod part_name;
+mod process;
 pub mod reference;
 mod rng;
 pub mod run;
@@ -58,14 +60,16 @@ mod trace;
 mod world;
 
 pub use clock::ClockStep;
-pub use config::{ClockConfig, DiskConfig, NetConfig, WorldConfig};
+pub use cluster::{SimCluster, SimMachine, SimNetwork, SimProcess, both};
+pub use config::{ClockConfig, DiskConfig, LatencyShape, NetConfig, WorldConfig};
 pub use cores::SimCores;
 pub use disk::{
     CrashStyle, Damage, DiskFault, DiskFaultKind, DiskModel, FaultCounts, InodeId, OperationClass, REPORTED_FAULTS, Rot, SILENT_FAULTS,
     SimulatedDisk,
 };
-pub use kill::{IncarnationEnd, KillKind, KillPlan, KillPoint, Killed};
+pub use kill::{IncarnationEnd, KillKind, KillPlan, KillPoint, Killed, ProcessFault};
+pub use net::{Between, HONEST_NET_FAULTS, MachineKey, NetFault, NetFaultKind, NetMoment};
 pub use outcome::{Ending, Outcome, RunStats, TaskReport};
 pub use schedule::SchedulePolicy;
-pub use trace::{Oracle, TraceEvent, Violation};
+pub use trace::{Oracle, Origin, TraceEvent, Violation};
 pub use world::{Lives, World};

@@ -120,8 +120,8 @@ pub struct RunStats {
     pub elapsed_ns: u64,
     /// Faults of the disk that were injected.
     pub disk_faults: u64,
-    /// Connections that were refused by configuration.
-    pub net_refusals: u64,
+    /// Faults of the network that were injected.
+    pub net_faults: u64,
 }
 
 /// Everything that is left of a run.

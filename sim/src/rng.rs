@@ -14,9 +14,9 @@ pub(crate) struct TracedRng {
 }
 
 impl TracedRng {
-    /// The stream `name` of core `core` in the run with `seed`.
-    pub(crate) fn new(seed: u64, core: usize, name: &str, trace: Rc<Trace>) -> Self {
-        Self { stream: SplitMix::stream(seed, &format!("core-{core}/{name}")), trace }
+    /// The stream `name` of the core called `core` in the run with `seed`.
+    pub(crate) fn new(seed: u64, core: &str, name: &str, trace: Rc<Trace>) -> Self {
+        Self { stream: SplitMix::stream(seed, &format!("{core}/{name}")), trace }
     }
 }
 

@@ -25,7 +25,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use thalweg_io::{LocalBoxFuture, SplitMix};
 
-/// A core of a run: those of all groups are numbered through, from 0.
+/// A core of a run: those of all groups and processes are numbered through, from 0.
 pub(crate) type CoreKey = usize;
 
 /// The world's own tasks belong to no core.
@@ -40,12 +40,26 @@ const REST_NS_MIN: u64 = 1_000;
 /// Why a run fails; a `Done` it cannot be.
 pub(crate) type Failure = Ending<Infallible>;
 
+/// What a core is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CoreState {
+    Running,
+    /// Its process is stopped: none of its tasks is polled until it goes on.
+    Paused,
+    /// Its main future has ended.
+    Ended,
+    /// Its process was killed: nothing that its tasks still do, their destructors included, is anybody's fault.
+    Killed,
+}
+
 struct Slot {
     name: Box<str>,
     core: CoreKey,
     /// `None` while it is being polled, and when it has ended or was dropped.
     future: Option<LocalBoxFuture<()>>,
     ended: bool,
+    /// It was ready while its process was paused.
+    missed: bool,
     waker: Option<Waker>,
     polls: u64,
     last_polled_ns: Option<u64>,
@@ -70,7 +84,9 @@ pub(crate) struct Tasks {
     virtual_time_ns_max: u64,
     limits: Limits,
     slots: RefCell<Vec<Slot>>,
-    cores_alive: RefCell<Vec<bool>>,
+    cores: RefCell<Vec<CoreState>>,
+    /// Cores that were killed and whose tasks have not been dropped yet.
+    condemned: RefCell<Vec<CoreKey>>,
     schedule: RefCell<Schedule>,
     cost_stream: RefCell<SplitMix>,
     failure: RefCell<Option<Failure>>,
@@ -100,7 +116,8 @@ impl Tasks {
                 poll_cost_ns_max: config.poll_cost_ns_max,
             },
             slots: RefCell::default(),
-            cores_alive: RefCell::default(),
+            cores: RefCell::default(),
+            condemned: RefCell::default(),
             schedule: RefCell::new(Schedule::new(config.schedule, seed)),
             cost_stream: RefCell::new(SplitMix::stream(seed, "poll-cost")),
             failure: RefCell::default(),
@@ -135,14 +152,14 @@ impl Tasks {
 
     /// Registers a new core and returns its key.
     pub(crate) fn new_core(&self) -> CoreKey {
-        let mut alive = self.cores_alive.borrow_mut();
-        alive.push(true);
-        alive.len() - 1
+        let mut cores = self.cores.borrow_mut();
+        cores.push(CoreState::Running);
+        cores.len() - 1
     }
 
     /// Starts `future` as a task of `core`. On a core that has ended, or after the run has, the future is dropped.
     pub(crate) fn spawn(self: &Rc<Self>, core: CoreKey, name: &str, future: LocalBoxFuture<()>) {
-        if self.stopped.get() || self.cores_alive.borrow().get(core) == Some(&false) {
+        if self.stopped.get() || matches!(self.core_state(core), CoreState::Ended | CoreState::Killed) {
             return;
         }
         let id = {
@@ -152,6 +169,7 @@ impl Tasks {
                 core,
                 future: Some(future),
                 ended: false,
+                missed: false,
                 waker: None,
                 polls: 0,
                 last_polled_ns: None,
@@ -184,7 +202,7 @@ impl Tasks {
                 slot.waker = Some(cx.waker().clone());
             }
         }
-        if self.stopped.get() {
+        if self.stopped.get() || !self.may_run(id) {
             return Poll::Pending;
         }
         let now_ns = self.spend_time();
@@ -207,7 +225,20 @@ impl Tasks {
         if let Err(caught) = result {
             self.fail_panicked(id, caught);
         }
+        self.bury();
         if self.slots.borrow()[id].ended { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn core_state(&self, core: CoreKey) -> CoreState {
+        self.cores.borrow().get(core).copied().unwrap_or(CoreState::Running)
+    }
+
+    /// Whether the process of task `id` lives and is not paused; remembers a turn that was missed.
+    fn may_run(&self, id: usize) -> bool {
+        let slot = &mut self.slots.borrow_mut()[id];
+        let state = self.core_state(slot.core);
+        slot.missed |= state == CoreState::Paused;
+        state == CoreState::Running
     }
 
     /// Lets a turn cost some virtual time; finds out whether the world rested before it. Returns the time now.
@@ -298,8 +329,50 @@ impl Tasks {
 
     /// Ends `core`: its tasks are dropped in the order of their creation.
     pub(crate) fn end_core(&self, core: CoreKey) {
-        self.cores_alive.borrow_mut()[core] = false;
+        self.cores.borrow_mut()[core] = CoreState::Ended;
         self.drop_tasks(|slot| slot.core == core);
+    }
+
+    /// Kills `cores`: none of their tasks is polled again. They are dropped when the task that runs now waits, because it may be one of them, and has
+    /// borrowed what their destructors want.
+    pub(crate) fn kill_cores(&self, cores: &[CoreKey]) {
+        for &core in cores {
+            self.cores.borrow_mut()[core] = CoreState::Killed;
+        }
+        self.condemned.borrow_mut().extend(cores);
+        if self.current.get() == usize::MAX {
+            self.bury();
+        }
+    }
+
+    /// Drops the tasks of cores that were killed.
+    fn bury(&self) {
+        let condemned = self.condemned.take();
+        if !condemned.is_empty() {
+            self.drop_tasks(|slot| condemned.contains(&slot.core));
+        }
+    }
+
+    /// Lets none of the tasks of `cores` run until they are resumed.
+    pub(crate) fn pause_cores(&self, cores: &[CoreKey]) {
+        self.change_cores(cores, CoreState::Running, CoreState::Paused);
+    }
+
+    /// Lets the tasks of `cores` run again; those that were ready meanwhile are woken.
+    pub(crate) fn resume_cores(&self, cores: &[CoreKey]) {
+        self.change_cores(cores, CoreState::Paused, CoreState::Running);
+        let of_cores = |slot: &&mut Slot| slot.missed && cores.contains(&slot.core);
+        for slot in self.slots.borrow_mut().iter_mut().filter(of_cores) {
+            slot.missed = false;
+            slot.waker.iter().for_each(Waker::wake_by_ref);
+        }
+    }
+
+    fn change_cores(&self, cores: &[CoreKey], from: CoreState, to: CoreState) {
+        let mut states = self.cores.borrow_mut();
+        for &core in cores.iter().filter(|&&core| states[core] == from).collect::<Vec<_>>() {
+            states[core] = to;
+        }
     }
 
     /// Drops everything and lets the executor forget its shells.
@@ -333,7 +406,13 @@ impl Tasks {
     }
 
     fn fail_panicked(&self, id: usize, caught: CaughtPanic) {
-        let task = self.slots.borrow()[id].name.to_string();
+        let (task, core) = {
+            let slot = &self.slots.borrow()[id];
+            (slot.name.to_string(), slot.core)
+        };
+        if self.core_state(core) == CoreState::Killed {
+            return;
+        }
         self.fail(Failure::Panicked { task, message: caught.message, location: caught.location });
     }
 

@@ -23,6 +23,15 @@ impl Violation {
     }
 }
 
+/// The process of a cluster that an event comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// Its name.
+    pub process: &'a str,
+    /// How many of that name there were before it.
+    pub incarnation: u64,
+}
+
 /// Watches a run and judges it. The first violation ends the run.
 pub trait Oracle {
     /// How it is called in a report.
@@ -33,6 +42,15 @@ pub trait Oracle {
     /// # Errors
     /// The reason why what happened must not happen.
     fn observe(&mut self, now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation>;
+
+    /// The same in a cluster, where it is known which process the event comes from. Passes it on to [`Oracle::observe`] unless told otherwise.
+    ///
+    /// # Errors
+    /// The reason why what happened must not happen.
+    fn observe_in(&mut self, origin: Origin<'_>, now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation> {
+        let _ = origin;
+        self.observe(now_ms, event)
+    }
 
     /// Judges a run that came to its regular end.
     ///
@@ -132,9 +150,15 @@ impl Trace {
     }
 
     /// Notes an event of the engine and asks every oracle. Returns the first to object, and its reason.
-    pub(crate) fn observe(&self, at_ns: u64, event: &ProbeEvent<'_>) -> Result<(), (String, Violation)> {
-        self.note(at_ns, event.name, event.place, event.values);
-        self.ask(|oracle| oracle.observe(at_ns / 1_000_000, event))
+    pub(crate) fn observe(&self, at_ns: u64, origin: Option<Origin<'_>>, event: &ProbeEvent<'_>) -> Result<(), (String, Violation)> {
+        let now_ms = at_ns / 1_000_000;
+        let Some(origin) = origin else {
+            self.note(at_ns, event.name, event.place, event.values);
+            return self.ask(|oracle| oracle.observe(now_ms, event));
+        };
+        let Origin { process, incarnation } = origin;
+        self.note(at_ns, event.name, &format!("{process}#{incarnation}: {}", event.place), event.values);
+        self.ask(|oracle| oracle.observe_in(origin, now_ms, event))
     }
 
     /// Asks every oracle about the run as a whole.

@@ -5,15 +5,18 @@
 //! more. From then on nothing is polled, and what is dropped can do nothing at the door: the process is gone, and what its disk was doing was done
 //! or was not. All of it takes place on the caller's thread, in virtual time.
 //!
-//! A job that is killed and started again is a sequence of runs, its *incarnations*.
+//! A job that is killed and started again is a sequence of runs, its *incarnations*. A run has one process, or those that the host of a cluster starts.
 
+use crate::clock::MONOTONIC_ORIGIN_NS;
+use crate::cluster::SimCluster;
 use crate::config::WorldConfig;
-use crate::cores::{Machine, SimCores};
-use crate::disk::SimulatedDisk;
+use crate::cores::SimCores;
+use crate::disk::{FaultCounts, SimulatedDisk};
 use crate::kill::{IncarnationEnd, KillKind, KillPlan, Killed};
 use crate::net::Network;
 use crate::outcome::{Ending, Outcome, RunStats};
 use crate::panics;
+use crate::process::{Process, ProcessSetup, Surroundings};
 use crate::rng::Draw;
 use crate::tasks::{Failure, HOST, Tasks};
 use crate::trace::{Oracle, Trace};
@@ -37,6 +40,8 @@ pub struct World {
     history: Cell<u64>,
     /// The last run was killed: before the next some time passes.
     is_down: Cell<bool>,
+    /// What networks and hosts of all runs have done, by name.
+    injected: RefCell<FaultCounts>,
 }
 
 /// A job that was killed and started again until it ended by itself.
@@ -71,6 +76,7 @@ impl World {
             age_ns: Cell::new(0),
             history: Cell::new(0),
             is_down: Cell::new(false),
+            injected: RefCell::default(),
         }
     }
 
@@ -84,6 +90,15 @@ impl World {
     #[must_use]
     pub fn disk(&self) -> &SimulatedDisk {
         &self.disk
+    }
+
+    /// What was done to operations, connections and processes so far, by name: that of [`SimulatedDisk::injected`], and what begins with `net:` or
+    /// `process:`.
+    #[must_use]
+    pub fn injected(&self) -> FaultCounts {
+        let mut all = self.disk.injected();
+        all.extend(self.injected.borrow().iter().map(|(name, count)| (*name, *count)));
+        all
     }
 
     /// Adds an oracle that watches the next run.
@@ -109,6 +124,36 @@ impl World {
 
     /// As [`World::run`], with a death by `kill` if it does not finish before. Started after a death, it starts after a random pause.
     pub fn run_incarnation<F, T>(&self, kill: Option<KillPlan>, main: impl FnOnce(SimCores) -> F + 'static) -> Outcome<IncarnationEnd<T>>
+    where
+        F: Future<Output = T> + 'static,
+        T: 'static,
+    {
+        self.run_with(kill, |around| {
+            // The one process that a run has unless it is a cluster.
+            let setup = ProcessSetup {
+                name: None,
+                machine: around.network.add_machine(),
+                cores_available: around.config.cores_available,
+                clocks: around.config.clocks.clone(),
+                monotonic_origin_ns: MONOTONIC_ORIGIN_NS,
+            };
+            main(Process::new(around, setup).cores())
+        })
+    }
+
+    /// Runs the future that `main` makes and that belongs to no process: it is given a cluster without machines, and drives it.
+    ///
+    /// The run ends with that future, whatever its processes are doing.
+    pub fn run_cluster<F, T>(&self, main: impl FnOnce(SimCluster) -> F + 'static) -> Outcome<T>
+    where
+        F: Future<Output = T> + 'static,
+        T: 'static,
+    {
+        let outcome = self.run_with(None, |around| main(SimCluster::new(around)));
+        outcome.map(|end| end.finished().expect("invariant: only a plan kills"))
+    }
+
+    fn run_with<F, T>(&self, kill: Option<KillPlan>, main: impl FnOnce(Rc<Surroundings>) -> F + 'static) -> Outcome<IncarnationEnd<T>>
     where
         F: Future<Output = T> + 'static,
         T: 'static,
@@ -166,7 +211,7 @@ impl World {
         seed: u64,
         trace: Rc<Trace>,
         kill: Option<KillPlan>,
-        main: impl FnOnce(SimCores) -> F + 'static,
+        main: impl FnOnce(Rc<Surroundings>) -> F + 'static,
     ) -> RunResult<T>
     where
         F: Future<Output = T> + 'static,
@@ -174,19 +219,20 @@ impl World {
     {
         let tasks = Tasks::new(seed, &self.config, Rc::clone(&trace), kill);
         let network = Network::new(seed, self.config.net.clone(), Rc::clone(&tasks));
-        let machine = Rc::new(Machine {
+        let around = Rc::new(Surroundings {
             seed,
             config: self.config.clone(),
             tasks: Rc::clone(&tasks),
             disk: self.disk.clone(),
             network: Rc::clone(&network),
             born_ns: self.age_ns.get(),
+            processes: Cell::new(0),
         });
-        let cores = machine.cores();
+        let future = main(around);
         let value: Rc<Cell<Option<T>>> = Rc::default();
         let (tasks_of_main, value_of_main, faults_before) = (Rc::clone(&tasks), Rc::clone(&value), self.disk.faults_injected());
         let body = async move {
-            let value = main(cores).await;
+            let value = future.await;
             let tasks = tasks_of_main;
             if tasks.is_stopped() {
                 return;
@@ -201,7 +247,7 @@ impl World {
         tasks.until_stopped().await;
         let killed = tasks.killed();
         // Before anything is dropped: destructors find a disk that does not know them any more.
-        self.disk.end_of_process();
+        self.disk.end_of_run();
         if let Some(Killed { kind: KillKind::PowerLoss(style), .. }) = killed {
             self.disk.crash(style);
         }
@@ -209,9 +255,12 @@ impl World {
             trace.seal(self.disk.model().digest());
         }
         tasks.tear_down().await;
-        network.tear_down();
+        for (name, count) in network.injected() {
+            *self.injected.borrow_mut().entry(name).or_default() += count;
+        }
         let (failure, mut stats) = tasks.take_result();
         stats.disk_faults = self.disk.faults_injected() - faults_before;
+        stats.net_faults = network.faults_injected();
         RunResult { failure, killed, value: value.take(), stats }
     }
 }

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use thalweg_io::{Buffer, CoreMain, Cores, Io, LocalBoxFuture, MonotonicNs, OpenMode, ReadRequest, mailbox};
-use thalweg_sim::{CrashStyle, DiskConfig, DiskFault, DiskFaultKind, NetConfig, World, WorldConfig};
+use thalweg_sim::{CrashStyle, DiskConfig, DiskFault, DiskFaultKind, NetConfig, NetFault, NetFaultKind, NetMoment, World, WorldConfig};
 
 /// Runs `body` on one core of a new world and returns both.
 fn on_core<T: Send + 'static>(seed: u64, config: WorldConfig, body: impl FnOnce(Io) -> LocalBoxFuture<T> + Send + 'static) -> (World, T) {
@@ -231,13 +231,13 @@ fn devices_take_the_same_steps_for_the_same_seed() {
 }
 
 #[test]
-fn a_writer_waits_while_nobody_reads_and_fails_when_the_reader_is_gone() {
+fn a_writer_waits_while_nobody_reads_and_fails_when_the_peer_is_gone() {
     let net = NetConfig { buffer_bytes: vec![100], ..WorldConfig::calm().net };
     let (_, kind) = on_core(1, WorldConfig { net, ..WorldConfig::calm() }, |io| {
         Box::pin(async move {
             let listener = io.net().listen(any_port()).await.unwrap();
             let (_read, mut write) = io.net().connect(listener.address()).await.unwrap();
-            let (their_read, _their_write, _) = listener.accept().await.unwrap();
+            let (their_read, their_write, _) = listener.accept().await.unwrap();
             let mut writing = write.write_all(Buffer::from(&[1; 101][..]));
             let deadline = sleep_ms(&io, 1_000);
             let mut deadline = std::pin::pin!(deadline);
@@ -246,16 +246,19 @@ fn a_writer_waits_while_nobody_reads_and_fails_when_the_reader_is_gone() {
                 deadline.as_mut().poll(cx)
             })
             .await;
+            // Nobody notices that one reads no more; a peer that is gone altogether answers what it has not read by a reset.
             drop(their_read);
+            poll_once(&mut writing).await;
+            drop(their_write);
             writing.await.unwrap_err().kind()
         })
     });
-    assert_eq!(kind, ErrorKind::BrokenPipe);
+    assert_eq!(kind, ErrorKind::ConnectionReset);
 }
 
 #[test]
 fn a_connection_to_nobody_or_by_configuration_is_refused() {
-    let net = NetConfig { refused_connects: vec![0], ..WorldConfig::calm().net };
+    let net = NetConfig { faults: vec![NetFault::at(NetMoment::Connect { nth: 0 }, NetFaultKind::Refuse)], ..WorldConfig::calm().net };
     let (_, kinds) = on_core(1, WorldConfig { net, ..WorldConfig::calm() }, |io| {
         Box::pin(async move {
             let listener = io.net().listen(any_port()).await.unwrap();

@@ -5,6 +5,7 @@ use crate::checkpoint::{CheckpointConfig, RestartStrategy};
 use crate::connectors::CollectionSource;
 use crate::erasure::source_plan;
 use crate::graph::{ChainMeta, GraphBuilder, Job};
+use crate::metrics_http::MetricsEndpoint;
 use crate::operators::FromSource;
 use crate::record::Record;
 use crate::runtime::{EngineSettings, JobError, JobHandle, KeyGroups};
@@ -93,6 +94,12 @@ impl StreamExecutionEnvironment {
     /// [with growing delays](RestartStrategy::exponential_delay) and one without does not.
     pub fn set_restart_strategy(&self, strategy: RestartStrategy) -> &Self {
         self.graph.borrow_mut().restart = Some(strategy);
+        self
+    }
+
+    /// Has the job's numbers shown to Prometheus while it runs.
+    pub fn set_metrics_endpoint(&self, endpoint: MetricsEndpoint) -> &Self {
+        self.graph.borrow_mut().metrics_endpoint = Some(endpoint);
         self
     }
 

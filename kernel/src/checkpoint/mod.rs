@@ -12,6 +12,6 @@ mod snapshots;
 
 pub use config::{CheckpointConfig, RestartStrategy, Restore};
 pub(crate) use operator_state::{OperatorState, PartialSave};
-pub(crate) use restored::{Restored, RestoredSubtask};
+pub(crate) use restored::Restored;
 pub(crate) use snapshots::{PreparedEpoch, RESERVED_STATES, Snapshots, TakenSnapshot};
 pub use thalweg_storage::checkpoint::{Attempt, CheckpointId, JobId};

@@ -8,7 +8,7 @@ use crate::checkpoint::CheckpointId;
 use crate::runtime::KeyGroups;
 use crate::time::Watermark;
 use std::collections::BTreeSet;
-use thalweg_storage::checkpoint::{Section, Snapshot, SnapshotEntry};
+use thalweg_storage::checkpoint::{Checkpoint, Section, Snapshot, SnapshotEntry};
 
 /// The state of one subtask of the attempt that took the checkpoint.
 pub(crate) struct RestoredSubtask {
@@ -23,7 +23,7 @@ pub(crate) struct RestoredSubtask {
 
 impl RestoredSubtask {
     /// Takes a snapshot that was read and checked.
-    pub(crate) fn new(entry: SnapshotEntry, snapshot: Snapshot) -> Self {
+    fn new(entry: SnapshotEntry, snapshot: Snapshot) -> Self {
         let SnapshotEntry { task, subtask, parallelism, .. } = entry;
         let watermark = snapshot.sections(&task, WATERMARK_STATE).next().and_then(|section| section.bytes.first_chunk().copied());
         let watermark = watermark.map_or(Watermark::MIN, |bytes| Watermark(i64::from_le_bytes(bytes)));
@@ -40,6 +40,13 @@ pub(crate) struct Restored {
 }
 
 impl Restored {
+    /// Takes a checkpoint that was read and checked.
+    pub(crate) fn new(checkpoint: Checkpoint, allow_non_restored_state: bool) -> Self {
+        let Checkpoint { metadata, snapshots, .. } = checkpoint;
+        let subtasks = snapshots.into_iter().map(|(entry, snapshot)| RestoredSubtask::new(entry, snapshot)).collect();
+        Self { checkpoint: metadata.id, subtasks, allow_non_restored_state }
+    }
+
     /// The sections of a state, over all snapshots, each with the subtask that wrote it.
     pub(crate) fn sections<'a>(&'a self, operator: &'a str, state: &'a str) -> impl Iterator<Item = (&'a RestoredSubtask, Section<'a>)> {
         self.subtasks.iter().flat_map(move |of| of.snapshot.sections(operator, state).map(move |section| (of, section)))

@@ -38,8 +38,10 @@
 //!
 //! Besides `run` there is `checkpoints list` and `checkpoints inspect`, which look into a checkpoint folder and change nothing.
 
+mod bottleneck;
 mod checkpoint_options;
 mod checkpoints;
+mod metrics_options;
 mod on_core;
 mod options;
 mod progress;

@@ -1,6 +1,7 @@
 //! The engine's options, the same for every job, and parsers for those of jobs.
 
 use super::checkpoint_options::CheckpointOptions;
+use super::metrics_options::MetricsOptions;
 use super::restart_options::RestartOptions;
 use crate::api::StreamExecutionEnvironment;
 use clap::builder::RangedU64ValueParser;
@@ -40,6 +41,9 @@ pub(super) struct EngineOptions {
 
     #[command(flatten)]
     restarts: RestartOptions,
+
+    #[command(flatten)]
+    metrics: MetricsOptions,
 }
 
 impl EngineOptions {
@@ -60,6 +64,7 @@ impl EngineOptions {
             env.disable_operator_chaining();
         }
         self.checkpoints.apply(env);
+        self.metrics.apply(env);
         self.restarts.apply(env)
     }
 }

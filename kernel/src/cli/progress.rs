@@ -1,5 +1,6 @@
 //! How far a running job has come: a line that is rewritten on a terminal, a log line every few seconds elsewhere.
 
+use super::bottleneck::Bottleneck;
 use crate::runtime::JobMetrics;
 use crate::time::Watermark;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
@@ -49,12 +50,14 @@ impl Progress {
         let rate = self.rate(rows);
         let watermark = Watermark(metrics.min("currentOutputWatermark").unwrap_or(i64::MIN));
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{} records, {} records/s, watermark {watermark}", HumanCount(rows), HumanCount(rate)));
+            let held_up = Bottleneck::now(metrics).map(|bottleneck| format!(", {bottleneck}")).unwrap_or_default();
+            bar.set_message(format!("{} records, {} records/s, watermark {watermark}{held_up}", HumanCount(rows), HumanCount(rate)));
             bar.tick();
         }
         if self.logs && self.elapsed >= self.next_log {
             self.next_log = self.elapsed + LOG_INTERVAL;
-            tracing::info!(target: "thalweg::cli", records = rows, records_per_second = rate, %watermark, "running");
+            let bottleneck = Bottleneck::now(metrics).map(tracing::field::display);
+            tracing::info!(target: "thalweg::cli", records = rows, records_per_second = rate, %watermark, bottleneck, "running");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is said at the end of a job: what it went on from, where every row went, what was written where, and how fast.
 
+use super::bottleneck::Bottleneck;
 use super::progress::{per_second, rows_read};
 use crate::runtime::{JobEnding, JobReport};
 use indicatif::HumanCount;
@@ -42,6 +43,9 @@ pub(super) fn describe(report: &JobReport, outputs: &[(String, String)]) -> Stri
     line(malformed, "malformed");
     for (sink, place) in outputs {
         line(metrics.sum(sink, "numRecordsSend").unsigned_abs(), &format!("lines written by {sink} to {place}"));
+    }
+    if let Some(bottleneck) = Bottleneck::overall(metrics) {
+        text.push_str(&format!("  {bottleneck}\n"));
     }
     if let JobEnding::Stopped(checkpoint) = report.ending {
         text.push_str(&format!("stopped with checkpoint {checkpoint}; run the same command again to go on\n"));
@@ -97,6 +101,7 @@ mod tests {
             ending,
             restored: None,
             restarts: 0,
+            workers: vec![],
             checkpoints: 0,
             elapsed: Duration::from_secs(2),
             metrics: JobMetrics::default(),

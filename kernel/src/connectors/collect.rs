@@ -114,6 +114,10 @@ impl<T: Record> Sink for CollectSink<T> {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    fn spans_processes(&self) -> bool {
+        false
+    }
+
     fn writer(&self, context: SinkContext) -> CollectWriter<T> {
         CollectWriter {
             shared: Arc::clone(&self.shared),

@@ -59,6 +59,11 @@ impl BarrierAligner {
         self.inputs[input] == Input::Blocked
     }
 
+    /// The checkpoint that is being aligned.
+    pub(crate) fn aligning(&self) -> Option<CheckpointId> {
+        self.aligning
+    }
+
     fn complete(&mut self) -> Option<CheckpointId> {
         let aligned = self.aligning?;
         if self.inputs.contains(&Input::Open) {

@@ -1,5 +1,7 @@
 //! What moves through a channel: a batch of records with the in-band elements between them.
 
+use super::remote::{ArchivedFrame, Packer, RecordPacker, RecordUnpacker, Unpacker};
+use crate::record::{LayoutFingerprint, Record};
 use crate::time::Control;
 use std::any::Any;
 use thalweg_io::{Consumer, Producer, ring};
@@ -52,49 +54,75 @@ impl<T> Frame<T> {
     }
 }
 
+/// A frame as it moves: owned where it was made, an archive where it came from another process.
+pub(crate) enum Batch<T> {
+    Owned(Frame<T>),
+    Archived(ArchivedFrame<T>),
+}
+
+impl<T> Batch<T> {
+    /// Number of records.
+    pub(crate) fn records(&self) -> usize {
+        match self {
+            Self::Owned(frame) => frame.entries.len(),
+            Self::Archived(frame) => frame.len(),
+        }
+    }
+}
+
 /// The sender's end of a channel.
 pub(crate) struct OutputChannel<T> {
-    pub(crate) data: Producer<Frame<T>>,
-    pub(crate) returned: Consumer<Frame<T>>,
+    pub(crate) data: Producer<Batch<T>>,
+    pub(crate) returned: Consumer<Batch<T>>,
 }
 
 /// The receiver's end of a channel.
 pub(crate) struct InputChannel<T> {
-    pub(crate) data: Consumer<Frame<T>>,
-    pub(crate) returned: Producer<Frame<T>>,
+    pub(crate) data: Consumer<Batch<T>>,
+    pub(crate) returned: Producer<Batch<T>>,
 }
 
 /// The two ends of a channel with room for `frames` frames under way.
-fn channel<T: Send>(frames: usize) -> (OutputChannel<T>, InputChannel<T>) {
+pub(crate) fn channel<T: Send>(frames: usize) -> (OutputChannel<T>, InputChannel<T>) {
     let (data_in, data_out) = ring(frames);
     // One frame may be open at the sender and one in work at the receiver: with two more places a return never finds the ring full.
     let (returned_in, returned_out) = ring(frames + 2);
     (OutputChannel { data: data_in, returned: returned_out }, InputChannel { data: data_out, returned: returned_in })
 }
 
-/// The ends of an edge's channels, without their type: `senders[s]` belongs to sending subtask `s` and is a `Vec<OutputChannel<T>>`,
-/// `receivers[r]` to receiving subtask `r` and is a `Vec<InputChannel<T>>`.
-pub(crate) struct Channels {
-    pub(crate) senders: Vec<Box<dyn Any + Send>>,
-    pub(crate) receivers: Vec<Box<dyn Any + Send>>,
+/// An end of a channel, without its type: an `OutputChannel<T>` or an `InputChannel<T>`.
+pub(crate) type ErasedEnd = Box<dyn Any + Send>;
+
+/// What can be done with the records of an edge without knowing their type.
+#[derive(Clone, Copy)]
+pub(crate) struct RecordType {
+    /// Fingerprint of their layout.
+    pub(crate) layout: fn() -> LayoutFingerprint,
+    /// Makes the two ends of a channel with room for so many frames: the sender's, the receiver's.
+    pub(crate) channel: fn(usize) -> (ErasedEnd, ErasedEnd),
+    /// Takes the receiver's end of a channel, to make bytes of its frames.
+    pub(crate) packer: fn(ErasedEnd) -> Box<dyn Packer>,
+    /// Takes the sender's end of a channel, to feed it with frames that are bytes.
+    pub(crate) unpacker: fn(ErasedEnd) -> Box<dyn Unpacker>,
 }
 
-/// Makes the channels of an edge of `T`: one to one, or every sender to every receiver.
-pub(crate) fn erased_channels<T: Send + 'static>(senders: usize, receivers: usize, one_to_one: bool, frames: usize) -> Channels {
-    assert!(!one_to_one || senders == receivers, "a forward edge joins tasks of equal parallelism");
-    let mut outputs: Vec<Vec<OutputChannel<T>>> = (0..senders).map(|_| Vec::new()).collect();
-    let mut inputs: Vec<Vec<InputChannel<T>>> = (0..receivers).map(|_| Vec::new()).collect();
-    for (s, output) in outputs.iter_mut().enumerate() {
-        for (r, input) in inputs.iter_mut().enumerate() {
-            if !one_to_one || s == r {
-                let (sender, receiver) = channel(frames);
-                output.push(sender);
-                input.push(receiver);
-            }
+impl RecordType {
+    pub(crate) fn of<T: Record>() -> Self {
+        Self {
+            layout: T::fingerprint,
+            channel: |frames| {
+                let (output, input) = channel::<T>(frames);
+                (Box::new(output), Box::new(input))
+            },
+            packer: |end| Box::new(RecordPacker::new(typed::<InputChannel<T>>(end))),
+            unpacker: |end| Box::new(RecordUnpacker::new(typed::<OutputChannel<T>>(end))),
         }
     }
-    let erase = |channels| -> Box<dyn Any + Send> { Box::new(channels) };
-    Channels { senders: outputs.into_iter().map(erase).collect(), receivers: inputs.into_iter().map(|c| Box::new(c) as _).collect() }
+}
+
+/// The end with its type.
+pub(crate) fn typed<C: 'static>(end: ErasedEnd) -> C {
+    *end.downcast().expect("invariant: an edge and what stands at its ends were made for the same record type")
 }
 
 #[cfg(test)]
@@ -124,14 +152,5 @@ mod tests {
             frame.push_control(control);
         }
         assert_eq!(frame.controls, [(0, watermark(1)), (0, barrier), (0, watermark(3))]);
-    }
-
-    #[test]
-    fn a_forward_edge_has_one_channel_a_subtask_and_another_one_has_all() {
-        let count = |channels: &Channels| -> Vec<usize> {
-            channels.senders.iter().map(|s| s.downcast_ref::<Vec<OutputChannel<u64>>>().unwrap().len()).collect()
-        };
-        assert_eq!(count(&erased_channels::<u64>(3, 3, true, 1)), [1, 1, 1]);
-        assert_eq!(count(&erased_channels::<u64>(2, 3, false, 1)), [3, 3]);
     }
 }

@@ -1,7 +1,8 @@
 //! The receiving side of a task: all its channels, taken in turn, with their merged watermark and their aligned barriers.
 
 use super::alignment::BarrierAligner;
-use super::frame::{Frame, InputChannel};
+use super::frame::{Batch, InputChannel};
+use crate::checkpoint::CheckpointId;
 use crate::time::{Control, Watermark};
 use crate::watermark::WatermarkValve;
 use std::collections::VecDeque;
@@ -10,7 +11,7 @@ use std::task::{Context, Poll};
 /// A frame in work: `done` of its records and `controls_done` of its in-band elements have been taken.
 pub(crate) struct Work<T> {
     pub(crate) channel: usize,
-    pub(crate) frame: Frame<T>,
+    pub(crate) batch: Batch<T>,
     pub(crate) done: usize,
     pub(crate) controls_done: usize,
 }
@@ -52,7 +53,7 @@ impl<T: Send> InputGate<T> {
                 continue;
             }
             let input = &mut self.inputs[channel];
-            let fresh = |frame| Work { channel, frame, done: 0, controls_done: 0 };
+            let fresh = |batch| Work { channel, batch, done: 0, controls_done: 0 };
             if let Some(work) = input.parked.take().or_else(|| input.channel.data.try_pop().map(fresh)) {
                 return Some(work);
             }
@@ -68,10 +69,12 @@ impl<T: Send> InputGate<T> {
     }
 
     /// Returns a worked-off frame to its sender, to be filled again.
-    pub(crate) fn give_back(&mut self, channel: usize, mut frame: Frame<T>) {
-        frame.clear();
+    pub(crate) fn give_back(&mut self, channel: usize, mut batch: Batch<T>) {
+        if let Batch::Owned(frame) = &mut batch {
+            frame.clear();
+        }
         // A sender that has ended has no use for it.
-        drop(self.inputs[channel].channel.returned.try_push(frame));
+        drop(self.inputs[channel].channel.returned.try_push(batch));
     }
 
     /// Takes the in-band element `control` of `channel` into account; what comes of it waits in `merged`.
@@ -92,6 +95,11 @@ impl<T: Send> InputGate<T> {
         self.aligner.is_blocked(channel)
     }
 
+    /// The checkpoint whose barrier some channels have yet to deliver.
+    pub(crate) fn aligning(&self) -> Option<CheckpointId> {
+        self.aligner.aligning()
+    }
+
     /// The merged watermark that was forwarded last.
     pub(crate) fn watermark(&self) -> Watermark {
         self.valve.forwarded()
@@ -107,9 +115,14 @@ impl<T: Send> InputGate<T> {
         self.valve.is_ended()
     }
 
+    /// Frames waiting in each channel, in the order in which the task names its edges.
+    pub(crate) fn queue_lengths(&self) -> impl Iterator<Item = usize> {
+        self.inputs.iter().map(|input| input.channel.data.len())
+    }
+
     /// Frames waiting in the channels.
     pub(crate) fn queued(&self) -> usize {
-        self.inputs.iter().map(|input| input.channel.data.len()).sum()
+        self.queue_lengths().sum()
     }
 
     /// Ready if a frame is there that may be taken; registers with every channel from which one may come otherwise.

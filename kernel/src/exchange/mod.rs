@@ -6,14 +6,19 @@
 //! source.
 
 mod alignment;
+mod alignment_time;
+mod arrival;
 mod frame;
 mod input;
 mod output;
+mod remote;
 mod sender;
 mod task;
 
-pub(crate) use frame::{Channels, erased_channels};
-pub(crate) use output::Outputs;
+pub use arrival::Arrival;
+pub(crate) use frame::{ErasedEnd, RecordType, typed};
+pub(crate) use output::{OutputNumbers, Outputs};
+pub(crate) use remote::{ChannelNumber, Door, Lifeline, LinkEnd, Links, RemoteChannel};
 pub(crate) use sender::{BroadcastEdge, FrameSender, KeyedBy, PartitionedEdge, Spread, TeeEdges};
 pub use task::Exchanged;
 pub(crate) use task::{ChannelTask, Head};

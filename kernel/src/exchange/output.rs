@@ -7,8 +7,11 @@
 //! past its size by in-band elements, of which there is a fixed number behind the last record, and on a side output by what one call of a user's
 //! function emits.
 
-use super::frame::{Entry, Frame, OutputChannel};
+use super::frame::{Batch, Entry, Frame, OutputChannel};
+use crate::runtime::Counter;
 use crate::time::Control;
+use std::cell::Cell;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 struct Output<T> {
@@ -18,18 +21,37 @@ struct Output<T> {
     blocked: bool,
 }
 
+/// What the outputs of a task count. Nothing is counted a record.
+#[derive(Clone, Default)]
+pub(crate) struct OutputNumbers {
+    /// Frames that were handed over.
+    pub(crate) frames: Counter,
+    /// The records in them.
+    pub(crate) records: Counter,
+    /// How often a full frame found its channel full.
+    pub(crate) credit_waits: Counter,
+    /// Of how many channels that is so at the moment.
+    pub(crate) blocked: Rc<Cell<usize>>,
+}
+
 /// The open frames of one subtask on one edge.
 pub(crate) struct Outputs<T> {
     outputs: Vec<Output<T>>,
     frame_records: usize,
     blocked: usize,
+    numbers: OutputNumbers,
 }
 
 impl<T: Send> Outputs<T> {
     pub(crate) fn new(channels: Vec<OutputChannel<T>>, frame_records: usize) -> Self {
         assert!(frame_records > 0, "a frame must hold at least one record");
         let outputs = channels.into_iter().map(|channel| Output { channel, open: Frame::new(), blocked: false }).collect();
-        Self { outputs, frame_records, blocked: 0 }
+        Self { outputs, frame_records, blocked: 0, numbers: OutputNumbers::default() }
+    }
+
+    /// The same, with numbers that others see, too.
+    pub(crate) fn counted_by(self, numbers: OutputNumbers) -> Self {
+        Self { numbers, ..self }
     }
 
     /// Number of channels; zero if nobody consumes the edge.
@@ -70,32 +92,40 @@ impl<T: Send> Outputs<T> {
         let output = &mut self.outputs[target];
         // A side output may be given more than there is room for, by one call of a user's function. What is blocked is left to `unblock`, which
         // knows who waits.
-        if !output.blocked && !Self::send(output, self.frame_records) {
+        if !output.blocked && !Self::send(output, self.frame_records, &self.numbers) {
             output.blocked = true;
             self.blocked += 1;
+            self.numbers.blocked.update(|blocked| blocked + 1);
+            self.numbers.credit_waits.add(1);
         }
     }
 
     /// Moves the open frame into the channel. `false` if the channel is full.
-    fn send(output: &mut Output<T>, frame_records: usize) -> bool {
+    fn send(output: &mut Output<T>, frame_records: usize, numbers: &OutputNumbers) -> bool {
         let records = output.open.entries.len();
         let frame = std::mem::replace(&mut output.open, Frame::new());
-        match output.channel.data.try_push(frame) {
+        match output.channel.data.try_push(Batch::Owned(frame)) {
             Ok(()) => {
-                output.open = output.channel.returned.try_pop().unwrap_or_else(|| {
-                    let mut frame = Frame::new();
-                    // Small frames stay small: a cold channel should not cost a full frame's memory.
-                    frame.entries.reserve(records.min(frame_records));
-                    frame
-                });
+                numbers.frames.add(1);
+                numbers.records.add(records as u64);
+                output.open = match output.channel.returned.try_pop() {
+                    Some(Batch::Owned(frame)) => frame,
+                    _ => {
+                        let mut frame = Frame::new();
+                        // Small frames stay small: a cold channel should not cost a full frame's memory.
+                        frame.entries.reserve(records.min(frame_records));
+                        frame
+                    }
+                };
                 true
             }
             // The receiver has ended before its input did: the job is being taken down, and what is sent to it has no meaning any more.
             Err(_) if output.channel.data.is_closed() => true,
-            Err(frame) => {
+            Err(Batch::Owned(frame)) => {
                 output.open = frame;
                 false
             }
+            Err(Batch::Archived(_)) => unreachable!("what was pushed was owned"),
         }
     }
 
@@ -103,9 +133,10 @@ impl<T: Send> Outputs<T> {
     pub(crate) fn unblock(&mut self) -> bool {
         if self.blocked > 0 {
             for output in self.outputs.iter_mut().filter(|output| output.blocked) {
-                if Self::send(output, self.frame_records) {
+                if Self::send(output, self.frame_records, &self.numbers) {
                     output.blocked = false;
                     self.blocked -= 1;
+                    self.numbers.blocked.update(|blocked| blocked - 1);
                 }
             }
         }
@@ -119,7 +150,7 @@ impl<T: Send> Outputs<T> {
     pub(crate) fn flush(&mut self) -> bool {
         let mut held = false;
         for output in self.outputs.iter_mut().filter(|output| !output.open.is_empty()) {
-            held |= output.blocked || !Self::send(output, self.frame_records);
+            held |= output.blocked || !Self::send(output, self.frame_records, &self.numbers);
         }
         !held
     }
@@ -138,23 +169,21 @@ impl<T: Send> Outputs<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::frame::{InputChannel, erased_channels};
+    use crate::exchange::frame::channel;
 
     /// One call of a user's function may emit more to a side output than there is room for. Meanwhile, on another core, the receiver takes a frame.
     #[test]
     fn a_blocked_output_that_is_given_more_stays_blocked_until_it_is_resumed() {
-        let mut channels = erased_channels::<u64>(1, 1, true, 1);
-        let sender: Vec<OutputChannel<u64>> = *channels.senders.remove(0).downcast().unwrap();
-        let mut receiver: Vec<InputChannel<u64>> = *channels.receivers.remove(0).downcast().unwrap();
-        let mut outputs = Outputs::new(sender, 1);
+        let (sender, mut receiver) = channel::<u64>(1);
+        let mut outputs = Outputs::new(vec![sender], 1);
         outputs.push(0, None, 0, 1);
         outputs.push(0, None, 0, 2);
         assert!(!outputs.ready());
-        assert_eq!(receiver[0].data.try_pop().map(|frame| frame.entries.len()), Some(1));
+        assert_eq!(receiver.data.try_pop().map(|batch| batch.records()), Some(1));
         outputs.push(0, None, 0, 3);
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert!(!outputs.ready() && outputs.poll_progress(&mut cx).is_ready());
         assert!(outputs.unblock() && outputs.ready());
-        assert_eq!(receiver[0].data.try_pop().map(|frame| frame.entries.len()), Some(2));
+        assert_eq!(receiver.data.try_pop().map(|batch| batch.records()), Some(2));
     }
 }

@@ -4,12 +4,15 @@ use super::output::Outputs;
 use crate::chain::{Collector, Resumed, Stage, Terminal};
 use crate::graph::{EdgeId, OperatorId};
 use crate::record::{Key, Record};
-use crate::runtime::{KeyGroups, Now, OperatorInfo, SubtaskContext};
+use crate::runtime::{Counter, KeyGroups, Now, OperatorInfo, SubtaskContext};
 use crate::time::Control;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;
+
+/// Records of which only a view was there, and that were made owned to be handed on. Zero where an exchange leads straight into keyed state.
+const RECORDS_REBUILT: &str = "numRecordsRebuilt";
 
 /// Chooses the channel of a record.
 pub trait Partition<T: Record>: 'static {
@@ -64,11 +67,13 @@ where
 pub struct FrameSender<T, P> {
     outputs: Outputs<T>,
     partition: P,
+    rebuilt: Counter,
 }
 
 impl<T: Record, P: Partition<T>> FrameSender<T, P> {
-    pub(crate) fn new(outputs: Outputs<T>, partition: P) -> Self {
-        Self { outputs, partition }
+    /// The sender into `edge`.
+    pub(crate) fn new(cx: &mut SubtaskContext, edge: EdgeId, partition: P) -> Self {
+        Self { outputs: cx.outputs(edge), partition, rebuilt: cx.task_counter(RECORDS_REBUILT) }
     }
 }
 
@@ -118,6 +123,7 @@ impl<T: Record, P: Partition<T>> Collector<T> for FrameSender<T, P> {
 
     #[inline]
     fn push_view(&mut self, timestamp: i64, view: T::Ref<'_>) {
+        self.rebuilt.add(1);
         self.push(timestamp, T::from_view(view));
     }
 }
@@ -129,6 +135,7 @@ impl<T: Record, P: Partition<T>> Stage for FrameSender<T, P> {
 /// The end of a task whose records all go to every channel, each as a copy of its own.
 pub struct Broadcast<T> {
     outputs: Outputs<T>,
+    rebuilt: Counter,
 }
 
 impl<T: Record> Collector<T> for Broadcast<T> {
@@ -144,6 +151,7 @@ impl<T: Record> Collector<T> for Broadcast<T> {
 
     #[inline]
     fn push_view(&mut self, timestamp: i64, view: T::Ref<'_>) {
+        self.rebuilt.add(1);
         self.push(timestamp, T::from_view(view));
     }
 }
@@ -170,6 +178,7 @@ impl<T: Record> Collector<T> for Tee<T> {
 
     #[inline]
     fn push_view(&mut self, timestamp: i64, view: T::Ref<'_>) {
+        self.senders.iter().take(1).for_each(|sender| sender.rebuilt.add(1));
         self.push(timestamp, T::from_view(view));
     }
 }
@@ -239,7 +248,8 @@ impl<T: Record> Terminal<T> for PartitionedEdge<Spread> {
     type Collector = FrameSender<T, Spread>;
 
     fn connect(self, cx: &mut SubtaskContext) -> Self::Collector {
-        FrameSender::new(cx.outputs(self.edge), self.partition.starting_at(cx.subtask()))
+        let partition = self.partition.starting_at(cx.subtask());
+        FrameSender::new(cx, self.edge, partition)
     }
 }
 
@@ -265,7 +275,7 @@ where
     fn connect(self, cx: &mut SubtaskContext) -> Self::Collector {
         let KeyedBy { key, operator, .. } = self.partition;
         let partition = HashBy { key, key_groups: cx.key_groups(), info: cx.operator(operator), types: PhantomData };
-        FrameSender::new(cx.outputs(self.edge), partition)
+        FrameSender::new(cx, self.edge, partition)
     }
 }
 
@@ -279,7 +289,7 @@ impl<T: Record> Terminal<T> for BroadcastEdge {
     type Collector = Broadcast<T>;
 
     fn connect(self, cx: &mut SubtaskContext) -> Self::Collector {
-        Broadcast { outputs: cx.outputs(self.edge) }
+        Broadcast { outputs: cx.outputs(self.edge), rebuilt: cx.task_counter(RECORDS_REBUILT) }
     }
 }
 
@@ -294,11 +304,6 @@ impl<T: Record> Terminal<T> for TeeEdges {
 
     fn connect(self, cx: &mut SubtaskContext) -> Self::Collector {
         let edges = cx.branches(self.operator);
-        Tee {
-            senders: edges
-                .into_iter()
-                .map(|edge| FrameSender::new(cx.outputs(edge), Spread::default().starting_at(cx.subtask())))
-                .collect(),
-        }
+        Tee { senders: edges.into_iter().map(|edge| FrameSender::new(cx, edge, Spread::default().starting_at(cx.subtask()))).collect() }
     }
 }

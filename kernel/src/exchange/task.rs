@@ -1,11 +1,15 @@
 //! A subtask that is fed by an exchange.
 
+use super::alignment_time::AlignmentTime;
+use super::arrival::{Arrival, InPlace, Owned};
+use super::frame::{Batch, Frame};
 use super::input::{InputGate, Work};
+use super::remote::ArchivedFrame;
 use crate::chain::{Chain, Collector, Resumed, Stage, pass_on};
 use crate::checkpoint::{CheckpointId, Snapshots};
 use crate::graph::Cut;
 use crate::record::Record;
-use crate::runtime::{Counter, Gauge, Now, SliceBudget, Step, Subtask, SubtaskContext};
+use crate::runtime::{Counter, Gauge, Now, Samples, SliceBudget, Step, Subtask, SubtaskContext, TaskClock};
 use crate::time::Control;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -17,12 +21,16 @@ pub trait Head<T: Record>: Stage {
     /// Is told the hashes of the keys of the next records, to bring their state near.
     fn prefetch(&mut self, _hashes: &[u64]) {}
 
-    /// Takes a record over. Only while [`ready`](Stage::ready).
-    fn take(&mut self, hash: u64, timestamp: i64, record: T);
+    /// Takes a record. Only while [`ready`](Stage::ready).
+    fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<T>);
 }
 
 /// Records whose state is brought near together. The cache misses of so many lookups overlap; their lines fit the first-level cache.
 const PREFETCH_RECORDS: usize = 32;
+
+/// A task with more channels than this shows the length of all its queues as one: the number of channels grows with the square of the parallelism, and
+/// nobody looks at thousands.
+const SAMPLED_CHANNELS_MAX: usize = 64;
 
 /// A chain at the head of a task whose input is not keyed.
 pub(crate) struct Unkeyed<C> {
@@ -31,8 +39,8 @@ pub(crate) struct Unkeyed<C> {
 
 impl<T: Record, C: Collector<T>> Head<T> for Unkeyed<C> {
     #[inline]
-    fn take(&mut self, _hash: u64, timestamp: i64, record: T) {
-        self.down.push(timestamp, record);
+    fn take(&mut self, _hash: u64, timestamp: i64, record: impl Arrival<T>) {
+        record.hand_to(timestamp, &mut self.down);
     }
 }
 
@@ -68,6 +76,8 @@ pub(crate) struct ChannelTask<T, H> {
     snapshots: Rc<Snapshots>,
     records_in: Counter,
     watermark_in: Gauge,
+    alignment: AlignmentTime,
+    clock: TaskClock,
     io: Io,
     place: String,
 }
@@ -79,7 +89,7 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
         let gate = InputGate::new(cx.take_inputs(), restored);
         let settings = cx.settings();
         // Channels, the frames each of them holds at most, and the restored watermark.
-        io.observe("task.start", &place, [gate.channels() as i64, settings.channel_frames as i64, restored.0]);
+        io.observe("task.start", &place, [gate.channels() as i64, settings.ring_frames() as i64, restored.0]);
         Self {
             gate,
             head,
@@ -94,6 +104,8 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
             snapshots: Rc::clone(&cx.snapshots),
             records_in: cx.task_counter("numRecordsIn"),
             watermark_in: cx.task_gauge("currentInputWatermark"),
+            alignment: AlignmentTime::new(cx.task_gauge("checkpointAlignmentTime")),
+            clock: cx.clock.clone(),
             io,
             place,
         }
@@ -139,7 +151,7 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
             Worked::All => {
                 // A frame has been worked off: its channel, and the number of its records.
                 self.io.observe("channel.frame", &self.place, [work.channel as i64, work.done as i64, 0]);
-                self.gate.give_back(work.channel, work.frame);
+                self.gate.give_back(work.channel, work.batch);
             }
             Worked::UpToBarrier => self.gate.park(work),
             Worked::Interrupted => self.work = Some(work),
@@ -148,41 +160,84 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
     }
 
     fn run(&mut self, work: &mut Work<T>) -> Worked {
-        let total = work.done + work.frame.entries.len();
-        let mut entries = work.frame.entries.drain(..);
+        let Work { channel, batch, done, controls_done } = work;
+        match batch {
+            Batch::Owned(frame) => self.run_owned(*channel, frame, done, controls_done),
+            Batch::Archived(frame) => self.run_archived(*channel, frame, done, controls_done),
+        }
+    }
+
+    fn run_owned(&mut self, channel: usize, frame: &mut Frame<T>, done: &mut usize, controls_done: &mut usize) -> Worked {
+        let total = *done + frame.entries.len();
+        let mut entries = frame.entries.drain(..);
         let worked = 'frame: loop {
-            let until = work.frame.controls.get(work.controls_done).map_or(total, |(position, _)| *position as usize);
-            while work.done < until {
+            let until = frame.controls.get(*controls_done).map_or(total, |(position, _)| *position as usize);
+            while *done < until {
                 if !self.head.ready() || self.left == 0 {
                     break 'frame Worked::Interrupted;
                 }
                 self.left -= 1;
                 let Some(entry) = entries.next() else { break };
-                let hash = work.frame.hashes.get(work.done).copied().unwrap_or(0);
-                if work.done.is_multiple_of(PREFETCH_RECORDS) {
-                    let end = work.frame.hashes.len().min(work.done + PREFETCH_RECORDS);
-                    self.head.prefetch(work.frame.hashes.get(work.done..end).unwrap_or_default());
+                let hash = frame.hashes.get(*done).copied().unwrap_or(0);
+                if done.is_multiple_of(PREFETCH_RECORDS) {
+                    let end = frame.hashes.len().min(*done + PREFETCH_RECORDS);
+                    self.head.prefetch(frame.hashes.get(*done..end).unwrap_or_default());
                 }
-                work.done += 1;
-                self.head.take(hash, entry.timestamp, entry.record);
+                *done += 1;
+                self.head.take(hash, entry.timestamp, Owned(entry.record));
             }
-            let Some((_, control)) = work.frame.controls.get(work.controls_done) else { break Worked::All };
-            work.controls_done += 1;
-            // One channel's in-band element: channel, kind, watermark.
-            let [kind, watermark] = control.as_numbers();
-            self.io.observe("channel.control", &self.place, [work.channel as i64, kind, watermark]);
-            self.gate.step(work.channel, *control);
-            if self.gate.is_blocked(work.channel) {
-                break Worked::UpToBarrier;
-            }
-            if !self.forward_merged() {
-                break Worked::Interrupted;
+            let Some((_, control)) = frame.controls.get(*controls_done) else { break Worked::All };
+            *controls_done += 1;
+            if let Some(interrupted) = self.take_control(channel, *control) {
+                break interrupted;
             }
         };
         // What an interrupted frame still holds moves to its beginning.
         self.spare.extend(entries);
-        std::mem::swap(&mut self.spare, &mut work.frame.entries);
+        std::mem::swap(&mut self.spare, &mut frame.entries);
         worked
+    }
+
+    /// The same over the views of an archive.
+    fn run_archived(&mut self, channel: usize, frame: &ArchivedFrame<T>, done: &mut usize, controls_done: &mut usize) -> Worked {
+        let (records, timestamps, hashes) = (frame.records(), frame.timestamps(), frame.hashes());
+        loop {
+            let until = frame.controls.get(*controls_done).map_or(records.len(), |(position, _)| *position as usize);
+            while *done < until {
+                if !self.head.ready() || self.left == 0 {
+                    return Worked::Interrupted;
+                }
+                self.left -= 1;
+                let hash = hashes.get(*done).map_or(0, |hash| u64::from_le_bytes(*hash));
+                if done.is_multiple_of(PREFETCH_RECORDS) && !hashes.is_empty() {
+                    let ahead = &hashes[*done..hashes.len().min(*done + PREFETCH_RECORDS)];
+                    let mut next = [0; PREFETCH_RECORDS];
+                    next.iter_mut().zip(ahead).for_each(|(next, hash)| *next = u64::from_le_bytes(*hash));
+                    self.head.prefetch(&next[..ahead.len()]);
+                }
+                let (timestamp, record) = (i64::from_le_bytes(timestamps[*done]), &records[*done]);
+                *done += 1;
+                self.head.take(hash, timestamp, InPlace(record));
+            }
+            let Some((_, control)) = frame.controls.get(*controls_done) else { return Worked::All };
+            *controls_done += 1;
+            if let Some(interrupted) = self.take_control(channel, *control) {
+                return interrupted;
+            }
+        }
+    }
+
+    /// Takes an in-band element of a channel; says so if the frame cannot be gone on with.
+    fn take_control(&mut self, channel: usize, control: Control) -> Option<Worked> {
+        // One channel's in-band element: channel, kind, watermark.
+        let [kind, watermark] = control.as_numbers();
+        self.io.observe("channel.control", &self.place, [channel as i64, kind, watermark]);
+        self.gate.step(channel, control);
+        self.alignment.step(matches!(control, Control::Barrier(_)), self.gate.aligning(), self.clock.now().monotonic);
+        if self.gate.is_blocked(channel) {
+            return Some(Worked::UpToBarrier);
+        }
+        (!self.forward_merged()).then_some(Worked::Interrupted)
     }
 
     fn flush_now_and_then(&mut self) {
@@ -251,7 +306,7 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
             let Some(work) = self.gate.take() else { break };
             worked = true;
             // A frame of in-band elements alone counts, too.
-            self.left -= usize::from(work.frame.entries.is_empty());
+            self.left -= usize::from(work.batch.records() == 0);
             self.frames_since_flush += 1;
             self.work = Some(work);
             if self.work_off() {
@@ -292,6 +347,19 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
 
     fn queued(&self) -> usize {
         self.gate.queued()
+    }
+
+    fn awaits_input(&self) -> bool {
+        self.head.ready()
+    }
+
+    fn sample(&self, samples: &mut Samples<'_>) {
+        let lengths = self.gate.queue_lengths();
+        if self.gate.channels() <= SAMPLED_CHANNELS_MAX {
+            lengths.enumerate().for_each(|(channel, length)| samples.gauge("inputQueueLength", Some(channel), length as i64));
+        } else {
+            samples.gauge("inputQueueLength", None, lengths.sum::<usize>() as i64);
+        }
     }
 
     fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -4,7 +4,7 @@ use super::keyed::KeyedOperator;
 use super::keyed_table::{KeyedTable, save_and_pass_on};
 use super::window::AggregateFunction;
 use crate::chain::{Collector, Stage};
-use crate::exchange::Head;
+use crate::exchange::{Arrival, Head};
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::runtime::{OperatorInfo, SubtaskContext};
@@ -69,7 +69,7 @@ where
     }
 
     #[inline]
-    fn take(&mut self, hash: u64, timestamp: i64, record: In) {
+    fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<In>) {
         let view = record.view();
         let Self { key, aggregate, result, state, info, .. } = self;
         let out = info.call(view, || {
@@ -139,9 +139,9 @@ where
     }
 
     #[inline]
-    fn take(&mut self, hash: u64, timestamp: i64, record: In) {
-        let Self { key, function, state, info, down } = self;
+    fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<In>) {
         let view = record.view();
+        let Self { key, function, state, info, down } = self;
         let reduced = info.call(view, || {
             let key = key(&view);
             let value = state.table.get_or_insert_with(hash, |stored| stored.matches(key), || (K::from_view(key), None));

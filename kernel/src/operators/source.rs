@@ -355,6 +355,10 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
         limited.into_iter().chain(self.chain.next_deadline(now)).min()
     }
 
+    fn awaits_input(&self) -> bool {
+        self.chain.ready()
+    }
+
     fn receive(&mut self, message: ToSubtask) {
         match message {
             ToSubtask::Split { number, split } if self.state == State::Requested && !self.draining => {

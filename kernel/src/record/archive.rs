@@ -6,6 +6,7 @@
 use core::fmt;
 use core::ops::Range;
 
+use rkyv::Serialize;
 use rkyv::api::serialize_using;
 use rkyv::rancor::Strategy;
 use rkyv::ser::Serializer;
@@ -13,7 +14,7 @@ use rkyv::ser::allocator::Arena;
 use rkyv::ser::sharing::Share;
 use rkyv::util::AlignedVec;
 
-use super::{ArchiveError, Record};
+use super::{ArchiveError, Record, RecordSerializer};
 
 /// Alignment of each archive within a buffer, in bytes: the strictest of any archived type (`u128`).
 const ARCHIVE_ALIGN: usize = 16;
@@ -35,6 +36,14 @@ impl Archiver {
     /// # Errors
     /// A length beyond rkyv's 32-bit offsets. `out` is then empty.
     pub fn append<T: Record>(&mut self, value: &T, out: &mut AlignedVec) -> Result<Range<usize>, ArchiveError> {
+        self.append_archive(value, out)
+    }
+
+    /// The same for whatever has an archive.
+    pub(crate) fn append_archive<V>(&mut self, value: &V, out: &mut AlignedVec) -> Result<Range<usize>, ArchiveError>
+    where
+        V: for<'a> Serialize<RecordSerializer<'a>>,
+    {
         let start = out.len().next_multiple_of(ARCHIVE_ALIGN);
         out.resize(start, 0);
         let writer = core::mem::take(out);

@@ -8,9 +8,10 @@ use super::collecting::{About, Collecting};
 use super::context::SubtaskId;
 use super::coordinator::{self, Coordinator};
 use super::core::Shared;
-use super::deployment::{AttemptPlan, SubtaskInfo};
+use super::crew::{Crew, WorkerId};
+use super::deployment::{AttemptPlan, Layout, SubtaskInfo};
 use super::error::JobError;
-use super::messages::{Acknowledgement, FromSubtask, ToCoordinator, ToSubtask};
+use super::messages::{Acknowledgement, FromSubtask, ToCoordinator, ToSubtask, ToWorker};
 use super::splits::SplitsOfSource;
 use super::transactions::{PreparedTransaction, TransactionLedger};
 use crate::checkpoint::{CheckpointConfig, CheckpointId, PreparedEpoch};
@@ -20,7 +21,7 @@ use rkyv::util::AlignedVec;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
-use thalweg_io::{Io, LocalBoxFuture, Mailbox, MailboxReceiver, MonotonicNs};
+use thalweg_io::{Io, LocalBoxFuture, MailboxReceiver, MonotonicNs};
 use thalweg_storage::checkpoint::{CheckpointError, CheckpointStore, FileRef, Image, Retained, SplitEntry};
 
 /// A checkpoint folder in use.
@@ -36,7 +37,10 @@ pub(crate) struct AttemptParts<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) plan: AttemptPlan,
     pub(crate) infos: Vec<SubtaskInfo>,
-    pub(crate) ways: Vec<Mailbox<ToSubtask>>,
+    pub(crate) layout: Layout,
+    pub(crate) crew: &'a mut Crew,
+    /// How many workers the job is to run on, if there are as many.
+    pub(crate) workers_wanted: usize,
     pub(crate) splits: Vec<SplitsOfSource>,
     pub(crate) storage: Option<Storage>,
     /// The user wants the input to end where it is: said before this attempt began.
@@ -66,6 +70,10 @@ type Persisting = LocalBoxFuture<Box<Persisted>>;
 struct Persisted {
     storage: Storage,
     checkpoint: CheckpointId,
+    /// When it was triggered.
+    since: MonotonicNs,
+    /// Of all its snapshots.
+    bytes: u64,
     result: Result<Retained, CheckpointError>,
 }
 
@@ -198,6 +206,11 @@ impl<'a> AttemptRun<'a> {
             ToCoordinator::FromSubtask { attempt, message } if attempt == self.parts.plan.attempt => self.take_from_subtask(message),
             // Law 10: whatever an older attempt says changes nothing.
             ToCoordinator::FromSubtask { .. } => {}
+            // It takes part in the next attempt.
+            ToCoordinator::Joined(member) => self.parts.crew.join(member),
+            ToCoordinator::Lost { worker, reason } => self.lost(worker, reason),
+            ToCoordinator::Metrics { metrics, .. } => self.parts.shared.publish(metrics),
+            ToCoordinator::Impossible(error) => self.steer(coordinator::Input::Failed(error)),
             ToCoordinator::Cancel => self.steer(coordinator::Input::Failed(JobError::Cancelled)),
             ToCoordinator::Drain => {
                 self.decide(checkpoints::Input::Drain);
@@ -227,6 +240,15 @@ impl<'a> AttemptRun<'a> {
                 self.steer(coordinator::Input::Ended { subtask });
             }
         }
+    }
+
+    /// A worker is gone, and with it its subtasks.
+    fn lost(&mut self, worker: WorkerId, reason: String) {
+        let Some(member) = self.parts.crew.lose(worker) else { return };
+        let Some(seat) = self.parts.layout.seats.iter().position(|seat| seat.worker == worker) else { return };
+        self.parts.io.observe("worker.lost", &member.name, [worker.0 as i64, self.parts.plan.attempt.0 as i64, 0]);
+        let subtasks = (0..self.parts.infos.len()).filter(|subtask| self.parts.infos[*subtask].seat == seat).collect();
+        self.steer(coordinator::Input::Lost { subtasks, error: JobError::WorkerLost { worker: member.name, reason } });
     }
 
     fn note_prepared(&mut self, prepared: Option<PreparedEpoch>) {
@@ -313,6 +335,7 @@ impl<'a> AttemptRun<'a> {
                     };
                     tracing::warn!(%checkpoint, "checkpoint given up: {why}");
                     self.observe("checkpoint.give-up", checkpoint, 0);
+                    self.parts.shared.numbers(|numbers| numbers.count("numberOfFailedCheckpoints", 1));
                     self.discard_collected();
                 }
                 checkpoints::Action::Commit { checkpoint } => self.commit(checkpoint),
@@ -363,19 +386,26 @@ impl<'a> AttemptRun<'a> {
             // Without a folder the end is the one checkpoint there is, and durable by what the sinks have prepared.
             return self.decide(checkpoints::Input::Persisted { checkpoint });
         };
+        let (since, bytes) = (collecting.since, collecting.bytes());
         let snapshots = collecting.into_snapshots(&self.parts.infos);
         self.persisting = Some(Box::pin(async move {
             let result = store.complete(metadata, snapshots, config.retained).await;
-            Box::new(Persisted { storage: Storage { store, config }, checkpoint, result })
+            Box::new(Persisted { storage: Storage { store, config }, checkpoint, since, bytes, result })
         }));
     }
 
     fn persisted(&mut self, persisted: Persisted) {
-        let Persisted { storage, checkpoint, result } = persisted;
+        let Persisted { storage, checkpoint, since, bytes, result } = persisted;
         self.parts.storage = Some(storage);
         match result {
             Ok(_) => {
                 self.completed += 1;
+                let duration = self.parts.io.clock().now().since(since);
+                self.parts.shared.numbers(|numbers| {
+                    numbers.count("numberOfCompletedCheckpoints", 1);
+                    numbers.show("lastCheckpointDuration", i64::try_from(duration.as_millis()).unwrap_or(i64::MAX));
+                    numbers.show("lastCheckpointSize", i64::try_from(bytes).unwrap_or(i64::MAX));
+                });
                 if let Some(error) = self.parts.storage.as_ref().and_then(|storage| storage.store.last_cleanup().error.as_ref()) {
                     tracing::warn!(%error, "files of earlier checkpoints cannot be removed");
                 }
@@ -430,8 +460,17 @@ impl<'a> AttemptRun<'a> {
                 self.observe("checkpoint.committed", checkpoint, 0);
                 self.ledger.committed(checkpoint);
                 self.decide(checkpoints::Input::Committed { checkpoint });
+                self.enlarge();
             }
             Err(error) => self.fail(error),
+        }
+    }
+
+    /// Right behind a checkpoint little is lost by a restart: the time to bring in workers that are missing here and have come since.
+    fn enlarge(&mut self) {
+        let (seats, present) = (self.parts.layout.seats.len(), self.parts.crew.members().len());
+        if seats < self.parts.workers_wanted && present > seats && !self.closing {
+            self.steer(coordinator::Input::Failed(JobError::Rescaled));
         }
     }
 
@@ -447,13 +486,17 @@ impl<'a> AttemptRun<'a> {
         self.parts.io.observe(what, &self.parts.job.name, [checkpoint.0 as i64, detail, 0]);
     }
 
-    /// A subtask that has ended has no use for messages.
+    /// A subtask that has ended, or whose worker is gone, has no use for messages.
     fn tell(&self, subtask: SubtaskId, message: ToSubtask) {
-        drop(self.parts.ways[subtask].send(message));
+        let seat = &self.parts.layout.seats[self.parts.infos[subtask].seat];
+        if let Some(member) = self.parts.crew.members().iter().find(|member| member.id == seat.worker) {
+            let attempt = self.parts.plan.attempt;
+            drop(member.orders.send(ToWorker::ToSubtask { attempt, subtask, message }));
+        }
     }
 
     fn tell_all(&self, message: impl Fn() -> ToSubtask) {
-        (0..self.parts.ways.len()).for_each(|subtask| self.tell(subtask, message()));
+        (0..self.parts.infos.len()).for_each(|subtask| self.tell(subtask, message()));
     }
 }
 

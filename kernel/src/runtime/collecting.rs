@@ -65,6 +65,15 @@ impl Collecting {
         SourceEntry { uid: job.operators[source.operator.0].uid.clone(), layout: source.layout, splits }
     }
 
+    /// The size of all snapshots.
+    pub(crate) fn bytes(&self) -> u64 {
+        let size = |image: &Image| match image {
+            Image::Inline(bytes) => bytes.len() as u64,
+            Image::File(file) => file.len,
+        };
+        self.snapshots.iter().map(|(_, image)| size(image)).sum()
+    }
+
     /// The snapshots, with the subtasks they are of.
     pub(crate) fn into_snapshots(self, infos: &[SubtaskInfo]) -> Vec<TaskSnapshot> {
         let of_subtask = |(subtask, image): (SubtaskId, Image)| {

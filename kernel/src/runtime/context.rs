@@ -4,17 +4,16 @@ use super::driver::TaskClock;
 use super::error::FailureSlot;
 use super::key_groups::KeyGroups;
 use super::messages::ToCoordinator;
-use super::metrics::{Counter, Gauge, MetricRegistry};
+use super::metrics::{Counter, Gauge, MetricRegistry, MetricScope};
 use super::operator::OperatorInfo;
 use super::settings::EngineSettings;
 use super::slice::SliceBudget;
 use crate::checkpoint::{Attempt, CheckpointId, JobId, OperatorState, Restored, Snapshots};
-use crate::exchange::{FrameSender, Outputs, Spread};
+use crate::exchange::{ErasedEnd, FrameSender, OutputNumbers, Outputs, Spread, typed};
 use crate::graph::{EdgeId, OperatorId, OperatorMeta};
 use crate::record::Record;
 use crate::time::Watermark;
-use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -44,12 +43,14 @@ pub struct SubtaskContext {
     pub(crate) operators: Arc<[OperatorMeta]>,
     pub(crate) settings: Arc<EngineSettings>,
     pub(crate) key_groups: KeyGroups,
-    pub(crate) inputs: Vec<Box<dyn Any + Send>>,
-    pub(crate) outputs: Vec<(EdgeId, Box<dyn Any + Send>)>,
+    pub(crate) inputs: Vec<ErasedEnd>,
+    pub(crate) outputs: Vec<(EdgeId, Vec<ErasedEnd>)>,
     pub(crate) failure: Rc<FailureSlot>,
     pub(crate) clock: TaskClock,
     pub(crate) slice: Rc<SliceBudget>,
     pub(crate) metrics: Rc<MetricRegistry>,
+    /// How many channels have no room for a frame that is full.
+    pub(crate) blocked_outputs: Rc<Cell<usize>>,
     pub(crate) coordinator: Mailbox<ToCoordinator>,
     pub(crate) job: JobId,
     pub(crate) attempt: Attempt,
@@ -100,19 +101,29 @@ impl SubtaskContext {
     }
 
     pub(crate) fn counter(&self, operator: OperatorId, name: &'static str) -> Counter {
-        self.metrics.counter(&self.operators[operator.0].name, name)
+        self.metrics.counter(MetricScope::Operator, &self.operators[operator.0].name, name)
     }
 
     pub(crate) fn gauge(&self, operator: OperatorId, name: &'static str) -> Gauge {
-        self.metrics.gauge(&self.operators[operator.0].name, name, i64::MIN)
+        self.metrics.gauge(MetricScope::Operator, &self.operators[operator.0].name, name, i64::MIN)
     }
 
     pub(crate) fn task_counter(&self, name: &'static str) -> Counter {
-        self.metrics.counter(&self.name.operators, name)
+        self.metrics.counter(MetricScope::Task, &self.name.operators, name)
     }
 
     pub(crate) fn task_gauge(&self, name: &'static str) -> Gauge {
-        self.metrics.gauge(&self.name.operators, name, i64::MIN)
+        self.metrics.gauge(MetricScope::Task, &self.name.operators, name, i64::MIN)
+    }
+
+    /// What all outputs of this task count together.
+    fn output_numbers(&self) -> OutputNumbers {
+        OutputNumbers {
+            frames: self.task_counter("numBuffersOut"),
+            records: self.task_counter("numRecordsOutOfTask"),
+            credit_waits: self.task_counter("numCreditWaits"),
+            blocked: Rc::clone(&self.blocked_outputs),
+        }
     }
 
     /// Whether nothing feeds this subtask. To be asked before its inputs are taken.
@@ -122,29 +133,18 @@ impl SubtaskContext {
 
     /// All channels that feed this subtask.
     pub(crate) fn take_inputs<C: 'static>(&mut self) -> Vec<C> {
-        let typed = |channels: Box<dyn Any + Send>| -> Vec<C> {
-            *channels.downcast().expect("invariant: an edge and the chain it feeds were made for the same record type")
-        };
-        std::mem::take(&mut self.inputs).into_iter().flat_map(typed).collect()
+        std::mem::take(&mut self.inputs).into_iter().map(typed).collect()
     }
 
     /// The sending side of `edge`; without channels if nobody consumes it.
     pub(crate) fn outputs<T: Record>(&mut self, edge: EdgeId) -> Outputs<T> {
-        let channels = match self.outputs.iter().position(|(id, _)| *id == edge) {
-            None => Vec::new(),
-            Some(i) => *self
-                .outputs
-                .swap_remove(i)
-                .1
-                .downcast()
-                .expect("invariant: an edge and the chain that feeds it were made for the same record type"),
-        };
-        Outputs::new(channels, self.settings.frame_records)
+        let ends = self.outputs.iter().position(|(id, _)| *id == edge).map(|i| self.outputs.swap_remove(i).1);
+        Outputs::new(ends.into_iter().flatten().map(typed).collect(), self.settings.frame_records).counted_by(self.output_numbers())
     }
 
     /// A sender into the branch or side output `edge`.
     pub(crate) fn side_sender<T: Record>(&mut self, edge: EdgeId) -> FrameSender<T, Spread> {
-        FrameSender::new(self.outputs(edge), Spread::default())
+        FrameSender::new(self, edge, Spread::default())
     }
 
     /// The edges that lead from `operator` into streams of their own.

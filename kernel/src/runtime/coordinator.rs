@@ -24,6 +24,8 @@ pub(crate) enum Input {
     Drain,
     /// The subtask is gone.
     Ended { subtask: SubtaskId },
+    /// The worker that ran these subtasks is gone.
+    Lost { subtasks: Vec<SubtaskId>, error: JobError },
 }
 
 /// What is to be done.
@@ -74,9 +76,20 @@ impl Coordinator {
                 assert!(!self.ended[subtask], "subtask {subtask} ended twice");
                 assert!(self.closed, "subtask {subtask} ended before the attempt did");
                 self.ended[subtask] = true;
-                if self.ended.iter().all(|ended| *ended) { self.outcome.take().map(Action::End).into_iter().collect() } else { vec![] }
+                self.end_if_all_are_gone()
+            }
+            Input::Lost { subtasks, error } => {
+                let mut actions = self.close(Err(error));
+                // Some of them may have ended before.
+                subtasks.into_iter().for_each(|subtask| self.ended[subtask] = true);
+                actions.extend(self.end_if_all_are_gone());
+                actions
             }
         }
+    }
+
+    fn end_if_all_are_gone(&mut self) -> Vec<Action> {
+        if self.ended.iter().all(|ended| *ended) { self.outcome.take().map(Action::End).into_iter().collect() } else { vec![] }
     }
 
     fn assign(&mut self, source: OperatorId, subtask: SubtaskId) -> Action {
@@ -139,6 +152,21 @@ mod tests {
         assert_eq!(names(&coordinator.step(Input::Completed(FINISHED))), ["CloseAll"]);
         assert!(coordinator.step(Input::Failed(JobError::Cancelled)).is_empty());
         assert_eq!(names(&coordinator.step(Input::Ended { subtask: 0 })), ["End(Ok(Finished { checkpoint: CheckpointId(1) }))"]);
+    }
+
+    #[test]
+    fn nobody_waits_for_the_subtasks_of_a_worker_that_is_gone() {
+        let lost = |subtasks| Input::Lost { subtasks, error: JobError::Invalid("lost".to_owned()) };
+        let mut coordinator = Coordinator::new(3, []);
+        assert_eq!(names(&coordinator.step(lost(vec![0, 2]))), ["CloseAll"]);
+        assert_eq!(names(&coordinator.step(Input::Ended { subtask: 1 })), ["End(Err(Invalid(\"lost\")))"]);
+        // One of its subtasks had ended, and all others are gone.
+        let mut coordinator = Coordinator::new(3, []);
+        coordinator.step(failed("before"));
+        assert!(coordinator.step(Input::Ended { subtask: 0 }).is_empty());
+        assert!(coordinator.step(Input::Ended { subtask: 1 }).is_empty());
+        assert_eq!(names(&coordinator.step(lost(vec![0, 2]))), ["End(Err(Invalid(\"before\")))"]);
+        assert!(coordinator.step(lost(vec![1])).is_empty());
     }
 
     proptest! {

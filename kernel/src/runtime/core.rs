@@ -11,13 +11,14 @@ use super::metrics::{JobMetrics, Metric, MetricRegistry};
 use super::settings::EngineSettings;
 use super::slice::SliceBudget;
 use crate::checkpoint::Snapshots;
-use crate::graph::OperatorMeta;
+use crate::exchange::{Door, Lifeline, Links};
+use crate::graph::{Job, OperatorMeta};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use thalweg_io::{CoreId, Io, Mailbox, MailboxReceiver, TaskClass};
+use thalweg_io::{CoreId, Io, LocalBoxFuture, Mailbox, MailboxReceiver, TaskClass};
 
 /// What all cores of a job share.
 #[derive(Clone)]
@@ -30,46 +31,85 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// What the cores that run `job` share; who reports to `coordinator`.
+    pub(crate) fn new(job: &Job, coordinator: Mailbox<ToCoordinator>, metrics: Arc<Mutex<JobMetrics>>) -> Self {
+        Self {
+            operators: job.operators.clone().into(),
+            settings: Arc::new(job.settings.clone()),
+            key_groups: job.key_groups,
+            coordinator,
+            metrics,
+        }
+    }
+
+    /// Changes what is said of the job.
+    pub(crate) fn numbers<R>(&self, change: impl FnOnce(&mut JobMetrics) -> R) -> R {
+        change(&mut self.metrics.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(crate) fn publish(&self, metrics: Vec<Metric>) {
-        self.metrics.lock().unwrap_or_else(PoisonError::into_inner).update(metrics);
+        self.numbers(|numbers| numbers.update(metrics));
     }
 }
 
-/// Runs what is deployed to this core until there is nobody left to deploy.
-pub(crate) async fn run_core(core: CoreId, io: Io, mut deployments: MailboxReceiver<Vec<SubtaskPlan>>, shared: Shared) {
-    let interval = Duration::from_millis(shared.settings.metrics_interval_ms);
+/// What a core is to run of an attempt.
+pub(crate) struct CoreOrder {
+    pub(crate) shared: Shared,
+    pub(crate) subtasks: Vec<SubtaskPlan>,
+    pub(crate) links: Links,
+}
+
+/// Runs what is ordered of this core, one attempt after the other, until there is nobody left to order. Frames of other workers come in by `door`.
+pub(crate) async fn run_core(core: CoreId, io: Io, door: Option<Door>, mut orders: MailboxReceiver<CoreOrder>) {
     let mut registries: Vec<Rc<MetricRegistry>> = Vec::new();
-    let mut next_report = io.clock().sleep_until(io.clock().now().after(interval));
+    let mut running: Option<Shared> = None;
+    let mut next_report: Option<LocalBoxFuture<()>> = None;
     loop {
         let mut report = false;
-        let deployed = std::future::poll_fn(|cx| {
-            if let Poll::Ready(deployed) = deployments.poll_recv(cx) {
-                return Poll::Ready(deployed);
+        let ordered = std::future::poll_fn(|cx| {
+            if let Poll::Ready(ordered) = orders.poll_recv(cx) {
+                return Poll::Ready(ordered);
             }
-            if next_report.as_mut().poll(cx).is_ready() {
+            if let Some(sleep) = &mut next_report
+                && sleep.as_mut().poll(cx).is_ready()
+            {
                 report = true;
-                return Poll::Ready(Some(Vec::new()));
+                return Poll::Ready(None);
             }
             Poll::Pending
         })
         .await;
-        let Some(plans) = deployed else { break };
-        if report {
-            registries.iter().for_each(|registry| shared.publish(registry.snapshot()));
-            next_report = io.clock().sleep_until(io.clock().now().after(interval));
-        } else {
-            // Those of the attempt before have said their last when they ended.
-            registries = plans.into_iter().map(|plan| spawn(&io, plan, &shared)).collect();
+        match ordered {
+            Some(CoreOrder { shared, subtasks, links }) => {
+                // Those of the attempt before have said their last when they ended.
+                let lifeline = Lifeline::new();
+                let of_links: Rc<[Rc<MetricRegistry>]> = links.start(&io, door.as_ref(), &shared, &lifeline).into();
+                let spawn = |plan| spawn(&io, plan, &shared, lifeline.clone(), Rc::clone(&of_links));
+                registries = subtasks.into_iter().map(spawn).chain(of_links.iter().cloned()).collect();
+                running = Some(shared);
+            }
+            None if report => {}
+            None => break,
+        }
+        if let Some(shared) = &running {
+            if report {
+                registries.iter().for_each(|registry| shared.publish(registry.snapshot()));
+            }
+            if report || next_report.is_none() {
+                let interval = Duration::from_millis(shared.settings.metrics_interval_ms);
+                next_report = Some(io.clock().sleep_until(io.clock().now().after(interval)));
+            }
         }
     }
     tracing::debug!(core = core.0, "core has ended");
 }
 
 /// Builds a subtask and sets it going.
-fn spawn(io: &Io, plan: SubtaskPlan, shared: &Shared) -> Rc<MetricRegistry> {
+fn spawn(io: &Io, plan: SubtaskPlan, shared: &Shared, lifeline: Lifeline, of_links: Rc<[Rc<MetricRegistry>]>) -> Rc<MetricRegistry> {
     let name = Rc::new(TaskName { operators: plan.operators, subtask: plan.subtask, parallelism: plan.parallelism });
     let metrics = Rc::new(MetricRegistry::new(plan.subtask));
     let snapshots = Rc::new(Snapshots::new(plan.task_uid.clone()));
+    let blocked_outputs = Rc::default();
     let mut cx = SubtaskContext {
         io: io.clone(),
         id: plan.id,
@@ -83,13 +123,14 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &Shared) -> Rc<MetricRegistry> {
         clock: TaskClock::new(io),
         slice: Rc::new(SliceBudget::new(shared.settings.slice_records)),
         metrics: Rc::clone(&metrics),
+        blocked_outputs: Rc::clone(&blocked_outputs),
         coordinator: shared.coordinator.clone(),
         job: plan.attempt.job,
         attempt: plan.attempt.attempt,
         epoch: plan.attempt.epoch,
         task_uid: plan.task_uid.clone(),
         snapshots: Rc::clone(&snapshots),
-        restored: plan.attempt.restored,
+        restored: plan.restored,
     };
     let acknowledger = Acknowledger::new(
         plan.id,
@@ -109,6 +150,9 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &Shared) -> Rc<MetricRegistry> {
         clock: cx.clock.clone(),
         budget: Rc::clone(&cx.slice),
         metrics: Rc::clone(&metrics),
+        of_links,
+        operators: name.operators.clone(),
+        blocked_outputs,
         acknowledger,
         inbox: plan.inbox,
     };
@@ -119,6 +163,7 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &Shared) -> Rc<MetricRegistry> {
             Ok(task) => driver.drive(task).await,
             Err(payload) => driver.fail_to_build(&*payload).await,
         }
+        drop(lifeline);
     };
     io.spawner().spawn(TaskClass::Throughput, &name.to_string(), Box::pin(run));
     metrics

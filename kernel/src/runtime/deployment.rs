@@ -1,16 +1,23 @@
 //! Wires a job for one attempt: subtasks, the channels between them, and the cores they go to.
 //!
-//! Channels are made anew for each attempt, so nothing that an older one has sent can arrive in it.
+//! Every process of a job builds the same graph, so a [`Deployment`] names only numbers: how many subtasks each task has, and which cores there are. From
+//! that each worker finds out by itself which subtasks and which ends of channels are its own. Channels are made anew for each attempt, so nothing
+//! that an older one has sent can arrive in it.
 
 use super::acknowledge::SnapshotPlace;
 use super::context::{SubtaskContext, SubtaskId};
+use super::crew::{Member, WorkerId};
 use super::driver::Subtask;
 use super::error::JobError;
+use super::handle::WorkerShare;
 use super::key_groups::KeyGroups;
 use super::messages::ToSubtask;
 use crate::checkpoint::{Attempt, CheckpointId, JobId, Restored};
+use crate::exchange::{ChannelNumber, ErasedEnd, LinkEnd, Links, RemoteChannel};
 use crate::graph::{EdgeId, Job, OperatorId};
-use std::any::Any;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use thalweg_io::{Mailbox, MailboxReceiver, mailbox};
 
@@ -21,8 +28,53 @@ pub(crate) struct AttemptPlan {
     pub(crate) attempt: Attempt,
     /// The first checkpoint it can take.
     pub(crate) epoch: CheckpointId,
-    pub(crate) restored: Option<Arc<Restored>>,
     pub(crate) snapshots: Option<SnapshotPlace>,
+}
+
+/// The checkpoint that an attempt goes on from.
+#[derive(Clone)]
+pub(crate) struct RestorePlan {
+    /// Its metadata file, in a folder that every worker sees.
+    pub(crate) path: PathBuf,
+    /// State that no operator asks for is left behind instead of refused.
+    pub(crate) allow_non_restored_state: bool,
+    /// As the coordinator has read it; for a worker in its own process.
+    pub(crate) loaded: Option<Arc<Restored>>,
+}
+
+/// A worker's part in an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seat {
+    pub(crate) worker: WorkerId,
+    pub(crate) name: String,
+    pub(crate) cores: usize,
+    /// Where each of its cores listens for frames; empty if it is alone.
+    pub(crate) doors: Vec<SocketAddr>,
+}
+
+impl Seat {
+    pub(crate) fn of(member: &Member) -> Self {
+        Self { worker: member.id, name: member.name.clone(), cores: member.cores, doors: member.doors.clone() }
+    }
+}
+
+/// A core of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// The number of the seat.
+    pub(crate) seat: usize,
+    /// The core of that worker.
+    pub(crate) core: usize,
+}
+
+/// Everything a worker has to know to do its part in an attempt.
+#[derive(Clone)]
+pub(crate) struct Deployment {
+    pub(crate) plan: AttemptPlan,
+    pub(crate) restore: Option<RestorePlan>,
+    pub(crate) layout: Layout,
+    /// Which seat is the receiver's.
+    pub(crate) seat: usize,
 }
 
 /// A subtask on its way to its core.
@@ -33,10 +85,12 @@ pub(crate) struct SubtaskPlan {
     pub(crate) subtask: usize,
     pub(crate) parallelism: usize,
     pub(crate) build: Box<dyn FnOnce(&mut SubtaskContext) -> Box<dyn Subtask> + Send>,
-    pub(crate) inputs: Vec<Box<dyn Any + Send>>,
-    pub(crate) outputs: Vec<(EdgeId, Box<dyn Any + Send>)>,
+    /// The receiving ends of its channels, in the order in which the task names its edges.
+    pub(crate) inputs: Vec<ErasedEnd>,
+    pub(crate) outputs: Vec<(EdgeId, Vec<ErasedEnd>)>,
     pub(crate) inbox: MailboxReceiver<ToSubtask>,
     pub(crate) attempt: AttemptPlan,
+    pub(crate) restored: Option<Arc<Restored>>,
 }
 
 /// A subtask as the coordinator knows it.
@@ -48,32 +102,49 @@ pub(crate) struct SubtaskInfo {
     pub(crate) parallelism: usize,
     /// The source that its task begins with, if it does with one.
     pub(crate) source: Option<OperatorId>,
+    /// The seat of the worker that runs it.
+    pub(crate) seat: usize,
 }
 
-/// How many subtasks each task has, and where they run. The same for every attempt.
+/// How many subtasks each task has, and where they run.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
+    /// By task.
     pub(crate) parallelism: Vec<usize>,
-    core_count: usize,
+    pub(crate) seats: Vec<Seat>,
+}
+
+/// A worker's share of an attempt.
+pub(crate) struct Share {
+    /// By core.
+    pub(crate) subtasks: Vec<Vec<SubtaskPlan>>,
+    /// By core.
+    pub(crate) links: Vec<Links>,
+    /// The way to each of its subtasks, by number.
+    pub(crate) ways: Vec<(SubtaskId, Mailbox<ToSubtask>)>,
 }
 
 impl Layout {
-    /// Decides about every task of `job` on `core_count` cores.
-    pub(crate) fn new(job: &Job, core_count: usize) -> Result<Self, JobError> {
-        if core_count == 0 {
-            return Err(JobError::Invalid("it needs at least one core".to_owned()));
+    /// Decides about every task of `job` on the cores of `seats`.
+    pub(crate) fn new(job: &Job, seats: Vec<Seat>) -> Result<Self, JobError> {
+        let core_count: usize = seats.iter().map(|seat| seat.cores).sum();
+        Ok(Self { parallelism: parallelism(job, core_count)?, seats })
+    }
+
+    fn cores(&self) -> usize {
+        self.seats.iter().map(|seat| seat.cores).sum()
+    }
+
+    /// Where subtask `subtask` of `task` runs. The cores of all workers are counted through.
+    pub(crate) fn place(&self, task: usize, subtask: usize) -> Place {
+        let mut core = place(task, subtask, self.parallelism[task], self.cores());
+        for (seat, of) in self.seats.iter().enumerate() {
+            if core < of.cores {
+                return Place { seat, core };
+            }
+            core -= of.cores;
         }
-        let key_groups: KeyGroups = job.key_groups;
-        // More cores than key groups is no mistake of the user's.
-        let default_parallelism = job.default_parallelism.unwrap_or(core_count.min(key_groups.count() as usize));
-        let parallelism: Vec<usize> = job.tasks.iter().map(|task| task.parallelism.unwrap_or(default_parallelism)).collect();
-        if let Some((task, p)) = job.tasks.iter().zip(&parallelism).find(|(_, p)| **p == 0 || **p > key_groups.count() as usize) {
-            let (name, count) = (&task.name, key_groups.count());
-            let cure = "choose another parallelism or raise the maximum with set_max_parallelism";
-            return Err(JobError::Invalid(format!(
-                "the parallelism of {name} is {p}, but it must be between 1 and the {count} key groups: {cure}"
-            )));
-        }
-        Ok(Self { parallelism, core_count })
+        unreachable!("a core beyond those of all seats")
     }
 
     /// All subtasks, by their number.
@@ -81,65 +152,159 @@ impl Layout {
         let of_task = |(task, parallelism): (usize, &usize)| {
             let (plan, parallelism) = (&job.tasks[task], *parallelism);
             let source = job.sources.iter().find(|(_, of)| *of == task).map(|(source, _)| source.operator);
-            (0..parallelism).map(move |subtask| SubtaskInfo { task_uid: plan.uid.clone(), subtask, parallelism, source })
+            (0..parallelism).map(move |subtask| SubtaskInfo {
+                task_uid: plan.uid.clone(),
+                subtask,
+                parallelism,
+                source,
+                seat: self.place(task, subtask).seat,
+            })
         };
         self.parallelism.iter().enumerate().flat_map(of_task).collect()
     }
 
-    /// The subtasks of an attempt by core, and the way to each by its number.
-    pub(crate) fn deploy(&self, job: &Job, attempt: &AttemptPlan) -> (Vec<Vec<SubtaskPlan>>, Vec<Mailbox<ToSubtask>>) {
-        let mut ways = Vec::new();
-        let mut plans: Vec<SubtaskPlan> = Vec::new();
-        let mut first_subtask = Vec::new();
-        for (task, p) in job.tasks.iter().zip(&self.parallelism) {
-            first_subtask.push(plans.len());
-            for subtask in 0..*p {
+    /// What each worker does.
+    pub(crate) fn shares(&self, job: &Job) -> Vec<WorkerShare> {
+        let keyed = |task: usize| job.operators.iter().any(|operator| operator.has_state && operator.task == Some(task));
+        let share = |(seat, of): (usize, &Seat)| {
+            let mut key_groups = BTreeSet::new();
+            let mut subtasks = 0;
+            for (task, parallelism) in self.parallelism.iter().enumerate() {
+                for subtask in (0..*parallelism).filter(|subtask| self.place(task, *subtask).seat == seat) {
+                    subtasks += 1;
+                    if keyed(task) {
+                        key_groups.extend(job.key_groups.owned_by(subtask, *parallelism));
+                    }
+                }
+            }
+            WorkerShare { name: of.name.clone(), cores: of.cores, subtasks, key_groups: key_groups.len() as u32 }
+        };
+        self.seats.iter().enumerate().map(share).collect()
+    }
+
+    /// The number of the first subtask of each task.
+    fn first_subtasks(&self) -> Vec<SubtaskId> {
+        self.parallelism
+            .iter()
+            .scan(0, |next, p| {
+                *next += p;
+                Some(*next - p)
+            })
+            .collect()
+    }
+
+    /// What `job` is for the worker at `seat`.
+    pub(crate) fn share(&self, job: &Job, seat: usize, plan: &AttemptPlan, restored: Option<&Arc<Restored>>) -> Share {
+        let mut share = Share {
+            subtasks: (0..self.seats[seat].cores).map(|_| Vec::new()).collect(),
+            links: (0..self.seats[seat].cores).map(|core| Links::new(plan, LinkEnd { seat, core })).collect(),
+            ways: Vec::new(),
+        };
+        let first_subtask = self.first_subtasks();
+        for (task, of) in job.tasks.iter().enumerate() {
+            for subtask in 0..self.parallelism[task] {
+                let at = self.place(task, subtask);
+                if at.seat != seat {
+                    continue;
+                }
                 let (way, inbox) = mailbox();
-                ways.push(way);
-                plans.push(SubtaskPlan {
-                    id: plans.len(),
-                    operators: task.name.clone(),
-                    task_uid: task.uid.clone(),
+                let id = first_subtask[task] + subtask;
+                share.ways.push((id, way));
+                share.subtasks[at.core].push(SubtaskPlan {
+                    id,
+                    operators: of.name.clone(),
+                    task_uid: of.uid.clone(),
                     subtask,
-                    parallelism: *p,
-                    build: (task.instantiate)(),
+                    parallelism: self.parallelism[task],
+                    build: (of.instantiate)(),
                     inputs: Vec::new(),
                     outputs: Vec::new(),
                     inbox,
-                    attempt: attempt.clone(),
+                    attempt: plan.clone(),
+                    restored: restored.cloned(),
                 });
             }
         }
-        self.wire(job, &first_subtask, &mut plans);
-        let mut per_core: Vec<Vec<SubtaskPlan>> = (0..self.core_count).map(|_| Vec::new()).collect();
-        let of_task = |(task, p): (usize, &usize)| {
-            let p = *p;
-            (0..p).map(move |s| place(task, s, p, self.core_count))
-        };
-        let places: Vec<usize> = self.parallelism.iter().enumerate().flat_map(of_task).collect();
-        for (plan, place) in plans.into_iter().zip(places) {
-            per_core[place].push(plan);
-        }
-        (per_core, ways)
+        self.wire(job, seat, &first_subtask, &mut share);
+        share
     }
 
-    /// Makes the channels. Inputs are wired in the order in which the consumer names its edges.
-    fn wire(&self, job: &Job, first_subtask: &[SubtaskId], plans: &mut [SubtaskPlan]) {
+    /// Makes the channels that begin or end here. They are numbered through over all workers.
+    fn wire(&self, job: &Job, seat: usize, first_subtask: &[SubtaskId], share: &mut Share) {
+        let mut next = 0;
         for (to, task) in job.tasks.iter().enumerate() {
             for edge in &task.inputs {
-                let edge_plan = &job.edges[edge.0];
-                let from = edge_plan.from.expect("invariant: every edge that is consumed was made by the task that feeds it");
-                let one_to_one = edge_plan.forward && self.parallelism[from] == self.parallelism[to];
-                let channels = (edge_plan.channels)(self.parallelism[from], self.parallelism[to], one_to_one, job.settings.channel_frames);
-                for (s, sender) in channels.senders.into_iter().enumerate() {
-                    plans[first_subtask[from] + s].outputs.push((*edge, sender));
-                }
-                for (r, receiver) in channels.receivers.into_iter().enumerate() {
-                    plans[first_subtask[to] + r].inputs.push(receiver);
+                let plan = &job.edges[edge.0];
+                let from = plan.from.expect("invariant: every edge that is consumed was made by the task that feeds it");
+                let one_to_one = plan.forward && self.parallelism[from] == self.parallelism[to];
+                for s in 0..self.parallelism[from] {
+                    for r in (0..self.parallelism[to]).filter(|r| !one_to_one || s == *r) {
+                        let number = ChannelNumber(next);
+                        next += 1;
+                        let (sender, receiver) = (self.place(from, s), self.place(to, r));
+                        if sender.seat != seat && receiver.seat != seat {
+                            continue;
+                        }
+                        let (output, input) = (plan.record.channel)(job.settings.ring_frames());
+                        if sender.seat == seat {
+                            share.subtask_mut(sender.core, first_subtask[from] + s).add_output(*edge, output);
+                        } else {
+                            let channel = RemoteChannel { number, end: output, record: plan.record };
+                            share.links[receiver.core].receive(link_end(sender), &self.seats[sender.seat].name, channel);
+                            share.subtask_mut(receiver.core, first_subtask[to] + r).inputs.push(input);
+                            continue;
+                        }
+                        if receiver.seat == seat {
+                            share.subtask_mut(receiver.core, first_subtask[to] + r).inputs.push(input);
+                        } else {
+                            let channel = RemoteChannel { number, end: input, record: plan.record };
+                            let door = self.seats[receiver.seat].doors[receiver.core];
+                            let peer = &self.seats[receiver.seat].name;
+                            share.links[sender.core].send(link_end(receiver), peer, door, channel);
+                        }
+                    }
                 }
             }
         }
     }
+}
+
+fn link_end(place: Place) -> LinkEnd {
+    LinkEnd { seat: place.seat, core: place.core }
+}
+
+impl Share {
+    fn subtask_mut(&mut self, core: usize, id: SubtaskId) -> &mut SubtaskPlan {
+        self.subtasks[core].iter_mut().find(|plan| plan.id == id).expect("invariant: a subtask is where its place says")
+    }
+}
+
+impl SubtaskPlan {
+    fn add_output(&mut self, edge: EdgeId, end: ErasedEnd) {
+        match self.outputs.iter_mut().find(|(of, _)| *of == edge) {
+            Some((_, ends)) => ends.push(end),
+            None => self.outputs.push((edge, vec![end])),
+        }
+    }
+}
+
+/// The parallelism of every task of `job` on `core_count` cores.
+pub(crate) fn parallelism(job: &Job, core_count: usize) -> Result<Vec<usize>, JobError> {
+    if core_count == 0 {
+        return Err(JobError::Invalid("it needs at least one core".to_owned()));
+    }
+    let key_groups: KeyGroups = job.key_groups;
+    // More cores than key groups is no mistake of the user's.
+    let default_parallelism = job.default_parallelism.unwrap_or(core_count.min(key_groups.count() as usize));
+    let parallelism: Vec<usize> = job.tasks.iter().map(|task| task.parallelism.unwrap_or(default_parallelism)).collect();
+    if let Some((task, p)) = job.tasks.iter().zip(&parallelism).find(|(_, p)| **p == 0 || **p > key_groups.count() as usize) {
+        let (name, count) = (&task.name, key_groups.count());
+        let cure = "choose another parallelism or raise the maximum with set_max_parallelism";
+        return Err(JobError::Invalid(format!(
+            "the parallelism of {name} is {p}, but it must be between 1 and the {count} key groups: {cure}"
+        )));
+    }
+    Ok(parallelism)
 }
 
 /// Subtask `s` of every task with at least as many subtasks as cores lives on core `s % cores`, so that forward edges stay on their core; smaller
@@ -156,5 +321,13 @@ mod tests {
     fn forward_neighbours_share_a_core_and_small_tasks_spread() {
         assert_eq!((0..4).map(|s| place(5, s, 4, 2)).collect::<Vec<_>>(), [0, 1, 0, 1]);
         assert_eq!((0..3).map(|task| place(task, 0, 1, 2)).collect::<Vec<_>>(), [0, 1, 0]);
+    }
+
+    #[test]
+    fn the_cores_of_all_workers_are_counted_through() {
+        let seat = |cores| Seat { worker: WorkerId(0), name: String::new(), cores, doors: vec![] };
+        let layout = Layout { parallelism: vec![5], seats: vec![seat(2), seat(1)] };
+        let places: Vec<_> = (0..5).map(|s| layout.place(0, s)).map(|place| (place.seat, place.core)).collect();
+        assert_eq!(places, [(0, 0), (0, 1), (1, 0), (0, 0), (0, 1)]);
     }
 }

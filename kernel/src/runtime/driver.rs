@@ -7,10 +7,11 @@
 use super::acknowledge::Acknowledger;
 use super::context::SubtaskId;
 use super::error::{FailureSlot, JobError};
+use super::load::{Doing, Load, TaskSampler};
 use super::messages::{FromSubtask, ToSubtask};
-use super::metrics::MetricRegistry;
+use super::metrics::{MetricRegistry, Samples};
 use super::slice::SliceBudget;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -89,6 +90,14 @@ pub trait Subtask {
         0
     }
 
+    /// After a slice that found nothing to do: whether it is input that is waited for, and not the chain's own sink.
+    fn awaits_input(&self) -> bool {
+        true
+    }
+
+    /// Adds the numbers that nobody keeps up to date.
+    fn sample(&self, _samples: &mut Samples<'_>) {}
+
     /// See [`Stage::poll_prepared`](crate::chain::Stage::poll_prepared).
     fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
@@ -116,13 +125,21 @@ pub(crate) struct Driver {
     pub(crate) clock: TaskClock,
     pub(crate) budget: Rc<SliceBudget>,
     pub(crate) metrics: Rc<MetricRegistry>,
+    /// Of the links of its core.
+    pub(crate) of_links: Rc<[Rc<MetricRegistry>]>,
+    pub(crate) operators: String,
+    pub(crate) blocked_outputs: Rc<Cell<usize>>,
     pub(crate) acknowledger: Acknowledger,
     pub(crate) inbox: MailboxReceiver<ToSubtask>,
 }
 
 impl Driver {
     /// Drives `task` until the attempt is over and it has come to rest, and reports that it has ended.
-    pub(crate) async fn drive(mut self, mut task: Box<dyn Subtask>) {
+    pub(crate) async fn drive(mut self, task: Box<dyn Subtask>) {
+        let task = Rc::new(RefCell::new(task));
+        let load = Rc::new(Load::new(self.io.clock().now()));
+        let sampler = TaskSampler { io: self.io.clone(), load: Rc::clone(&load), task: Rc::downgrade(&task) };
+        self.metrics.ask(&self.operators, Rc::new(sampler));
         self.io.observe("subtask.start", &self.name, [self.id as i64, 0, 0]);
         let mut spin = AdaptiveSpin::new(self.io.spin_limit());
         let mut phase = Phase::Running;
@@ -130,15 +147,18 @@ impl Driver {
         let mut parked_until: Option<(MonotonicNs, LocalBoxFuture<()>)> = None;
         loop {
             self.clock.now.set(TaskClock::read(&self.io));
-            let polled = match self.take_messages(&mut task, pending_message.take(), phase) {
+            load.begins(self.clock.now().monotonic);
+            let taken = self.take_messages(&mut task.borrow_mut(), pending_message.take(), phase);
+            let polled = match taken {
                 Ok(next) => {
                     phase = next;
-                    poll_fn(|cx| Poll::Ready(self.slice(&mut task, phase, cx))).await
+                    poll_fn(|cx| Poll::Ready(self.slice(&mut task.borrow_mut(), phase, cx))).await
                 }
                 Err(error) => Err(error),
             };
             match polled {
                 Ok(Slice::Busy) => {
+                    load.is(Doing::Busy);
                     self.budget.took(self.io.clock().now().since(self.clock.now().monotonic));
                     spin.found();
                     yield_now().await;
@@ -149,7 +169,7 @@ impl Driver {
                     continue;
                 }
                 Ok(Slice::Ended) => break,
-                Ok(Slice::Park) => {}
+                Ok(Slice::Park) => load.is(self.waits_for(&**task.borrow(), phase)),
                 Err(error) => {
                     if phase == Phase::Closing {
                         tracing::warn!(subtask = %self.name, %error, "closing after a failure failed too");
@@ -166,7 +186,7 @@ impl Driver {
                 continue;
             }
             let now = self.clock.now();
-            let deadline = if phase == Phase::Running { task.next_deadline(now) } else { None };
+            let deadline = if phase == Phase::Running { task.borrow().next_deadline(now) } else { None };
             if parked_until.as_ref().map(|(at, _)| *at) != deadline {
                 parked_until = deadline.map(|at| (at, self.io.clock().sleep_until(at)));
             }
@@ -192,7 +212,7 @@ impl Driver {
                     return Poll::Pending;
                 }
                 // A panic here shows again, and is reported, in the slice that follows.
-                catch_unwind(AssertUnwindSafe(|| task.poll_park(cx))).unwrap_or_else(|payload| {
+                catch_unwind(AssertUnwindSafe(|| task.borrow_mut().poll_park(cx))).unwrap_or_else(|payload| {
                     self.failure.set(self.describe_panic(&*payload));
                     Poll::Ready(())
                 })
@@ -209,7 +229,18 @@ impl Driver {
         if catch_unwind(AssertUnwindSafe(|| drop(task))).is_err() {
             tracing::warn!(subtask = %self.name, "a user function panicked while it was dropped");
         }
-        self.acknowledger.report(FromSubtask::Ended { subtask: self.id, metrics: self.metrics.snapshot() });
+        // Links end with the last subtask of their core: what they have carried is said by each of them.
+        let metrics = self.of_links.iter().chain([&self.metrics]).flat_map(|registry| registry.snapshot()).collect();
+        self.acknowledger.report(FromSubtask::Ended { subtask: self.id, metrics });
+    }
+
+    /// What a subtask does that has found nothing to do.
+    fn waits_for(&self, task: &dyn Subtask, phase: Phase) -> Doing {
+        match phase {
+            Phase::Running if self.blocked_outputs.get() > 0 => Doing::BackPressured,
+            Phase::Running if !task.awaits_input() => Doing::Busy,
+            Phase::Running | Phase::Preparing | Phase::Waiting | Phase::Closing => Doing::Idle,
+        }
     }
 
     /// Building the subtask panicked: reports that, and waits for the end that follows.

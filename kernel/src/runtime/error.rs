@@ -70,6 +70,35 @@ pub enum JobError {
         /// The timeout.
         timeout: std::time::Duration,
     },
+    /// A worker of the job is gone.
+    #[error("worker {worker} is lost: {reason}")]
+    WorkerLost {
+        /// The worker's name.
+        worker: String,
+        /// How that was noticed.
+        reason: String,
+    },
+    /// More workers are there than the attempt runs on; the next one runs on all of them.
+    #[error("more workers are there: the job goes on with all of them")]
+    Rescaled,
+    /// The stream of frames between two workers broke.
+    #[error("the exchange with worker {worker}: {reason}")]
+    Exchange {
+        /// The other worker's name.
+        worker: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A failure in the process of a worker, of a kind that has no form of its own on the wire.
+    #[error("{message}")]
+    Remote {
+        /// What it said of itself there.
+        message: String,
+        /// What lay behind it.
+        cause: FailureCause,
+        /// Whether another attempt could fare better.
+        is_worth_a_restart: bool,
+    },
     /// The cores could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -86,13 +115,47 @@ pub enum JobError {
     },
 }
 
+/// What lies behind a failure, as far as somebody may want to act on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailureCause {
+    /// Nothing of the following.
+    #[default]
+    Other,
+    /// There is no room.
+    StorageFull,
+    /// This user may not do it.
+    PermissionDenied,
+    /// Another attempt has taken over.
+    Fenced,
+    /// Bytes on disk are damaged, foreign, of another version, or not there.
+    Damage,
+}
+
 impl JobError {
     /// Whether another attempt could fare better.
     pub(crate) fn is_worth_a_restart(&self) -> bool {
         match self {
             Self::Invalid(_) | Self::Start(_) | Self::Cancelled => false,
             Self::Checkpoint { source, .. } => !source.is_fenced() && !source.is_damage(),
+            Self::Remote { is_worth_a_restart, .. } => *is_worth_a_restart,
             _ => true,
+        }
+    }
+
+    /// What lies behind it.
+    pub(crate) fn cause(&self) -> FailureCause {
+        use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, StorageFull};
+        match self {
+            Self::Sink { source, .. } => match source.kind() {
+                StorageFull | QuotaExceeded => FailureCause::StorageFull,
+                PermissionDenied => FailureCause::PermissionDenied,
+                _ => FailureCause::Other,
+            },
+            Self::Checkpoint { source, .. } if source.is_storage_full() => FailureCause::StorageFull,
+            Self::Checkpoint { source, .. } if source.is_fenced() => FailureCause::Fenced,
+            Self::Checkpoint { source, .. } if source.is_damage() => FailureCause::Damage,
+            Self::Remote { cause, .. } => *cause,
+            _ => FailureCause::Other,
         }
     }
 }

@@ -30,6 +30,19 @@ pub struct RestoredFrom {
     pub age: Duration,
 }
 
+/// What a worker did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerShare {
+    /// Its name.
+    pub name: String,
+    /// Its cores.
+    pub cores: usize,
+    /// How many subtasks it ran.
+    pub subtasks: usize,
+    /// How many of the job's key groups it owned, in whichever keyed operators.
+    pub key_groups: u32,
+}
+
 /// How a finished job went.
 #[derive(Clone, Debug)]
 pub struct JobReport {
@@ -43,6 +56,8 @@ pub struct JobReport {
     pub restarts: u32,
     /// How many checkpoints were completed.
     pub checkpoints: u64,
+    /// What each worker did in the last attempt.
+    pub workers: Vec<WorkerShare>,
     /// From the start of its cores to its end.
     pub elapsed: Duration,
     /// The final numbers of its last attempt.

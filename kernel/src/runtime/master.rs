@@ -5,35 +5,90 @@
 //! deploys the subtasks; only then does it read or write anything (docs/src/semantics.md#r-1).
 
 use super::acknowledge::SnapshotPlace;
+use super::agent::Agent;
 use super::attempt::{AttemptEnd, AttemptParts, AttemptRun, Storage, sink_failed, sink_panicked};
 use super::checkpoint_coordinator::Completion;
 use super::core::{Shared, run_core};
-use super::deployment::{AttemptPlan, Layout, SubtaskPlan};
+use super::crew::{Crew, Member, WorkerId};
+use super::deployment::{AttemptPlan, Deployment, Layout, RestorePlan, Seat, parallelism};
 use super::driver::panic_text;
 use super::error::JobError;
-use super::handle::{JobEnding, JobHandle, JobReport, RestoredFrom};
-use super::messages::ToCoordinator;
+use super::handle::{JobEnding, JobHandle, JobReport, RestoredFrom, WorkerShare};
+use super::messages::{ToCoordinator, ToWorker};
 use super::metrics::JobMetrics;
 use super::origin::{self, Found};
 use super::restart::RestartPolicy;
 use super::splits::{SplitsOfSource, cannot_enumerate};
-use crate::checkpoint::{Attempt, CheckpointConfig, CheckpointId, JobId, RestartStrategy, Restore, Restored, RestoredSubtask};
+use crate::checkpoint::{Attempt, CheckpointConfig, CheckpointId, JobId, RestartStrategy, Restore, Restored};
 use crate::graph::{Job, RecoverSink, SinkPlan};
+use crate::metrics_http;
 use crate::sink::Recovery;
 use crate::source::SourceError;
 use rkyv::util::AlignedVec;
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use thalweg_io::{CoreMain, Cores, Io, Mailbox, MailboxReceiver, TaskClass, mailbox};
-use thalweg_storage::checkpoint::{Checkpoint, CheckpointError, History, Metadata};
+use thalweg_io::{CoreId, CoreMain, Cores, Io, LocalBoxFuture, MailboxReceiver, TaskClass, mailbox};
+use thalweg_storage::checkpoint::{CheckpointError, History, Metadata};
 
-/// Starts `job` on `core_count` of `cores`.
-pub(crate) fn start(mut job: Job, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
-    let layout = Layout::new(&job, core_count)?;
+/// Starts `job` on `core_count` of `cores`, all of it in this process: its one worker is a neighbour of the coordinator.
+pub(crate) fn start(job: Job, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
+    parallelism(&job, core_count)?;
+    let (ways, orders): (Vec<_>, Vec<_>) = (0..core_count).map(|_| mailbox()).unzip();
+    let mut orders = orders.into_iter();
+    let own = orders.next();
+    let others = orders.map(|orders| -> CoreMain { Box::new(move |core, io| Box::pin(run_core(core, io, None, orders))) }).collect();
+    let recruit = move |recruiting: Recruiting| -> LocalBoxFuture<()> {
+        let Recruiting { core, io, job, shared, .. } = recruiting;
+        let (way, mut inbox) = mailbox();
+        let member = Member { id: WorkerId(0), name: "this process".to_owned(), cores: ways.len(), doors: vec![], orders: way };
+        drop(shared.coordinator.send(ToCoordinator::Joined(member)));
+        let mut agent = Agent::new(io.clone(), job, ways, shared);
+        let work = async move {
+            // Its way to the cores ends with it: that is what ends them.
+            while let Some(order) = inbox.recv().await {
+                agent.take(order).await;
+            }
+        };
+        io.spawner().spawn(TaskClass::Latency, "agent", Box::pin(work));
+        Box::pin(async move {
+            if let Some(orders) = own {
+                run_core(core, io, None, orders).await;
+            }
+        })
+    };
+    launch(job, cores, Muster { workers: 1, patience: Duration::ZERO }, others, Box::new(recruit))
+}
+
+/// How many workers an attempt waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Muster {
+    pub(crate) workers: usize,
+    /// After an attempt that has failed it goes on with those that are there after so long, one at least.
+    pub(crate) patience: Duration,
+}
+
+/// What is needed to find workers for a job. It runs on the coordinator's core.
+pub(crate) struct Recruiting {
+    pub(crate) core: CoreId,
+    pub(crate) io: Io,
+    pub(crate) job: Rc<Job>,
+    /// With the way to the coordinator, who is told of each worker that has come or gone.
+    pub(crate) shared: Shared,
+    /// Ends when the job has ended, after every worker was told.
+    pub(crate) job_end: MailboxReceiver<Infallible>,
+}
+
+/// Finds workers; the core ends when it does.
+pub(crate) type Recruit = Box<dyn FnOnce(Recruiting) -> LocalBoxFuture<()> + Send>;
+
+/// Starts the coordinator of `job` on the first of `cores`, and `others` on those that follow.
+pub(crate) fn launch(job: Job, cores: &dyn Cores, muster: Muster, others: Vec<CoreMain>, recruit: Recruit) -> Result<JobHandle, JobError> {
     job.settings.check().map_err(JobError::Invalid)?;
     if let Some(config) = &job.checkpoints {
         config.check().map_err(JobError::Invalid)?;
@@ -41,38 +96,24 @@ pub(crate) fn start(mut job: Job, cores: &dyn Cores, core_count: usize) -> Resul
     let (coordinator, inbox) = mailbox();
     let metrics = Arc::new(Mutex::new(JobMetrics::default()));
     let (result_sender, result) = mailbox();
-    let shared = Shared {
-        operators: std::mem::take(&mut job.operators).into(),
-        settings: Arc::new(job.settings.clone()),
-        key_groups: job.key_groups,
-        coordinator: coordinator.clone(),
-        metrics: Arc::clone(&metrics),
-    };
-    job.operators = shared.operators.to_vec();
-    let (deploy, deployments): (Vec<_>, Vec<_>) = (0..core_count).map(|_| mailbox()).unzip();
-    let mut head = Some((MasterPlan { job, layout, inbox, deploy, shared: shared.clone() }, result_sender));
-    let mains = deployments
-        .into_iter()
-        .map(|deployments| -> CoreMain {
-            let (shared, head) = (shared.clone(), head.take());
-            Box::new(move |core, io| {
-                Box::pin(async move {
-                    if let Some((plan, result)) = head {
-                        let io_of_master = io.clone();
-                        let run = async move {
-                            // Its way to the cores is closed last: that is what ends them.
-                            let mut master = Master::new(plan, io_of_master);
-                            let report = master.run().await;
-                            drop(result.send(report));
-                        };
-                        io.spawner().spawn(TaskClass::Latency, "coordinator", Box::pin(run));
-                    }
-                    run_core(core, io, deployments, shared).await;
-                })
-            })
+    let shared = Shared::new(&job, coordinator.clone(), Arc::clone(&metrics));
+    let head: CoreMain = Box::new(move |core, io| {
+        Box::pin(async move {
+            let job = Rc::new(job);
+            let (job_is_on, job_end) = mailbox();
+            let recruiting = Recruiting { core, io: io.clone(), job: Rc::clone(&job), shared: shared.clone(), job_end };
+            let mut master = Master::new(job, muster, inbox, shared, io.clone());
+            let run = async move {
+                let report = master.run().await;
+                // Its ways to the workers end with it.
+                drop((master, job_is_on));
+                drop(result_sender.send(report));
+            };
+            io.spawner().spawn(TaskClass::Latency, "coordinator", Box::pin(run));
+            recruit(recruiting).await;
         })
-        .collect();
-    let group = cores.start(mains)?;
+    });
+    let group = cores.start(std::iter::once(head).chain(others).collect())?;
     Ok(JobHandle::new(result, coordinator, metrics, group))
 }
 
@@ -86,21 +127,12 @@ pub(crate) async fn without_panic<F: Future>(future: F) -> Result<F::Output, Str
     .await
 }
 
-/// The master on its way to core 0.
-struct MasterPlan {
-    job: Job,
-    layout: Layout,
-    inbox: MailboxReceiver<ToCoordinator>,
-    deploy: Vec<Mailbox<Vec<SubtaskPlan>>>,
-    shared: Shared,
-}
-
 /// An attempt that is about to begin.
 struct Begun {
     attempt: Attempt,
     epoch: CheckpointId,
     /// What it goes on from, unless it is from the beginning.
-    from: Option<(Metadata, Arc<Restored>)>,
+    from: Option<(Metadata, RestorePlan)>,
     storage: Option<Storage>,
 }
 
@@ -109,10 +141,10 @@ const FINDS_MAX: u32 = 5;
 
 /// Runs a job.
 struct Master {
-    job: Job,
-    layout: Layout,
+    job: Rc<Job>,
+    crew: Crew,
+    muster: Muster,
     inbox: MailboxReceiver<ToCoordinator>,
-    deploy: Vec<Mailbox<Vec<SubtaskPlan>>>,
     shared: Shared,
     io: Io,
     /// By which this process knows its attempts in the log.
@@ -123,6 +155,8 @@ struct Master {
     restarts: u32,
     checkpoints: u64,
     restored: Option<RestoredFrom>,
+    /// What each worker does, in the last attempt.
+    workers: Vec<WorkerShare>,
     /// Somebody said while nobody listened that the job is to end.
     cancelled: bool,
     /// The input is to end where it is.
@@ -134,16 +168,15 @@ struct Master {
 }
 
 impl Master {
-    fn new(plan: MasterPlan, io: Io) -> Self {
-        let MasterPlan { job, layout, inbox, deploy, shared } = plan;
+    fn new(job: Rc<Job>, muster: Muster, inbox: MailboxReceiver<ToCoordinator>, shared: Shared, io: Io) -> Self {
         // No two jobs have the same stream of random numbers.
         let job_id = JobId(io.rng("job-id").next_u64());
         let owner = io.rng("job-owner").next_u64();
         Self {
             job,
-            layout,
+            crew: Crew::default(),
+            muster,
             inbox,
-            deploy,
             shared,
             io,
             owner,
@@ -152,6 +185,7 @@ impl Master {
             restarts: 0,
             checkpoints: 0,
             restored: None,
+            workers: Vec::new(),
             cancelled: false,
             drains: false,
             is_fenced: false,
@@ -161,6 +195,11 @@ impl Master {
 
     async fn run(&mut self) -> Result<JobReport, JobError> {
         let started = self.io.clock().now();
+        self.shared.numbers(|numbers| {
+            for name in ["numRestarts", "numberOfCompletedCheckpoints", "numberOfFailedCheckpoints"] {
+                numbers.count(name, 0);
+            }
+        });
         let result = self.attempts().await;
         // What an attempt has written and no checkpoint names has no meaning any more. What is half committed the next run commits.
         self.is_fenced |= matches!(&result, Err(error) if is_fenced(error));
@@ -171,6 +210,10 @@ impl Master {
         {
             tracing::warn!(%error, "what the job left behind cannot be removed");
         }
+        let failure = result.as_ref().err().map(ToString::to_string);
+        for member in self.crew.members() {
+            drop(member.orders.send(ToWorker::End { failure: failure.clone() }));
+        }
         let ending = result?;
         let metrics = self.shared.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(JobReport {
@@ -179,12 +222,14 @@ impl Master {
             restored: self.restored,
             restarts: self.restarts,
             checkpoints: self.checkpoints,
+            workers: std::mem::take(&mut self.workers),
             elapsed: self.io.clock().now().since(started),
             metrics,
         })
     }
 
     async fn attempts(&mut self) -> Result<JobEnding, JobError> {
+        self.show_metrics().await?;
         let with_checkpoints = self.job.checkpoints.is_some();
         let default = if with_checkpoints { RestartStrategy::exponential_delay() } else { RestartStrategy::None };
         let mut policy = RestartPolicy::new(self.job.restart.clone().unwrap_or(default));
@@ -198,20 +243,34 @@ impl Master {
             if self.cancelled || self.is_fenced || is_torn || !error.is_worth_a_restart() {
                 return Err(error);
             }
-            let Some(delay) = policy.failed(self.io.clock().now()) else { return Err(error) };
+            let is_failure = !matches!(error, JobError::Rescaled);
+            let delay = if is_failure { policy.failed(self.io.clock().now()) } else { Some(Duration::ZERO) };
+            let Some(delay) = delay else { return Err(error) };
             self.restarts += 1;
+            self.shared.numbers(|numbers| numbers.count("numRestarts", 1));
             tracing::warn!(%error, attempt = %self.attempt, ?delay, "the attempt failed, another one follows");
             self.io.observe("job.restart", &self.job.name, [self.attempt.0 as i64, 0, 0]);
             self.sleep(delay).await?;
         }
     }
 
+    /// Begins to show the job's numbers to whoever asks, if it is to.
+    async fn show_metrics(&self) -> Result<(), JobError> {
+        let Some(endpoint) = &self.job.metrics_endpoint else { return Ok(()) };
+        let metrics = Arc::clone(&self.shared.metrics);
+        let source = move || metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let serving = metrics_http::serve(&self.io, endpoint, &self.job.name, source).await;
+        serving.map_err(|error| JobError::Invalid(format!("the metrics cannot be shown: {error}; choose another address or port")))
+    }
+
     /// Makes one attempt.
     async fn attempt(&mut self) -> Result<JobEnding, JobError> {
+        self.wait_for_workers().await?;
         let Begun { attempt, epoch, from, storage } = self.begin().await?;
         self.attempt = attempt;
+        self.shared.numbers(JobMetrics::begin_attempt);
         self.io.observe("attempt.begin", &self.job.name, [attempt.0 as i64, epoch.0 as i64, 0]);
-        let (metadata, restored) = from.unzip();
+        let (metadata, restore) = from.unzip();
         let discard = storage.as_ref().is_some_and(|storage| storage.config.discard_later_output);
         self.for_each_sink(attempt, metadata.as_ref(), discard, false, |sink| &sink.recover).await?;
         self.io.observe("attempt.recovered", &self.job.name, [attempt.0 as i64, 0, 0]);
@@ -224,18 +283,32 @@ impl Master {
         }
         let place =
             |storage: &Storage| SnapshotPlace { dir: storage.store.dir().to_owned(), inline_bytes_max: storage.config.inline_bytes_max };
-        let mut plan = AttemptPlan { job: self.job_id, attempt, epoch, restored, snapshots: storage.as_ref().map(place) };
-        let infos = self.layout.subtasks(&self.job);
-        let (per_core, ways) = self.layout.deploy(&self.job, &plan);
-        for (core, plans) in self.deploy.iter().zip(per_core) {
-            // A core that is gone is being torn down, and so is this one.
-            drop(core.send(plans));
+        let plan = AttemptPlan { job: self.job_id, attempt, epoch, snapshots: storage.as_ref().map(place) };
+        let layout = self.layout()?;
+        let infos = layout.subtasks(&self.job);
+        self.workers = layout.shares(&self.job);
+        for (seat, member) in self.crew.members().iter().enumerate() {
+            let deployment = Deployment { plan: plan.clone(), restore: restore.clone(), layout: layout.clone(), seat };
+            // One that is gone is about to be reported lost.
+            drop(member.orders.send(ToWorker::Deploy(Box::new(deployment))));
         }
-        // The subtasks hold it until each has taken what is its own.
-        plan.restored = None;
-        let (job, io, shared) = (&self.job, &self.io, &self.shared);
-        let run = AttemptRun::new(AttemptParts { job, io, shared, plan, infos, ways, splits, storage, drains: self.drains });
-        let AttemptEnd { result, completed, commit_is_open, is_unwanted, drains, is_fenced, storage } = run.run(&mut self.inbox).await;
+        // The subtasks hold the state until each has taken what is its own.
+        drop(restore);
+        let Self { job, io, shared, crew, inbox, drains, .. } = self;
+        let run = AttemptRun::new(AttemptParts {
+            job,
+            io,
+            shared,
+            plan,
+            infos,
+            layout,
+            crew,
+            workers_wanted: self.muster.workers,
+            splits,
+            storage,
+            drains: *drains,
+        });
+        let AttemptEnd { result, completed, commit_is_open, is_unwanted, drains, is_fenced, storage } = run.run(inbox).await;
         self.cancelled |= is_unwanted;
         self.drains |= drains;
         self.is_fenced |= is_fenced;
@@ -244,6 +317,49 @@ impl Master {
         match result? {
             Completion::Finished { .. } => self.finish(storage, JobEnding::Finished).await,
             Completion::Stopped { checkpoint } => Ok(JobEnding::Stopped(checkpoint)),
+        }
+    }
+
+    /// The workers that are there, and what each does.
+    fn layout(&self) -> Result<Layout, JobError> {
+        if self.crew.members().is_empty() {
+            let reason = "no other is left".to_owned();
+            return Err(JobError::WorkerLost { worker: "the last one".to_owned(), reason });
+        }
+        Layout::new(&self.job, self.crew.members().iter().map(Seat::of).collect())
+    }
+
+    /// Waits until there are enough workers.
+    async fn wait_for_workers(&mut self) -> Result<(), JobError> {
+        let Muster { workers, patience } = self.muster;
+        let mut patience = (self.attempt > Attempt(0)).then(|| self.io.clock().sleep_until(self.io.clock().now().after(patience)));
+        let mut told = None;
+        loop {
+            let present = self.crew.members().len();
+            if present >= workers || (present > 0 && patience.is_none() && self.attempt > Attempt(0)) {
+                return Ok(());
+            }
+            if told != Some(present) {
+                tracing::info!(target: "thalweg::cli", "waiting for workers: {present} of {workers} are there");
+                told = Some(present);
+            }
+            let inbox = &mut self.inbox;
+            let message = poll_fn(|cx| {
+                if let Poll::Ready(message) = inbox.poll_recv(cx) {
+                    return Poll::Ready(message);
+                }
+                if let Some(sleep) = &mut patience
+                    && sleep.as_mut().poll(cx).is_ready()
+                {
+                    patience = None;
+                    return Poll::Ready(None);
+                }
+                Poll::Pending
+            })
+            .await;
+            if let Some(message) = message {
+                self.hear(message)?;
+            }
         }
     }
 
@@ -272,16 +388,13 @@ impl Master {
         self.job_id = history.job().or(adopted).unwrap_or(self.job_id);
         let past = checkpoint.as_ref().map_or(CheckpointId(1), |checkpoint| checkpoint.metadata.id.next());
         let epoch = history.next_checkpoint().max(past);
-        let from = checkpoint.map(|Checkpoint { metadata, snapshots, .. }| {
-            let restored = Restored {
-                checkpoint: metadata.id,
-                subtasks: snapshots.into_iter().map(|(entry, snapshot)| RestoredSubtask::new(entry, snapshot)).collect(),
-                allow_non_restored_state: config.allow_non_restored_state,
-            };
-            (metadata, Arc::new(restored))
-        });
-        if let Some((metadata, restored)) = &from {
-            self.job.check_restorable(metadata, restored)?;
+        let mut from = None;
+        if let Some(checkpoint) = checkpoint {
+            let (metadata, path) = (checkpoint.metadata.clone(), checkpoint.path.clone());
+            let allow_non_restored_state = config.allow_non_restored_state;
+            let restored = Restored::new(checkpoint, allow_non_restored_state);
+            self.job.check_restorable(&metadata, &restored)?;
+            from = Some((metadata, RestorePlan { path, allow_non_restored_state, loaded: Some(Arc::new(restored)) }));
         }
         let next = Attempt(history.last_attempt().map_or(1, |last| last.0 + 1));
         let metadata = from.as_ref().map(|(metadata, _)| metadata);
@@ -358,7 +471,7 @@ impl Master {
                 continue;
             }
             let operator = meta.name.clone();
-            let finding = (source.splits)(self.io.clone(), self.layout.parallelism[*task]);
+            let finding = (source.splits)(self.io.clone(), self.layout()?.parallelism[*task]);
             let found = self.listening(without_panic(finding)).await?;
             let found = found.unwrap_or_else(|panic| Err(SourceError::Other(panic))).map_err(|error| cannot_enumerate(operator, error))?;
             splits.push(SplitsOfSource::found(id, found));
@@ -403,26 +516,41 @@ impl Master {
     /// Waits for `future`, and for the word that the job is to end.
     async fn listening<F: Future>(&mut self, future: F) -> Result<F::Output, JobError> {
         let mut future = pin!(future);
-        let Self { inbox, cancelled, drains, .. } = self;
         poll_fn(|cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
-            while let Poll::Ready(message) = inbox.poll_recv(cx) {
-                match message {
-                    // Of an attempt that is over.
-                    Some(ToCoordinator::FromSubtask { .. }) => {}
-                    Some(ToCoordinator::Drain) => *drains = true,
-                    // Nothing has been read since the last checkpoint: to stop with one is to end here.
-                    Some(ToCoordinator::Cancel | ToCoordinator::Stop) | None => {
-                        *cancelled = true;
-                        return Poll::Ready(Err(JobError::Cancelled));
-                    }
+            while let Poll::Ready(message) = self.inbox.poll_recv(cx) {
+                // The handle holds a sender; only a core that is being torn down hears of no more.
+                if let Err(end) = self.hear(message.unwrap_or(ToCoordinator::Cancel)) {
+                    return Poll::Ready(Err(end));
                 }
             }
             Poll::Pending
         })
         .await
+    }
+
+    /// Takes a message between two attempts.
+    fn hear(&mut self, message: ToCoordinator) -> Result<(), JobError> {
+        match message {
+            // Of an attempt that is over.
+            ToCoordinator::FromSubtask { .. } | ToCoordinator::Metrics { .. } => {}
+            ToCoordinator::Joined(member) => self.crew.join(member),
+            ToCoordinator::Lost { worker, reason } => {
+                if let Some(member) = self.crew.lose(worker) {
+                    tracing::warn!(worker = %member.name, %reason, "a worker is lost");
+                }
+            }
+            ToCoordinator::Impossible(error) => return Err(error),
+            ToCoordinator::Drain => self.drains = true,
+            // Nothing has been read since the last checkpoint: to stop with one is to end here.
+            ToCoordinator::Cancel | ToCoordinator::Stop => {
+                self.cancelled = true;
+                return Err(JobError::Cancelled);
+            }
+        }
+        Ok(())
     }
 }
 

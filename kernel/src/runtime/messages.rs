@@ -1,6 +1,10 @@
-//! What subtasks and their coordinator say to each other. Messages of one pair arrive in their order.
+//! What workers and their subtasks say to the coordinator, and what it says to them. Messages of one pair arrive in their order.
+//!
+//! In one process they move through mailboxes; between processes the same messages travel as bytes (`cluster/`).
 
 use super::context::SubtaskId;
+use super::crew::{Member, WorkerId};
+use super::deployment::Deployment;
 use super::error::JobError;
 use super::metrics::Metric;
 use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch};
@@ -38,12 +42,30 @@ pub(crate) enum FromSubtask {
 pub(crate) enum ToCoordinator {
     /// A subtask of an attempt. What an older attempt says late is refused.
     FromSubtask { attempt: Attempt, message: FromSubtask },
+    /// A worker is there.
+    Joined(Member),
+    /// It is gone, and with it its subtasks; nothing of it follows.
+    Lost { worker: WorkerId, reason: String },
+    /// Numbers of a worker of another process, gathered since the last ones.
+    Metrics { worker: WorkerId, metrics: Vec<Metric> },
+    /// Workers cannot be had: the reason, which is the job's failure.
+    Impossible(JobError),
     /// The user wants the job to end, without results beyond those committed.
     Cancel,
     /// The user wants the sources to end now, and the job to finish with what it has read.
     Drain,
     /// The user wants the job to end with a checkpoint from which it can go on.
     Stop,
+}
+
+/// What the coordinator says to a worker.
+pub(crate) enum ToWorker {
+    /// Bring your share of an attempt onto your cores.
+    Deploy(Box<Deployment>),
+    /// Something for one of its subtasks. Of another attempt than the one that was deployed last it is for nobody.
+    ToSubtask { attempt: Attempt, subtask: SubtaskId, message: ToSubtask },
+    /// There will be no other attempt: the reason, if the job has failed.
+    End { failure: Option<String> },
 }
 
 /// What the coordinator says to a subtask.

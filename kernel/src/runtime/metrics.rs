@@ -1,62 +1,158 @@
 //! Numbers about a running job.
 //!
-//! A counter is a plain cell of the core that counts; every core sends its values now and then. Names are Flink's.
+//! A counter is a plain cell of the core that counts; every core sends its values now and then, and nothing is sent, locked or allocated in between.
+//! What is cheaper to ask than to keep up to date, such as the length of a queue, is asked at that moment ([`Sampler`]). Names are Flink's; what each
+//! means, and how Prometheus sees it, is listed in `docs/src/observability.md`.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::cmp::Ordering;
 use std::rc::Rc;
+use std::sync::Arc;
 
-/// One number of one subtask of one operator.
+/// How a number behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows, from zero, while an attempt runs.
+    Counter,
+    /// Goes up and down; `i64::MIN` while there is nothing to show.
+    Gauge,
+}
+
+/// What a number is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MetricScope {
+    /// The job as a whole.
+    Job,
+    /// One subtask of a chain of operators.
+    Task,
+    /// One operator within a subtask.
+    Operator,
+}
+
+/// One number of one subtask of one operator, or of a whole task or job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// The operator, or the chain of operators of a task.
+    /// What it is about.
+    pub scope: MetricScope,
+    /// The operator, or the chain of operators of a task; empty for a number of the job.
     pub operator: String,
     /// The subtask, from 0.
     pub subtask: usize,
+    /// The channel of the subtask, if the number concerns one of them alone.
+    pub channel: Option<usize>,
+    /// The worker that runs the subtask, if there are several.
+    pub worker: Option<Arc<str>>,
     /// What is counted or measured, for instance `numRecordsIn`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
+    /// Whether it counts or shows.
+    pub kind: MetricKind,
     /// The value at the time of the snapshot.
     pub value: i64,
 }
 
-/// A snapshot of a job's numbers, at most some tenths of a second old while the job runs and exact when it has ended.
+impl Metric {
+    /// A number of the whole job.
+    pub(crate) fn of_job(name: &'static str, kind: MetricKind, value: i64) -> Self {
+        let (scope, operator) = (MetricScope::Job, String::new());
+        Self { scope, operator, subtask: 0, channel: None, worker: None, name: Cow::Borrowed(name), kind, value }
+    }
+
+    /// The same number, as one of `worker`.
+    #[allow(dead_code, reason = "for the coordinator of several workers")]
+    pub(crate) fn at(self, worker: &Arc<str>) -> Self {
+        Self { worker: Some(Arc::clone(worker)), ..self }
+    }
+
+    /// By what the numbers are grouped that are always sent together.
+    fn group(&self) -> (&str, usize, Option<&str>) {
+        (&self.operator, self.subtask, self.worker.as_deref())
+    }
+}
+
+/// The numbers of one operator, or task, in one subtask at one worker. Never empty.
+type Group = Arc<[Metric]>;
+
+fn order_of(group: &Group, other: (&str, usize, Option<&str>)) -> Ordering {
+    group.first().map_or(Ordering::Less, |first| first.group().cmp(&other))
+}
+
+/// `newer`, and what else `older` holds: somebody else speaks of the same subtask.
+fn merge(older: &[Metric], newer: &[Metric]) -> Group {
+    let is_same = |a: &Metric, b: &Metric| a.name == b.name && a.channel == b.channel && a.scope == b.scope;
+    if older.len() == newer.len() && older.iter().zip(newer).all(|(a, b)| is_same(a, b)) {
+        return newer.into();
+    }
+    let others = older.iter().filter(|old| !newer.iter().any(|new| is_same(old, new)));
+    newer.iter().chain(others).cloned().collect()
+}
+
+/// A snapshot of a job's numbers, at most some tenths of a second old while the job runs and exact when it has ended. Cloning copies some pointers.
 #[derive(Clone, Debug, Default)]
 pub struct JobMetrics {
-    metrics: Vec<Metric>,
+    /// In the order of what they are about.
+    groups: Vec<Group>,
 }
 
 impl JobMetrics {
-    /// All numbers.
+    /// All numbers, by operator and subtask.
     pub fn iter(&self) -> impl Iterator<Item = &Metric> {
-        self.metrics.iter()
+        self.groups.iter().flat_map(|group| group.iter())
     }
 
     /// The sum of `name` over all operators and subtasks.
     #[must_use]
     pub fn total(&self, name: &str) -> i64 {
-        self.metrics.iter().filter(|metric| metric.name == name).map(|metric| metric.value).sum()
+        self.iter().filter(|metric| metric.name == name).map(|metric| metric.value).sum()
     }
 
     /// The sum of `name` over the subtasks of `operator`.
     #[must_use]
     pub fn sum(&self, operator: &str, name: &str) -> i64 {
-        self.metrics.iter().filter(|metric| metric.operator == operator && metric.name == name).map(|metric| metric.value).sum()
+        self.iter().filter(|metric| metric.operator == operator && metric.name == name).map(|metric| metric.value).sum()
     }
 
     /// The lowest value of `name`, for instance of `currentOutputWatermark`.
     #[must_use]
     pub fn min(&self, name: &str) -> Option<i64> {
-        self.metrics.iter().filter(|metric| metric.name == name).map(|metric| metric.value).min()
+        self.iter().filter(|metric| metric.name == name).map(|metric| metric.value).min()
     }
 
-    /// Replaces the numbers of the subtasks that `newer` speaks of.
-    pub(crate) fn update(&mut self, newer: Vec<Metric>) {
-        for metric in newer {
-            let same = |old: &&mut Metric| old.name == metric.name && old.subtask == metric.subtask && old.operator == metric.operator;
-            match self.metrics.iter_mut().find(same) {
-                Some(old) => old.value = metric.value,
-                None => self.metrics.push(metric),
+    /// Replaces the numbers that `newer` speaks of. Best all of an operator in a subtask come together.
+    pub(crate) fn update(&mut self, mut newer: Vec<Metric>) {
+        newer.sort_by(|a, b| a.group().cmp(&b.group()));
+        for metrics in newer.chunk_by(|a, b| a.group() == b.group()) {
+            let Some(first) = metrics.first() else { continue };
+            match self.groups.binary_search_by(|known| order_of(known, first.group())) {
+                Ok(place) => self.groups[place] = merge(&self.groups[place], metrics),
+                Err(place) => self.groups.insert(place, metrics.into()),
             }
         }
+    }
+
+    /// Adds `n` to a counter of the whole job.
+    pub(crate) fn count(&mut self, name: &'static str, n: i64) {
+        self.change_job(name, MetricKind::Counter, |value| value.wrapping_add(n));
+    }
+
+    /// Shows a value of the whole job.
+    pub(crate) fn show(&mut self, name: &'static str, value: i64) {
+        self.change_job(name, MetricKind::Gauge, |_| value);
+    }
+
+    fn change_job(&mut self, name: &'static str, kind: MetricKind, change: impl FnOnce(i64) -> i64) {
+        let of_job = self.groups.first().filter(|group| group.first().is_some_and(|first| first.scope == MetricScope::Job));
+        let mut metrics = of_job.map_or_else(Vec::new, |group| group.to_vec());
+        match metrics.iter_mut().find(|metric| metric.name == name) {
+            Some(metric) => metric.value = change(metric.value),
+            None => metrics.push(Metric::of_job(name, kind, change(0))),
+        }
+        self.update(metrics);
+    }
+
+    /// A new attempt begins, perhaps with other subtasks at other workers: what was said of those of the one before is forgotten.
+    pub(crate) fn begin_attempt(&mut self) {
+        self.groups.retain(|group| group.first().is_some_and(|first| first.scope == MetricScope::Job));
     }
 }
 
@@ -86,9 +182,41 @@ impl Gauge {
     }
 }
 
+/// What can be asked for numbers when they are gathered.
+pub(crate) trait Sampler {
+    /// Adds its numbers.
+    fn sample(&self, samples: &mut Samples<'_>);
+}
+
+/// Where a [`Sampler`] puts its numbers. They are those of one task.
+pub struct Samples<'a> {
+    task: &'a str,
+    subtask: usize,
+    metrics: &'a mut Vec<Metric>,
+}
+
+impl Samples<'_> {
+    pub(crate) fn counter(&mut self, name: &'static str, value: i64) {
+        self.add(name, MetricKind::Counter, None, value);
+    }
+
+    pub(crate) fn gauge(&mut self, name: &'static str, channel: Option<usize>, value: i64) {
+        self.add(name, MetricKind::Gauge, channel, value);
+    }
+
+    fn add(&mut self, name: &'static str, kind: MetricKind, channel: Option<usize>, value: i64) {
+        let (operator, subtask) = (self.task.to_owned(), self.subtask);
+        let name = Cow::Borrowed(name);
+        self.metrics.push(Metric { scope: MetricScope::Task, operator, subtask, channel, worker: None, name, kind, value });
+    }
+}
+
 struct Registered {
+    scope: MetricScope,
     operator: String,
+    channel: Option<usize>,
     name: &'static str,
+    kind: MetricKind,
     cell: Rc<Cell<i64>>,
 }
 
@@ -96,29 +224,52 @@ struct Registered {
 pub(crate) struct MetricRegistry {
     subtask: usize,
     registered: RefCell<Vec<Registered>>,
+    /// Each with the task it speaks of.
+    samplers: RefCell<Vec<(String, Rc<dyn Sampler>)>>,
 }
 
 impl MetricRegistry {
     pub(crate) fn new(subtask: usize) -> Self {
-        Self { subtask, registered: RefCell::default() }
+        Self { subtask, registered: RefCell::default(), samplers: RefCell::default() }
     }
 
-    fn register(&self, operator: &str, name: &'static str, initial: i64) -> Rc<Cell<i64>> {
+    fn register(
+        &self,
+        scope: MetricScope,
+        operator: &str,
+        channel: Option<usize>,
+        name: &'static str,
+        kind: MetricKind,
+        initial: i64,
+    ) -> Rc<Cell<i64>> {
         let mut registered = self.registered.borrow_mut();
-        if let Some(known) = registered.iter().find(|r| r.name == name && r.operator == operator) {
+        let same = |r: &&Registered| r.name == name && r.channel == channel && r.scope == scope && r.operator == operator;
+        if let Some(known) = registered.iter().find(same) {
             return Rc::clone(&known.cell);
         }
         let cell = Rc::new(Cell::new(initial));
-        registered.push(Registered { operator: operator.to_owned(), name, cell: Rc::clone(&cell) });
+        registered.push(Registered { scope, operator: operator.to_owned(), channel, name, kind, cell: Rc::clone(&cell) });
         cell
     }
 
-    pub(crate) fn counter(&self, operator: &str, name: &'static str) -> Counter {
-        Counter { cell: self.register(operator, name, 0) }
+    /// A counter of `operator`, or of the chain of that name.
+    pub(crate) fn counter(&self, scope: MetricScope, operator: &str, name: &'static str) -> Counter {
+        Counter { cell: self.register(scope, operator, None, name, MetricKind::Counter, 0) }
     }
 
-    pub(crate) fn gauge(&self, operator: &str, name: &'static str, initial: i64) -> Gauge {
-        Gauge { cell: self.register(operator, name, initial) }
+    /// A counter of one channel of `task`.
+    #[allow(dead_code, reason = "for channels between processes")]
+    pub(crate) fn channel_counter(&self, task: &str, channel: usize, name: &'static str) -> Counter {
+        Counter { cell: self.register(MetricScope::Task, task, Some(channel), name, MetricKind::Counter, 0) }
+    }
+
+    pub(crate) fn gauge(&self, scope: MetricScope, operator: &str, name: &'static str, initial: i64) -> Gauge {
+        Gauge { cell: self.register(scope, operator, None, name, MetricKind::Gauge, initial) }
+    }
+
+    /// Has `sampler` asked for numbers of `task` with every snapshot from now on.
+    pub(crate) fn ask(&self, task: &str, sampler: Rc<dyn Sampler>) {
+        self.samplers.borrow_mut().push((task.to_owned(), sampler));
     }
 
     pub(crate) fn subtask(&self) -> usize {
@@ -126,7 +277,76 @@ impl MetricRegistry {
     }
 
     pub(crate) fn snapshot(&self) -> Vec<Metric> {
-        let metric = |r: &Registered| Metric { operator: r.operator.clone(), subtask: self.subtask, name: r.name, value: r.cell.get() };
-        self.registered.borrow().iter().map(metric).collect()
+        let metric = |r: &Registered| Metric {
+            scope: r.scope,
+            operator: r.operator.clone(),
+            subtask: self.subtask,
+            channel: r.channel,
+            worker: None,
+            name: Cow::Borrowed(r.name),
+            kind: r.kind,
+            value: r.cell.get(),
+        };
+        let mut metrics: Vec<Metric> = self.registered.borrow().iter().map(metric).collect();
+        for (task, sampler) in &*self.samplers.borrow() {
+            sampler.sample(&mut Samples { task, subtask: self.subtask, metrics: &mut metrics });
+        }
+        metrics
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(subtask: usize, records: u64) -> MetricRegistry {
+        let registry = MetricRegistry::new(subtask);
+        registry.counter(MetricScope::Task, "map -> sink", "numRecordsIn").add(records);
+        registry.counter(MetricScope::Operator, "sink", "numRecordsSend").add(records + 1);
+        registry
+    }
+
+    #[test]
+    fn newer_numbers_take_the_place_of_older_ones_and_add_up() {
+        let mut metrics = JobMetrics::default();
+        metrics.count("numRestarts", 0);
+        metrics.update(registry(1, 10).snapshot());
+        metrics.update(registry(0, 5).snapshot());
+        metrics.update(registry(1, 20).snapshot());
+        metrics.count("numRestarts", 2);
+        assert_eq!((metrics.total("numRecordsIn"), metrics.sum("sink", "numRecordsSend"), metrics.total("numRestarts")), (25, 27, 2));
+        assert_eq!((metrics.min("numRecordsIn"), metrics.iter().count()), (Some(5), 5));
+        let earlier = metrics.clone();
+        metrics.begin_attempt();
+        assert_eq!((metrics.total("numRecordsIn"), metrics.total("numRestarts"), earlier.total("numRecordsIn")), (0, 2, 25));
+    }
+
+    #[test]
+    fn the_same_subtask_at_two_workers_is_two() {
+        let mut metrics = JobMetrics::default();
+        for worker in ["a", "b", "a"] {
+            let worker: Arc<str> = worker.into();
+            metrics.update(registry(0, 3).snapshot().into_iter().map(|metric| metric.at(&worker)).collect());
+        }
+        assert_eq!((metrics.total("numRecordsIn"), metrics.iter().count()), (6, 4));
+    }
+
+    #[test]
+    fn what_is_sampled_stands_beside_what_is_counted() {
+        struct Queues;
+        impl Sampler for Queues {
+            fn sample(&self, samples: &mut Samples<'_>) {
+                samples.gauge("inputQueueLength", Some(0), 3);
+                samples.gauge("inputQueueLength", Some(1), 4);
+            }
+        }
+        let registry = registry(2, 1);
+        registry.ask("map -> sink", Rc::new(Queues));
+        let snapshot = registry.snapshot();
+        let channels: Vec<_> = snapshot.iter().filter(|metric| metric.name == "inputQueueLength").map(|metric| metric.channel).collect();
+        assert_eq!(channels, [Some(0), Some(1)]);
+        let mut metrics = JobMetrics::default();
+        metrics.update(snapshot);
+        assert_eq!(metrics.sum("map -> sink", "inputQueueLength"), 7);
     }
 }

@@ -5,7 +5,8 @@
 pub struct EngineSettings {
     /// Records in a full frame. 1,024 records of 48 bytes fill a quarter of a usual L2 cache or less.
     pub frame_records: usize,
-    /// Frames under way in one channel: the receiver's credit. Two would do to keep both sides busy; eight ride out a pause of one of them.
+    /// Frames under way in one channel: the receiver's credit. Two would do to keep both sides busy; eight ride out a pause of one of them. With 0 a
+    /// sender asks before each frame, at the price of a round trip between processes, and nothing is held for channels that are silent.
     pub channel_frames: usize,
     /// Input frames after which a busy task hands over its open output frames, so that a cold channel is not stranded.
     pub flush_after_frames: u32,
@@ -40,11 +41,15 @@ impl Default for EngineSettings {
 }
 
 impl EngineSettings {
+    /// Frames that the rings of a channel hold.
+    pub(crate) fn ring_frames(&self) -> usize {
+        self.channel_frames.max(1)
+    }
+
     /// Refuses a size of zero, which could make no progress.
     pub(crate) fn check(&self) -> Result<(), String> {
         let sizes = [
             self.frame_records,
-            self.channel_frames,
             self.flush_after_frames as usize,
             self.slice_records,
             self.slice_timers,
@@ -53,6 +58,6 @@ impl EngineSettings {
             self.write_block_bytes,
             self.metrics_interval_ms as usize,
         ];
-        if sizes.contains(&0) { Err(format!("every engine setting must be at least 1: {self:?}")) } else { Ok(()) }
+        if sizes.contains(&0) { Err(format!("every engine setting but channel_frames must be at least 1: {self:?}")) } else { Ok(()) }
     }
 }

@@ -96,6 +96,16 @@ impl DiskModel {
         self.recount();
     }
 
+    /// Power fails where unsynced content of `files` lay: of that, `style` decides. Names and open files stay as they are.
+    pub(super) fn crash_content(&mut self, rng: &mut dyn Rng, style: CrashStyle, files: &BTreeSet<InodeId>) {
+        let mut tally = std::mem::take(&mut self.tally);
+        let mut survival = Survival::new(style, rng, &mut tally, &[]);
+        for &inode in files {
+            self.change_bytes(inode, |bytes| bytes.has_unsynced() && bytes.crash(&mut survival));
+        }
+        self.tally = tally;
+    }
+
     /// Decides about the log's entries, latest first, makes durable what is to be, and returns the rest. An entry that a later one builds on, because
     /// both change one name, goes with it: no disk has a name's second change without its first, and a file that is renamed out of another's way
     /// is not lost to it.

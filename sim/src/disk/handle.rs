@@ -3,9 +3,9 @@
 use super::faults::{DiskFaultKind, OperationClass};
 use super::model::EIO;
 use super::operation::{Submission, operate};
-use super::{DiskState, InodeId, SimulatedDisk};
+use super::{DiskState, DiskUser, InodeId, SimulatedDisk};
+use crate::process::Process;
 use crate::rng::Draw;
-use crate::tasks::Tasks;
 use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,13 +20,12 @@ const POISON: u8 = 0xDD;
 /// A core's access to a disk.
 #[derive(Clone)]
 pub(crate) struct DiskHandle {
-    disk: SimulatedDisk,
-    tasks: Rc<Tasks>,
+    process: Rc<Process>,
 }
 
 impl DiskHandle {
-    pub(crate) fn new(disk: SimulatedDisk, tasks: Rc<Tasks>) -> Self {
-        Self { disk, tasks }
+    pub(crate) fn new(process: Rc<Process>) -> Self {
+        Self { process }
     }
 
     async fn operate<T: 'static>(
@@ -36,7 +35,7 @@ impl DiskHandle {
         class: OperationClass,
         effect: impl FnOnce(&SimulatedDisk, &Submission) -> io::Result<T> + 'static,
     ) -> Result<T, IoError> {
-        operate(self.disk, self.tasks, operation, object, class, effect).await
+        operate(self.process, operation, object, class, effect).await
     }
 
     /// An operation on names that fails as a whole if a fault hits it.
@@ -69,10 +68,13 @@ impl Disk for DiskHandle {
                 OpenMode::Read | OpenMode::Write => ("disk.open", OperationClass::Look),
             };
             let target = path.clone();
-            let effect = move |disk: &SimulatedDisk, _: &Submission| {
+            let effect = move |disk: &SimulatedDisk, submission: &Submission| {
                 let state = &mut *disk.state.borrow_mut();
                 let inode = state.model.open(&target, mode)?;
-                Ok(OpenFile { disk: disk.clone(), inode, life: state.life })
+                if let Some(open) = state.users.get_mut(&submission.user) {
+                    *open.entry(inode).or_default() += 1;
+                }
+                Ok(OpenFile { disk: disk.clone(), inode, user: submission.user, life: state.life })
             };
             let open = handle.clone().on_names(operation, path.clone(), class, effect).await?;
             Ok(Rc::new(SimFile { handle, path, writable: mode != OpenMode::Read, open: Rc::new(open) }) as Rc<dyn File>)
@@ -135,20 +137,29 @@ impl Disk for DiskHandle {
 struct OpenFile {
     disk: SimulatedDisk,
     inode: InodeId,
+    user: DiskUser,
     life: u64,
 }
 
 impl OpenFile {
+    /// Whether neither its process has ended nor power failed since it was opened.
+    fn is_open(&self, state: &DiskState) -> bool {
+        state.life == self.life && state.users.contains_key(&self.user)
+    }
+
     /// The file, unless the end of a process has closed it.
     fn inode(&self, state: &DiskState) -> io::Result<InodeId> {
-        if state.life == self.life { Ok(self.inode) } else { Err(io::Error::from_raw_os_error(EIO)) }
+        if self.is_open(state) { Ok(self.inode) } else { Err(io::Error::from_raw_os_error(EIO)) }
     }
 }
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
         let state = &mut *self.disk.state.borrow_mut();
-        if state.life == self.life {
+        if self.is_open(state) {
+            if let Some(count) = state.users.get_mut(&self.user).and_then(|open| open.get_mut(&self.inode)) {
+                *count -= 1;
+            }
             state.model.close(self.inode);
         }
     }
@@ -211,6 +222,7 @@ impl File for SimFile {
             if written.is_ok() && !is_cut_short {
                 written = state.model.write(inode, offset, &buffer);
             }
+            state.writers.insert(inode, submission.user);
             if written.is_err() || is_cut_short {
                 // It may have come some way.
                 let most = (buffer.len() as u64).min(state.model.room_bytes());

@@ -33,6 +33,17 @@ use std::path::Path;
 use std::rc::Rc;
 use thalweg_io::SplitMix;
 
+/// A process that uses a disk. Never given out twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DiskUser(u64);
+
+/// An operation that is under way, for whom, and until when.
+struct OfUser {
+    user: DiskUser,
+    due_ns: u64,
+    operation: Rc<dyn UnderWay>,
+}
+
 /// A disk. Clones are handles to the same one.
 #[derive(Clone)]
 pub struct SimulatedDisk {
@@ -43,7 +54,12 @@ pub(crate) struct DiskState {
     model: DiskModel,
     config: DiskConfig,
     faults: FaultSchedule,
-    under_way: BTreeMap<u64, Rc<dyn UnderWay>>,
+    under_way: BTreeMap<u64, OfUser>,
+    /// The processes that use the disk, and how often each has which file open.
+    users: BTreeMap<DiskUser, BTreeMap<InodeId, u32>>,
+    next_user: u64,
+    /// Who wrote to a file last: when power fails on one machine, that is whose page cache it lay in.
+    writers: BTreeMap<InodeId, DiskUser>,
     faults_injected: u64,
     operations: u64,
     /// Grows when the process that uses the disk ends, and when power fails: what is left of before does nothing any more.
@@ -64,6 +80,9 @@ impl SimulatedDisk {
             model: DiskModel::new(config.capacity_bytes),
             faults: FaultSchedule::new(&config.faults),
             under_way: BTreeMap::new(),
+            users: BTreeMap::new(),
+            next_user: 0,
+            writers: BTreeMap::new(),
             faults_injected: 0,
             operations: 0,
             life: 0,
@@ -105,7 +124,26 @@ impl SimulatedDisk {
     pub fn crash(&self, style: CrashStyle) {
         let state = &mut *self.state.borrow_mut();
         state.life += 1;
+        state.users.values_mut().for_each(BTreeMap::clear);
         state.model.crash(&mut state.crash_stream, style);
+    }
+
+    /// Power fails on a machine whose processes were `users`, all dead by now, and the disk lives on for the others: of what they wrote to files and
+    /// did not sync, `style` decides. Names are not its business: as with a file server, they are where everybody sees them.
+    pub(crate) fn crash_of(&self, users: &[DiskUser], style: CrashStyle) {
+        let state = &mut *self.state.borrow_mut();
+        let files = state.writers.iter().filter(|(_, user)| users.contains(user)).map(|(inode, _)| *inode).collect();
+        state.writers.retain(|_, user| !users.contains(user));
+        state.model.crash_content(&mut state.crash_stream, style, &files);
+    }
+
+    /// Begins to be used by another process.
+    pub(crate) fn new_user(&self) -> DiskUser {
+        let state = &mut *self.state.borrow_mut();
+        let user = DiskUser(state.next_user);
+        state.next_user += 1;
+        state.users.insert(user, BTreeMap::new());
+        user
     }
 
     /// The model, to look at.

@@ -4,17 +4,19 @@
 //! stream of the disk decides (a sync always at its completion, and only for what was done before its submission). A future that is dropped
 //! in between gives up the result, not the operation: like one that the kernel already has, it is still carried out.
 //!
-//! The disk knows what is under way. When the process dies, each such operation is done or is not, in any order, a write perhaps in part; what the
+//! The disk knows what is under way, and for whom. When a process dies, each such operation of it is done or is not, in any order, a write perhaps in part; what the
 //! dead process still asks for is never submitted.
 
 use super::faults::{DiskFaultKind, OperationClass};
 use super::model::{ECANCELED, EIO, ENOSPC};
-use super::{DiskState, SimulatedDisk};
+use super::{DiskState, DiskUser, OfUser, SimulatedDisk};
 use crate::clock::sleep_until;
-use crate::kill::LastOperation;
+use crate::kill::OperationStage;
+use crate::process::Process;
 use crate::rng::Draw;
 use crate::tasks::{NO_CORE, Tasks};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -27,6 +29,8 @@ pub(super) struct Submission {
     pub(super) mark: u64,
     /// The fault that hits it.
     pub(super) fault: Option<DiskFaultKind>,
+    /// The process that asked.
+    pub(super) user: DiskUser,
     /// The life of the disk's users in which it was submitted: it does nothing in a later one.
     life: u64,
     /// The process died while it was under way.
@@ -106,7 +110,7 @@ struct Course {
 
 impl DiskState {
     /// Numbers an operation and draws how it will go.
-    fn submit(&mut self, class: OperationClass, path: &str, now_ns: u64) -> Course {
+    fn submit(&mut self, user: DiskUser, class: OperationClass, path: &str, now_ns: u64) -> Course {
         let number = self.operations;
         self.operations += 1;
         let fault = self.faults.hit(class, path);
@@ -127,43 +131,45 @@ impl DiskState {
             latency_ms += ms;
         }
         let due_ns = now_ns + if latency_ms > 0 { latency_ms * 1_000_000 + self.stream.below(1_000_000) } else { 0 };
-        let submission = Submission { mark: self.model.mark(), fault, life: self.life, interrupted: false };
+        let submission = Submission { mark: self.model.mark(), fault, user, life: self.life, interrupted: false };
         Course { number, submission, early, due_ns, yields }
     }
 }
 
 /// Carries `effect` out on the model, sooner or later.
 pub(super) async fn operate<T: 'static>(
-    disk: SimulatedDisk,
-    tasks: Rc<Tasks>,
+    process: Rc<Process>,
     operation: &'static str,
     object: PathBuf,
     class: OperationClass,
     effect: impl FnOnce(&SimulatedDisk, &Submission) -> io::Result<T> + 'static,
 ) -> Result<T, IoError> {
-    tasks.unless_stopped().await;
+    process.unless_gone().await;
+    let disk = process.around.disk.clone();
     let place = object.to_string_lossy();
-    tasks.note_operation(operation, &place);
-    let Course { number, submission, early, due_ns, yields } = disk.state.borrow_mut().submit(class, &place, tasks.now_ns());
-    tasks.note(operation, &place, [number as i64, due_ns as i64, 0]);
+    process.note_operation(operation, &place);
+    let Course { number, submission, early, due_ns, yields } =
+        disk.state.borrow_mut().submit(process.user, class, &place, process.tasks.now_ns());
+    process.note(operation, &place, [number as i64, due_ns as i64, 0]);
     if let Some(fault) = submission.fault {
-        tasks.note("disk.fault", &format!("{fault:?} on {place}"), [number as i64, 0, 0]);
+        process.note("disk.fault", &format!("{fault:?} on {place}"), [number as i64, 0, 0]);
     }
     let shared = Rc::new(Operation { stage: RefCell::new(Stage::Waiting(submission, Box::new(effect))) });
-    disk.state.borrow_mut().under_way.insert(number, Rc::<Operation<T>>::clone(&shared));
-    let waiting = Waiting { disk, tasks, number, due_ns, operation: shared };
-    let last = waiting.tasks.kill_switch.count_operation();
-    if early || last == LastOperation::Done {
+    let of_user = OfUser { user: process.user, due_ns, operation: Rc::<Operation<T>>::clone(&shared) };
+    disk.state.borrow_mut().under_way.insert(number, of_user);
+    let waiting = Waiting { disk, process, number, due_ns, operation: shared };
+    let planned = waiting.process.count_operation();
+    if early || planned.is_some_and(|(stage, _)| stage == OperationStage::Done) {
         waiting.finish();
     }
-    if last != LastOperation::No {
-        waiting.tasks.kill(None);
+    if let Some((_, fault)) = planned {
+        waiting.process.strike(fault, None);
     }
     for _ in 0..yields {
         yield_now().await;
     }
-    sleep_until(&waiting.tasks, due_ns).await;
-    waiting.tasks.unless_stopped().await;
+    sleep_until(&waiting.process.tasks, due_ns).await;
+    waiting.process.unless_gone().await;
     waiting.finish();
     let result = match &mut *waiting.operation.stage.borrow_mut() {
         Stage::Over(result) => result.take(),
@@ -181,7 +187,7 @@ fn verb(operation: &'static str) -> &'static str {
 /// An operation that the program waits for.
 struct Waiting<T: 'static> {
     disk: SimulatedDisk,
-    tasks: Rc<Tasks>,
+    process: Rc<Process>,
     number: u64,
     due_ns: u64,
     operation: Rc<Operation<T>>,
@@ -197,32 +203,68 @@ impl<T> Waiting<T> {
 /// Lets the operation with this number take effect if it has not.
 fn finish(disk: &SimulatedDisk, number: u64) {
     // The effect uses the disk: it must not be borrowed here.
-    let operation = disk.state.borrow_mut().under_way.remove(&number);
-    if let Some(operation) = operation {
+    let under_way = disk.state.borrow_mut().under_way.remove(&number);
+    if let Some(OfUser { operation, .. }) = under_way {
         operation.apply(disk, false);
     }
 }
 
+/// Lets the operation with this number take effect when it is due, whether anybody waits for it or not.
+fn finish_when_due(disk: &SimulatedDisk, tasks: &Rc<Tasks>, number: u64, due_ns: u64) {
+    let (disk, its_tasks) = (disk.clone(), Rc::clone(tasks));
+    let abandoned = async move {
+        sleep_until(&its_tasks, due_ns).await;
+        finish(&disk, number);
+    };
+    tasks.spawn(NO_CORE, "world/abandoned-disk-operation", Box::pin(abandoned));
+}
+
 impl<T> Drop for Waiting<T> {
     fn drop(&mut self) {
-        if self.tasks.is_stopped() || !self.disk.state.borrow().under_way.contains_key(&self.number) {
+        if self.process.is_gone() || !self.disk.state.borrow().under_way.contains_key(&self.number) {
             return;
         }
-        let (disk, tasks, number, due_ns) = (self.disk.clone(), Rc::clone(&self.tasks), self.number, self.due_ns);
-        let abandoned = async move {
-            sleep_until(&tasks, due_ns).await;
-            finish(&disk, number);
-        };
-        self.tasks.spawn(NO_CORE, "world/abandoned-disk-operation", Box::pin(abandoned));
+        finish_when_due(&self.disk, &self.process.tasks, self.number, self.due_ns);
     }
 }
 
 impl SimulatedDisk {
-    /// The process that used the disk is gone. What was under way is done or is not; open files are closed.
-    pub(crate) fn end_of_process(&self) {
+    /// The run is over, and every process that used the disk is gone. What was under way is done or is not; open files are closed.
+    pub(crate) fn end_of_run(&self) {
+        self.settle(|_| true);
+        let state = &mut *self.state.borrow_mut();
+        state.life += 1;
+        state.users.clear();
+        state.model.close_all();
+    }
+
+    /// A process is gone, and the disk lives on for the others. What it had under way is done or is not; the files it had open are closed.
+    pub(crate) fn end_of_user(&self, user: DiskUser) {
+        self.settle(|under_way| under_way.user == user);
+        let state = &mut *self.state.borrow_mut();
+        for (inode, count) in state.users.remove(&user).unwrap_or_default() {
+            (0..count).for_each(|_| state.model.close(inode));
+        }
+    }
+
+    /// A process is stopped: what it has under way comes to its end all the same.
+    pub(crate) fn carry_on_for(&self, user: DiskUser, tasks: &Rc<Tasks>) {
+        let left: Vec<(u64, u64)> = {
+            let state = self.state.borrow();
+            let of_user = state.under_way.iter().filter(|(_, under_way)| under_way.user == user);
+            of_user.map(|(number, under_way)| (*number, under_way.due_ns)).collect()
+        };
+        left.into_iter().for_each(|(number, due_ns)| finish_when_due(self, tasks, number, due_ns));
+    }
+
+    /// Those of the operations under way that are `meant` are done or are not, each by itself and in any order.
+    fn settle(&self, meant: impl Fn(&OfUser) -> bool) {
         let (mut left, mut stream) = {
             let state = &mut *self.state.borrow_mut();
-            (std::mem::take(&mut state.under_way).into_values().collect::<Vec<_>>(), state.end_stream.clone())
+            let (settled, others) = std::mem::take(&mut state.under_way).into_iter().partition(|(_, under_way)| meant(under_way));
+            state.under_way = others;
+            let settled: BTreeMap<u64, OfUser> = settled;
+            (settled.into_values().map(|of_user| of_user.operation).collect::<Vec<_>>(), state.end_stream.clone())
         };
         while !left.is_empty() {
             let operation = left.swap_remove(stream.below(left.len() as u64) as usize);
@@ -235,9 +277,6 @@ impl SimulatedDisk {
             let name = if is_done { "under way at the end, and done" } else { "under way at the end, and lost" };
             self.state.borrow_mut().faults.count(name);
         }
-        let state = &mut *self.state.borrow_mut();
-        state.end_stream = stream;
-        state.life += 1;
-        state.model.close_all();
+        self.state.borrow_mut().end_stream = stream;
     }
 }

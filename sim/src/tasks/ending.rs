@@ -3,7 +3,7 @@
 //! The first end counts. From then on nothing is polled, and the trace takes no more notes.
 
 use super::{Failure, REST_NS_MIN, Tasks};
-use crate::kill::Killed;
+use crate::kill::{KillKind, Killed};
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -17,9 +17,12 @@ impl Tasks {
         }
     }
 
-    /// Kills the run as its plan says, at `window` if the plan aims at one. The task that runs now runs on until it waits, and does no more harm.
-    pub(crate) fn kill(&self, window: Option<&'static str>) {
-        let Some(killed) = self.kill_switch.death(self.now_ns(), window).filter(|_| !self.is_stopped()) else { return };
+    /// Kills the whole run, at `window` if that was aimed at. The task that runs now runs on until it waits, and does no more harm.
+    pub(crate) fn kill(&self, kind: KillKind, window: Option<&'static str>) {
+        if self.is_stopped() {
+            return;
+        }
+        let killed = Killed { at_ns: self.now_ns(), at_operation: self.kill_switch.operations(), window, kind };
         self.note("world.kill", window.unwrap_or_default(), [killed.at_operation as i64, 0, 0]);
         self.killed.set(Some(killed));
         self.stop();
@@ -38,13 +41,6 @@ impl Tasks {
         }
     }
 
-    /// Passes as long as the run is not over, and never afterwards: what a destructor asks for then remains unanswered.
-    pub(crate) async fn unless_stopped(&self) {
-        if self.is_stopped() {
-            std::future::pending::<()>().await;
-        }
-    }
-
     fn wake_root(&self) {
         if let Some(waker) = self.root.borrow_mut().take() {
             waker.wake();
@@ -59,14 +55,16 @@ impl Tasks {
     /// Waits until the run is over, because it was ended or because nothing can happen any more.
     pub(crate) async fn until_stopped(&self) {
         let mut end_of_time = std::pin::pin!(self.time.sleep(Duration::from_nanos(self.virtual_time_ns_max)));
-        let mut death = self.kill_switch.time_ns().map(|ns| Box::pin(self.time.sleep(Duration::from_nanos(ns))));
+        let mut death = self.kill_switch.death_by_time().map(|(ns, kind)| (Box::pin(self.time.sleep(Duration::from_nanos(ns))), kind));
         poll_fn(|cx| {
             if self.stopped.get() {
                 return Poll::Ready(());
             }
             *self.root.borrow_mut() = Some(cx.waker().clone());
-            if death.as_mut().is_some_and(|death| death.as_mut().poll(cx).is_ready()) {
-                self.die_of_time();
+            if let Some((death, kind)) = &mut death
+                && death.as_mut().poll(cx).is_ready()
+            {
+                self.die_of_time(*kind);
                 return Poll::Ready(());
             }
             end_of_time.as_mut().poll(cx)
@@ -80,10 +78,10 @@ impl Tasks {
     }
 
     /// The planned time has come. Who had waited for nothing but that was in a deadlock.
-    fn die_of_time(&self) {
+    fn die_of_time(&self, kind: KillKind) {
         if self.timers.get() == 0 && self.now_ns() > self.expected_ns.get() + REST_NS_MIN {
             self.fail(Failure::Deadlock { tasks: self.reports() });
         }
-        self.kill(None);
+        self.kill(kind, None);
     }
 }

@@ -119,7 +119,7 @@ pub async fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing, CheckpointErro
 /// # Errors
 /// As [`load_path`].
 pub async fn inspect(disk: &dyn Disk, path: &Path) -> Result<Inspection, CheckpointError> {
-    let Checkpoint { metadata, snapshots, metadata_bytes } = load_path(disk, path).await?;
+    let Checkpoint { metadata, snapshots, metadata_bytes, .. } = load_path(disk, path).await?;
     let mut states: BTreeMap<(String, String), StateInspection> = BTreeMap::new();
     for state in snapshots.iter().flat_map(|(_, snapshot)| snapshot.states()) {
         let key = (state.operator.clone(), state.state.clone());

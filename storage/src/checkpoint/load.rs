@@ -21,6 +21,8 @@ pub struct Checkpoint {
     pub snapshots: Vec<(SnapshotEntry, Snapshot)>,
     /// The length of its metadata file.
     pub metadata_bytes: u64,
+    /// Its metadata file: what [`load_path`] reads it from.
+    pub path: PathBuf,
 }
 
 /// Reads a retained checkpoint of the folder `dir`.
@@ -29,7 +31,7 @@ pub struct Checkpoint {
 /// If anything is missing or not as it was written, or the disk fails.
 pub async fn load(disk: &dyn Disk, dir: &Path, retained: &Retained) -> Result<Checkpoint, CheckpointError> {
     let (decoded, metadata_bytes) = decode(disk, dir, retained).await?;
-    with_snapshots(disk, dir, decoded, metadata_bytes).await
+    with_snapshots(disk, dir, &retained.metadata.name, decoded, metadata_bytes).await
 }
 
 /// Reads what a retained checkpoint of the folder `dir` consists of, without the state.
@@ -69,7 +71,7 @@ pub async fn load_path(disk: &dyn Disk, path: &Path) -> Result<Checkpoint, Check
             if expected != name {
                 return Err(CheckpointError::corrupt(&shown, 0, format!("it is {expected} under another's name")));
             }
-            with_snapshots(disk, &dir, decoded, metadata_bytes).await
+            with_snapshots(disk, &dir, &name, decoded, metadata_bytes).await
         }
     }
 }
@@ -113,7 +115,13 @@ pub(super) fn no_log(dir: &Path) -> CheckpointError {
     CheckpointError::NotFound { what: format!("checkpoint in {} (no log-*.entry)", dir.display()), cure }
 }
 
-async fn with_snapshots(disk: &dyn Disk, dir: &Path, decoded: Decoded, metadata_bytes: u64) -> Result<Checkpoint, CheckpointError> {
+async fn with_snapshots(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: &str,
+    decoded: Decoded,
+    metadata_bytes: u64,
+) -> Result<Checkpoint, CheckpointError> {
     let Decoded { metadata, inline } = decoded;
     let mut inline: BTreeMap<usize, Snapshot> = inline.into_iter().collect();
     let mut snapshots = Vec::with_capacity(metadata.snapshots.len());
@@ -127,5 +135,5 @@ async fn with_snapshots(disk: &dyn Disk, dir: &Path, decoded: Decoded, metadata_
         };
         snapshots.push((entry.clone(), snapshot));
     }
-    Ok(Checkpoint { metadata, snapshots, metadata_bytes })
+    Ok(Checkpoint { metadata, snapshots, metadata_bytes, path: dir.join(name) })
 }

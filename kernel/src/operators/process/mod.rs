@@ -13,7 +13,7 @@ use super::keyed::KeyedOperator;
 use super::side_output::WithSides;
 use crate::chain::{Collector, Resumed, Stage, pass_on};
 use crate::checkpoint::CheckpointId;
-use crate::exchange::Head;
+use crate::exchange::{Arrival, Head};
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::runtime::{Now, OperatorInfo, SubtaskContext, TaskClock};
@@ -251,11 +251,11 @@ where
     D: Collector<P::Out>,
 {
     #[inline]
-    fn take(&mut self, hash: u64, timestamp: i64, record: P::In) {
+    fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<P::In>) {
+        let view = record.view();
         let Self { key, function, states, timers, output, info, down, .. } = self;
         output.timestamp = timestamp;
         let (watermark, now) = (self.watermark, self.clock.now());
-        let view = record.view();
         info.call(view, || {
             let mut cx = Context { key: key(&view), hash, timestamp, watermark, now, states, timers, sides: &mut down.sides };
             function.process_element(view, &mut cx, output);

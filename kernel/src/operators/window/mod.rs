@@ -17,7 +17,7 @@ use super::keyed::KeyedOperator;
 use super::side_output::{OutputTag, WithSides};
 use crate::chain::{Collector, Resumed, Stage, pass_on};
 use crate::checkpoint::{OperatorState, PartialSave};
-use crate::exchange::Head;
+use crate::exchange::{Arrival, Head};
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::runtime::{Counter, OperatorInfo, SubtaskContext};
@@ -232,9 +232,9 @@ where
     }
 
     #[cold]
-    fn late(&mut self, timestamp: i64, record: In) {
+    fn late(&mut self, timestamp: i64, record: impl Arrival<In>) {
         self.io.observe("window.late", &self.place, [timestamp, self.watermark.0, self.settings.allowed_lateness_ms]);
-        let taken = self.settings.late.as_ref().is_some_and(|tag| self.down.sides.emit(tag, timestamp, record));
+        let taken = self.settings.late.as_ref().is_some_and(|tag| self.down.sides.emit(tag, timestamp, record.into_owned()));
         if taken { self.late_output.add(1) } else { self.late_dropped.add(1) }
     }
 }
@@ -257,13 +257,13 @@ where
     }
 
     #[inline]
-    fn take(&mut self, hash: u64, timestamp: i64, record: In) {
+    fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<In>) {
+        let view = record.view();
         if timestamp == NO_TIMESTAMP {
             self.info.fail("a record has no timestamp: call assign_timestamps_and_watermarks before window");
             return;
         }
         let Self { settings, aggregate, panes, info, again, watermark, .. } = self;
-        let view = record.view();
         let mut assigned = false;
         let mut gap = true;
         info.call(view, || {

@@ -1,0 +1,362 @@
+//! Who is there? The first words on every connection between processes, control and data alike.
+//!
+//! Both sides greet, with version, purpose and a fresh nonce of 32 bytes. If they have a secret the caller then proves that it knows it, and after that
+//! the acceptor does: a proof is the HMAC-SHA-256 of *both* nonces, the prover's role and the purpose of the connection. So a proof that was overheard is
+//! worth nothing on another connection, one that is thrown back is of the wrong role, and a stranger who calls never sees one.
+//!
+//! ```text
+//! caller                                                   acceptor
+//! greeting: "THALWEG>" version purpose has-secret nonce ->
+//!                       <- greeting: "THALWEG<" version purpose has-secret nonce
+//! proof (with a secret)                                 ->
+//!                                            <- verdict: 1, proof | 0, zeros
+//! ```
+//!
+//! Every message has a fixed length, so a stranger costs 48 bytes, a hash at most, and the time until the deadline. Deliberately absent: encryption, and
+//! anything that binds what follows to the proofs. Whoever can change bytes under way can take a connection over; that needs another kind of network.
+//!
+//! [`Handshake`] is pure; [`Authenticator`] carries it out.
+
+use super::deadline::within;
+use super::secret::Secret;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+use thalweg_io::{Buffer, CoreId, Io, IoError, NetRead, NetWrite, Rng};
+
+/// The version of everything that processes say to each other. One that differs is refused: the binaries of a cluster are the same anyway.
+pub(crate) const PROTOCOL_VERSION: u16 = 1;
+
+const GREETING_BYTES: usize = 48;
+const NONCE_BYTES: usize = 32;
+const PROOF_BYTES: usize = 32;
+const VERDICT_BYTES: usize = 1 + PROOF_BYTES;
+
+/// Stands before all that is hashed, so that a proof can be mistaken for nothing else.
+const PROOF_DOMAIN: &[u8] = b"thalweg mutual challenge 1: proof";
+const NONCE_DOMAIN: &[u8] = b"thalweg mutual challenge 1: nonce";
+
+/// Whose part of the exchange it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The one that has connected.
+    Caller,
+    /// The one that listens.
+    Acceptor,
+}
+
+impl Side {
+    fn magic(self) -> &'static [u8; 8] {
+        match self {
+            Self::Caller => b"THALWEG>",
+            Self::Acceptor => b"THALWEG<",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Caller => Self::Acceptor,
+            Self::Acceptor => Self::Caller,
+        }
+    }
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Between a worker and its coordinator.
+    Control,
+    /// Frames between two workers.
+    Data,
+}
+
+/// Why a connection did not come about. What can be done about it is said.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AuthError {
+    #[error("what answers there is not a process of Thalweg: see to the address and the port")]
+    Stranger,
+    #[error("it speaks version {theirs} of the protocol and this process version {own}: start the same binary everywhere")]
+    Version { own: u16, theirs: u16 },
+    #[error("it is for {theirs} and this connection is for {own}: see to the port")]
+    WrongDoor { own: &'static str, theirs: &'static str },
+    #[error("it demands a secret and this process has none: give this process the cluster's secret")]
+    SecretMissing,
+    #[error("it has no secret and this process demands one: give it the cluster's secret")]
+    PeerWithoutSecret,
+    #[error("its secret is another one: give every process of the cluster the same secret")]
+    WrongSecret,
+    #[error("it was closed before both sides knew each other: see to the log of the other side for the reason")]
+    Closed,
+    #[error("nothing came within {0:?}: see to the address, the network and the other side")]
+    Timeout(Duration),
+    #[error(transparent)]
+    Io(#[from] IoError),
+}
+
+type Nonce = [u8; NONCE_BYTES];
+
+/// What a side says first.
+struct Greeting {
+    version: u16,
+    purpose: u8,
+    has_secret: u8,
+    nonce: Nonce,
+}
+
+impl Greeting {
+    fn encode(&self, side: Side) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(GREETING_BYTES);
+        bytes.extend_from_slice(side.magic());
+        bytes.extend_from_slice(&self.version.to_le_bytes());
+        bytes.extend_from_slice(&[self.purpose, self.has_secret, 0, 0, 0, 0]);
+        bytes.extend_from_slice(&self.nonce);
+        bytes
+    }
+
+    fn decode(bytes: &[u8], side: Side) -> Option<Self> {
+        let (magic, rest) = bytes.split_first_chunk::<8>()?;
+        let (version, rest) = rest.split_first_chunk::<2>()?;
+        let ([purpose, has_secret, zeros @ ..], rest) = rest.split_first_chunk::<6>()?;
+        let nonce: Nonce = rest.try_into().ok()?;
+        let is_one = magic == side.magic() && *zeros == [0; 4] && *has_secret <= 1;
+        is_one.then_some(Self { version: u16::from_le_bytes(*version), purpose: *purpose, has_secret: *has_secret, nonce })
+    }
+}
+
+impl Purpose {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Control => 1,
+            Self::Data => 2,
+        }
+    }
+
+    fn name(byte: u8) -> &'static str {
+        match byte {
+            1 => "workers that report to their coordinator",
+            2 => "frames of other workers",
+            _ => "something that this version does not know",
+        }
+    }
+}
+
+/// What a side does next.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// To be sent, also if it has failed: the other side learns why.
+    pub(crate) reply: Vec<u8>,
+    pub(crate) failure: Option<AuthError>,
+}
+
+impl Turn {
+    fn reply(reply: Vec<u8>) -> Self {
+        Self { reply, failure: None }
+    }
+
+    fn fail(failure: AuthError) -> Self {
+        Self { reply: Vec::new(), failure: Some(failure) }
+    }
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaits {
+    Greeting,
+    /// Of the caller, with the nonces of caller and acceptor.
+    Proof(Nonce, Nonce),
+    Verdict(Nonce, Nonce),
+    Nothing,
+}
+
+/// One side of the exchange.
+pub(crate) struct Handshake {
+    side: Side,
+    purpose: Purpose,
+    secret: Option<Secret>,
+    own: Nonce,
+    awaits: Awaits,
+}
+
+impl Handshake {
+    /// `random` must never have been used before.
+    pub(crate) fn new(side: Side, purpose: Purpose, secret: Option<Secret>, random: [u8; NONCE_BYTES]) -> Self {
+        // Whoever has seen random numbers of this process might foresee the next ones. Not what a key has been mixed into.
+        let own = match &secret {
+            Some(secret) => keyed(secret, NONCE_DOMAIN, &[&random]).finalize().into_bytes().into(),
+            None => random,
+        };
+        Self { side, purpose, secret, own, awaits: Awaits::Greeting }
+    }
+
+    /// What is said without having heard anything.
+    pub(crate) fn open(&self) -> Vec<u8> {
+        match self.side {
+            Side::Caller => self.greeting(),
+            Side::Acceptor => Vec::new(),
+        }
+    }
+
+    /// How many bytes are to be read next; `None` when both sides know each other.
+    pub(crate) fn wants(&self) -> Option<usize> {
+        match self.awaits {
+            Awaits::Greeting => Some(GREETING_BYTES),
+            Awaits::Proof(..) => Some(PROOF_BYTES),
+            Awaits::Verdict(..) => Some(VERDICT_BYTES),
+            Awaits::Nothing => None,
+        }
+    }
+
+    /// Takes as many bytes as were wanted. After a failure there is nothing more.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Turn {
+        match std::mem::replace(&mut self.awaits, Awaits::Nothing) {
+            Awaits::Greeting => self.greeted(bytes),
+            Awaits::Proof(caller, acceptor) => {
+                if !self.proves(Side::Caller, &caller, &acceptor, bytes) {
+                    return Turn { reply: vec![0; VERDICT_BYTES], failure: Some(AuthError::WrongSecret) };
+                }
+                let mut verdict = vec![1];
+                verdict.extend_from_slice(&self.proof(Side::Acceptor, &caller, &acceptor));
+                Turn::reply(verdict)
+            }
+            Awaits::Verdict(caller, acceptor) => match bytes.split_first() {
+                Some((1, proof)) if self.proves(Side::Acceptor, &caller, &acceptor, proof) => Turn::reply(Vec::new()),
+                _ => Turn::fail(AuthError::WrongSecret),
+            },
+            Awaits::Nothing => Turn::fail(AuthError::Stranger),
+        }
+    }
+
+    fn greeting(&self) -> Vec<u8> {
+        let has_secret = u8::from(self.secret.is_some());
+        Greeting { version: PROTOCOL_VERSION, purpose: self.purpose.byte(), has_secret, nonce: self.own }.encode(self.side)
+    }
+
+    fn greeted(&mut self, bytes: &[u8]) -> Turn {
+        let Some(theirs) = Greeting::decode(bytes, self.side.other()) else { return Turn::fail(AuthError::Stranger) };
+        // The acceptor answers whatever it thinks of the caller, which then finds the same fault.
+        let mut reply = if self.side == Side::Acceptor { self.greeting() } else { Vec::new() };
+        if let Some(failure) = self.fault_in(&theirs) {
+            return Turn { reply, failure: Some(failure) };
+        }
+        if self.secret.is_some() {
+            match self.side {
+                Side::Caller => {
+                    reply.extend_from_slice(&self.proof(Side::Caller, &self.own, &theirs.nonce));
+                    self.awaits = Awaits::Verdict(self.own, theirs.nonce);
+                }
+                Side::Acceptor => self.awaits = Awaits::Proof(theirs.nonce, self.own),
+            }
+        }
+        Turn::reply(reply)
+    }
+
+    fn fault_in(&self, theirs: &Greeting) -> Option<AuthError> {
+        if theirs.version != PROTOCOL_VERSION {
+            return Some(AuthError::Version { own: PROTOCOL_VERSION, theirs: theirs.version });
+        }
+        if theirs.purpose != self.purpose.byte() {
+            return Some(AuthError::WrongDoor { own: Purpose::name(self.purpose.byte()), theirs: Purpose::name(theirs.purpose) });
+        }
+        match (&self.secret, theirs.has_secret) {
+            (None, 1) => Some(AuthError::SecretMissing),
+            (Some(_), 0) => Some(AuthError::PeerWithoutSecret),
+            _ => None,
+        }
+    }
+
+    fn mac(&self, prover: Side, caller: &Nonce, acceptor: &Nonce) -> Option<Hmac<Sha256>> {
+        let role = prover.magic();
+        Some(keyed(self.secret.as_ref()?, PROOF_DOMAIN, &[role, &[self.purpose.byte()], &PROTOCOL_VERSION.to_le_bytes(), caller, acceptor]))
+    }
+
+    fn proof(&self, prover: Side, caller: &Nonce, acceptor: &Nonce) -> [u8; PROOF_BYTES] {
+        let mac = self.mac(prover, caller, acceptor).expect("invariant: proofs are exchanged where there is a secret");
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Takes the same time whatever the bytes are.
+    fn proves(&self, prover: Side, caller: &Nonce, acceptor: &Nonce, proof: &[u8]) -> bool {
+        self.mac(prover, caller, acceptor).is_some_and(|mac| mac.verify_slice(proof).is_ok())
+    }
+}
+
+fn keyed(secret: &Secret, domain: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.bytes()).expect("invariant: HMAC takes keys of any length");
+    mac.update(domain);
+    parts.iter().for_each(|part| mac.update(part));
+    mac
+}
+
+/// Authenticates connections of one core. There is one of them a core, for as long as its process lives: no nonce is used twice. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Authenticator {
+    io: Io,
+    secret: Option<Secret>,
+    random: Rc<RefCell<Box<dyn Rng>>>,
+    limit: Duration,
+}
+
+impl Authenticator {
+    /// `limit` is the time that an exchange may take.
+    pub(crate) fn new(io: &Io, core: CoreId, secret: Option<Secret>, limit: Duration) -> Self {
+        // Cores that ask for one name get one sequence.
+        let random = Rc::new(RefCell::new(io.rng(&format!("cluster-nonce-{}", core.0))));
+        Self { io: io.clone(), secret, random, limit }
+    }
+
+    /// Finds out whether the other side of a new connection belongs to the cluster, and proves the same. Reads no byte that belongs to what follows.
+    pub(crate) async fn authenticate(
+        &self,
+        read: &mut dyn NetRead,
+        write: &mut dyn NetWrite,
+        side: Side,
+        purpose: Purpose,
+    ) -> Result<(), AuthError> {
+        let handshake = Handshake::new(side, purpose, self.secret.clone(), self.fresh());
+        let exchanged = within(&self.io, self.limit, exchange(handshake, read, write)).await;
+        exchanged.unwrap_or(Err(AuthError::Timeout(self.limit)))
+    }
+
+    fn fresh(&self) -> Nonce {
+        let mut random = self.random.borrow_mut();
+        let mut nonce = [0; NONCE_BYTES];
+        for part in nonce.chunks_exact_mut(8) {
+            part.copy_from_slice(&random.next_u64().to_le_bytes());
+        }
+        nonce
+    }
+}
+
+async fn exchange(mut handshake: Handshake, read: &mut dyn NetRead, write: &mut dyn NetWrite) -> Result<(), AuthError> {
+    say(write, &handshake.open()).await?;
+    while let Some(bytes) = handshake.wants() {
+        let mut heard = Buffer::with_capacity(bytes);
+        while heard.len() < bytes {
+            let before = heard.len();
+            heard = read.read_more(heard, bytes).await?;
+            if heard.len() == before {
+                return Err(AuthError::Closed);
+            }
+        }
+        let Turn { reply, failure } = handshake.take(&heard);
+        let said = say(write, &reply).await;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        said?;
+    }
+    Ok(())
+}
+
+async fn say(write: &mut dyn NetWrite, bytes: &[u8]) -> Result<(), AuthError> {
+    if !bytes.is_empty() {
+        write.write_all(Buffer::from(bytes)).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "auth_tests.rs"]
+mod tests;

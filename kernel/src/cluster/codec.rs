@@ -1,0 +1,129 @@
+//! Control messages as bytes and back.
+//!
+//! ```text
+//! magic "TWGm" | version u16 | 0 u16 | length of the body u32 | CRC-32 of the twelve bytes before and the body u32 | body: kind u8, fields
+//! ```
+//!
+//! One version is written and read: the processes of a cluster run the same binary (docs/src/formats.md#control-messages). A message is at most
+//! [`MESSAGE_BYTES_MAX`] long; what is sent is measured before it is sent, what is announced before it is read.
+
+use super::auth::PROTOCOL_VERSION;
+use super::fields::{Field, Fields, Malformed};
+use super::message::Message;
+use thalweg_io::Buffer;
+
+/// Bytes before the body.
+pub(crate) const HEADER_BYTES: usize = 16;
+
+/// The longest body. The longest messages are acknowledgements, with the state of a subtask up to [`INLINE_BYTES_MAX`], the positions of its splits and a
+/// transaction; sixteen MiB leave each of them more than any has ever needed, and a coordinator of a hundred workers the memory to read one from each.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// The most that a checkpoint's `inline_bytes_max` may be in a cluster: half of a message.
+pub(crate) const INLINE_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 2;
+
+const MAGIC: [u8; 4] = *b"TWGm";
+
+/// Bytes are not a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CodecError {
+    #[error("what came is not a message of Thalweg")]
+    Foreign,
+    #[error(
+        "what came is a message of version {found} and this process knows version {PROTOCOL_VERSION}: start the same binary everywhere"
+    )]
+    UnknownVersion { found: u16 },
+    #[error("a message of {bytes} bytes was announced and {limit} are the most here")]
+    TooLong { bytes: usize, limit: usize },
+    #[error("a message was changed on its way: its checksum does not match")]
+    Corrupt,
+    #[error("a message is intact and makes no sense: {0}")]
+    Malformed(#[from] Malformed),
+}
+
+/// A message is too long to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{what} of {bytes} bytes is too long to be sent to another process, {MESSAGE_BYTES_MAX} are the most: let state go into files with a smaller \
+     CheckpointConfig::inline_bytes_max, and keep the positions of splits and the transactions of sinks small"
+)]
+pub(crate) struct TooLong {
+    what: &'static str,
+    bytes: usize,
+}
+
+/// The bytes of `message`, header included.
+pub(crate) fn encode(message: &Message) -> Result<Buffer, TooLong> {
+    let mut body = Vec::new();
+    message.put(&mut body);
+    if body.len() > MESSAGE_BYTES_MAX {
+        return Err(TooLong { what: message.name(), bytes: body.len() });
+    }
+    let length = u32::try_from(body.len()).expect("invariant: a message is not that long");
+    let mut bytes = Buffer::with_capacity(HEADER_BYTES + body.len());
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&PROTOCOL_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&[0; 2]);
+    bytes.extend_from_slice(&length.to_le_bytes());
+    let crc = checksum(&bytes, &body);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.extend_from_slice(&body);
+    Ok(bytes)
+}
+
+/// What a header says of its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// In bytes.
+    pub(crate) length: usize,
+}
+
+impl Header {
+    /// Takes the header of a message whose body may be `limit` bytes long. That it is intact is known only when the body is there.
+    pub(crate) fn decode(bytes: &[u8], limit: usize) -> Result<Self, CodecError> {
+        let mut fields = Fields::new(bytes);
+        if fields.slice(MAGIC.len())? != MAGIC {
+            return Err(CodecError::Foreign);
+        }
+        let version = u16::take(&mut fields)?;
+        if version != PROTOCOL_VERSION {
+            return Err(CodecError::UnknownVersion { found: version });
+        }
+        if u16::take(&mut fields)? != 0 {
+            return Err(CodecError::Foreign);
+        }
+        let length = u32::take(&mut fields)? as usize;
+        if length > limit {
+            return Err(CodecError::TooLong { bytes: length, limit });
+        }
+        Ok(Self { length })
+    }
+}
+
+/// Takes a whole message, header included.
+pub(crate) fn decode(bytes: &[u8], limit: usize) -> Result<Message, CodecError> {
+    let Header { length } = Header::decode(bytes, limit)?;
+    let mut fields = Fields::new(bytes);
+    let head = fields.slice(HEADER_BYTES - 4)?;
+    let crc = u32::take(&mut fields)?;
+    let body = fields.slice(length)?;
+    fields.end()?;
+    if crc != checksum(head, body) {
+        return Err(CodecError::Corrupt);
+    }
+    let mut fields = Fields::new(body);
+    let message = Message::take(&mut fields)?;
+    fields.end()?;
+    Ok(message)
+}
+
+fn checksum(head: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(head);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

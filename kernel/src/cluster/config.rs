@@ -1,0 +1,281 @@
+//! What a user decides about the processes of a cluster.
+
+use super::secret::Secret;
+use core::net::SocketAddr;
+use std::time::Duration;
+
+/// How a coordinator and its workers notice each other's death: each gives a sign of life every `interval`, and one that was silent for `timeout` is dead.
+/// By default a death is noticed within three seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Time between two signs of life.
+    pub interval: Duration,
+    /// The silence after which the other side is dead; at least twice the interval.
+    pub timeout: Duration,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self { interval: Duration::from_millis(500), timeout: Duration::from_millis(2500) }
+    }
+}
+
+impl Heartbeat {
+    /// The longest timeout. Longer ones would have their deadlines beyond what the wire carries.
+    const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        let Self { interval, timeout } = *self;
+        if interval < Duration::from_millis(1) {
+            return Err("the heartbeat interval must be at least 1ms".to_owned());
+        }
+        if timeout < 2 * interval || timeout > Self::TIMEOUT_MAX {
+            return Err(format!(
+                "the heartbeat timeout must be at least twice the interval of {interval:?} and at most a day, not {timeout:?}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// How a coordinator finds its workers.
+///
+/// ```
+/// use std::time::Duration;
+/// use thalweg::cluster::ClusterConfig;
+///
+/// let config = ClusterConfig::new("127.0.0.1:7100".parse().unwrap(), 2)
+///     .options(vec!["--input".to_owned(), "flights".to_owned()])
+///     .worker_wait(Duration::from_secs(10));
+/// assert_eq!(config.workers, 2);
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// Where workers report. An address that is not of this machine alone demands a [`secret`](Self::secret).
+    pub listen: SocketAddr,
+    /// How many workers the job starts with.
+    pub workers: usize,
+    /// How long a job whose attempt has failed waits for as many workers again, before it goes on with those that are there.
+    pub worker_wait: Duration,
+    /// How deaths are noticed. The workers keep to it as well.
+    pub heartbeat: Heartbeat,
+    /// Who does not know it is refused.
+    pub secret: Option<Secret>,
+    /// The fingerprint of this program ([`binary_fingerprint`](super::binary_fingerprint)). Workers with another one are refused.
+    pub binary: u64,
+    /// What every worker builds the job with.
+    pub options: Vec<String>,
+}
+
+impl ClusterConfig {
+    /// A coordinator at `listen` of a job for `workers` workers.
+    #[must_use]
+    pub fn new(listen: SocketAddr, workers: usize) -> Self {
+        let (heartbeat, worker_wait) = (Heartbeat::default(), Duration::from_secs(10));
+        Self { listen, workers, worker_wait, heartbeat, secret: None, binary: 0, options: Vec::new() }
+    }
+
+    /// See [`worker_wait`](Self::worker_wait).
+    #[must_use]
+    pub fn worker_wait(self, worker_wait: Duration) -> Self {
+        Self { worker_wait, ..self }
+    }
+
+    /// See [`heartbeat`](Self::heartbeat).
+    #[must_use]
+    pub fn heartbeat(self, heartbeat: Heartbeat) -> Self {
+        Self { heartbeat, ..self }
+    }
+
+    /// See [`secret`](Self::secret).
+    #[must_use]
+    pub fn secret(self, secret: Secret) -> Self {
+        Self { secret: Some(secret), ..self }
+    }
+
+    /// See [`binary`](Self::binary).
+    #[must_use]
+    pub fn binary(self, fingerprint: u64) -> Self {
+        Self { binary: fingerprint, ..self }
+    }
+
+    /// See [`options`](Self::options).
+    #[must_use]
+    pub fn options(self, options: Vec<String>) -> Self {
+        Self { options, ..self }
+    }
+
+    /// What is wrong with it, if anything is.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.workers == 0 {
+            return Err("a cluster needs at least one worker".to_owned());
+        }
+        self.heartbeat.check()?;
+        demand_secret("the coordinator", self.listen, self.secret.as_ref())
+    }
+}
+
+/// How a worker finds its coordinator, and others find it.
+///
+/// ```
+/// use thalweg::cluster::WorkerConfig;
+///
+/// let config = WorkerConfig::new("127.0.0.1:7100".parse().unwrap(), 2);
+/// assert!(config.data.ip().is_loopback());
+/// ```
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// Where the coordinator listens.
+    pub coordinator: SocketAddr,
+    /// How many cores the worker runs subtasks on.
+    pub cores: usize,
+    /// Where core 0 listens for the frames of other workers, who reach it there; core `n` listens at the port plus `n`, or with port 0 all of them at
+    /// free ones. An address that is not of this machine alone demands a [`secret`](Self::secret).
+    pub data: SocketAddr,
+    /// How the coordinator's death is noticed before it has said how it wants that.
+    pub heartbeat: Heartbeat,
+    /// Coordinators and workers that do not know it are refused.
+    pub secret: Option<Secret>,
+    /// The fingerprint of this program ([`binary_fingerprint`](super::binary_fingerprint)).
+    pub binary: u64,
+    /// The longest time between two attempts to reach the coordinator.
+    pub reconnect_max: Duration,
+}
+
+impl WorkerConfig {
+    /// A worker with `cores` cores for the coordinator at `coordinator`. Other workers reach it on this machine.
+    #[must_use]
+    pub fn new(coordinator: SocketAddr, cores: usize) -> Self {
+        let data = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (heartbeat, reconnect_max) = (Heartbeat::default(), Duration::from_secs(1));
+        Self { coordinator, cores, data, heartbeat, secret: None, binary: 0, reconnect_max }
+    }
+
+    /// See [`data`](Self::data).
+    #[must_use]
+    pub fn data(self, data: SocketAddr) -> Self {
+        Self { data, ..self }
+    }
+
+    /// See [`heartbeat`](Self::heartbeat).
+    #[must_use]
+    pub fn heartbeat(self, heartbeat: Heartbeat) -> Self {
+        Self { heartbeat, ..self }
+    }
+
+    /// See [`secret`](Self::secret).
+    #[must_use]
+    pub fn secret(self, secret: Secret) -> Self {
+        Self { secret: Some(secret), ..self }
+    }
+
+    /// See [`binary`](Self::binary).
+    #[must_use]
+    pub fn binary(self, fingerprint: u64) -> Self {
+        Self { binary: fingerprint, ..self }
+    }
+
+    /// See [`reconnect_max`](Self::reconnect_max).
+    #[must_use]
+    pub fn reconnect_max(self, reconnect_max: Duration) -> Self {
+        Self { reconnect_max, ..self }
+    }
+
+    /// Where core `core` listens for frames.
+    pub(super) fn door(&self, core: usize) -> SocketAddr {
+        let offset = if self.data.port() == 0 { 0 } else { u16::try_from(core).unwrap_or(u16::MAX) };
+        SocketAddr::new(self.data.ip(), self.data.port().saturating_add(offset))
+    }
+
+    /// What is wrong with it, if anything is.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.cores == 0 {
+            return Err("a worker needs at least one core".to_owned());
+        }
+        if self.data.port() != 0 && usize::from(u16::MAX - self.data.port()) < self.cores - 1 {
+            return Err(format!("there are not {} ports from {} on: choose a lower one, or 0 for any", self.cores, self.data.port()));
+        }
+        if self.data.ip().is_unspecified() {
+            return Err(format!("other workers cannot reach {}: give the address by which they reach this machine", self.data.ip()));
+        }
+        if self.reconnect_max < Duration::from_millis(1) {
+            return Err("the time between two attempts to reach the coordinator must be at least 1ms".to_owned());
+        }
+        self.heartbeat.check()?;
+        demand_secret("a worker", self.data, self.secret.as_ref())
+    }
+}
+
+/// Anybody may knock at an address that is not of this machine alone.
+fn demand_secret(who: &str, address: SocketAddr, secret: Option<&Secret>) -> Result<(), String> {
+    if address.ip().is_loopback() || secret.is_some() {
+        return Ok(());
+    }
+    Err(format!(
+        "{who} that can be reached from other machines, at {address}, needs a secret: give every process of the cluster the same one, or use an address \
+         of this machine alone such as 127.0.0.1"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(address: &str) -> SocketAddr {
+        address.parse().unwrap()
+    }
+
+    fn a_secret() -> Secret {
+        Secret::new("0123456789abcdef").unwrap()
+    }
+
+    #[test]
+    fn an_address_that_others_reach_demands_a_secret_and_says_the_cure() {
+        for address in ["0.0.0.0:7100", "10.0.0.1:7100", "[::]:7100", "[fe80::1]:1"] {
+            let config = ClusterConfig::new(at(address), 2);
+            assert!(config.check().unwrap_err().contains("needs a secret: give every process"), "{address}");
+            assert_eq!(config.secret(a_secret()).check(), Ok(()));
+        }
+        for address in ["127.0.0.1:7100", "127.9.9.9:0", "[::1]:7100"] {
+            assert_eq!(ClusterConfig::new(at(address), 2).check(), Ok(()));
+            assert_eq!(WorkerConfig::new(at("10.0.0.1:7100"), 1).data(at(address)).check(), Ok(()));
+        }
+        let outside = WorkerConfig::new(at("127.0.0.1:1"), 1).data(at("10.0.0.1:0"));
+        assert!(outside.check().unwrap_err().contains("needs a secret"));
+        assert_eq!(outside.secret(a_secret()).check(), Ok(()));
+    }
+
+    #[test]
+    fn what_could_not_work_is_refused() {
+        let worker = || WorkerConfig::new(at("127.0.0.1:7100"), 2);
+        let heartbeat =
+            |interval, timeout| Heartbeat { interval: Duration::from_millis(interval), timeout: Duration::from_millis(timeout) };
+        let wrong = [
+            ClusterConfig::new(at("127.0.0.1:1"), 0).check(),
+            ClusterConfig::new(at("127.0.0.1:1"), 1).heartbeat(heartbeat(0, 100)).check(),
+            ClusterConfig::new(at("127.0.0.1:1"), 1).heartbeat(heartbeat(60, 100)).check(),
+            worker().heartbeat(heartbeat(1, 1_000_000_000)).check(),
+            worker().data(at("127.0.0.1:65535")).check(),
+            worker().data(at("0.0.0.0:0")).secret(a_secret()).check(),
+            WorkerConfig::new(at("127.0.0.1:1"), 0).check(),
+            worker().reconnect_max(Duration::ZERO).check(),
+        ];
+        for wrong in wrong {
+            assert!(wrong.is_err());
+        }
+        assert_eq!(worker().data(at("127.0.0.1:65534")).check(), Ok(()));
+    }
+
+    #[test]
+    fn cores_listen_one_port_after_the_other_or_anywhere() {
+        let worker = WorkerConfig::new(at("127.0.0.1:7100"), 3);
+        assert_eq!(worker.door(2), at("127.0.0.1:0"));
+        assert_eq!(worker.data(at("127.0.0.1:7200")).door(2), at("127.0.0.1:7202"));
+    }
+
+    #[test]
+    fn a_configuration_does_not_show_its_secret() {
+        let config = ClusterConfig::new(at("127.0.0.1:1"), 1).secret(a_secret());
+        assert!(!format!("{config:?}").contains("0123456789"));
+    }
+}

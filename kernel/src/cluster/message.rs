@@ -1,0 +1,259 @@
+//! What goes over a control connection: the handshake of a worker, then the engine's own messages and heartbeats.
+//!
+//! The kinds and their fields are listed in docs/src/formats.md#control-messages. A coordinator's copy of a restored checkpoint stays with it: a worker
+//! reads the files of the checkpoint itself.
+
+use super::config::Heartbeat;
+use super::fields::{Field, Fields, Malformed, record, variants};
+use crate::checkpoint::{Attempt, CheckpointId, JobId, PreparedEpoch};
+use crate::graph::OperatorId;
+use crate::runtime::{
+    Acknowledgement, AttemptPlan, Deployment, FailureCause, FromSubtask, JobError, Layout, Metric, MetricKind, MetricScope, RestorePlan,
+    Seat, SnapshotPlace, ToSubtask, ToWorker, WorkerId,
+};
+use core::net::SocketAddr;
+use std::borrow::Cow;
+use thalweg_storage::checkpoint::{FileRef, Image};
+
+/// A control message.
+pub(crate) enum Message {
+    /// A worker is there. The first it says.
+    Hello { binary: u64, name: String },
+    /// The coordinator knows the binary; this is what the job is to be built with, and how often both give a sign of life.
+    Options { options: Vec<String>, heartbeat: Heartbeat },
+    /// The worker has built the job.
+    Register { graph: u64, cores: usize, doors: Vec<SocketAddr> },
+    /// The worker belongs to the job.
+    Accepted { worker: WorkerId },
+    /// It cannot, and why. Nothing follows.
+    Refused { reason: String },
+    /// Still there.
+    Heartbeat,
+    /// What the coordinator wants.
+    Order(ToWorker),
+    /// What a subtask says.
+    Report { attempt: Attempt, message: FromSubtask },
+    /// Numbers of the worker.
+    Metrics(Vec<Metric>),
+    /// The worker goes away because somebody wants it to. Nothing follows.
+    Leaving,
+}
+
+impl Message {
+    /// What people call it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "a greeting",
+            Self::Options { .. } => "the list of options",
+            Self::Register { .. } => "a registration",
+            Self::Accepted { .. } | Self::Refused { .. } => "the answer to a registration",
+            Self::Heartbeat => "a sign of life",
+            Self::Order(ToWorker::Deploy(_)) => "the plan of an attempt",
+            Self::Order(ToWorker::ToSubtask { .. }) => "a message to a subtask",
+            Self::Order(ToWorker::End { .. }) => "the end of the job",
+            Self::Report { message: FromSubtask::Acknowledged { .. }, .. } => "the part of a subtask in a checkpoint",
+            Self::Report { .. } => "a message of a subtask",
+            Self::Metrics(_) => "a report of metrics",
+            Self::Leaving => "a farewell",
+        }
+    }
+}
+
+variants!(Message, "a message of an unknown kind":
+    1 => Hello { binary: binary, name: name },
+    2 => Options { options: options, heartbeat: heartbeat },
+    3 => Register { graph: graph, cores: cores, doors: doors },
+    4 => Accepted { worker: worker },
+    5 => Refused { reason: reason },
+    6 => Heartbeat {},
+    7 => Order { 0: order },
+    8 => Report { attempt: attempt, message: message },
+    9 => Metrics { 0: metrics },
+    10 => Leaving {},
+);
+
+variants!(ToWorker, "an order of an unknown kind":
+    1 => Deploy { 0: deployment },
+    2 => ToSubtask { attempt: attempt, subtask: subtask, message: message },
+    3 => End { failure: failure },
+);
+
+variants!(ToSubtask, "a message to a subtask of an unknown kind":
+    1 => Split { number: number, split: split },
+    2 => NoMoreSplits {},
+    3 => Trigger { checkpoint: checkpoint, stops: stops },
+    4 => Drain {},
+    5 => Close {},
+);
+
+variants!(FromSubtask, "a message of a subtask of an unknown kind":
+    1 => SplitRequested { source: source, subtask: subtask },
+    2 => Acknowledged { subtask: subtask, acknowledgement: acknowledgement },
+    3 => Declined { checkpoint: checkpoint, prepared: prepared },
+    4 => Finished { subtask: subtask, prepared: prepared },
+    5 => Failed { error: error },
+    6 => Ended { subtask: subtask, metrics: metrics },
+);
+
+variants!(Image, "state in an unknown place":
+    1 => Inline { 0: image },
+    2 => File { 0: file },
+);
+
+variants!(MetricScope, "a metric of an unknown scope":
+    1 => Job {},
+    2 => Task {},
+    3 => Operator {},
+);
+
+variants!(MetricKind, "a metric of an unknown kind":
+    1 => Counter {},
+    2 => Gauge {},
+);
+
+variants!(FailureCause, "a failure of an unknown cause":
+    0 => Other {},
+    1 => StorageFull {},
+    2 => PermissionDenied {},
+    3 => Fenced {},
+    4 => Damage {},
+);
+
+record! {
+    Attempt { 0: number }
+    CheckpointId { 0: number }
+    JobId { 0: number }
+    OperatorId { 0: number }
+    WorkerId { 0: number }
+    FileRef { name: name, len: len, crc: crc }
+    Acknowledgement { checkpoint: checkpoint, image: image, splits: splits, prepared: prepared }
+    PreparedEpoch { checkpoint: checkpoint, sink: sink, transaction: transaction }
+    AttemptPlan { job: job, attempt: attempt, epoch: epoch, snapshots: snapshots }
+    SnapshotPlace { dir: dir, inline_bytes_max: inline_bytes_max }
+    Layout { parallelism: parallelism, seats: seats }
+    Seat { worker: worker, name: name, cores: cores, doors: doors }
+    Heartbeat { interval: interval, timeout: timeout }
+}
+
+impl Field for RestorePlan {
+    fn put(&self, out: &mut Vec<u8>) {
+        let Self { path, allow_non_restored_state, loaded: _ } = self;
+        path.put(out);
+        allow_non_restored_state.put(out);
+    }
+
+    fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
+        Ok(Self { path: Field::take(fields)?, allow_non_restored_state: Field::take(fields)?, loaded: None })
+    }
+}
+
+impl Field for Metric {
+    fn put(&self, out: &mut Vec<u8>) {
+        // Whose it is the connection says.
+        let Self { scope, operator, subtask, channel, worker: _, name, kind, value } = self;
+        scope.put(out);
+        operator.put(out);
+        subtask.put(out);
+        channel.put(out);
+        name.put(out);
+        kind.put(out);
+        value.put(out);
+    }
+
+    fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            scope: Field::take(fields)?,
+            operator: Field::take(fields)?,
+            subtask: Field::take(fields)?,
+            channel: Field::take(fields)?,
+            worker: None,
+            name: Field::take(fields)?,
+            kind: Field::take(fields)?,
+            value: Field::take(fields)?,
+        })
+    }
+}
+
+impl Field for Deployment {
+    fn put(&self, out: &mut Vec<u8>) {
+        let Self { plan, restore, layout, seat } = self;
+        plan.put(out);
+        restore.put(out);
+        layout.put(out);
+        seat.put(out);
+    }
+
+    fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
+        let plan = Field::take(fields)?;
+        let restore = Field::take(fields)?;
+        let layout: Layout = Field::take(fields)?;
+        let seat = Field::take(fields)?;
+        let is_whole = layout.seats.iter().all(|seat| seat.cores > 0 && (seat.doors.is_empty() || seat.doors.len() == seat.cores));
+        if seat >= layout.seats.len() || !is_whole || layout.parallelism.contains(&0) {
+            return Err(fields.malformed("a plan that cannot be carried out"));
+        }
+        Ok(Self { plan, restore, layout, seat })
+    }
+}
+
+impl Field for Cow<'static, str> {
+    fn put(&self, out: &mut Vec<u8>) {
+        // The same bytes as those of a `String`.
+        self.clone().into_owned().put(out);
+    }
+
+    fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
+        String::take(fields).map(Cow::Owned)
+    }
+}
+
+impl Field for JobError {
+    fn put(&self, out: &mut Vec<u8>) {
+        let (tag, subtask, texts): (u8, usize, [&str; 3]) = match self {
+            Self::UserPanic { operator, subtask, message, record } => (1, *subtask, [operator, message, record]),
+            Self::Operator { operator, subtask, reason } => (2, *subtask, [operator, reason, ""]),
+            Self::Source { operator, subtask, reason } => (3, *subtask, [operator, reason, ""]),
+            Self::Invalid(reason) => (4, 0, [reason, "", ""]),
+            Self::WorkerLost { worker, reason } => (5, 0, [worker, reason, ""]),
+            Self::Exchange { worker, reason } => (6, 0, [worker, reason, ""]),
+            Self::Internal { place, message } => (7, 0, [place, message, ""]),
+            Self::Cancelled => (8, 0, [""; 3]),
+            Self::Sink { .. }
+            | Self::Checkpoint { .. }
+            | Self::CheckpointsExpired { .. }
+            | Self::Start(_)
+            | Self::Rescaled
+            | Self::Remote { .. } => {
+                9u8.put(out);
+                self.to_string().put(out);
+                self.cause().put(out);
+                self.is_worth_a_restart().put(out);
+                return;
+            }
+        };
+        tag.put(out);
+        subtask.put(out);
+        texts.iter().for_each(|text| (*text).to_owned().put(out));
+    }
+
+    fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
+        let tag = u8::take(fields)?;
+        if tag == 9 {
+            let (message, cause, is_worth_a_restart) = (Field::take(fields)?, Field::take(fields)?, Field::take(fields)?);
+            return Ok(Self::Remote { message, cause, is_worth_a_restart });
+        }
+        let subtask = usize::take(fields)?;
+        let [first, second, third] = [String::take(fields)?, String::take(fields)?, String::take(fields)?];
+        Ok(match tag {
+            1 => Self::UserPanic { operator: first, subtask, message: second, record: third },
+            2 => Self::Operator { operator: first, subtask, reason: second },
+            3 => Self::Source { operator: first, subtask, reason: second },
+            4 => Self::Invalid(first),
+            5 => Self::WorkerLost { worker: first, reason: second },
+            6 => Self::Exchange { worker: first, reason: second },
+            7 => Self::Internal { place: first, message: second },
+            8 => Self::Cancelled,
+            _ => return Err(fields.malformed("a failure of an unknown kind")),
+        })
+    }
+}

@@ -1,0 +1,32 @@
+//! A job in several processes: one coordinator, and workers that run its subtasks.
+//!
+//! All of them are the same program. The coordinator ([`Job::start_coordinator`](crate::Job::start_coordinator)) listens for workers; a worker
+//! ([`start_worker`]) connects, proves that it belongs to the cluster and runs the same binary, is told the options, builds the job from them, and is
+//! given its share of every attempt. Each notices the other's death within a configured time: a coordinator that has lost a worker restarts the job from
+//! its last checkpoint, a worker that has lost its coordinator stops what it runs and looks for it, or its successor, again.
+//!
+//! `auth.rs`, `liveness.rs` and `share.rs` decide (pure), `codec.rs`, `message.rs` and `fields.rs` are the wire, `connection.rs`
+//! carries messages, `start.rs` and `reception.rs` are the coordinator's side and `worker.rs` the worker's.
+//!
+//! **Architecture invariant:** what a stranger sends changes nothing and costs a bounded amount of time and memory.
+
+mod auth;
+mod codec;
+mod config;
+mod connection;
+mod deadline;
+mod fields;
+mod fingerprint;
+mod liveness;
+mod message;
+mod reception;
+mod secret;
+mod share;
+mod start;
+mod worker;
+
+pub(crate) use auth::{AuthError, Authenticator, Purpose, Side};
+pub use config::{ClusterConfig, Heartbeat, WorkerConfig};
+pub use fingerprint::binary_fingerprint;
+pub use secret::Secret;
+pub use worker::{WorkerControl, WorkerHandle, WorkerReport, start_worker};

@@ -1,0 +1,51 @@
+//! Starts the coordinator of a cluster.
+
+use super::auth::Authenticator;
+use super::codec::INLINE_BYTES_MAX;
+use super::config::ClusterConfig;
+use super::reception::{HANDSHAKE, Terms, receive_workers};
+use crate::graph::Job;
+use crate::runtime::{JobError, JobHandle, Muster, Recruiting, ToCoordinator, launch};
+use thalweg_io::Cores;
+
+impl Job {
+    /// Starts the coordinator of the job on one of `cores`; subtasks run at workers ([`start_worker`](super::start_worker)). The job begins when as many
+    /// have reported as `config` asks for.
+    ///
+    /// # Errors
+    /// If the configuration contradicts itself, is not safe, or the core cannot be started. That the address is taken is the failure of the job.
+    pub fn start_coordinator(self, cores: &dyn Cores, config: ClusterConfig) -> Result<JobHandle, JobError> {
+        config.check().map_err(JobError::Invalid)?;
+        self.check_spans_processes()?;
+        if let Some(checkpoints) = self.checkpoints.as_ref().filter(|checkpoints| checkpoints.inline_bytes_max > INLINE_BYTES_MAX) {
+            let asked = checkpoints.inline_bytes_max;
+            return Err(JobError::Invalid(format!(
+                "state of up to {asked} bytes cannot travel within a checkpoint's metadata in a cluster, {INLINE_BYTES_MAX} are the most: lower \
+                 CheckpointConfig::inline_bytes_max"
+            )));
+        }
+        let graph = self.graph_fingerprint();
+        let muster = Muster { workers: config.workers, patience: config.worker_wait };
+        let recruit = Box::new(move |recruiting: Recruiting| Box::pin(recruit(recruiting, config, graph)) as _);
+        launch(self, cores, muster, Vec::new(), recruit)
+    }
+}
+
+async fn recruit(recruiting: Recruiting, config: ClusterConfig, graph: u64) {
+    let Recruiting { core, io, job, shared, mut job_end } = recruiting;
+    let ClusterConfig { listen, heartbeat, secret, binary, options, .. } = config;
+    let listener = match io.net().listen(listen).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            let reason = format!("workers cannot report to the coordinator: {error}; choose another address or port");
+            drop(shared.coordinator.send(ToCoordinator::Impossible(JobError::Invalid(reason))));
+            // The core ends when this does, and the coordinator has to come to its end first.
+            while job_end.recv().await.is_some() {}
+            return;
+        }
+    };
+    tracing::info!(target: "thalweg::cli", address = %listener.address(), "the coordinator listens for workers");
+    let auth = Authenticator::new(&io, core, secret, HANDSHAKE);
+    let terms = Terms { binary, graph, options, heartbeat, operators: job.operators.len() };
+    receive_workers(io, listener, auth, terms, shared.coordinator, job_end).await;
+}

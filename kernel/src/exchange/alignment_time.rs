@@ -1,0 +1,65 @@
+//! How long the barriers of a checkpoint take to arrive, from the first channel's to the last one's.
+//!
+//! Meanwhile channels that have delivered it are not read, so this is what a checkpoint costs where channels differ in speed. It is read off the clock
+//! of the slice: no better than that, and free.
+
+use crate::checkpoint::CheckpointId;
+use crate::runtime::Gauge;
+use thalweg_io::MonotonicNs;
+
+/// Shows the duration of the latest alignment, in nanoseconds.
+pub(crate) struct AlignmentTime {
+    gauge: Gauge,
+    under_way: Option<(CheckpointId, MonotonicNs)>,
+}
+
+impl AlignmentTime {
+    pub(crate) fn new(gauge: Gauge) -> Self {
+        Self { gauge, under_way: None }
+    }
+
+    /// A channel's in-band element has been taken into account, a barrier perhaps; `aligning` is the checkpoint that waits for channels now.
+    pub(crate) fn step(&mut self, is_barrier: bool, aligning: Option<CheckpointId>, now: MonotonicNs) {
+        match (self.under_way, aligning) {
+            (Some((checkpoint, _)), Some(current)) if checkpoint == current => {}
+            (_, Some(current)) => self.under_way = Some((current, now)),
+            (Some((_, since)), None) => {
+                self.under_way = None;
+                self.gauge.set(i64::try_from(now.since(since).as_nanos()).unwrap_or(i64::MAX));
+            }
+            // The only channel that is open.
+            (None, None) if is_barrier => self.gauge.set(0),
+            (None, None) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::MetricRegistry;
+    use crate::runtime::MetricScope::Task;
+
+    #[test]
+    fn it_lasts_from_the_first_barrier_of_a_checkpoint_to_its_last() {
+        let registry = MetricRegistry::new(0);
+        let mut time = AlignmentTime::new(registry.gauge(Task, "map", "checkpointAlignmentTime", i64::MIN));
+        let shown = || registry.snapshot()[0].value;
+        let checkpoint = |number| Some(CheckpointId(number));
+        time.step(true, checkpoint(1), MonotonicNs(100));
+        time.step(false, checkpoint(1), MonotonicNs(150));
+        assert_eq!(shown(), i64::MIN);
+        time.step(true, None, MonotonicNs(180));
+        assert_eq!(shown(), 80);
+        // The second one is given up for the third.
+        time.step(true, checkpoint(2), MonotonicNs(200));
+        time.step(true, checkpoint(3), MonotonicNs(300));
+        // The last channel that was waited for has ended.
+        time.step(false, None, MonotonicNs(310));
+        assert_eq!(shown(), 10);
+        time.step(false, None, MonotonicNs(320));
+        assert_eq!(shown(), 10);
+        time.step(true, None, MonotonicNs(330));
+        assert_eq!(shown(), 0);
+    }
+}

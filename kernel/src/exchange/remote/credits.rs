@@ -1,0 +1,172 @@
+//! Credit-based flow control of one channel between two processes.
+//!
+//! The receiver grants as many frames as it has places for; the sender uses a credit a frame and stops without one. So what a slow receiver leaves
+//! waiting is bounded by its *window*, and the pressure goes on to the sender's subtask, and from there to the source.
+//!
+//! With a window of 0 nothing is granted in advance: the sender *demands* a credit when it has a frame, and gets one when the one place that there always
+//! is has become free.
+//!
+//! Pure: no I/O, no clock.
+
+/// The receiver's side.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    /// Frames it wants under way and waiting.
+    size: u32,
+    /// Granted and not received yet.
+    outstanding: u32,
+    /// Received and not given back yet.
+    held: u32,
+    is_demanded: bool,
+}
+
+impl Window {
+    pub(crate) fn new(size: usize) -> Self {
+        Self { size: u32::try_from(size).unwrap_or(u32::MAX), outstanding: 0, held: 0, is_demanded: false }
+    }
+
+    /// A frame has come. `false` if it was not granted.
+    #[must_use]
+    pub(crate) fn received(&mut self) -> bool {
+        let was_granted = self.outstanding > 0;
+        self.outstanding = self.outstanding.saturating_sub(1);
+        self.held += u32::from(was_granted);
+        was_granted
+    }
+
+    /// A frame has been worked off.
+    pub(crate) fn given_back(&mut self) {
+        assert!(self.held > 0, "a frame was given back that was never received");
+        self.held -= 1;
+    }
+
+    /// The sender has a frame and no credit.
+    pub(crate) fn demanded(&mut self) {
+        self.is_demanded = true;
+    }
+
+    /// How many frames to grant now: often enough that the sender does not run out, seldom enough to be worth a message.
+    #[must_use]
+    pub(crate) fn grant(&mut self) -> u32 {
+        let free = self.size.saturating_sub(self.outstanding + self.held);
+        let grant = if self.size == 0 {
+            u32::from(self.is_demanded && self.outstanding + self.held == 0)
+        } else if self.outstanding == 0 || free >= self.size.div_ceil(2) {
+            free
+        } else {
+            0
+        };
+        self.is_demanded &= grant == 0;
+        self.outstanding += grant;
+        grant
+    }
+}
+
+/// The sender's side.
+#[derive(Clone, Debug)]
+pub(crate) struct Credits {
+    window: u32,
+    left: u32,
+    has_demanded: bool,
+}
+
+impl Credits {
+    /// For a receiver with a window of `window`.
+    pub(crate) fn new(window: usize) -> Self {
+        Self { window: u32::try_from(window).unwrap_or(u32::MAX), left: 0, has_demanded: false }
+    }
+
+    pub(crate) fn may_send(&self) -> bool {
+        self.left > 0
+    }
+
+    /// A frame has been sent.
+    pub(crate) fn sent(&mut self) {
+        assert!(self.left > 0, "a frame was sent without credit");
+        self.left -= 1;
+    }
+
+    /// The receiver has granted `credits`. `false` if those are more than its window: then it does not keep the rules.
+    #[must_use]
+    pub(crate) fn granted(&mut self, credits: u32) -> bool {
+        self.left = self.left.saturating_add(credits);
+        self.has_demanded = false;
+        self.left <= self.window.max(1)
+    }
+
+    /// There is a frame and no credit: whether the receiver has to be asked, now and once.
+    #[must_use]
+    pub(crate) fn demand(&mut self) -> bool {
+        self.window == 0 && self.left == 0 && !std::mem::replace(&mut self.has_demanded, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    #[test]
+    fn a_window_is_granted_at_once_and_then_in_halves() {
+        let mut window = Window::new(4);
+        assert_eq!(window.grant(), 4);
+        assert_eq!(window.grant(), 0);
+        assert!(window.received() && window.received());
+        window.given_back();
+        assert_eq!(window.grant(), 0, "two are still under way, and one place is not worth a message");
+        window.given_back();
+        assert_eq!(window.grant(), 2);
+    }
+
+    #[test]
+    fn a_sender_without_credit_gets_every_place_there_is() {
+        let mut window = Window::new(4);
+        assert_eq!(window.grant(), 4);
+        assert!((0..4).all(|_| window.received()));
+        assert!(!window.received(), "the fifth was not granted");
+        window.given_back();
+        assert_eq!(window.grant(), 1);
+    }
+
+    proptest! {
+        /// Sender and receiver with messages under way in both directions, in any order of events: never more than the window is under way and waiting,
+        /// and as long as there is something to do something can happen.
+        #[test]
+        fn nothing_overruns_and_nothing_gets_stuck(size in 0..4usize, frames in 1..40u32, choices in prop::collection::vec(any::<u8>(), 400)) {
+            let (mut window, mut credits) = (Window::new(size), Credits::new(size));
+            let (mut forward, mut back) = (VecDeque::new(), VecDeque::new());
+            let (mut unsent, mut held, mut done) = (frames, 0u32, 0u32);
+            let mut choices = choices.into_iter().cycle();
+            for _ in 0..10_000 {
+                if done == frames {
+                    break;
+                }
+                let grant = window.grant();
+                if grant > 0 {
+                    back.push_back(grant);
+                }
+                let mut able: Vec<u8> = vec![];
+                if unsent > 0 && credits.may_send() { able.push(0) }
+                if unsent > 0 && !credits.may_send() && credits.clone().demand() { able.push(1) }
+                if !forward.is_empty() { able.push(2) }
+                if !back.is_empty() { able.push(3) }
+                if held > 0 { able.push(4) }
+                prop_assert!(!able.is_empty(), "stuck with {unsent} unsent, {held} held: {window:?} {credits:?}");
+                let choice = choices.next().unwrap_or(0);
+                match able[choice as usize % able.len()] {
+                    0 => { credits.sent(); unsent -= 1; forward.push_back(true) }
+                    1 => { prop_assert!(credits.demand()); forward.push_back(false) }
+                    2 => match forward.pop_front() {
+                        Some(true) => { prop_assert!(window.received()); held += 1 }
+                        _ => window.demanded(),
+                    },
+                    3 => prop_assert!(credits.granted(back.pop_front().unwrap_or(0))),
+                    _ => { window.given_back(); held -= 1; done += 1 }
+                }
+                prop_assert!(held as usize + forward.iter().filter(|frame| **frame).count() <= size.max(1));
+            }
+            prop_assert_eq!(done, frames);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Where the cores of other workers call.
+//!
+//! A caller proves that it belongs to the cluster and says which link of which attempt it is. A link of the attempt under way gets the connection; a
+//! caller of an older attempt is turned away (law 10); one of an attempt that this worker has not heard of yet waits for it. What a stranger can cost is
+//! bounded: a few connections at a time, each for a few seconds, and no memory beyond a header.
+
+use super::header::{FrameHeader, FrameKind, HEADER_BYTES};
+use super::links::LinkEnd;
+use super::reader::{FrameReader, ReadError};
+use crate::checkpoint::{Attempt, JobId};
+use crate::cluster::{Authenticator, Purpose, Side};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use thalweg_io::{Buffer, Io, IoError, Listener, LocalBoxFuture, MonotonicNs, NetRead, NetWrite, TaskClass};
+
+/// Callers that may be on the doorstep at a time; at one more the one that stands there longest has to go.
+const CALLERS_MAX: usize = 128;
+
+/// How long a link waits for its caller, and a caller for its attempt.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A pause after an accept that failed, for want of descriptors perhaps.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes of an opening frame behind its header.
+const OPENING_BYTES: usize = 24;
+
+/// Which link a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Opening {
+    pub(super) job: JobId,
+    pub(super) attempt: Attempt,
+    pub(super) from: LinkEnd,
+    pub(super) to: LinkEnd,
+}
+
+impl Opening {
+    pub(super) fn encode(self) -> Buffer {
+        let mut payload = Vec::with_capacity(OPENING_BYTES);
+        payload.extend_from_slice(&self.job.0.to_le_bytes());
+        for number in [self.from.seat, self.from.core, self.to.seat, self.to.core] {
+            let number = u32::try_from(number).expect("invariant: there are fewer than 2^32 cores");
+            payload.extend_from_slice(&number.to_le_bytes());
+        }
+        let mut frame = Buffer::from(&FrameHeader::new(FrameKind::Open, self.attempt).encode(&payload)[..]);
+        frame.extend_from_slice(&payload);
+        frame
+    }
+
+    fn decode(header: &FrameHeader, frame: &[u8]) -> Option<Self> {
+        let payload: &[u8; OPENING_BYTES] = frame[HEADER_BYTES..].try_into().ok()?;
+        header.check_payload(payload).ok()?;
+        let (job, numbers) = payload.split_first_chunk::<8>()?;
+        let number = |i: usize| numbers.as_chunks::<4>().0.get(i).map(|bytes| u32::from_le_bytes(*bytes) as usize);
+        let end = |i: usize| Some(LinkEnd { seat: number(i)?, core: number(i + 1)? });
+        let is_opening = header.kind == FrameKind::Open;
+        is_opening.then_some(Self { job: JobId(u64::from_le_bytes(*job)), attempt: header.attempt, from: end(0)?, to: end(2)? })
+    }
+}
+
+/// A connection whose caller is known.
+pub(super) struct Caller {
+    pub(super) reader: FrameReader,
+    pub(super) write: Box<dyn NetWrite>,
+}
+
+/// A caller that a link waits for.
+#[derive(Default)]
+pub(super) struct Awaited {
+    caller: RefCell<Option<Caller>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Awaited {
+    fn has_come(&self, caller: Caller) {
+        *self.caller.borrow_mut() = Some(caller);
+        let waker = self.waker.take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// The caller, when it comes.
+    pub(super) fn poll_caller(&self, cx: &mut Context<'_>) -> Poll<Caller> {
+        match self.caller.take() {
+            Some(caller) => Poll::Ready(caller),
+            None => {
+                *self.waker.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Doorstep {
+    newest: Option<(JobId, Attempt)>,
+    /// Links of the attempt under way whose caller has not come.
+    expected: BTreeMap<Opening, Rc<Awaited>>,
+    /// Callers of attempts that were not deployed here yet, and when they came.
+    early: VecDeque<(Opening, Caller, MonotonicNs)>,
+}
+
+/// A core's door.
+#[derive(Clone)]
+pub(crate) struct Door {
+    address: SocketAddr,
+    auth: Authenticator,
+    doorstep: Rc<RefCell<Doorstep>>,
+}
+
+impl Door {
+    /// Listens at `address` for as long as the core lives.
+    pub(crate) async fn open(io: &Io, address: SocketAddr, auth: Authenticator) -> Result<Self, IoError> {
+        let listener = io.net().listen(address).await?;
+        let door = Self { address: listener.address(), auth, doorstep: Rc::default() };
+        io.spawner().spawn(TaskClass::Latency, "door", Box::pin(door.clone().answer(io.clone(), listener)));
+        Ok(door)
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn auth(&self) -> &Authenticator {
+        &self.auth
+    }
+
+    /// From now on callers of older attempts are turned away.
+    pub(super) fn begin(&self, job: JobId, attempt: Attempt) {
+        let doorstep = &mut *self.doorstep.borrow_mut();
+        doorstep.newest = Some((job, attempt));
+        doorstep.expected.clear();
+    }
+
+    /// The caller of a link of the attempt that was begun last, when it comes.
+    pub(super) fn expect(&self, opening: Opening) -> Rc<Awaited> {
+        let awaited = Rc::<Awaited>::default();
+        let doorstep = &mut *self.doorstep.borrow_mut();
+        match doorstep.early.iter().position(|(early, ..)| *early == opening).and_then(|early| doorstep.early.remove(early)) {
+            Some((_, caller, _)) => awaited.has_come(caller),
+            None => drop(doorstep.expected.insert(opening, Rc::clone(&awaited))),
+        }
+        awaited
+    }
+
+    /// Accepts callers and finds out who they are, several at a time.
+    async fn answer(self, io: Io, listener: Box<dyn Listener>) {
+        let mut accepting = Some(listener.accept());
+        let mut pause: Option<LocalBoxFuture<()>> = None;
+        let mut callers: VecDeque<LocalBoxFuture<()>> = VecDeque::new();
+        poll_fn(|cx| -> Poll<()> {
+            loop {
+                if let Some(sleep) = &mut pause {
+                    if sleep.as_mut().poll(cx).is_pending() {
+                        break;
+                    }
+                    pause = None;
+                }
+                let accept = accepting.get_or_insert_with(|| listener.accept());
+                let Poll::Ready(accepted) = accept.as_mut().poll(cx) else { break };
+                accepting = None;
+                match accepted {
+                    Ok((read, write, from)) => {
+                        if callers.len() == CALLERS_MAX {
+                            callers.pop_front();
+                        }
+                        callers.push_back(Box::pin(self.clone().admit(io.clone(), read, write, from)));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a call for frames cannot be answered");
+                        pause = Some(io.clock().sleep_until(io.clock().now().after(ACCEPT_PAUSE)));
+                    }
+                }
+            }
+            callers.retain_mut(|caller| caller.as_mut().poll(cx).is_pending());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Leads a caller to its link.
+    async fn admit(self, io: Io, mut read: Box<dyn NetRead>, mut write: Box<dyn NetWrite>, from: SocketAddr) {
+        if let Err(error) = self.auth.authenticate(&mut *read, &mut *write, Side::Acceptor, Purpose::Data).await {
+            tracing::warn!(%from, %error, "a caller was turned away");
+            return;
+        }
+        let mut reader = FrameReader::new(read, OPENING_BYTES);
+        let limit = io.clock().sleep_until(io.clock().now().after(PATIENCE));
+        let opening = match first_frame(&mut reader, limit).await {
+            Ok(Some((header, frame))) => Opening::decode(&header, &frame),
+            Ok(None) => None,
+            Err(error) => {
+                tracing::warn!(%from, %error, "a caller was turned away");
+                return;
+            }
+        };
+        match opening {
+            Some(opening) => self.lead(&io, opening, Caller { reader, write }),
+            None => tracing::warn!(%from, "a caller that does not say which link it is was turned away"),
+        }
+    }
+
+    fn lead(&self, io: &Io, opening: Opening, caller: Caller) {
+        let doorstep = &mut *self.doorstep.borrow_mut();
+        let now = io.clock().now();
+        let is_old = doorstep.newest.is_some_and(|(job, attempt)| job == opening.job && opening.attempt <= attempt);
+        if let Some(link) = doorstep.expected.remove(&opening) {
+            link.has_come(caller);
+        } else if is_old {
+            // Who sees it knows that it has been fenced: the newest attempt, that of the caller.
+            let newest = doorstep.newest.map_or(0, |(_, attempt)| attempt.0 as i64);
+            io.observe("door.refuse", &self.address.to_string(), [newest, opening.attempt.0 as i64, 0]);
+            tracing::warn!(attempt = %opening.attempt, "a caller of an attempt that is over was turned away");
+        } else {
+            doorstep.early.retain(|(_, _, since)| now.since(*since) < PATIENCE);
+            if doorstep.early.len() == CALLERS_MAX {
+                doorstep.early.pop_front();
+            }
+            doorstep.early.push_back((opening, caller, now));
+        }
+    }
+}
+
+async fn first_frame(reader: &mut FrameReader, mut limit: LocalBoxFuture<()>) -> Result<Option<(FrameHeader, Buffer)>, ReadError> {
+    poll_fn(|cx| match reader.poll_next(cx) {
+        Poll::Ready(frame) => Poll::Ready(frame),
+        Poll::Pending => limit.as_mut().poll(cx).map(|()| Ok(None)),
+    })
+    .await
+}

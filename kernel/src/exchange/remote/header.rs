@@ -1,0 +1,209 @@
+//! The header of what moves between the cores of two workers (docs/src/formats.md#frames).
+//!
+//! 64 bytes, little endian, so that what follows in an aligned buffer is aligned as well. It is checked by a checksum of its own before any of it is
+//! believed, and it holds length and checksum of what follows. Nothing here panics on bytes.
+
+use crate::checkpoint::Attempt;
+use thiserror::Error;
+
+/// Bytes of a header.
+pub(crate) const HEADER_BYTES: usize = 64;
+
+/// Bytes that may follow a header. A frame holds a fixed number of records, but a record may be large.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 256 << 20;
+
+const MAGIC: u32 = u32::from_le_bytes(*b"TWF1");
+const VERSION: u16 = 1;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameKind {
+    /// The first on a connection: who calls, and for which attempt.
+    Open,
+    /// Records and in-band elements of a channel.
+    Records,
+    /// The receiver has room for frames of some channels.
+    Credit,
+    /// The sender has a frame for a channel and no credit that it could wait for.
+    Demand,
+}
+
+impl FrameKind {
+    const ALL: [Self; 4] = [Self::Open, Self::Records, Self::Credit, Self::Demand];
+
+    fn number(self) -> u16 {
+        match self {
+            Self::Open => 1,
+            Self::Records => 2,
+            Self::Credit => 3,
+            Self::Demand => 4,
+        }
+    }
+}
+
+/// A frame without what it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FrameHeader {
+    pub(crate) kind: FrameKind,
+    /// Law 10: whatever comes from an older one is refused.
+    pub(crate) attempt: Attempt,
+    /// The channel, for [`FrameKind::Records`].
+    pub(crate) channel: u32,
+    /// Counted from 0 in each channel.
+    pub(crate) sequence: u64,
+    /// Fingerprint of the layout of the records.
+    pub(crate) layout: u64,
+    /// Number of records, or of entries.
+    pub(crate) count: u32,
+    /// Number of in-band elements.
+    pub(crate) controls: u32,
+    /// Whether the hashes of keys are there.
+    pub(crate) is_keyed: bool,
+    /// Bytes that follow.
+    pub(crate) payload_bytes: u32,
+    /// Checksum of what follows.
+    pub(crate) payload_crc: u32,
+}
+
+/// Why bytes are no frame, or not one that may come here.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum FrameError {
+    #[error("what came is no frame (magic {0:08x})")]
+    Magic(u32),
+    #[error("the frame has version {0}, and this build knows version 1: run the same build everywhere")]
+    Version(u16),
+    #[error("a frame of the unknown kind {0}")]
+    Kind(u16),
+    #[error("the checksum of a frame's {0} does not match")]
+    Checksum(&'static str),
+    #[error("a frame of {0} bytes is longer than the {PAYLOAD_BYTES_MAX} that a frame can have")]
+    TooLong(u32),
+    #[error("a frame of attempt {found} came where attempt {expected} is under way")]
+    Attempt { expected: Attempt, found: Attempt },
+    #[error("frame {found} of channel {channel} came where frame {expected} was to follow")]
+    Sequence { channel: u32, expected: u64, found: u64 },
+    #[error("channel {0} does not end here")]
+    Channel(u32),
+    #[error(
+        "the records of channel {channel} have the layout {found:016x} and are expected with {expected:016x}: run the same build everywhere"
+    )]
+    Layout { channel: u32, expected: u64, found: u64 },
+    #[error("channel {0} was sent a frame without credit")]
+    Credit(u32),
+    #[error("a frame of channel {channel} is damaged: {reason}")]
+    Damaged { channel: u32, reason: String },
+    #[error("a frame of kind {0:?} has no place here")]
+    Unexpected(FrameKind),
+}
+
+fn u32_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn u64_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
+
+impl FrameHeader {
+    /// A header of `kind` whose other fields are zero.
+    pub(crate) fn new(kind: FrameKind, attempt: Attempt) -> Self {
+        Self { kind, attempt, channel: 0, sequence: 0, layout: 0, count: 0, controls: 0, is_keyed: false, payload_bytes: 0, payload_crc: 0 }
+    }
+
+    /// Its bytes in front of `payload`, whose length and checksum they hold.
+    pub(crate) fn encode(mut self, payload: &[u8]) -> [u8; HEADER_BYTES] {
+        assert!(payload.len() <= PAYLOAD_BYTES_MAX, "a frame of {} bytes", payload.len());
+        self.payload_bytes = payload.len() as u32;
+        self.payload_crc = crc32fast::hash(payload);
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0..4].copy_from_slice(&MAGIC.to_le_bytes());
+        bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[6..8].copy_from_slice(&self.kind.number().to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.attempt.0.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.sequence.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.layout.to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.channel.to_le_bytes());
+        bytes[36..40].copy_from_slice(&self.count.to_le_bytes());
+        bytes[40..44].copy_from_slice(&self.controls.to_le_bytes());
+        bytes[44..48].copy_from_slice(&u32::from(self.is_keyed).to_le_bytes());
+        bytes[48..52].copy_from_slice(&self.payload_bytes.to_le_bytes());
+        bytes[52..56].copy_from_slice(&self.payload_crc.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..60]);
+        bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a header and checks everything about it that it says of itself.
+    pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, FrameError> {
+        let magic = u32_at(bytes, 0);
+        if magic != MAGIC {
+            return Err(FrameError::Magic(magic));
+        }
+        if u32_at(bytes, 60) != crc32fast::hash(&bytes[..60]) {
+            return Err(FrameError::Checksum("header"));
+        }
+        let (version, kind) = (u16::from_le_bytes([bytes[4], bytes[5]]), u16::from_le_bytes([bytes[6], bytes[7]]));
+        if version != VERSION {
+            return Err(FrameError::Version(version));
+        }
+        let payload_bytes = u32_at(bytes, 48);
+        if payload_bytes as usize > PAYLOAD_BYTES_MAX {
+            return Err(FrameError::TooLong(payload_bytes));
+        }
+        Ok(Self {
+            kind: FrameKind::ALL.into_iter().find(|known| known.number() == kind).ok_or(FrameError::Kind(kind))?,
+            attempt: Attempt(u64_at(bytes, 8)),
+            sequence: u64_at(bytes, 16),
+            layout: u64_at(bytes, 24),
+            channel: u32_at(bytes, 32),
+            count: u32_at(bytes, 36),
+            controls: u32_at(bytes, 40),
+            is_keyed: u32_at(bytes, 44) != 0,
+            payload_bytes,
+            payload_crc: u32_at(bytes, 52),
+        })
+    }
+
+    /// Holds what followed against the checksum.
+    pub(crate) fn check_payload(&self, payload: &[u8]) -> Result<(), FrameError> {
+        if crc32fast::hash(payload) == self.payload_crc { Ok(()) } else { Err(FrameError::Checksum("payload")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> FrameHeader {
+        FrameHeader {
+            channel: 7,
+            sequence: 1 << 40,
+            layout: 0x0123_4567_89ab_cdef,
+            count: 1024,
+            controls: 3,
+            is_keyed: true,
+            ..FrameHeader::new(FrameKind::Records, Attempt(12))
+        }
+    }
+
+    #[test]
+    fn a_header_is_read_as_it_was_written() {
+        for kind in FrameKind::ALL {
+            let written = FrameHeader { kind, ..header() };
+            let read = FrameHeader::decode(&written.encode(b"records")).unwrap();
+            assert_eq!(read, FrameHeader { payload_bytes: 7, payload_crc: crc32fast::hash(b"records"), ..written });
+            assert_eq!(read.check_payload(b"records"), Ok(()));
+            assert_eq!(read.check_payload(b"rEcords"), Err(FrameError::Checksum("payload")));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_header_is_noticed() {
+        let bytes = header().encode(b"records");
+        for bit in 0..HEADER_BYTES * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(FrameHeader::decode(&flipped).is_err(), "bit {bit}");
+        }
+    }
+}

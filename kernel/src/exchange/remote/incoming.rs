@@ -1,0 +1,169 @@
+//! The receiving half of a link: reads frames from one connection, hands each to its channel, and grants credit for what was worked off.
+
+use super::credits::Window;
+use super::door::{Awaited, Caller, PATIENCE};
+use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX};
+use super::links::{RemoteChannel, Surroundings};
+use super::outgoing::{Sender, append_entries, split_entry};
+use super::packing::Unpacker;
+use super::reader::FrameReader;
+use crate::runtime::Counter;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use thalweg_io::Buffer;
+
+/// Frames delivered before the core's other tasks have their turn.
+const FRAMES_A_TURN: usize = 16;
+
+struct Channel {
+    unpacker: Box<dyn Unpacker>,
+    window: Window,
+    sequence: u64,
+    records: u64,
+    has_ended: bool,
+    /// The receiver is gone.
+    is_over: bool,
+}
+
+/// A receiving link.
+pub(super) struct Incoming {
+    around: Surroundings,
+    channels: BTreeMap<u32, Channel>,
+    records_in: Counter,
+    frames_in: Counter,
+    bytes_in: Counter,
+}
+
+impl Incoming {
+    pub(super) fn new(around: Surroundings, channels: Vec<RemoteChannel>, window: usize) -> Self {
+        let open = |RemoteChannel { number, end, record }: RemoteChannel| {
+            let unpacker = (record.unpacker)(end);
+            (number.0, Channel { unpacker, window: Window::new(window), sequence: 0, records: 0, has_ended: false, is_over: false })
+        };
+        Self {
+            channels: channels.into_iter().map(open).collect(),
+            records_in: around.counter("numRecordsInRemote"),
+            frames_in: around.counter("numBuffersInRemote"),
+            bytes_in: around.counter("numBytesInRemote"),
+            around,
+        }
+    }
+
+    /// Waits for the caller and receives until it is dropped, or until nothing can follow.
+    pub(super) async fn run(mut self, awaited: Rc<Awaited>) -> Result<(), String> {
+        let io = &self.around.io;
+        let mut limit = io.clock().sleep_until(io.clock().now().after(PATIENCE));
+        let called = poll_fn(|cx| match awaited.poll_caller(cx) {
+            Poll::Ready(caller) => Poll::Ready(Some(caller)),
+            Poll::Pending => limit.as_mut().poll(cx).map(|()| None),
+        });
+        let Some(Caller { mut reader, write }) = called.await else { return Err(format!("it did not call within {PATIENCE:?}")) };
+        reader.trust(PAYLOAD_BYTES_MAX);
+        let mut sender = Sender { write, writing: None, free: Some(Buffer::default()) };
+        poll_fn(|cx| self.poll_work(cx, &mut reader, &mut sender)).await
+    }
+
+    fn poll_work(&mut self, cx: &mut Context<'_>, reader: &mut FrameReader, sender: &mut Sender) -> Poll<Result<(), String>> {
+        for channel in self.channels.values_mut().filter(|channel| !channel.is_over) {
+            while let Poll::Ready(returned) = channel.unpacker.poll_returned(cx) {
+                let Some(buffer) = returned else {
+                    channel.is_over = true;
+                    break;
+                };
+                channel.window.given_back();
+                reader.give(buffer);
+            }
+        }
+        let mut turn = 0;
+        while let Poll::Ready(heard) = reader.poll_next(cx) {
+            match heard {
+                Ok(Some((header, frame))) => {
+                    if let Err(error) = self.take(&header, frame) {
+                        return Poll::Ready(Err(error.to_string()));
+                    }
+                }
+                Ok(None) if self.channels.values().all(|channel| channel.has_ended || channel.is_over) => return Poll::Ready(Ok(())),
+                Ok(None) => return Poll::Ready(Err("it closed the connection".to_owned())),
+                Err(error) => return Poll::Ready(Err(error.to_string())),
+            }
+            turn += 1;
+            if turn == FRAMES_A_TURN {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        self.poll_grant(cx, sender)
+    }
+
+    /// Writes what credit there is to grant, when the last of it has been written.
+    fn poll_grant(&mut self, cx: &mut Context<'_>, sender: &mut Sender) -> Poll<Result<(), String>> {
+        loop {
+            match sender.poll_buffer(cx) {
+                Poll::Pending => return Poll::Pending,
+                // What there was to read says better what happened.
+                Poll::Ready(Err(error)) if !self.channels.values().all(|channel| channel.has_ended) => {
+                    return Poll::Ready(Err(error.to_string()));
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(mut buffer)) => {
+                    let open = self.channels.iter_mut().filter(|(_, channel)| !channel.has_ended && !channel.is_over);
+                    let grants: Vec<[u32; 2]> =
+                        open.map(|(number, channel)| [*number, channel.window.grant()]).filter(|[_, credits]| *credits > 0).collect();
+                    if grants.is_empty() {
+                        sender.free = Some(buffer);
+                        return Poll::Pending;
+                    }
+                    append_entries(&mut buffer, FrameKind::Credit, &self.around, grants.into_iter());
+                    sender.send(buffer);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, header: &FrameHeader, frame: Buffer) -> Result<(), FrameError> {
+        // Law 10.
+        if header.attempt != self.around.attempt {
+            return Err(FrameError::Attempt { expected: self.around.attempt, found: header.attempt });
+        }
+        match header.kind {
+            FrameKind::Records => self.deliver(header, frame),
+            FrameKind::Demand => {
+                header.check_payload(&frame[HEADER_BYTES..])?;
+                for entry in frame[HEADER_BYTES..].as_chunks::<8>().0 {
+                    let [number, _] = split_entry(*entry);
+                    self.channels.get_mut(&number).ok_or(FrameError::Channel(number))?.window.demanded();
+                }
+                Ok(())
+            }
+            kind => Err(FrameError::Unexpected(kind)),
+        }
+    }
+
+    fn deliver(&mut self, header: &FrameHeader, frame: Buffer) -> Result<(), FrameError> {
+        let number = header.channel;
+        let channel = self.channels.get_mut(&number).ok_or(FrameError::Channel(number))?;
+        if header.sequence != channel.sequence {
+            return Err(FrameError::Sequence { channel: number, expected: channel.sequence, found: header.sequence });
+        }
+        if channel.is_over {
+            return Ok(());
+        }
+        if !channel.window.received() {
+            return Err(FrameError::Credit(number));
+        }
+        let carried = channel.unpacker.deliver(header, frame)?;
+        channel.sequence += 1;
+        channel.has_ended |= carried.is_end;
+        if let Some((checkpoint, before)) = carried.barrier {
+            let received = channel.records + before;
+            self.around.observe("link.barrier.in", number, [checkpoint as i64, received as i64]);
+        }
+        channel.records += carried.records;
+        self.records_in.add(carried.records);
+        self.frames_in.add(1);
+        self.bytes_in.add(carried.bytes);
+        Ok(())
+    }
+}

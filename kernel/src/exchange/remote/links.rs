@@ -1,0 +1,150 @@
+//! The links of one core in one attempt.
+
+use super::door::{Door, Opening};
+use super::incoming::Incoming;
+use super::lifeline::{Lifeline, LifelineEnd};
+use super::outgoing::Outgoing;
+use crate::checkpoint::{Attempt, JobId};
+use crate::exchange::frame::{ErasedEnd, RecordType};
+use crate::runtime::{AttemptPlan, Counter, FromSubtask, JobError, MetricRegistry, MetricScope, Shared, ToCoordinator};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use thalweg_io::{Io, Mailbox, TaskClass};
+
+/// The number of a channel among all of a job, the same in every process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ChannelNumber(pub(crate) u32);
+
+/// A core of an attempt: the seat of its worker, and which of its cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LinkEnd {
+    pub(crate) seat: usize,
+    pub(crate) core: usize,
+}
+
+/// A channel of which one end is elsewhere; `end` is the one that a link takes in its stead.
+pub(crate) struct RemoteChannel {
+    pub(crate) number: ChannelNumber,
+    pub(crate) end: ErasedEnd,
+    pub(crate) record: RecordType,
+}
+
+/// What leads to one core of another worker, or comes from it.
+#[derive(Default)]
+struct Peer {
+    name: String,
+    door: Option<SocketAddr>,
+    channels: Vec<RemoteChannel>,
+}
+
+/// All links of a core, before they are started.
+pub(crate) struct Links {
+    job: JobId,
+    attempt: Attempt,
+    own: LinkEnd,
+    sending: BTreeMap<LinkEnd, Peer>,
+    receiving: BTreeMap<LinkEnd, Peer>,
+}
+
+impl Links {
+    pub(crate) fn new(plan: &AttemptPlan, own: LinkEnd) -> Self {
+        Self { job: plan.job, attempt: plan.attempt, own, sending: BTreeMap::new(), receiving: BTreeMap::new() }
+    }
+
+    /// A channel to a subtask on the core `to`, whose worker is called `name` and listens at `door`.
+    pub(crate) fn send(&mut self, to: LinkEnd, name: &str, door: SocketAddr, channel: RemoteChannel) {
+        let peer = self.sending.entry(to).or_default();
+        (peer.name, peer.door) = (name.to_owned(), Some(door));
+        peer.channels.push(channel);
+    }
+
+    /// A channel from a subtask on the core `from`, whose worker is called `name`.
+    pub(crate) fn receive(&mut self, from: LinkEnd, name: &str, channel: RemoteChannel) {
+        let peer = self.receiving.entry(from).or_default();
+        peer.name = name.to_owned();
+        peer.channels.push(channel);
+    }
+
+    /// Sets them going; they end with the subtasks that hold `lifeline`, or fail the attempt.
+    pub(crate) fn start(self, io: &Io, door: Option<&Door>, shared: &Shared, lifeline: &Lifeline) -> Vec<Rc<MetricRegistry>> {
+        let Self { job, attempt, own, sending, receiving } = self;
+        let Some(door) = door else {
+            assert!(sending.is_empty() && receiving.is_empty(), "a core without a door has links to others");
+            return vec![];
+        };
+        door.begin(job, attempt);
+        let window = shared.settings.channel_frames;
+        let mut registries = Vec::new();
+        for (from, peer) in receiving {
+            let opening = Opening { job, attempt, from, to: own };
+            let surroundings = Surroundings::new(io, attempt, peer.name, own.core, shared, lifeline, &mut registries);
+            let link = Incoming::new(surroundings.clone(), peer.channels, window);
+            surroundings.spawn("link-in", link.run(door.expect(opening)));
+        }
+        for (to, peer) in sending {
+            let opening = Opening { job, attempt, from: own, to };
+            let surroundings = Surroundings::new(io, attempt, peer.name, own.core, shared, lifeline, &mut registries);
+            let link = Outgoing::new(surroundings.clone(), peer.channels, window);
+            let address = peer.door.expect("invariant: whoever is sent to has a door");
+            surroundings.spawn("link-out", link.run(address, door.auth().clone(), opening));
+        }
+        registries
+    }
+}
+
+/// What a running link knows of the world.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) io: Io,
+    pub(super) attempt: Attempt,
+    /// Name of the other worker.
+    pub(super) peer: String,
+    metrics: Rc<MetricRegistry>,
+    coordinator: Mailbox<ToCoordinator>,
+    life: LifelineEnd,
+}
+
+impl Surroundings {
+    #[allow(clippy::too_many_arguments, reason = "they are its parts")]
+    fn new(
+        io: &Io,
+        attempt: Attempt,
+        peer: String,
+        core: usize,
+        shared: &Shared,
+        lifeline: &Lifeline,
+        registries: &mut Vec<Rc<MetricRegistry>>,
+    ) -> Self {
+        let metrics = Rc::new(MetricRegistry::new(core));
+        registries.push(Rc::clone(&metrics));
+        Self { io: io.clone(), attempt, peer, metrics, coordinator: shared.coordinator.clone(), life: lifeline.end() }
+    }
+
+    /// Runs a link until the subtasks are gone. Its failure is the attempt's.
+    fn spawn(self, name: &str, link: impl Future<Output = Result<(), String>> + 'static) {
+        let io = self.io.clone();
+        let run = async move {
+            let Some(Err(reason)) = self.life.during(link).await else { return };
+            let error = JobError::Exchange { worker: self.peer, reason };
+            let message = FromSubtask::Failed { error };
+            // If the coordinator is gone nobody listens.
+            drop(self.coordinator.send(ToCoordinator::FromSubtask { attempt: self.attempt, message }));
+        };
+        io.spawner().spawn(TaskClass::Latency, name, Box::pin(run));
+    }
+}
+
+impl Surroundings {
+    /// A number of this link.
+    pub(super) fn counter(&self, name: &'static str) -> Counter {
+        self.metrics.counter(MetricScope::Task, &format!("exchange with {}", self.peer), name)
+    }
+
+    /// Tells those who watch something about a channel of the attempt.
+    pub(super) fn observe(&self, what: &'static str, channel: u32, [first, second]: [i64; 2]) {
+        if self.io.is_probed() {
+            self.io.observe(what, &format!("attempt {} channel {channel}", self.attempt), [first, second, i64::from(channel)]);
+        }
+    }
+}

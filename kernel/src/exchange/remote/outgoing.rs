@@ -1,0 +1,246 @@
+//! The sending half of a link: takes frames out of the rings of its channels, as far as there is credit, and writes them to one connection.
+
+use super::credits::Credits;
+use super::door::{Opening, PATIENCE};
+use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES};
+use super::links::{RemoteChannel, Surroundings};
+use super::packing::Packer;
+use super::reader::FrameReader;
+use crate::cluster::{Authenticator, Purpose, Side};
+use crate::runtime::Counter;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use thalweg_io::{Buffer, IoError, LocalBoxFuture, NetWrite};
+
+/// Frames are gathered for one write up to this size: enough to spread its cost, little enough to stay in the cache until it is sent.
+const WRITE_BYTES: usize = 128 << 10;
+
+/// What a receiver says may be this long: an entry of 8 bytes for each channel.
+const CREDIT_BYTES_MAX: usize = 8 << 20;
+
+struct Channel {
+    number: u32,
+    packer: Box<dyn Packer>,
+    credits: Credits,
+    sequence: u64,
+    /// Records sent, for those who watch.
+    records: u64,
+    /// The sender is gone.
+    is_over: bool,
+    /// A frame waits for credit.
+    waits: bool,
+}
+
+/// A sending link.
+pub(super) struct Outgoing {
+    around: Surroundings,
+    channels: Vec<Channel>,
+    /// The channel whose turn it is.
+    next: usize,
+    records_out: Counter,
+    frames_out: Counter,
+    bytes_out: Counter,
+    credit_waits: Counter,
+}
+
+impl Outgoing {
+    pub(super) fn new(around: Surroundings, channels: Vec<RemoteChannel>, window: usize) -> Self {
+        let open = |RemoteChannel { number, end, record }: RemoteChannel| Channel {
+            number: number.0,
+            packer: (record.packer)(end),
+            credits: Credits::new(window),
+            sequence: 0,
+            records: 0,
+            is_over: false,
+            waits: false,
+        };
+        Self {
+            channels: channels.into_iter().map(open).collect(),
+            next: 0,
+            records_out: around.counter("numRecordsOutRemote"),
+            frames_out: around.counter("numBuffersOutRemote"),
+            bytes_out: around.counter("numBytesOutRemote"),
+            credit_waits: around.counter("numCreditWaits"),
+            around,
+        }
+    }
+
+    /// Connects and sends until it is dropped; ends by a failure only.
+    pub(super) async fn run(mut self, address: SocketAddr, auth: Authenticator, opening: Opening) -> Result<(), String> {
+        let (mut reader, write) = self.connect(address, auth, opening).await?;
+        let mut sender = Sender { write, writing: None, free: Some(Buffer::with_capacity(WRITE_BYTES)) };
+        poll_fn(|cx| self.poll_work(cx, &mut reader, &mut sender)).await
+    }
+
+    async fn connect(
+        &self,
+        address: SocketAddr,
+        auth: Authenticator,
+        opening: Opening,
+    ) -> Result<(FrameReader, Box<dyn NetWrite>), String> {
+        let io = &self.around.io;
+        let mut limit = io.clock().sleep_until(io.clock().now().after(PATIENCE));
+        let net = io.net();
+        let mut connecting = Box::pin(async move {
+            let (mut read, mut write) = net.connect(address).await.map_err(|error| error.to_string())?;
+            let known = auth.authenticate(&mut *read, &mut *write, Side::Caller, Purpose::Data).await;
+            known.map_err(|error| format!("{address}: {error}"))?;
+            write.write_all(opening.encode()).await.map_err(|error| error.to_string())?;
+            Ok((FrameReader::new(read, CREDIT_BYTES_MAX), write))
+        });
+        poll_fn(|cx| match connecting.as_mut().poll(cx) {
+            Poll::Ready(connected) => Poll::Ready(connected),
+            Poll::Pending => limit.as_mut().poll(cx).map(|()| Err(format!("{address} did not answer within {PATIENCE:?}"))),
+        })
+        .await
+    }
+
+    fn poll_work(&mut self, cx: &mut Context<'_>, reader: &mut FrameReader, sender: &mut Sender) -> Poll<Result<(), String>> {
+        while let Poll::Ready(heard) = reader.poll_next(cx) {
+            match heard {
+                Ok(Some((header, frame))) => {
+                    if let Err(error) = self.take_credit(&header, &frame[HEADER_BYTES..]) {
+                        return Poll::Ready(Err(error.to_string()));
+                    }
+                    reader.give(frame);
+                }
+                Ok(None) => return Poll::Ready(Err("it closed the connection".to_owned())),
+                Err(error) => return Poll::Ready(Err(error.to_string())),
+            }
+        }
+        loop {
+            match sender.poll_buffer(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.to_string())),
+                Poll::Ready(Ok(mut buffer)) => {
+                    if let Err(reason) = self.fill(cx, &mut buffer) {
+                        return Poll::Ready(Err(reason));
+                    }
+                    if buffer.is_empty() {
+                        sender.free = Some(buffer);
+                        return Poll::Pending;
+                    }
+                    self.bytes_out.add(buffer.len() as u64);
+                    sender.send(buffer);
+                }
+            }
+        }
+    }
+
+    fn take_credit(&mut self, header: &FrameHeader, payload: &[u8]) -> Result<(), FrameError> {
+        if header.kind != FrameKind::Credit {
+            return Err(FrameError::Unexpected(header.kind));
+        }
+        if header.attempt != self.around.attempt {
+            return Err(FrameError::Attempt { expected: self.around.attempt, found: header.attempt });
+        }
+        header.check_payload(payload)?;
+        for entry in payload.as_chunks::<8>().0 {
+            let [number, credits] = split_entry(*entry);
+            let channel = self.channels.iter_mut().find(|channel| channel.number == number).ok_or(FrameError::Channel(number))?;
+            channel.waits = false;
+            if !channel.credits.granted(credits) {
+                return Err(FrameError::Credit(number));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts frames into `buffer`, one of each channel in turn, until it is full or there is nothing that may be sent; registers for more then.
+    fn fill(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Result<(), String> {
+        let count = self.channels.len();
+        let mut demands = Vec::new();
+        let mut idle = 0;
+        while idle < count && buffer.len() < WRITE_BYTES {
+            let channel = &mut self.channels[self.next];
+            self.next = if self.next + 1 == count { 0 } else { self.next + 1 };
+            idle += 1;
+            if channel.is_over {
+                continue;
+            }
+            if !channel.credits.may_send() {
+                match channel.packer.poll_frame(cx) {
+                    Poll::Ready(true) => {
+                        if !std::mem::replace(&mut channel.waits, true) {
+                            self.credit_waits.add(1);
+                        }
+                        if channel.credits.demand() {
+                            demands.push(channel.number);
+                        }
+                    }
+                    Poll::Ready(false) => channel.is_over = true,
+                    Poll::Pending => {}
+                }
+                continue;
+            }
+            match channel.packer.poll_frame(cx) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => {
+                    channel.is_over = true;
+                    continue;
+                }
+                Poll::Pending => continue,
+            }
+            idle = 0;
+            let carried = channel.packer.pack(self.around.attempt, channel.number, channel.sequence, buffer)?;
+            channel.credits.sent();
+            channel.sequence += 1;
+            if let Some((checkpoint, before)) = carried.barrier {
+                let sent = channel.records + before;
+                self.around.observe("link.barrier.out", channel.number, [checkpoint as i64, sent as i64]);
+            }
+            channel.records += carried.records;
+            self.records_out.add(carried.records);
+            self.frames_out.add(1);
+        }
+        if !demands.is_empty() {
+            append_entries(buffer, FrameKind::Demand, &self.around, demands.into_iter().map(|number| [number, 1]));
+        }
+        Ok(())
+    }
+}
+
+/// Channel and number of one entry of a frame of credits or demands.
+pub(super) fn split_entry(entry: [u8; 8]) -> [u32; 2] {
+    let bits = u64::from_le_bytes(entry);
+    [bits as u32, (bits >> 32) as u32]
+}
+
+/// Appends a frame of credits or demands.
+pub(super) fn append_entries(buffer: &mut Buffer, kind: FrameKind, around: &Surroundings, entries: impl Iterator<Item = [u32; 2]>) {
+    let mut payload = Vec::new();
+    for [number, credits] in entries {
+        payload.extend_from_slice(&number.to_le_bytes());
+        payload.extend_from_slice(&credits.to_le_bytes());
+    }
+    let count = (payload.len() / 8) as u32;
+    buffer.extend_from_slice(&FrameHeader { count, ..FrameHeader::new(kind, around.attempt) }.encode(&payload));
+    buffer.extend_from_slice(&payload);
+}
+
+/// A writing half with one write under way at a time.
+pub(super) struct Sender {
+    pub(super) write: Box<dyn NetWrite>,
+    pub(super) writing: Option<LocalBoxFuture<Result<Buffer, IoError>>>,
+    /// The memory of the next write.
+    pub(super) free: Option<Buffer>,
+}
+
+impl Sender {
+    /// An empty buffer, as soon as the last one has been written.
+    pub(super) fn poll_buffer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buffer, IoError>> {
+        if let Some(writing) = &mut self.writing {
+            let Poll::Ready(written) = writing.as_mut().poll(cx) else { return Poll::Pending };
+            self.writing = None;
+            self.free = Some(written?);
+        }
+        let mut buffer = self.free.take().unwrap_or_default();
+        buffer.clear();
+        Poll::Ready(Ok(buffer))
+    }
+
+    pub(super) fn send(&mut self, buffer: Buffer) {
+        self.writing = Some(self.write.write_all(buffer));
+    }
+}

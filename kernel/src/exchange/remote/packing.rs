@@ -1,0 +1,274 @@
+//! From frames to bytes and back, at the two ends of a channel between processes.
+//!
+//! A [`Packer`] stands where the receiver would, a [`Unpacker`] where the sender would: the subtasks at both ends do not know that a network lies
+//! between them. Both cost one virtual call a frame.
+
+use super::archived::{ArchivedFrame, UNIT, encode_control};
+use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX};
+use crate::checkpoint::Attempt;
+use crate::exchange::frame::{Batch, Entry, InputChannel, OutputChannel};
+use crate::record::{ArchiveError, Archiver, Record, RecordSerializer};
+use crate::time::Control;
+use rkyv::rancor::Fallible;
+use rkyv::util::AlignedVec;
+use rkyv::vec::{ArchivedVec, VecResolver};
+use rkyv::{Archive, Place, Serialize};
+use std::task::{Context, Poll};
+use thalweg_io::Buffer;
+
+/// What was put into a frame, or taken out of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Carried {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    /// The barrier of a checkpoint, and how many of the records stand before it.
+    pub(crate) barrier: Option<(u64, u64)>,
+    /// Nothing follows in the channel.
+    pub(crate) is_end: bool,
+}
+
+impl Carried {
+    fn note(&mut self, controls: &[(u32, Control)]) {
+        for (position, control) in controls {
+            match control {
+                Control::Barrier(checkpoint) => self.barrier = Some((checkpoint.0, u64::from(*position))),
+                Control::EndOfInput => self.is_end = true,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Makes bytes of the frames of one channel.
+pub(crate) trait Packer {
+    /// `Ready(true)` when there is a frame, `Ready(false)` when the sender is gone; registers for that otherwise.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<bool>;
+
+    /// Appends the next frame to `out`, which is aligned to 16 bytes, and gives its memory back to the sender.
+    fn pack(&mut self, attempt: Attempt, channel: u32, sequence: u64, out: &mut Buffer) -> Result<Carried, String>;
+}
+
+/// Hands the frames of one channel over to its receiver.
+pub(crate) trait Unpacker {
+    /// Checks the frame that `buffer` holds, header and all, and hands it over. A receiver that is gone has no use for it.
+    fn deliver(&mut self, header: &FrameHeader, buffer: Buffer) -> Result<Carried, FrameError>;
+
+    /// The memory of a frame that was worked off; `None` when the receiver is gone. Registers for that otherwise.
+    fn poll_returned(&mut self, cx: &mut Context<'_>) -> Poll<Option<Buffer>>;
+}
+
+/// The records of a frame, to be archived as a list.
+struct Records<'a, T>(&'a [Entry<T>]);
+
+impl<T: Record> Archive for Records<'_, T> {
+    type Archived = ArchivedVec<T::Archived>;
+    type Resolver = VecResolver;
+
+    fn resolve(&self, resolver: VecResolver, out: Place<Self::Archived>) {
+        ArchivedVec::resolve_from_len(self.0.len(), resolver, out);
+    }
+}
+
+impl<'s, T: Record> Serialize<RecordSerializer<'s>> for Records<'_, T> {
+    fn serialize(&self, serializer: &mut RecordSerializer<'s>) -> Result<VecResolver, <RecordSerializer<'s> as Fallible>::Error> {
+        ArchivedVec::<T::Archived>::serialize_from_iter::<T, _, _>(self.0.iter().map(|entry| &entry.record), serializer)
+    }
+}
+
+/// The packer of a channel of `T`.
+pub(crate) struct RecordPacker<T> {
+    channel: InputChannel<T>,
+    archiver: Archiver,
+    payload: AlignedVec,
+    layout: u64,
+}
+
+impl<T: Record> RecordPacker<T> {
+    pub(crate) fn new(channel: InputChannel<T>) -> Self {
+        Self { channel, archiver: Archiver::new(), payload: AlignedVec::new(), layout: T::fingerprint().as_u64() }
+    }
+}
+
+impl<T: Record> Packer for RecordPacker<T> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.channel.data.poll_items(cx)
+    }
+
+    fn pack(&mut self, attempt: Attempt, channel: u32, sequence: u64, out: &mut Buffer) -> Result<Carried, String> {
+        let Some(Batch::Owned(mut frame)) = self.channel.data.try_pop() else {
+            return Err("there is no frame of this process's own".to_owned());
+        };
+        let payload = &mut self.payload;
+        payload.clear();
+        payload.reserve(frame.entries.len() * 2 * size_of::<u64>());
+        frame.entries.iter().for_each(|entry| payload.extend_from_slice(&entry.timestamp.to_le_bytes()));
+        frame.hashes.iter().for_each(|hash| payload.extend_from_slice(&hash.to_le_bytes()));
+        payload.resize(payload.len().next_multiple_of(UNIT), 0);
+        frame.controls.iter().for_each(|(position, control)| payload.extend_from_slice(&encode_control(*position, *control)));
+        let archived = self.archiver.append_archive(&Records(&frame.entries), payload);
+        archived.map_err(|error: ArchiveError| format!("a frame cannot be made bytes of: {error}"))?;
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            let (records, bytes) = (frame.entries.len(), payload.len());
+            return Err(format!(
+                "{records} records are {bytes} bytes, and a frame between two processes holds {PAYLOAD_BYTES_MAX}: \
+                 make the records smaller, or the frames, with EngineSettings::frame_records"
+            ));
+        }
+        let mut carried = Carried { records: frame.entries.len() as u64, ..Carried::default() };
+        carried.note(&frame.controls);
+        let header = FrameHeader {
+            channel,
+            sequence,
+            layout: self.layout,
+            count: frame.entries.len() as u32,
+            controls: frame.controls.len() as u32,
+            is_keyed: !frame.hashes.is_empty(),
+            ..FrameHeader::new(FrameKind::Records, attempt)
+        };
+        let before = out.len();
+        out.extend_from_slice(&header.encode(payload));
+        out.extend_from_slice(payload);
+        carried.bytes = (out.len() - before) as u64;
+        frame.clear();
+        // A sender that has ended has no use for it.
+        drop(self.channel.returned.try_push(Batch::Owned(frame)));
+        Ok(carried)
+    }
+}
+
+/// The unpacker of a channel of `T`.
+pub(crate) struct RecordUnpacker<T> {
+    channel: OutputChannel<T>,
+    layout: u64,
+}
+
+impl<T: Record> RecordUnpacker<T> {
+    pub(crate) fn new(channel: OutputChannel<T>) -> Self {
+        Self { channel, layout: T::fingerprint().as_u64() }
+    }
+}
+
+impl<T: Record> Unpacker for RecordUnpacker<T> {
+    fn deliver(&mut self, header: &FrameHeader, buffer: Buffer) -> Result<Carried, FrameError> {
+        // Bytes of another layout can pass rkyv's check and be wrong all the same.
+        if header.layout != self.layout {
+            let (channel, expected, found) = (header.channel, self.layout, header.layout);
+            return Err(FrameError::Layout { channel, expected, found });
+        }
+        let frame = ArchivedFrame::<T>::check(header, buffer)?;
+        let mut carried =
+            Carried { records: frame.len() as u64, bytes: HEADER_BYTES as u64 + u64::from(header.payload_bytes), ..Carried::default() };
+        carried.note(&frame.controls);
+        match self.channel.data.try_push(Batch::Archived(frame)) {
+            Ok(()) => Ok(carried),
+            Err(_) if self.channel.data.is_closed() => Ok(carried),
+            Err(_) => Err(FrameError::Credit(header.channel)),
+        }
+    }
+
+    fn poll_returned(&mut self, cx: &mut Context<'_>) -> Poll<Option<Buffer>> {
+        match self.channel.returned.poll_items(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(false) => Poll::Ready(None),
+            Poll::Ready(true) => match self.channel.returned.try_pop() {
+                Some(Batch::Archived(frame)) => Poll::Ready(Some(frame.into_buffer())),
+                _ => unreachable!("invariant: only archives are delivered here"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::CheckpointId;
+    use crate::exchange::frame::{Frame, channel};
+    use crate::record::Record;
+    use crate::time::Watermark;
+    use proptest::prelude::*;
+
+    type Owned = Vec<(i64, (u64, String, Option<Vec<i32>>))>;
+
+    fn frame_of<T>(records: Vec<(i64, T)>, is_keyed: bool, controls: &[(u32, Control)]) -> Frame<T> {
+        let mut frame = Frame::new();
+        for (timestamp, record) in records {
+            frame.hashes.extend(is_keyed.then_some(timestamp.cast_unsigned().wrapping_mul(3)));
+            frame.entries.push(Entry { timestamp, record });
+        }
+        frame.controls.extend_from_slice(controls);
+        frame
+    }
+
+    /// The frame as bytes, and its header.
+    fn packed<T: Record>(frame: Frame<T>) -> (FrameHeader, Buffer) {
+        let (mut output, input) = channel::<T>(1);
+        assert!(output.data.try_push(Batch::Owned(frame)).is_ok());
+        let mut packer = RecordPacker::new(input);
+        let mut out = Buffer::default();
+        packer.pack(Attempt(3), 5, 7, &mut out).unwrap();
+        assert!(matches!(output.returned.try_pop(), Some(Batch::Owned(frame)) if frame.is_empty()), "its memory comes back");
+        (FrameHeader::decode(out.first_chunk().unwrap()).unwrap(), out)
+    }
+
+    fn unpacked<T: Record>(header: &FrameHeader, buffer: Buffer) -> Result<ArchivedFrame<T>, FrameError> {
+        let (output, mut input) = channel::<T>(1);
+        RecordUnpacker::new(output).deliver(header, buffer)?;
+        match input.data.try_pop() {
+            Some(Batch::Archived(frame)) => Ok(frame),
+            _ => panic!("a frame was delivered"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_is_read_as_it_was_written(records: Owned, is_keyed: bool, marks in prop::collection::vec(any::<(u32, i64)>(), 0..5)) {
+            let mut controls: Vec<_> = marks.iter().map(|(at, time)| (at % (records.len() as u32 + 1), Control::Watermark(Watermark(*time)))).collect();
+            controls.sort_by_key(|(at, _)| *at);
+            let (header, bytes) = packed(frame_of(records.clone(), is_keyed, &controls));
+            let frame = unpacked::<(u64, String, Option<Vec<i32>>)>(&header, bytes).unwrap();
+            prop_assert_eq!(&frame.controls, &controls);
+            prop_assert_eq!(frame.len(), records.len());
+            let read: Owned = frame.records().iter().zip(frame.timestamps())
+                .map(|(record, time)| (i64::from_le_bytes(*time), Record::from_view(<(u64, String, Option<Vec<i32>>)>::view_archived(record))))
+                .collect();
+            let hashes: Vec<u64> = frame.hashes().iter().map(|hash| u64::from_le_bytes(*hash)).collect();
+            let expected: Vec<u64> = records.iter().filter(|_| is_keyed).map(|(time, _)| time.cast_unsigned().wrapping_mul(3)).collect();
+            prop_assert_eq!(hashes, expected);
+            prop_assert_eq!(read, records);
+        }
+    }
+
+    #[test]
+    fn a_byte_that_is_wrong_anywhere_is_an_error_and_never_a_panic() {
+        let controls = [(0, Control::Idle), (0, Control::Active), (2, Control::Barrier(CheckpointId(4))), (2, Control::EndOfInput)];
+        let (header, bytes) =
+            packed(frame_of(vec![(1, "a".to_owned()), (2, "a longer string than the inline ones".to_owned())], true, &controls));
+        assert!(unpacked::<String>(&header, Buffer::from(&bytes[..])).is_ok());
+        for at in HEADER_BYTES..bytes.len() {
+            for mask in [1, 0x80, 0xff] {
+                let mut flipped = Buffer::from(&bytes[..]);
+                flipped[at] ^= mask;
+                assert!(unpacked::<String>(&header, Buffer::from(&flipped[..])).is_err(), "byte {at}");
+                // With a checksum that somebody has made right on purpose: whatever comes of it, it is no panic.
+                let malicious = FrameHeader { payload_crc: crc32fast::hash(&flipped[HEADER_BYTES..]), ..header };
+                if let Ok(frame) = unpacked::<String>(&malicious, flipped) {
+                    frame.records().iter().for_each(|record| drop(format!("{:?}", String::view_archived(record))));
+                }
+            }
+        }
+        for (count, controls) in [(0, 4), (1, 4), (3, 4), (u32::MAX, 4), (2, 0), (2, 5), (2, u32::MAX)] {
+            assert!(
+                unpacked::<String>(&FrameHeader { count, controls, ..header }, Buffer::from(&bytes[..])).is_err(),
+                "{count} {controls}"
+            );
+        }
+    }
+
+    #[test]
+    fn records_of_another_layout_are_refused_with_both_fingerprints() {
+        let (header, bytes) = packed(frame_of(vec![(1, 7u64)], false, &[]));
+        let refused = unpacked::<i64>(&header, bytes).err().unwrap();
+        let (sent, expected) = (u64::fingerprint().as_u64(), i64::fingerprint().as_u64());
+        assert_eq!(refused, FrameError::Layout { channel: 5, expected, found: sent });
+    }
+}

@@ -1,0 +1,169 @@
+//! The numbers of a running job for Prometheus: `GET /metrics` over HTTP/1.1, and `GET /health`.
+//!
+//! It stands beside the runtime and not in the command line, because whoever starts a job from a program of their own, a coordinator and a worker want it
+//! as much; and it goes through the door, so that it is a task on core 0 like any other, in the simulator, too. It only ever answers: a
+//! request changes nothing, and whatever comes in costs a bounded amount. There are at most [`CONNECTIONS_MAX`] connections, of which the oldest that has
+//! said nothing yet makes room for a new one; a request's head has at most [`HEAD_BYTES_MAX`] bytes and must be there within
+//! [`HEAD_DEADLINE`]; an answer must be taken within [`ANSWER_DEADLINE`]; long answers are written in slices. One request a connection: what a
+//! scrape every few seconds would save by keeping it is not worth a connection that waits.
+//!
+//! No encryption and no passwords: it listens on the loopback interface unless told otherwise, and what it tells are numbers and names of operators.
+
+mod connection;
+mod exposition;
+mod names;
+mod request;
+
+use crate::runtime::JobMetrics;
+use connection::{Answers, attend};
+use core::net::SocketAddr;
+use exposition::Exposition;
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+use thalweg_io::{Io, IoError, Listener, LocalBoxFuture, TaskClass};
+
+/// Prometheus needs one, and a person with a browser a few.
+const CONNECTIONS_MAX: usize = 16;
+
+/// A scrape's head has some hundred bytes.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// From the beginning of a connection until its request is there.
+const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+
+/// From the request until the answer is taken: Prometheus' own default.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A flood has so many connections a second accepted and dropped, no more.
+const FLOOD_PAUSE: Duration = Duration::from_millis(1);
+
+/// Between two tries when no connection can be accepted: there are no descriptors left, say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// By which names the numbers are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricNames {
+    /// Thalweg's own, in Prometheus' style: `thalweg_task_records_in_total`.
+    #[default]
+    Thalweg,
+    /// Those, and beside them the names that Flink's reporter gives them: `flink_taskmanager_job_task_numRecordsIn`.
+    WithFlink,
+}
+
+/// Where a job shows its numbers to Prometheus.
+///
+/// ```
+/// use thalweg::{MetricsEndpoint, StreamExecutionEnvironment, connectors::GeneratorSource};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let endpoint = MetricsEndpoint::new("127.0.0.1:0".parse()?);
+/// let env = StreamExecutionEnvironment::new();
+/// env.set_metrics_endpoint(endpoint.clone());
+/// env.source(GeneratorSource::new(10, |i| i)).collect();
+/// env.execute("numbers", 1)?.wait()?;
+/// // Port 0 has picked a free one, where Prometheus found the numbers as long as the job ran.
+/// assert!(endpoint.address().is_some_and(|address| address.port() != 0));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct MetricsEndpoint {
+    listen: SocketAddr,
+    names: MetricNames,
+    bound: Arc<Mutex<Option<SocketAddr>>>,
+}
+
+impl MetricsEndpoint {
+    /// Listens at `listen`, which should be a loopback address unless everybody who reaches another one may see the numbers; port 0 picks a free one.
+    #[must_use]
+    pub fn new(listen: SocketAddr) -> Self {
+        Self { listen, names: MetricNames::default(), bound: Arc::default() }
+    }
+
+    /// Shows the numbers by `names`.
+    #[must_use]
+    pub fn with_names(self, names: MetricNames) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Where it listens; `None` before it does. Clones know it, too.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        *self.bound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Shows what `source` gives, at each request anew, as the numbers of `job`. Returns when it listens; it goes on until the core ends.
+///
+/// # Errors
+/// If it cannot listen there.
+pub(crate) async fn serve(
+    io: &Io,
+    endpoint: &MetricsEndpoint,
+    job: &str,
+    source: impl Fn() -> JobMetrics + 'static,
+) -> Result<(), IoError> {
+    let listener = io.net().listen(endpoint.listen).await?;
+    let address = listener.address();
+    *endpoint.bound.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+    tracing::info!(target: "thalweg::cli", "metrics at http://{address}/metrics");
+    let answers = Answers { source: Box::new(source), exposition: Exposition::new(job, endpoint.names) };
+    let io_of_server = io.clone();
+    let run = async move {
+        run(io_of_server, listener, Rc::new(answers)).await;
+    };
+    io.spawner().spawn(TaskClass::Background, "metrics endpoint", Box::pin(run));
+    Ok(())
+}
+
+/// A connection that is being attended to.
+struct Connection {
+    work: LocalBoxFuture<()>,
+    has_asked: Rc<Cell<bool>>,
+}
+
+/// Accepts connections and attends to all of them, for ever.
+async fn run(io: Io, listener: Box<dyn Listener>, answers: Rc<Answers>) -> Infallible {
+    let mut connections: Vec<Connection> = Vec::new();
+    let mut accepting = Some(listener.accept());
+    let mut pause: Option<LocalBoxFuture<()>> = None;
+    poll_fn(move |cx| {
+        connections.retain_mut(|connection| connection.work.as_mut().poll(cx).is_pending());
+        if pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_pending()) {
+            return Poll::Pending;
+        }
+        pause = None;
+        let accepted = match accepting.get_or_insert_with(|| listener.accept()).as_mut().poll(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(accepted) => accepted,
+        };
+        accepting = None;
+        let wait = |time| Some(io.clock().sleep_until(io.clock().now().after(time)));
+        match accepted {
+            Ok((read, write, _)) => {
+                if connections.len() == CONNECTIONS_MAX {
+                    let silent = connections.iter().position(|connection| !connection.has_asked.get());
+                    drop(connections.remove(silent.unwrap_or(0)));
+                    pause = wait(FLOOD_PAUSE);
+                }
+                let has_asked = Rc::default();
+                let work = attend(io.clone(), read, write, Rc::clone(&answers), Rc::clone(&has_asked));
+                connections.push(Connection { work: Box::pin(work), has_asked });
+                assert!(connections.len() <= CONNECTIONS_MAX, "there is room for every connection");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the metrics endpoint cannot accept a connection");
+                pause = wait(ACCEPT_PAUSE);
+            }
+        }
+        // The new connection is looked at, and the next one accepted, when the core's other tasks have had their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}

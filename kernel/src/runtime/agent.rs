@@ -1,0 +1,115 @@
+//! A worker's own part: brings what the coordinator deploys onto the cores of this process, and passes on what concerns a single subtask.
+//!
+//! The same in every process. Whether orders come through a mailbox or over the network it does not know.
+
+use super::context::SubtaskId;
+use super::core::{CoreOrder, Shared};
+use super::deployment::{Deployment, Layout, RestorePlan, Share};
+use super::error::JobError;
+use super::messages::{FromSubtask, ToCoordinator, ToSubtask, ToWorker};
+use crate::checkpoint::{Attempt, Restored};
+use crate::graph::Job;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use thalweg_io::{Io, Mailbox};
+use thalweg_storage::checkpoint::{CheckpointError, load_path};
+
+/// The subtasks of one process, over all its cores.
+pub(crate) struct Agent {
+    io: Io,
+    job: Rc<Job>,
+    /// The way to each core.
+    cores: Vec<Mailbox<CoreOrder>>,
+    shared: Shared,
+    attempt: Attempt,
+    /// Subtasks of the attempt that have not ended, as far as is known here, and the way to each; none to one that could not be built.
+    subtasks: BTreeMap<SubtaskId, Option<Mailbox<ToSubtask>>>,
+}
+
+impl Agent {
+    pub(crate) fn new(io: Io, job: Rc<Job>, cores: Vec<Mailbox<CoreOrder>>, shared: Shared) -> Self {
+        Self { io, job, cores, shared, attempt: Attempt(0), subtasks: BTreeMap::new() }
+    }
+
+    /// Carries an order out. Ready at once, unless the state of a checkpoint has to be read first.
+    pub(crate) async fn take(&mut self, order: ToWorker) {
+        match order {
+            ToWorker::Deploy(deployment) => self.deploy(*deployment).await,
+            ToWorker::ToSubtask { attempt, subtask, message } if attempt == self.attempt => self.pass_on(subtask, message),
+            // Law 10: what belongs to another attempt is for nobody.
+            ToWorker::ToSubtask { .. } => {}
+            ToWorker::End { .. } => self.close_all(),
+        }
+    }
+
+    /// Tells every subtask that its attempt is over.
+    pub(crate) fn close_all(&mut self) {
+        let subtasks: Vec<SubtaskId> = self.subtasks.keys().copied().collect();
+        subtasks.into_iter().for_each(|subtask| self.pass_on(subtask, ToSubtask::Close));
+    }
+
+    /// A subtask has reported its end.
+    pub(crate) fn ended(&mut self, attempt: Attempt, subtask: SubtaskId) {
+        if attempt == self.attempt {
+            self.subtasks.remove(&subtask);
+        }
+    }
+
+    /// Whether every subtask has reported its end.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.subtasks.is_empty()
+    }
+
+    async fn deploy(&mut self, deployment: Deployment) {
+        let Deployment { plan, restore, layout, seat } = deployment;
+        if plan.attempt <= self.attempt {
+            tracing::warn!(attempt = %plan.attempt, newest = %self.attempt, "an attempt that is over was deployed");
+            return;
+        }
+        self.attempt = plan.attempt;
+        self.subtasks.clear();
+        let restored = match restore {
+            None => Ok(None),
+            Some(RestorePlan { loaded: Some(restored), .. }) => Ok(Some(restored)),
+            Some(restore) => load(&self.io, &restore).await.map(Some),
+        };
+        let restored = match restored {
+            Ok(restored) => restored,
+            Err(source) => return self.give_up(&layout, seat, JobError::Checkpoint { place: layout.seats[seat].name.clone(), source }),
+        };
+        let Share { subtasks, links, ways } = layout.share(&self.job, seat, &plan, restored.as_ref());
+        self.subtasks = ways.into_iter().map(|(subtask, way)| (subtask, Some(way))).collect();
+        for ((core, subtasks), links) in self.cores.iter().zip(subtasks).zip(links) {
+            // A core that is gone is being torn down, and so is this one.
+            drop(core.send(CoreOrder { shared: self.shared.clone(), subtasks, links }));
+        }
+    }
+
+    /// Nothing is built: says why, and answers for the subtasks when they are told to close.
+    fn give_up(&mut self, layout: &Layout, seat: usize, error: JobError) {
+        let own = layout.subtasks(&self.job).into_iter().enumerate().filter(|(_, info)| info.seat == seat);
+        self.subtasks = own.map(|(subtask, _)| (subtask, None)).collect();
+        self.report(FromSubtask::Failed { error });
+    }
+
+    fn pass_on(&mut self, subtask: SubtaskId, message: ToSubtask) {
+        match self.subtasks.get(&subtask) {
+            // A subtask that has ended has no use for messages.
+            Some(Some(way)) => drop(way.send(message)),
+            Some(None) if matches!(message, ToSubtask::Close) => self.report(FromSubtask::Ended { subtask, metrics: vec![] }),
+            _ => {}
+        }
+    }
+
+    /// If the coordinator is gone nobody listens.
+    fn report(&self, message: FromSubtask) {
+        drop(self.shared.coordinator.send(ToCoordinator::FromSubtask { attempt: self.attempt, message }));
+    }
+}
+
+/// Reads the state of a checkpoint.
+async fn load(io: &Io, restore: &RestorePlan) -> Result<Arc<Restored>, CheckpointError> {
+    let checkpoint = load_path(&*io.disk(), &restore.path).await?;
+    Ok(Arc::new(Restored::new(checkpoint, restore.allow_non_restored_state)))
+}

@@ -1,0 +1,53 @@
+//! The workers of a job, as its coordinator knows them.
+
+use super::messages::ToWorker;
+use std::fmt;
+use std::net::SocketAddr;
+use thalweg_io::Mailbox;
+
+/// The number of a worker among all that a coordinator has seen. One that comes back gets a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct WorkerId(pub(crate) u64);
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A worker that is there.
+#[derive(Clone)]
+pub(crate) struct Member {
+    pub(crate) id: WorkerId,
+    /// What people know it by.
+    pub(crate) name: String,
+    /// How many cores it has.
+    pub(crate) cores: usize,
+    /// Where each of its cores listens for the frames of others; empty if there are no others.
+    pub(crate) doors: Vec<SocketAddr>,
+    /// The way to it.
+    pub(crate) orders: Mailbox<ToWorker>,
+}
+
+/// The workers that are there, in the order in which they came.
+#[derive(Default)]
+pub(crate) struct Crew {
+    members: Vec<Member>,
+}
+
+impl Crew {
+    pub(crate) fn join(&mut self, member: Member) {
+        assert!(self.members.iter().all(|known| known.id != member.id), "worker {} has joined twice", member.id);
+        self.members.push(member);
+    }
+
+    /// The worker that is gone; `None` if it was not there.
+    pub(crate) fn lose(&mut self, worker: WorkerId) -> Option<Member> {
+        let place = self.members.iter().position(|member| member.id == worker)?;
+        Some(self.members.remove(place))
+    }
+
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+}
