@@ -10,7 +10,9 @@
 
 mod check;
 mod event;
+mod exchange;
 mod measure;
+mod pressure;
 mod workloads;
 
 use std::collections::BTreeMap;
@@ -20,8 +22,10 @@ use std::time::Duration;
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: thalweg-bench w=w1|w2|w3 [p=CORES] [n=EVENTS] [runs=3] [warm=1] [warmn=N] [dist=0|1] [keys=1000000] [tag=TEXT] [cp=MS] [cpdir=DIR]
-  w     workload: w1 stateless, w2 keyed aggregate, w3 tumbling window (see bench/workloads.md)
+const USAGE: &str = "usage: thalweg-bench w=w1|w2|w3|w8|w8s [p=CORES] [n=EVENTS] [runs=3] [warm=1] [warmn=N] [dist=0|1] [keys=1000000] [tag=TEXT] [cp=MS] [cpdir=DIR]
+  w     workload: w1 stateless, w2 keyed aggregate, w3 tumbling window, w8 w2 over two processes beside a bare TCP stream, w8s the same
+        with strings (see bench/workloads.md)
+  w=pressure seconds=600: memory of two workers, a line of CSV a second, while a sink takes 100 records a second
   p     cores, and parallelism; default 1
   n     events a run; default 30000000
   runs  measured runs; warm: runs before them; warmn: events of those
@@ -33,7 +37,8 @@ struct Options(BTreeMap<String, String>);
 
 impl Options {
     fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        const KNOWN: [&str; 11] = ["w", "p", "n", "runs", "warm", "warmn", "dist", "keys", "tag", "cp", "cpdir"];
+        const KNOWN: [&str; 15] =
+            ["seconds", "pressure-worker", "worker", "cpu", "w", "p", "n", "runs", "warm", "warmn", "dist", "keys", "tag", "cp", "cpdir"];
         let mut options = BTreeMap::new();
         for argument in arguments {
             let (key, value) = argument.split_once('=').ok_or_else(|| format!("{argument}: not of the form key=value"))?;
@@ -57,8 +62,21 @@ impl Options {
 
 fn run() -> Result<(), String> {
     let options = Options::parse(std::env::args().skip(1))?;
+    if let Some(coordinator) = options.0.get("worker") {
+        return exchange::work(coordinator, usize::try_from(options.number("cpu", 0)?).map_err(|e| e.to_string())?);
+    }
+    if let Some(coordinator) = options.0.get("pressure-worker") {
+        return pressure::work(coordinator);
+    }
     let name = options.text("w", "");
-    let workload = workloads::by_name(&name).ok_or_else(|| format!("w={name}: no such workload"))?;
+    if name == "pressure" {
+        return pressure::measure(options.number("seconds", 600)?);
+    }
+    let workload = workloads::by_name(&name);
+    let is_exchange = matches!(name.as_str(), "w8" | "w8s");
+    if workload.is_none() && !is_exchange {
+        return Err(format!("w={name}: no such workload"));
+    }
     let n = options.number("n", 30_000_000)?;
     let spec = workloads::Spec {
         parallelism: usize::try_from(options.number("p", 1)?).map_err(|e| e.to_string())?.max(1),
@@ -73,6 +91,10 @@ fn run() -> Result<(), String> {
     let (runs, warm, warm_events) = (options.number("runs", 3)?, options.number("warm", 1)?, options.number("warmn", n)?);
     for run in 0..warm + runs {
         let spec = workloads::Spec { events: if run < warm { warm_events } else { n }, ..spec.clone() };
+        let Some(workload) = workload else {
+            println!("RESULT {}", exchange::measure(&name, &spec)?);
+            continue;
+        };
         let measured = measure::measure(|| workload(spec.clone()))?;
         let number = run as i64 - warm as i64;
         println!("RESULT {}", measured.json(&name, &options.text("tag", ""), number, &spec));

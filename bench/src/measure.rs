@@ -16,10 +16,46 @@ pub struct Measured {
 }
 
 fn cpu_seconds() -> f64 {
+    cpu_seconds_of(libc::RUSAGE_SELF)
+}
+
+/// CPU time of the child processes that have ended.
+pub fn children_cpu_seconds() -> f64 {
+    cpu_seconds_of(libc::RUSAGE_CHILDREN)
+}
+
+/// CPU time of this process from some moment on.
+pub struct Usage {
+    before: f64,
+}
+
+impl Usage {
+    /// From now on.
+    pub fn now() -> Self {
+        Self { before: cpu_seconds() }
+    }
+
+    /// So far.
+    pub fn cpu_seconds(&self) -> f64 {
+        cpu_seconds() - self.before
+    }
+}
+
+/// Keeps this thread on a CPU, if there is such a one.
+pub fn pin_to(cpu: usize) {
+    // SAFETY: an all-zero cpu_set_t is the empty set, CPU_SET writes within it for numbers below CPU_SETSIZE, and the kernel reads as much as it is told.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu % libc::CPU_SETSIZE as usize, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
+    }
+}
+
+fn cpu_seconds_of(who: libc::c_int) -> f64 {
     // SAFETY: rusage is plain numbers, for which zero is a value, and getrusage writes to the one it is given.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        libc::getrusage(who, &mut usage);
         usage
     };
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;

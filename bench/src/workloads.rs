@@ -73,6 +73,24 @@ pub struct CountSum {
     sum: u64,
 }
 
+impl CountSum {
+    /// Counts a price.
+    pub fn add(&mut self, price: u64) {
+        self.count += 1;
+        self.sum += price;
+    }
+
+    /// How many.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Their sum.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+}
+
 #[derive(Clone)]
 struct CountSumOfPrice;
 
@@ -85,8 +103,7 @@ impl AggregateFunction<Bid> for CountSumOfPrice {
     }
 
     fn add(&self, bid: BidRef<'_>, total: &mut CountSum) {
-        total.count += 1;
-        total.sum += bid.price;
+        total.add(bid.price);
     }
 
     fn get_result(&self, total: &CountSum) -> CountSum {

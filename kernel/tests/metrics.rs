@@ -42,7 +42,9 @@ fn a_slow_task_is_busy_and_the_one_above_it_back_pressured() {
     };
     let metrics = wait_until(&handle, is_uneven);
     assert_eq!(most(&metrics, "map", "backPressuredTimeMsPerSecond"), 0, "there is nothing below it: {metrics:?}");
-    let metrics = wait_until(&handle, |metrics| metrics.sum("map -> filter -> collect", "inputQueueLength") >= 8);
+    let metrics = wait_until(&handle, |metrics| {
+        of(metrics, "map", "inputQueueLength").count() == 4 && metrics.sum("map -> filter -> collect", "inputQueueLength") >= 8
+    });
     let queues: Vec<_> = of(&metrics, "map", "inputQueueLength").map(|metric| (metric.subtask, metric.channel, metric.kind)).collect();
     let queue = |subtask, channel| (subtask, Some(channel), MetricKind::Gauge);
     assert_eq!(queues, [queue(0, 0), queue(0, 1), queue(1, 0), queue(1, 1)], "each of the two subtasks hears both of the others");

@@ -189,8 +189,13 @@ impl SimMachine {
             monotonic_origin_ns: self.state.monotonic_origin_ns.get(),
         };
         let process = Process::new(Rc::clone(&self.cluster.around), setup);
-        let machine = self.clone();
-        process.on_power_loss(move |kind| machine.power_loss_of(kind));
+        // Weak: the machine holds the process.
+        let (cluster, state) = (Rc::downgrade(&self.cluster), Rc::downgrade(&self.state));
+        process.on_power_loss(move |kind| {
+            if let (Some(cluster), Some(state)) = (cluster.upgrade(), state.upgrade()) {
+                Self { cluster, state }.power_loss_of(kind);
+            }
+        });
         process.note("process.started", "", [process.key as i64, self.state.key as i64, incarnation as i64]);
         self.state.users.borrow_mut().push(process.user);
         self.state.processes.borrow_mut().push(Rc::clone(&process));

@@ -175,7 +175,7 @@ impl Process {
         if let Err((oracle, violation)) = self.tasks.trace.observe(self.tasks.now_ns(), origin, event) {
             self.tasks.fail(Failure::Violated { oracle, reason: violation.0 });
         }
-        self.around.network.count_event(self.key, event.name);
+        self.around.network.count_event(self.key, self.setup.machine, event.name);
         let fault = if self.is_alone() { self.tasks.kill_switch.count_event(event.name) } else { self.switch.count_event(event.name) };
         if let Some(fault) = fault {
             self.strike(fault, Some(event.name));

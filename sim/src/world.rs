@@ -149,7 +149,16 @@ impl World {
         F: Future<Output = T> + 'static,
         T: 'static,
     {
-        let outcome = self.run_with(None, |around| main(SimCluster::new(around)));
+        let outcome = self.run_with(None, |around| {
+            let cluster = SimCluster::new(around);
+            let course = main(cluster.clone());
+            async move {
+                let value = course.await;
+                // Its machines last as long as the run, whatever its host keeps of them.
+                drop(cluster);
+                value
+            }
+        });
         outcome.map(|end| end.finished().expect("invariant: only a plan kills"))
     }
 

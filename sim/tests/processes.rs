@@ -541,9 +541,8 @@ fn machines_have_clocks_of_their_own_and_processes_random_streams_by_their_names
             for name in order {
                 let process = cluster.start(name);
                 assert_eq!(process.cores().available(), 2);
-                let of_core = |io: Io| -> LocalBoxFuture<(u64, u64)> {
-                    Box::pin(async move { (io.clock().now().0, io.rng("numbers").next_u64()) })
-                };
+                let of_core =
+                    |io: Io| -> LocalBoxFuture<(u64, u64)> { Box::pin(async move { (io.clock().now().0, io.rng("numbers").next_u64()) }) };
                 let first = process.on_core(of_core).await.unwrap();
                 let second = process.on_core(of_core).await.unwrap();
                 let restarted = process.restart().on_core(of_core).await.unwrap();
@@ -642,11 +641,10 @@ fn storm(seed: u64) -> (u64, thalweg_sim::RunStats, u64, thalweg_sim::FaultCount
             match fate.below(5) {
                 0 => processes[victim].kill(),
                 1 => processes[victim].machine().power_loss(CrashStyle::Random),
-                2 => processes[victim].pause(),
+                2 => processes[victim].plan(KillPoint::Time { ms: 1 }, ProcessFault::Pause { ms: 50 + fate.below(500) }),
                 3 => cluster.power_loss(CrashStyle::Random),
                 _ => cluster.network().heal(),
             }
-            processes.iter().for_each(SimProcess::resume);
             for process in &mut processes {
                 if !process.is_alive() && fate.below(2) == 0 {
                     *process = process.restart();
@@ -673,7 +671,8 @@ fn one_seed_gives_one_history_whatever_happens_to_how_many_processes() {
         }
     }
     assert_eq!(hashes.len(), 25);
-    for name in ["process: killed", "process: killed in a window", "process: power loss", "process: paused", "net: reset", "net: half-open"] {
+    for name in ["process: killed", "process: killed in a window", "process: power loss", "process: paused", "net: reset", "net: half-open"]
+    {
         assert!(seen.contains_key(name), "{name} is not among {seen:?}");
     }
 }
@@ -690,8 +689,7 @@ fn how_a_process_was_left_does_not_outlive_the_run() {
     });
     assert!(outcome.expect_done());
     // Another run on the same disk, with one process only.
-    let files = world.run(|cores| async move {
-        cores.on_core(|io| Box::pin(async move { io.disk().list(Path::new("/")).await.unwrap().len() })).await
-    });
+    let files = world
+        .run(|cores| async move { cores.on_core(|io| Box::pin(async move { io.disk().list(Path::new("/")).await.unwrap().len() })).await });
     assert_eq!(files.expect_done(), 1);
 }

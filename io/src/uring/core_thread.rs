@@ -19,8 +19,8 @@ const TIMER_SLACK_NS: libc::c_ulong = 1000;
 #[derive(Clone, Copy)]
 pub(super) struct Settings {
     pub(super) core: CoreId,
-    /// The CPU to stay on.
-    pub(super) cpu: usize,
+    /// The CPU to stay on, if it is to.
+    pub(super) cpu: Option<usize>,
     pub(super) spin_limit: u32,
     pub(super) root_seed: u64,
 }
@@ -35,7 +35,9 @@ pub(super) struct ReadyCore {
 impl ReadyCore {
     /// Pins this thread and sets its rings up.
     pub(super) fn prepare(settings: Settings) -> Result<Self, String> {
-        pin_to(settings.cpu).map_err(|error| format!("cannot pin the thread to CPU {}: {error}", settings.cpu))?;
+        if let Some(cpu) = settings.cpu {
+            pin_to(cpu).map_err(|error| format!("cannot pin the thread to CPU {cpu}: {error}"))?;
+        }
         // SAFETY: the call takes no pointers. If it fails, timers are a little late.
         unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NS) };
         let scheduler = Scheduler::new().map_err(|error| format!("cannot set the doorbell up: {error}"))?;

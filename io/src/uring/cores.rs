@@ -19,6 +19,19 @@ const SPIN_LIMIT: u32 = 1024;
 #[derive(Clone, Debug, Default)]
 pub struct UringCores {
     spin_limit: Option<u32>,
+    pinning: Pinning,
+}
+
+/// Where the threads of cores run.
+#[derive(Clone, Debug, Default)]
+enum Pinning {
+    /// Each on one of the CPUs that this process may use, from the lowest on.
+    #[default]
+    Usable,
+    /// Each on one of these.
+    On(Vec<usize>),
+    /// Wherever the kernel puts them.
+    Nowhere,
 }
 
 impl UringCores {
@@ -28,10 +41,18 @@ impl UringCores {
         Self::default()
     }
 
+    /// Pins core `n` to the `n mod len`th of `cpus`: for several processes on one machine, each of which would otherwise begin at the first. An empty list
+    /// pins nothing.
+    #[must_use]
+    pub fn on_cpus(self, cpus: impl Into<Vec<usize>>) -> Self {
+        let cpus = cpus.into();
+        Self { pinning: if cpus.is_empty() { Pinning::Nowhere } else { Pinning::On(cpus) }, ..self }
+    }
+
     /// How often an idle task polls again before it parks. Without this: 1024 if every core has a CPU of its own, 0 if some share one.
     #[must_use]
     pub fn with_spin_limit(self, polls: u32) -> Self {
-        Self { spin_limit: Some(polls) }
+        Self { spin_limit: Some(polls), ..self }
     }
 }
 
@@ -50,7 +71,15 @@ impl Cores for UringCores {
     fn start(&self, mains: Vec<CoreMain>) -> Result<Box<dyn CoreGroup>, StartError> {
         availability::check()?;
         let other = |core: usize, reason: String| StartError::Other { core, reason };
-        let cpus = usable_cpus().map_err(|error| other(0, format!("cannot learn which CPUs may be used: {error}")))?;
+        let usable = usable_cpus().map_err(|error| other(0, format!("cannot learn which CPUs may be used: {error}")))?;
+        let cpus: Vec<Option<usize>> = match &self.pinning {
+            Pinning::Usable => usable.iter().map(|cpu| Some(*cpu)).collect(),
+            Pinning::On(cpus) => match cpus.iter().find(|cpu| !usable.contains(cpu)) {
+                Some(cpu) => return Err(other(0, format!("CPU {cpu} is not one that this process may use, which are {usable:?}"))),
+                None => cpus.iter().map(|cpu| Some(*cpu)).collect(),
+            },
+            Pinning::Nowhere => vec![None; usable.len()],
+        };
         let root_seed = random::root_seed().map_err(|error| other(0, format!("getrandom: {error}")))?;
         let spin_limit = self.spin_limit.unwrap_or(if mains.len() > cpus.len() { 0 } else { SPIN_LIMIT });
 

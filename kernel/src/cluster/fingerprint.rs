@@ -98,7 +98,6 @@ impl Job {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::StreamExecutionEnvironment;
     use crate::runtime::EngineSettings;
 
@@ -109,7 +108,7 @@ mod tests {
     }
 
     fn numbers(env: &StreamExecutionEnvironment) {
-        let _ = env.from_collection(vec![1u64, 2]).map(|n| n + 1).name("add").key_by::<u64>(|n| n).map(|n| n).collect();
+        let _ = env.from_collection(vec![1u64, 2]).map(|n| n + 1).name("add").key_by::<u64>(|n| *n).reduce(|a, _| a).collect();
     }
 
     #[test]
@@ -137,10 +136,10 @@ mod tests {
                 numbers(env);
             }),
             job(|env| {
-                let _ = env.from_collection(vec![1u64, 2]).map(|n| n + 1).name("sum").key_by::<u64>(|n| n).map(|n| n).collect();
+                let _ = env.from_collection(vec![1u64, 2]).map(|n| n + 1).name("sum").key_by::<u64>(|n| *n).reduce(|a, _| a).collect();
             }),
             job(|env| {
-                let _ = env.from_collection(vec![1u32, 2]).map(|n| n + 1).name("add").key_by::<u32>(|n| n).map(|n| n).collect();
+                let _ = env.from_collection(vec![1u32, 2]).map(|n| n + 1).name("add").key_by::<u32>(|n| *n).reduce(|a, _| a).collect();
             }),
             job(|env| {
                 let _ = env.from_collection(vec![1u64, 2]).map(|n| n + 1).name("add").collect();

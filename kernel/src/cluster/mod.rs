@@ -23,9 +23,11 @@ mod reception;
 mod secret;
 mod share;
 mod start;
+#[cfg(test)]
+mod testing;
 mod worker;
 
-pub(crate) use auth::{AuthError, Authenticator, Purpose, Side};
+pub(crate) use auth::{Authenticator, Purpose, Side};
 pub use config::{ClusterConfig, Heartbeat, WorkerConfig};
 pub use fingerprint::binary_fingerprint;
 pub use secret::Secret;

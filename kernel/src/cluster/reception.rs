@@ -107,8 +107,10 @@ pub(crate) async fn receive_workers(
         Poll::Pending
     })
     .await;
-    drop((accepting, listener, reception));
+    // Sessions last until their workers have heard of the end.
+    drop((accepting, listener, reception.callers, reception.session_is_open));
     while sessions_end.recv().await.is_some() {}
+    drop(reception.sessions);
 }
 
 /// One that is not a worker yet.

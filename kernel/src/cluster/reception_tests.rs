@@ -1,1 +1,251 @@
+use super::super::auth::Authenticator;
+use super::super::secret::Secret;
+use super::super::testing::World;
+use super::*;
+use crate::checkpoint::{Attempt, CheckpointId, JobId};
+use crate::runtime::{AttemptPlan, Deployment, Layout, Seat};
+use thalweg_io::{CoreId, Net};
 
+const GRAPH: u64 = 77;
+const BINARY: u64 = 7;
+
+fn at() -> SocketAddr {
+    "127.0.0.1:7100".parse().unwrap()
+}
+
+fn secret() -> Secret {
+    Secret::new("the secret of the cluster").unwrap()
+}
+
+/// A reception, and what the coordinator hears.
+struct Set {
+    world: World,
+    inbox: MailboxReceiver<ToCoordinator>,
+    job: Option<Mailbox<Infallible>>,
+    ended: MailboxReceiver<()>,
+}
+
+fn reception() -> Set {
+    let world = World::default();
+    let io = world.io();
+    let (coordinator, inbox) = mailbox();
+    let (job, job_end) = mailbox();
+    let (end, ended) = mailbox();
+    let auth = Authenticator::new(&io, CoreId(0), Some(secret()), HANDSHAKE);
+    let terms = Terms { binary: BINARY, graph: GRAPH, options: vec!["--fast".to_owned()], heartbeat: Heartbeat::default(), operators: 2 };
+    let run = {
+        let io = io.clone();
+        async move {
+            let listener = io.net().listen(at()).await.unwrap();
+            receive_workers(io, listener, auth, terms, coordinator, job_end).await;
+            end.send(()).unwrap();
+        }
+    };
+    io.spawner().spawn(TaskClass::Latency, "reception", Box::pin(run));
+    world.sleep(Duration::from_millis(1));
+    Set { world, inbox, job: Some(job), ended }
+}
+
+impl Set {
+    async fn call(&self) -> Talk {
+        let (mut read, mut write) = self.world.connect(at()).await.unwrap();
+        // A core of its own each: nonces are of one process.
+        let auth = Authenticator::new(&self.world.io(), CoreId(1), Some(secret()), HANDSHAKE);
+        auth.authenticate(&mut *read, &mut *write, Side::Caller, Purpose::Control).await.unwrap();
+        Talk::new(read, write, 1 << 20)
+    }
+
+    async fn register(&self, name: &str, binary: u64, graph: u64) -> (Talk, Message) {
+        let mut talk = self.call().await;
+        talk.say(&Message::Hello { binary, name: name.to_owned() }).await.unwrap().unwrap();
+        match talk.hear().await.unwrap() {
+            Message::Options { options, .. } => assert_eq!(options, ["--fast"]),
+            refused => return (talk, refused),
+        }
+        talk.say(&Message::Register { graph, cores: 1, doors: vec![at()] }).await.unwrap().unwrap();
+        let answer = talk.hear().await.unwrap();
+        (talk, answer)
+    }
+
+    fn join(&self, name: &str) -> Connection {
+        let (talk, answer) = self.world.run(self.register(name, BINARY, GRAPH));
+        assert!(matches!(answer, Message::Accepted { .. }), "{}", answer.name());
+        Connection::new(self.world.io(), talk, Heartbeat::default())
+    }
+
+    /// What the coordinator has heard.
+    fn heard(&mut self) -> Vec<ToCoordinator> {
+        std::iter::from_fn(|| self.inbox.try_recv()).collect()
+    }
+
+    fn joined(&mut self) -> Member {
+        match self.heard().pop() {
+            Some(ToCoordinator::Joined(member)) => member,
+            _ => panic!("somebody has joined"),
+        }
+    }
+
+    /// Lets `worker` work for a while; what it hears, unless its connection ends.
+    fn work(&self, worker: &mut Connection, duration: Duration) -> Vec<Message> {
+        let mut heard = Vec::new();
+        let mut sleep = self.world.io().clock().sleep_until(self.world.io().clock().now().after(duration));
+        self.world.run(poll_fn(|cx| {
+            while let Poll::Ready(next) = worker.poll_next(cx) {
+                let Ok(message) = next else { return Poll::Ready(()) };
+                heard.push(message);
+            }
+            sleep.as_mut().poll(cx)
+        }));
+        heard
+    }
+
+    fn deploy(member: &Member, attempt: u64) {
+        let seat = Seat { worker: member.id, name: member.name.clone(), cores: 1, doors: member.doors.clone() };
+        let other = Seat { worker: WorkerId(99), ..seat.clone() };
+        let plan = AttemptPlan { job: JobId(1), attempt: Attempt(attempt), epoch: CheckpointId(1), snapshots: None };
+        let layout = Layout { parallelism: vec![2], seats: vec![seat, other] };
+        let deployment = Deployment { plan, restore: None, layout, seat: 0 };
+        assert!(member.orders.send(ToWorker::Deploy(Box::new(deployment))).is_ok());
+    }
+}
+
+fn ended(attempt: u64, subtask: usize) -> Message {
+    Message::Report { attempt: Attempt(attempt), message: FromSubtask::Ended { subtask, metrics: vec![] } }
+}
+
+fn names(heard: &[ToCoordinator]) -> Vec<String> {
+    let name = |message: &ToCoordinator| match message {
+        ToCoordinator::Joined(member) => format!("joined {}", member.id),
+        ToCoordinator::Lost { worker, reason } => format!("lost {worker}: {reason}"),
+        ToCoordinator::FromSubtask { attempt, .. } => format!("attempt {attempt}"),
+        ToCoordinator::Metrics { worker, .. } => format!("metrics of {worker}"),
+        _ => "something else".to_owned(),
+    };
+    heard.iter().map(name).collect()
+}
+
+#[test]
+fn a_worker_joins_is_given_orders_is_heard_and_is_lost_once() {
+    let mut set = reception();
+    let mut worker = set.join("a worker");
+    let member = set.joined();
+    assert_eq!((member.name.as_str(), member.cores, member.doors.len()), ("a worker", 1, 1));
+    Set::deploy(&member, 1);
+    let heard = set.work(&mut worker, Duration::from_secs(60));
+    assert!(matches!(heard[..], [Message::Order(ToWorker::Deploy(_))]));
+    worker.send(&ended(1, 0)).unwrap();
+    set.work(&mut worker, Duration::from_millis(10));
+    assert_eq!(names(&set.heard()), ["attempt 1"]);
+    // It stands still from here on.
+    set.world.sleep(Duration::from_millis(2999));
+    assert_eq!(names(&set.heard()), ["lost 1: no sign of life came for 2.5s"]);
+    worker.send(&ended(1, 0)).unwrap();
+    set.work(&mut worker, Duration::from_secs(10));
+    assert!(set.heard().is_empty(), "nothing of it follows");
+}
+
+#[test]
+fn a_worker_that_closes_its_connection_is_lost_at_once() {
+    let mut set = reception();
+    drop(set.join("a worker"));
+    set.world.sleep(Duration::from_millis(1));
+    assert_eq!(names(&set.heard()), ["joined 1", "lost 1: the connection was closed by the other side"]);
+    let mut leaving = set.join("another");
+    leaving.send(&Message::Leaving).unwrap();
+    set.work(&mut leaving, Duration::from_millis(1));
+    assert_eq!(names(&set.heard()), ["joined 2", "lost 2: it was told to stop"]);
+}
+
+#[test]
+fn a_worker_that_comes_back_is_lost_before_it_joins_again() {
+    let mut set = reception();
+    let _before = set.join("a worker");
+    let _now = set.join("a worker");
+    assert_eq!(names(&set.heard()), ["joined 1", "lost 1: it has come back", "joined 2"]);
+    let _other = set.join("another");
+    assert_eq!(names(&set.heard()), ["joined 3"]);
+}
+
+#[test]
+fn what_a_worker_cannot_have_said_ends_its_session_and_is_not_heard() {
+    let metrics = || Message::Options { options: vec![], heartbeat: Heartbeat::default() };
+    for (lie, expected) in
+        [(ended(1, 1), "subtask 1"), (ended(2, 0), "attempt 2"), (ended(1, 1 << 40), "not its own"), (metrics(), "no place")]
+    {
+        let mut set = reception();
+        let mut worker = set.join("a worker");
+        let member = set.joined();
+        Set::deploy(&member, 1);
+        set.work(&mut worker, Duration::from_millis(1));
+        worker.send(&lie).unwrap();
+        set.work(&mut worker, Duration::from_millis(1));
+        let heard = names(&set.heard());
+        assert!(
+            heard.len() == 1 && heard[0].starts_with("lost 1: it does not keep to the protocol") && heard[0].contains(expected),
+            "{heard:?}"
+        );
+    }
+}
+
+#[test]
+fn another_binary_or_graph_is_refused_with_both_fingerprints() {
+    let mut set = reception();
+    for (binary, graph, texts) in
+        [(8, GRAPH, ["0000000000000008", "0000000000000007"]), (BINARY, 1, ["0000000000000001", "000000000000004d"])]
+    {
+        let (talk, answer) = set.world.run(set.register("a worker", binary, graph));
+        let Message::Refused { reason } = answer else { panic!("it was accepted") };
+        assert!(texts.iter().all(|text| reason.contains(text)), "{reason}");
+        drop(talk);
+    }
+    set.world.sleep(Duration::from_secs(20));
+    assert!(set.heard().is_empty());
+}
+
+#[test]
+fn a_flood_of_silent_callers_is_bounded_and_does_not_keep_a_worker_out() {
+    let mut set = reception();
+    let callers: Vec<_> = (0..1000).map(|_| set.world.run(set.world.connect(at())).unwrap()).collect();
+    let still_open = |callers: &mut Vec<(Box<dyn NetRead>, Box<dyn NetWrite>)>| {
+        callers.retain_mut(|(read, _)| set_is_open(&set.world, read));
+        callers.len()
+    };
+    let mut callers = callers;
+    assert_eq!(still_open(&mut callers), CALLERS_MAX);
+    let _worker = set.join("a worker");
+    assert_eq!(still_open(&mut callers), CALLERS_MAX - 1, "the one that has stood there longest made room");
+    set.world.sleep(HANDSHAKE + Duration::from_millis(1));
+    assert_eq!(still_open(&mut callers), 0, "nobody stays without a word");
+    assert_eq!(names(&set.heard())[0], "joined 1");
+}
+
+fn set_is_open(world: &World, read: &mut Box<dyn NetRead>) -> bool {
+    let mut reading = read.read_more(thalweg_io::Buffer::with_capacity(1), 1);
+    world.run(super::super::testing::poll_once(reading.as_mut())).is_none()
+}
+
+#[test]
+fn when_the_job_has_ended_every_worker_hears_it_and_the_reception_closes() {
+    let mut set = reception();
+    let mut worker = set.join("a worker");
+    let member = set.joined();
+    assert!(member.orders.send(ToWorker::End { failure: Some("it failed".to_owned()) }).is_ok());
+    drop((member, set.job.take()));
+    let heard = set.work(&mut worker, Duration::from_secs(1));
+    assert!(matches!(&heard[..], [Message::Order(ToWorker::End { failure: Some(reason) })] if reason == "it failed"));
+    assert!(set.ended.try_recv().is_none(), "the worker has not closed its side");
+    drop(worker);
+    set.world.sleep(Duration::from_millis(1));
+    assert!(set.ended.try_recv().is_some());
+    assert!(set.heard().is_empty(), "nobody is lost in the end");
+    assert!(set.world.run(set.world.connect(at())).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn a_worker_that_does_not_close_its_side_delays_the_end_by_no_more_than_a_bound() {
+    let mut set = reception();
+    let _worker = set.join("a worker");
+    drop((set.joined(), set.job.take()));
+    set.world.sleep(GOODBYE + Duration::from_millis(1));
+    assert!(set.ended.try_recv().is_some());
+}

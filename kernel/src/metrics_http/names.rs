@@ -59,6 +59,8 @@ pub(super) const DESCRIPTIONS: &[Description] = &[
         "Records taken from other tasks."),
     row(Task, "numRecordsOutOfTask", One, "thalweg_task_records_out_total", Some("numRecordsOut"),
         "Records handed over to other tasks, each copy counted."),
+    row(Task, "numRecordsRebuilt", One, "thalweg_task_records_rebuilt_total", None,
+        "Records that were only lent to the end of the task, and copied to be handed over."),
     row(Task, "numBuffersOut", One, "thalweg_task_frames_out_total", Some("numBuffersOut"),
         "Frames handed over to other tasks."),
     row(Task, "numCreditWaits", One, "thalweg_task_credit_waits_total", None,

@@ -71,19 +71,12 @@ impl Network {
         }
     }
 
-    /// An event was observed in a process.
-    pub(crate) fn count_event(self: &Rc<Self>, process: ProcessKey, name: &str) {
+    /// An event was observed in a process on a machine.
+    pub(crate) fn count_event(self: &Rc<Self>, process: ProcessKey, machine: MachineKey, name: &str) {
         let struck = self.state.borrow_mut().schedule.strike(Call::Event(name), 0, 0);
         for fault in struck {
-            let machine = self.machine_of(process);
             self.apply(fault.kind, fault.between, Scope::Process(process, machine));
         }
-    }
-
-    fn machine_of(&self, process: ProcessKey) -> MachineKey {
-        let state = self.state.borrow();
-        let ends = state.connections.values().flat_map(|connection| &connection.ends);
-        ends.filter(|end| end.process == process).map(|end| end.machine).next().unwrap_or_default()
     }
 
     /// What strikes a call from the machine of `process` to another.
