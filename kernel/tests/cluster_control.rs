@@ -1,6 +1,11 @@
 //! A coordinator and workers, each on cores of its own in this process, over real sockets.
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it looks for a free port, and for the results")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "it looks for a free port, and for the results"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
@@ -8,10 +13,13 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use thalweg::cluster::{ClusterConfig, Heartbeat, Secret, WorkerConfig, WorkerHandle, WorkerReport, start_worker};
+use thalweg::cluster::{ClusterConfig, Heartbeat, Secret, WorkerConfig, WorkerHandle, WorkerReport, binary_fingerprint, start_worker};
 use thalweg::connectors::{FileSink, GeneratorSource};
 use thalweg::io::uring::UringCores;
-use thalweg::{CheckpointConfig, EngineSettings, Job, JobEnding, JobError, JobHandle, JobReport, RestartStrategy, StreamExecutionEnvironment};
+use thalweg::io::{CoreMain, Cores, block_on, mailbox};
+use thalweg::{
+    CheckpointConfig, EngineSettings, Job, JobEnding, JobError, JobHandle, JobReport, RestartStrategy, StreamExecutionEnvironment,
+};
 
 fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -184,6 +192,7 @@ enum Network {
 /// Stands between a worker and its coordinator.
 struct Relay {
     at: SocketAddr,
+    coordinator: Arc<Mutex<SocketAddr>>,
     network: Arc<Mutex<Network>>,
 }
 
@@ -191,17 +200,18 @@ impl Relay {
     fn to(coordinator: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (at, network) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Network::Works)));
-        let shared = Arc::clone(&network);
+        let coordinator = Arc::new(Mutex::new(coordinator));
+        let (shared, target) = (Arc::clone(&network), Arc::clone(&coordinator));
         std::thread::spawn(move || {
             for caller in listener.incoming() {
-                let (Ok(caller), Ok(called)) = (caller, TcpStream::connect(coordinator)) else { continue };
+                let (Ok(caller), Ok(called)) = (caller, TcpStream::connect(*target.lock().unwrap())) else { continue };
                 for (from, to) in [(&caller, &called), (&called, &caller)] {
                     let (from, to, network) = (from.try_clone().unwrap(), to.try_clone().unwrap(), Arc::clone(&shared));
                     std::thread::spawn(move || relay(from, to, &network));
                 }
             }
         });
-        Self { at, network }
+        Self { at, coordinator, network }
     }
 
     fn set(&self, network: Network) {
@@ -246,7 +256,7 @@ fn endless(options: &[String]) -> Result<Job, JobError> {
     env.source(GeneratorSource::unbounded(|n| n))
         .key_by::<u64>(|n| n % 10)
         .reduce(|a, b| a.max(b))
-        .sink(FileSink::lines(dir.join("out"), |n, line| line.push_str(&n.to_string())));
+        .sink(FileSink::lines(dir.join("out"), |n: u64, line| line.push_str(&n.to_string())));
     env.build("endless")
 }
 
@@ -303,4 +313,51 @@ fn a_silent_network_is_noticed_on_both_sides_within_the_timeout() {
     });
     assert!(matches!(report.ending, JobEnding::Stopped(_)));
     assert_eq!(workers.map(|worker| worker.sessions), [1, 2]);
+}
+
+#[test]
+fn workers_whose_coordinator_is_gone_join_its_successor_which_goes_on_from_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = vec![dir.path().to_str().unwrap().to_owned()];
+    let heartbeat = Heartbeat { interval: Duration::from_millis(50), timeout: Duration::from_millis(500) };
+    let coordinator = |at| {
+        let config = ClusterConfig::new(at, 2).options(options.clone()).heartbeat(heartbeat).worker_wait(Duration::from_secs(600));
+        endless(&options).unwrap().start_coordinator(&UringCores::new(), config).unwrap()
+    };
+    let completed = |handle: &JobHandle| handle.metrics().total("numberOfCompletedCheckpoints");
+    let at = free_port();
+    let first = coordinator(at);
+    let relay = Relay::to(at);
+    let workers = [1, 1].map(|cores| {
+        let config = WorkerConfig::new(relay.at, cores).heartbeat(heartbeat).reconnect_max(Duration::from_millis(100));
+        start_worker(&UringCores::new(), config, endless).unwrap()
+    });
+    until("it has begun", || completed(&first) > 1);
+    relay.set(Network::Down);
+    until("the first has lost its workers", || first.metrics().total("numRestarts") > 0);
+    let at = free_port();
+    let second = coordinator(at);
+    std::thread::sleep(Duration::from_millis(300));
+    *relay.coordinator.lock().unwrap() = at;
+    relay.set(Network::Works);
+    until("the successor has gone on", || completed(&second) > 1);
+    second.stop_with_checkpoint();
+    let report = second.wait().unwrap();
+    assert!(matches!(report.ending, JobEnding::Stopped(_)) && report.restored.is_some());
+    for worker in workers {
+        let report = worker.wait().unwrap();
+        assert_eq!((report.failure, report.sessions), (None, 2));
+    }
+    first.cancel();
+    assert!(first.wait().is_err());
+}
+
+#[test]
+fn the_fingerprint_of_the_running_program_is_that_of_its_file() {
+    let (sender, mut receiver) = mailbox();
+    let main: CoreMain =
+        Box::new(move |_, io| Box::pin(async move { drop(sender.send(binary_fingerprint(&io).await.map_err(|error| error.to_string()))) }));
+    UringCores::new().start(vec![main]).unwrap().join();
+    let file = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    assert_eq!(block_on(receiver.recv()), Some(Ok(xxhash_rust::xxh3::xxh3_64(&file))));
 }

@@ -1,6 +1,11 @@
 //! The endpoint for Prometheus of a running job, as a stranger meets it: over TCP, and not always kindly.
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test speaks to a job from outside, in real time")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test speaks to a job from outside, in real time"
+)]
 
 use openmetrics_parser::prometheus::parse_prometheus;
 use openmetrics_parser::{MetricFamily, MetricsExposition, PrometheusType, PrometheusValue};

@@ -172,8 +172,7 @@ fn a_reset_is_heard_at_both_ends_and_some_of_the_write_may_have_come_before_it()
                     write(&mut to, b"one ").await.unwrap();
                     write(&mut to, b"two").await.unwrap();
                     sleep_ms(&io, 10).await;
-                    let errors = (write(&mut to, b"three").await, write(&mut to, b"four").await, read(&mut from).await);
-                    errors
+                    (write(&mut to, b"three").await, write(&mut to, b"four").await, read(&mut from).await)
                 })
             },
         );

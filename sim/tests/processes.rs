@@ -374,7 +374,7 @@ fn a_machine_that_loses_power_says_nothing_and_knows_nothing_when_it_is_back() {
                 to_host.send(Err(connected.unwrap())).unwrap();
                 to_host.send(read(&mut from).await.map(drop)).unwrap();
                 // It was asked before; now it answers.
-                drop(write(&mut to, b"hello?").await);
+                let _ = write(&mut to, b"hello?").await;
                 sleep_ms(&io, 5_000).await;
                 to_host.send(read(&mut from).await.map(drop)).unwrap();
                 to_host.send(write(&mut to, b"hello?").await).unwrap();

@@ -328,6 +328,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
         #[test]
         fn fields_are_taken_as_they_were_put(value: (Vec<(String, Option<i64>)>, (bool, Vec<u64>))) {
             prop_assert_eq!(round(&value), value);

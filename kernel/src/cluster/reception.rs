@@ -21,6 +21,7 @@ use core::net::SocketAddr;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -73,8 +74,17 @@ pub(crate) async fn receive_workers(
 ) {
     let terms = Rc::new(terms);
     let (session_is_open, mut sessions_end) = mailbox();
-    let mut reception =
-        Reception { io, terms, auth, coordinator, callers: VecDeque::new(), next_worker: 1, sessions: Vec::new(), session_is_open };
+    let mut reception = Reception {
+        io,
+        terms,
+        auth,
+        coordinator,
+        callers: VecDeque::new(),
+        turned_away: TurnedAway::default(),
+        next_worker: 1,
+        sessions: Vec::new(),
+        session_is_open,
+    };
     let mut accepting = None;
     let mut pause: Option<LocalBoxFuture<()>> = None;
     poll_fn(|cx| {
@@ -120,6 +130,21 @@ struct Caller {
     admission: LocalBoxFuture<Option<Admitted>>,
 }
 
+/// Counts the callers that were turned away, and says so, but not a thousand times.
+#[derive(Clone, Default)]
+struct TurnedAway(Rc<Cell<u64>>);
+
+impl TurnedAway {
+    fn note(&self, from: SocketAddr, reason: &dyn fmt::Display) {
+        let count = self.0.get() + 1;
+        self.0.set(count);
+        // The first, the second, the fourth: a flood of callers is no flood of lines.
+        if count.is_power_of_two() {
+            tracing::warn!(%from, %reason, count, "a caller was turned away");
+        }
+    }
+}
+
 /// One that may be a worker.
 struct Admitted {
     talk: Talk,
@@ -143,6 +168,7 @@ struct Reception {
     auth: Authenticator,
     coordinator: Mailbox<ToCoordinator>,
     callers: VecDeque<Caller>,
+    turned_away: TurnedAway,
     next_worker: u64,
     sessions: Vec<OpenSession>,
     /// Held by every session for as long as it lasts.
@@ -150,14 +176,23 @@ struct Reception {
 }
 
 impl Reception {
-    fn call(&mut self, read: Box<dyn NetRead>, write: Box<dyn NetWrite>, from: SocketAddr) {
+    fn call(&mut self, mut read: Box<dyn NetRead>, mut write: Box<dyn NetWrite>, from: SocketAddr) {
         if self.callers.len() == CALLERS_MAX {
             let stranger = self.callers.iter().position(|caller| !caller.is_known.get());
             self.callers.remove(stranger.unwrap_or(0));
-            tracing::warn!("more than {CALLERS_MAX} callers at a time: one was turned away");
+            self.turned_away.note(from, &format_args!("more than {CALLERS_MAX} callers stand at the door"));
         }
         let is_known = Rc::new(Cell::new(false));
-        let admission = admit(self.io.clone(), self.auth.clone(), Rc::clone(&self.terms), Rc::clone(&is_known), read, write, from);
+        let (io, auth, terms) = (self.io.clone(), self.auth.clone(), Rc::clone(&self.terms));
+        let (turned_away, known) = (self.turned_away.clone(), Rc::clone(&is_known));
+        let admission = async move {
+            if let Err(error) = auth.authenticate(&mut *read, &mut *write, Side::Acceptor, Purpose::Control).await {
+                turned_away.note(from, &error);
+                return None;
+            }
+            known.set(true);
+            admit(&io, &terms, Talk::new(read, write, STRANGER_BYTES_MAX), from).await
+        };
         self.callers.push_back(Caller { is_known, admission: Box::pin(admission) });
     }
 
@@ -198,6 +233,7 @@ impl Reception {
             let (orders, inbox) = mailbox();
             let connection = Connection::new(io.clone(), talk, terms.heartbeat);
             let session = Session {
+                io: io.clone(),
                 worker,
                 label: name.as_str().into(),
                 connection,
@@ -219,23 +255,9 @@ fn is_closed(receiver: &mut MailboxReceiver<Infallible>) -> bool {
     matches!(receiver.poll_recv(&mut Context::from_waker(std::task::Waker::noop())), Poll::Ready(None))
 }
 
-/// Finds out whether a caller may be a worker. `None` if not; it has been told why as far as it can be trusted with that.
-async fn admit(
-    io: Io,
-    auth: Authenticator,
-    terms: Rc<Terms>,
-    is_known: Rc<Cell<bool>>,
-    mut read: Box<dyn NetRead>,
-    mut write: Box<dyn NetWrite>,
-    from: SocketAddr,
-) -> Option<Admitted> {
-    if let Err(error) = auth.authenticate(&mut *read, &mut *write, Side::Acceptor, Purpose::Control).await {
-        tracing::warn!(%from, %error, "a caller was turned away");
-        return None;
-    }
-    is_known.set(true);
-    let mut talk = Talk::new(read, write, STRANGER_BYTES_MAX);
-    let refused = match within(&io, HANDSHAKE, register(&mut talk, &terms)).await {
+/// Finds out whether a caller that knows the secret may be a worker. `None` if not; it has been told why.
+async fn admit(io: &Io, terms: &Terms, mut talk: Talk, from: SocketAddr) -> Option<Admitted> {
+    let refused = match within(io, HANDSHAKE, register(&mut talk, terms)).await {
         Some(Ok(Registration { name, cores, doors })) => return Some(Admitted { talk, name, cores, doors }),
         Some(Err(Unfit::Refused(reason))) => reason,
         Some(Err(Unfit::Broken(error))) => {
@@ -245,7 +267,8 @@ async fn admit(
         None => format!("it did not register within {HANDSHAKE:?}"),
     };
     tracing::warn!(%from, reason = %refused, "a worker was refused");
-    refuse(&io, talk, refused).await;
+    io.observe("worker.refuse", &from.to_string(), [0; 3]);
+    refuse(io, talk, refused).await;
     None
 }
 
@@ -316,6 +339,7 @@ enum SessionEnd {
 }
 
 struct Session {
+    io: Io,
     worker: WorkerId,
     /// Its name, on its metrics.
     label: Arc<str>,
@@ -332,13 +356,15 @@ impl Session {
         tracing::info!(target: "thalweg::cli", worker = %member.name, cores = member.cores, "a worker has joined");
         let accepted = self.connection.send(&Message::Accepted { worker: self.worker });
         assert!(accepted.is_ok(), "an answer is short");
+        self.io.observe("worker.join", &self.label, [self.worker.0 as i64, 0, 0]);
         self.say(ToCoordinator::Joined(member));
         match poll_fn(|cx| self.poll(cx)).await {
             SessionEnd::Dismissed => self.connection.finish(GOODBYE).await,
             SessionEnd::Lost(reason) => {
                 // The connection first: when the coordinator hears of it, the worker cannot be told anything any more.
-                let Self { worker, connection, coordinator, .. } = self;
+                let Self { io, worker, label, connection, coordinator, .. } = self;
                 drop(connection);
+                io.observe("worker.gone", &label, [worker.0 as i64, 0, 0]);
                 drop(coordinator.send(ToCoordinator::Lost { worker, reason }));
             }
         }
@@ -392,7 +418,7 @@ impl Session {
             }
             Message::Metrics(metrics) => {
                 let metrics = self.labelled(metrics);
-                self.say(ToCoordinator::Metrics { worker: self.worker, metrics });
+                self.say(ToCoordinator::Metrics { metrics });
             }
             Message::Leaving => return Err("it was told to stop".to_owned()),
             other => return Err(format!("it does not keep to the protocol: {} has no place here", other.name())),

@@ -118,7 +118,9 @@ fn names(heard: &[ToCoordinator]) -> Vec<String> {
         ToCoordinator::Joined(member) => format!("joined {}", member.id),
         ToCoordinator::Lost { worker, reason } => format!("lost {worker}: {reason}"),
         ToCoordinator::FromSubtask { attempt, .. } => format!("attempt {attempt}"),
-        ToCoordinator::Metrics { worker, .. } => format!("metrics of {worker}"),
+        ToCoordinator::Metrics { metrics } => {
+            format!("{} metrics of {:?}", metrics.len(), metrics.first().and_then(|first| first.worker.as_deref()))
+        }
         _ => "something else".to_owned(),
     };
     heard.iter().map(name).collect()
@@ -136,6 +138,9 @@ fn a_worker_joins_is_given_orders_is_heard_and_is_lost_once() {
     worker.send(&ended(1, 0)).unwrap();
     set.work(&mut worker, Duration::from_millis(10));
     assert_eq!(names(&set.heard()), ["attempt 1"]);
+    worker.send(&Message::Metrics(vec![crate::Metric::of_job("a number", crate::MetricKind::Gauge, 3)])).unwrap();
+    set.work(&mut worker, Duration::from_millis(10));
+    assert_eq!(names(&set.heard()), ["1 metrics of Some(\"a worker\")"]);
     // It stands still from here on.
     set.world.sleep(Duration::from_millis(2999));
     assert_eq!(names(&set.heard()), ["lost 1: no sign of life came for 2.5s"]);

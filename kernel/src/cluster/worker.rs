@@ -116,7 +116,7 @@ impl Future for WorkerHandle {
 }
 
 /// Starts a worker on the first of `cores`. `build` describes the job from the options that the coordinator was given; it must depend on nothing else, and is
-/// called again for each coordinator that the worker joins.
+/// called again for each coordinator that the worker joins. It has ten seconds.
 ///
 /// # Errors
 /// If the configuration contradicts itself or is not safe, or the cores cannot be started.
@@ -236,6 +236,7 @@ impl Worker {
             Some(Ok(joined)) => joined,
         };
         self.sessions += 1;
+        self.io.observe("worker.joined", &job.name, [worker.0 as i64, i64::from(self.sessions), 0]);
         tracing::info!(target: "thalweg::cli", coordinator = %self.config.coordinator, "joined as worker {worker}");
         let (reports, inbox) = mailbox();
         *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = JobMetrics::default();
@@ -252,7 +253,9 @@ impl Worker {
             next_metrics: None,
         };
         let end = poll_fn(|cx| session.poll(stopped, cx)).await;
-        session.close(end).await
+        let end = session.close(end).await;
+        self.io.observe("worker.closed", "worker", [worker.0 as i64, i64::from(self.sessions), 0]);
+        end
     }
 
     /// Connects, shakes hands and builds the job.

@@ -127,7 +127,8 @@ impl Pipe {
     }
 
     fn arrive(&mut self, now_ns: u64) {
-        while let Some((_, len)) = self.under_way.pop_front_if(|(at_ns, _)| *at_ns <= now_ns) {
+        while let Some((_, len)) = self.under_way.front().copied().filter(|(at_ns, _)| *at_ns <= now_ns) {
+            self.under_way.pop_front();
             self.arrived += len;
         }
     }

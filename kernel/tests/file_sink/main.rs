@@ -1,0 +1,9 @@
+//! The file sink, over a disk in memory that can be stopped before each operation.
+#![allow(clippy::unwrap_used)]
+
+mod guarantees;
+#[path = "../memory_disk/mod.rs"]
+mod memory_disk;
+mod recovery;
+mod results;
+mod writing;

@@ -1,0 +1,92 @@
+//! A sink of numbers, and what is asked of it in these tests.
+
+use crate::memory_disk::{Loss, MemoryDisk};
+use std::future::poll_fn;
+use std::rc::Rc;
+use thalweg::checkpoint::{Attempt, CheckpointId, JobId};
+use thalweg::connectors::{FileSink, FileTransaction, Lines};
+use thalweg::sink::{Recovery, Sink, SinkContext, SinkError, SinkWriter};
+
+pub const JOB: JobId = JobId(0xfeed);
+pub const DIR: &str = "all/the/results";
+pub const LOSSES: [Loss; 6] = [Loss::Nothing, Loss::Everything, Loss::Some(1), Loss::Some(2), Loss::Some(3), Loss::Some(4)];
+
+pub type Numbers = FileSink<u32, Lines<fn(u32, &mut String)>>;
+pub type Writer = <Numbers as Sink>::Writer;
+
+pub fn sink() -> Numbers {
+    let line: fn(u32, &mut String) = |number, line| line.push_str(&number.to_string());
+    FileSink::<u32>::lines(DIR, line)
+}
+
+pub fn from(restored: Option<u64>, committed: &[FileTransaction]) -> Recovery<FileTransaction> {
+    Recovery {
+        job: JOB,
+        attempt: Attempt(9),
+        restored: restored.map(CheckpointId),
+        committed: committed.to_vec(),
+        discard_later_output: false,
+        is_last: false,
+    }
+}
+
+pub fn recover(disk: &Rc<MemoryDisk>, sink: &Numbers, recovery: Recovery<FileTransaction>) -> Option<Result<(), SinkError>> {
+    disk.run(sink.recover(disk.io(), recovery))
+}
+
+pub fn refusal(disk: &Rc<MemoryDisk>, sink: &Numbers, recovery: Recovery<FileTransaction>) -> String {
+    match recover(disk, sink, recovery) {
+        Some(Err(SinkError::Invalid(reason))) => reason,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+pub fn commit(disk: &Rc<MemoryDisk>, sink: &Numbers, transactions: &[FileTransaction]) {
+    disk.run(sink.commit(disk.io(), transactions.to_vec())).unwrap().unwrap();
+}
+
+pub fn writer(disk: &Rc<MemoryDisk>, sink: &Numbers, subtask: usize, attempt: u64, epoch: u64, block: usize) -> Writer {
+    sink.writer(SinkContext {
+        io: disk.io(),
+        subtask,
+        parallelism: 2,
+        write_block_bytes: block,
+        job: JOB,
+        attempt: Attempt(attempt),
+        epoch: CheckpointId(epoch),
+    })
+}
+
+/// Writes `numbers`, waiting for room. `None` if the process stops meanwhile.
+pub fn write(disk: &MemoryDisk, writer: &mut Writer, numbers: impl IntoIterator<Item = u32>) -> Option<()> {
+    for number in numbers {
+        while !writer.ready() {
+            disk.run(poll_fn(|cx| writer.poll_progress(cx)))?.unwrap();
+        }
+        writer.write(0, number);
+    }
+    Some(())
+}
+
+pub fn prepare(disk: &MemoryDisk, writer: &mut Writer) -> Option<Option<FileTransaction>> {
+    Some(disk.run(poll_fn(|cx| writer.poll_prepare(cx)))?.unwrap())
+}
+
+/// One epoch of one subtask, prepared.
+pub fn epoch(disk: &Rc<MemoryDisk>, sink: &Numbers, subtask: usize, attempt: u64, epoch: u64, numbers: &[u32]) -> FileTransaction {
+    let mut writer = writer(disk, sink, subtask, attempt, epoch, 4);
+    write(disk, &mut writer, numbers.iter().copied()).unwrap();
+    writer.seal(CheckpointId(epoch));
+    prepare(disk, &mut writer).unwrap().unwrap()
+}
+
+/// The names of the visible files, the hidden ones last.
+pub fn names(disk: &MemoryDisk) -> Vec<String> {
+    let mut names: Vec<_> = disk.files(DIR).into_iter().map(|(name, _)| name).collect();
+    names.sort_by_key(|name| (name.starts_with('.'), name.clone()));
+    names
+}
+
+pub fn visible(subtask: usize, epoch: u64, roll: u64) -> String {
+    format!("part-{JOB}-{subtask}-{epoch}-{roll}.txt")
+}
