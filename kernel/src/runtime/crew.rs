@@ -1,8 +1,8 @@
 //! The workers of a job, as its coordinator knows them.
 
 use super::messages::ToWorker;
+use core::net::SocketAddr;
 use std::fmt;
-use std::net::SocketAddr;
 use thalweg_io::Mailbox;
 
 /// The number of a worker among all that a coordinator has seen. One that comes back gets a new one.

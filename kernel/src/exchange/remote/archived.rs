@@ -104,6 +104,9 @@ impl<T: Record> ArchivedFrame<T> {
             controls.push((position, control));
         }
         let archive = elements.end..buffer.len();
+        if archive.start - HEADER_BYTES != header.archive_at as usize {
+            return Err(damaged(format!("its records begin at {} and not at {}", archive.start - HEADER_BYTES, header.archive_at)));
+        }
         let frame = Self { buffer, len, timestamps, hashes, archive, controls, records: PhantomData };
         let records = access::<Vec<T>>(&frame.buffer[frame.archive.clone()]).map_err(|error| damaged(error.to_string()))?;
         if records.len() != len {

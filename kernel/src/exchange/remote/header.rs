@@ -59,6 +59,8 @@ pub(crate) struct FrameHeader {
     pub(crate) controls: u32,
     /// Whether the hashes of keys are there.
     pub(crate) is_keyed: bool,
+    /// Where the archive of the records begins in what follows.
+    pub(crate) archive_at: u32,
     /// Bytes that follow.
     pub(crate) payload_bytes: u32,
     /// Checksum of what follows.
@@ -107,7 +109,19 @@ fn u64_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {
 impl FrameHeader {
     /// A header of `kind` whose other fields are zero.
     pub(crate) fn new(kind: FrameKind, attempt: Attempt) -> Self {
-        Self { kind, attempt, channel: 0, sequence: 0, layout: 0, count: 0, controls: 0, is_keyed: false, payload_bytes: 0, payload_crc: 0 }
+        Self {
+            kind,
+            attempt,
+            channel: 0,
+            sequence: 0,
+            layout: 0,
+            count: 0,
+            controls: 0,
+            is_keyed: false,
+            archive_at: 0,
+            payload_bytes: 0,
+            payload_crc: 0,
+        }
     }
 
     /// Its bytes in front of `payload`, whose length and checksum they hold.
@@ -128,6 +142,7 @@ impl FrameHeader {
         bytes[44..48].copy_from_slice(&u32::from(self.is_keyed).to_le_bytes());
         bytes[48..52].copy_from_slice(&self.payload_bytes.to_le_bytes());
         bytes[52..56].copy_from_slice(&self.payload_crc.to_le_bytes());
+        bytes[56..60].copy_from_slice(&self.archive_at.to_le_bytes());
         let crc = crc32fast::hash(&bytes[..60]);
         bytes[60..64].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -161,6 +176,7 @@ impl FrameHeader {
             is_keyed: u32_at(bytes, 44) != 0,
             payload_bytes,
             payload_crc: u32_at(bytes, 52),
+            archive_at: u32_at(bytes, 56),
         })
     }
 
@@ -182,6 +198,7 @@ mod tests {
             count: 1024,
             controls: 3,
             is_keyed: true,
+            archive_at: 1 << 20,
             ..FrameHeader::new(FrameKind::Records, Attempt(12))
         }
     }

@@ -7,8 +7,8 @@ use super::outgoing::Outgoing;
 use crate::checkpoint::{Attempt, JobId};
 use crate::exchange::frame::{ErasedEnd, RecordType};
 use crate::runtime::{AttemptPlan, Counter, FromSubtask, JobError, MetricRegistry, MetricScope, Shared, ToCoordinator};
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use thalweg_io::{Io, Mailbox, TaskClass};
 

@@ -8,8 +8,8 @@ use super::packing::Packer;
 use super::reader::FrameReader;
 use crate::cluster::{Authenticator, Purpose, Side};
 use crate::runtime::Counter;
+use core::net::SocketAddr;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use thalweg_io::{Buffer, IoError, LocalBoxFuture, NetWrite};
 

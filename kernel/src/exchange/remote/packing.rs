@@ -105,6 +105,7 @@ impl<T: Record> Packer for RecordPacker<T> {
         frame.hashes.iter().for_each(|hash| payload.extend_from_slice(&hash.to_le_bytes()));
         payload.resize(payload.len().next_multiple_of(UNIT), 0);
         frame.controls.iter().for_each(|(position, control)| payload.extend_from_slice(&encode_control(*position, *control)));
+        let archive_at = payload.len() as u32;
         let archived = self.archiver.append_archive(&Records(&frame.entries), payload);
         archived.map_err(|error: ArchiveError| format!("a frame cannot be made bytes of: {error}"))?;
         if payload.len() > PAYLOAD_BYTES_MAX {
@@ -123,6 +124,7 @@ impl<T: Record> Packer for RecordPacker<T> {
             count: frame.entries.len() as u32,
             controls: frame.controls.len() as u32,
             is_keyed: !frame.hashes.is_empty(),
+            archive_at,
             ..FrameHeader::new(FrameKind::Records, attempt)
         };
         let before = out.len();
