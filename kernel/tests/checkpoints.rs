@@ -276,8 +276,11 @@ fn values_lists_maps_and_timers_are_found_again_at_another_parallelism() {
 #[test]
 fn of_two_runs_on_one_checkpoint_folder_the_later_one_wins() {
     let dir = TempDir::new().unwrap();
-    let first = job(dir.path(), &Setting::default(), |_| ()).execute("sums", 1).unwrap();
-    while first.metrics().sum("generator", "numRecordsOut") < 2_000 {
+    // Slow enough not to finish before the second has begun.
+    let first = job(dir.path(), &Setting::default(), |_| ());
+    first.set_source_rate(Some(2_000));
+    let first = first.execute("sums", 1).unwrap();
+    while first.metrics().sum("generator", "numRecordsOut") < 1_000 {
         std::thread::yield_now();
     }
     let second = job(dir.path(), &Setting::default(), |_| ()).execute("sums", 1).unwrap();

@@ -243,7 +243,7 @@ fn a_job_stopped_with_a_checkpoint_goes_on_with_other_workers_cores_and_parallel
 #[test]
 fn a_worker_that_leaves_and_another_that_comes_cost_restarts_and_nothing_else() {
     let dir = TempDir::new().unwrap();
-    let setting = Setting { rate: Some(8_000), ..Setting::new(dir.path()) };
+    let setting = Setting { rate: Some(3_000), ..Setting::new(dir.path()) };
     let config = config(&setting, 2);
     let handle = coordinator(&setting, &config);
     let first = worker(&config, 1);
@@ -264,8 +264,9 @@ fn a_worker_that_leaves_and_another_that_comes_cost_restarts_and_nothing_else() 
 #[test]
 fn a_second_coordinator_takes_the_job_over_and_the_first_is_fenced() {
     let dir = TempDir::new().unwrap();
-    let setting = Setting { rate: Some(8_000), ..Setting::new(dir.path()) };
+    let setting = Setting { rate: Some(2_000), ..Setting::new(dir.path()) };
     let config = config(&setting, 2);
+    // Slow enough not to finish before it is taken over.
     let handle = coordinator(&setting, &config);
     let workers = [worker(&config, 1), worker(&config, 1)];
     wait_for_checkpoints(dir.path(), 3);

@@ -1,6 +1,7 @@
 //! What a user decides about the processes of a cluster.
 
 use super::secret::Secret;
+use crate::metrics_http::MetricsEndpoint;
 use core::net::SocketAddr;
 use std::time::Duration;
 
@@ -140,6 +141,8 @@ pub struct WorkerConfig {
     pub binary: u64,
     /// The longest time between two attempts to reach the coordinator.
     pub reconnect_max: Duration,
+    /// Where the numbers of what runs here can be had, from the first job on that the worker joins.
+    pub metrics_endpoint: Option<MetricsEndpoint>,
 }
 
 impl WorkerConfig {
@@ -148,7 +151,7 @@ impl WorkerConfig {
     pub fn new(coordinator: SocketAddr, cores: usize) -> Self {
         let data = SocketAddr::from(([127, 0, 0, 1], 0));
         let (heartbeat, reconnect_max) = (Heartbeat::default(), Duration::from_secs(1));
-        Self { coordinator, cores, data, heartbeat, secret: None, binary: 0, reconnect_max }
+        Self { coordinator, cores, data, heartbeat, secret: None, binary: 0, reconnect_max, metrics_endpoint: None }
     }
 
     /// See [`data`](Self::data).
@@ -173,6 +176,12 @@ impl WorkerConfig {
     #[must_use]
     pub fn binary(self, fingerprint: u64) -> Self {
         Self { binary: fingerprint, ..self }
+    }
+
+    /// See [`metrics_endpoint`](Self::metrics_endpoint).
+    #[must_use]
+    pub fn metrics_endpoint(self, endpoint: MetricsEndpoint) -> Self {
+        Self { metrics_endpoint: Some(endpoint), ..self }
     }
 
     /// See [`reconnect_max`](Self::reconnect_max).

@@ -15,6 +15,7 @@ use super::share::Share;
 use crate::checkpoint::Attempt;
 use crate::exchange::Door;
 use crate::graph::Job;
+use crate::metrics_http;
 use crate::runtime::{
     Agent, CoreOrder, Deployment, FromSubtask, JobError, JobMetrics, Metric, Shared, ToCoordinator, ToWorker, WorkerId, panic_text,
     run_core,
@@ -235,6 +236,9 @@ impl Worker {
             Some(Err(end)) => return end,
             Some(Ok(joined)) => joined,
         };
+        if let Err(end) = self.show_metrics(&job).await {
+            return end;
+        }
         self.sessions += 1;
         self.io.observe("worker.joined", &job.name, [worker.0 as i64, i64::from(self.sessions), 0]);
         tracing::info!(target: "thalweg::cli", coordinator = %self.config.coordinator, "joined as worker {worker}");
@@ -256,6 +260,17 @@ impl Worker {
         let end = session.close(end).await;
         self.io.observe("worker.closed", "worker", [worker.0 as i64, i64::from(self.sessions), 0]);
         end
+    }
+
+    /// Opens the endpoint for metrics, once.
+    async fn show_metrics(&mut self, job: &Job) -> Result<(), SessionEnd> {
+        let Some(endpoint) = self.config.metrics_endpoint.take() else { return Ok(()) };
+        let metrics = Arc::clone(&self.metrics);
+        let source = move || metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let served = metrics_http::serve(&self.io, &endpoint, &job.name, source).await;
+        served.map_err(|error| {
+            SessionEnd::Refused(JobError::Invalid(format!("metrics cannot be shown: {error}; choose another address or port")))
+        })
     }
 
     /// Connects, shakes hands and builds the job.

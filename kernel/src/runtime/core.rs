@@ -83,9 +83,9 @@ pub(crate) async fn run_core(core: CoreId, io: Io, door: Option<Door>, mut order
             Some(CoreOrder { shared, subtasks, links }) => {
                 // Those of the attempt before have said their last when they ended.
                 let lifeline = Lifeline::new();
-                let of_links: Rc<[Rc<MetricRegistry>]> = links.start(&io, door.as_ref(), &shared, &lifeline).into();
-                let spawn = |plan| spawn(&io, plan, &shared, lifeline.clone(), Rc::clone(&of_links));
-                registries = subtasks.into_iter().map(spawn).chain(of_links.iter().cloned()).collect();
+                let of_links = links.start(&io, door.as_ref(), &shared, &lifeline);
+                let spawn = |plan| spawn(&io, plan, &shared, lifeline.clone(), of_links.clone());
+                registries = subtasks.into_iter().map(spawn).chain(of_links.clone()).collect();
                 running = Some(shared);
             }
             None if report => {}
@@ -105,7 +105,7 @@ pub(crate) async fn run_core(core: CoreId, io: Io, door: Option<Door>, mut order
 }
 
 /// Builds a subtask and sets it going.
-fn spawn(io: &Io, plan: SubtaskPlan, shared: &Shared, lifeline: Lifeline, of_links: Rc<[Rc<MetricRegistry>]>) -> Rc<MetricRegistry> {
+fn spawn(io: &Io, plan: SubtaskPlan, shared: &Shared, lifeline: Lifeline, of_links: Option<Rc<MetricRegistry>>) -> Rc<MetricRegistry> {
     let name = Rc::new(TaskName { operators: plan.operators, subtask: plan.subtask, parallelism: plan.parallelism });
     let metrics = Rc::new(MetricRegistry::new(plan.subtask));
     let snapshots = Rc::new(Snapshots::new(plan.task_uid.clone()));

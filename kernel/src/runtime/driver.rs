@@ -125,8 +125,8 @@ pub(crate) struct Driver {
     pub(crate) clock: TaskClock,
     pub(crate) budget: Rc<SliceBudget>,
     pub(crate) metrics: Rc<MetricRegistry>,
-    /// Of the links of its core.
-    pub(crate) of_links: Rc<[Rc<MetricRegistry>]>,
+    /// Of the links of its core, if there are any.
+    pub(crate) of_links: Option<Rc<MetricRegistry>>,
     pub(crate) operators: String,
     pub(crate) blocked_outputs: Rc<Cell<usize>>,
     pub(crate) acknowledger: Acknowledger,

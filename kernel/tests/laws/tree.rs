@@ -67,7 +67,12 @@ fn unsafe_code_lies_in_few_places() {
     let frames = "kernel/src/exchange/remote/archived.rs";
     let places = ["io/src/ring.rs", "io/src/buffer.rs", "io/src/uring/", "bench/", "kernel/derive/src/archive.rs", frames];
     let exempt = |path: &str| places.iter().any(|place| path.starts_with(place)) || path.contains("/tests");
-    forbid("unsafe code belongs to rings, buffers, frames and the backend", &["io", "storage", "kernel", "sim", "bench"], &["unsafe"], exempt);
+    forbid(
+        "unsafe code belongs to rings, buffers, frames and the backend",
+        &["io", "storage", "kernel", "sim", "bench"],
+        &["unsafe"],
+        exempt,
+    );
 }
 
 #[test]

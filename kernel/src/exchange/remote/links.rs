@@ -67,29 +67,30 @@ impl Links {
     }
 
     /// Sets them going; they end with the subtasks that hold `lifeline`, or fail the attempt.
-    pub(crate) fn start(self, io: &Io, door: Option<&Door>, shared: &Shared, lifeline: &Lifeline) -> Vec<Rc<MetricRegistry>> {
+    pub(crate) fn start(self, io: &Io, door: Option<&Door>, shared: &Shared, lifeline: &Lifeline) -> Option<Rc<MetricRegistry>> {
         let Self { job, attempt, own, sending, receiving } = self;
         let Some(door) = door else {
             assert!(sending.is_empty() && receiving.is_empty(), "a core without a door has links to others");
-            return vec![];
+            return None;
         };
         door.begin(job, attempt);
         let window = shared.settings.channel_frames;
-        let mut registries = Vec::new();
+        // One for all: the numbers of several links to one worker add up.
+        let metrics = Rc::new(MetricRegistry::new(own.core));
         for (from, peer) in receiving {
             let opening = Opening { job, attempt, from, to: own };
-            let surroundings = Surroundings::new(io, attempt, peer.name, own.core, shared, lifeline, &mut registries);
+            let surroundings = Surroundings::new(io, attempt, peer.name, &metrics, shared, lifeline);
             let link = Incoming::new(surroundings.clone(), peer.channels, window);
             surroundings.spawn("link-in", link.run(door.expect(opening)));
         }
         for (to, peer) in sending {
             let opening = Opening { job, attempt, from: own, to };
-            let surroundings = Surroundings::new(io, attempt, peer.name, own.core, shared, lifeline, &mut registries);
+            let surroundings = Surroundings::new(io, attempt, peer.name, &metrics, shared, lifeline);
             let link = Outgoing::new(surroundings.clone(), peer.channels, window);
             let address = peer.door.expect("invariant: whoever is sent to has a door");
             surroundings.spawn("link-out", link.run(address, door.auth().clone(), opening));
         }
-        registries
+        Some(metrics)
     }
 }
 
@@ -106,18 +107,8 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    #[allow(clippy::too_many_arguments, reason = "they are its parts")]
-    fn new(
-        io: &Io,
-        attempt: Attempt,
-        peer: String,
-        core: usize,
-        shared: &Shared,
-        lifeline: &Lifeline,
-        registries: &mut Vec<Rc<MetricRegistry>>,
-    ) -> Self {
-        let metrics = Rc::new(MetricRegistry::new(core));
-        registries.push(Rc::clone(&metrics));
+    fn new(io: &Io, attempt: Attempt, peer: String, metrics: &Rc<MetricRegistry>, shared: &Shared, lifeline: &Lifeline) -> Self {
+        let metrics = Rc::clone(metrics);
         Self { io: io.clone(), attempt, peer, metrics, coordinator: shared.coordinator.clone(), life: lifeline.end() }
     }
 
