@@ -67,6 +67,7 @@ impl Agent {
             tracing::warn!(attempt = %plan.attempt, newest = %self.attempt, "an attempt that is over was deployed");
             return;
         }
+        tracing::debug!(attempt = %plan.attempt, seat, "deploying");
         self.attempt = plan.attempt;
         self.subtasks.clear();
         let restored = match restore {

@@ -303,6 +303,7 @@ impl<'a> AttemptRun<'a> {
                 coordinator::Action::Assign { source, subtask, number } => {
                     let splits = self.parts.splits.iter_mut().find(|of| of.source == source);
                     let split = splits.and_then(|of| of.splits.remove(&number)).expect("invariant: a split is given out once");
+                    tracing::debug!(number, subtask, "split assigned");
                     self.tell(subtask, ToSubtask::Split { number, split });
                 }
                 coordinator::Action::NoMoreSplits { subtask } => self.tell(subtask, ToSubtask::NoMoreSplits),
@@ -352,6 +353,7 @@ impl<'a> AttemptRun<'a> {
     /// a split is either with the enumerator or with a reader that knows of it before the barrier (docs/src/semantics.md#s-5).
     fn trigger(&mut self, checkpoint: CheckpointId, stops: bool, now: MonotonicNs) {
         self.observe("checkpoint.trigger", checkpoint, 0);
+        tracing::debug!(%checkpoint, stops, "checkpoint triggered");
         self.collecting = Some(Collecting { checkpoint, since: now, snapshots: Vec::new(), splits: self.unassigned() });
         for subtask in (0..self.parts.infos.len()).filter(|subtask| self.parts.infos[*subtask].source.is_some()) {
             self.tell(subtask, ToSubtask::Trigger { checkpoint, stops });
@@ -428,6 +430,7 @@ impl<'a> AttemptRun<'a> {
     /// Tells the sinks. From here on results may show.
     fn commit(&mut self, checkpoint: CheckpointId) {
         self.observe("checkpoint.commit", checkpoint, 0);
+        tracing::debug!(%checkpoint, "sinks are told to commit");
         self.commit_is_open = true;
         let named = self.ledger.named_by(checkpoint);
         let mut commits = Vec::new();

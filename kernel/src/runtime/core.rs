@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use thalweg_io::{CoreId, Io, LocalBoxFuture, Mailbox, MailboxReceiver, TaskClass};
+use tracing::Instrument;
 
 /// What all cores of a job share.
 #[derive(Clone)]
@@ -157,6 +158,7 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &Shared, lifeline: Lifeline, of_lin
         inbox: plan.inbox,
     };
     let build = plan.build;
+    let span = tracing::debug_span!("subtask", attempt = %plan.attempt.attempt, task = %name);
     let run = async move {
         // Building runs user code too: `open`, and the clones of closures.
         match catch_unwind(AssertUnwindSafe(move || build(&mut cx))) {
@@ -165,6 +167,6 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &Shared, lifeline: Lifeline, of_lin
         }
         drop(lifeline);
     };
-    io.spawner().spawn(TaskClass::Throughput, &name.to_string(), Box::pin(run));
+    io.spawner().spawn(TaskClass::Throughput, &name.to_string(), Box::pin(run.instrument(span)));
     metrics
 }

@@ -269,6 +269,7 @@ impl Master {
         let Begun { attempt, epoch, from, storage } = self.begin().await?;
         self.attempt = attempt;
         self.shared.numbers(JobMetrics::begin_attempt);
+        tracing::info!(%attempt, job = %self.job.name, %epoch, "the attempt begins");
         self.io.observe("attempt.begin", &self.job.name, [attempt.0 as i64, epoch.0 as i64, 0]);
         let (metadata, restore) = from.unzip();
         let discard = storage.as_ref().is_some_and(|storage| storage.config.discard_later_output);

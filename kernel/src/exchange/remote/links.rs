@@ -11,6 +11,7 @@ use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use thalweg_io::{Io, Mailbox, TaskClass};
+use tracing::Instrument;
 
 /// The number of a channel among all of a job, the same in every process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +116,7 @@ impl Surroundings {
     /// Runs a link until the subtasks are gone. Its failure is the attempt's.
     fn spawn(self, name: &str, link: impl Future<Output = Result<(), String>> + 'static) {
         let io = self.io.clone();
+        let span = tracing::debug_span!("link", attempt = %self.attempt, peer = %self.peer);
         let run = async move {
             let Some(Err(reason)) = self.life.during(link).await else { return };
             let error = JobError::Exchange { worker: self.peer, reason };
@@ -122,7 +124,7 @@ impl Surroundings {
             // If the coordinator is gone nobody listens.
             drop(self.coordinator.send(ToCoordinator::FromSubtask { attempt: self.attempt, message }));
         };
-        io.spawner().spawn(TaskClass::Latency, name, Box::pin(run));
+        io.spawner().spawn(TaskClass::Latency, name, Box::pin(run.instrument(span)));
     }
 }
 
