@@ -38,6 +38,7 @@ impl<T> Frame<T> {
     /// Puts `control` behind the records that are in the frame. Of several watermarks, or several changes of idleness, without a record between
     /// them only the last means anything; keeping one of each bounds the frame's size (docs/src/semantics.md#w-3). Nothing moves over a barrier.
     pub(crate) fn push_control(&mut self, control: Control) {
+        assert!(!matches!(self.controls.last(), Some((_, Control::EndOfInput))), "{control:?} follows the end of input");
         let position = u32::try_from(self.entries.len()).expect("invariant: a frame holds fewer than 2^32 records");
         let is_status = |c: &Control| matches!(c, Control::Idle | Control::Active);
         let supersedes = |earlier: &Control| match control {

@@ -73,7 +73,7 @@ impl<S: Source> Chain for FromSource<S> {
 }
 
 /// Where a reader is.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// It has no split and has not asked for one.
     Idle,
@@ -91,6 +91,13 @@ enum State {
     LastWatermark,
     /// What is held is to be handed over.
     Ended,
+}
+
+impl State {
+    /// There is no split for a reader that has asked for one. One that was drained meanwhile has not waited for that, and does not end twice.
+    fn without_more_splits(self) -> Self {
+        if self == Self::Requested { Self::Ending } else { self }
+    }
 }
 
 /// A running source.
@@ -371,7 +378,7 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
             ToSubtask::Trigger { checkpoint, stops } => self.triggers.push_back((checkpoint, stops)),
             // Drained meanwhile: what is not begun is not read.
             ToSubtask::Split { .. } | ToSubtask::Close => {}
-            ToSubtask::NoMoreSplits => self.state = State::Ending,
+            ToSubtask::NoMoreSplits => self.state = self.state.without_more_splits(),
             // Behind the barriers that were wanted before.
             ToSubtask::Drain => self.draining = true,
         }
@@ -383,5 +390,19 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.chain.poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by the simulator (seed 367232813922): the answer to a request crossed a drain, and the last watermark was sent again, behind the end.
+    #[test]
+    fn the_end_of_the_splits_does_not_end_a_drained_reader_again() {
+        assert_eq!(State::Requested.without_more_splits(), State::Ending);
+        for state in [State::Ending, State::LastWatermark, State::Ended] {
+            assert_eq!(state.without_more_splits(), state);
+        }
     }
 }
