@@ -242,7 +242,7 @@ impl<'a> AttemptRun<'a> {
         }
     }
 
-    /// A worker is gone, and with it its subtasks.
+    /// A worker is gone, and with it its subtasks (docs/src/semantics.md#r-2).
     fn lost(&mut self, worker: WorkerId, reason: String) {
         let Some(member) = self.parts.crew.lose(worker) else { return };
         let Some(seat) = self.parts.layout.seats.iter().position(|seat| seat.worker == worker) else { return };
@@ -469,7 +469,8 @@ impl<'a> AttemptRun<'a> {
         }
     }
 
-    /// Right behind a checkpoint little is lost by a restart: the time to bring in workers that are missing here and have come since.
+    /// Right behind a checkpoint little is lost by a restart: the time to bring in workers that are missing here and have come since
+    /// (docs/src/semantics.md#r-3).
     fn enlarge(&mut self) {
         let (seats, present) = (self.parts.layout.seats.len(), self.parts.crew.members().len());
         if seats < self.parts.workers_wanted && present > seats && !self.closing {
