@@ -3,9 +3,9 @@
 //! The program starts itself twice as a worker, each on a CPU of its own: the source runs in the first and the aggregate in the second. It coordinates.
 //! `w8s` is the same with a string of 22 characters in every bid.
 
-use crate::event::{BidRef, bid, h_a, h_f};
+use crate::event::{bid, h_a, h_f};
 use crate::measure::{Usage, children_cpu_seconds};
-use crate::workloads::{CountSum, Spec};
+use crate::workloads::{CountSum, CountSumOfPrice, Spec};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -34,27 +34,7 @@ pub struct NamedBid {
     ts: i64,
 }
 
-#[derive(Clone)]
-struct Sum;
-
-impl AggregateFunction<crate::event::Bid> for Sum {
-    type Accumulator = CountSum;
-    type Output = CountSum;
-
-    fn create_accumulator(&self) -> CountSum {
-        CountSum::default()
-    }
-
-    fn add(&self, bid: BidRef<'_>, total: &mut CountSum) {
-        total.add(bid.price);
-    }
-
-    fn get_result(&self, total: &CountSum) -> CountSum {
-        total.clone()
-    }
-}
-
-impl AggregateFunction<NamedBid> for Sum {
+impl AggregateFunction<NamedBid> for CountSumOfPrice {
     type Accumulator = CountSum;
     type Output = CountSum;
 
@@ -158,12 +138,12 @@ fn job(options: &[String], sink: SumSink) -> Result<Job, JobError> {
         };
         env.source(GeneratorSource::new(events, named))
             .key_by::<u64>(|bid| bid.auction)
-            .aggregate(Sum, |auction, total| (auction, total.count(), total.sum()))
+            .aggregate(CountSumOfPrice, |auction, total| (auction, total.count(), total.sum()))
             .sink(sink);
     } else {
         env.source(GeneratorSource::new(events, move |i| bid(i, skewed, keys)))
             .key_by::<u64>(|bid| bid.auction)
-            .aggregate(Sum, |auction, total| (auction, total.count(), total.sum()))
+            .aggregate(CountSumOfPrice, |auction, total| (auction, total.count(), total.sum()))
             .sink(sink);
     }
     env.build("w8")

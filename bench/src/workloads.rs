@@ -91,8 +91,9 @@ impl CountSum {
     }
 }
 
+/// Counts bids, and adds their prices up.
 #[derive(Clone)]
-struct CountSumOfPrice;
+pub struct CountSumOfPrice;
 
 impl AggregateFunction<Bid> for CountSumOfPrice {
     type Accumulator = CountSum;
