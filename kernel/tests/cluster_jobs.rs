@@ -277,7 +277,12 @@ fn a_second_coordinator_takes_the_job_over_and_the_first_is_fenced() {
     assert!(error.to_string().contains("another"), "{error}");
     successor.wait().unwrap();
     check(&setting);
-    workers.into_iter().chain(others).for_each(|worker| drop(worker.wait()));
+    others.into_iter().for_each(|worker| drop(worker.wait().unwrap()));
+    // They look for the one that has taken over.
+    for worker in workers {
+        worker.stop();
+        assert!(worker.wait().unwrap().stopped);
+    }
 }
 
 #[test]

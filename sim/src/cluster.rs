@@ -284,6 +284,12 @@ impl SimProcess {
         self.process.killed()
     }
 
+    /// Whether all cores that it has started have come to their end: as a program, it has returned.
+    #[must_use]
+    pub fn has_returned(&self) -> bool {
+        self.process.cores_running() == 0
+    }
+
     /// Waits for its death.
     pub async fn died(&self) -> Killed {
         poll_fn(|cx| match self.process.killed() {

@@ -99,9 +99,11 @@ impl Process {
             Some(process) => format!("{}#{}/core-{number}", process.name, process.incarnation).into(),
         };
         let io = self.io(id, core, &name);
-        let tasks = Rc::clone(&self.tasks);
+        let (tasks, process) = (Rc::clone(&self.tasks), Rc::clone(self));
+        self.core_runs(true);
         let body = async move {
             main(id, io).await;
+            process.core_runs(false);
             tasks.end_core(core);
         };
         self.tasks.spawn(core, &format!("{name}/main"), Box::pin(body));

@@ -34,6 +34,7 @@ compile_error!(
 pub mod campaign;
 mod clock;
 mod cluster;
+mod clusters;
 mod config;
 mod cores;
 mod cpu;

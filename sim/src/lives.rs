@@ -412,30 +412,33 @@ impl Course<'_> {
         }
     }
 
-    /// After the end nothing is left in the checkpoint folder but what is retained, and a bounded log.
     fn folder_is_tidy(&mut self) -> Result<(), Finding> {
-        let dir = Path::new(CHECKPOINTS);
-        let model = self.world.disk().model();
-        let reject = |reason: String| Finding::wrong("storage", reason);
-        let read = read_folder(&StillDisk::of(&model, dir), dir, false).map_err(|error| reject(format!("after the end: {error}")))?;
-        let Some(holding) = read else { return Err(reject("the job has finished without a log".to_owned())) };
-        if !holding.finished {
-            return Err(reject("the job has finished and its log does not say so".to_owned()));
-        }
         let retained_max = self.plan.lives.iter().map(|life| life.checkpoints.retained).max().unwrap_or(1);
-        if holding.retained.is_empty() || holding.retained.len() > retained_max {
-            return Err(reject(format!("{} checkpoints are retained, {retained_max} at most were wanted", holding.retained.len())));
-        }
-        let names: BTreeSet<String> = model.files(dir).unwrap_or_default().into_iter().map(|(name, _)| name).collect();
-        let entries = names.iter().filter(|name| name.ends_with(".entry")).count();
-        if entries > 17 {
-            return Err(reject(format!("{entries} entries of the log are kept")));
-        }
-        let stranger = names.iter().find(|name| !name.ends_with(".entry") && !holding.files.contains(*name));
-        stranger.map_or(Ok(()), |name| {
-            Err(reject(format!("{name} is left in the checkpoint folder, and nothing needs it ({})", self.story.join("; "))))
-        })
+        folder_is_tidy(self.world.disk(), retained_max, &self.story)
     }
+}
+
+/// After the end nothing is left in the checkpoint folder but what is retained, and a bounded log.
+pub(crate) fn folder_is_tidy(disk: &SimulatedDisk, retained_max: usize, story: &[String]) -> Result<(), Finding> {
+    let dir = Path::new(CHECKPOINTS);
+    let model = disk.model();
+    let reject = |reason: String| Finding::wrong("storage", reason);
+    let read = read_folder(&StillDisk::of(&model, dir), dir, false).map_err(|error| reject(format!("after the end: {error}")))?;
+    let Some(holding) = read else { return Err(reject("the job has finished without a log".to_owned())) };
+    if !holding.finished {
+        return Err(reject("the job has finished and its log does not say so".to_owned()));
+    }
+    if holding.retained.is_empty() || holding.retained.len() > retained_max {
+        return Err(reject(format!("{} checkpoints are retained, {retained_max} at most were wanted", holding.retained.len())));
+    }
+    let names: BTreeSet<String> = model.files(dir).unwrap_or_default().into_iter().map(|(name, _)| name).collect();
+    let entries = names.iter().filter(|name| name.ends_with(".entry")).count();
+    if entries > 17 {
+        return Err(reject(format!("{entries} entries of the log are kept")));
+    }
+    let stranger = names.iter().find(|name| !name.ends_with(".entry") && !holding.files.contains(*name));
+    stranger
+        .map_or(Ok(()), |name| Err(reject(format!("{name} is left in the checkpoint folder, and nothing needs it ({})", story.join("; ")))))
 }
 
 /// Whether a life may fail with this error.

@@ -64,6 +64,8 @@ pub(crate) struct Process {
     started_ns: u64,
     life: Cell<Life>,
     cores: RefCell<Vec<CoreKey>>,
+    /// Cores whose main has not ended.
+    cores_running: Cell<usize>,
     switch: KillSwitch,
     killed: Cell<Option<Killed>>,
     mourners: RefCell<Vec<Waker>>,
@@ -85,6 +87,7 @@ impl Process {
             started_ns,
             life: Cell::new(Life::Running),
             cores: RefCell::default(),
+            cores_running: Cell::new(0),
             switch: KillSwitch::default(),
             killed: Cell::new(None),
             mourners: RefCell::default(),
@@ -120,7 +123,10 @@ impl Process {
 
     /// Wakes `waker` when it dies.
     pub(crate) fn mourn(&self, waker: &Waker) {
-        self.mourners.borrow_mut().push(waker.clone());
+        let mourners = &mut *self.mourners.borrow_mut();
+        if !mourners.iter().any(|mourner| mourner.will_wake(waker)) {
+            mourners.push(waker.clone());
+        }
     }
 
     /// What happens when one of its plans is a loss of power.
@@ -159,6 +165,17 @@ impl Process {
             self.tasks.pause_cores(&[core]);
         }
         core
+    }
+
+    /// One of its cores has begun to run, or has come to its end.
+    pub(crate) fn core_runs(&self, begins: bool) {
+        let running = self.cores_running.get();
+        self.cores_running.set(if begins { running + 1 } else { running.saturating_sub(1) });
+    }
+
+    /// Cores that have not come to their end.
+    pub(crate) fn cores_running(&self) -> usize {
+        self.cores_running.get()
     }
 
     /// Cores that it has started so far.

@@ -1,5 +1,6 @@
 //! Runs a scenario: builds its world, starts its job as production does, lets it end, and judges.
 
+use crate::clusters;
 use crate::disk::{CrashStyle, FaultCounts};
 use crate::finding::Finding;
 use crate::judge::{Evidence, judge};
@@ -170,6 +171,9 @@ fn same_elsewhere(scenario: &Scenario) -> Option<Finding> {
 /// Runs a scenario once.
 #[must_use]
 pub fn run_once(scenario: &Scenario) -> Report {
+    if let Some(plan) = &scenario.cluster {
+        return clusters::run_once(scenario, plan);
+    }
     if let Some(plan) = &scenario.lives {
         return lives::run_once(scenario, plan);
     }

@@ -56,7 +56,7 @@ impl CheckpointsCommand {
             }
             Ok(Err(error @ (CheckpointError::NotFound { .. } | CheckpointError::Foreign { .. }))) => fail(error, WRONG_USE),
             Ok(Err(error)) => fail(error, FAILED),
-            Err(code) => code,
+            Err(error) => fail(error, FAILED),
         }
     }
 }

@@ -5,7 +5,6 @@
 use super::metrics_options::{MetricsOptions, address};
 use super::on_core::on_core;
 use super::options::{CORES_MAX, duration, positive_duration};
-use super::{WRONG_USE, fail};
 use crate::cluster::{ClusterConfig, Heartbeat, Secret, WorkerConfig, binary_fingerprint};
 use crate::runtime::JobError;
 use clap::builder::RangedU64ValueParser;
@@ -13,7 +12,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thalweg_io::uring::UringCores;
-use thalweg_io::{Buffer, Cores, Io, IoError, OpenMode};
+use thalweg_io::{Buffer, Cores, Io, OpenMode};
 
 /// Where a coordinator listens unless told otherwise.
 const COORDINATOR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7100);
@@ -43,8 +42,8 @@ impl ProcessOptions {
         if self.cpus.is_empty() { cores.with_spin_limit(0) } else { cores }
     }
 
-    /// The fingerprint of the program, and the secret if there is one. `Err` is the exit code of a failure that has been told.
-    fn identity(&self) -> Result<(u64, Option<Secret>), u8> {
+    /// The fingerprint of the program, and the secret if there is one.
+    fn identity(&self) -> Result<(u64, Option<Secret>), JobError> {
         let secret_file = self.secret_file.clone();
         let (binary, secret) = on_core(move |io| {
             Box::pin(async move {
@@ -55,9 +54,10 @@ impl ProcessOptions {
                 (binary_fingerprint(&io).await, secret)
             })
         })?;
-        let binary = binary.map_err(|error| fail(format_args!("the program's own file cannot be read: {error}"), super::FAILED))?;
-        let from_environment = || std::env::var(SECRET).ok().map(|secret| Secret::new(secret).map_err(|error| format!("{SECRET}: {error}")));
-        let secret = secret.or_else(from_environment).transpose().map_err(|error| fail(error, WRONG_USE))?;
+        let binary = binary.map_err(|error| JobError::Invalid(format!("the program's own file cannot be read: {error}")))?;
+        let from_environment =
+            || std::env::var(SECRET).ok().map(|secret| Secret::new(secret).map_err(|error| format!("{SECRET}: {error}")));
+        let secret = secret.or_else(from_environment).transpose().map_err(JobError::Invalid)?;
         Ok((binary, secret))
     }
 }
@@ -65,7 +65,7 @@ impl ProcessOptions {
 async fn read_secret(io: &Io, path: &Path) -> Result<Secret, String> {
     let read = async {
         let file = io.disk().open(path, OpenMode::Read).await?;
-        Ok::<_, IoError>(file.read_at(0, Buffer::with_capacity(SECRET_FILE_BYTES_MAX)).await?)
+        file.read_at(0, Buffer::with_capacity(SECRET_FILE_BYTES_MAX)).await
     };
     let bytes = read.await.map_err(|error| format!("the secret cannot be read: {error}"))?;
     Secret::new(&bytes[..]).map_err(|error| format!("{}: {error}", path.display()))
@@ -100,8 +100,8 @@ pub(super) struct CoordinatorOptions {
 }
 
 impl CoordinatorOptions {
-    /// The cores to start on, and the cluster to be; its workers are told `options`. `Err` is the exit code of a failure that has been told.
-    pub(super) fn config(&self, options: Vec<String>) -> Result<(UringCores, ClusterConfig), u8> {
+    /// The cores to start on, and the cluster to be; its workers are told `options`.
+    pub(super) fn config(&self, options: Vec<String>) -> Result<(UringCores, ClusterConfig), JobError> {
         let (binary, secret) = self.process.identity()?;
         let usual = ClusterConfig::new(self.listen, self.workers);
         let heartbeat = Heartbeat {
@@ -140,8 +140,8 @@ pub(super) struct WorkerOptions {
 }
 
 impl WorkerOptions {
-    /// The cores to start on, and how to find the coordinator. `Err` is the exit code of a failure that has been told.
-    pub(super) fn config(&self) -> Result<(UringCores, WorkerConfig), u8> {
+    /// The cores to start on, and how to find the coordinator.
+    pub(super) fn config(&self) -> Result<(UringCores, WorkerConfig), JobError> {
         let (binary, secret) = self.process.identity()?;
         let count = self.cores.unwrap_or_else(|| UringCores::new().available());
         let usual = WorkerConfig::new(self.coordinator, count);
@@ -156,7 +156,8 @@ impl WorkerOptions {
 /// for all, and it is written into results and checkpoints as it would be by `run`. If only some paths were made absolute (those that can be told from other
 /// text), the rest would quietly lead elsewhere.
 pub(super) fn told(arguments: &[std::ffi::OsString]) -> Result<Vec<String>, JobError> {
-    let folder = std::env::current_dir().map_err(|error| JobError::Invalid(format!("the folder it is started in cannot be named: {error}")))?;
+    let folder =
+        std::env::current_dir().map_err(|error| JobError::Invalid(format!("the folder it is started in cannot be named: {error}")))?;
     let texts = std::iter::once(folder.as_os_str()).chain(arguments.iter().map(|argument| &**argument));
     let text = |text: &std::ffi::OsStr| {
         let not_unicode = || format!("{} cannot be told to workers: it is not valid UTF-8", text.display());

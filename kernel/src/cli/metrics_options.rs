@@ -20,7 +20,7 @@ enum Names {
 #[command(next_help_heading = "Metrics options")]
 pub(super) struct MetricsOptions {
     /// Show the job's numbers to Prometheus at http://ADDRESS/metrics; a port alone is one of the loopback interface
-    #[arg(long, value_name = "ADDRESS", value_parser = listen)]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     metrics_listen: Option<SocketAddr>,
 
     /// The names of the numbers
@@ -29,17 +29,24 @@ pub(super) struct MetricsOptions {
 }
 
 impl MetricsOptions {
-    pub(super) fn apply(&self, env: &StreamExecutionEnvironment) {
-        let Some(listen) = self.metrics_listen else { return };
+    /// Where the numbers are to be shown, if they are.
+    pub(super) fn endpoint(&self) -> Option<MetricsEndpoint> {
         let names = match self.metrics_names {
             Names::Thalweg => MetricNames::Thalweg,
             Names::Flink => MetricNames::WithFlink,
         };
-        env.set_metrics_endpoint(MetricsEndpoint::new(listen).with_names(names));
+        self.metrics_listen.map(|listen| MetricsEndpoint::new(listen).with_names(names))
+    }
+
+    pub(super) fn apply(&self, env: &StreamExecutionEnvironment) {
+        if let Some(endpoint) = self.endpoint() {
+            env.set_metrics_endpoint(endpoint);
+        }
     }
 }
 
-fn listen(text: &str) -> Result<SocketAddr, String> {
+/// An address, of which the loopback interface is the usual part.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<u16>() {
         Ok(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),
         Err(_) => {
@@ -54,11 +61,11 @@ mod tests {
 
     #[test]
     fn a_port_alone_is_one_of_this_machine() {
-        assert_eq!(listen("9249"), Ok(SocketAddr::from(([127, 0, 0, 1], 9249))));
-        assert_eq!(listen("0.0.0.0:80").map(|address| address.to_string()), Ok("0.0.0.0:80".to_owned()));
-        assert_eq!(listen("[::1]:9249").map(|address| address.port()), Ok(9249));
+        assert_eq!(address("9249"), Ok(SocketAddr::from(([127, 0, 0, 1], 9249))));
+        assert_eq!(address("0.0.0.0:80").map(|address| address.to_string()), Ok("0.0.0.0:80".to_owned()));
+        assert_eq!(address("[::1]:9249").map(|address| address.port()), Ok(9249));
         for wrong in ["", "localhost:9249", "127.0.0.1", "70000"] {
-            assert!(listen(wrong).is_err_and(|message| message.contains("write for example")), "{wrong}");
+            assert!(address(wrong).is_err_and(|message| message.contains("write for example")), "{wrong}");
         }
     }
 }

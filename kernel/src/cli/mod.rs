@@ -36,11 +36,15 @@
 //! A stop with a checkpoint is an orderly end: nothing is lost, and somebody asked for it. With 0 whoever restarts a job after failures (systemd's
 //! `Restart=on-failure`, say) leaves it stopped. Whether a job has finished says the summary, and `checkpoints list --json` to a program.
 //!
-//! Besides `run` there is `checkpoints list` and `checkpoints inspect`, which look into a checkpoint folder and change nothing.
+//! Besides `run` there are `coordinator` and `worker`, which run the same job in several processes, and `checkpoints list` and `checkpoints inspect`, which
+//! look into a checkpoint folder and change nothing. A coordinator ends as `run` does. A worker ends with 0 when the job has ended, however that was asked
+//! for, and when it was itself stopped by a signal: nothing is lost, the job goes on without it, and whoever restarts workers after failures leaves it
+//! stopped. It ends with 1 if the job failed, and with 2 if it was refused.
 
 mod bottleneck;
 mod checkpoint_options;
 mod checkpoints;
+mod cluster_options;
 mod metrics_options;
 mod on_core;
 mod options;
@@ -48,13 +52,17 @@ mod progress;
 mod restart_options;
 mod summary;
 mod terminal;
+mod worker;
+mod workers;
 
 pub use options::{duration, positive_duration};
 
 use crate::api::StreamExecutionEnvironment;
-use crate::runtime::{JobError, JobReport};
+use crate::graph::Job;
+use crate::runtime::{JobError, JobHandle, JobReport};
 use checkpoints::CheckpointsCommand;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
+use cluster_options::{CoordinatorOptions, WorkerOptions, told};
 use options::EngineOptions;
 use progress::Progress;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -77,6 +85,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// The subcommand that looks at checkpoints.
 const CHECKPOINTS: &str = "checkpoints";
+/// The subcommands of the processes of a cluster.
+const COORDINATOR: &str = "coordinator";
+const WORKER: &str = "worker";
 
 const DONE: u8 = 0;
 const FAILED: u8 = 1;
@@ -99,8 +110,12 @@ impl About {
         let width = self.examples.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
         let example = |(line, purpose): &(&str, &str)| format!("\n  {line:width$}   {purpose}");
         let examples = format!("Examples:{}", self.examples.iter().map(example).collect::<String>());
-        let run = EngineOptions::augment_args(A::augment_args(Command::new("run")));
-        let run = run.about("Run the job on this machine").long_about(self.what).after_help(examples.clone());
+        let of_job = |name| EngineOptions::augment_args(A::augment_args(Command::new(name))).long_about(self.what);
+        let run = of_job("run").about("Run the job on this machine").after_help(examples.clone());
+        // Workers say how many cores they have.
+        let coordinator = CoordinatorOptions::augment_args(of_job(COORDINATOR).mut_arg("cores", |cores| cores.hide(true)))
+            .about("Run the job on workers, here and on other machines");
+        let worker = WorkerOptions::augment_args(Command::new(WORKER)).about("Work for a coordinator, which says what the job is");
         Command::new(self.job)
             .about(self.what)
             .after_help(examples)
@@ -108,6 +123,8 @@ impl About {
             .arg_required_else_help(true)
             .disable_help_subcommand(true)
             .subcommand(run)
+            .subcommand(coordinator)
+            .subcommand(worker)
             .subcommand(
                 CheckpointsCommand::augment_subcommands(Command::new(CHECKPOINTS))
                     .about("Look into a checkpoint folder")
@@ -117,18 +134,22 @@ impl About {
 }
 
 /// Reads the command line, describes the job with `build`, runs it, and says how it went. To be called once, by `main`, whose result this is.
-pub fn run<A: Args>(about: About, build: impl FnOnce(&StreamExecutionEnvironment, &A)) -> ExitCode {
+///
+/// A worker describes the job anew for each coordinator that it joins, and all processes must come to the same description: it must depend on nothing but
+/// its arguments, and on nothing that differs from machine to machine.
+pub fn run<A: Args>(about: About, build: impl Fn(&StreamExecutionEnvironment, &A) + Send + 'static) -> ExitCode {
     ExitCode::from(run_from(std::env::args_os(), about, build))
 }
 
 /// The same with a command line from elsewhere, the program's name at its head. Returns the exit code.
-pub fn run_from<A, I>(command_line: I, about: About, build: impl FnOnce(&StreamExecutionEnvironment, &A)) -> u8
+pub fn run_from<A, I>(command_line: I, about: About, build: impl Fn(&StreamExecutionEnvironment, &A) + Send + 'static) -> u8
 where
     A: Args,
     I: IntoIterator<Item: Into<OsString> + Clone>,
 {
     silence_panics();
-    let matches = match about.command::<A>().try_get_matches_from(command_line) {
+    let command_line: Vec<OsString> = command_line.into_iter().map(Into::into).collect();
+    let matches = match about.command::<A>().try_get_matches_from(&command_line) {
         Ok(matches) => matches,
         Err(asked) => return finish_parsing(&asked),
     };
@@ -137,18 +158,57 @@ where
             Ok(command) => command.run(),
             Err(error) => finish_parsing(&error),
         },
-        run => run_job(about, &run.map(|(_, matches)| matches.clone()).unwrap_or_default(), build),
+        Some((COORDINATOR, matches)) => {
+            // Behind the program and the subcommand.
+            coordinate(about, matches, command_line.get(2..).unwrap_or_default(), build)
+        }
+        Some((WORKER, matches)) => match WorkerOptions::from_arg_matches(matches) {
+            Ok(options) => {
+                terminal::start_logging(options.quiet);
+                worker::work(about, &options, build)
+            }
+            Err(error) => finish_parsing(&error),
+        },
+        run => {
+            let matches = run.map(|(_, matches)| matches.clone()).unwrap_or_default();
+            run_job(about, &matches, build, "starting", |job, options| job.start(&UringCores::new(), options.cores()))
+        }
     }
 }
 
-fn run_job<A: Args>(about: About, matches: &ArgMatches, build: impl FnOnce(&StreamExecutionEnvironment, &A)) -> u8 {
+fn coordinate<A: Args>(
+    about: About,
+    matches: &ArgMatches,
+    arguments: &[OsString],
+    build: impl FnOnce(&StreamExecutionEnvironment, &A),
+) -> u8 {
+    let options = match CoordinatorOptions::from_arg_matches(matches) {
+        Ok(options) => options,
+        Err(error) => return finish_parsing(&error),
+    };
+    run_job(about, matches, build, "waiting for workers", |job, engine| {
+        if engine.names_cores() {
+            return Err(JobError::Invalid("--cores is for workers: the coordinator itself needs one".to_owned()));
+        }
+        let (cores, config) = options.config(told(arguments)?)?;
+        job.start_coordinator(&cores, config)
+    })
+}
+
+fn run_job<A: Args>(
+    about: About,
+    matches: &ArgMatches,
+    build: impl FnOnce(&StreamExecutionEnvironment, &A),
+    waits: &'static str,
+    start: impl FnOnce(Job, &EngineOptions) -> Result<JobHandle, JobError>,
+) -> u8 {
     let parsed = A::from_arg_matches(matches).and_then(|args| Ok((args, EngineOptions::from_arg_matches(matches)?)));
     let (args, options) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return finish_parsing(&error),
     };
     terminal::start_logging(options.quiet);
-    match catch_unwind(AssertUnwindSafe(|| execute(about.job, &options, |env| build(env, &args)))) {
+    match catch_unwind(AssertUnwindSafe(|| execute(about.job, &options, waits, |env| build(env, &args), start))) {
         Ok(code) => code,
         Err(payload) => {
             let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
@@ -170,13 +230,19 @@ fn fail(message: impl Display, code: u8) -> u8 {
     code
 }
 
-fn execute(name: &str, options: &EngineOptions, build: impl FnOnce(&StreamExecutionEnvironment)) -> u8 {
+fn execute(
+    name: &str,
+    options: &EngineOptions,
+    waits: &'static str,
+    build: impl FnOnce(&StreamExecutionEnvironment),
+    start: impl FnOnce(Job, &EngineOptions) -> Result<JobHandle, JobError>,
+) -> u8 {
     let env = StreamExecutionEnvironment::new();
     if let Err(contradiction) = options.apply(&env) {
         return fail(contradiction, WRONG_USE);
     }
     build(&env);
-    let (report, outputs) = match run_to_end(env, name, options) {
+    let (report, outputs) = match run_to_end(env, name, options, waits, start) {
         Ok(ended) => ended,
         Err(JobError::Cancelled) if options.checkpoints.is_enabled() => {
             return fail(
@@ -212,12 +278,18 @@ fn exit_code(error: &JobError, options: &EngineOptions) -> u8 {
 /// The report of the finished job, and where each of its sinks has put its results.
 type Ended = (JobReport, Vec<(String, String)>);
 
-fn run_to_end(env: StreamExecutionEnvironment, name: &str, options: &EngineOptions) -> Result<Ended, JobError> {
+fn run_to_end(
+    env: StreamExecutionEnvironment,
+    name: &str,
+    options: &EngineOptions,
+    waits: &'static str,
+    start: impl FnOnce(Job, &EngineOptions) -> Result<JobHandle, JobError>,
+) -> Result<Ended, JobError> {
     let interrupted = on_interrupt()?;
     let job = env.build(name)?;
     let outputs = job.outputs().map(|(operator, place)| (operator.to_owned(), place.to_owned())).collect();
-    let mut handle = job.start(&UringCores::new(), options.cores())?;
-    let mut progress = Progress::new(options.quiet);
+    let mut handle = start(job, options)?;
+    let mut progress = Progress::new(options.quiet, waits);
     let mut is_ending = false;
     loop {
         if let Some(result) = block_on_for(Pin::new(&mut handle), TICK) {

@@ -10,14 +10,14 @@ use thalweg_io::Cores;
 use thalweg_io::uring::UringCores;
 
 /// More threads than any machine has CPUs are a slip of the finger.
-const MAX_CORES: u64 = 1024;
+pub(super) const CORES_MAX: u64 = 1024;
 
 /// Options of the engine.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Engine options")]
 pub(super) struct EngineOptions {
     /// Threads to run on, each pinned to a CPU of its own [default: as many as there are CPUs]
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_CORES))]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=CORES_MAX))]
     cores: Option<usize>,
 
     /// Parallel instances of each operator [default: the number of cores]
@@ -49,6 +49,11 @@ pub(super) struct EngineOptions {
 impl EngineOptions {
     pub(super) fn cores(&self) -> usize {
         self.cores.unwrap_or_else(|| UringCores::new().available())
+    }
+
+    /// Whether a number of cores was asked for.
+    pub(super) fn names_cores(&self) -> bool {
+        self.cores.is_some()
     }
 
     /// Applies what concerns the description of the job, before anything is added to it.

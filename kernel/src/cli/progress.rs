@@ -1,7 +1,7 @@
 //! How far a running job has come: a line that is rewritten on a terminal, a log line every few seconds elsewhere.
 
 use super::bottleneck::Bottleneck;
-use crate::runtime::JobMetrics;
+use crate::runtime::{JobMetrics, MetricScope};
 use crate::time::Watermark;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use std::collections::VecDeque;
@@ -23,6 +23,8 @@ pub(super) fn rows_read(metrics: &JobMetrics) -> u64 {
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     logs: bool,
+    /// What it waits for while nothing runs.
+    waits: &'static str,
     /// Since the beginning, counted in ticks: nothing here needs a better clock.
     elapsed: Duration,
     next_log: Duration,
@@ -31,7 +33,8 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(quiet: bool) -> Self {
+    /// Of a process that is `waits` while nothing runs: "waiting for workers".
+    pub(super) fn new(quiet: bool, waits: &'static str) -> Self {
         let terminal = stderr().is_terminal();
         let bar = (terminal && !quiet).then(|| {
             let bar = ProgressBar::new_spinner();
@@ -40,7 +43,7 @@ impl Progress {
             bar
         });
         let history = VecDeque::from([(Duration::ZERO, 0)]);
-        Self { bar, logs: !terminal && !quiet, elapsed: Duration::ZERO, next_log: LOG_INTERVAL, history }
+        Self { bar, logs: !terminal && !quiet, waits, elapsed: Duration::ZERO, next_log: LOG_INTERVAL, history }
     }
 
     /// Shows `metrics`, `passed` after the last call.
@@ -49,13 +52,21 @@ impl Progress {
         let rows = rows_read(metrics);
         let rate = self.rate(rows);
         let watermark = Watermark(metrics.min("currentOutputWatermark").unwrap_or(i64::MIN));
-        if let Some(bar) = &self.bar {
+        let runs = metrics.iter().any(|metric| metric.scope != MetricScope::Job);
+        if let Some(bar) = self.bar.as_ref().filter(|_| !runs) {
+            bar.set_message(self.waits);
+            bar.tick();
+        } else if let Some(bar) = &self.bar {
             let held_up = Bottleneck::now(metrics).map(|bottleneck| format!(", {bottleneck}")).unwrap_or_default();
             bar.set_message(format!("{} records, {} records/s, watermark {watermark}{held_up}", HumanCount(rows), HumanCount(rate)));
             bar.tick();
         }
         if self.logs && self.elapsed >= self.next_log {
             self.next_log = self.elapsed + LOG_INTERVAL;
+            if !runs {
+                tracing::info!(target: "thalweg::cli", "{}", self.waits);
+                return;
+            }
             let bottleneck = Bottleneck::now(metrics).map(tracing::field::display);
             tracing::info!(target: "thalweg::cli", records = rows, records_per_second = rate, %watermark, bottleneck, "running");
         }
@@ -89,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_rate_is_that_of_the_last_two_seconds() {
-        let mut progress = Progress::new(true);
+        let mut progress = Progress::new(true, "waiting");
         let mut rate = |rows| {
             progress.elapsed += Duration::from_secs(1);
             progress.rate(rows)

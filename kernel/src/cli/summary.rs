@@ -2,6 +2,7 @@
 
 use super::bottleneck::Bottleneck;
 use super::progress::{per_second, rows_read};
+use super::workers;
 use crate::runtime::{JobEnding, JobReport};
 use indicatif::HumanCount;
 use std::fmt::Write;
@@ -44,6 +45,7 @@ pub(super) fn describe(report: &JobReport, outputs: &[(String, String)]) -> Stri
     for (sink, place) in outputs {
         line(metrics.sum(sink, "numRecordsSend").unsigned_abs(), &format!("lines written by {sink} to {place}"));
     }
+    text.push_str(&workers::describe(report));
     if let Some(bottleneck) = Bottleneck::overall(metrics) {
         text.push_str(&format!("  {bottleneck}\n"));
     }

@@ -16,16 +16,10 @@ use thalweg_io::block_on_for;
 use thalweg_io::uring::UringCores;
 
 /// Works until the job has ended, or somebody stops it. Returns the exit code.
-pub(super) fn work<A: Args>(
-    about: About,
-    options: &WorkerOptions,
-    build: impl Fn(&StreamExecutionEnvironment, &A) + Send + 'static,
-) -> u8 {
-    let (cores, config) = match options.config() {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    let report = match run_to_end(&cores, config, options.quiet, move |told| described(about, told, &build)) {
+pub(super) fn work<A: Args>(about: About, options: &WorkerOptions, build: impl Fn(&StreamExecutionEnvironment, &A) + Send + 'static) -> u8 {
+    let ended =
+        options.config().and_then(|(cores, config)| run_to_end(&cores, config, options.quiet, move |told| described(about, told, &build)));
+    let report = match ended {
         Ok(report) => report,
         Err(error) => return fail(&error, if matches!(error, JobError::Invalid(_)) { WRONG_USE } else { FAILED }),
     };
@@ -79,4 +73,3 @@ fn run_to_end(
         }
     }
 }
-

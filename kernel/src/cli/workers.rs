@@ -5,7 +5,8 @@ use indicatif::{HumanBytes, HumanCount};
 
 /// A line for each worker; nothing if all was done in one process.
 pub(super) fn describe(report: &JobReport) -> String {
-    let workers = report.workers.iter().filter(|worker| report.metrics.iter().any(|metric| metric.worker.as_deref() == Some(&*worker.name)));
+    let workers =
+        report.workers.iter().filter(|worker| report.metrics.iter().any(|metric| metric.worker.as_deref() == Some(&*worker.name)));
     workers.map(|worker| line(worker, &report.metrics)).collect()
 }
 

@@ -61,10 +61,16 @@ fn deployment() -> Deployment {
         plan: AttemptPlan {
             job: JobId(u64::MAX),
             attempt: Attempt(2),
+            owner: 77,
             epoch: CheckpointId(8),
             snapshots: Some(SnapshotPlace { dir: PathBuf::from("/checkpoints of a job"), inline_bytes_max: 20 << 10 }),
         },
-        restore: Some(RestorePlan { path: PathBuf::from("/c/chk-7.metadata"), allow_non_restored_state: true, loaded: None }),
+        restore: Some(RestorePlan {
+            path: PathBuf::from("/c/chk-7.metadata"),
+            metadata: (4000, 0xc0ffee),
+            allow_non_restored_state: true,
+            loaded: None,
+        }),
         layout: Layout { parallelism: vec![3, 1], seats: vec![seat(1, 2), seat(2, 1)] },
         seat: 1,
     }
@@ -81,6 +87,7 @@ fn failures() -> Vec<JobError> {
         JobError::Exchange { worker: text("w"), reason: text("a checksum") },
         JobError::Internal { place: text("map(1/2)"), message: text("what must not be") },
         JobError::Cancelled,
+        JobError::Unfit { worker: text("w"), reason: text("another folder") },
         JobError::Remote { message: text("it is fenced"), cause: FailureCause::Fenced, is_worth_a_restart: false },
     ]
 }
@@ -92,10 +99,13 @@ fn all() -> Vec<Message> {
         Message::Options { options: vec!["--input".to_owned(), "a b".to_owned()], heartbeat: Heartbeat::default() },
         Message::Register { graph: 9, cores: 2, doors: vec![([127, 0, 0, 1], 7000).into(), ([0u16; 8], 1).into()] },
         Message::Accepted { worker: WorkerId(3) },
-        Message::Refused { reason: "another binary".to_owned() },
+        Message::Refused { reason: "another binary".to_owned(), is_final: true },
         Message::Heartbeat,
         Message::Leaving,
-        Message::Metrics(vec![metric(), Metric { scope: MetricScope::Operator, kind: MetricKind::Gauge, channel: None, ..metric() }]),
+        Message::Metrics {
+            attempt: Attempt(2),
+            metrics: vec![metric(), Metric { scope: MetricScope::Operator, kind: MetricKind::Gauge, channel: None, ..metric() }],
+        },
         Message::Order(ToWorker::Deploy(Box::new(deployment()))),
         Message::Order(ToWorker::End { failure: None }),
         Message::Order(ToWorker::End { failure: Some("it failed".to_owned()) }),
@@ -176,6 +186,23 @@ fn failures_keep_what_a_user_sees_of_them() {
         let JobError::Remote { cause, is_worth_a_restart, .. } = error else { panic!("it has no form of its own") };
         assert_eq!((cause, is_worth_a_restart), (expected, worth), "{text}");
     }
+}
+
+#[test]
+fn a_failure_that_is_too_long_arrives_shortened_and_is_still_what_it_was() {
+    let long = "\u{e4}".repeat(MESSAGE_BYTES_MAX);
+    let panicked = |record| JobError::UserPanic { operator: "map".to_owned(), subtask: 3, message: "division by zero".to_owned(), record };
+    let read = decode(&encoded(&report(FromSubtask::Failed { error: panicked(format!("x{long}")) })), 1 << 20).unwrap();
+    let Message::Report { message: FromSubtask::Failed { error: error @ JobError::UserPanic { .. } }, .. } = read else {
+        panic!("it was a panic")
+    };
+    let text = error.to_string();
+    assert!(error.is_worth_a_restart() && text.contains("division by zero") && text.contains("x\u{e4}"));
+    assert!(text.ends_with(&format!("... (the first {} of {} bytes)", (64 << 10) - 1, 2 * MESSAGE_BYTES_MAX + 1)), "{}", text.len());
+    let place = JobError::Checkpoint { place: long, source: CheckpointError::Fenced { folder: "c".to_owned(), entry: 3 } };
+    let read = decode(&encoded(&report(FromSubtask::Failed { error: place })), 1 << 20).unwrap();
+    let Message::Report { message: FromSubtask::Failed { error }, .. } = read else { panic!("it was a failure") };
+    assert_eq!((error.cause(), error.is_worth_a_restart()), (FailureCause::Fenced, false));
 }
 
 #[test]

@@ -39,6 +39,10 @@ impl Heartbeat {
     }
 }
 
+/// The time for a worker that has died to be started again. A job that has lost one goes on within five seconds, also if nobody starts it: that holds with
+/// the usual delay before a restart, and time to restore.
+const WORKER_WAIT: Duration = Duration::from_secs(2);
+
 /// How a coordinator finds its workers.
 ///
 /// ```
@@ -72,7 +76,7 @@ impl ClusterConfig {
     /// A coordinator at `listen` of a job for `workers` workers.
     #[must_use]
     pub fn new(listen: SocketAddr, workers: usize) -> Self {
-        let (heartbeat, worker_wait) = (Heartbeat::default(), Duration::from_secs(10));
+        let (heartbeat, worker_wait) = (Heartbeat::default(), WORKER_WAIT);
         Self { listen, workers, worker_wait, heartbeat, secret: None, binary: 0, options: Vec::new() }
     }
 

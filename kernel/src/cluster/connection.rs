@@ -1,9 +1,10 @@
 //! A control connection after both sides know each other: messages in order both ways, signs of life, and an end that is noticed.
 //!
 //! Reading and writing keep what is half done, so whoever polls may turn to something else at any time. Bounds: a message that comes in takes memory only
-//! as its bytes come, up to the limit that the caller sets; what goes out waits in a queue of at most [`QUEUE_BYTES_MAX`], and a peer that lets it grow
-//! beyond that does not read and is as good as dead. How many messages there can be is decided by the protocol above (one order at most for each subtask
-//! and checkpoint). A sign of life is only queued while nothing else is.
+//! as its bytes come, up to the limit that the caller sets; what goes out waits in a queue, and a peer is as good as dead that leaves more than
+//! [`QUEUE_BYTES_MAX`] there when the system takes no more. Who has much to send asks [`Connection::is_clear`] before each message, and so never has more
+//! than one of the longest and a little wait. How many messages there can be is decided by the protocol above (one order at most for each subtask and
+//! checkpoint). A sign of life is only queued while nothing else is.
 
 use super::codec::{self, CodecError, HEADER_BYTES, Header, MESSAGE_BYTES_MAX, TooLong};
 use super::config::Heartbeat;
@@ -18,8 +19,11 @@ use thalweg_io::{Buffer, Io, IoError, LocalBoxFuture, MonotonicNs, NetRead, NetW
 /// What may wait to be sent: four of the longest messages.
 const QUEUE_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 
-/// With more than this waiting to be sent, what can be left out is.
+/// With more than this waiting to be sent, what can be left out is, and what can wait elsewhere does.
 const CLEAR_BYTES_MAX: usize = 1 << 20;
+
+/// Signs of life that are taken before others on this core have their turn.
+const BATCH: usize = 64;
 
 /// What a read asks for at most: a long message is read in parts, so that a length that was only announced takes no memory.
 const READ_BYTES_MAX: usize = 64 << 10;
@@ -137,12 +141,13 @@ impl MessageWriter {
 
     /// Writes what is queued; ready when all of it is written.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
-        if self.queued_bytes > QUEUE_BYTES_MAX {
-            return Poll::Ready(Err(ConnectionError::Clogged(self.queued_bytes)));
-        }
         loop {
             if let Some(writing) = &mut self.writing {
-                let Poll::Ready(written) = writing.as_mut().poll(cx) else { return Poll::Pending };
+                let Poll::Ready(written) = writing.as_mut().poll(cx) else {
+                    // Only now: what was queued since the last time may all have found room.
+                    let is_clogged = self.queued_bytes > QUEUE_BYTES_MAX;
+                    return if is_clogged { Poll::Ready(Err(ConnectionError::Clogged(self.queued_bytes))) } else { Poll::Pending };
+                };
                 self.writing = None;
                 written?;
             }
@@ -222,6 +227,7 @@ impl Connection {
     /// Sends what is queued, gives signs of life, and gives the next message that is not one. Nothing can be done with it after an error. What the other
     /// side has said before it went away is given before the error.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, ConnectionError>> {
+        let mut signs_of_life = 0;
         loop {
             // First what has come: a side that has stood still finds the signs of life that wait for it before it looks at the clock.
             let mut heard = false;
@@ -237,7 +243,14 @@ impl Connection {
                 }
             }
             match next {
-                Poll::Ready(Ok(Message::Heartbeat)) => continue,
+                Poll::Ready(Ok(Message::Heartbeat)) => {
+                    signs_of_life += 1;
+                    if signs_of_life == BATCH {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    continue;
+                }
                 Poll::Ready(next) => return Poll::Ready(next),
                 Poll::Pending => {}
             }

@@ -129,6 +129,45 @@ fn one_that_does_not_read_is_given_up_before_it_fills_the_memory() {
 }
 
 #[test]
+fn whoever_sends_as_long_as_little_waits_is_never_clogged_however_much_it_is() {
+    let world = World::default();
+    let (here, there) = world.pair(1 << 16, 1 << 16);
+    let (mut here, mut there) = (connection(&world, here), connection(&world, there));
+    let large = "x".repeat(codec::INLINE_BYTES_MAX);
+    let (mut sent, mut heard, mut most) = (0, 0, 0);
+    world.run(poll_fn(|cx| {
+        while sent < 10 && here.is_clear() {
+            here.send(&named(&large)).unwrap();
+            sent += 1;
+        }
+        most = most.max(here.talk.writer.queued_bytes);
+        assert!(here.poll_next(cx).is_pending(), "nobody says anything here");
+        if let Poll::Ready(next) = there.poll_next(cx) {
+            heard += usize::from(text(next.unwrap()).len() == large.len());
+        }
+        cx.waker().wake_by_ref();
+        if heard == 10 { Poll::Ready(()) } else { Poll::Pending }
+    }));
+    assert!(most < 2 * codec::INLINE_BYTES_MAX, "{most} bytes waited");
+}
+
+#[test]
+fn signs_of_life_without_end_leave_others_their_turn() {
+    let world = World::default();
+    let (here, (_read, mut write)) = world.pair(1 << 16, 1 << 16);
+    let mut here = connection(&world, here);
+    for message in (0..3 * BATCH).map(|_| Message::Heartbeat).chain([named("and a word")]) {
+        world.run(write.write_all(codec::encode(&message).unwrap())).unwrap();
+    }
+    let mut turns = 0;
+    let heard = world.run(poll_fn(|cx| {
+        turns += 1;
+        here.poll_next(cx)
+    }));
+    assert_eq!((text(heard.unwrap()).as_str(), turns), ("and a word", 4));
+}
+
+#[test]
 fn what_is_only_announced_takes_no_memory_and_garbage_ends_the_connection() {
     let world = World::default();
     let (here, (_read, mut write)) = world.pair(1 << 16, 1 << 16);

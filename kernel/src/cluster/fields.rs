@@ -3,7 +3,7 @@
 //! Bytes are never trusted: every length is compared with what is there, every tag with those that exist, and nothing is allocated before its bytes have
 //! come. What a list takes in memory is at most some ten times what it took on the wire.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use rkyv::util::AlignedVec;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -165,26 +165,30 @@ impl Field for Duration {
 
 impl Field for SocketAddr {
     fn put(&self, out: &mut Vec<u8>) {
-        match self.ip() {
-            IpAddr::V4(address) => {
+        match self {
+            Self::V4(address) => {
                 4u8.put(out);
-                out.extend_from_slice(&address.octets());
+                out.extend_from_slice(&address.ip().octets());
             }
-            IpAddr::V6(address) => {
+            Self::V6(address) => {
                 6u8.put(out);
-                out.extend_from_slice(&address.octets());
+                out.extend_from_slice(&address.ip().octets());
+                // The flow is not part of where it leads to.
+                address.scope_id().put(out);
             }
         }
         self.port().put(out);
     }
 
     fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
-        let address: IpAddr = match u8::take(fields)? {
-            4 => fields.array::<4>()?.into(),
-            6 => fields.array::<16>()?.into(),
+        Ok(match u8::take(fields)? {
+            4 => SocketAddrV4::new(fields.array::<4>()?.into(), u16::take(fields)?).into(),
+            6 => {
+                let (address, scope) = (fields.array::<16>()?, u32::take(fields)?);
+                SocketAddrV6::new(address.into(), u16::take(fields)?, 0, scope).into()
+            }
             _ => return Err(fields.malformed("an address is of no known family")),
-        };
-        Ok(Self::new(address, u16::take(fields)?))
+        })
     }
 }
 
@@ -313,7 +317,7 @@ mod tests {
             assert_eq!(round(&shape), shape);
         }
         assert!(Shape::take(&mut Fields::new(&[4, 0, 0])).unwrap_err().to_string().contains("no such shape at byte 1"));
-        for address in ["127.0.0.1:80", "[::1]:65535"] {
+        for address in ["127.0.0.1:80", "[::1]:65535", "[fe80::1%3]:7100"] {
             let address: SocketAddr = address.parse().unwrap();
             assert_eq!(round(&address), address);
         }

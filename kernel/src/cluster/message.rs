@@ -25,16 +25,16 @@ pub(crate) enum Message {
     Register { graph: u64, cores: usize, doors: Vec<SocketAddr> },
     /// The worker belongs to the job.
     Accepted { worker: WorkerId },
-    /// It cannot, and why. Nothing follows.
-    Refused { reason: String },
+    /// It cannot, and why; whether another try would have the same answer. Nothing follows.
+    Refused { reason: String, is_final: bool },
     /// Still there.
     Heartbeat,
     /// What the coordinator wants.
     Order(ToWorker),
     /// What a subtask says.
     Report { attempt: Attempt, message: FromSubtask },
-    /// Numbers of the worker.
-    Metrics(Vec<Metric>),
+    /// Numbers of what the worker runs of an attempt.
+    Metrics { attempt: Attempt, metrics: Vec<Metric> },
     /// The worker goes away because somebody wants it to. Nothing follows.
     Leaving,
 }
@@ -53,7 +53,7 @@ impl Message {
             Self::Order(ToWorker::End { .. }) => "the end of the job",
             Self::Report { message: FromSubtask::Acknowledged { .. }, .. } => "the part of a subtask in a checkpoint",
             Self::Report { .. } => "a message of a subtask",
-            Self::Metrics(_) => "a report of metrics",
+            Self::Metrics { .. } => "a report of metrics",
             Self::Leaving => "a farewell",
         }
     }
@@ -64,11 +64,11 @@ variants!(Message, "a message of an unknown kind":
     2 => Options { options: options, heartbeat: heartbeat },
     3 => Register { graph: graph, cores: cores, doors: doors },
     4 => Accepted { worker: worker },
-    5 => Refused { reason: reason },
+    5 => Refused { reason: reason, is_final: is_final },
     6 => Heartbeat {},
     7 => Order { 0: order },
     8 => Report { attempt: attempt, message: message },
-    9 => Metrics { 0: metrics },
+    9 => Metrics { attempt: attempt, metrics: metrics },
     10 => Leaving {},
 );
 
@@ -128,7 +128,7 @@ record! {
     FileRef { name: name, len: len, crc: crc }
     Acknowledgement { checkpoint: checkpoint, image: image, splits: splits, prepared: prepared }
     PreparedEpoch { checkpoint: checkpoint, sink: sink, transaction: transaction }
-    AttemptPlan { job: job, attempt: attempt, epoch: epoch, snapshots: snapshots }
+    AttemptPlan { job: job, attempt: attempt, owner: owner, epoch: epoch, snapshots: snapshots }
     SnapshotPlace { dir: dir, inline_bytes_max: inline_bytes_max }
     Layout { parallelism: parallelism, seats: seats }
     Seat { worker: worker, name: name, cores: cores, doors: doors }
@@ -137,13 +137,16 @@ record! {
 
 impl Field for RestorePlan {
     fn put(&self, out: &mut Vec<u8>) {
-        let Self { path, allow_non_restored_state, loaded: _ } = self;
+        let Self { path, metadata: (bytes, crc), allow_non_restored_state, loaded: _ } = self;
         path.put(out);
+        bytes.put(out);
+        crc.put(out);
         allow_non_restored_state.put(out);
     }
 
     fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
-        Ok(Self { path: Field::take(fields)?, allow_non_restored_state: Field::take(fields)?, loaded: None })
+        let (path, metadata) = (Field::take(fields)?, (Field::take(fields)?, Field::take(fields)?));
+        Ok(Self { path, metadata, allow_non_restored_state: Field::take(fields)?, loaded: None })
     }
 }
 
@@ -207,6 +210,21 @@ impl Field for Cow<'static, str> {
     }
 }
 
+/// The most that is sent of a text that tells of a failure: more than anybody reads, and little of a message.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// `text`, or its beginning and how much is missing. A failure says what it is, however long the record in it.
+pub(super) fn shortened(text: &str) -> String {
+    let mut text = text.to_owned();
+    if text.len() > TEXT_BYTES_MAX {
+        let kept = (0..=TEXT_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let bytes = text.len();
+        text.truncate(kept);
+        text.push_str(&format!("... (the first {kept} of {bytes} bytes)"));
+    }
+    text
+}
+
 impl Field for JobError {
     fn put(&self, out: &mut Vec<u8>) {
         let (tag, subtask, texts): (u8, usize, [&str; 3]) = match self {
@@ -218,6 +236,7 @@ impl Field for JobError {
             Self::Exchange { worker, reason } => (6, 0, [worker, reason, ""]),
             Self::Internal { place, message } => (7, 0, [place, message, ""]),
             Self::Cancelled => (8, 0, [""; 3]),
+            Self::Unfit { worker, reason } => (10, 0, [worker, reason, ""]),
             Self::Sink { .. }
             | Self::Checkpoint { .. }
             | Self::CheckpointsExpired { .. }
@@ -225,7 +244,7 @@ impl Field for JobError {
             | Self::Rescaled
             | Self::Remote { .. } => {
                 9u8.put(out);
-                self.to_string().put(out);
+                shortened(&self.to_string()).put(out);
                 self.cause().put(out);
                 self.is_worth_a_restart().put(out);
                 return;
@@ -233,7 +252,7 @@ impl Field for JobError {
         };
         tag.put(out);
         subtask.put(out);
-        texts.iter().for_each(|text| (*text).to_owned().put(out));
+        texts.iter().for_each(|text| shortened(text).put(out));
     }
 
     fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
@@ -253,6 +272,7 @@ impl Field for JobError {
             6 => Self::Exchange { worker: first, reason: second },
             7 => Self::Internal { place: first, message: second },
             8 => Self::Cancelled,
+            10 => Self::Unfit { worker: first, reason: second },
             _ => return Err(fields.malformed("a failure of an unknown kind")),
         })
     }

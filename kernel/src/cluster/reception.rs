@@ -4,20 +4,23 @@
 //! is it a worker: it gets a number, [`ToCoordinator::Joined`] is said of it, and from then on its messages go to the coordinator and the coordinator's
 //! orders to it. When it is gone, for whatever reason, [`ToCoordinator::Lost`] is said once, and nothing of it follows.
 //!
-//! A message that this worker cannot have sent, were it what it claims to be (of an attempt that it was not given, for a subtask that is another's), ends
-//! the connection: what the coordinator asserts about its subtasks, no process can break from outside.
+//! A message that this worker cannot have sent, were it what it claims to be (of an attempt that it was not given, for a subtask that is another's, or one
+//! that its subtask cannot say now: see `share.rs`), ends the connection: what the coordinator asserts about its subtasks, no process can break from
+//! outside.
+//!
+//! A worker is turned away for good if it would be again, and told so; if only time is against it (there are too many, it was too slow), it may call again.
 //!
 //! Bounds: at most [`CALLERS_MAX`] connections whose callers are not workers yet, each for at most [`HANDSHAKE`] and with at most [`STRANGER_BYTES_MAX`]
-//! of memory; at one more the one that has stood there longest goes, strangers first. At most [`WORKERS_MAX`] workers.
+//! of memory; at one more the one that has stood there longest goes, strangers first. At most [`Terms::workers_max`] workers.
 
 use super::auth::{Authenticator, Purpose, Side};
 use super::config::Heartbeat;
 use super::connection::{Connection, ConnectionError, Talk};
 use super::deadline::within;
-use super::message::Message;
-use super::share::Share;
+use super::message::{Message, shortened};
+use super::share::{Share, TaskShape};
 use crate::runtime::{FromSubtask, Member, ToCoordinator, ToWorker, WorkerId};
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -32,8 +35,8 @@ use thalweg_io::{Io, Listener, LocalBoxFuture, Mailbox, MailboxReceiver, NetRead
 /// Callers that are not workers yet.
 const CALLERS_MAX: usize = 64;
 
-/// The most workers at a time.
-const WORKERS_MAX: usize = 1024;
+/// The most workers at a time, unless fewer are wanted.
+pub(crate) const WORKERS_MAX: usize = 1024;
 
 /// The longest message of one that is not a worker yet: room for the addresses of some thousand cores.
 const STRANGER_BYTES_MAX: usize = 64 << 10;
@@ -59,8 +62,12 @@ pub(crate) struct Terms {
     pub(crate) graph: u64,
     pub(crate) options: Vec<String>,
     pub(crate) heartbeat: Heartbeat,
-    /// How many operators the job has.
-    pub(crate) operators: usize,
+    /// The address at which workers call.
+    pub(crate) here: IpAddr,
+    /// The most workers at a time.
+    pub(crate) workers_max: usize,
+    /// The tasks of the job.
+    pub(crate) shape: Rc<[TaskShape]>,
 }
 
 /// Receives workers until the job has ended, and then until the last of them has heard so.
@@ -211,9 +218,9 @@ impl Reception {
     fn welcome(&mut self, admitted: Admitted) {
         let Admitted { talk, name, cores, doors } = admitted;
         self.sessions.retain_mut(|session| !is_closed(&mut session.gone));
-        if self.sessions.len() >= WORKERS_MAX {
-            let io = self.io.clone();
-            let refusal = async move { refuse(&io, talk, format!("there are {WORKERS_MAX} workers already")).await };
+        if self.sessions.len() >= self.terms.workers_max {
+            let (io, most) = (self.io.clone(), self.terms.workers_max);
+            let refusal = async move { refuse(&io, talk, format!("there are {most} workers already"), false).await };
             return self.io.spawner().spawn(TaskClass::Latency, "refusal", Box::pin(refusal));
         }
         // A worker that is back before its loss was noticed is not there twice.
@@ -239,7 +246,7 @@ impl Reception {
                 connection,
                 orders: inbox,
                 coordinator,
-                share: Share::new(terms.operators),
+                share: Share::new(Rc::clone(&terms.shape)),
                 stays,
             };
             session.run(Member { id: worker, name, cores, doors, orders }).await;
@@ -257,23 +264,27 @@ fn is_closed(receiver: &mut MailboxReceiver<Infallible>) -> bool {
 
 /// Finds out whether a caller that knows the secret may be a worker. `None` if not; it has been told why.
 async fn admit(io: &Io, terms: &Terms, mut talk: Talk, from: SocketAddr) -> Option<Admitted> {
-    let refused = match within(io, HANDSHAKE, register(&mut talk, terms)).await {
+    let refused = match within(io, HANDSHAKE, register(&mut talk, terms, from.ip())).await {
         Some(Ok(Registration { name, cores, doors })) => return Some(Admitted { talk, name, cores, doors }),
         Some(Err(Unfit::Refused(reason))) => reason,
         Some(Err(Unfit::Broken(error))) => {
             tracing::warn!(%from, %error, "a worker did not register");
             return None;
         }
-        None => format!("it did not register within {HANDSHAKE:?}"),
+        None => {
+            // It may have been busy for once: it finds the connection closed, and calls again.
+            tracing::warn!(%from, "a worker did not register within {HANDSHAKE:?}");
+            return None;
+        }
     };
     tracing::warn!(%from, reason = %refused, "a worker was refused");
     io.observe("worker.refuse", &from.to_string(), [0; 3]);
-    refuse(io, talk, refused).await;
+    refuse(io, talk, refused, true).await;
     None
 }
 
-async fn refuse(io: &Io, mut talk: Talk, reason: String) {
-    let said = within(io, GOODBYE, talk.say(&Message::Refused { reason })).await;
+async fn refuse(io: &Io, mut talk: Talk, reason: String, is_final: bool) {
+    let said = within(io, GOODBYE, talk.say(&Message::Refused { reason, is_final })).await;
     if let Some(Ok(_)) = said {
         talk.finish(io, GOODBYE).await;
     }
@@ -297,7 +308,7 @@ impl From<ConnectionError> for Unfit {
     }
 }
 
-async fn register(talk: &mut Talk, terms: &Terms) -> Result<Registration, Unfit> {
+async fn register(talk: &mut Talk, terms: &Terms, from: IpAddr) -> Result<Registration, Unfit> {
     let unexpected = |message: &Message| Unfit::Refused(format!("{} has no place in a handshake", message.name()));
     let (binary, name) = match talk.hear().await? {
         Message::Hello { binary, name } => (binary, name),
@@ -328,7 +339,19 @@ async fn register(talk: &mut Talk, terms: &Terms) -> Result<Registration, Unfit>
     if cores == 0 || doors.len() != cores {
         return Err(Unfit::Refused(format!("a worker with {cores} cores listens at {} addresses", doors.len())));
     }
+    if let Some(door) = doors.iter().find(|door| !can_be_reached(door.ip(), from, terms.here)) {
+        return Err(Unfit::Refused(format!(
+            "it calls from {from}, and other workers are to reach it at {door}, which leads nowhere from another machine: start it with --data ADDRESS, an \
+             address of its machine that the others reach"
+        )));
+    }
     Ok(Registration { name, cores, doors })
+}
+
+/// Whether other workers can be sent to `door` by a worker that has called from `from` at `here`. An address of one machine alone is that of this one.
+fn can_be_reached(door: IpAddr, from: IpAddr, here: IpAddr) -> bool {
+    let [door, from, here] = [door, from, here].map(|address| address.to_canonical());
+    !door.is_loopback() || from.is_loopback() || from == here
 }
 
 /// How a session ends.
@@ -375,13 +398,14 @@ impl Session {
             return Poll::Ready(SessionEnd::Lost("it has come back".to_owned()));
         }
         loop {
-            let order = match self.orders.poll_recv(cx) {
+            let mut order = match self.orders.poll_recv(cx) {
                 Poll::Ready(Some(order)) => order,
                 Poll::Ready(None) => return Poll::Ready(SessionEnd::Dismissed),
                 Poll::Pending => break,
             };
-            if let ToWorker::Deploy(deployment) = &order {
-                self.share.deployed(deployment);
+            self.share.told(&order);
+            if let ToWorker::End { failure: Some(failure) } = &mut order {
+                *failure = shortened(failure);
             }
             if let Err(too_long) = self.connection.send(&Message::Order(order)) {
                 return Poll::Ready(SessionEnd::Lost(too_long.to_string()));
@@ -404,24 +428,20 @@ impl Session {
     fn take(&mut self, message: Message) -> Result<(), String> {
         match message {
             Message::Report { attempt, message } => {
-                if let Some(fault) = self.share.fault_in(attempt, &message) {
-                    return Err(format!("it does not keep to the protocol: {fault}"));
-                }
+                self.share.hear(attempt, &message).map_err(against_the_protocol)?;
                 let message = match message {
-                    FromSubtask::Ended { subtask, metrics } => {
-                        self.share.ended(attempt, subtask);
-                        FromSubtask::Ended { subtask, metrics: self.labelled(metrics) }
-                    }
+                    FromSubtask::Ended { subtask, metrics } => FromSubtask::Ended { subtask, metrics: self.labelled(metrics) },
                     other => other,
                 };
                 self.say(ToCoordinator::FromSubtask { attempt, message });
             }
-            Message::Metrics(metrics) => {
+            Message::Metrics { attempt, metrics } => {
+                self.share.knows(attempt).map_err(against_the_protocol)?;
                 let metrics = self.labelled(metrics);
-                self.say(ToCoordinator::Metrics { metrics });
+                self.say(ToCoordinator::Metrics { attempt, metrics });
             }
             Message::Leaving => return Err("it was told to stop".to_owned()),
-            other => return Err(format!("it does not keep to the protocol: {} has no place here", other.name())),
+            other => return Err(against_the_protocol(format!("{} has no place here", other.name()))),
         }
         Ok(())
     }
@@ -434,6 +454,11 @@ impl Session {
     fn say(&self, message: ToCoordinator) {
         drop(self.coordinator.send(message));
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what becomes of an error")]
+fn against_the_protocol(fault: String) -> String {
+    format!("it does not keep to the protocol: {fault}")
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@ use super::super::secret::Secret;
 use super::super::testing::World;
 use super::*;
 use crate::checkpoint::{Attempt, CheckpointId, JobId};
-use crate::runtime::{AttemptPlan, Deployment, Layout, Seat};
+use crate::graph::OperatorId;
+use crate::runtime::{AttemptPlan, Deployment, JobError, Layout, Seat, ToSubtask};
 use thalweg_io::{CoreId, Net};
 
 const GRAPH: u64 = 77;
@@ -32,7 +33,9 @@ fn reception() -> Set {
     let (job, job_end) = mailbox();
     let (end, ended) = mailbox();
     let auth = Authenticator::new(&io, CoreId(0), Some(secret()), HANDSHAKE);
-    let terms = Terms { binary: BINARY, graph: GRAPH, options: vec!["--fast".to_owned()], heartbeat: Heartbeat::default(), operators: 2 };
+    let task = TaskShape { uid: "all".to_owned(), name: "all".to_owned(), source: Some(OperatorId(0)), sinks: vec![] };
+    let (options, heartbeat) = (vec!["--fast".to_owned()], Heartbeat::default());
+    let terms = Terms { binary: BINARY, graph: GRAPH, options, heartbeat, here: at().ip(), workers_max: 3, shape: [task].into() };
     let run = {
         let io = io.clone();
         async move {
@@ -102,15 +105,28 @@ impl Set {
     fn deploy(member: &Member, attempt: u64) {
         let seat = Seat { worker: member.id, name: member.name.clone(), cores: 1, doors: member.doors.clone() };
         let other = Seat { worker: WorkerId(99), ..seat.clone() };
-        let plan = AttemptPlan { job: JobId(1), attempt: Attempt(attempt), epoch: CheckpointId(1), snapshots: None };
+        let plan = AttemptPlan { job: JobId(1), attempt: Attempt(attempt), owner: 1, epoch: CheckpointId(1), snapshots: None };
         let layout = Layout { parallelism: vec![2], seats: vec![seat, other] };
         let deployment = Deployment { plan, restore: None, layout, seat: 0 };
         assert!(member.orders.send(ToWorker::Deploy(Box::new(deployment))).is_ok());
     }
 }
 
+fn report(attempt: u64, message: FromSubtask) -> Message {
+    Message::Report { attempt: Attempt(attempt), message }
+}
+
 fn ended(attempt: u64, subtask: usize) -> Message {
-    Message::Report { attempt: Attempt(attempt), message: FromSubtask::Ended { subtask, metrics: vec![] } }
+    report(attempt, FromSubtask::Ended { subtask, metrics: vec![] })
+}
+
+fn finished(attempt: u64, subtask: usize) -> Message {
+    report(attempt, FromSubtask::Finished { subtask, prepared: None })
+}
+
+fn metrics(attempt: u64) -> Message {
+    let metrics = vec![crate::Metric::of_job("a number", crate::MetricKind::Gauge, 3)];
+    Message::Metrics { attempt: Attempt(attempt), metrics }
 }
 
 fn names(heard: &[ToCoordinator]) -> Vec<String> {
@@ -118,8 +134,8 @@ fn names(heard: &[ToCoordinator]) -> Vec<String> {
         ToCoordinator::Joined(member) => format!("joined {}", member.id),
         ToCoordinator::Lost { worker, reason } => format!("lost {worker}: {reason}"),
         ToCoordinator::FromSubtask { attempt, .. } => format!("attempt {attempt}"),
-        ToCoordinator::Metrics { metrics } => {
-            format!("{} metrics of {:?}", metrics.len(), metrics.first().and_then(|first| first.worker.as_deref()))
+        ToCoordinator::Metrics { attempt, metrics } => {
+            format!("{} metrics of {:?} in {attempt}", metrics.len(), metrics.first().and_then(|first| first.worker.as_deref()))
         }
         _ => "something else".to_owned(),
     };
@@ -135,12 +151,18 @@ fn a_worker_joins_is_given_orders_is_heard_and_is_lost_once() {
     Set::deploy(&member, 1);
     let heard = set.work(&mut worker, Duration::from_secs(60));
     assert!(matches!(heard[..], [Message::Order(ToWorker::Deploy(_))]));
+    worker.send(&finished(1, 0)).unwrap();
+    set.work(&mut worker, Duration::from_millis(10));
+    assert_eq!(names(&set.heard()), ["attempt 1"]);
+    worker.send(&metrics(1)).unwrap();
+    set.work(&mut worker, Duration::from_millis(10));
+    assert_eq!(names(&set.heard()), ["1 metrics of Some(\"a worker\") in 1"]);
+    let close = ToWorker::ToSubtask { attempt: Attempt(1), subtask: 0, message: ToSubtask::Close };
+    assert!(member.orders.send(close).is_ok());
+    assert_eq!(set.work(&mut worker, Duration::from_millis(10)).len(), 1);
     worker.send(&ended(1, 0)).unwrap();
     set.work(&mut worker, Duration::from_millis(10));
     assert_eq!(names(&set.heard()), ["attempt 1"]);
-    worker.send(&Message::Metrics(vec![crate::Metric::of_job("a number", crate::MetricKind::Gauge, 3)])).unwrap();
-    set.work(&mut worker, Duration::from_millis(10));
-    assert_eq!(names(&set.heard()), ["1 metrics of Some(\"a worker\")"]);
     // It stands still from here on.
     set.world.sleep(Duration::from_millis(2999));
     assert_eq!(names(&set.heard()), ["lost 1: no sign of life came for 2.5s"]);
@@ -173,10 +195,17 @@ fn a_worker_that_comes_back_is_lost_before_it_joins_again() {
 
 #[test]
 fn what_a_worker_cannot_have_said_ends_its_session_and_is_not_heard() {
-    let metrics = || Message::Options { options: vec![], heartbeat: Heartbeat::default() };
-    for (lie, expected) in
-        [(ended(1, 1), "subtask 1"), (ended(2, 0), "attempt 2"), (ended(1, 1 << 40), "not its own"), (metrics(), "no place")]
-    {
+    let misplaced = Message::Options { options: vec![], heartbeat: Heartbeat::default() };
+    let lies = [
+        (ended(1, 1), "subtask 1"),
+        (ended(2, 0), "attempt 2"),
+        (ended(1, 1 << 40), "not its own"),
+        (misplaced, "no place"),
+        (metrics(2), "attempt 2"),
+        // What would break an assertion of the coordinator; the other cases are in share_tests.rs.
+        (ended(1, 0), "before it was told to close"),
+    ];
+    for (lie, expected) in lies {
         let mut set = reception();
         let mut worker = set.join("a worker");
         let member = set.joined();
@@ -199,12 +228,58 @@ fn another_binary_or_graph_is_refused_with_both_fingerprints() {
         [(8, GRAPH, ["0000000000000008", "0000000000000007"]), (BINARY, 1, ["0000000000000001", "000000000000004d"])]
     {
         let (talk, answer) = set.world.run(set.register("a worker", binary, graph));
-        let Message::Refused { reason } = answer else { panic!("it was accepted") };
+        let Message::Refused { reason, is_final: true } = answer else { panic!("it was accepted") };
         assert!(texts.iter().all(|text| reason.contains(text)), "{reason}");
         drop(talk);
     }
     set.world.sleep(Duration::from_secs(20));
     assert!(set.heard().is_empty());
+}
+
+#[test]
+fn a_worker_of_another_machine_that_can_only_be_reached_there_is_refused_with_the_cure() {
+    let mut set = reception();
+    set.world.set_callers("10.0.0.2:40000".parse().unwrap());
+    let (_talk, answer) = set.world.run(set.register("a worker", BINARY, GRAPH));
+    let Message::Refused { reason, is_final: true } = answer else { panic!("it was accepted") };
+    assert!(reason.contains("10.0.0.2") && reason.contains("--data ADDRESS"), "{reason}");
+    assert!(set.heard().is_empty());
+}
+
+#[test]
+fn doors_that_only_one_machine_reaches_are_of_use_on_this_one() {
+    let reached = |door: &str, from: &str, here: &str| can_be_reached(door.parse().unwrap(), from.parse().unwrap(), here.parse().unwrap());
+    assert!(reached("127.0.0.1", "127.0.0.1", "127.0.0.1"));
+    assert!(reached("127.0.0.1", "::ffff:127.0.0.1", "::"));
+    assert!(reached("127.0.0.1", "10.0.0.1", "10.0.0.1"), "it called from this machine, at the address that others call");
+    assert!(reached("10.0.0.2", "10.0.0.2", "10.0.0.1"));
+    assert!(reached("10.0.0.2", "192.168.0.2", "0.0.0.0"));
+    assert!(!reached("127.0.0.1", "10.0.0.2", "10.0.0.1"));
+    assert!(!reached("::1", "fe80::2", "::"));
+}
+
+#[test]
+fn a_worker_that_was_too_slow_or_one_too_many_may_call_again() {
+    let mut set = reception();
+    let mut slow = set.world.run(set.call());
+    assert!(set.world.run(slow.hear()).is_err(), "it is hung up on, and not refused");
+    assert_eq!(set.world.now().as_secs(), HANDSHAKE.as_secs());
+    let workers: Vec<_> = (0..3).map(|number| set.world.run(set.register(&number.to_string(), BINARY, GRAPH))).collect();
+    assert_eq!(set.heard().len(), workers.len());
+    let (_talk, answer) = set.world.run(set.register("one more", BINARY, GRAPH));
+    let Message::Refused { reason, is_final: false } = answer else { panic!("{}", answer.name()) };
+    assert!(reason.contains("workers already"), "{reason}");
+}
+
+#[test]
+fn the_end_of_a_job_is_heard_however_much_there_is_to_say_of_its_failure() {
+    let mut set = reception();
+    let mut worker = set.join("a worker");
+    let member = set.joined();
+    let failure = Some(JobError::Invalid("x".repeat(20 << 20)).to_string());
+    assert!(member.orders.send(ToWorker::End { failure }).is_ok());
+    let heard = set.work(&mut worker, Duration::from_secs(1));
+    assert!(matches!(&heard[..], [Message::Order(ToWorker::End { failure: Some(_) })]));
 }
 
 #[test]

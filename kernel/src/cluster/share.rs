@@ -1,99 +1,202 @@
 //! A worker's part in the newest attempt that it was given, as both ends of its connection know it.
 //!
+//! The coordinator's end judges by it what the worker says: for whom it may speak, and what may still come of each subtask. A subtask acknowledges one
+//! checkpoint after the other and finishes once; it ends when it was told to close; only the subtasks of a source ask for splits and have some, only
+//! those of a sink prepare something, and what one stores lies in the file that is named for it. What follows from that, the coordinator asserts.
+//!
 //! Pure.
 
-use crate::checkpoint::Attempt;
-use crate::runtime::{Deployment, FromSubtask};
-use std::collections::BTreeSet;
+use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch};
+use crate::graph::{Job, OperatorId};
+use crate::runtime::{Deployment, FromSubtask, ToSubtask, ToWorker};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use thalweg_storage::checkpoint::{Image, state_file_name};
+
+/// A task as far as it matters what its subtasks may say.
+pub(super) struct TaskShape {
+    pub(super) uid: String,
+    pub(super) name: String,
+    /// The source that it begins with, if it does with one.
+    pub(super) source: Option<OperatorId>,
+    pub(super) sinks: Vec<OperatorId>,
+}
+
+/// The tasks of `job`.
+pub(super) fn shape_of(job: &Job) -> Rc<[TaskShape]> {
+    let is_in = |operator: OperatorId, task: usize| job.operators.get(operator.0).is_some_and(|operator| operator.task == Some(task));
+    let shape = |(task, plan): (usize, &crate::graph::TaskPlan)| TaskShape {
+        uid: plan.uid.clone(),
+        name: plan.name.clone(),
+        source: job.sources.iter().find(|(_, of)| *of == task).map(|(source, _)| source.operator),
+        sinks: job.sinks.iter().map(|sink| sink.operator).filter(|sink| is_in(*sink, task)).collect(),
+    };
+    job.tasks.iter().enumerate().map(shape).collect()
+}
+
+/// What is known of a subtask that has not ended.
+struct Part {
+    task: usize,
+    /// Its number within the task, and how many that has.
+    number: usize,
+    parallelism: usize,
+    /// The last checkpoint that it has acknowledged.
+    acknowledged: Option<CheckpointId>,
+    has_finished: bool,
+    is_closing: bool,
+}
 
 /// The subtasks of a worker that have not ended.
 pub(super) struct Share {
-    /// Of the job.
-    operators: usize,
+    shape: Rc<[TaskShape]>,
     attempt: Attempt,
-    subtasks: BTreeSet<usize>,
+    parts: BTreeMap<usize, Part>,
 }
 
 impl Share {
-    /// Of a worker that was given nothing yet, in a job with `operators` operators.
-    pub(super) fn new(operators: usize) -> Self {
-        Self { operators, attempt: Attempt(0), subtasks: BTreeSet::new() }
+    /// Of a worker that was given nothing yet, in a job of this shape.
+    pub(super) fn new(shape: Rc<[TaskShape]>) -> Self {
+        Self { shape, attempt: Attempt(0), parts: BTreeMap::new() }
     }
 
-    /// The worker is given its part of an attempt.
-    pub(super) fn deployed(&mut self, deployment: &Deployment) {
+    /// The newest attempt that the worker was given a part in.
+    pub(super) fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
+    /// The worker is told something.
+    pub(super) fn told(&mut self, order: &ToWorker) {
+        match order {
+            ToWorker::Deploy(deployment) => self.deployed(deployment),
+            ToWorker::ToSubtask { attempt, subtask, message: ToSubtask::Close } if *attempt == self.attempt => {
+                self.parts.get_mut(subtask).into_iter().for_each(|part| part.is_closing = true);
+            }
+            ToWorker::ToSubtask { .. } | ToWorker::End { .. } => {}
+        }
+    }
+
+    /// All its subtasks are told to close.
+    pub(super) fn closed(&mut self) {
+        self.parts.values_mut().for_each(|part| part.is_closing = true);
+    }
+
+    fn deployed(&mut self, deployment: &Deployment) {
         let Deployment { plan, layout, seat, .. } = deployment;
         self.attempt = plan.attempt;
-        let of_all =
-            layout.parallelism.iter().enumerate().flat_map(|(task, parallelism)| (0..*parallelism).map(move |subtask| (task, subtask)));
-        let own = of_all.enumerate().filter(|(_, (task, subtask))| layout.place(*task, *subtask).seat == *seat);
-        self.subtasks = own.map(|(id, _)| id).collect();
+        let of_all = layout.parallelism.iter().enumerate().flat_map(|(task, parallelism)| {
+            (0..*parallelism).map(move |number| Part {
+                task,
+                number,
+                parallelism: *parallelism,
+                acknowledged: None,
+                has_finished: false,
+                is_closing: false,
+            })
+        });
+        self.parts = of_all.enumerate().filter(|(_, part)| layout.place(part.task, part.number).seat == *seat).collect();
     }
 
     /// A subtask has said its last word; whether it was the last of the attempt here.
     pub(super) fn ended(&mut self, attempt: Attempt, subtask: usize) -> bool {
-        attempt == self.attempt && self.subtasks.remove(&subtask) && self.subtasks.is_empty()
+        attempt == self.attempt && self.parts.remove(&subtask).is_some() && self.parts.is_empty()
     }
 
-    /// What cannot be about a message of the worker, if anything. What an older attempt says late is the coordinator's to refuse.
-    pub(super) fn fault_in(&self, attempt: Attempt, message: &FromSubtask) -> Option<String> {
-        if attempt > self.attempt {
-            return Some(format!("it speaks of attempt {attempt} and was given {}", self.attempt));
-        }
-        let (subtask, operator) = match message {
-            FromSubtask::SplitRequested { source, subtask } => (Some(*subtask), Some(*source)),
-            FromSubtask::Acknowledged { subtask, acknowledgement } => {
-                (Some(*subtask), acknowledgement.prepared.as_ref().map(|prepared| prepared.sink))
-            }
-            FromSubtask::Declined { prepared, .. } => (None, prepared.as_ref().map(|prepared| prepared.sink)),
-            FromSubtask::Finished { subtask, prepared } => (Some(*subtask), prepared.as_ref().map(|prepared| prepared.sink)),
-            FromSubtask::Failed { .. } => (None, None),
-            FromSubtask::Ended { subtask, .. } => (Some(*subtask), None),
+    /// The names of subtasks that were told to close and have not ended.
+    pub(super) fn closing(&self) -> impl Iterator<Item = String> {
+        let name = |part: &Part| {
+            let task = self.shape.get(part.task).map_or("a task", |task| task.name.as_str());
+            format!("{task}({}/{})", part.number + 1, part.parallelism)
         };
-        if let Some(operator) = operator.filter(|operator| operator.0 >= self.operators) {
-            return Some(format!("it speaks of operator {} of {}", operator.0, self.operators));
+        self.parts.values().filter(|part| part.is_closing).map(name)
+    }
+
+    /// The worker says something of `attempt` that is no subtask's.
+    ///
+    /// # Errors
+    /// See [`hear`](Self::hear).
+    pub(super) fn knows(&self, attempt: Attempt) -> Result<(), String> {
+        if attempt > self.attempt { Err(format!("it speaks of attempt {attempt} and was given {}", self.attempt)) } else { Ok(()) }
+    }
+
+    /// The worker says something. What an older attempt says late is the coordinator's to refuse.
+    ///
+    /// # Errors
+    /// What cannot be about it. The worker is not to be believed any more.
+    pub(super) fn hear(&mut self, attempt: Attempt, message: &FromSubtask) -> Result<(), String> {
+        self.knows(attempt)?;
+        if attempt < self.attempt {
+            return Ok(());
         }
-        let foreign = subtask.filter(|subtask| attempt == self.attempt && !self.subtasks.contains(subtask));
-        foreign.map(|subtask| format!("it speaks for subtask {subtask}, which is not its own or has ended"))
+        match message {
+            FromSubtask::SplitRequested { source, subtask } => {
+                let (_, task) = self.part(*subtask)?;
+                if task.source != Some(*source) {
+                    return Err(format!("subtask {subtask} asks for splits of operator {}, which is not its source", source.0));
+                }
+            }
+            FromSubtask::Acknowledged { subtask, acknowledgement } => {
+                let checkpoint = acknowledgement.checkpoint;
+                let (part, task) = self.part(*subtask)?;
+                if part.acknowledged.is_some_and(|before| before >= checkpoint) {
+                    return Err(format!("subtask {subtask} acknowledges checkpoint {checkpoint} after it, or a later one, was"));
+                }
+                part.acknowledged = Some(checkpoint);
+                if task.source.is_none() && !acknowledgement.splits.is_empty() {
+                    return Err(format!("subtask {subtask} has splits, and its task has no source"));
+                }
+                if let Image::File(file) = &acknowledgement.image
+                    && u32::try_from(part.number).ok().map(|number| state_file_name(attempt, checkpoint, &task.uid, number)).as_ref()
+                        != Some(&file.name)
+                {
+                    return Err(format!("subtask {subtask} names the file {:?}, which is not its own", file.name));
+                }
+                prepared_by(task, acknowledgement.prepared.as_ref(), Some(checkpoint))?;
+            }
+            FromSubtask::Declined { checkpoint, prepared } => {
+                // Which of its subtasks it was, nobody says.
+                let mut tasks = self.parts.values().filter_map(|part| self.shape.get(part.task));
+                if prepared.is_some() && !tasks.any(|task| prepared_by(task, prepared.as_ref(), Some(*checkpoint)).is_ok()) {
+                    return Err("something is prepared by a sink that none of its subtasks has".to_owned());
+                }
+            }
+            FromSubtask::Finished { subtask, prepared } => {
+                let (part, task) = self.part(*subtask)?;
+                if std::mem::replace(&mut part.has_finished, true) {
+                    return Err(format!("subtask {subtask} has finished twice"));
+                }
+                prepared_by(task, prepared.as_ref(), None)?;
+            }
+            // With that the attempt is over for all: none of them has to be told.
+            FromSubtask::Failed { .. } => self.closed(),
+            FromSubtask::Ended { subtask, .. } => {
+                if !self.part(*subtask)?.0.is_closing {
+                    return Err(format!("subtask {subtask} has ended before it was told to close"));
+                }
+                self.ended(attempt, *subtask);
+            }
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, subtask: usize) -> Result<(&mut Part, &TaskShape), String> {
+        let part = self.parts.get_mut(&subtask);
+        let found = part.and_then(|part| self.shape.get(part.task).map(|task| (part, task)));
+        found.ok_or_else(|| format!("it speaks for subtask {subtask}, which is not its own or has ended"))
+    }
+}
+
+/// What a subtask of `task` prepares is its sink's, and of the epoch that `checkpoint` ends, if it ends with one.
+fn prepared_by(task: &TaskShape, prepared: Option<&PreparedEpoch>, checkpoint: Option<CheckpointId>) -> Result<(), String> {
+    let Some(PreparedEpoch { checkpoint: epoch, sink, .. }) = prepared else { return Ok(()) };
+    if !task.sinks.contains(sink) {
+        return Err(format!("something is prepared by operator {}, which is not a sink of its task", sink.0));
+    }
+    match checkpoint.filter(|checkpoint| checkpoint != epoch) {
+        Some(checkpoint) => Err(format!("what is prepared of epoch {epoch} comes with checkpoint {checkpoint}")),
+        None => Ok(()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::checkpoint::{CheckpointId, JobId};
-    use crate::graph::OperatorId;
-    use crate::runtime::{AttemptPlan, Layout, Seat, WorkerId};
-
-    fn share() -> Share {
-        let seat = |worker| Seat { worker: WorkerId(worker), name: String::new(), cores: 1, doors: vec![] };
-        let plan = AttemptPlan { job: JobId(1), attempt: Attempt(3), epoch: CheckpointId(1), snapshots: None };
-        let layout = Layout { parallelism: vec![2, 2], seats: vec![seat(1), seat(2)] };
-        let mut share = Share::new(2);
-        share.deployed(&Deployment { plan, restore: None, layout, seat: 1 });
-        share
-    }
-
-    #[test]
-    fn a_worker_speaks_for_its_own_subtasks_until_they_have_ended() {
-        let mut share = share();
-        let ended = |subtask| FromSubtask::Ended { subtask, metrics: vec![] };
-        assert_eq!(share.fault_in(Attempt(3), &ended(1)), None);
-        assert!(share.fault_in(Attempt(3), &ended(0)).is_some(), "another worker's");
-        assert!(share.fault_in(Attempt(3), &ended(99)).is_some(), "nobody's");
-        assert!(share.fault_in(Attempt(4), &ended(1)).is_some(), "of an attempt to come");
-        assert_eq!(share.fault_in(Attempt(2), &ended(0)), None, "of an older attempt: refused elsewhere");
-        assert!(!share.ended(Attempt(2), 1));
-        assert!(!share.ended(Attempt(3), 1));
-        assert!(share.fault_in(Attempt(3), &ended(1)).is_some(), "it ended already");
-        assert!(share.ended(Attempt(3), 3));
-    }
-
-    #[test]
-    fn operators_that_the_job_does_not_have_are_found_whatever_the_attempt() {
-        let request = |source| FromSubtask::SplitRequested { source: OperatorId(source), subtask: 1 };
-        assert_eq!(share().fault_in(Attempt(3), &request(1)), None);
-        assert!(share().fault_in(Attempt(3), &request(2)).is_some());
-        assert!(share().fault_in(Attempt(1), &request(2)).is_some());
-    }
-}
+#[path = "share_tests.rs"]
+mod tests;

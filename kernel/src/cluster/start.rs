@@ -3,7 +3,8 @@
 use super::auth::Authenticator;
 use super::codec::INLINE_BYTES_MAX;
 use super::config::ClusterConfig;
-use super::reception::{HANDSHAKE, Terms, receive_workers};
+use super::reception::{HANDSHAKE, Terms, WORKERS_MAX, receive_workers};
+use super::share::shape_of;
 use crate::graph::Job;
 use crate::runtime::{JobError, JobHandle, Muster, Recruiting, ToCoordinator, launch};
 use thalweg_io::Cores;
@@ -46,6 +47,7 @@ async fn recruit(recruiting: Recruiting, config: ClusterConfig, graph: u64) {
     };
     tracing::info!(target: "thalweg::cli", address = %listener.address(), "the coordinator listens for workers");
     let auth = Authenticator::new(&io, core, secret, HANDSHAKE);
-    let terms = Terms { binary, graph, options, heartbeat, operators: job.operators.len() };
+    let (here, workers_max, shape) = (listener.address().ip(), WORKERS_MAX, shape_of(&job));
+    let terms = Terms { binary, graph, options, heartbeat, here, workers_max, shape };
     receive_workers(io, listener, auth, terms, shared.coordinator, job_end).await;
 }

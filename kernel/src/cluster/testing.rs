@@ -15,7 +15,7 @@ use thalweg_io::{
     OpenMode, Spawner, SplitMix, TaskClass, UnixMillis,
 };
 
-pub(super) type Halves = (Box<dyn NetRead>, Box<dyn NetWrite>);
+pub(crate) type Halves = (Box<dyn NetRead>, Box<dyn NetWrite>);
 
 #[derive(Default)]
 struct State {
@@ -23,10 +23,12 @@ struct State {
     deadlines: RefCell<Vec<u64>>,
     spawned: RefCell<Vec<LocalBoxFuture<()>>>,
     doors: RefCell<BTreeMap<SocketAddr, VecDeque<Halves>>>,
+    /// Where callers seem to be, if not where they call.
+    callers: Cell<Option<SocketAddr>>,
 }
 
 #[derive(Clone, Default)]
-pub(super) struct World {
+pub(crate) struct World {
     state: Rc<State>,
 }
 
@@ -39,7 +41,7 @@ impl Wake for Woken {
 }
 
 impl World {
-    pub(super) fn io(&self) -> Io {
+    pub(crate) fn io(&self) -> Io {
         let door = Rc::new(self.clone());
         Io::new(IoParts {
             clock: door.clone(),
@@ -52,12 +54,12 @@ impl World {
         })
     }
 
-    pub(super) fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         Duration::from_nanos(self.state.now.get())
     }
 
     /// Runs everything until `future` is done. Time passes only when nothing else can happen.
-    pub(super) fn run<T>(&self, future: impl Future<Output = T>) -> T {
+    pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = std::pin::pin!(future);
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let waker = Arc::clone(&woken).into();
@@ -82,12 +84,17 @@ impl World {
         }
     }
 
-    pub(super) fn sleep(&self, duration: Duration) {
+    /// Lets callers be elsewhere from now on.
+    pub(crate) fn set_callers(&self, address: SocketAddr) {
+        self.state.callers.set(Some(address));
+    }
+
+    pub(crate) fn sleep(&self, duration: Duration) {
         self.run(self.sleep_until(self.io().clock().now().after(duration)));
     }
 
     /// Two ends of a stream; each direction holds `capacity` bytes and gives at most `chunk` at a time.
-    pub(super) fn pair(&self, capacity: usize, chunk: usize) -> (Halves, Halves) {
+    pub(crate) fn pair(&self, capacity: usize, chunk: usize) -> (Halves, Halves) {
         let pipe = || Rc::new(RefCell::new(Pipe { capacity, chunk, ..Pipe::default() }));
         let (there, back) = (pipe(), pipe());
         let end = |read: &Rc<RefCell<Pipe>>, write: &Rc<RefCell<Pipe>>| -> Halves {
@@ -160,7 +167,8 @@ impl Listener for Door {
         let (state, address) = (Rc::clone(&self.state), self.address);
         Box::pin(std::future::poll_fn(move |_| {
             let called = state.doors.borrow_mut().get_mut(&address).and_then(VecDeque::pop_front);
-            called.map_or(Poll::Pending, |(read, write)| Poll::Ready(Ok((read, write, address))))
+            let from = state.callers.get().unwrap_or(address);
+            called.map_or(Poll::Pending, |(read, write)| Poll::Ready(Ok((read, write, from))))
         }))
     }
 }
@@ -290,7 +298,7 @@ impl Disk for World {
 }
 
 /// Polls `future` once, whatever comes of it.
-pub(super) async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
+pub(crate) async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),

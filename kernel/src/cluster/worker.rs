@@ -7,21 +7,16 @@
 use super::auth::{AuthError, Authenticator, Purpose, Side};
 use super::codec::{MESSAGE_BYTES_MAX, TooLong};
 use super::config::{Heartbeat, WorkerConfig};
-use super::connection::{Connection, ConnectionError, Talk};
+use super::connection::{Connection, Talk};
 use super::deadline::within;
 use super::message::Message;
 use super::reception::HANDSHAKE;
-use super::share::Share;
-use crate::checkpoint::Attempt;
+use super::session::{Local, Session, SessionEnd};
 use crate::exchange::Door;
 use crate::graph::Job;
 use crate::metrics_http;
-use crate::runtime::{
-    Agent, CoreOrder, Deployment, FromSubtask, JobError, JobMetrics, Metric, Shared, ToCoordinator, ToWorker, WorkerId, panic_text,
-    run_core,
-};
+use crate::runtime::{Agent, CoreOrder, JobError, JobMetrics, Shared, WorkerId, panic_text, run_core};
 use core::net::SocketAddr;
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -29,16 +24,13 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use thalweg_io::{CoreGroup, CoreId, CoreMain, Cores, Io, IoError, LocalBoxFuture, Mailbox, MailboxReceiver, TaskClass, block_on, mailbox};
+use thalweg_io::{CoreGroup, CoreId, CoreMain, Cores, Io, Mailbox, MailboxReceiver, TaskClass, block_on, mailbox};
 
 /// The first pause after a failure to reach the coordinator; each is twice as long as the one before, up to the configured one.
 const RECONNECT_MIN: Duration = Duration::from_millis(50);
 
-/// How long the last words to a coordinator may take.
-const GOODBYE: Duration = Duration::from_secs(1);
-
-/// Messages that are taken before others on this core have their turn.
-const BATCH: usize = 64;
+/// Different reasons that are shown of why no coordinator can be joined.
+const REASONS_MAX: usize = 16;
 
 /// Builds the job from the options.
 type Build = Box<dyn Fn(&[String]) -> Result<Job, JobError> + Send>;
@@ -160,30 +152,6 @@ pub fn start_worker(
     Ok(WorkerHandle { result, control: WorkerControl { stop, metrics }, group: Some(group) })
 }
 
-/// How a session with a coordinator ends.
-enum SessionEnd {
-    /// The job has ended.
-    Ended { failure: Option<String> },
-    /// Somebody stopped the worker.
-    Stopped,
-    /// There is no use in another one.
-    Refused(JobError),
-    /// The coordinator cannot be reached, or is gone.
-    Lost(String),
-}
-
-impl From<ConnectionError> for SessionEnd {
-    fn from(error: ConnectionError) -> Self {
-        Self::Lost(error.to_string())
-    }
-}
-
-impl From<IoError> for SessionEnd {
-    fn from(error: IoError) -> Self {
-        Self::Lost(error.to_string())
-    }
-}
-
 type Doors = MailboxReceiver<(CoreId, Result<SocketAddr, String>)>;
 
 struct Worker {
@@ -202,7 +170,7 @@ impl Worker {
     async fn run(mut self, doors: Doors, mut stopped: MailboxReceiver<()>) -> Result<WorkerReport, JobError> {
         self.doors = open_doors(doors, self.config.cores).await?;
         let mut random = self.io.rng("cluster-reconnect");
-        let mut pause = RECONNECT_MIN;
+        let (mut pause, mut reasons) = (RECONNECT_MIN, Reasons::default());
         loop {
             let sessions_before = self.sessions;
             let reason = match self.session(&mut stopped).await {
@@ -212,10 +180,13 @@ impl Worker {
                 SessionEnd::Lost(reason) => reason,
             };
             if self.sessions > sessions_before {
-                pause = RECONNECT_MIN;
+                (pause, reasons) = (RECONNECT_MIN, Reasons::default());
                 tracing::warn!(target: "thalweg::cli", %reason, "the coordinator is lost; looking for it again");
+            } else if reasons.is_new(&reason) {
+                let coordinator = self.config.coordinator;
+                tracing::warn!(target: "thalweg::cli", %coordinator, %reason, "the coordinator cannot be joined; trying again and again");
             } else {
-                tracing::debug!(%reason, "the coordinator cannot be reached");
+                tracing::debug!(%reason, "the coordinator cannot be joined");
             }
             // Workers that have lost the same coordinator do not all come back at once.
             let half = pause / 2;
@@ -246,16 +217,9 @@ impl Worker {
         *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = JobMetrics::default();
         let shared = Shared::new(&job, reports, Arc::clone(&self.metrics));
         let agent = Agent::new(self.io.clone(), Rc::clone(&job), self.ways.clone(), shared);
-        let mut session = Session {
-            io: self.io.clone(),
-            share: Share::new(job.operators.len()),
-            job,
-            cores: self.config.cores,
-            connection: Connection::new(self.io.clone(), talk, heartbeat),
-            local: Local { agent: Some(agent), working: None, work: VecDeque::new(), inbox },
-            metrics: Arc::clone(&self.metrics),
-            next_metrics: None,
-        };
+        let connection = Connection::new(self.io.clone(), talk, heartbeat);
+        let (local, metrics) = (Local::new(agent, inbox), Arc::clone(&self.metrics));
+        let mut session = Session::new(self.io.clone(), job, self.config.cores, connection, local, metrics);
         let end = poll_fn(|cx| session.poll(stopped, cx)).await;
         let end = session.close(end).await;
         self.io.observe("worker.closed", "worker", [worker.0 as i64, i64::from(self.sessions), 0]);
@@ -322,7 +286,8 @@ impl Worker {
 
     fn unexpected(&self, message: Message) -> SessionEnd {
         match message {
-            Message::Refused { reason } => {
+            Message::Refused { reason, is_final: false } => SessionEnd::Lost(format!("the coordinator has no place for this worker: {reason}")),
+            Message::Refused { reason, is_final: true } => {
                 let coordinator = self.config.coordinator;
                 SessionEnd::Refused(JobError::Invalid(format!("the coordinator at {coordinator} has refused this worker: {reason}")))
             }
@@ -367,6 +332,20 @@ async fn unless_stopped<F: Future>(stopped: &mut MailboxReceiver<()>, future: F)
     .await
 }
 
+/// Why no coordinator could be joined since the last: a person is told each reason once, and not at every try.
+#[derive(Default)]
+struct Reasons(Vec<String>);
+
+impl Reasons {
+    fn is_new(&mut self, reason: &str) -> bool {
+        let is_new = self.0.len() < REASONS_MAX && !self.0.iter().any(|known| known == reason);
+        if is_new {
+            self.0.push(reason.to_owned());
+        }
+        is_new
+    }
+}
+
 struct Joined {
     job: Rc<Job>,
     talk: Talk,
@@ -374,221 +353,15 @@ struct Joined {
     worker: WorkerId,
 }
 
-/// Something for the agent.
-enum Work {
-    Order(ToWorker),
-    Ended(Attempt, usize),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What runs in this process.
-struct Local {
-    /// Away while it works.
-    agent: Option<Agent>,
-    /// Reading the state of a checkpoint may take long, and signs of life go on meanwhile.
-    working: Option<LocalBoxFuture<Agent>>,
-    /// What waits for the agent; bounded by what the protocol allows to be under way.
-    work: VecDeque<Work>,
-    /// What subtasks say.
-    inbox: MailboxReceiver<ToCoordinator>,
-}
-
-impl Local {
-    /// Lets the agent do what waits for it, as far as that is possible now.
-    fn poll_agent(&mut self, cx: &mut Context<'_>) {
-        loop {
-            if let Some(working) = &mut self.working {
-                let Poll::Ready(agent) = working.as_mut().poll(cx) else { return };
-                self.working = None;
-                self.agent = Some(agent);
-            }
-            let Some(mut agent) = self.agent.take() else { return };
-            match self.work.pop_front() {
-                None => return self.agent = Some(agent),
-                Some(Work::Ended(attempt, subtask)) => {
-                    agent.ended(attempt, subtask);
-                    self.agent = Some(agent);
-                }
-                Some(Work::Order(order)) => {
-                    self.working = Some(Box::pin(async move {
-                        agent.take(order).await;
-                        agent
-                    }));
-                }
-            }
-        }
-    }
-
-    /// The next that a subtask says, if there is something now.
-    fn poll_report(&mut self, cx: &mut Context<'_>) -> Option<(Attempt, FromSubtask)> {
-        loop {
-            match self.inbox.poll_recv(cx) {
-                Poll::Ready(Some(ToCoordinator::FromSubtask { attempt, message })) => {
-                    if let FromSubtask::Ended { subtask, .. } = &message {
-                        self.work.push_back(Work::Ended(attempt, *subtask));
-                    }
-                    return Some((attempt, message));
-                }
-                // Nothing else is said here.
-                Poll::Ready(Some(_)) => {}
-                Poll::Ready(None) | Poll::Pending => return None,
-            }
-        }
-    }
-
-    /// Stops everything that runs; ready when it is gone.
-    async fn close(mut self) {
-        // What waits to be ordered is about an attempt that is over here.
-        self.work.retain(|work| matches!(work, Work::Ended(..)));
-        let mut is_told = false;
-        poll_fn(|cx| {
-            loop {
-                self.poll_agent(cx);
-                if let Some(agent) = self.agent.as_mut().filter(|_| !is_told) {
-                    agent.close_all();
-                    is_told = true;
-                }
-                if self.poll_report(cx).is_none() {
-                    break;
-                }
-            }
-            let is_idle = is_told && self.agent.as_ref().is_some_and(Agent::is_idle);
-            if is_idle { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-    }
-}
-
-/// A worker that belongs to a coordinator.
-struct Session {
-    io: Io,
-    job: Rc<Job>,
-    cores: usize,
-    connection: Connection,
-    share: Share,
-    local: Local,
-    metrics: Arc<Mutex<JobMetrics>>,
-    next_metrics: Option<LocalBoxFuture<()>>,
-}
-
-impl Session {
-    fn poll(&mut self, stopped: &mut MailboxReceiver<()>, cx: &mut Context<'_>) -> Poll<SessionEnd> {
-        if let Poll::Ready(Some(())) = stopped.poll_recv(cx) {
-            return Poll::Ready(SessionEnd::Stopped);
-        }
-        self.local.poll_agent(cx);
-        while let Some((attempt, message)) = self.local.poll_report(cx) {
-            self.report(attempt, message);
-            self.local.poll_agent(cx);
-        }
-        self.poll_metrics(cx);
-        for _ in 0..BATCH {
-            let message = match self.connection.poll_next(cx) {
-                Poll::Ready(Ok(message)) => message,
-                Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
-                Poll::Pending => return Poll::Pending,
-            };
-            if let Some(end) = self.take(message, cx) {
-                return Poll::Ready(end);
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn take(&mut self, message: Message, cx: &mut Context<'_>) -> Option<SessionEnd> {
-        let broken = |fault: String| Some(SessionEnd::Lost(format!("the coordinator does not keep to the protocol: {fault}")));
-        match message {
-            Message::Order(ToWorker::End { failure }) => return Some(SessionEnd::Ended { failure }),
-            Message::Order(order) => {
-                if let ToWorker::Deploy(deployment) = &order {
-                    if let Err(fault) = self.check(deployment) {
-                        return broken(fault);
-                    }
-                    self.share.deployed(deployment);
-                    self.numbers(JobMetrics::begin_attempt);
-                }
-                self.local.work.push_back(Work::Order(order));
-                self.local.poll_agent(cx);
-            }
-            other => return broken(format!("{} has no place here", other.name())),
-        }
-        None
-    }
-
-    /// A plan that this process cannot carry out would break what the engine asserts of itself.
-    fn check(&self, deployment: &Deployment) -> Result<(), String> {
-        let Deployment { layout, seat, .. } = deployment;
-        if layout.parallelism.len() != self.job.tasks.len() {
-            return Err(format!("a plan for {} tasks, and the job has {}", layout.parallelism.len(), self.job.tasks.len()));
-        }
-        let key_groups = self.job.key_groups.count() as usize;
-        if layout.parallelism.iter().any(|parallelism| *parallelism > key_groups) {
-            return Err(format!("a plan with more subtasks than the {key_groups} key groups"));
-        }
-        if layout.seats.get(*seat).is_none_or(|seat| seat.cores != self.cores) {
-            return Err("a plan for a worker with another number of cores".to_owned());
-        }
-        if layout.seats.len() > 1 && layout.seats.iter().any(|seat| seat.doors.len() != seat.cores) {
-            return Err("a plan with workers that cannot be reached".to_owned());
-        }
-        Ok(())
-    }
-
-    /// Passes on what a subtask says.
-    fn report(&mut self, attempt: Attempt, message: FromSubtask) {
-        if let FromSubtask::Ended { subtask, .. } = &message
-            && self.share.ended(attempt, *subtask)
-        {
-            // After the last word of the last subtask nobody may listen any more.
-            self.send_metrics();
-        }
-        if let Err(too_long) = self.connection.send(&Message::Report { attempt, message }) {
-            let message = FromSubtask::Failed { error: JobError::Invalid(too_long.to_string()) };
-            let failed = self.connection.send(&Message::Report { attempt, message });
-            assert!(failed.is_ok(), "the reason is short");
-        }
-    }
-
-    fn poll_metrics(&mut self, cx: &mut Context<'_>) {
-        let interval = Duration::from_millis(self.job.settings.metrics_interval_ms);
-        loop {
-            let next = self.next_metrics.get_or_insert_with(|| self.io.clock().sleep_until(self.io.clock().now().after(interval)));
-            if next.as_mut().poll(cx).is_pending() {
-                return;
-            }
-            self.next_metrics = None;
-            self.send_metrics();
-        }
-    }
-
-    fn send_metrics(&mut self) {
-        let metrics: Vec<Metric> = self.numbers(|numbers| numbers.iter().cloned().collect());
-        if metrics.is_empty() || !self.connection.is_clear() {
-            return;
-        }
-        if let Err(error) = self.connection.send(&Message::Metrics(metrics)) {
-            tracing::warn!(%error, "the numbers of this worker are not reported");
-        }
-    }
-
-    fn numbers<R>(&self, change: impl FnOnce(&mut JobMetrics) -> R) -> R {
-        change(&mut self.metrics.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Says the last words, stops everything that runs, and waits until it is gone.
-    async fn close(self, end: SessionEnd) -> SessionEnd {
-        let Self { mut connection, local, .. } = self;
-        match &end {
-            // The coordinator learns it at once, and not from the silence of a worker that is busy closing.
-            SessionEnd::Lost(_) | SessionEnd::Refused(_) => drop(connection),
-            SessionEnd::Ended { .. } => connection.finish(GOODBYE).await,
-            SessionEnd::Stopped => {
-                let farewell = connection.send(&Message::Leaving);
-                assert!(farewell.is_ok(), "a farewell is short");
-                connection.finish(GOODBYE).await;
-            }
-        }
-        local.close().await;
-        end
+    #[test]
+    fn each_reason_is_shown_once_and_not_endlessly_many() {
+        let mut reasons = Reasons::default();
+        let shown = |reasons: &mut Reasons, texts: &[&str]| texts.iter().filter(|text| reasons.is_new(text)).count();
+        assert_eq!(shown(&mut reasons, &["nobody listens", "nobody listens", "no answer", "nobody listens"]), 2);
+        assert_eq!((0..100).filter(|n| reasons.is_new(&n.to_string())).count(), REASONS_MAX - 2);
     }
 }

@@ -18,7 +18,7 @@ mod task;
 pub use arrival::Arrival;
 pub(crate) use frame::{ErasedEnd, RecordType, typed};
 pub(crate) use output::{OutputNumbers, Outputs};
-pub(crate) use remote::{ChannelNumber, Door, Lifeline, LinkEnd, Links, RemoteChannel};
+pub(crate) use remote::{ChannelNumber, Door, Lifeline, LifelineEnd, Links, Place, RemoteChannel};
 pub(crate) use sender::{BroadcastEdge, FrameSender, KeyedBy, PartitionedEdge, Spread, TeeEdges};
 pub use task::Exchanged;
 pub(crate) use task::{ChannelTask, Head};

@@ -2,9 +2,10 @@
 //!
 //! The same in every process. Whether orders come through a mailbox or over the network it does not know.
 
+use super::acknowledge::SnapshotPlace;
 use super::context::SubtaskId;
 use super::core::{CoreOrder, Shared};
-use super::deployment::{Deployment, Layout, RestorePlan, Share};
+use super::deployment::{AttemptPlan, Deployment, Layout, RestorePlan, Share};
 use super::error::JobError;
 use super::messages::{FromSubtask, ToCoordinator, ToSubtask, ToWorker};
 use crate::checkpoint::{Attempt, Restored};
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use thalweg_io::{Io, Mailbox};
-use thalweg_storage::checkpoint::{CheckpointError, load_path};
+use thalweg_storage::checkpoint::{CheckpointStore, load_path};
 
 /// The subtasks of one process, over all its cores.
 pub(crate) struct Agent {
@@ -68,16 +69,19 @@ impl Agent {
             return;
         }
         tracing::debug!(attempt = %plan.attempt, seat, "deploying");
+        // From here on whatever runs in this process is of this attempt.
+        self.io.observe("worker.deploy", &self.job.name, [plan.attempt.0 as i64, seat as i64, 0]);
         self.attempt = plan.attempt;
         self.subtasks.clear();
         let restored = match restore {
-            None => Ok(None),
             Some(RestorePlan { loaded: Some(restored), .. }) => Ok(Some(restored)),
-            Some(restore) => load(&self.io, &restore).await.map(Some),
+            // In the coordinator's own process there are no doors, and no doubt which folder is meant.
+            None if layout.seats[seat].doors.is_empty() => Ok(None),
+            restore => self.prepare(&plan, restore).await,
         };
         let restored = match restored {
             Ok(restored) => restored,
-            Err(source) => return self.give_up(&layout, seat, JobError::Checkpoint { place: layout.seats[seat].name.clone(), source }),
+            Err(reason) => return self.give_up(&layout, seat, JobError::Unfit { worker: layout.seats[seat].name.clone(), reason }),
         };
         let Share { subtasks, links, ways } = layout.share(&self.job, seat, &plan, restored.as_ref());
         self.subtasks = ways.into_iter().map(|(subtask, way)| (subtask, Some(way))).collect();
@@ -85,6 +89,26 @@ impl Agent {
             // A core that is gone is being torn down, and so is this one.
             drop(core.send(CoreOrder { shared: self.shared.clone(), subtasks, links }));
         }
+    }
+
+    /// Finds out whether this process sees the coordinator's checkpoint folder, and reads the state to go on from. The coordinator has just written and read
+    /// all of that: what is missing or different here is another folder.
+    async fn prepare(&self, plan: &AttemptPlan, restore: Option<RestorePlan>) -> Result<Option<Arc<Restored>>, String> {
+        let cure = "every process of the job needs the same folder at the same path";
+        if let Some(SnapshotPlace { dir, .. }) = &plan.snapshots {
+            let opened = CheckpointStore::open(self.io.disk(), dir, self.io.rng("checkpoint-folder")).await;
+            let (_, history) = opened.map_err(|error| format!("{error}; {cure}"))?;
+            if (history.last_attempt(), history.owner()) != (Some(plan.attempt), Some(plan.owner)) {
+                let (attempt, dir) = (plan.attempt, dir.display());
+                return Err(format!("the checkpoint folder {dir} does not know of attempt {attempt} of this job here; {cure}"));
+            }
+        }
+        let Some(restore) = restore else { return Ok(None) };
+        let checkpoint = load_path(&*self.io.disk(), &restore.path).await.map_err(|error| format!("{error}; {cure}"))?;
+        if (checkpoint.metadata_bytes, checkpoint.metadata_crc) != restore.metadata {
+            return Err(format!("{} is another checkpoint here than for the coordinator; {cure}", restore.path.display()));
+        }
+        Ok(Some(Arc::new(Restored::new(checkpoint, restore.allow_non_restored_state))))
     }
 
     /// Nothing is built: says why, and answers for the subtasks when they are told to close.
@@ -107,10 +131,4 @@ impl Agent {
     fn report(&self, message: FromSubtask) {
         drop(self.shared.coordinator.send(ToCoordinator::FromSubtask { attempt: self.attempt, message }));
     }
-}
-
-/// Reads the state of a checkpoint.
-async fn load(io: &Io, restore: &RestorePlan) -> Result<Arc<Restored>, CheckpointError> {
-    let checkpoint = load_path(&*io.disk(), &restore.path).await?;
-    Ok(Arc::new(Restored::new(checkpoint, restore.allow_non_restored_state)))
 }

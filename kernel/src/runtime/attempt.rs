@@ -209,7 +209,8 @@ impl<'a> AttemptRun<'a> {
             // It takes part in the next attempt.
             ToCoordinator::Joined(member) => self.parts.crew.join(member),
             ToCoordinator::Lost { worker, reason } => self.lost(worker, reason),
-            ToCoordinator::Metrics { metrics, .. } => self.parts.shared.publish(metrics),
+            ToCoordinator::Metrics { attempt, metrics } if attempt == self.parts.plan.attempt => self.parts.shared.publish(metrics),
+            ToCoordinator::Metrics { .. } => {}
             ToCoordinator::Impossible(error) => self.steer(coordinator::Input::Failed(error)),
             ToCoordinator::Cancel => self.steer(coordinator::Input::Failed(JobError::Cancelled)),
             ToCoordinator::Drain => {
@@ -473,7 +474,8 @@ impl<'a> AttemptRun<'a> {
     /// (docs/src/semantics.md#r-3).
     fn enlarge(&mut self) {
         let (seats, present) = (self.parts.layout.seats.len(), self.parts.crew.members().len());
-        if seats < self.parts.workers_wanted && present > seats && !self.closing {
+        let is_ending = self.closing || self.is_unwanted || self.parts.drains;
+        if seats < self.parts.workers_wanted && present > seats && !is_ending {
             self.steer(coordinator::Input::Failed(JobError::Rescaled));
         }
     }

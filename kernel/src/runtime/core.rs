@@ -11,7 +11,7 @@ use super::metrics::{JobMetrics, Metric, MetricRegistry};
 use super::settings::EngineSettings;
 use super::slice::SliceBudget;
 use crate::checkpoint::Snapshots;
-use crate::exchange::{Door, Lifeline, Links};
+use crate::exchange::{Door, Lifeline, LifelineEnd, Links};
 use crate::graph::{Job, OperatorMeta};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -64,6 +64,7 @@ pub(crate) struct CoreOrder {
 pub(crate) async fn run_core(core: CoreId, io: Io, door: Option<Door>, mut orders: MailboxReceiver<CoreOrder>) {
     let mut registries: Vec<Rc<MetricRegistry>> = Vec::new();
     let mut running: Option<Shared> = None;
+    let mut running_subtasks: Option<LifelineEnd> = None;
     let mut next_report: Option<LocalBoxFuture<()>> = None;
     loop {
         let mut report = false;
@@ -88,11 +89,16 @@ pub(crate) async fn run_core(core: CoreId, io: Io, door: Option<Door>, mut order
                 let spawn = |plan| spawn(&io, plan, &shared, lifeline.clone(), of_links.clone());
                 registries = subtasks.into_iter().map(spawn).chain(of_links.clone()).collect();
                 running = Some(shared);
+                running_subtasks = Some(lifeline.end());
             }
             None if report => {}
             None => break,
         }
         if let Some(shared) = &running {
+            // What has ended has said its last, and what follows is another attempt's.
+            if running_subtasks.as_ref().is_some_and(LifelineEnd::is_gone) {
+                registries.clear();
+            }
             if report {
                 registries.iter().for_each(|registry| shared.publish(registry.snapshot()));
             }

@@ -13,7 +13,7 @@ use super::handle::WorkerShare;
 use super::key_groups::KeyGroups;
 use super::messages::ToSubtask;
 use crate::checkpoint::{Attempt, CheckpointId, JobId, Restored};
-use crate::exchange::{ChannelNumber, ErasedEnd, LinkEnd, Links, RemoteChannel};
+use crate::exchange::{ChannelNumber, ErasedEnd, Links, Place, RemoteChannel};
 use crate::graph::{EdgeId, Job, OperatorId};
 use core::net::SocketAddr;
 use std::collections::BTreeSet;
@@ -26,6 +26,8 @@ use thalweg_io::{Mailbox, MailboxReceiver, mailbox};
 pub(crate) struct AttemptPlan {
     pub(crate) job: JobId,
     pub(crate) attempt: Attempt,
+    /// The coordinator's process, as the log knows it: attempts of two folders can have one number.
+    pub(crate) owner: u64,
     /// The first checkpoint it can take.
     pub(crate) epoch: CheckpointId,
     pub(crate) snapshots: Option<SnapshotPlace>,
@@ -36,6 +38,8 @@ pub(crate) struct AttemptPlan {
 pub(crate) struct RestorePlan {
     /// Its metadata file, in a folder that every worker sees.
     pub(crate) path: PathBuf,
+    /// Length and CRC-32 of that file: a worker that finds another one sees another folder.
+    pub(crate) metadata: (u64, u32),
     /// State that no operator asks for is left behind instead of refused.
     pub(crate) allow_non_restored_state: bool,
     /// As the coordinator has read it; for a worker in its own process.
@@ -56,15 +60,6 @@ impl Seat {
     pub(crate) fn of(member: &Member) -> Self {
         Self { worker: member.id, name: member.name.clone(), cores: member.cores, doors: member.doors.clone() }
     }
-}
-
-/// A core of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    /// The number of the seat.
-    pub(crate) seat: usize,
-    /// The core of that worker.
-    pub(crate) core: usize,
 }
 
 /// Everything a worker has to know to do its part in an attempt.
@@ -197,7 +192,7 @@ impl Layout {
     pub(crate) fn share(&self, job: &Job, seat: usize, plan: &AttemptPlan, restored: Option<&Arc<Restored>>) -> Share {
         let mut share = Share {
             subtasks: (0..self.seats[seat].cores).map(|_| Vec::new()).collect(),
-            links: (0..self.seats[seat].cores).map(|core| Links::new(plan, LinkEnd { seat, core })).collect(),
+            links: (0..self.seats[seat].cores).map(|core| Links::new(plan, Place { seat, core })).collect(),
             ways: Vec::new(),
         };
         let first_subtask = self.first_subtasks();
@@ -250,7 +245,7 @@ impl Layout {
                             share.subtask_mut(sender.core, first_subtask[from] + s).add_output(*edge, output);
                         } else {
                             let channel = RemoteChannel { number, end: output, record: plan.record };
-                            share.links[receiver.core].receive(link_end(sender), &self.seats[sender.seat].name, channel);
+                            share.links[receiver.core].receive(sender, &self.seats[sender.seat].name, channel);
                             share.subtask_mut(receiver.core, first_subtask[to] + r).inputs.push(input);
                             continue;
                         }
@@ -260,17 +255,13 @@ impl Layout {
                             let channel = RemoteChannel { number, end: input, record: plan.record };
                             let door = self.seats[receiver.seat].doors[receiver.core];
                             let peer = &self.seats[receiver.seat].name;
-                            share.links[sender.core].send(link_end(receiver), peer, door, channel);
+                            share.links[sender.core].send(receiver, peer, door, channel);
                         }
                     }
                 }
             }
         }
     }
-}
-
-fn link_end(place: Place) -> LinkEnd {
-    LinkEnd { seat: place.seat, core: place.core }
 }
 
 impl Share {

@@ -78,6 +78,14 @@ pub enum JobError {
         /// How that was noticed.
         reason: String,
     },
+    /// A worker cannot do its part; the job goes on without it.
+    #[error("worker {worker} cannot take part: {reason}")]
+    Unfit {
+        /// The worker's name.
+        worker: String,
+        /// What it lacks, and the cure.
+        reason: String,
+    },
     /// More workers are there than the attempt runs on; the next one runs on all of them.
     #[error("more workers are there: the job goes on with all of them")]
     Rescaled,

@@ -33,7 +33,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use thalweg_io::{CoreId, CoreMain, Cores, Io, LocalBoxFuture, MailboxReceiver, TaskClass, mailbox};
+use thalweg_io::{CoreId, CoreMain, Cores, Io, LocalBoxFuture, MailboxReceiver, MonotonicNs, TaskClass, mailbox};
 use thalweg_storage::checkpoint::{CheckpointError, History, Metadata};
 
 /// Starts `job` on `core_count` of `cores`, all of it in this process: its one worker is a neighbour of the coordinator.
@@ -136,6 +136,9 @@ struct Begun {
     storage: Option<Storage>,
 }
 
+/// Without a worker the log is looked into no more often than this.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// How often the latest checkpoint is looked for while a running job replaces it by newer ones.
 const FINDS_MAX: u32 = 5;
 
@@ -153,6 +156,8 @@ struct Master {
     /// The attempt under way, or the last one.
     attempt: Attempt,
     restarts: u32,
+    /// When the last attempt failed.
+    failed_at: Option<MonotonicNs>,
     checkpoints: u64,
     restored: Option<RestoredFrom>,
     /// What each worker does, in the last attempt.
@@ -183,6 +188,7 @@ impl Master {
             job_id,
             attempt: Attempt(0),
             restarts: 0,
+            failed_at: None,
             checkpoints: 0,
             restored: None,
             workers: Vec::new(),
@@ -210,10 +216,7 @@ impl Master {
         {
             tracing::warn!(%error, "what the job left behind cannot be removed");
         }
-        let failure = result.as_ref().err().map(ToString::to_string);
-        for member in self.crew.members() {
-            drop(member.orders.send(ToWorker::End { failure: failure.clone() }));
-        }
+        self.say_goodbye(result.as_ref().err());
         let ending = result?;
         let metrics = self.shared.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(JobReport {
@@ -228,6 +231,18 @@ impl Master {
         })
     }
 
+    /// Tells the workers that the job is over, also those that have come in the last moment. If another coordinator goes on with the job they are to look
+    /// for it.
+    fn say_goodbye(&mut self, error: Option<&JobError>) {
+        while let Some(message) = self.inbox.try_recv() {
+            // That somebody wants the job to end is no news any more.
+            drop(self.hear(message));
+        }
+        for member in self.crew.members().iter().filter(|_| !self.is_fenced) {
+            drop(member.orders.send(ToWorker::End { failure: error.map(ToString::to_string) }));
+        }
+    }
+
     async fn attempts(&mut self) -> Result<JobEnding, JobError> {
         self.show_metrics().await?;
         let with_checkpoints = self.job.checkpoints.is_some();
@@ -238,6 +253,9 @@ impl Master {
                 Ok(ending) => return Ok(ending),
                 Err(error) => error,
             };
+            if let JobError::Unfit { worker, .. } = &error {
+                self.dismiss(worker, &error);
+            }
             // Without checkpoints nobody remembers what was committed and what was not.
             let is_torn = self.commit_is_open && !with_checkpoints;
             if self.cancelled || self.is_fenced || is_torn || !error.is_worth_a_restart() {
@@ -246,11 +264,20 @@ impl Master {
             let is_failure = !matches!(error, JobError::Rescaled);
             let delay = if is_failure { policy.failed(self.io.clock().now()) } else { Some(Duration::ZERO) };
             let Some(delay) = delay else { return Err(error) };
+            self.failed_at = Some(self.io.clock().now());
             self.restarts += 1;
             self.shared.numbers(|numbers| numbers.count("numRestarts", 1));
             tracing::warn!(%error, attempt = %self.attempt, ?delay, "the attempt failed, another one follows");
             self.io.observe("job.restart", &self.job.name, [self.attempt.0 as i64, 0, 0]);
             self.sleep(delay).await?;
+        }
+    }
+
+    /// Goes on without a worker that cannot do its part.
+    fn dismiss(&mut self, worker: &str, error: &JobError) {
+        let found = self.crew.members().iter().find(|member| member.name == worker).map(|member| member.id);
+        if let Some(member) = found.and_then(|id| self.crew.lose(id)) {
+            drop(member.orders.send(ToWorker::End { failure: Some(error.to_string()) }));
         }
     }
 
@@ -265,7 +292,10 @@ impl Master {
 
     /// Makes one attempt.
     async fn attempt(&mut self) -> Result<JobEnding, JobError> {
-        self.wait_for_workers().await?;
+        // A job that has finished before needs nobody to say so.
+        if self.attempt > Attempt(0) || !self.has_finished_before().await? {
+            self.wait_for_workers().await?;
+        }
         let Begun { attempt, epoch, from, storage } = self.begin().await?;
         self.attempt = attempt;
         self.shared.numbers(JobMetrics::begin_attempt);
@@ -284,7 +314,7 @@ impl Master {
         }
         let place =
             |storage: &Storage| SnapshotPlace { dir: storage.store.dir().to_owned(), inline_bytes_max: storage.config.inline_bytes_max };
-        let plan = AttemptPlan { job: self.job_id, attempt, epoch, snapshots: storage.as_ref().map(place) };
+        let plan = AttemptPlan { job: self.job_id, attempt, owner: self.owner, epoch, snapshots: storage.as_ref().map(place) };
         let layout = self.layout()?;
         let infos = layout.subtasks(&self.job);
         self.workers = layout.shares(&self.job);
@@ -333,7 +363,8 @@ impl Master {
     /// Waits until there are enough workers.
     async fn wait_for_workers(&mut self) -> Result<(), JobError> {
         let Muster { workers, patience } = self.muster;
-        let mut patience = (self.attempt > Attempt(0)).then(|| self.io.clock().sleep_until(self.io.clock().now().after(patience)));
+        // The delay before a restart is part of it.
+        let mut patience = self.failed_at.map(|failed| self.io.clock().sleep_until(failed.after(patience)));
         let mut told = None;
         loop {
             let present = self.crew.members().len();
@@ -358,14 +389,50 @@ impl Master {
                 Poll::Pending
             })
             .await;
-            if let Some(message) = message {
-                self.hear(message)?;
+            match message {
+                Some(message) => self.hear(message)?,
+                None if self.crew.members().is_empty() => {
+                    // They may all have gone to another coordinator. If not, the first to be back is not to begin alone.
+                    self.look_into_the_log().await?;
+                    patience = Some(self.io.clock().sleep_until(self.io.clock().now().after(self.muster.patience.max(LOOK_AGAIN))));
+                }
+                None => {}
             }
         }
     }
 
-    /// Opens the folder, decides what to go on from, and reads it. What cannot be gone on from, or written over, is refused before anything changes.
+    /// Refuses to wait on for a job that another process goes on with.
+    async fn look_into_the_log(&mut self) -> Result<(), JobError> {
+        let Some(config) = self.job.checkpoints.clone() else { return Ok(()) };
+        let (io, dir) = (self.io.clone(), config.dir.clone());
+        let latest = self.listening(async move { origin::latest(&io, &dir).await }).await?;
+        // A folder that cannot be read now is looked at again.
+        latest.map_or(Ok(()), |(history, _)| self.check_not_overtaken(&history, &config))
+    }
+
+    async fn has_finished_before(&mut self) -> Result<bool, JobError> {
+        let latest = self.job.checkpoints.clone().filter(|config| config.restore == Restore::Latest);
+        let Some(config) = latest else { return Ok(false) };
+        let io = self.io.clone();
+        let latest = self.listening(async move { origin::latest(&io, &config.dir).await }).await?;
+        // What is wrong with the folder is said by whoever opens it in earnest.
+        Ok(latest.is_ok_and(|(_, metadata)| metadata.is_some_and(|metadata| metadata.finished)))
+    }
+
+    /// Begins an attempt. One that takes a job over from a process that is at work may find that entry of the log taken which it was about to write, by a
+    /// checkpoint: then it reads what has changed and tries again.
     async fn begin(&mut self) -> Result<Begun, JobError> {
+        for _ in 1..FINDS_MAX {
+            match self.begin_once().await {
+                Err(error) if self.attempt == Attempt(0) && is_fenced(&error) => {}
+                begun => return begun,
+            }
+        }
+        self.begin_once().await
+    }
+
+    /// Opens the folder, decides what to go on from, and reads it. What cannot be gone on from, or written over, is refused before anything changes.
+    async fn begin_once(&mut self) -> Result<Begun, JobError> {
         let Some(config) = self.job.checkpoints.clone() else {
             let attempt = Attempt(self.attempt.0 + 1);
             return Ok(Begun { attempt, epoch: CheckpointId(1), from: None, storage: None });
@@ -392,10 +459,11 @@ impl Master {
         let mut from = None;
         if let Some(checkpoint) = checkpoint {
             let (metadata, path) = (checkpoint.metadata.clone(), checkpoint.path.clone());
+            let file = (checkpoint.metadata_bytes, checkpoint.metadata_crc);
             let allow_non_restored_state = config.allow_non_restored_state;
             let restored = Restored::new(checkpoint, allow_non_restored_state);
             self.job.check_restorable(&metadata, &restored)?;
-            from = Some((metadata, RestorePlan { path, allow_non_restored_state, loaded: Some(Arc::new(restored)) }));
+            from = Some((metadata, RestorePlan { path, metadata: file, allow_non_restored_state, loaded: Some(Arc::new(restored)) }));
         }
         let next = Attempt(history.last_attempt().map_or(1, |last| last.0 + 1));
         let metadata = from.as_ref().map(|(metadata, _)| metadata);

@@ -46,8 +46,8 @@ pub(crate) enum ToCoordinator {
     Joined(Member),
     /// It is gone, and with it its subtasks; nothing of it follows.
     Lost { worker: WorkerId, reason: String },
-    /// Numbers of a worker of another process, each labelled with its name.
-    Metrics { metrics: Vec<Metric> },
+    /// Numbers of what a worker of another process runs of an attempt, each labelled with its name.
+    Metrics { attempt: Attempt, metrics: Vec<Metric> },
     /// Workers cannot be had: the reason, which is the job's failure.
     Impossible(JobError),
     /// The user wants the job to end, without results beyond those committed.

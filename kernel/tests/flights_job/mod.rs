@@ -27,7 +27,7 @@ pub fn in_test(name: &str, dir: &Path, arguments: &[&str]) -> Command {
 }
 
 /// In a process that was started for it, runs the job that `build` makes, and ends. Returns at once in any other.
-pub fn become_the_process(build: impl FnOnce(&StreamExecutionEnvironment, &example::FlightsArgs)) {
+pub fn become_the_process(build: impl Fn(&StreamExecutionEnvironment, &example::FlightsArgs) + Send + 'static) {
     if let Ok(command_line) = std::env::var(COMMAND_LINE) {
         let code = cli::run_from::<example::FlightsArgs, _>(command_line.split(SEPARATOR), example::ABOUT, build);
         std::process::exit(i32::from(code));

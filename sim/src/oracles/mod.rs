@@ -5,8 +5,11 @@
 
 mod acknowledgements;
 mod alignment;
+mod apart;
 mod bounds;
 mod coverage;
+mod cuts;
+mod fences;
 mod transactions;
 mod visibility;
 mod watermarks;
@@ -14,8 +17,11 @@ mod windows;
 
 pub use acknowledgements::Acknowledgements;
 pub use alignment::Alignment;
+pub use apart::Apart;
 pub use bounds::Bounds;
 pub use coverage::Coverage;
+pub use cuts::Cuts;
+pub use fences::Fences;
 pub(crate) use transactions::{Ledger, Transactions, read_folder};
 pub use visibility::Visibility;
 pub use watermarks::{SavedWatermarks, Watermarks};

@@ -41,6 +41,10 @@ pub struct Ledger {
     discards_after: Option<u64>,
     /// The newest entry of the log that was looked at.
     newest_entry: u64,
+    /// The attempt that wrote it: no older one writes behind it.
+    newest_attempt: u64,
+    /// The entries of the log by their names, with a hash of their contents: each is written once.
+    entries: BTreeMap<String, u64>,
     /// A file has rotted: if it is not one of the newest checkpoint, nobody needs it.
     pub(crate) older_may_be_damaged: bool,
 }
@@ -49,6 +53,8 @@ pub struct Ledger {
 pub(crate) struct Holding {
     pub(crate) newest: u64,
     pub(crate) newest_entry: u64,
+    /// The attempt that wrote it.
+    pub(crate) newest_attempt: u64,
     pub(crate) finished: bool,
     /// Retained checkpoints and the names of their metadata, latest first.
     pub(crate) retained: Vec<(u64, String)>,
@@ -69,6 +75,7 @@ pub(crate) fn read_folder(disk: &StillDisk, dir: &Path, older_may_be_damaged: bo
     let mut holding = Holding {
         newest: 0,
         newest_entry: listing.newest.number,
+        newest_attempt: listing.newest.attempt.0,
         finished: listing.newest.event == Event::JobFinished,
         retained: vec![],
         files: BTreeSet::new(),
@@ -131,6 +138,8 @@ impl Ledger {
             committed: 0,
             discards_after: None,
             newest_entry: 0,
+            newest_attempt: 0,
+            entries: BTreeMap::new(),
             older_may_be_damaged: false,
         };
         ledger.foreign = ledger.names(false).collect();
@@ -145,6 +154,7 @@ impl Ledger {
         self.named.retain(|name| epoch_of(name).is_none_or(|epoch| epoch <= restored));
         self.durable.retain(|name| epoch_of(name).is_none_or(|epoch| epoch <= restored));
         self.newest_entry = 0;
+        self.newest_attempt = 0;
     }
 
     /// Paths in the folders of results, hidden or visible.
@@ -173,7 +183,19 @@ impl Ledger {
         if holding.newest < self.complete {
             return Err(format!("checkpoint {} was complete, and now {} is the newest", self.complete, holding.newest));
         }
+        if holding.newest_attempt < self.newest_attempt {
+            return Err(format!("attempt {} writes to the log, where attempt {} has begun", holding.newest_attempt, self.newest_attempt));
+        }
+        if !self.older_may_be_damaged {
+            for (name, content) in synced.files(&self.checkpoints).unwrap_or_default() {
+                let seen = hash(&content);
+                if name.ends_with(".entry") && self.entries.insert(name.clone(), seen).is_some_and(|before| before != seen) {
+                    return Err(format!("{name} is overwritten"));
+                }
+            }
+        }
         self.newest_entry = holding.newest_entry;
+        self.newest_attempt = holding.newest_attempt;
         self.complete = holding.newest;
         self.named.extend(holding.named);
         self.named_by_newest = holding.named_by_newest;
@@ -377,7 +399,9 @@ impl Oracle for Transactions {
                         event.name, ledger.complete
                     )));
                 }
+                // Another leader may have completed a later one meanwhile.
                 if event.name == "checkpoint.complete"
+                    && ledger.complete == id
                     && let Some((epoch, named, prepared)) = self.prepared.forgotten(&ledger.transactions)
                 {
                     return Err(Violation::new(format!(

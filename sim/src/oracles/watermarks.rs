@@ -44,6 +44,8 @@ pub struct Watermarks {
     tasks: BTreeMap<String, Task>,
     /// The last watermark that each place has made.
     made: BTreeMap<String, i64>,
+    /// At the last barrier of each place: the checkpoint and the watermark.
+    at_barrier: BTreeMap<String, (i64, i64)>,
     saved: SavedWatermarks,
 }
 
@@ -55,8 +57,6 @@ pub struct SavedWatermarks {
 
 #[derive(Default)]
 struct Saved {
-    /// At the last barrier of each place: the checkpoint and the watermark.
-    at_barrier: BTreeMap<String, (i64, i64)>,
     /// At the newest checkpoint that is known to be complete.
     complete: BTreeMap<String, i64>,
 }
@@ -68,18 +68,16 @@ impl SavedWatermarks {
     }
 }
 
-impl Saved {
-    fn is_complete(&mut self, checkpoint: i64) {
-        let of_checkpoint = self.at_barrier.iter().filter(|(_, (number, _))| *number == checkpoint);
-        self.complete = of_checkpoint.map(|(place, (_, watermark))| (place.clone(), *watermark)).collect();
-    }
-}
-
 impl Watermarks {
     /// Goes on from what earlier incarnations have saved.
     #[must_use]
     pub fn of(saved: SavedWatermarks) -> Self {
         Self { saved, ..Self::default() }
+    }
+
+    fn is_complete(&mut self, checkpoint: i64) {
+        let of_checkpoint = self.at_barrier.iter().filter(|(_, (number, _))| *number == checkpoint);
+        self.saved.saved.borrow_mut().complete = of_checkpoint.map(|(place, (_, watermark))| (place.clone(), *watermark)).collect();
     }
 }
 
@@ -128,7 +126,7 @@ impl Oracle for Watermarks {
             ("attempt.begin", _) => {
                 self.tasks.clear();
                 self.made.clear();
-                self.saved.saved.borrow_mut().at_barrier.clear();
+                self.at_barrier.clear();
             }
             ("task.start", [channels, _, restored]) => {
                 let saved = self.saved.saved.borrow().complete.get(event.place).copied().unwrap_or(i64::MIN);
@@ -170,10 +168,10 @@ impl Oracle for Watermarks {
             }
             ("task.control", [BARRIER, checkpoint, _]) => {
                 if let Some(task) = self.tasks.get(event.place) {
-                    self.saved.saved.borrow_mut().at_barrier.insert(event.place.to_owned(), (checkpoint, task.given));
+                    self.at_barrier.insert(event.place.to_owned(), (checkpoint, task.given));
                 }
             }
-            ("checkpoint.complete", [checkpoint, ..]) => self.saved.saved.borrow_mut().is_complete(checkpoint),
+            ("checkpoint.complete", [checkpoint, ..]) => self.is_complete(checkpoint),
             // A later checkpoint, of which nobody knows yet, holds nothing of it.
             ("subtask.finish", _) => drop(self.saved.saved.borrow_mut().complete.remove(event.place)),
             ("watermark.out", [watermark, ..]) => {

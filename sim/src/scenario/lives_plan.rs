@@ -98,7 +98,7 @@ pub enum Trouble {
 }
 
 impl CheckpointPlan {
-    fn draw(stream: &mut SplitMix, job_ms: u64, is_healed: bool) -> Self {
+    pub(super) fn draw(stream: &mut SplitMix, job_ms: u64, is_healed: bool) -> Self {
         // Jobs that wait for long take more checkpoints than anybody wants to see otherwise.
         let interval_us_min = job_ms * 1000 / 60;
         let interval_us = stream.pick(&[1_000, 1_000, 1_000, 2_000, 5_000, 10_000, 50_000]).max(interval_us_min);
@@ -169,7 +169,7 @@ fn rot(stream: &mut SplitMix) -> Rot {
 
 /// No directory fails to be synced: the disk would never make durable what that sync had covered, and a later attempt, which cannot know of it, trusts
 /// its own sync of the same names. On ext4 and XFS no attempt gets there: after such a failure the file system is read-only.
-fn spare_directories(fault: &mut DiskFault) {
+pub(super) fn spare_directories(fault: &mut DiskFault) {
     if fault.kind == DiskFaultKind::Error && matches!(fault.class, None | Some(OperationClass::SyncDirectory)) {
         fault.class = Some(OperationClass::Write);
     }

@@ -2,6 +2,7 @@
 //!
 //! A scenario is plain data and can be printed. Each part draws from a stream of its own, so that a change of one leaves the others as they were.
 
+pub mod cluster_plan;
 pub mod element_source;
 pub mod elements;
 pub(crate) mod elements_job;
@@ -17,6 +18,7 @@ pub use elements_job::{FIRST_WINDOW, GUARDED, SECOND_WINDOW};
 
 use crate::config::WorldConfig;
 use crate::rng::Draw;
+use cluster_plan::ClusterPlan;
 use elements_plan::{ElementsPlan, Terminal};
 use engine::EnginePlan;
 use flights_plan::{Before, FlightsPlan};
@@ -24,7 +26,10 @@ use interference::Interference;
 use lives_plan::{JobFacts, LivesPlan};
 use thalweg_io::{Rng, SplitMix};
 
-/// Of 1000 scenarios, how many have several lives.
+/// Of 1000 scenarios, how many have several processes.
+const CLUSTERS_PER_MILLE: u32 = 300;
+
+/// Of 1000 of the others, how many have several lives.
 const LIVES_PER_MILLE: u32 = 450;
 
 /// What one seed stands for.
@@ -42,6 +47,8 @@ pub struct Scenario {
     pub interference: Interference,
     /// Deaths and new lives, with checkpoints. What happens from outside is then told life by life.
     pub lives: Option<LivesPlan>,
+    /// Several processes, and what happens to each.
+    pub cluster: Option<ClusterPlan>,
 }
 
 /// A job and its input.
@@ -58,6 +65,9 @@ impl Scenario {
     #[must_use]
     pub fn draw(seed: u64) -> Self {
         let stream = |name: &str| SplitMix::stream(seed, &format!("scenario/{name}"));
+        if stream("cluster").chance(CLUSTERS_PER_MILLE) {
+            return Self::draw_cluster(seed);
+        }
         if stream("lives").chance(LIVES_PER_MILLE) {
             return Self::draw_lives(seed);
         }
@@ -86,7 +96,7 @@ impl Scenario {
             _ => {}
         }
         let engine = engine_of(&mut stream("engine"), input_bytes, interference);
-        Self { seed, engine, job, world, interference, lives: None }
+        Self { seed, engine, job, world, interference, lives: None, cluster: None }
     }
 
     /// The scenario of `seed`, with lives.
@@ -117,7 +127,31 @@ impl Scenario {
         let part = slow.pick(&["", "", "", "inprogress to ", "inprogress to ", ".state", ".inprogress"]);
         world.disk.slow = (!part.is_empty()).then(|| (part, slow.pick(&[3, 20, 100])));
         let engine = engine_of(&mut stream("engine"), facts.input_bytes, Interference::None);
-        Self { seed, engine, job, world, interference: Interference::None, lives: Some(lives) }
+        Self { seed, engine, job, world, interference: Interference::None, lives: Some(lives), cluster: None }
+    }
+
+    /// The scenario of `seed`, with several processes.
+    fn draw_cluster(seed: u64) -> Self {
+        let stream = |name: &str| SplitMix::stream(seed, &format!("scenario/{name}"));
+        let mut plan = ElementsPlan::draw(&mut stream("job")).with_state(&mut stream("state"));
+        let mut world = world_of(seed);
+        let mut calmer = stream("cluster-world");
+        // Many processes share the time that polls take.
+        world.poll_cost_ns_max = calmer.pick(&[1_000, 2_000, 10_000]);
+        world.net.latency_ms_max = calmer.pick(&[0, 1, 1, 10, 50]);
+        // What a connection carries in a second is what it holds, divided by the latency: state within messages has to get through.
+        let is_slow = world.net.latency_ms_max > 1 || world.net.slow_machine.is_some();
+        let narrow: &[&[usize]] = &[&[65_536], &[65_536], &[1_460, 65_536], &[64, 1_460, 65_536]];
+        world.net.buffer_bytes = if is_slow { vec![65_536] } else { calmer.pick(narrow).to_vec() };
+        world.disk.latency_ms_max = calmer.pick(&[1, 3, 20]);
+        let facts = JobFacts { input_bytes: 0, job_ms: plan.duration_ms(), ids: plan.ids() };
+        let cluster = ClusterPlan::draw(&mut stream("cluster-plan"), &facts, &world);
+        if cluster.poison.is_some() {
+            plan = plan.with_map_first();
+        }
+        let engine = engine_of(&mut stream("engine"), 0, Interference::None);
+        let job = JobPlan::Elements(plan);
+        Self { seed, engine, job, world, interference: Interference::None, lives: None, cluster: Some(cluster) }
     }
 
     /// The same job on the same input, with another engine and another world, and without interference but a silence, which is part of the input.
@@ -130,13 +164,14 @@ impl Scenario {
         let engine = engine_of(&mut SplitMix::stream(seed, "engine"), self.job.input_bytes(), interference);
         let mut world = world_of(seed);
         world.trace_events_kept = self.world.trace_events_kept;
-        Self { seed: self.seed, job: self.job.clone(), engine, world, interference, lives: None }
+        Self { seed: self.seed, job: self.job.clone(), engine, world, interference, lives: None, cluster: None }
     }
 
     /// What its jobs are counted as.
     #[must_use]
     pub fn shape(&self) -> &'static str {
         match &self.job {
+            _ if self.cluster.is_some() => "elements in a cluster",
             JobPlan::Flights(_) if self.lives.is_some() => "flights with lives",
             JobPlan::Elements(_) if self.lives.is_some() => "elements with lives",
             JobPlan::Flights(plan) if plan.is_real => "flights, real rows",

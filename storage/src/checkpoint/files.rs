@@ -83,7 +83,10 @@ pub async fn store_snapshot(
 pub async fn discard(disk: &dyn Disk, dir: &Path, names: impl IntoIterator<Item = &str>) -> Result<(), CheckpointError> {
     let mut outcome = Ok(());
     for name in names {
-        if let Err(error) = remove(disk, dir, name).await {
+        // What it is given may come from another process: only what is a state file by its name, and so lies in the folder, goes.
+        if !is_state_file(name) {
+            outcome = Err(CheckpointError::Foreign { file: name.to_owned(), reason: "does not have the name of a state file".to_owned() });
+        } else if let Err(error) = remove(disk, dir, name).await {
             outcome = Err(error);
         }
     }

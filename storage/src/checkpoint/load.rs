@@ -7,7 +7,7 @@ use super::files::{read, read_child};
 use super::log::newest;
 use super::metadata::{Decoded, Place};
 use super::names::FileName;
-use super::{CheckpointError, Metadata, Retained, Snapshot, SnapshotEntry};
+use super::{CheckpointError, FileRef, Metadata, Retained, Snapshot, SnapshotEntry};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use thalweg_io::{Disk, EntryKind};
@@ -19,10 +19,12 @@ pub struct Checkpoint {
     pub metadata: Metadata,
     /// The state of each subtask, in the order of [`Metadata::snapshots`].
     pub snapshots: Vec<(SnapshotEntry, Snapshot)>,
-    /// The length of its metadata file.
-    pub metadata_bytes: u64,
     /// Its metadata file: what [`load_path`] reads it from.
     pub path: PathBuf,
+    /// The length of that.
+    pub metadata_bytes: u64,
+    /// And its CRC-32: another file of the same name is another checkpoint.
+    pub metadata_crc: u32,
 }
 
 /// Reads a retained checkpoint of the folder `dir`.
@@ -30,8 +32,8 @@ pub struct Checkpoint {
 /// # Errors
 /// If anything is missing or not as it was written, or the disk fails.
 pub async fn load(disk: &dyn Disk, dir: &Path, retained: &Retained) -> Result<Checkpoint, CheckpointError> {
-    let (decoded, metadata_bytes) = decode(disk, dir, retained).await?;
-    with_snapshots(disk, dir, &retained.metadata.name, decoded, metadata_bytes).await
+    let decoded = decode(disk, dir, retained).await?;
+    with_snapshots(disk, dir, &retained.metadata, decoded).await
 }
 
 /// Reads what a retained checkpoint of the folder `dir` consists of, without the state.
@@ -39,19 +41,18 @@ pub async fn load(disk: &dyn Disk, dir: &Path, retained: &Retained) -> Result<Ch
 /// # Errors
 /// As [`load`].
 pub async fn load_metadata(disk: &dyn Disk, dir: &Path, retained: &Retained) -> Result<Metadata, CheckpointError> {
-    Ok(decode(disk, dir, retained).await?.0.metadata)
+    Ok(decode(disk, dir, retained).await?.metadata)
 }
 
-async fn decode(disk: &dyn Disk, dir: &Path, retained: &Retained) -> Result<(Decoded, u64), CheckpointError> {
+async fn decode(disk: &dyn Disk, dir: &Path, retained: &Retained) -> Result<Decoded, CheckpointError> {
     let bytes = read_child(disk, dir, &retained.metadata).await?;
-    let metadata_bytes = bytes.len() as u64;
     let name = dir.join(&retained.metadata.name).display().to_string();
     let decoded = Metadata::decode(&name, bytes)?;
     let (attempt, id) = (decoded.metadata.attempt, decoded.metadata.id);
     if (attempt, id) != (retained.attempt, retained.id) {
         return Err(CheckpointError::corrupt(&name, 0, format!("it is checkpoint {id} of attempt {attempt} under another's name")));
     }
-    Ok((decoded, metadata_bytes))
+    Ok(decoded)
 }
 
 /// Reads the checkpoint at `path`: of a checkpoint folder the newest, of a metadata file that one.
@@ -65,13 +66,13 @@ pub async fn load_path(disk: &dyn Disk, path: &Path) -> Result<Checkpoint, Check
             let path = dir.join(&name);
             let shown = path.display().to_string();
             let bytes = read(disk, &path, None, u64::MAX).await?;
-            let metadata_bytes = bytes.len() as u64;
+            let (len, crc) = (bytes.len() as u64, crc32fast::hash(&bytes));
             let decoded = Metadata::decode(&shown, bytes)?;
             let expected = FileName::Metadata { checkpoint: decoded.metadata.id, attempt: decoded.metadata.attempt }.to_string();
             if expected != name {
                 return Err(CheckpointError::corrupt(&shown, 0, format!("it is {expected} under another's name")));
             }
-            with_snapshots(disk, &dir, &name, decoded, metadata_bytes).await
+            with_snapshots(disk, &dir, &FileRef { name, len, crc }, decoded).await
         }
     }
 }
@@ -118,9 +119,8 @@ pub(super) fn no_log(dir: &Path) -> CheckpointError {
 async fn with_snapshots(
     disk: &dyn Disk,
     dir: &Path,
-    name: &str,
+    file: &FileRef,
     decoded: Decoded,
-    metadata_bytes: u64,
 ) -> Result<Checkpoint, CheckpointError> {
     let Decoded { metadata, inline } = decoded;
     let mut inline: BTreeMap<usize, Snapshot> = inline.into_iter().collect();
@@ -135,5 +135,5 @@ async fn with_snapshots(
         };
         snapshots.push((entry.clone(), snapshot));
     }
-    Ok(Checkpoint { metadata, snapshots, metadata_bytes, path: dir.join(name) })
+    Ok(Checkpoint { metadata, snapshots, path: dir.join(&file.name), metadata_bytes: file.len, metadata_crc: file.crc })
 }

@@ -2,13 +2,14 @@
 //!
 //! A caller proves that it belongs to the cluster and says which link of which attempt it is. A link of the attempt under way gets the connection; a
 //! caller of an older attempt is turned away (law 10); one of an attempt that this worker has not heard of yet waits for it. What a stranger can cost is
-//! bounded: a few connections at a time, each for a few seconds, and no memory beyond a header.
+//! bounded: a few connections at a time, each for a few seconds, and no memory beyond a header. A flood of them may push a caller of our own off the
+//! doorstep before it has proved who it is; it calls again.
 
 use super::header::{FrameHeader, FrameKind, HEADER_BYTES};
-use super::links::LinkEnd;
-use super::reader::{FrameReader, ReadError};
+use super::links::Place;
+use super::reader::FrameReader;
 use crate::checkpoint::{Attempt, JobId};
-use crate::cluster::{Authenticator, Purpose, Side};
+use crate::cluster::{Authenticator, Purpose, Side, within};
 use core::net::SocketAddr;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -16,33 +17,42 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use thalweg_io::{Buffer, Io, IoError, Listener, LocalBoxFuture, MonotonicNs, NetRead, NetWrite, TaskClass};
+use thalweg_io::{Buffer, Io, IoError, Listener, LocalBoxFuture, NetRead, NetWrite, TaskClass};
 
 /// Callers that may be on the doorstep at a time; at one more the one that stands there longest has to go.
 const CALLERS_MAX: usize = 128;
 
-/// How long a link waits for its caller, and a caller for its attempt.
+/// Callers of our own that may wait for their attempt: more than the cores of any cluster, and some.
+const EARLY_MAX: usize = 16 << 10;
+
+/// Callers that are let onto the doorstep before those that stand there, and the core's other tasks, have their turn.
+const BATCH: usize = 16;
+
+/// How long a caller goes on calling, and may take to say which link it is.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pause after an accept that failed, for want of descriptors perhaps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes of an opening frame behind its header.
-const OPENING_BYTES: usize = 24;
+const OPENING_BYTES: usize = 32;
 
 /// Which link a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Opening {
     pub(super) job: JobId,
     pub(super) attempt: Attempt,
-    pub(super) from: LinkEnd,
-    pub(super) to: LinkEnd,
+    /// Attempts of two coordinators can have one number.
+    pub(super) owner: u64,
+    pub(super) from: Place,
+    pub(super) to: Place,
 }
 
 impl Opening {
     pub(super) fn encode(self) -> Buffer {
         let mut payload = Vec::with_capacity(OPENING_BYTES);
         payload.extend_from_slice(&self.job.0.to_le_bytes());
+        payload.extend_from_slice(&self.owner.to_le_bytes());
         for number in [self.from.seat, self.from.core, self.to.seat, self.to.core] {
             let number = u32::try_from(number).expect("invariant: there are fewer than 2^32 cores");
             payload.extend_from_slice(&number.to_le_bytes());
@@ -55,11 +65,13 @@ impl Opening {
     fn decode(header: &FrameHeader, frame: &[u8]) -> Option<Self> {
         let payload: &[u8; OPENING_BYTES] = frame[HEADER_BYTES..].try_into().ok()?;
         header.check_payload(payload).ok()?;
-        let (job, numbers) = payload.split_first_chunk::<8>()?;
+        let (job, rest) = payload.split_first_chunk::<8>()?;
+        let (owner, numbers) = rest.split_first_chunk::<8>()?;
         let number = |i: usize| numbers.as_chunks::<4>().0.get(i).map(|bytes| u32::from_le_bytes(*bytes) as usize);
-        let end = |i: usize| Some(LinkEnd { seat: number(i)?, core: number(i + 1)? });
+        let end = |i: usize| Some(Place { seat: number(i)?, core: number(i + 1)? });
         let is_opening = header.kind == FrameKind::Open;
-        is_opening.then_some(Self { job: JobId(u64::from_le_bytes(*job)), attempt: header.attempt, from: end(0)?, to: end(2)? })
+        let (job, owner) = (JobId(u64::from_le_bytes(*job)), u64::from_le_bytes(*owner));
+        is_opening.then_some(Self { job, attempt: header.attempt, owner, from: end(0)?, to: end(2)? })
     }
 }
 
@@ -97,11 +109,11 @@ impl Awaited {
 
 #[derive(Default)]
 struct Doorstep {
-    newest: Option<(JobId, Attempt)>,
+    newest: Option<(JobId, u64, Attempt)>,
     /// Links of the attempt under way whose caller has not come.
     expected: BTreeMap<Opening, Rc<Awaited>>,
-    /// Callers of attempts that were not deployed here yet, and when they came.
-    early: VecDeque<(Opening, Caller, MonotonicNs)>,
+    /// Callers of attempts that were not deployed here yet.
+    early: VecDeque<(Opening, Caller)>,
 }
 
 /// A core's door.
@@ -130,19 +142,20 @@ impl Door {
         &self.auth
     }
 
-    /// From now on callers of older attempts are turned away.
-    pub(super) fn begin(&self, job: JobId, attempt: Attempt) {
+    /// From now on callers of other attempts are turned away, those that wait already, too, unless theirs may still follow.
+    pub(super) fn begin(&self, job: JobId, owner: u64, attempt: Attempt) {
         let doorstep = &mut *self.doorstep.borrow_mut();
-        doorstep.newest = Some((job, attempt));
+        doorstep.newest = Some((job, owner, attempt));
         doorstep.expected.clear();
+        doorstep.early.retain(|(early, _)| (early.job, early.owner) == (job, owner) && early.attempt >= attempt);
     }
 
     /// The caller of a link of the attempt that was begun last, when it comes.
     pub(super) fn expect(&self, opening: Opening) -> Rc<Awaited> {
         let awaited = Rc::<Awaited>::default();
         let doorstep = &mut *self.doorstep.borrow_mut();
-        match doorstep.early.iter().position(|(early, ..)| *early == opening).and_then(|early| doorstep.early.remove(early)) {
-            Some((_, caller, _)) => awaited.has_come(caller),
+        match doorstep.early.iter().position(|(early, _)| *early == opening).and_then(|early| doorstep.early.remove(early)) {
+            Some((_, caller)) => awaited.has_come(caller),
             None => drop(doorstep.expected.insert(opening, Rc::clone(&awaited))),
         }
         awaited
@@ -154,7 +167,11 @@ impl Door {
         let mut pause: Option<LocalBoxFuture<()>> = None;
         let mut callers: VecDeque<LocalBoxFuture<()>> = VecDeque::new();
         poll_fn(|cx| -> Poll<()> {
-            loop {
+            for turn in 0..=BATCH {
+                if turn == BATCH {
+                    cx.waker().wake_by_ref();
+                    break;
+                }
                 if let Some(sleep) = &mut pause {
                     if sleep.as_mut().poll(cx).is_pending() {
                         break;
@@ -186,50 +203,44 @@ impl Door {
     /// Leads a caller to its link.
     async fn admit(self, io: Io, mut read: Box<dyn NetRead>, mut write: Box<dyn NetWrite>, from: SocketAddr) {
         if let Err(error) = self.auth.authenticate(&mut *read, &mut *write, Side::Acceptor, Purpose::Data).await {
-            tracing::warn!(%from, %error, "a caller was turned away");
+            // Whoever floods the door does not flood the log as well.
+            tracing::debug!(%from, %error, "a caller was turned away");
             return;
         }
         let mut reader = FrameReader::new(read, OPENING_BYTES);
-        let limit = io.clock().sleep_until(io.clock().now().after(PATIENCE));
-        let opening = match first_frame(&mut reader, limit).await {
-            Ok(Some((header, frame))) => Opening::decode(&header, &frame),
-            Ok(None) => None,
-            Err(error) => {
-                tracing::warn!(%from, %error, "a caller was turned away");
+        let opening = match within(&io, PATIENCE, poll_fn(|cx| reader.poll_next(cx))).await {
+            Some(Ok(Some((header, frame)))) => Opening::decode(&header, &frame),
+            Some(Ok(None)) | None => None,
+            Some(Err(error)) => {
+                tracing::debug!(%from, %error, "a caller was turned away");
                 return;
             }
         };
         match opening {
             Some(opening) => self.lead(&io, opening, Caller { reader, write }),
-            None => tracing::warn!(%from, "a caller that does not say which link it is was turned away"),
+            None => tracing::debug!(%from, "a caller that does not say which link it is was turned away"),
         }
     }
 
     fn lead(&self, io: &Io, opening: Opening, caller: Caller) {
         let doorstep = &mut *self.doorstep.borrow_mut();
-        let now = io.clock().now();
-        let is_old = doorstep.newest.is_some_and(|(job, attempt)| job == opening.job && opening.attempt <= attempt);
+        let is_old = |(job, owner, attempt)| (job, owner) == (opening.job, opening.owner) && opening.attempt <= attempt;
         if let Some(link) = doorstep.expected.remove(&opening) {
             link.has_come(caller);
-        } else if is_old {
+        } else if doorstep.newest.is_some_and(is_old) {
             // Who sees it knows that it has been fenced: the newest attempt, that of the caller.
-            let newest = doorstep.newest.map_or(0, |(_, attempt)| attempt.0 as i64);
+            let newest = doorstep.newest.map_or(0, |(.., attempt)| attempt.0 as i64);
             io.observe("door.refuse", &self.address.to_string(), [newest, opening.attempt.0 as i64, 0]);
-            tracing::warn!(attempt = %opening.attempt, "a caller of an attempt that is over was turned away");
+            tracing::debug!(attempt = %opening.attempt, "a caller of an attempt that is over was turned away");
         } else {
-            doorstep.early.retain(|(_, _, since)| now.since(*since) < PATIENCE);
-            if doorstep.early.len() == CALLERS_MAX {
+            if doorstep.early.len() == EARLY_MAX {
                 doorstep.early.pop_front();
             }
-            doorstep.early.push_back((opening, caller, now));
+            doorstep.early.push_back((opening, caller));
         }
     }
 }
 
-async fn first_frame(reader: &mut FrameReader, mut limit: LocalBoxFuture<()>) -> Result<Option<(FrameHeader, Buffer)>, ReadError> {
-    poll_fn(|cx| match reader.poll_next(cx) {
-        Poll::Ready(frame) => Poll::Ready(frame),
-        Poll::Pending => limit.as_mut().poll(cx).map(|()| Ok(None)),
-    })
-    .await
-}
+#[cfg(test)]
+#[path = "door_tests.rs"]
+mod tests;

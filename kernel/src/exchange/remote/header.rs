@@ -94,6 +94,8 @@ pub(crate) enum FrameError {
     Credit(u32),
     #[error("a frame of channel {channel} is damaged: {reason}")]
     Damaged { channel: u32, reason: String },
+    #[error("a frame says of its keys neither yes nor no")]
+    Keyed,
     #[error("a frame of kind {0:?} has no place here")]
     Unexpected(FrameKind),
 }
@@ -160,6 +162,9 @@ impl FrameHeader {
         let (version, kind) = (u16::from_le_bytes([bytes[4], bytes[5]]), u16::from_le_bytes([bytes[6], bytes[7]]));
         if version != VERSION {
             return Err(FrameError::Version(version));
+        }
+        if u32_at(bytes, 44) > 1 {
+            return Err(FrameError::Keyed);
         }
         let payload_bytes = u32_at(bytes, 48);
         if payload_bytes as usize > PAYLOAD_BYTES_MAX {

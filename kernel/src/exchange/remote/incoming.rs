@@ -1,10 +1,10 @@
 //! The receiving half of a link: reads frames from one connection, hands each to its channel, and grants credit for what was worked off.
 
 use super::credits::Window;
-use super::door::{Awaited, Caller, PATIENCE};
+use super::door::{Awaited, Caller};
 use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX};
 use super::links::{RemoteChannel, Surroundings};
-use super::outgoing::{Sender, append_entries, split_entry};
+use super::outgoing::{Sender, append_entries, entries};
 use super::packing::Unpacker;
 use super::reader::FrameReader;
 use crate::runtime::Counter;
@@ -53,13 +53,8 @@ impl Incoming {
 
     /// Waits for the caller and receives until it is dropped, or until nothing can follow.
     pub(super) async fn run(mut self, awaited: Rc<Awaited>) -> Result<(), String> {
-        let io = &self.around.io;
-        let mut limit = io.clock().sleep_until(io.clock().now().after(PATIENCE));
-        let called = poll_fn(|cx| match awaited.poll_caller(cx) {
-            Poll::Ready(caller) => Poll::Ready(Some(caller)),
-            Poll::Pending => limit.as_mut().poll(cx).map(|()| None),
-        });
-        let Some(Caller { mut reader, write }) = called.await else { return Err(format!("it did not call within {PATIENCE:?}")) };
+        // However long it takes the other worker to read its state. One that cannot call says so, and one that is gone is reported lost.
+        let Caller { mut reader, write } = poll_fn(|cx| awaited.poll_caller(cx)).await;
         reader.trust(PAYLOAD_BYTES_MAX);
         let mut sender = Sender { write, writing: None, free: Some(Buffer::default()) };
         poll_fn(|cx| self.poll_work(cx, &mut reader, &mut sender)).await
@@ -130,9 +125,7 @@ impl Incoming {
         match header.kind {
             FrameKind::Records => self.deliver(header, frame),
             FrameKind::Demand => {
-                header.check_payload(&frame[HEADER_BYTES..])?;
-                for entry in frame[HEADER_BYTES..].as_chunks::<8>().0 {
-                    let [number, _] = split_entry(*entry);
+                for [number, _] in entries(header, &frame[HEADER_BYTES..])? {
                     self.channels.get_mut(&number).ok_or(FrameError::Channel(number))?.window.demanded();
                 }
                 Ok(())
@@ -147,6 +140,10 @@ impl Incoming {
         if header.sequence != channel.sequence {
             return Err(FrameError::Sequence { channel: number, expected: channel.sequence, found: header.sequence });
         }
+        if channel.has_ended {
+            return Err(FrameError::Damaged { channel: number, reason: "it follows the end of input".to_owned() });
+        }
+        channel.sequence += 1;
         if channel.is_over {
             return Ok(());
         }
@@ -154,7 +151,6 @@ impl Incoming {
             return Err(FrameError::Credit(number));
         }
         let carried = channel.unpacker.deliver(header, frame)?;
-        channel.sequence += 1;
         channel.has_ended |= carried.is_end;
         if let Some((checkpoint, before)) = carried.barrier {
             let received = channel.records + before;

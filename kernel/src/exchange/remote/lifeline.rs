@@ -20,19 +20,24 @@ impl Drop for Waiting {
 
 /// The other end: holds nothing.
 #[derive(Clone)]
-pub(super) struct LifelineEnd(Weak<Waiting>);
+pub(crate) struct LifelineEnd(Weak<Waiting>);
 
 impl Lifeline {
     pub(crate) fn new() -> Self {
         Self(Rc::default())
     }
 
-    pub(super) fn end(&self) -> LifelineEnd {
+    pub(crate) fn end(&self) -> LifelineEnd {
         LifelineEnd(Rc::downgrade(&self.0))
     }
 }
 
 impl LifelineEnd {
+    /// Whether the last subtask is gone.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+
     /// Ready when the last subtask is gone; registers for that otherwise.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(waiting) = self.0.upgrade() else { return Poll::Ready(()) };

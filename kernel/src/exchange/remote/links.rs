@@ -19,7 +19,7 @@ pub(crate) struct ChannelNumber(pub(crate) u32);
 
 /// A core of an attempt: the seat of its worker, and which of its cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct LinkEnd {
+pub(crate) struct Place {
     pub(crate) seat: usize,
     pub(crate) core: usize,
 }
@@ -43,25 +43,26 @@ struct Peer {
 pub(crate) struct Links {
     job: JobId,
     attempt: Attempt,
-    own: LinkEnd,
-    sending: BTreeMap<LinkEnd, Peer>,
-    receiving: BTreeMap<LinkEnd, Peer>,
+    owner: u64,
+    own: Place,
+    sending: BTreeMap<Place, Peer>,
+    receiving: BTreeMap<Place, Peer>,
 }
 
 impl Links {
-    pub(crate) fn new(plan: &AttemptPlan, own: LinkEnd) -> Self {
-        Self { job: plan.job, attempt: plan.attempt, own, sending: BTreeMap::new(), receiving: BTreeMap::new() }
+    pub(crate) fn new(plan: &AttemptPlan, own: Place) -> Self {
+        Self { job: plan.job, attempt: plan.attempt, owner: plan.owner, own, sending: BTreeMap::new(), receiving: BTreeMap::new() }
     }
 
     /// A channel to a subtask on the core `to`, whose worker is called `name` and listens at `door`.
-    pub(crate) fn send(&mut self, to: LinkEnd, name: &str, door: SocketAddr, channel: RemoteChannel) {
+    pub(crate) fn send(&mut self, to: Place, name: &str, door: SocketAddr, channel: RemoteChannel) {
         let peer = self.sending.entry(to).or_default();
         (peer.name, peer.door) = (name.to_owned(), Some(door));
         peer.channels.push(channel);
     }
 
     /// A channel from a subtask on the core `from`, whose worker is called `name`.
-    pub(crate) fn receive(&mut self, from: LinkEnd, name: &str, channel: RemoteChannel) {
+    pub(crate) fn receive(&mut self, from: Place, name: &str, channel: RemoteChannel) {
         let peer = self.receiving.entry(from).or_default();
         peer.name = name.to_owned();
         peer.channels.push(channel);
@@ -69,23 +70,23 @@ impl Links {
 
     /// Sets them going; they end with the subtasks that hold `lifeline`, or fail the attempt.
     pub(crate) fn start(self, io: &Io, door: Option<&Door>, shared: &Shared, lifeline: &Lifeline) -> Option<Rc<MetricRegistry>> {
-        let Self { job, attempt, own, sending, receiving } = self;
+        let Self { job, attempt, owner, own, sending, receiving } = self;
         let Some(door) = door else {
             assert!(sending.is_empty() && receiving.is_empty(), "a core without a door has links to others");
             return None;
         };
-        door.begin(job, attempt);
+        door.begin(job, owner, attempt);
         let window = shared.settings.channel_frames;
         // One for all: the numbers of several links to one worker add up.
         let metrics = Rc::new(MetricRegistry::new(own.core));
         for (from, peer) in receiving {
-            let opening = Opening { job, attempt, from, to: own };
+            let opening = Opening { job, attempt, owner, from, to: own };
             let surroundings = Surroundings::new(io, attempt, peer.name, &metrics, shared, lifeline);
             let link = Incoming::new(surroundings.clone(), peer.channels, window);
             surroundings.spawn("link-in", link.run(door.expect(opening)));
         }
         for (to, peer) in sending {
-            let opening = Opening { job, attempt, from: own, to };
+            let opening = Opening { job, attempt, owner, from: own, to };
             let surroundings = Surroundings::new(io, attempt, peer.name, &metrics, shared, lifeline);
             let link = Outgoing::new(surroundings.clone(), peer.channels, window);
             let address = peer.door.expect("invariant: whoever is sent to has a door");

@@ -20,6 +20,6 @@ mod reader;
 
 pub(crate) use archived::ArchivedFrame;
 pub(crate) use door::Door;
-pub(crate) use lifeline::Lifeline;
-pub(crate) use links::{ChannelNumber, LinkEnd, Links, RemoteChannel};
+pub(crate) use lifeline::{Lifeline, LifelineEnd};
+pub(crate) use links::{ChannelNumber, Links, Place, RemoteChannel};
 pub(crate) use packing::{Packer, RecordPacker, RecordUnpacker, Unpacker};

@@ -5,16 +5,20 @@ use super::door::{Opening, PATIENCE};
 use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 use super::links::{RemoteChannel, Surroundings};
 use super::packing::Packer;
-use super::reader::FrameReader;
-use crate::cluster::{Authenticator, Purpose, Side};
+use super::reader::{BUFFER_BYTES_KEPT, FrameReader};
+use crate::cluster::{Authenticator, Purpose, Side, within};
 use crate::runtime::Counter;
 use core::net::SocketAddr;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
-use thalweg_io::{Buffer, IoError, LocalBoxFuture, NetWrite};
+use std::time::Duration;
+use thalweg_io::{Buffer, Io, IoError, LocalBoxFuture, NetWrite};
 
 /// Frames are gathered for one write up to this size: enough to spread its cost, little enough to stay in the cache until it is sent.
 const WRITE_BYTES: usize = 128 << 10;
+
+/// Before it is called again where nobody has answered.
+const CALL_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a receiver says may be this long: an entry of 8 bytes for each channel.
 const CREDIT_BYTES_MAX: usize = 8 << 20;
@@ -80,20 +84,33 @@ impl Outgoing {
         opening: Opening,
     ) -> Result<(FrameReader, Box<dyn NetWrite>), String> {
         let io = &self.around.io;
-        let mut limit = io.clock().sleep_until(io.clock().now().after(PATIENCE));
-        let net = io.net();
-        let mut connecting = Box::pin(async move {
-            let (mut read, mut write) = net.connect(address).await.map_err(|error| error.to_string())?;
-            let known = auth.authenticate(&mut *read, &mut *write, Side::Caller, Purpose::Data).await;
-            known.map_err(|error| format!("{address}: {error}"))?;
-            write.write_all(opening.encode()).await.map_err(|error| error.to_string())?;
-            Ok((FrameReader::new(read, CREDIT_BYTES_MAX), write))
-        });
-        poll_fn(|cx| match connecting.as_mut().poll(cx) {
-            Poll::Ready(connected) => Poll::Ready(connected),
-            Poll::Pending => limit.as_mut().poll(cx).map(|()| Err(format!("{address} did not answer within {PATIENCE:?}"))),
-        })
-        .await
+        let mut failure = None;
+        let calling = async {
+            loop {
+                match Self::call(io, address, &auth, opening).await {
+                    Ok(connected) => return connected,
+                    // Strangers may have pushed it off the doorstep: it calls again.
+                    Err(reason) => failure = Some(reason),
+                }
+                io.clock().sleep_until(io.clock().now().after(CALL_AGAIN)).await;
+            }
+        };
+        let connected = within(io, PATIENCE, calling).await;
+        let reason = || failure.unwrap_or_else(|| format!("{address} did not answer"));
+        connected.ok_or_else(|| format!("{} (tried for {PATIENCE:?})", reason()))
+    }
+
+    async fn call(
+        io: &Io,
+        address: SocketAddr,
+        auth: &Authenticator,
+        opening: Opening,
+    ) -> Result<(FrameReader, Box<dyn NetWrite>), String> {
+        let (mut read, mut write) = io.net().connect(address).await.map_err(|error| error.to_string())?;
+        let known = auth.authenticate(&mut *read, &mut *write, Side::Caller, Purpose::Data).await;
+        known.map_err(|error| format!("{address}: {error}"))?;
+        write.write_all(opening.encode()).await.map_err(|error| error.to_string())?;
+        Ok((FrameReader::new(read, CREDIT_BYTES_MAX), write))
     }
 
     fn poll_work(&mut self, cx: &mut Context<'_>, reader: &mut FrameReader, sender: &mut Sender) -> Poll<Result<(), String>> {
@@ -135,9 +152,7 @@ impl Outgoing {
         if header.attempt != self.around.attempt {
             return Err(FrameError::Attempt { expected: self.around.attempt, found: header.attempt });
         }
-        header.check_payload(payload)?;
-        for entry in payload.as_chunks::<8>().0 {
-            let [number, credits] = split_entry(*entry);
+        for [number, credits] in entries(header, payload)? {
             let channel = self.channels.iter_mut().find(|channel| channel.number == number).ok_or(FrameError::Channel(number))?;
             channel.waits = false;
             if !channel.credits.granted(credits) {
@@ -201,10 +216,15 @@ impl Outgoing {
     }
 }
 
-/// Channel and number of one entry of a frame of credits or demands.
-pub(super) fn split_entry(entry: [u8; 8]) -> [u32; 2] {
-    let bits = u64::from_le_bytes(entry);
-    [bits as u32, (bits >> 32) as u32]
+/// Channel and number of each entry of a frame of credits or demands.
+pub(super) fn entries<'a>(header: &FrameHeader, payload: &'a [u8]) -> Result<impl Iterator<Item = [u32; 2]> + 'a, FrameError> {
+    header.check_payload(payload)?;
+    let (entries, rest) = payload.as_chunks::<8>();
+    if !rest.is_empty() || entries.len() != header.count as usize {
+        let reason = format!("{} bytes are not {} entries", payload.len(), header.count);
+        return Err(FrameError::Damaged { channel: header.channel, reason });
+    }
+    Ok(entries.iter().map(|entry| u64::from_le_bytes(*entry)).map(|bits| [bits as u32, (bits >> 32) as u32]))
 }
 
 /// Appends a frame of credits or demands.
@@ -235,7 +255,7 @@ impl Sender {
             self.writing = None;
             self.free = Some(written?);
         }
-        let mut buffer = self.free.take().unwrap_or_default();
+        let mut buffer = self.free.take().filter(|buffer| buffer.capacity() <= BUFFER_BYTES_KEPT).unwrap_or_default();
         buffer.clear();
         Poll::Ready(Ok(buffer))
     }

@@ -5,6 +5,7 @@
 
 use super::archived::{ArchivedFrame, UNIT, encode_control};
 use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX};
+use super::reader::BUFFER_BYTES_KEPT;
 use crate::checkpoint::Attempt;
 use crate::exchange::frame::{Batch, Entry, InputChannel, OutputChannel};
 use crate::record::{ArchiveError, Archiver, Record, RecordSerializer};
@@ -131,6 +132,9 @@ impl<T: Record> Packer for RecordPacker<T> {
         out.extend_from_slice(&header.encode(payload));
         out.extend_from_slice(payload);
         carried.bytes = (out.len() - before) as u64;
+        if payload.capacity() > BUFFER_BYTES_KEPT {
+            *payload = AlignedVec::new();
+        }
         frame.clear();
         // A sender that has ended has no use for it.
         drop(self.channel.returned.try_push(Batch::Owned(frame)));

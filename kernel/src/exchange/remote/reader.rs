@@ -13,8 +13,9 @@ const STAGING_BYTES: usize = 8 << 10;
 /// By how much a buffer grows at once: a header alone does not make us provide memory for what it announces.
 const GROWTH_BYTES: usize = 1 << 20;
 
-/// Idle buffers that are kept.
+/// Idle buffers that are kept, and how large each of them may be: one huge record does not fatten them all.
 const BUFFERS_KEPT: usize = 256;
+pub(super) const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
 /// Why nothing more can be read.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +62,7 @@ impl FrameReader {
 
     /// Takes memory to be filled again.
     pub(super) fn give(&mut self, mut buffer: Buffer) {
-        if self.free.len() < BUFFERS_KEPT {
+        if self.free.len() < BUFFERS_KEPT && buffer.capacity() <= BUFFER_BYTES_KEPT {
             buffer.clear();
             self.free.push(buffer);
         }
