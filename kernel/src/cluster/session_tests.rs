@@ -30,8 +30,7 @@ fn set() -> Set {
     let shared = Shared::new(&job, subtasks.clone(), Arc::clone(&metrics));
     let agent = Agent::new(world.io(), Rc::clone(&job), vec![core], shared);
     let (here, there) = world.pair(1 << 16, 1 << 16);
-    let connect =
-        |(read, write): Halves| Connection::new(world.io(), Talk::new(read, write, MESSAGE_BYTES_MAX), Heartbeat::default());
+    let connect = |(read, write): Halves| Connection::new(world.io(), Talk::new(read, write, MESSAGE_BYTES_MAX), Heartbeat::default());
     let (connection, coordinator) = (connect(here), connect(there));
     let session = Session::new(world.io(), job, 1, connection, Local::new(agent, inbox), metrics);
     Set { world, session, subtasks, coordinator, _core: orders }

@@ -286,7 +286,9 @@ impl Worker {
 
     fn unexpected(&self, message: Message) -> SessionEnd {
         match message {
-            Message::Refused { reason, is_final: false } => SessionEnd::Lost(format!("the coordinator has no place for this worker: {reason}")),
+            Message::Refused { reason, is_final: false } => {
+                SessionEnd::Lost(format!("the coordinator has no place for this worker: {reason}"))
+            }
             Message::Refused { reason, is_final: true } => {
                 let coordinator = self.config.coordinator;
                 SessionEnd::Refused(JobError::Invalid(format!("the coordinator at {coordinator} has refused this worker: {reason}")))

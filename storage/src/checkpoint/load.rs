@@ -116,12 +116,7 @@ pub(super) fn no_log(dir: &Path) -> CheckpointError {
     CheckpointError::NotFound { what: format!("checkpoint in {} (no log-*.entry)", dir.display()), cure }
 }
 
-async fn with_snapshots(
-    disk: &dyn Disk,
-    dir: &Path,
-    file: &FileRef,
-    decoded: Decoded,
-) -> Result<Checkpoint, CheckpointError> {
+async fn with_snapshots(disk: &dyn Disk, dir: &Path, file: &FileRef, decoded: Decoded) -> Result<Checkpoint, CheckpointError> {
     let Decoded { metadata, inline } = decoded;
     let mut inline: BTreeMap<usize, Snapshot> = inline.into_iter().collect();
     let mut snapshots = Vec::with_capacity(metadata.snapshots.len());
