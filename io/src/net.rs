@@ -3,7 +3,7 @@
 use crate::{Buffer, IoError, LocalBoxFuture};
 use std::net::SocketAddr;
 
-/// A network: reliable, ordered byte streams between addresses.
+/// A network: reliable, ordered byte streams between addresses. One whose other end is gone without a word fails within half a minute.
 pub trait Net {
     /// Accepts connections at `address`; port 0 picks a free one.
     fn listen(&self, address: SocketAddr) -> LocalBoxFuture<Result<Box<dyn Listener>, IoError>>;

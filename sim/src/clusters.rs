@@ -393,12 +393,13 @@ impl Host {
                     break;
                 }
             }
-            let is_ok = match &*self.done.borrow() {
+            let has_worked = match &*self.done.borrow() {
                 None => return Poll::Pending,
-                Some(result) => result.is_ok(),
+                // A job that had finished before needs no workers, and may be over before one has come.
+                Some(result) => result.as_ref().is_ok_and(|report| report.ending == JobEnding::Finished),
             };
             // Whoever was started again too late has heard of nothing.
-            let waits = is_ok && self.plan.is_calm() && self.plan.phases.len() == 1 && self.workers_running.get() > 0;
+            let waits = has_worked && self.plan.is_calm() && self.plan.phases.len() == 1 && self.workers_running.get() > 0;
             if waits {
                 let host = Rc::clone(self);
                 let farewell = farewell.get_or_insert_with(|| Box::pin(async move { host.cluster.sleep_ms(FAREWELL_MS).await }));

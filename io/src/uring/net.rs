@@ -71,13 +71,23 @@ async fn connect(ring: &Rc<Ring>, address: SocketAddr) -> io::Result<Rc<Descript
     Ok(descriptor)
 }
 
+/// How a connection is set up: level, option, value. A socket that refuses one works all the same.
+const OPTIONS: [(libc::c_int, libc::c_int, libc::c_int); 6] = [
+    // Frames are written whole, so there is nothing that waiting for more could join them with.
+    (libc::IPPROTO_TCP, libc::TCP_NODELAY, 1),
+    // A connection whose other end has forgotten it, or cannot be reached any more, fails within half a minute, whether something is under way or not.
+    (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, 30_000),
+    (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 10),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 5),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3),
+];
+
 fn split(ring: &Rc<Ring>, descriptor: Rc<Descriptor>, peer: SocketAddr) -> Halves {
-    let on: libc::c_int = 1;
-    // Frames are written whole, so there is nothing that waiting for more could join them with. A socket that refuses works all the same.
-    // SAFETY: the pointer and the length are those of a live integer.
-    unsafe {
+    for (level, option, value) in OPTIONS {
         let len = size_of::<libc::c_int>() as libc::socklen_t;
-        libc::setsockopt(descriptor.raw(), libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw const on).cast(), len);
+        // SAFETY: the pointer and the length are those of a live integer.
+        unsafe { libc::setsockopt(descriptor.raw(), level, option, (&raw const value).cast(), len) };
     }
     let read = UringRead {
         ring: Rc::clone(ring),

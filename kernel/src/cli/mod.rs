@@ -300,8 +300,8 @@ fn run_to_end(
         if !is_ending && interrupted.load(Ordering::Relaxed) {
             is_ending = true;
             if options.checkpoints.is_enabled() {
-                tracing::info!(target: "thalweg::cli", "stopping with a checkpoint; once more ends the process at once");
                 handle.stop_with_checkpoint();
+                tracing::info!(target: "thalweg::cli", "stopping with a checkpoint; once more ends the process at once");
             } else {
                 handle.cancel();
             }

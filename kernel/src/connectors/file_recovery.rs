@@ -2,7 +2,7 @@
 //!
 //! Looks first, and refuses before it changes anything: results of other jobs, unless they are to be replaced, and results of this job that are later than
 //! the checkpoint it starts from, unless those are to be discarded. Then it shows what that checkpoint names, and removes every file in progress, of
-//! whichever job and version: a folder belongs to one sink of one running job. Each step can be interrupted and done again.
+//! whichever job and version, but those of a later attempt: a folder belongs to one sink of one running job. Each step can be interrupted and done again.
 
 use super::delivery::DeliveryGuarantee;
 use super::file_folder::{FileTransaction, Folder, is_of_others};
@@ -76,7 +76,11 @@ pub(super) async fn recover(folder: Folder, overwrite: bool, mut recovery: Recov
     let is_left_over = |name: &&String| match is_last {
         // A later attempt, of a process that has taken over, looks after its own.
         true => PartName::of_hidden(name).is_some_and(|part| part.job == job && part.attempt.is_none_or(|of| of <= attempt)),
-        false => is_in_progress(name),
+        // A later attempt may have begun meanwhile: what it has prepared a checkpoint may name by now.
+        false => {
+            is_in_progress(name)
+                && PartName::of_hidden(name).is_none_or(|part| part.job != job || part.attempt.is_none_or(|of| of <= attempt))
+        }
     };
     for name in names.iter().filter(is_left_over) {
         folder.remove(name).await.map_err(unfit)?;

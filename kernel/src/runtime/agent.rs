@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use thalweg_io::{Io, Mailbox};
-use thalweg_storage::checkpoint::{CheckpointStore, load_path};
+use thalweg_storage::checkpoint::{CheckpointError, CheckpointStore, load_path};
 
 /// The subtasks of one process, over all its cores.
 pub(crate) struct Agent {
@@ -81,7 +81,7 @@ impl Agent {
         };
         let restored = match restored {
             Ok(restored) => restored,
-            Err(reason) => return self.give_up(&layout, seat, JobError::Unfit { worker: layout.seats[seat].name.clone(), reason }),
+            Err(error) => return self.give_up(&layout, seat, error.of(&layout.seats[seat].name)),
         };
         let Share { subtasks, links, ways } = layout.share(&self.job, seat, &plan, restored.as_ref());
         self.subtasks = ways.into_iter().map(|(subtask, way)| (subtask, Some(way))).collect();
@@ -93,20 +93,26 @@ impl Agent {
 
     /// Finds out whether this process sees the coordinator's checkpoint folder, and reads the state to go on from. The coordinator has just written and read
     /// all of that: what is missing or different here is another folder.
-    async fn prepare(&self, plan: &AttemptPlan, restore: Option<RestorePlan>) -> Result<Option<Arc<Restored>>, String> {
-        let cure = "every process of the job needs the same folder at the same path";
+    async fn prepare(&self, plan: &AttemptPlan, restore: Option<RestorePlan>) -> Result<Option<Arc<Restored>>, Unprepared> {
         if let Some(SnapshotPlace { dir, .. }) = &plan.snapshots {
             let opened = CheckpointStore::open(self.io.disk(), dir, self.io.rng("checkpoint-folder")).await;
-            let (_, history) = opened.map_err(|error| format!("{error}; {cure}"))?;
+            let (_, history) = opened?;
+            if history.job() == Some(plan.job) && history.last_attempt() > Some(plan.attempt) {
+                let entry = history.newest.as_ref().map_or(0, |entry| entry.number);
+                return Err(CheckpointError::Fenced { folder: dir.display().to_string(), entry }.into());
+            }
             if (history.last_attempt(), history.owner()) != (Some(plan.attempt), Some(plan.owner)) {
                 let (attempt, dir) = (plan.attempt, dir.display());
-                return Err(format!("the checkpoint folder {dir} does not know of attempt {attempt} of this job here; {cure}"));
+                return Err(Unprepared::OtherFolder(format!(
+                    "the checkpoint folder {dir} does not know of attempt {attempt} of this job here"
+                )));
             }
         }
         let Some(restore) = restore else { return Ok(None) };
-        let checkpoint = load_path(&*self.io.disk(), &restore.path).await.map_err(|error| format!("{error}; {cure}"))?;
+        let checkpoint = load_path(&*self.io.disk(), &restore.path).await?;
         if (checkpoint.metadata_bytes, checkpoint.metadata_crc) != restore.metadata {
-            return Err(format!("{} is another checkpoint here than for the coordinator; {cure}", restore.path.display()));
+            let path = restore.path.display();
+            return Err(Unprepared::OtherFolder(format!("{path} is another checkpoint here than for the coordinator")));
         }
         Ok(Some(Arc::new(Restored::new(checkpoint, restore.allow_non_restored_state))))
     }
@@ -130,5 +136,33 @@ impl Agent {
     /// If the coordinator is gone nobody listens.
     fn report(&self, message: FromSubtask) {
         drop(self.shared.coordinator.send(ToCoordinator::FromSubtask { attempt: self.attempt, message }));
+    }
+}
+
+/// Why a worker cannot go on from where the coordinator says.
+enum Unprepared {
+    /// It sees another folder than the coordinator.
+    OtherFolder(String),
+    /// The disk failed, or another attempt has taken over.
+    Failed(CheckpointError),
+}
+
+impl From<CheckpointError> for Unprepared {
+    fn from(error: CheckpointError) -> Self {
+        // The coordinator has just read the same without finding anything wrong.
+        if error.is_damage() { Self::OtherFolder(error.to_string()) } else { Self::Failed(error) }
+    }
+}
+
+impl Unprepared {
+    /// As the failure of the worker of this name.
+    fn of(self, worker: &str) -> JobError {
+        let worker = worker.to_owned();
+        match self {
+            Self::OtherFolder(reason) => {
+                JobError::Unfit { worker, reason: format!("{reason}; every process of the job needs the same folder at the same path") }
+            }
+            Self::Failed(source) => JobError::Checkpoint { place: worker, source },
+        }
     }
 }

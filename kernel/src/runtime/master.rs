@@ -12,7 +12,7 @@ use super::core::{Shared, run_core};
 use super::crew::{Crew, Member, WorkerId};
 use super::deployment::{AttemptPlan, Deployment, Layout, RestorePlan, Seat, parallelism};
 use super::driver::panic_text;
-use super::error::JobError;
+use super::error::{FailureCause, JobError};
 use super::handle::{JobEnding, JobHandle, JobReport, RestoredFrom, WorkerShare};
 use super::messages::{ToCoordinator, ToWorker};
 use super::metrics::JobMetrics;
@@ -156,6 +156,8 @@ struct Master {
     /// The attempt under way, or the last one.
     attempt: Attempt,
     restarts: u32,
+    /// The newest entry of the log when it was read last.
+    log_seen: Option<u64>,
     /// When the last attempt failed.
     failed_at: Option<MonotonicNs>,
     checkpoints: u64,
@@ -188,6 +190,7 @@ impl Master {
             job_id,
             attempt: Attempt(0),
             restarts: 0,
+            log_seen: None,
             failed_at: None,
             checkpoints: 0,
             restored: None,
@@ -367,6 +370,9 @@ impl Master {
         let mut patience = self.failed_at.map(|failed| self.io.clock().sleep_until(failed.after(patience)));
         let mut told = None;
         loop {
+            while let Some(message) = self.inbox.try_recv() {
+                self.hear(message)?;
+            }
             let present = self.crew.members().len();
             if present >= workers || (present > 0 && patience.is_none() && self.attempt > Attempt(0)) {
                 return Ok(());
@@ -424,11 +430,19 @@ impl Master {
     async fn begin(&mut self) -> Result<Begun, JobError> {
         for _ in 1..FINDS_MAX {
             match self.begin_once().await {
-                Err(error) if self.attempt == Attempt(0) && is_fenced(&error) => {}
+                Err(error) if self.attempt == Attempt(0) && (is_fenced(&error) || self.log_has_moved().await?) => {}
                 begun => return begun,
             }
         }
         self.begin_once().await
+    }
+
+    /// Whether another process has gone on with the job since the log was read: what was found out since is about the past.
+    async fn log_has_moved(&mut self) -> Result<bool, JobError> {
+        let Some(config) = self.job.checkpoints.clone() else { return Ok(false) };
+        let io = self.io.clone();
+        let latest = self.listening(async move { origin::latest(&io, &config.dir).await }).await?;
+        Ok(latest.is_ok_and(|(history, _)| history.newest.map(|entry| entry.number) != self.log_seen))
     }
 
     /// Opens the folder, decides what to go on from, and reads it. What cannot be gone on from, or written over, is refused before anything changes.
@@ -451,6 +465,7 @@ impl Master {
             }
         };
         self.check_not_overtaken(&history, &config)?;
+        self.log_seen = history.newest.as_ref().map(|entry| entry.number);
         // A new folder goes on with the job whose checkpoint it begins with: results are known by it.
         let adopted = checkpoint.as_ref().map(|checkpoint| checkpoint.metadata.job);
         self.job_id = history.job().or(adopted).unwrap_or(self.job_id);
@@ -627,8 +642,9 @@ fn checkpoint_failed(source: CheckpointError) -> JobError {
     JobError::Checkpoint { place: "coordinator".to_owned(), source }
 }
 
+/// Also if it was a worker that found it out.
 fn is_fenced(error: &JobError) -> bool {
-    matches!(error, JobError::Checkpoint { source, .. } if source.is_fenced())
+    error.cause() == FailureCause::Fenced
 }
 
 /// Archives are read in place, aligned.

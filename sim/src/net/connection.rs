@@ -14,6 +14,9 @@ use crate::rng::Draw;
 use std::io::ErrorKind;
 use thalweg_io::{Buffer, SplitMix};
 
+/// When the kernel gives a connection up whose other end does not answer.
+const DEAD_AFTER_NS: u64 = 30_000_000_000;
+
 /// Buffers below this many bytes come without latency: a byte a millisecond would tell nothing new.
 const LATENCY_BUFFER_BYTES_MIN: usize = 1024;
 
@@ -214,6 +217,11 @@ impl Connection {
     pub(super) fn lose(&mut self, now_ns: u64) -> bool {
         let is_new = !std::mem::replace(&mut self.lost, true);
         self.pipes.iter_mut().for_each(|pipe| pipe.cut(now_ns));
+        let due_ns = now_ns.saturating_add(DEAD_AFTER_NS);
+        for end in self.ends.iter_mut().filter(|end| !end.dark && end.reset.is_none()) {
+            end.reset = Some(Reset { due_ns, keeps: true });
+        }
+        self.wake();
         is_new
     }
 

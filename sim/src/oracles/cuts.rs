@@ -21,10 +21,8 @@ impl Oracle for Cuts {
     fn observe(&mut self, _now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation> {
         let ProbeEvent { name, place, values: [checkpoint, records, _] } = *event;
         match name {
-            "link.barrier.out" => {
-                if self.sent.insert((place.to_owned(), checkpoint), records).is_some() {
-                    return Err(Violation::new(format!("{place}: the barrier of checkpoint {checkpoint} is sent twice")));
-                }
+            "link.barrier.out" if self.sent.insert((place.to_owned(), checkpoint), records).is_some() => {
+                return Err(Violation::new(format!("{place}: the barrier of checkpoint {checkpoint} is sent twice")));
             }
             "link.barrier.in" => match self.sent.remove(&(place.to_owned(), checkpoint)) {
                 Some(sent) if sent == records => {}
