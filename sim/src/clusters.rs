@@ -160,7 +160,6 @@ impl Oracle for Sightings {
     fn observe_in(&mut self, _origin: Origin<'_>, _now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation> {
         let mut marks = self.marks.borrow_mut();
         match event.name {
-            "door.refuse" => marks.note("a caller of an older attempt refused"),
             "worker.joined" => sometimes!(marks, event.values[1] > 1, "a worker joined again"),
             "worker.lost" => marks.note("a worker lost in an attempt"),
             "link.barrier.in" => sometimes!(marks, self.without_credit, "credit on demand"),

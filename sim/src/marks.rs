@@ -6,10 +6,9 @@
 use std::collections::BTreeSet;
 
 /// The marks that a set of [`RUNS_MIN`] runs must have seen.
-pub const REQUIRED: [&str; 68] = [
+pub const REQUIRED: [&str; 67] = [
     "EIO",
     "ENOSPC",
-    "a caller of an older attempt refused",
     "a cancellation before the commit",
     "a checkpoint completed while the one before was being committed",
     "a checkpoint expired and a later one completed",

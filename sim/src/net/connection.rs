@@ -3,7 +3,8 @@
 //! TCP as Linux has it. Bytes arrive in order or not at all. An end that is closed says so behind what it sent (and its kernel goes on repeating what
 //! was not delivered, even if its process is dead); bytes that it has not read, or that arrive later, are answered by a reset. An end whose machine has
 //! lost power says nothing at all, until the machine is back and knows nothing of it: then it answers with a reset. A reset that meets a cut link
-//! is lost, and nobody repeats it. The first call on an end that was reset fails with that; after it reads find the end, writes a broken pipe.
+//! is lost, and nobody repeats it. A connection that is forgotten between its ends is given up by their kernels after half a minute, as the engine asks
+//! for (`io/src/uring/net.rs`). The first call on an end that was reset fails with that; after it reads find the end, writes a broken pipe.
 //!
 //! Pure but for the streams it draws from; time comes in as a number.
 
@@ -41,6 +42,8 @@ struct Reset {
     due_ns: u64,
     /// What had arrived before can still be read.
     keeps: bool,
+    /// Nobody sends it: the end's own kernel has given up, and no cut link stands between.
+    is_own: bool,
 }
 
 /// One end.
@@ -126,7 +129,7 @@ impl Connection {
 
     pub(super) fn readable(&mut self, side: Side, now_ns: u64) -> Readable {
         let (end, pipe) = (&mut self.ends[side], &mut self.pipes[1 - side]);
-        if let Some(Reset { due_ns, keeps }) = end.reset.filter(|reset| reset.due_ns <= now_ns) {
+        if let Some(Reset { due_ns, keeps, .. }) = end.reset.filter(|reset| reset.due_ns <= now_ns) {
             return match pipe.find(due_ns) {
                 Found::Bytes(len) if keeps => Readable::Bytes(len),
                 _ if std::mem::replace(&mut end.told, true) => Readable::End,
@@ -208,7 +211,7 @@ impl Connection {
             return false;
         }
         let due_ns = self.due_ns(wire, 1 - side, sent_ns);
-        self.ends[side].reset = Some(Reset { due_ns, keeps: wire.reset_stream.chance(500) });
+        self.ends[side].reset = Some(Reset { due_ns, keeps: wire.reset_stream.chance(500), is_own: false });
         self.wake();
         true
     }
@@ -219,7 +222,7 @@ impl Connection {
         self.pipes.iter_mut().for_each(|pipe| pipe.cut(now_ns));
         let due_ns = now_ns.saturating_add(DEAD_AFTER_NS);
         for end in self.ends.iter_mut().filter(|end| !end.dark && end.reset.is_none()) {
-            end.reset = Some(Reset { due_ns, keeps: true });
+            end.reset = Some(Reset { due_ns, keeps: true, is_own: true });
         }
         self.wake();
         is_new
@@ -236,7 +239,7 @@ impl Connection {
             if self.link(side) == link {
                 self.pipes[side].cut(now_ns);
                 let far = &mut self.ends[1 - side];
-                far.reset = far.reset.filter(|reset| reset.due_ns <= now_ns);
+                far.reset = far.reset.filter(|reset| reset.is_own || reset.due_ns <= now_ns);
             }
         }
     }
