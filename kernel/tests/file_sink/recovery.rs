@@ -102,6 +102,19 @@ fn results_that_somebody_has_removed_are_an_error_that_names_them() {
     assert!(error.contains("results lost") && error.contains(&format!("{DIR}/{visible}")) && error.contains(hidden), "{error}");
 }
 
+/// Found by the simulator (seed 20130813, two leaders): the one that was overtaken removed what the attempt that had overtaken it had prepared, and a
+/// checkpoint named.
+#[test]
+fn a_recovery_leaves_alone_what_a_later_attempt_has_prepared() {
+    let (sink, disk) = (sink(), MemoryDisk::new());
+    recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
+    let (older, later) = (epoch(&disk, &sink, 0, 8, 1, &[1]), epoch(&disk, &sink, 0, 10, 1, &[2]));
+    recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
+    commit(&disk, &sink, &[later]);
+    let lost = disk.run(sink.commit(disk.io(), vec![older])).unwrap().unwrap_err().to_string();
+    assert!(lost.contains("results lost"), "{lost}");
+}
+
 #[test]
 fn a_damaged_transaction_reaches_no_file_outside_of_the_folder() {
     let sink = sink().roll_at_bytes(8);
