@@ -108,7 +108,7 @@ fn results_that_somebody_has_removed_are_an_error_that_names_them() {
 fn a_recovery_leaves_alone_what_a_later_attempt_has_prepared() {
     let (sink, disk) = (sink(), MemoryDisk::new());
     recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
-    let (older, later) = (epoch(&disk, &sink, 0, 8, 1, &[1]), epoch(&disk, &sink, 0, 10, 1, &[2]));
+    let (older, later) = (epoch(&disk, &sink, 1, 8, 1, &[1]), epoch(&disk, &sink, 0, 10, 1, &[2]));
     recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
     commit(&disk, &sink, &[later]);
     let lost = disk.run(sink.commit(disk.io(), vec![older])).unwrap().unwrap_err().to_string();
