@@ -295,10 +295,8 @@ impl Master {
 
     /// Makes one attempt.
     async fn attempt(&mut self) -> Result<JobEnding, JobError> {
-        // A job that has finished before needs nobody to say so.
-        if self.attempt > Attempt(0) || !self.has_finished_before().await? {
-            self.wait_for_workers().await?;
-        }
+        // Also if the job has finished before: the workers that were started with it are to hear so.
+        self.wait_for_workers().await?;
         let Begun { attempt, epoch, from, storage } = self.begin().await?;
         self.attempt = attempt;
         self.shared.numbers(JobMetrics::begin_attempt);
@@ -414,15 +412,6 @@ impl Master {
         let latest = self.listening(async move { origin::latest(&io, &dir).await }).await?;
         // A folder that cannot be read now is looked at again.
         latest.map_or(Ok(()), |(history, _)| self.check_not_overtaken(&history, &config))
-    }
-
-    async fn has_finished_before(&mut self) -> Result<bool, JobError> {
-        let latest = self.job.checkpoints.clone().filter(|config| config.restore == Restore::Latest);
-        let Some(config) = latest else { return Ok(false) };
-        let io = self.io.clone();
-        let latest = self.listening(async move { origin::latest(&io, &config.dir).await }).await?;
-        // What is wrong with the folder is said by whoever opens it in earnest.
-        Ok(latest.is_ok_and(|(_, metadata)| metadata.is_some_and(|metadata| metadata.finished)))
     }
 
     /// Begins an attempt. One that takes a job over from a process that is at work may find that entry of the log taken which it was about to write, by a
