@@ -94,6 +94,11 @@ impl Agent {
     /// Finds out whether this process sees the coordinator's checkpoint folder, and reads the state to go on from. The coordinator has just written and read
     /// all of that: what is missing or different here is another folder.
     async fn prepare(&self, plan: &AttemptPlan, restore: Option<RestorePlan>) -> Result<Option<Arc<Restored>>, Unprepared> {
+        let loaded = match restore {
+            Some(restore) => self.load(restore).await.map(Some),
+            None => Ok(None),
+        };
+        // Looked into afterwards: another attempt that has taken over may have removed what was to be read.
         if let Some(SnapshotPlace { dir, .. }) = &plan.snapshots {
             let opened = CheckpointStore::open(self.io.disk(), dir, self.io.rng("checkpoint-folder")).await;
             let (_, history) = opened?;
@@ -108,13 +113,16 @@ impl Agent {
                 )));
             }
         }
-        let Some(restore) = restore else { return Ok(None) };
+        loaded
+    }
+
+    async fn load(&self, restore: RestorePlan) -> Result<Arc<Restored>, Unprepared> {
         let checkpoint = load_path(&*self.io.disk(), &restore.path).await?;
         if (checkpoint.metadata_bytes, checkpoint.metadata_crc) != restore.metadata {
             let path = restore.path.display();
             return Err(Unprepared::OtherFolder(format!("{path} is another checkpoint here than for the coordinator")));
         }
-        Ok(Some(Arc::new(Restored::new(checkpoint, restore.allow_non_restored_state))))
+        Ok(Arc::new(Restored::new(checkpoint, restore.allow_non_restored_state)))
     }
 
     /// Nothing is built: says why, and answers for the subtasks when they are told to close.

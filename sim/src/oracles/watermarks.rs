@@ -172,8 +172,11 @@ impl Oracle for Watermarks {
                 }
             }
             ("checkpoint.complete", [checkpoint, ..]) => self.is_complete(checkpoint),
-            // A later checkpoint, of which nobody knows yet, holds nothing of it.
-            ("subtask.finish", _) => drop(self.saved.saved.borrow_mut().complete.remove(event.place)),
+            // The checkpoints that follow hold nothing of it, and one of them may be what a job goes on from whose death was quicker than its report.
+            ("subtask.finish", _) => {
+                self.at_barrier.remove(event.place);
+                self.saved.saved.borrow_mut().complete.remove(event.place);
+            }
             ("watermark.out", [watermark, ..]) => {
                 let before = self.made.insert(event.place.to_owned(), watermark);
                 if before.is_some_and(|before| before >= watermark) {
