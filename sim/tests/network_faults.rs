@@ -186,16 +186,17 @@ fn a_reset_is_heard_at_both_ends_and_some_of_the_write_may_have_come_before_it()
 }
 
 #[test]
-fn a_half_open_connection_tells_nobody_anything() {
+fn a_half_open_connection_tells_nobody_anything_until_both_kernels_give_it_up() {
     let (world, (there, here)) = duo(
         1,
         |net| (net.buffer_bytes, net.faults) = (vec![100], vec![at_ms(50, NetFaultKind::HalfOpen)]),
         |io, (mut from, to)| {
             Box::pin(async move {
                 assert_eq!(read(&mut from).await.unwrap(), b"before");
-                let heard = within(&io, 3_000_000, read(&mut from)).await;
+                let heard = within(&io, 29_000, read(&mut from)).await;
+                let given_up = within(&io, 2_000, read(&mut from)).await;
                 drop(to);
-                heard
+                (heard, given_up)
             })
         },
         |io, (mut from, mut to)| {
@@ -203,12 +204,14 @@ fn a_half_open_connection_tells_nobody_anything() {
                 write(&mut to, b"before").await.unwrap();
                 sleep_ms(&io, 100).await;
                 write(&mut to, &[1; 94]).await.unwrap();
-                let full = within(&io, 1_000_000, write(&mut to, &[1; 94])).await;
-                (full, within(&io, 1_000_000, read(&mut from)).await)
+                let full = within(&io, 14_000, write(&mut to, &[1; 94])).await;
+                let silent = within(&io, 14_000, read(&mut from)).await;
+                (full, silent, within(&io, 3_000, read(&mut from)).await)
             })
         },
     );
-    assert_eq!((there, here), (None, (None, None)));
+    let reset = || Some(Err(ErrorKind::ConnectionReset));
+    assert_eq!((there, here), ((None, reset()), (None, None, reset())));
     assert_eq!(injected(&world), FaultCounts::from([("net: half-open", 1)]));
 }
 
