@@ -1,8 +1,11 @@
 //! Control messages as bytes and back.
 //!
 //! ```text
-//! magic "TWGm" | version u16 | 0 u16 | length of the body u32 | CRC-32 of the twelve bytes before and the body u32 | body: kind u8, fields
+//! magic "TWGm" | version u16 | 0 u16 | length of the body u32 | CRC-32 of the body u32 | CRC-32 of the sixteen bytes before u32 | body: kind u8, fields
 //! ```
+//!
+//! The header has a checksum of its own: with a length that was changed on its way a reader would wait for a body that is never sent, and take every sign
+//! of life for a part of it.
 //!
 //! One version is written and read: the processes of a cluster run the same binary (docs/src/formats.md#control-messages). A message is at most
 //! [`MESSAGE_BYTES_MAX`] long; what is sent is measured before it is sent, what is announced before it is read.
@@ -13,7 +16,7 @@ use super::message::Message;
 use thalweg_io::Buffer;
 
 /// Bytes before the body.
-pub(crate) const HEADER_BYTES: usize = 16;
+pub(crate) const HEADER_BYTES: usize = 20;
 
 /// The longest body. The longest messages are acknowledgements, with the state of a subtask up to [`INLINE_BYTES_MAX`], the positions of its splits and a
 /// transaction; sixteen MiB leave each of them more than any has ever needed, and a coordinator of a hundred workers the memory to read one from each.
@@ -65,8 +68,9 @@ pub(crate) fn encode(message: &Message) -> Result<Buffer, TooLong> {
     bytes.extend_from_slice(&PROTOCOL_VERSION.to_le_bytes());
     bytes.extend_from_slice(&[0; 2]);
     bytes.extend_from_slice(&length.to_le_bytes());
-    let crc = checksum(&bytes, &body);
-    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+    let header_crc = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&header_crc.to_le_bytes());
     bytes.extend_from_slice(&body);
     Ok(bytes)
 }
@@ -76,10 +80,12 @@ pub(crate) fn encode(message: &Message) -> Result<Buffer, TooLong> {
 pub(crate) struct Header {
     /// In bytes.
     pub(crate) length: usize,
+    /// Its checksum.
+    crc: u32,
 }
 
 impl Header {
-    /// Takes the header of a message whose body may be `limit` bytes long. That it is intact is known only when the body is there.
+    /// Takes the header of a message whose body may be `limit` bytes long.
     pub(crate) fn decode(bytes: &[u8], limit: usize) -> Result<Self, CodecError> {
         let mut fields = Fields::new(bytes);
         if fields.slice(MAGIC.len())? != MAGIC {
@@ -89,39 +95,36 @@ impl Header {
         if version != PROTOCOL_VERSION {
             return Err(CodecError::UnknownVersion { found: version });
         }
-        if u16::take(&mut fields)? != 0 {
+        let zero = u16::take(&mut fields)?;
+        let length = u32::take(&mut fields)? as usize;
+        let crc = u32::take(&mut fields)?;
+        let header_crc = u32::take(&mut fields)?;
+        if header_crc != crc32fast::hash(&bytes[..HEADER_BYTES - 4]) {
+            return Err(CodecError::Corrupt);
+        }
+        if zero != 0 {
             return Err(CodecError::Foreign);
         }
-        let length = u32::take(&mut fields)? as usize;
         if length > limit {
             return Err(CodecError::TooLong { bytes: length, limit });
         }
-        Ok(Self { length })
+        Ok(Self { length, crc })
     }
 }
 
 /// Takes a whole message, header included.
 pub(crate) fn decode(bytes: &[u8], limit: usize) -> Result<Message, CodecError> {
-    let Header { length } = Header::decode(bytes, limit)?;
-    let mut fields = Fields::new(bytes);
-    let head = fields.slice(HEADER_BYTES - 4)?;
-    let crc = u32::take(&mut fields)?;
+    let Header { length, crc } = Header::decode(bytes, limit)?;
+    let mut fields = Fields::new(&bytes[HEADER_BYTES..]);
     let body = fields.slice(length)?;
     fields.end()?;
-    if crc != checksum(head, body) {
+    if crc != crc32fast::hash(body) {
         return Err(CodecError::Corrupt);
     }
     let mut fields = Fields::new(body);
     let message = Message::take(&mut fields)?;
     fields.end()?;
     Ok(message)
-}
-
-fn checksum(head: &[u8], body: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(head);
-    hasher.update(body);
-    hasher.finalize()
 }
 
 #[cfg(test)]

@@ -174,15 +174,33 @@ fn what_is_only_announced_takes_no_memory_and_garbage_ends_the_connection() {
     let mut here = connection(&world, here);
     let mut header = Buffer::from(&codec::encode(&Message::Heartbeat).unwrap()[..HEADER_BYTES]);
     header[8..12].copy_from_slice(&(MESSAGE_BYTES_MAX as u32).to_le_bytes());
+    let crc = crc32fast::hash(&header[..HEADER_BYTES - 4]);
+    header[HEADER_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
     world.run(write.write_all(header)).unwrap();
     assert!(matches!(world.run(next(&mut here)), Err(ConnectionError::Silent(_))));
     let (read_bytes, _) = here.talk.reader.reading.as_ref().map(|(before, _)| (*before, ())).unwrap();
     assert_eq!(read_bytes, HEADER_BYTES);
 
     let (here, (_read, mut write)) = world.pair(1 << 16, 1 << 16);
-    world.run(write.write_all(Buffer::from(&b"GET / HTTP/1.1\r\n\r\n"[..]))).unwrap();
+    world.run(write.write_all(Buffer::from(&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..]))).unwrap();
     let (heard, end, _) = world.run(until_its_end(world.clone(), connection(&world, here)));
     assert!(heard.is_empty() && matches!(end, ConnectionError::Codec(CodecError::Foreign)), "{end}");
+}
+
+/// A message whose length has grown on its way would eat the signs of life behind it, each of which would count as one: for ever, were it not noticed.
+#[test]
+fn a_length_that_was_changed_is_noticed_without_waiting_for_the_body() {
+    for bit in 0..32 {
+        let world = World::default();
+        let (here, there) = world.pair(1 << 16, 1 << 16);
+        let (_read, mut write) = there;
+        let mut message = codec::encode(&named("of some length")).unwrap();
+        message[8 + bit / 8] ^= 1 << (bit % 8);
+        world.run(write.write_all(message)).unwrap();
+        let (heard, end, at) = world.run(until_its_end(world.clone(), connection(&world, here)));
+        assert!(heard.is_empty() && matches!(end, ConnectionError::Codec(CodecError::Corrupt)), "bit {bit}: {end}");
+        assert_eq!(at, Duration::ZERO, "bit {bit}");
+    }
 }
 
 #[test]
