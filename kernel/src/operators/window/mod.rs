@@ -22,7 +22,7 @@ use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::runtime::{Counter, OperatorInfo, SubtaskContext};
 use crate::time::{Control, NO_TIMESTAMP, TimeWindow, Watermark};
-use panes::Panes;
+use panes::{Panes, RestoredPanes};
 use std::marker::PhantomData;
 use std::rc::Rc;
 use thalweg_io::Io;
@@ -85,16 +85,13 @@ where
     fn start<D: Collector<Out>>(self, cx: &mut SubtaskContext, down: D) -> Self::Running<D> {
         let watermark = cx.restored_watermark();
         let state = cx.state_of(self.id);
-        let mut panes = Panes::new();
+        let mut restored = RestoredPanes::new(watermark);
         state.restore::<K, A::Accumulator>(CONTENTS, |hash, saved| {
             let Some((start, end)) = saved.namespace else { return };
-            let window = TimeWindow { start, end };
-            let pane = panes.get_or_insert(window);
-            pane.table.find_or_insert_with(hash, |_| false, || (saved.key, saved.value));
-            // What event time had passed there has fired: only late records fire it again, key by key (docs/src/semantics.md#c-5).
-            pane.complete = window.max_timestamp() <= saved.watermark.0;
+            restored.take(TimeWindow { start, end }, hash, saved.key, saved.value, saved.watermark);
         });
         state.all_claimed();
+        let (panes, has_due) = restored.finish();
         Running {
             settings: self.settings,
             aggregate: self.aggregate,
@@ -103,7 +100,7 @@ where
             state,
             saving: None,
             watermark,
-            advancing: None,
+            advancing: has_due.then_some(watermark),
             again: Vec::new(),
             slice: cx.settings().slice_timers,
             late_dropped: cx.counter(self.id, "numLateRecordsDropped"),

@@ -109,3 +109,93 @@ impl<K, Acc> Panes<K, Acc> {
         true
     }
 }
+
+/// The panes of a subtask while they are filled from a checkpoint.
+///
+/// A subtask may take over keys of several, which had been told different watermarks; it starts behind the highest (docs/src/semantics.md#c-5). A window
+/// that had fired where its key comes from is complete. One that had not, and is due by now, fires at once: no later watermark may come to do it.
+pub(super) struct RestoredPanes<K, Acc> {
+    panes: Panes<K, Acc>,
+    /// What the subtask starts behind.
+    watermark: Watermark,
+    /// What fires at once.
+    due: Vec<(TimeWindow, u64, K, Acc)>,
+}
+
+impl<K, Acc> RestoredPanes<K, Acc> {
+    /// None yet, of a subtask that starts behind `watermark`.
+    pub(super) fn new(watermark: Watermark) -> Self {
+        Self { panes: Panes::new(), watermark, due: Vec::new() }
+    }
+
+    /// Takes what a subtask that had been told the watermark `told` held of a key, whose hash is `hash`.
+    pub(super) fn take(&mut self, window: TimeWindow, hash: u64, key: K, accumulator: Acc, told: Watermark) {
+        let is_due = window.max_timestamp() <= self.watermark.0;
+        if is_due && window.max_timestamp() > told.0 {
+            self.due.push((window, hash, key, accumulator));
+            return;
+        }
+        let pane = self.panes.get_or_insert(window);
+        pane.complete = is_due;
+        pane.table.find_or_insert_with(hash, |_| false, || (key, accumulator));
+    }
+
+    /// The panes, and whether some of them are to fire at once.
+    pub(super) fn finish(self) -> (Panes<K, Acc>, bool) {
+        let Self { mut panes, due, .. } = self;
+        let has_due = !due.is_empty();
+        for (window, hash, key, accumulator) in due {
+            let pane = panes.get_or_insert(window);
+            if std::mem::replace(&mut pane.complete, false) {
+                pane.fired = pane.table.len();
+            }
+            pane.table.find_or_insert_with(hash, |_| false, || (key, accumulator));
+        }
+        (panes, has_due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: TimeWindow = TimeWindow { start: 0, end: 10 };
+    const SECOND: TimeWindow = TimeWindow { start: 10, end: 20 };
+    const THIRD: TimeWindow = TimeWindow { start: 20, end: 30 };
+
+    fn restored(watermark: i64, entries: &[(TimeWindow, u64, i64)]) -> (Panes<u64, ()>, bool) {
+        let mut restored = RestoredPanes::new(Watermark(watermark));
+        entries.iter().for_each(|(window, key, told)| restored.take(*window, *key, *key, (), Watermark(*told)));
+        restored.finish()
+    }
+
+    fn keys(pane: &Pane<u64, ()>, from: usize) -> Vec<u64> {
+        (from..pane.table.len()).filter_map(|position| Some(*pane.table.entry(position)?.0)).collect()
+    }
+
+    /// One subtask had been told 15 and another 25: what comes of both starts behind 25, and of the second window only the keys of one had fired.
+    #[test]
+    fn keys_of_two_subtasks_fire_once_each_whichever_comes_first() {
+        let low = [(FIRST, 1, 15), (SECOND, 2, 15), (SECOND, 3, 15), (THIRD, 4, 15)];
+        let high = [(SECOND, 5, 25), (THIRD, 6, 25)];
+        for entries in [[&low[..], &high].concat(), [&high[..], &low].concat()] {
+            let (mut panes, has_due) = restored(25, &entries);
+            assert!(has_due);
+            let due = panes.first_due(Watermark(25)).unwrap();
+            let (window, pane) = panes.at(due);
+            assert_eq!((window, pane.fired, keys(pane, pane.fired)), (SECOND, 1, vec![2, 3]));
+            assert_eq!(keys(pane, 0), [5, 2, 3]);
+            pane.complete = true;
+            assert_eq!(panes.first_due(Watermark(25)), None, "the first window had fired, and the third is open");
+            assert!(!panes.get(THIRD).unwrap().complete);
+        }
+    }
+
+    #[test]
+    fn a_window_that_had_fired_everywhere_or_nowhere_does_not_fire_at_once() {
+        let (mut panes, has_due) = restored(25, &[(SECOND, 1, 25), (SECOND, 2, 20), (THIRD, 3, 15)]);
+        assert!(!has_due);
+        assert_eq!(panes.first_due(Watermark(25)), None);
+        assert_eq!(panes.first_due(Watermark(29)), Some(1));
+    }
+}
