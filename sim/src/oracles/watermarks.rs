@@ -47,6 +47,8 @@ pub struct Watermarks {
     /// At the last barrier of each place: the checkpoint and the watermark.
     at_barrier: BTreeMap<String, (i64, i64)>,
     saved: SavedWatermarks,
+    /// What was saved when the attempt began. A process that has not heard of a newer attempt may begin with it long after.
+    restored: BTreeMap<String, i64>,
 }
 
 /// What each task had been told at its checkpoints. It outlives the incarnations: clones are the same.
@@ -127,9 +129,10 @@ impl Oracle for Watermarks {
                 self.tasks.clear();
                 self.made.clear();
                 self.at_barrier.clear();
+                self.restored = self.saved.saved.borrow().complete.clone();
             }
             ("task.start", [channels, _, restored]) => {
-                let saved = self.saved.saved.borrow().complete.get(event.place).copied().unwrap_or(i64::MIN);
+                let saved = self.restored.get(event.place).copied().unwrap_or(i64::MIN);
                 if restored < saved {
                     return Err(at_place(format!(
                         "it had been told the watermark {saved} at the last checkpoint and begins with {restored}"
