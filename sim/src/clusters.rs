@@ -11,7 +11,8 @@ use crate::lives::{folder_is_tidy, folders_of};
 use crate::marks::{Marks, sometimes};
 use crate::net::NetFaultKind;
 use crate::oracles::{
-    Acknowledgements, Alignment, Apart, Bounds, Coverage, Cuts, Fences, Ledger, SavedWatermarks, Transactions, Watermarks, Windows,
+    Acknowledgements, Alignment, Apart, Bounds, Coverage, CreditBounds, Cuts, Fences, Ledger, SavedWatermarks, Transactions, Watermarks,
+    Windows,
 };
 use crate::outcome::{Ending, Outcome, RunStats};
 use crate::rng::Draw;
@@ -137,6 +138,7 @@ fn watch(
         Apart::new(move || Transactions::new(Rc::clone(&ledger)))
     });
     world.watch_each(Cuts::default);
+    world.watch_each(CreditBounds::default);
     world.watch_each(Fences::default);
     let (marks, without_credit) = (Rc::clone(marks), plan.phases.iter().all(|phase| phase.engine.settings.channel_frames == 0));
     world.watch_each(move || Sightings { marks: Rc::clone(&marks), without_credit });
@@ -162,7 +164,7 @@ impl Oracle for Sightings {
         match event.name {
             "worker.joined" => sometimes!(marks, event.values[1] > 1, "a worker joined again"),
             "worker.lost" => marks.note("a worker lost in an attempt"),
-            "link.barrier.in" => sometimes!(marks, self.without_credit, "credit on demand"),
+            "link.frame.in" => sometimes!(marks, self.without_credit, "credit on demand"),
             _ => {}
         }
         Ok(())

@@ -7,7 +7,7 @@ use crate::judge;
 use crate::kill::{IncarnationEnd, KillKind};
 use crate::marks::{Marks, sometimes};
 use crate::oracles::{
-    Acknowledgements, Alignment, Bounds, Coverage, Ledger, SavedWatermarks, Transactions, Watermarks, Windows, read_folder,
+    Acknowledgements, Alignment, Bounds, Coverage, Cuts, Ledger, SavedWatermarks, Transactions, Watermarks, Windows, read_folder,
 };
 use crate::outcome::{Ending, Outcome, RunStats};
 use crate::run::{ElementsResults, Report, windows_of};
@@ -208,6 +208,7 @@ impl Course<'_> {
         let has_idleness = matches!(&self.scenario.job, JobPlan::Elements(plan) if plan.has_idleness());
         world.watch_each(move || Windows::new(windows.clone()).agreeing(!has_idleness));
         world.watch_each(Alignment::default);
+        world.watch_each(Cuts::default);
         world.watch_each(Acknowledgements::default);
         world.watch_each(move || Transactions::new(Rc::clone(&ledger)));
     }

@@ -1,6 +1,7 @@
 //! What moves through a channel: a batch of records with the in-band elements between them.
 
 use super::remote::{ArchivedFrame, Packer, RecordPacker, RecordUnpacker, Unpacker};
+use super::watch::ChannelNumber;
 use crate::record::{LayoutFingerprint, Record};
 use crate::time::Control;
 use std::any::Any;
@@ -73,22 +74,24 @@ impl<T> Batch<T> {
 
 /// The sender's end of a channel.
 pub(crate) struct OutputChannel<T> {
+    pub(crate) number: ChannelNumber,
     pub(crate) data: Producer<Batch<T>>,
     pub(crate) returned: Consumer<Batch<T>>,
 }
 
 /// The receiver's end of a channel.
 pub(crate) struct InputChannel<T> {
+    pub(crate) number: ChannelNumber,
     pub(crate) data: Consumer<Batch<T>>,
     pub(crate) returned: Producer<Batch<T>>,
 }
 
-/// The two ends of a channel with room for `frames` frames under way.
-pub(crate) fn channel<T: Send>(frames: usize) -> (OutputChannel<T>, InputChannel<T>) {
+/// The two ends of the channel `number` with room for `frames` frames under way.
+pub(crate) fn channel<T: Send>(number: ChannelNumber, frames: usize) -> (OutputChannel<T>, InputChannel<T>) {
     let (data_in, data_out) = ring(frames);
     // One frame may be open at the sender and one in work at the receiver: with two more places a return never finds the ring full.
     let (returned_in, returned_out) = ring(frames + 2);
-    (OutputChannel { data: data_in, returned: returned_out }, InputChannel { data: data_out, returned: returned_in })
+    (OutputChannel { number, data: data_in, returned: returned_out }, InputChannel { number, data: data_out, returned: returned_in })
 }
 
 /// An end of a channel, without its type: an `OutputChannel<T>` or an `InputChannel<T>`.
@@ -100,7 +103,7 @@ pub(crate) struct RecordType {
     /// Fingerprint of their layout.
     pub(crate) layout: fn() -> LayoutFingerprint,
     /// Makes the two ends of a channel with room for so many frames: the sender's, the receiver's.
-    pub(crate) channel: fn(usize) -> (ErasedEnd, ErasedEnd),
+    pub(crate) channel: fn(ChannelNumber, usize) -> (ErasedEnd, ErasedEnd),
     /// Takes the receiver's end of a channel, to make bytes of its frames.
     pub(crate) packer: fn(ErasedEnd) -> Box<dyn Packer>,
     /// Takes the sender's end of a channel, to feed it with frames that are bytes.
@@ -111,8 +114,8 @@ impl RecordType {
     pub(crate) fn of<T: Record>() -> Self {
         Self {
             layout: T::fingerprint,
-            channel: |frames| {
-                let (output, input) = channel::<T>(frames);
+            channel: |number, frames| {
+                let (output, input) = channel::<T>(number, frames);
                 (Box::new(output), Box::new(input))
             },
             packer: |end| Box::new(RecordPacker::new(typed::<InputChannel<T>>(end))),

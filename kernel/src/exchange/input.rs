@@ -2,6 +2,7 @@
 
 use super::alignment::BarrierAligner;
 use super::frame::{Batch, InputChannel};
+use super::watch::ChannelNumber;
 use crate::checkpoint::CheckpointId;
 use crate::time::{Control, Watermark};
 use crate::watermark::WatermarkValve;
@@ -19,6 +20,8 @@ pub(crate) struct Work<T> {
 struct Input<T> {
     channel: InputChannel<T>,
     ended: bool,
+    /// Records of frames that were worked off.
+    received: u64,
     /// What lay behind a barrier that other channels have yet to deliver.
     parked: Option<Work<T>>,
 }
@@ -39,7 +42,7 @@ impl<T: Send> InputGate<T> {
         assert!(!channels.is_empty(), "a task that is fed by an exchange has at least one channel");
         let valve = WatermarkValve::new(channels.len(), restored);
         let aligner = BarrierAligner::new(channels.len());
-        let inputs = channels.into_iter().map(|channel| Input { channel, ended: false, parked: None }).collect();
+        let inputs = channels.into_iter().map(|channel| Input { channel, ended: false, received: 0, parked: None }).collect();
         Self { inputs, valve, aligner, next: 0, merged: VecDeque::new() }
     }
 
@@ -69,12 +72,28 @@ impl<T: Send> InputGate<T> {
     }
 
     /// Returns a worked-off frame to its sender, to be filled again.
-    pub(crate) fn give_back(&mut self, channel: usize, mut batch: Batch<T>) {
+    pub(crate) fn give_back(&mut self, work: Work<T>) {
+        let Work { channel, mut batch, done, .. } = work;
         if let Batch::Owned(frame) = &mut batch {
             frame.clear();
         }
+        let input = &mut self.inputs[channel];
+        input.received += done as u64;
         // A sender that has ended has no use for it.
-        drop(self.inputs[channel].channel.returned.try_push(batch));
+        drop(input.channel.returned.try_push(batch));
+    }
+
+    /// Of each channel that has not ended its number, and how many of its records have been taken; `in_work` is the channel whose frame is worked on, and
+    /// how many of that frame's have been.
+    pub(crate) fn received(&self, in_work: Option<(usize, usize)>) -> impl Iterator<Item = (ChannelNumber, u64)> {
+        let open = self.inputs.iter().enumerate().filter(|(_, input)| !input.ended);
+        open.map(move |(place, input)| {
+            let of_frame = match in_work {
+                Some((channel, done)) if channel == place => done,
+                _ => input.parked.as_ref().map_or(0, |work| work.done),
+            };
+            (input.channel.number, input.received + of_frame as u64)
+        })
     }
 
     /// Takes the in-band element `control` of `channel` into account; what comes of it waits in `merged`.

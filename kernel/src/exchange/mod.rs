@@ -14,11 +14,13 @@ mod output;
 mod remote;
 mod sender;
 mod task;
+mod watch;
 
 pub use arrival::Arrival;
 pub(crate) use frame::{ErasedEnd, RecordType, typed};
 pub(crate) use output::{OutputNumbers, Outputs};
-pub(crate) use remote::{ChannelNumber, Door, Lifeline, LifelineEnd, Links, Place, RemoteChannel};
+pub(crate) use remote::{Door, Lifeline, LifelineEnd, Links, Place, RemoteChannel};
 pub(crate) use sender::{BroadcastEdge, FrameSender, KeyedBy, PartitionedEdge, Spread, TeeEdges};
 pub use task::Exchanged;
 pub(crate) use task::{ChannelTask, Head};
+pub(crate) use watch::{ChannelNumber, ChannelWatch};

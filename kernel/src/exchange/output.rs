@@ -8,6 +8,7 @@
 //! function emits.
 
 use super::frame::{Batch, Entry, Frame, OutputChannel};
+use super::watch::ChannelWatch;
 use crate::runtime::Counter;
 use crate::time::Control;
 use std::cell::Cell;
@@ -17,6 +18,8 @@ use std::task::{Context, Poll};
 struct Output<T> {
     channel: OutputChannel<T>,
     open: Frame<T>,
+    /// Records handed over.
+    sent: u64,
     /// The open frame is full and the channel was, too.
     blocked: bool,
 }
@@ -40,18 +43,24 @@ pub(crate) struct Outputs<T> {
     frame_records: usize,
     blocked: usize,
     numbers: OutputNumbers,
+    watch: Option<ChannelWatch>,
 }
 
 impl<T: Send> Outputs<T> {
     pub(crate) fn new(channels: Vec<OutputChannel<T>>, frame_records: usize) -> Self {
         assert!(frame_records > 0, "a frame must hold at least one record");
-        let outputs = channels.into_iter().map(|channel| Output { channel, open: Frame::new(), blocked: false }).collect();
-        Self { outputs, frame_records, blocked: 0, numbers: OutputNumbers::default() }
+        let outputs = channels.into_iter().map(|channel| Output { channel, open: Frame::new(), sent: 0, blocked: false }).collect();
+        Self { outputs, frame_records, blocked: 0, numbers: OutputNumbers::default(), watch: None }
     }
 
     /// The same, with numbers that others see, too.
     pub(crate) fn counted_by(self, numbers: OutputNumbers) -> Self {
         Self { numbers, ..self }
+    }
+
+    /// The same, which tells what goes into its channels.
+    pub(crate) fn watched_by(self, watch: ChannelWatch) -> Self {
+        Self { watch: Some(watch), ..self }
     }
 
     /// Number of channels; zero if nobody consumes the edge.
@@ -80,6 +89,13 @@ impl<T: Send> Outputs<T> {
 
     /// Adds an in-band element for every channel, behind the records that are there.
     pub(crate) fn control(&mut self, control: Control) {
+        if let (Control::Barrier(checkpoint), Some(watch)) = (control, &self.watch) {
+            for output in &self.outputs {
+                // The checkpoint, and how many records stand before its barrier.
+                let before = output.sent + output.open.entries.len() as u64;
+                watch.tell("channel.barrier.out", output.channel.number, [checkpoint.0 as i64, before as i64, 0]);
+            }
+        }
         // Splits concern the chain of their source alone.
         if !matches!(control, Control::SplitStarted(_) | Control::SplitFinished(_)) {
             self.outputs.iter_mut().for_each(|output| output.open.push_control(control));
@@ -106,6 +122,7 @@ impl<T: Send> Outputs<T> {
         let frame = std::mem::replace(&mut output.open, Frame::new());
         match output.channel.data.try_push(Batch::Owned(frame)) {
             Ok(()) => {
+                output.sent += records as u64;
                 numbers.frames.add(1);
                 numbers.records.add(records as u64);
                 output.open = match output.channel.returned.try_pop() {
@@ -170,11 +187,12 @@ impl<T: Send> Outputs<T> {
 mod tests {
     use super::*;
     use crate::exchange::frame::channel;
+    use crate::exchange::watch::ChannelNumber;
 
     /// One call of a user's function may emit more to a side output than there is room for. Meanwhile, on another core, the receiver takes a frame.
     #[test]
     fn a_blocked_output_that_is_given_more_stays_blocked_until_it_is_resumed() {
-        let (sender, mut receiver) = channel::<u64>(1);
+        let (sender, mut receiver) = channel::<u64>(ChannelNumber(0), 1);
         let mut outputs = Outputs::new(vec![sender], 1);
         outputs.push(0, None, 0, 1);
         outputs.push(0, None, 0, 2);

@@ -5,6 +5,7 @@ use super::arrival::{Arrival, InPlace, Owned};
 use super::frame::{Batch, Frame};
 use super::input::{InputGate, Work};
 use super::remote::ArchivedFrame;
+use super::watch::ChannelWatch;
 use crate::chain::{Chain, Collector, Resumed, Stage, pass_on};
 use crate::checkpoint::{CheckpointId, Snapshots};
 use crate::graph::Cut;
@@ -79,6 +80,7 @@ pub(crate) struct ChannelTask<T, H> {
     alignment: AlignmentTime,
     clock: TaskClock,
     io: Io,
+    watch: ChannelWatch,
     place: String,
 }
 
@@ -107,16 +109,19 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
             alignment: AlignmentTime::new(cx.task_gauge("checkpointAlignmentTime")),
             clock: cx.clock.clone(),
             io,
+            watch: cx.watch(),
             place,
         }
     }
 
-    /// Hands the merged in-band elements to the chain as long as it takes them. `false` if some are left.
-    fn forward_merged(&mut self) -> bool {
+    /// Hands the merged in-band elements to the chain as long as it takes them. `false` if some are left. `in_work` is the channel whose frame is worked on,
+    /// and how many of its records have been taken.
+    fn forward_merged(&mut self, in_work: Option<(usize, usize)>) -> bool {
         while self.head.ready() {
             self.end_barrier();
             let Some(control) = self.gate.merged.pop_front() else { return true };
             if let Control::Barrier(checkpoint) = control {
+                self.tell_cut(checkpoint, in_work);
                 self.snapshots.begin(checkpoint);
                 self.snapshots.watermark(self.gate.watermark());
                 self.barrier = Some(checkpoint);
@@ -130,6 +135,15 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
             self.head.control(control);
         }
         self.gate.merged.is_empty()
+    }
+
+    /// Tells what the snapshot holds of each channel: the checkpoint, and how many records were taken before it.
+    fn tell_cut(&self, checkpoint: CheckpointId, in_work: Option<(usize, usize)>) {
+        if self.watch.is_on() {
+            for (channel, received) in self.gate.received(in_work) {
+                self.watch.tell("channel.barrier.in", channel, [checkpoint.0 as i64, received as i64, 0]);
+            }
+        }
     }
 
     /// A barrier that has passed the whole chain, which is ready again, ends the snapshot.
@@ -151,7 +165,7 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
             Worked::All => {
                 // A frame has been worked off: its channel, and the number of its records.
                 self.io.observe("channel.frame", &self.place, [work.channel as i64, work.done as i64, 0]);
-                self.gate.give_back(work.channel, work.batch);
+                self.gate.give_back(work);
             }
             Worked::UpToBarrier => self.gate.park(work),
             Worked::Interrupted => self.work = Some(work),
@@ -188,7 +202,7 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
             }
             let Some((_, control)) = frame.controls.get(*controls_done) else { break Worked::All };
             *controls_done += 1;
-            if let Some(interrupted) = self.take_control(channel, *control) {
+            if let Some(interrupted) = self.take_control(channel, *done, *control) {
                 break interrupted;
             }
         };
@@ -221,14 +235,14 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
             }
             let Some((_, control)) = frame.controls.get(*controls_done) else { return Worked::All };
             *controls_done += 1;
-            if let Some(interrupted) = self.take_control(channel, *control) {
+            if let Some(interrupted) = self.take_control(channel, *done, *control) {
                 return interrupted;
             }
         }
     }
 
-    /// Takes an in-band element of a channel; says so if the frame cannot be gone on with.
-    fn take_control(&mut self, channel: usize, control: Control) -> Option<Worked> {
+    /// Takes an in-band element of a channel, before which `done` records of its frame stand; says so if the frame cannot be gone on with.
+    fn take_control(&mut self, channel: usize, done: usize, control: Control) -> Option<Worked> {
         // One channel's in-band element: channel, kind, watermark.
         let [kind, watermark] = control.as_numbers();
         self.io.observe("channel.control", &self.place, [channel as i64, kind, watermark]);
@@ -237,7 +251,7 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
         if self.gate.is_blocked(channel) {
             return Some(Worked::UpToBarrier);
         }
-        (!self.forward_merged()).then_some(Worked::Interrupted)
+        (!self.forward_merged(Some((channel, done)))).then_some(Worked::Interrupted)
     }
 
     fn flush_now_and_then(&mut self) {
@@ -289,11 +303,11 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
                     }
                 }
             }
-            let interrupted = self.work.is_some();
-            if !self.forward_merged() || !self.work_off() {
+            let interrupted = self.work.as_ref().map(|work| (work.channel, work.done));
+            if !self.forward_merged(interrupted) || !self.work_off() {
                 continue;
             }
-            if interrupted {
+            if interrupted.is_some() {
                 self.head.batch_end();
             }
             if !self.head.ready() {

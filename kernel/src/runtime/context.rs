@@ -9,7 +9,7 @@ use super::operator::OperatorInfo;
 use super::settings::EngineSettings;
 use super::slice::SliceBudget;
 use crate::checkpoint::{Attempt, CheckpointId, JobId, OperatorState, Restored, Snapshots};
-use crate::exchange::{ErasedEnd, FrameSender, OutputNumbers, Outputs, Spread, typed};
+use crate::exchange::{ChannelWatch, ErasedEnd, FrameSender, OutputNumbers, Outputs, Spread, typed};
 use crate::graph::{EdgeId, OperatorId, OperatorMeta};
 use crate::record::Record;
 use crate::time::Watermark;
@@ -126,6 +126,11 @@ impl SubtaskContext {
         }
     }
 
+    /// The way to those who watch its channels.
+    pub(crate) fn watch(&self) -> ChannelWatch {
+        ChannelWatch::new(&self.io, self.attempt)
+    }
+
     /// Whether nothing feeds this subtask. To be asked before its inputs are taken.
     pub(crate) fn is_source(&self) -> bool {
         self.inputs.is_empty()
@@ -139,7 +144,9 @@ impl SubtaskContext {
     /// The sending side of `edge`; without channels if nobody consumes it.
     pub(crate) fn outputs<T: Record>(&mut self, edge: EdgeId) -> Outputs<T> {
         let ends = self.outputs.iter().position(|(id, _)| *id == edge).map(|i| self.outputs.swap_remove(i).1);
-        Outputs::new(ends.into_iter().flatten().map(typed).collect(), self.settings.frame_records).counted_by(self.output_numbers())
+        Outputs::new(ends.into_iter().flatten().map(typed).collect(), self.settings.frame_records)
+            .counted_by(self.output_numbers())
+            .watched_by(self.watch())
     }
 
     /// A sender into the branch or side output `edge`.

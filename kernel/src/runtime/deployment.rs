@@ -240,7 +240,7 @@ impl Layout {
                         if sender.seat != seat && receiver.seat != seat {
                             continue;
                         }
-                        let (output, input) = (plan.record.channel)(job.settings.ring_frames());
+                        let (output, input) = (plan.record.channel)(number, job.settings.ring_frames());
                         if sender.seat == seat {
                             share.subtask_mut(sender.core, first_subtask[from] + s).add_output(*edge, output);
                         } else {

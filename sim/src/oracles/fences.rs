@@ -38,11 +38,11 @@ impl Fences {
                 self.closed.remove(&process);
             }
             "worker.closed" => drop(self.closed.insert(process)),
-            "link.barrier.in" | "link.barrier.out" if attempt_of(place) != Some(attempt) => {
-                return Err(format!("a frame of {place} passes, and attempt {attempt} is deployed"));
+            "link.frame.in" | "link.frame.out" if attempt_of(place) != Some(attempt) || values[2] != attempt => {
+                return Err(format!("a frame of attempt {} passes as one of {place}, and attempt {attempt} is deployed", values[2]));
             }
-            "link.barrier.in"
-            | "link.barrier.out"
+            "link.frame.in"
+            | "link.frame.out"
             | "task.start"
             | "task.control"
             | "channel.frame"

@@ -7,6 +7,7 @@ use super::links::{RemoteChannel, Surroundings};
 use super::outgoing::{Sender, append_entries, entries};
 use super::packing::Unpacker;
 use super::reader::FrameReader;
+use crate::exchange::watch::ChannelNumber;
 use crate::runtime::Counter;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -31,6 +32,7 @@ struct Channel {
 pub(super) struct Incoming {
     around: Surroundings,
     channels: BTreeMap<u32, Channel>,
+    window: usize,
     records_in: Counter,
     frames_in: Counter,
     bytes_in: Counter,
@@ -44,6 +46,7 @@ impl Incoming {
         };
         Self {
             channels: channels.into_iter().map(open).collect(),
+            window,
             records_in: around.counter("numRecordsInRemote"),
             frames_in: around.counter("numBuffersInRemote"),
             bytes_in: around.counter("numBytesInRemote"),
@@ -61,13 +64,14 @@ impl Incoming {
     }
 
     fn poll_work(&mut self, cx: &mut Context<'_>, reader: &mut FrameReader, sender: &mut Sender) -> Poll<Result<(), String>> {
-        for channel in self.channels.values_mut().filter(|channel| !channel.is_over) {
+        for (number, channel) in self.channels.iter_mut().filter(|(_, channel)| !channel.is_over) {
             while let Poll::Ready(returned) = channel.unpacker.poll_returned(cx) {
                 let Some(buffer) = returned else {
                     channel.is_over = true;
                     break;
                 };
                 channel.window.given_back();
+                self.around.watch.tell("link.given-back", ChannelNumber(*number), [0; 3]);
                 reader.give(buffer);
             }
         }
@@ -109,6 +113,10 @@ impl Incoming {
                     if grants.is_empty() {
                         sender.free = Some(buffer);
                         return Poll::Pending;
+                    }
+                    for [number, credits] in &grants {
+                        // Frames that may come from now on.
+                        self.around.watch.tell("link.credit", ChannelNumber(*number), [i64::from(*credits), self.window as i64, 0]);
                     }
                     append_entries(&mut buffer, FrameKind::Credit, &self.around, grants.into_iter());
                     sender.send(buffer);
@@ -152,9 +160,11 @@ impl Incoming {
         }
         let carried = channel.unpacker.deliver(header, frame)?;
         channel.has_ended |= carried.is_end;
+        let (watch, attempt) = (&self.around.watch, header.attempt.0 as i64);
+        watch.tell("link.frame.in", ChannelNumber(number), [header.sequence as i64, carried.records as i64, attempt]);
         if let Some((checkpoint, before)) = carried.barrier {
             let received = channel.records + before;
-            self.around.observe("link.barrier.in", number, [checkpoint as i64, received as i64]);
+            watch.tell("link.barrier.in", ChannelNumber(number), [checkpoint as i64, received as i64, 0]);
         }
         channel.records += carried.records;
         self.records_in.add(carried.records);

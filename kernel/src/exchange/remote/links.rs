@@ -6,16 +6,13 @@ use super::lifeline::{Lifeline, LifelineEnd};
 use super::outgoing::Outgoing;
 use crate::checkpoint::{Attempt, JobId};
 use crate::exchange::frame::{ErasedEnd, RecordType};
+use crate::exchange::watch::{ChannelNumber, ChannelWatch};
 use crate::runtime::{AttemptPlan, Counter, FromSubtask, JobError, MetricRegistry, MetricScope, Shared, ToCoordinator};
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use thalweg_io::{Io, Mailbox, TaskClass};
 use tracing::Instrument;
-
-/// The number of a channel among all of a job, the same in every process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ChannelNumber(pub(crate) u32);
 
 /// A core of an attempt: the seat of its worker, and which of its cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +100,7 @@ pub(super) struct Surroundings {
     pub(super) attempt: Attempt,
     /// Name of the other worker.
     pub(super) peer: String,
+    pub(super) watch: ChannelWatch,
     metrics: Rc<MetricRegistry>,
     coordinator: Mailbox<ToCoordinator>,
     life: LifelineEnd,
@@ -110,8 +108,8 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     fn new(io: &Io, attempt: Attempt, peer: String, metrics: &Rc<MetricRegistry>, shared: &Shared, lifeline: &Lifeline) -> Self {
-        let metrics = Rc::clone(metrics);
-        Self { io: io.clone(), attempt, peer, metrics, coordinator: shared.coordinator.clone(), life: lifeline.end() }
+        let (metrics, watch) = (Rc::clone(metrics), ChannelWatch::new(io, attempt));
+        Self { io: io.clone(), attempt, peer, watch, metrics, coordinator: shared.coordinator.clone(), life: lifeline.end() }
     }
 
     /// Runs a link until the subtasks are gone. Its failure is the attempt's.
@@ -133,12 +131,5 @@ impl Surroundings {
     /// A number of this link.
     pub(super) fn counter(&self, name: &'static str) -> Counter {
         self.metrics.counter(MetricScope::Task, &format!("exchange with {}", self.peer), name)
-    }
-
-    /// Tells those who watch something about a channel of the attempt.
-    pub(super) fn observe(&self, what: &'static str, channel: u32, [first, second]: [i64; 2]) {
-        if self.io.is_probed() {
-            self.io.observe(what, &format!("attempt {} channel {channel}", self.attempt), [first, second, i64::from(channel)]);
-        }
     }
 }

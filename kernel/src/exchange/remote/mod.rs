@@ -21,5 +21,5 @@ mod reader;
 pub(crate) use archived::ArchivedFrame;
 pub(crate) use door::Door;
 pub(crate) use lifeline::{Lifeline, LifelineEnd};
-pub(crate) use links::{ChannelNumber, Links, Place, RemoteChannel};
+pub(crate) use links::{Links, Place, RemoteChannel};
 pub(crate) use packing::{Packer, RecordPacker, RecordUnpacker, Unpacker};

@@ -7,6 +7,7 @@ use super::links::{RemoteChannel, Surroundings};
 use super::packing::Packer;
 use super::reader::{BUFFER_BYTES_KEPT, FrameReader};
 use crate::cluster::{Authenticator, Purpose, Side, within};
+use crate::exchange::watch::ChannelNumber;
 use crate::runtime::Counter;
 use core::net::SocketAddr;
 use std::future::poll_fn;
@@ -24,7 +25,7 @@ const CALL_AGAIN: Duration = Duration::from_millis(50);
 const CREDIT_BYTES_MAX: usize = 8 << 20;
 
 struct Channel {
-    number: u32,
+    number: ChannelNumber,
     packer: Box<dyn Packer>,
     credits: Credits,
     sequence: u64,
@@ -51,7 +52,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     pub(super) fn new(around: Surroundings, channels: Vec<RemoteChannel>, window: usize) -> Self {
         let open = |RemoteChannel { number, end, record }: RemoteChannel| Channel {
-            number: number.0,
+            number,
             packer: (record.packer)(end),
             credits: Credits::new(window),
             sequence: 0,
@@ -153,7 +154,7 @@ impl Outgoing {
             return Err(FrameError::Attempt { expected: self.around.attempt, found: header.attempt });
         }
         for [number, credits] in entries(header, payload)? {
-            let channel = self.channels.iter_mut().find(|channel| channel.number == number).ok_or(FrameError::Channel(number))?;
+            let channel = self.channels.iter_mut().find(|channel| channel.number.0 == number).ok_or(FrameError::Channel(number))?;
             channel.waits = false;
             if !channel.credits.granted(credits) {
                 return Err(FrameError::Credit(number));
@@ -181,7 +182,7 @@ impl Outgoing {
                             self.credit_waits.add(1);
                         }
                         if channel.credits.demand() {
-                            demands.push(channel.number);
+                            demands.push(channel.number.0);
                         }
                     }
                     Poll::Ready(false) => channel.is_over = true,
@@ -198,12 +199,15 @@ impl Outgoing {
                 Poll::Pending => continue,
             }
             idle = 0;
-            let carried = channel.packer.pack(self.around.attempt, channel.number, channel.sequence, buffer)?;
+            let carried = channel.packer.pack(self.around.attempt, channel.number.0, channel.sequence, buffer)?;
             channel.credits.sent();
+            // A frame is sent: its number, its records, and its attempt.
+            let attempt = self.around.attempt.0 as i64;
+            self.around.watch.tell("link.frame.out", channel.number, [channel.sequence as i64, carried.records as i64, attempt]);
             channel.sequence += 1;
             if let Some((checkpoint, before)) = carried.barrier {
                 let sent = channel.records + before;
-                self.around.observe("link.barrier.out", channel.number, [checkpoint as i64, sent as i64]);
+                self.around.watch.tell("link.barrier.out", channel.number, [checkpoint as i64, sent as i64, 0]);
             }
             channel.records += carried.records;
             self.records_out.add(carried.records);

@@ -189,6 +189,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::CheckpointId;
     use crate::exchange::frame::{Frame, channel};
+    use crate::exchange::watch::ChannelNumber;
     use crate::record::Record;
     use crate::time::Watermark;
     use proptest::prelude::*;
@@ -207,7 +208,7 @@ mod tests {
 
     /// The frame as bytes, and its header.
     fn packed<T: Record>(frame: Frame<T>) -> (FrameHeader, Buffer) {
-        let (mut output, input) = channel::<T>(1);
+        let (mut output, input) = channel::<T>(ChannelNumber(0), 1);
         assert!(output.data.try_push(Batch::Owned(frame)).is_ok());
         let mut packer = RecordPacker::new(input);
         let mut out = Buffer::default();
@@ -217,7 +218,7 @@ mod tests {
     }
 
     fn unpacked<T: Record>(header: &FrameHeader, buffer: Buffer) -> Result<ArchivedFrame<T>, FrameError> {
-        let (output, mut input) = channel::<T>(1);
+        let (output, mut input) = channel::<T>(ChannelNumber(0), 1);
         RecordUnpacker::new(output).deliver(header, buffer)?;
         match input.data.try_pop() {
             Some(Batch::Archived(frame)) => Ok(frame),
