@@ -1,0 +1,126 @@
+//! The course of one scenario: the cluster runs until its job has finished, what it leaves is judged, and then the finished job is run once more, which
+//! must change nothing.
+
+use super::notes::Notes;
+use super::supervision;
+use crate::finding::Finding;
+use crate::judge;
+use crate::lives::{folder_is_tidy, folders_of};
+use crate::outcome::{Ending, Outcome, RunStats};
+use crate::run::ElementsResults;
+use crate::scenario::Scenario;
+use crate::scenario::cluster_plan::{ClusterPlan, Phase, Rest};
+use crate::scenario::elements_job::Poison;
+use crate::scenario::elements_plan::ElementsPlan;
+use crate::trace::TraceEvent;
+use crate::world::World;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use thalweg::{JobEnding, JobReport};
+
+/// See the module.
+pub(super) struct Course<'a> {
+    scenario: &'a Scenario,
+    plan: &'a ClusterPlan,
+    job: &'a ElementsPlan,
+    pub(super) world: World,
+    notes: Notes,
+    pub(super) hash: u64,
+    pub(super) stats: RunStats,
+    pub(super) events: Vec<TraceEvent>,
+}
+
+impl<'a> Course<'a> {
+    /// The course of `scenario`, which has `plan` and `job`, in a world where nothing has happened.
+    pub(super) fn new(scenario: &'a Scenario, plan: &'a ClusterPlan, job: &'a ElementsPlan, world: World, notes: Notes) -> Self {
+        Self { scenario, plan, job, world, notes, hash: scenario.seed, stats: RunStats::default(), events: vec![] }
+    }
+
+    /// Lets it take place, and judges it.
+    pub(super) fn run(&mut self) -> Result<(), Finding> {
+        let poison = self.plan.poison.map(|(id, times)| Poison { id, times: Arc::new(AtomicU32::new(times)) });
+        let report = self.go(self.plan.clone(), poison)?;
+        let disk = self.world.disk().clone();
+        disk.heal();
+        let faults = disk.faults_injected();
+        let violated = |reason| self.notes.told(Finding::wrong("transactions", reason));
+        self.notes.ledger().end_of_life(false).map_err(violated)?;
+        let is_tidy = faults == 0 && self.plan.has_no_zombies();
+        if is_tidy {
+            self.notes.ledger().end_of_job().map_err(violated)?;
+        }
+        let files = self.files();
+        let results = ElementsResults::of_files(self.job, &files).map_err(|reason| Finding::wrong("visibility", reason))?;
+        let judged = judge::elements_of_lives(self.job, &results, &report, false, &mut self.notes.marks_mut());
+        judged.map_err(|finding| self.notes.told(finding))?;
+        self.once_more(&files)?;
+        let retained_max = self.plan.phases.iter().map(|phase| phase.checkpoints.retained).max().unwrap_or(1);
+        folder_is_tidy(self.world.disk(), retained_max, &self.notes.story())
+    }
+
+    /// One run of the cluster, until its job has finished.
+    fn go(&mut self, plan: ClusterPlan, poison: Option<Poison>) -> Result<JobReport, Finding> {
+        let (job, notes) = (self.job.clone(), self.notes.clone());
+        let outcome = self.world.run_cluster(move |cluster| supervision::look_after(cluster, plan, job, poison, notes));
+        let Outcome { ending, trace_hash, stats, last_events, .. } = outcome;
+        self.hash = (self.hash.rotate_left(7) ^ trace_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.stats.polls += stats.polls;
+        self.stats.postponed += stats.postponed;
+        self.stats.tasks += stats.tasks;
+        self.stats.elapsed_ns += stats.elapsed_ns;
+        self.stats.disk_faults += stats.disk_faults;
+        self.stats.net_faults += stats.net_faults;
+        self.events.extend(last_events);
+        let kept = self.scenario.world.trace_events_kept;
+        if self.events.len() > kept {
+            self.events.drain(..self.events.len() - kept);
+        }
+        if let Some(finding) = Finding::of_ending(&ending) {
+            return Err(self.notes.told(finding));
+        }
+        let Ending::Done(result) = ending else { unreachable!("every other ending is a finding") };
+        result.map_err(|finding| self.notes.told(finding))
+    }
+
+    /// Visible files in the folders of results, with their contents.
+    fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let disk = self.world.disk();
+        let mut all = vec![];
+        for folder in folders_of(&self.scenario.job) {
+            let files = disk.files(&folder).unwrap_or_default();
+            all.extend(
+                files.into_iter().filter(|(name, _)| !name.starts_with('.')).map(|(name, content)| (format!("{folder}/{name}"), content)),
+            );
+        }
+        all
+    }
+
+    /// The job is run again, by one worker: there is nothing left to do, nothing changes, and what others have left behind is gone.
+    fn once_more(&mut self, before: &[(String, Vec<u8>)]) -> Result<(), Finding> {
+        let Some(last) = self.plan.phases.last().cloned() else { return Ok(()) };
+        let phase = Phase { workers: vec![1], stop_ms: None, ..last };
+        let plan = ClusterPlan {
+            phases: vec![phase],
+            aims: vec![],
+            blows: vec![],
+            net: vec![],
+            disk: vec![],
+            poison: None,
+            takeover_ms: None,
+            heal_ms: 0,
+            rest: vec![Rest::Repaired],
+            ..self.plan.clone()
+        };
+        self.notes.tell("once more");
+        let report = self.go(plan, None)?;
+        if report.ending != JobEnding::AlreadyFinished || report.checkpoints != 0 {
+            return Err(self.notes.told(Finding::wrong("ending", "the job had finished, and is run again")));
+        }
+        if self.files() != before {
+            return Err(self.notes.told(Finding::wrong("transactions", "running the finished job again has changed its results")));
+        }
+        let mut ledger = self.notes.ledger();
+        let judged = ledger.end_of_life(false).and_then(|()| ledger.end_of_job());
+        judged.map_err(|reason| self.notes.told(Finding::wrong("transactions", reason)))
+    }
+}
