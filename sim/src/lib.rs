@@ -54,6 +54,7 @@ mod process;
 pub mod reference;
 mod rng;
 pub mod run;
+mod runs;
 pub mod scenario;
 mod schedule;
 mod tasks;

@@ -1,25 +1,22 @@
 //! Runs a scenario with several lives: the job is killed, stopped, fails, and is started again on the same disk until it has finished; then once more,
 //! when it must say so and change nothing. Judges what is left after every life and in the end.
 
-use crate::disk::{Damage, Rot, SimulatedDisk, StillDisk};
+use crate::disk::{Damage, Rot, StillDisk};
 use crate::finding::{Finding, FindingKind};
 use crate::judge;
 use crate::kill::{IncarnationEnd, KillKind};
-use crate::marks::{Marks, sometimes};
-use crate::oracles::{
-    Acknowledgements, Alignment, Bounds, Coverage, Cuts, Ledger, SavedWatermarks, Transactions, Watermarks, Windows, read_folder,
-};
-use crate::outcome::{Ending, Outcome, RunStats};
+use crate::marks::{Marks, killed_at, sometimes};
+use crate::oracles::{Acknowledgements, Alignment, Bounds, Coverage, Cuts, Ledger, SavedWatermarks, Transactions, Watermarks, Windows};
+use crate::outcome::{Ending, Outcome};
 use crate::run::{ElementsResults, Report, windows_of};
-use crate::scenario::elements_job::{self, Place, Poison, RESULTS};
-use crate::scenario::flights_plan::OUTPUTS;
+use crate::runs::Runs;
+use crate::scenario::elements_job::{self, Place, Poison};
 use crate::scenario::interference::start_at;
 use crate::scenario::lives_plan::{CHECKPOINTS, Life, LivesPlan, Trouble};
 use crate::scenario::{JobPlan, Scenario};
-use crate::trace::TraceEvent;
 use crate::world::World;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,37 +27,8 @@ use thalweg_io::SplitMix;
 
 type JobResult = Result<JobReport, JobError>;
 
-/// The windows of the protocol, and the marks of deaths in them.
-const WINDOWS: [(&str, &str); 13] = [
-    ("checkpoint.trigger", "killed at checkpoint.trigger"),
-    ("checkpoint.barrier", "killed at checkpoint.barrier"),
-    ("checkpoint.snapshot", "killed at checkpoint.snapshot"),
-    ("checkpoint.acknowledge", "killed at checkpoint.acknowledge"),
-    ("sink.prepared", "killed at sink.prepared"),
-    ("checkpoint.collected", "killed at checkpoint.collected"),
-    ("checkpoint.complete", "killed at checkpoint.complete"),
-    ("checkpoint.commit", "killed at checkpoint.commit"),
-    ("checkpoint.committed", "killed at checkpoint.committed"),
-    ("attempt.begin", "killed at attempt.begin"),
-    ("attempt.recovered", "killed at attempt.recovered"),
-    ("attempt.close", "killed at attempt.close"),
-    ("job.restart", "killed at job.restart"),
-];
-
 /// How many bytes of a damaged file are put back before the job goes on, if nothing else helps: all of them.
 type Saved = (PathBuf, Vec<u8>);
-
-/// The folders of results of a job.
-pub(crate) fn folders_of(job: &JobPlan) -> Vec<String> {
-    match job {
-        JobPlan::Flights(_) => OUTPUTS.map(str::to_owned).to_vec(),
-        JobPlan::Elements(plan) => {
-            let names = ["elements", "running", "tallies", "late-tallies", "timers", "late", "windows", "second-late"];
-            let shared = (0..plan.shared_streams()).map(|number| format!("shared-{number}"));
-            names.into_iter().map(str::to_owned).chain(shared).map(|name| format!("{RESULTS}/{name}")).collect()
-        }
-    }
-}
 
 /// What has been gathered over the lives.
 struct Course<'a> {
@@ -71,9 +39,7 @@ struct Course<'a> {
     coverage: Coverage,
     watermarks: SavedWatermarks,
     marks: Marks,
-    hash: u64,
-    stats: RunStats,
-    events: Vec<TraceEvent>,
+    runs: Runs<'a>,
     deaths: BTreeMap<&'static str, u64>,
     story: Vec<String>,
 }
@@ -92,12 +58,11 @@ enum LifeEnd {
 /// Runs a scenario that has lives.
 pub(crate) fn run_once(scenario: &Scenario, plan: &LivesPlan) -> Report {
     let world = World::new(scenario.seed, scenario.world.clone());
-    let folders = folders_of(&scenario.job);
     let mut unable = None;
     if let JobPlan::Flights(flights) = &scenario.job {
         unable = flights.prepare(world.disk()).err();
     }
-    let ledger = Ledger::new(world.disk().clone(), folders, CHECKPOINTS);
+    let ledger = Ledger::new(world.disk().clone(), scenario.job.result_folders(), CHECKPOINTS);
     let mut course = Course {
         scenario,
         plan,
@@ -106,9 +71,7 @@ pub(crate) fn run_once(scenario: &Scenario, plan: &LivesPlan) -> Report {
         coverage: Coverage::of_windows(windows_of(&scenario.job).values().map(|plan| plan.lateness_ms).max().unwrap_or(0)),
         watermarks: SavedWatermarks::default(),
         marks: Marks::default(),
-        hash: scenario.seed,
-        stats: RunStats::default(),
-        events: vec![],
+        runs: Runs::of(scenario),
         deaths: BTreeMap::new(),
         story: vec![],
     };
@@ -118,22 +81,11 @@ pub(crate) fn run_once(scenario: &Scenario, plan: &LivesPlan) -> Report {
     };
     let mut marks = course.marks;
     marks.merge(&course.coverage.marks());
-    let mut faults: BTreeMap<&'static str, u64> =
-        course.world.disk().injected().into_iter().filter(|(name, _)| !name.starts_with("under way")).collect();
+    let mut injected = course.world.disk().injected();
     for (name, count) in &course.deaths {
-        *faults.entry(name).or_default() += count;
+        *injected.entry(name).or_default() += count;
     }
-    Report {
-        seed: scenario.seed,
-        shape: scenario.shape(),
-        finding,
-        trace_hash: course.hash,
-        stats: course.stats,
-        marks,
-        faults,
-        ending: course.story.join("; "),
-        events: course.events,
-    }
+    course.runs.report(finding, marks, injected, &course.story)
 }
 
 fn violation(reason: String) -> Finding {
@@ -238,8 +190,7 @@ impl Course<'_> {
             _ => None,
         };
         let outcome = self.start(life, restore, discards, poison);
-        let Outcome { ending, trace_hash, stats, last_events, .. } = outcome;
-        self.take_in(trace_hash, stats, last_events);
+        let ending = self.runs.take_in(outcome);
         if let Some(finding) = Finding::of_ending(&ending) {
             let reason = format!("in life {number} ({}): {}", self.story.join("; "), finding.reason);
             return Err(Finding { reason, ..finding });
@@ -265,7 +216,7 @@ impl Course<'_> {
         match end {
             IncarnationEnd::Killed(killed) => {
                 *self.deaths.entry(if power_loss { "power loss" } else { "process killed" }).or_default() += 1;
-                for (_, mark) in WINDOWS.iter().filter(|(window, _)| killed.window == Some(window)) {
+                if let Some(mark) = killed.window.and_then(killed_at) {
                     self.marks.note(mark);
                     *self.deaths.entry(mark).or_default() += 1;
                 }
@@ -308,20 +259,6 @@ impl Course<'_> {
                     Err(in_life(Finding::unexpected(&error), &self.story))
                 }
             }
-        }
-    }
-
-    fn take_in(&mut self, trace_hash: u64, stats: RunStats, events: Vec<TraceEvent>) {
-        self.hash = (self.hash.rotate_left(7) ^ trace_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.stats.polls += stats.polls;
-        self.stats.postponed += stats.postponed;
-        self.stats.tasks += stats.tasks;
-        self.stats.elapsed_ns += stats.elapsed_ns;
-        self.stats.disk_faults += stats.disk_faults;
-        let kept = self.scenario.world.trace_events_kept;
-        self.events.extend(events);
-        if self.events.len() > kept {
-            self.events.drain(..self.events.len() - kept);
         }
     }
 
@@ -375,12 +312,7 @@ impl Course<'_> {
 
     /// Files in the folders of results, with their contents.
     fn files(&self) -> Vec<(String, Vec<u8>)> {
-        let folders = folders_of(&self.scenario.job);
-        let files_in = |disk: &SimulatedDisk, folder: &String| {
-            let files = disk.files(folder).unwrap_or_default();
-            files.into_iter().map(|(name, content)| (format!("{folder}/{name}"), content)).collect::<Vec<_>>()
-        };
-        folders.iter().flat_map(|folder| files_in(self.world.disk(), folder)).collect()
+        self.world.disk().files_in(&self.scenario.job.result_folders())
     }
 
     fn results(&mut self, report: &JobReport) -> Result<(), Finding> {
@@ -415,31 +347,8 @@ impl Course<'_> {
 
     fn folder_is_tidy(&mut self) -> Result<(), Finding> {
         let retained_max = self.plan.lives.iter().map(|life| life.checkpoints.retained).max().unwrap_or(1);
-        folder_is_tidy(self.world.disk(), retained_max, &self.story)
+        judge::checkpoint_folder(self.world.disk(), retained_max, &self.story)
     }
-}
-
-/// After the end nothing is left in the checkpoint folder but what is retained, and a bounded log.
-pub(crate) fn folder_is_tidy(disk: &SimulatedDisk, retained_max: usize, story: &[String]) -> Result<(), Finding> {
-    let dir = Path::new(CHECKPOINTS);
-    let model = disk.model();
-    let reject = |reason: String| Finding::wrong("storage", reason);
-    let read = read_folder(&StillDisk::of(&model, dir), dir, false).map_err(|error| reject(format!("after the end: {error}")))?;
-    let Some(holding) = read else { return Err(reject("the job has finished without a log".to_owned())) };
-    if !holding.finished {
-        return Err(reject("the job has finished and its log does not say so".to_owned()));
-    }
-    if holding.retained.is_empty() || holding.retained.len() > retained_max {
-        return Err(reject(format!("{} checkpoints are retained, {retained_max} at most were wanted", holding.retained.len())));
-    }
-    let names: BTreeSet<String> = model.files(dir).unwrap_or_default().into_iter().map(|(name, _)| name).collect();
-    let entries = names.iter().filter(|name| name.ends_with(".entry")).count();
-    if entries > 17 {
-        return Err(reject(format!("{entries} entries of the log are kept")));
-    }
-    let stranger = names.iter().find(|name| !name.ends_with(".entry") && !holding.files.contains(*name));
-    stranger
-        .map_or(Ok(()), |name| Err(reject(format!("{name} is left in the checkpoint folder, and nothing needs it ({})", story.join("; ")))))
 }
 
 /// Whether a life may fail with this error.

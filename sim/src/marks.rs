@@ -79,6 +79,16 @@ pub const REQUIRED: [&str; 67] = [
 /// Runs from which on a set must have seen every mark.
 pub const RUNS_MIN: u64 = 1000;
 
+/// The marks that are families of faults, those of the network and those of processes, by the names that they are counted as.
+pub fn fault_families() -> impl Iterator<Item = &'static str> {
+    REQUIRED.into_iter().filter(|mark| mark.starts_with("net: ") || mark.starts_with("process: "))
+}
+
+/// The mark of a death in this window of the protocol, if there is one.
+pub(crate) fn killed_at(window: &str) -> Option<&'static str> {
+    REQUIRED.into_iter().find(|mark| mark.strip_prefix("killed at ") == Some(window))
+}
+
 /// The marks a run, or a set of runs, has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {

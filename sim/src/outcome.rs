@@ -2,6 +2,7 @@
 
 use crate::trace::TraceEvent;
 use std::fmt;
+use std::ops::AddAssign;
 
 /// One task, as it stood when the run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +123,18 @@ pub struct RunStats {
     pub disk_faults: u64,
     /// Faults of the network that were injected.
     pub net_faults: u64,
+}
+
+impl AddAssign for RunStats {
+    fn add_assign(&mut self, other: Self) {
+        let Self { polls, postponed, tasks, elapsed_ns, disk_faults, net_faults } = other;
+        self.polls += polls;
+        self.postponed += postponed;
+        self.tasks += tasks;
+        self.elapsed_ns += elapsed_ns;
+        self.disk_faults += disk_faults;
+        self.net_faults += net_faults;
+    }
 }
 
 /// Everything that is left of a run.

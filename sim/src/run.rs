@@ -1,7 +1,7 @@
 //! Runs a scenario: builds its world, starts its job as production does, lets it end, and judges.
 
 use crate::clusters;
-use crate::disk::{CrashStyle, FaultCounts};
+use crate::disk::{CrashStyle, FaultCounts, only_faults};
 use crate::finding::Finding;
 use crate::judge::{Evidence, judge};
 use crate::lives;
@@ -202,7 +202,7 @@ pub fn run_once(scenario: &Scenario) -> Report {
         }
         bad => Finding::of_ending(bad),
     };
-    let faults = faults_of(scenario, &injected);
+    let faults = faults_of(scenario, injected);
     Report { seed: scenario.seed, shape: scenario.shape(), finding, trace_hash, stats, marks, faults, ending: said, events: last_events }
 }
 
@@ -250,22 +250,18 @@ pub(crate) fn execute(scenario: &Scenario) -> Result<Execution, Finding> {
     world.watch(Windows::new(windows_of(&scenario.job)));
     let outcome = start(&world, scenario);
     let injected = world.disk().injected();
-    let files_in = |folder: &&str| {
-        let files = world.disk().files(folder).unwrap_or_default();
-        files.into_iter().map(|(name, content)| (format!("{folder}/{name}"), content)).collect::<Vec<_>>()
-    };
-    let files: Vec<(String, Vec<u8>)> = OUTPUTS.iter().flat_map(files_in).collect();
+    let files = world.disk().files_in(&OUTPUTS);
     let finished = matches!(&outcome.ending, Ending::Done(RunEnd { result: Ok(_), .. }));
     let lost = (finished && matches!(scenario.job, JobPlan::Flights(_))).then(|| {
         world.disk().crash(CrashStyle::LoseUnsynced);
-        let durable: Vec<_> = OUTPUTS.iter().flat_map(files_in).collect();
+        let durable = world.disk().files_in(&OUTPUTS);
         files.iter().filter(|(path, _)| !is_hidden(path)).find(|file| !durable.contains(file)).map(|(path, _)| path.clone())
     });
     Ok(Execution { outcome, coverage, files, lost: lost.flatten(), injected })
 }
 
 /// Whether the last part of a path begins with a dot.
-fn is_hidden(path: &str) -> bool {
+pub(crate) fn is_hidden(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with('.'))
 }
 
@@ -335,7 +331,7 @@ fn note_setting(scenario: &Scenario, marks: &mut Marks) {
 }
 
 /// What was injected, by family.
-fn faults_of(scenario: &Scenario, injected: &FaultCounts) -> BTreeMap<&'static str, u64> {
+fn faults_of(scenario: &Scenario, injected: FaultCounts) -> BTreeMap<&'static str, u64> {
     let mut faults = BTreeMap::new();
     let family = match scenario.interference {
         Interference::None => return faults,
@@ -345,9 +341,7 @@ fn faults_of(scenario: &Scenario, injected: &FaultCounts) -> BTreeMap<&'static s
         Interference::Silence { .. } => "silence",
         Interference::SmallDisk { .. } => "disk too small",
         // By its name.
-        Interference::DiskFault(_) => {
-            return injected.iter().filter(|(name, _)| !name.starts_with("under way")).map(|(name, count)| (*name, *count)).collect();
-        }
+        Interference::DiskFault(_) => return only_faults(injected),
     };
     faults.insert(family, 1);
     faults

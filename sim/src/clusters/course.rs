@@ -5,14 +5,13 @@ use super::notes::Notes;
 use super::supervision;
 use crate::finding::Finding;
 use crate::judge;
-use crate::lives::{folder_is_tidy, folders_of};
-use crate::outcome::{Ending, Outcome, RunStats};
-use crate::run::ElementsResults;
+use crate::outcome::Ending;
+use crate::run::{ElementsResults, is_hidden};
+use crate::runs::Runs;
 use crate::scenario::Scenario;
 use crate::scenario::cluster_plan::{ClusterPlan, Phase, Rest};
 use crate::scenario::elements_job::Poison;
 use crate::scenario::elements_plan::ElementsPlan;
-use crate::trace::TraceEvent;
 use crate::world::World;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -25,15 +24,13 @@ pub(super) struct Course<'a> {
     job: &'a ElementsPlan,
     pub(super) world: World,
     notes: Notes,
-    pub(super) hash: u64,
-    pub(super) stats: RunStats,
-    pub(super) events: Vec<TraceEvent>,
+    pub(super) runs: Runs<'a>,
 }
 
 impl<'a> Course<'a> {
     /// The course of `scenario`, which has `plan` and `job`, in a world where nothing has happened.
     pub(super) fn new(scenario: &'a Scenario, plan: &'a ClusterPlan, job: &'a ElementsPlan, world: World, notes: Notes) -> Self {
-        Self { scenario, plan, job, world, notes, hash: scenario.seed, stats: RunStats::default(), events: vec![] }
+        Self { scenario, plan, job, world, notes, runs: Runs::of(scenario) }
     }
 
     /// Lets it take place, and judges it.
@@ -55,26 +52,14 @@ impl<'a> Course<'a> {
         judged.map_err(|finding| self.notes.told(finding))?;
         self.once_more(&files)?;
         let retained_max = self.plan.phases.iter().map(|phase| phase.checkpoints.retained).max().unwrap_or(1);
-        folder_is_tidy(self.world.disk(), retained_max, &self.notes.story())
+        judge::checkpoint_folder(self.world.disk(), retained_max, &self.notes.story())
     }
 
     /// One run of the cluster, until its job has finished.
     fn go(&mut self, plan: ClusterPlan, poison: Option<Poison>) -> Result<JobReport, Finding> {
         let (job, notes) = (self.job.clone(), self.notes.clone());
         let outcome = self.world.run_cluster(move |cluster| supervision::look_after(cluster, plan, job, poison, notes));
-        let Outcome { ending, trace_hash, stats, last_events, .. } = outcome;
-        self.hash = (self.hash.rotate_left(7) ^ trace_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.stats.polls += stats.polls;
-        self.stats.postponed += stats.postponed;
-        self.stats.tasks += stats.tasks;
-        self.stats.elapsed_ns += stats.elapsed_ns;
-        self.stats.disk_faults += stats.disk_faults;
-        self.stats.net_faults += stats.net_faults;
-        self.events.extend(last_events);
-        let kept = self.scenario.world.trace_events_kept;
-        if self.events.len() > kept {
-            self.events.drain(..self.events.len() - kept);
-        }
+        let ending = self.runs.take_in(outcome);
         if let Some(finding) = Finding::of_ending(&ending) {
             return Err(self.notes.told(finding));
         }
@@ -84,15 +69,9 @@ impl<'a> Course<'a> {
 
     /// Visible files in the folders of results, with their contents.
     fn files(&self) -> Vec<(String, Vec<u8>)> {
-        let disk = self.world.disk();
-        let mut all = vec![];
-        for folder in folders_of(&self.scenario.job) {
-            let files = disk.files(&folder).unwrap_or_default();
-            all.extend(
-                files.into_iter().filter(|(name, _)| !name.starts_with('.')).map(|(name, content)| (format!("{folder}/{name}"), content)),
-            );
-        }
-        all
+        let mut files = self.world.disk().files_in(&self.scenario.job.result_folders());
+        files.retain(|(path, _)| !is_hidden(path));
+        files
     }
 
     /// The job is run again, by one worker: there is nothing left to do, nothing changes, and what others have left behind is gone.

@@ -25,7 +25,7 @@ mod supervision;
 mod watchers;
 mod worker;
 
-use crate::lives::folders_of;
+use crate::marks::fault_families;
 use crate::oracles::{Coverage, Ledger};
 use crate::run::{Report, windows_of};
 use crate::scenario::cluster_plan::ClusterPlan;
@@ -34,29 +34,12 @@ use crate::scenario::{JobPlan, Scenario};
 use crate::world::World;
 use course::Course;
 use notes::Notes;
-use std::collections::BTreeMap;
-
-/// The marks of faults of the network and of processes, by the names they are counted as.
-const FAMILIES: [&str; 12] = [
-    "net: connect hangs",
-    "net: connect refused",
-    "net: delay",
-    "net: half-open",
-    "net: one-way partition",
-    "net: partition",
-    "net: reset",
-    "net: swizzle",
-    "process: killed",
-    "process: killed in a window",
-    "process: paused",
-    "process: power loss",
-];
 
 /// Runs a scenario of several processes.
 pub(crate) fn run_once(scenario: &Scenario, plan: &ClusterPlan) -> Report {
     let world = World::new(scenario.seed, scenario.world.clone());
     let JobPlan::Elements(job) = &scenario.job else { unreachable!("jobs of several processes are on elements") };
-    let notes = Notes::new(Ledger::new(world.disk().clone(), folders_of(&scenario.job), CHECKPOINTS));
+    let notes = Notes::new(Ledger::new(world.disk().clone(), scenario.job.result_folders(), CHECKPOINTS));
     let windows = windows_of(&scenario.job);
     let coverage = Coverage::of_windows(windows.values().map(|plan| plan.lateness_ms).max().unwrap_or(0));
     watchers::watch(&world, job, plan, &windows, &coverage, &notes);
@@ -64,20 +47,7 @@ pub(crate) fn run_once(scenario: &Scenario, plan: &ClusterPlan) -> Report {
     let finding = course.run().err();
     let mut marks = notes.marks();
     marks.merge(&coverage.marks());
-    let faults: BTreeMap<&'static str, u64> =
-        course.world.injected().into_iter().filter(|(name, _)| !name.starts_with("under way")).collect();
-    for family in FAMILIES.into_iter().filter(|family| faults.contains_key(family)) {
-        marks.note(family);
-    }
-    Report {
-        seed: scenario.seed,
-        shape: scenario.shape(),
-        finding,
-        trace_hash: course.hash,
-        stats: course.stats,
-        marks,
-        faults,
-        ending: notes.story().join("; "),
-        events: course.events,
-    }
+    let injected = course.world.injected();
+    fault_families().filter(|family| injected.contains_key(family)).for_each(|family| marks.note(family));
+    course.runs.report(finding, marks, injected, &notes.story())
 }

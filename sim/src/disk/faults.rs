@@ -13,6 +13,12 @@ use thalweg_io::Rng;
 /// How often what happened, by name.
 pub type FaultCounts = BTreeMap<&'static str, u64>;
 
+/// The faults among what happened: not what became of operations that were under way at the end of a process or a run.
+pub(crate) fn only_faults(mut injected: FaultCounts) -> FaultCounts {
+    injected.retain(|name, _| !name.starts_with("under way"));
+    injected
+}
+
 /// A fault of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskFault {

@@ -16,6 +16,7 @@ mod rot;
 mod still;
 mod survival;
 
+pub(crate) use faults::only_faults;
 pub use faults::{DiskFault, DiskFaultKind, FaultCounts, OperationClass, REPORTED_FAULTS, SILENT_FAULTS};
 pub(crate) use handle::DiskHandle;
 pub use model::{DiskModel, InodeId};
@@ -118,6 +119,15 @@ impl SimulatedDisk {
     /// If there is no such directory.
     pub fn files(&self, path: impl AsRef<Path>) -> io::Result<Vec<(String, Vec<u8>)>> {
         self.state.borrow().model.files(path.as_ref())
+    }
+
+    /// The files directly in each of these directories that exists, by their paths, with their contents.
+    pub(crate) fn files_in(&self, folders: &[impl AsRef<str>]) -> Vec<(String, Vec<u8>)> {
+        let of_folder = |folder: &str| {
+            let files = self.files(folder).unwrap_or_default();
+            files.into_iter().map(|(name, content)| (format!("{folder}/{name}"), content)).collect::<Vec<_>>()
+        };
+        folders.iter().flat_map(|folder| of_folder(folder.as_ref())).collect()
     }
 
     /// Power fails: see [`DiskModel::crash`]. Open files are closed, and what was under way is not done any more.

@@ -2,6 +2,7 @@
 
 mod elements;
 mod flights;
+mod leftovers;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use crate::scenario::elements_plan::ElementsPlan;
 use crate::scenario::flights_plan::{Before, FlightsPlan, INPUT};
 use crate::scenario::interference::Interference;
 use crate::scenario::{GUARDED, JobPlan, Scenario};
+pub(crate) use leftovers::checkpoint_folder;
 use thalweg::{JobError, JobReport};
 
 /// What a judge needs to know besides the scenario.

@@ -6,14 +6,17 @@
 
 use super::engine::EnginePlan;
 use super::lives_plan::{CheckpointPlan, JobFacts, spare_directories};
+use super::restarts::RestartBounds;
 use crate::config::WorldConfig;
 use crate::disk::{CrashStyle, DiskFault, REPORTED_FAULTS};
 use crate::kill::{KillKind, KillPoint, ProcessFault};
 use crate::net::{HONEST_NET_FAULTS, NetFault, NetFaultKind, NetMoment};
 use crate::rng::Draw;
-use std::time::Duration;
 use thalweg::RestartStrategy;
 use thalweg_io::{Rng, SplitMix};
+
+/// Many processes die: a job has to be started again more often than one that dies alone.
+const RESTARTS: RestartBounds = RestartBounds { one_in: 5, fixed_attempts_max: 8, delay_ms_max: 200, growing_attempts: 40 };
 
 /// Windows of the protocol in a coordinator: as many as come before, at most.
 const COORDINATOR_WINDOWS: [(&str, u64); 12] = [
@@ -181,7 +184,7 @@ impl ClusterPlan {
             // Numbers that come faster than the network carries them would be all that there is to see.
             let metrics_ms = &mut phase.engine.settings.metrics_interval_ms;
             *metrics_ms = (*metrics_ms).max(if is_narrow { 10_000 } else { 200 });
-            phase.restart = restart(stream);
+            phase.restart = RESTARTS.draw(stream);
         }
         let mut plan = Self {
             phases,
@@ -327,20 +330,5 @@ impl Phase {
         let workers = (0..stream.pick(&[1, 2, 2, 3, 3, 4, 5])).map(|_| stream.pick(&[1, 1, 2, 4])).collect();
         let stop_ms = is_stopped.then(|| stream.between(1, facts.job_ms + 100));
         Self { engine, checkpoints, restart: RestartStrategy::None, workers, stop_ms }
-    }
-}
-
-fn restart(stream: &mut SplitMix) -> RestartStrategy {
-    let millis = Duration::from_millis;
-    match stream.below(5) {
-        0 => RestartStrategy::None,
-        1 => RestartStrategy::FixedDelay { attempts: stream.between(1, 8) as u32, delay: millis(stream.pick(&[0, 1, 50])) },
-        _ => RestartStrategy::ExponentialDelay {
-            initial: millis(stream.pick(&[1, 20])),
-            max: millis(200),
-            multiplier: 2.0,
-            reset_after: Duration::from_secs(3600),
-            attempts: 40,
-        },
     }
 }

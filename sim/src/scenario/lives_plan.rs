@@ -5,6 +5,7 @@
 
 use super::engine::EnginePlan;
 use super::interference::Moment;
+use super::restarts::RestartBounds;
 use crate::disk::{DiskFault, DiskFaultKind, OperationClass, REPORTED_FAULTS, Rot};
 use crate::kill::{KillPlan, KillPoint};
 use crate::rng::Draw;
@@ -31,6 +32,9 @@ const WINDOWS: [(&str, u64); 13] = [
     ("attempt.close", 1),
     ("job.restart", 1),
 ];
+
+/// What follows a failure in a life.
+const RESTARTS: RestartBounds = RestartBounds { one_in: 4, fixed_attempts_max: 5, delay_ms_max: 100, growing_attempts: 12 };
 
 /// The lives of a job.
 #[derive(Clone, Debug)]
@@ -194,18 +198,7 @@ impl Life {
     fn draw(stream: &mut SplitMix, facts: &JobFacts, key_groups: u32, number: usize) -> Self {
         let engine = EnginePlan { key_groups, ..EnginePlan::draw(stream, facts.input_bytes) };
         let checkpoints = CheckpointPlan::draw(stream, facts.job_ms, false);
-        let millis = Duration::from_millis;
-        let restart = match stream.below(4) {
-            0 => RestartStrategy::None,
-            1 => RestartStrategy::FixedDelay { attempts: stream.between(1, 5) as u32, delay: millis(stream.pick(&[0, 1, 50])) },
-            _ => RestartStrategy::ExponentialDelay {
-                initial: millis(stream.pick(&[1, 20])),
-                max: millis(100),
-                multiplier: 2.0,
-                reset_after: Duration::from_secs(3600),
-                attempts: 12,
-            },
-        };
+        let restart = RESTARTS.draw(stream);
         let kill = stream.chance(800).then(|| {
             let (operations, ms) = (1 << stream.between(3, 10), 1 << stream.between(0, 8));
             let mut kill = KillPlan::draw(stream, &WINDOWS, operations, ms);

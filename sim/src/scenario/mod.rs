@@ -12,6 +12,7 @@ pub mod flights_plan;
 pub mod interference;
 pub(crate) mod lines;
 pub mod lives_plan;
+mod restarts;
 mod tally;
 
 pub use elements_job::{FIRST_WINDOW, GUARDED, SECOND_WINDOW};
@@ -19,9 +20,10 @@ pub use elements_job::{FIRST_WINDOW, GUARDED, SECOND_WINDOW};
 use crate::config::WorldConfig;
 use crate::rng::Draw;
 use cluster_plan::ClusterPlan;
+use elements_job::RESULTS;
 use elements_plan::{ElementsPlan, Terminal};
 use engine::EnginePlan;
-use flights_plan::{Before, FlightsPlan};
+use flights_plan::{Before, FlightsPlan, OUTPUTS};
 use interference::Interference;
 use lives_plan::{JobFacts, LivesPlan};
 use thalweg_io::{Rng, SplitMix};
@@ -198,6 +200,18 @@ fn engine_of(stream: &mut SplitMix, input_bytes: usize, interference: Interferen
 }
 
 impl JobPlan {
+    /// The folders of the job's results.
+    pub(crate) fn result_folders(&self) -> Vec<String> {
+        match self {
+            Self::Flights(_) => OUTPUTS.map(str::to_owned).to_vec(),
+            Self::Elements(plan) => {
+                let names = ["elements", "running", "tallies", "late-tallies", "timers", "late", "windows", "second-late"];
+                let shared = (0..plan.shared_streams()).map(|number| format!("shared-{number}"));
+                names.into_iter().map(str::to_owned).chain(shared).map(|name| format!("{RESULTS}/{name}")).collect()
+            }
+        }
+    }
+
     fn input_bytes(&self) -> usize {
         match self {
             Self::Flights(plan) => plan.input_bytes(),

@@ -1,0 +1,54 @@
+//! What the runs of one scenario add up to, when it takes several of them in one world.
+
+use crate::disk::{FaultCounts, only_faults};
+use crate::finding::Finding;
+use crate::marks::Marks;
+use crate::outcome::{Ending, Outcome, RunStats};
+use crate::run::Report;
+use crate::scenario::Scenario;
+use crate::trace::TraceEvent;
+
+/// An odd multiplier with well spread bits, that of the golden ratio. The rotation before it keeps the order of the runs significant.
+const HASH_MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// See the module.
+pub(crate) struct Runs<'a> {
+    scenario: &'a Scenario,
+    hash: u64,
+    stats: RunStats,
+    events: Vec<TraceEvent>,
+}
+
+impl<'a> Runs<'a> {
+    /// No run yet.
+    pub(crate) fn of(scenario: &'a Scenario) -> Self {
+        Self { scenario, hash: scenario.seed, stats: RunStats::default(), events: vec![] }
+    }
+
+    /// Takes in the next run; how it ended.
+    pub(crate) fn take_in<T>(&mut self, outcome: Outcome<T>) -> Ending<T> {
+        let Outcome { ending, trace_hash, stats, last_events, .. } = outcome;
+        self.hash = (self.hash.rotate_left(7) ^ trace_hash).wrapping_mul(HASH_MULTIPLIER);
+        self.stats += stats;
+        self.events.extend(last_events);
+        let kept = self.scenario.world.trace_events_kept;
+        self.events.drain(..self.events.len().saturating_sub(kept));
+        ending
+    }
+
+    /// What all of them were. `injected`: what was done to operations, connections and processes; `story`: what has happened, in words.
+    pub(crate) fn report(self, finding: Option<Finding>, marks: Marks, injected: FaultCounts, story: &[String]) -> Report {
+        let Self { scenario, hash, stats, events } = self;
+        Report {
+            seed: scenario.seed,
+            shape: scenario.shape(),
+            finding,
+            trace_hash: hash,
+            stats,
+            marks,
+            faults: only_faults(injected),
+            ending: story.join("; "),
+            events,
+        }
+    }
+}

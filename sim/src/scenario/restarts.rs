@@ -1,0 +1,37 @@
+//! What follows a failure of the job, drawn within bounds.
+
+use crate::rng::Draw;
+use std::time::Duration;
+use thalweg::RestartStrategy;
+use thalweg_io::{Rng, SplitMix};
+
+/// How restarts are drawn: one in so many plans has none, one in so many a fixed delay, all others delays that grow.
+pub(super) struct RestartBounds {
+    pub(super) one_in: u64,
+    /// Attempts after a fixed delay, at most.
+    pub(super) fixed_attempts_max: u64,
+    /// The longest of delays that grow, in milliseconds.
+    pub(super) delay_ms_max: u64,
+    /// Attempts after delays that grow.
+    pub(super) growing_attempts: u32,
+}
+
+impl RestartBounds {
+    pub(super) fn draw(&self, stream: &mut SplitMix) -> RestartStrategy {
+        let millis = Duration::from_millis;
+        match stream.below(self.one_in) {
+            0 => RestartStrategy::None,
+            1 => RestartStrategy::FixedDelay {
+                attempts: stream.between(1, self.fixed_attempts_max) as u32,
+                delay: millis(stream.pick(&[0, 1, 50])),
+            },
+            _ => RestartStrategy::ExponentialDelay {
+                initial: millis(stream.pick(&[1, 20])),
+                max: millis(self.delay_ms_max),
+                multiplier: 2.0,
+                reset_after: Duration::from_secs(3600),
+                attempts: self.growing_attempts,
+            },
+        }
+    }
+}
