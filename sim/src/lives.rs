@@ -1,10 +1,10 @@
 //! Runs a scenario with several lives: the job is killed, stopped, fails, and is started again on the same disk until it has finished; then once more,
 //! when it must say so and change nothing. Judges what is left after every life and in the end.
 
-use crate::disk::{Damage, Rot, StillDisk};
+use crate::disk::{Rot, StillDisk};
 use crate::finding::{Finding, FindingKind};
 use crate::judge;
-use crate::kill::{IncarnationEnd, KillKind};
+use crate::kill::{IncarnationEnd, KillKind, Killed};
 use crate::marks::{Marks, killed_at, sometimes};
 use crate::oracles::{Acknowledgements, Alignment, Bounds, Coverage, Cuts, Ledger, SavedWatermarks, Transactions, Watermarks, Windows};
 use crate::outcome::{Ending, Outcome};
@@ -12,7 +12,7 @@ use crate::run::{ElementsResults, Report, windows_of};
 use crate::runs::Runs;
 use crate::scenario::elements_job::{self, Place, Poison};
 use crate::scenario::interference::start_at;
-use crate::scenario::lives_plan::{CHECKPOINTS, Life, LivesPlan, Trouble};
+use crate::scenario::lives_plan::{CHECKPOINTS, Life, LivesPlan, PATIENT_TIMEOUT_US, Trouble};
 use crate::scenario::{JobPlan, Scenario};
 use crate::world::World;
 use std::cell::RefCell;
@@ -20,14 +20,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use thalweg::{JobControl, JobEnding, JobError, JobReport, Restore, StreamExecutionEnvironment};
-use thalweg_io::Rng;
-use thalweg_io::SplitMix;
+use thalweg_io::{Rng, SplitMix};
 
 type JobResult = Result<JobReport, JobError>;
 
-/// How many bytes of a damaged file are put back before the job goes on, if nothing else helps: all of them.
+/// A file as it was before it was damaged.
 type Saved = (PathBuf, Vec<u8>);
 
 /// What has been gathered over the lives.
@@ -41,6 +40,8 @@ struct Course<'a> {
     marks: Marks,
     runs: Runs<'a>,
     deaths: BTreeMap<&'static str, u64>,
+    /// How often the user's map is still to panic.
+    poison_times: Arc<AtomicU32>,
     story: Vec<String>,
 }
 
@@ -73,6 +74,7 @@ pub(crate) fn run_once(scenario: &Scenario, plan: &LivesPlan) -> Report {
         marks: Marks::default(),
         runs: Runs::of(scenario),
         deaths: BTreeMap::new(),
+        poison_times: Arc::default(),
         story: vec![],
     };
     let finding = match unable {
@@ -95,9 +97,8 @@ fn violation(reason: String) -> Finding {
 impl Course<'_> {
     fn run(&mut self) -> Result<(), Finding> {
         self.watch();
-        let poison_times = Arc::new(AtomicU32::new(0));
+        let mut damage: Option<Saved> = None;
         let mut lives = self.plan.lives.iter().enumerate();
-        let (mut restore, mut damage) = (Restore::Latest, None);
         let (report, last) = loop {
             let Some((number, life)) = lives.next() else {
                 return Err(Finding {
@@ -109,44 +110,47 @@ impl Course<'_> {
             if let Some(rot) = life.rot {
                 damage = damage.or_else(|| self.rot(rot));
             }
-            let discards = matches!(restore, Restore::From(_));
-            let mut end = self.live(life, number, restore.clone(), discards, &poison_times, damage.is_some())?;
+            let mut end = self.live(life, number, Restore::Latest, damage.is_some())?;
             if matches!(end, LifeEnd::Refused) {
-                let Some((saved, _)) = damage.take() else { return Err(Finding::wrong("ending", "refused without a reason")) };
+                let Some(saved) = damage.take() else { return Err(Finding::wrong("ending", "refused without a reason")) };
                 self.marks.note("a damaged checkpoint refused");
-                // The same life once more: from an older checkpoint if there is one that is whole, or with a copy of what was damaged.
-                let mut healed = Life { kill: None, trouble: Trouble::None, ..life.clone() };
-                healed.checkpoints.timeout_us = 600_000_000;
-                match self.older_checkpoint() {
-                    Some((path, id)) => {
-                        self.marks.note("gone on from an older checkpoint");
-                        self.story.push(format!("goes on from checkpoint {id}"));
-                        self.ledger.borrow_mut().discard_after(id);
-                        self.watermarks.forget();
-                        end = self.live(&healed, number, Restore::From(path), true, &poison_times, false)?;
-                    }
-                    None => {
-                        self.story.push("the file is brought back".to_owned());
-                        drop(self.world.disk().put(&saved.0, saved.1));
-                        end = self.live(&healed, number, restore.clone(), discards, &poison_times, false)?;
-                    }
-                }
+                end = self.live_in_spite_of_damage(life, number, saved)?;
             }
-            restore = Restore::Latest;
             match end {
                 LifeEnd::Done(report) => break (report, life),
                 LifeEnd::Killed | LifeEnd::Interrupted => {}
                 LifeEnd::Refused => return Err(Finding::wrong("ending", "the damage was repaired, and the job refused again")),
             }
         };
-        if let Some((saved, _)) = damage.take() {
+        if let Some((path, content)) = damage {
             // Nobody needed it; from here on the folder is to be in order.
-            drop(self.world.disk().put(&saved.0, saved.1));
+            drop(self.world.disk().put(path, content));
         }
         self.ledger.borrow_mut().end_of_job().map_err(violation)?;
         self.results(&report)?;
         self.once_more(last)?;
-        self.folder_is_tidy()
+        let retained_max = self.plan.lives.iter().map(|life| life.checkpoints.retained).max().unwrap_or(1);
+        judge::checkpoint_folder(self.world.disk(), retained_max, &self.story)
+    }
+
+    /// The same life once more: from an older checkpoint if there is one that is whole, or with a copy of what was damaged.
+    fn live_in_spite_of_damage(&mut self, life: &Life, number: usize, (path, content): Saved) -> Result<LifeEnd, Finding> {
+        let mut healed = Life { kill: None, trouble: Trouble::None, ..life.clone() };
+        healed.checkpoints.timeout_us = PATIENT_TIMEOUT_US;
+        match self.older_checkpoint() {
+            Some((path, id)) => {
+                self.marks.note("gone on from an older checkpoint");
+                self.story.push(format!("goes on from checkpoint {id}"));
+                self.ledger.borrow_mut().discard_after(id);
+                self.watermarks.forget();
+                self.live(&healed, number, Restore::From(path), false)
+            }
+            None => {
+                self.story.push("the file is brought back".to_owned());
+                drop(self.world.disk().put(path, content));
+                self.live(&healed, number, Restore::Latest, false)
+            }
+        }
     }
 
     fn watch(&self) {
@@ -165,16 +169,8 @@ impl Course<'_> {
         world.watch_each(move || Transactions::new(Rc::clone(&ledger)));
     }
 
-    /// Runs one life and looks at what it leaves.
-    fn live(
-        &mut self,
-        life: &Life,
-        number: usize,
-        restore: Restore,
-        discards: bool,
-        poison_times: &Arc<AtomicU32>,
-        is_damaged: bool,
-    ) -> Result<LifeEnd, Finding> {
+    /// Runs one life and looks at what it leaves. `is_damaged`: a file of the checkpoint folder is.
+    fn live(&mut self, life: &Life, number: usize, restore: Restore, is_damaged: bool) -> Result<LifeEnd, Finding> {
         let disk = self.world.disk().clone();
         disk.heal();
         self.ledger.borrow_mut().older_may_be_damaged = is_damaged;
@@ -182,14 +178,7 @@ impl Course<'_> {
         if let Trouble::Disk(faults) = &life.trouble {
             faults.iter().for_each(|fault| disk.plan_fault(*fault));
         }
-        let poison = match life.trouble {
-            Trouble::Panics { id, times } => {
-                poison_times.store(times, std::sync::atomic::Ordering::Relaxed);
-                Some(Poison { id, times: Arc::clone(poison_times) })
-            }
-            _ => None,
-        };
-        let outcome = self.start(life, restore, discards, poison);
+        let outcome = self.start(life, restore);
         let ending = self.runs.take_in(outcome);
         if let Some(finding) = Finding::of_ending(&ending) {
             let reason = format!("in life {number} ({}): {}", self.story.join("; "), finding.reason);
@@ -197,77 +186,78 @@ impl Course<'_> {
         }
         let Ending::Done(end) = ending else { unreachable!("every other ending is a finding") };
         let power_loss = end.killed().is_some_and(|killed| matches!(killed.kind, KillKind::PowerLoss(_)));
-        self.story.push(match &end {
-            IncarnationEnd::Killed(killed) => killed.to_string(),
-            IncarnationEnd::Finished(Ok(report)) => {
-                format!("{:?} after {} restarts and {} checkpoints", report.ending, report.restarts, report.checkpoints)
-            }
-            IncarnationEnd::Finished(Err(error)) => format!("failed: {error}"),
-        });
-        let in_life = |finding: Finding, story: &[String]| Finding {
-            reason: format!("after life {number} ({}): {}", story.join("; "), finding.reason),
-            ..finding
-        };
+        self.story.push(in_words(&end));
         let judged = {
             let mut ledger = self.ledger.borrow_mut();
             if is_damaged { ledger.results_at_end_of_life(power_loss) } else { ledger.end_of_life(power_loss) }
         };
-        judged.map_err(|reason| in_life(violation(reason), &self.story))?;
-        match end {
+        let is_sick = disk.faults_injected() > faults_before;
+        let judged = judged.map_err(violation).and_then(|()| match end {
             IncarnationEnd::Killed(killed) => {
-                *self.deaths.entry(if power_loss { "power loss" } else { "process killed" }).or_default() += 1;
-                if let Some(mark) = killed.window.and_then(killed_at) {
-                    self.marks.note(mark);
-                    *self.deaths.entry(mark).or_default() += 1;
-                }
+                self.note_death(&killed);
                 Ok(LifeEnd::Killed)
             }
-            IncarnationEnd::Finished(Ok(report)) => {
-                sometimes!(self.marks, report.restored.is_some(), "a restored job");
-                sometimes!(self.marks, report.restarts > 0, "a restart within a life");
-                sometimes!(self.marks, matches!(report.ending, JobEnding::Stopped(_)), "stopped with a checkpoint");
-                match report.ending {
-                    JobEnding::Stopped(_) if matches!(life.trouble, Trouble::Stop(_)) => {
-                        let is_sick = disk.faults_injected() > faults_before;
-                        if !is_sick && !is_damaged {
-                            self.ledger.borrow_mut().end_of_job().map_err(|reason| in_life(violation(reason), &self.story))?;
-                        }
-                        Ok(LifeEnd::Interrupted)
-                    }
-                    JobEnding::Stopped(_) => {
-                        Err(in_life(Finding::wrong("ending", "the job says that it was stopped, and nobody stopped it"), &self.story))
-                    }
-                    JobEnding::Finished | JobEnding::AlreadyFinished => {
-                        if disk.faults_injected() > faults_before {
-                            // What could not be removed then is removed by the next life.
-                            return Ok(LifeEnd::Interrupted);
-                        }
-                        Ok(LifeEnd::Done(report))
-                    }
-                }
-            }
-            IncarnationEnd::Finished(Err(error)) => {
-                let is_damage = matches!(&error, JobError::Checkpoint { source, .. } if source.is_damage());
-                if is_damaged && is_damage {
-                    return Ok(LifeEnd::Refused);
-                }
-                sometimes!(self.marks, matches!(error, JobError::CheckpointsExpired { .. }), "too many checkpoints expired");
-                let sick = disk.faults_injected() > faults_before;
-                if explains(life, &error, sick) && !is_damage {
-                    Ok(LifeEnd::Interrupted)
-                } else {
-                    Err(in_life(Finding::unexpected(&error), &self.story))
-                }
-            }
+            IncarnationEnd::Finished(Ok(report)) => self.take_report(life, report, is_sick, is_damaged),
+            IncarnationEnd::Finished(Err(error)) => self.take_error(life, &error, is_sick, is_damaged),
+        });
+        judged.map_err(|finding| Finding {
+            reason: format!("after life {number} ({}): {}", self.story.join("; "), finding.reason),
+            ..finding
+        })
+    }
+
+    fn note_death(&mut self, killed: &Killed) {
+        let power_loss = matches!(killed.kind, KillKind::PowerLoss(_));
+        *self.deaths.entry(if power_loss { "power loss" } else { "process killed" }).or_default() += 1;
+        if let Some(mark) = killed.window.and_then(killed_at) {
+            self.marks.note(mark);
+            *self.deaths.entry(mark).or_default() += 1;
         }
     }
 
-    fn start(&self, life: &Life, restore: Restore, discards: bool, poison: Option<Poison>) -> Outcome<IncarnationEnd<JobResult>> {
+    /// A job has ended well.
+    fn take_report(&mut self, life: &Life, report: JobReport, is_sick: bool, is_damaged: bool) -> Result<LifeEnd, Finding> {
+        sometimes!(self.marks, report.restored.is_some(), "a restored job");
+        sometimes!(self.marks, report.restarts > 0, "a restart within a life");
+        sometimes!(self.marks, matches!(report.ending, JobEnding::Stopped(_)), "stopped with a checkpoint");
+        match report.ending {
+            JobEnding::Stopped(_) if matches!(life.trouble, Trouble::Stop(_)) => {
+                if !is_sick && !is_damaged {
+                    self.ledger.borrow_mut().end_of_job().map_err(violation)?;
+                }
+                Ok(LifeEnd::Interrupted)
+            }
+            JobEnding::Stopped(_) => Err(Finding::wrong("ending", "the job says that it was stopped, and nobody stopped it")),
+            // What could not be removed then is removed by the next life.
+            JobEnding::Finished | JobEnding::AlreadyFinished if is_sick => Ok(LifeEnd::Interrupted),
+            JobEnding::Finished | JobEnding::AlreadyFinished => Ok(LifeEnd::Done(report)),
+        }
+    }
+
+    /// A job has failed.
+    fn take_error(&mut self, life: &Life, error: &JobError, is_sick: bool, is_damaged: bool) -> Result<LifeEnd, Finding> {
+        let reports_damage = matches!(error, JobError::Checkpoint { source, .. } if source.is_damage());
+        if is_damaged && reports_damage {
+            return Ok(LifeEnd::Refused);
+        }
+        sometimes!(self.marks, matches!(error, JobError::CheckpointsExpired { .. }), "too many checkpoints expired");
+        if explains(life, error, is_sick) && !reports_damage { Ok(LifeEnd::Interrupted) } else { Err(Finding::unexpected(error)) }
+    }
+
+    fn start(&self, life: &Life, restore: Restore) -> Outcome<IncarnationEnd<JobResult>> {
+        let poison = match life.trouble {
+            Trouble::Panics { id, times } => {
+                self.poison_times.store(times, Ordering::Relaxed);
+                Some(Poison { id, times: Arc::clone(&self.poison_times) })
+            }
+            _ => None,
+        };
+        let discards_later_output = matches!(restore, Restore::From(_));
         let (job, life) = (self.scenario.job.clone(), life.clone());
         let place = Place::Files { roll_at_bytes: self.plan.roll_at_bytes };
         self.world.run_incarnation(life.kill, move |cores| async move {
             let env = StreamExecutionEnvironment::new();
-            life.apply(&env, restore, discards);
+            life.apply(&env, restore, discards_later_output);
             match &job {
                 JobPlan::Flights(plan) => plan.build(&env),
                 JobPlan::Elements(plan) => drop(elements_job::build(&env, plan, poison, place)),
@@ -287,15 +277,15 @@ impl Course<'_> {
     }
 
     /// Damages a file of the checkpoint folder; what it was before.
-    fn rot(&mut self, rot: Rot) -> Option<(Saved, Damage)> {
+    fn rot(&mut self, rot: Rot) -> Option<Saved> {
         let disk = self.world.disk();
         let before: BTreeMap<String, Vec<u8>> = disk.files(CHECKPOINTS).unwrap_or_default().into_iter().collect();
         // Temporary files are nobody's loss.
         let damage = disk.rot(|path| path.starts_with(CHECKPOINTS) && !path.to_string_lossy().ends_with(".tmp"), rot)?;
         let name = damage.path.file_name()?.to_string_lossy().into_owned();
         self.story.push(format!("{} rots: {:?}", damage.path.display(), damage.rot));
-        let saved = (damage.path.clone(), before.get(&name)?.clone());
-        Some((saved, damage))
+        let content = before.get(&name)?.clone();
+        Some((damage.path, content))
     }
 
     /// A retained checkpoint that is older than the newest and whole.
@@ -334,7 +324,7 @@ impl Course<'_> {
         let mut stream = SplitMix::stream(self.scenario.seed, "once-more");
         let mut life = Life { kill: None, trouble: Trouble::None, rot: None, ..last.clone() };
         life.engine.parallelism = 1 + stream.below(7) as usize;
-        match self.live(&life, self.plan.lives.len(), Restore::Latest, false, &Arc::default(), false)? {
+        match self.live(&life, self.plan.lives.len(), Restore::Latest, false)? {
             LifeEnd::Done(report) if report.ending == JobEnding::AlreadyFinished && report.checkpoints == 0 => {}
             _ => return Err(Finding::wrong("ending", format!("the job had finished, and then: {}", self.story.join("; ")))),
         }
@@ -344,10 +334,16 @@ impl Course<'_> {
             Err(Finding::wrong("transactions", "running the finished job again has changed its results"))
         }
     }
+}
 
-    fn folder_is_tidy(&mut self) -> Result<(), Finding> {
-        let retained_max = self.plan.lives.iter().map(|life| life.checkpoints.retained).max().unwrap_or(1);
-        judge::checkpoint_folder(self.world.disk(), retained_max, &self.story)
+/// How a life ended.
+fn in_words(end: &IncarnationEnd<JobResult>) -> String {
+    match end {
+        IncarnationEnd::Killed(killed) => killed.to_string(),
+        IncarnationEnd::Finished(Ok(report)) => {
+            format!("{:?} after {} restarts and {} checkpoints", report.ending, report.restarts, report.checkpoints)
+        }
+        IncarnationEnd::Finished(Err(error)) => format!("failed: {error}"),
     }
 }
 
@@ -361,7 +357,9 @@ fn explains(life: &Life, error: &JobError, is_sick: bool) -> bool {
         _ => false,
     };
     match (&life.trouble, error) {
-        (_, JobError::CheckpointsExpired { .. }) => life.checkpoints.timeout_us < 600_000_000 || matches!(life.trouble, Trouble::Disk(_)),
+        (_, JobError::CheckpointsExpired { .. }) => {
+            life.checkpoints.timeout_us < PATIENT_TIMEOUT_US || matches!(life.trouble, Trouble::Disk(_))
+        }
         (Trouble::Panics { .. }, JobError::UserPanic { message, .. }) => message.contains("a planned panic"),
         (Trouble::Stop(_) | Trouble::Cancel(_), JobError::Cancelled) => true,
         _ => is_sick && is_io,

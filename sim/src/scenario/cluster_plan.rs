@@ -5,47 +5,19 @@
 //! coordinator and some of the workers are repaired for good; the rest may stay as it is, and the job has to come to its end without it.
 
 use super::engine::EnginePlan;
-use super::lives_plan::{CheckpointPlan, JobFacts, spare_directories};
+use super::fates::{Fates, net_faults};
+use super::lives_plan::{CheckpointPlan, JobFacts, PATIENT_TIMEOUT_US, spare_directories};
 use super::restarts::RestartBounds;
 use crate::config::WorldConfig;
 use crate::disk::{CrashStyle, DiskFault, REPORTED_FAULTS};
-use crate::kill::{KillKind, KillPoint, ProcessFault};
-use crate::net::{HONEST_NET_FAULTS, NetFault, NetFaultKind, NetMoment};
+use crate::kill::{KillPoint, ProcessFault};
+use crate::net::NetFault;
 use crate::rng::Draw;
 use thalweg::RestartStrategy;
-use thalweg_io::{Rng, SplitMix};
+use thalweg_io::SplitMix;
 
 /// Many processes die: a job has to be started again more often than one that dies alone.
 const RESTARTS: RestartBounds = RestartBounds { one_in: 5, fixed_attempts_max: 8, delay_ms_max: 200, growing_attempts: 40 };
-
-/// Windows of the protocol in a coordinator: as many as come before, at most.
-const COORDINATOR_WINDOWS: [(&str, u64); 12] = [
-    ("checkpoint.trigger", 5),
-    ("checkpoint.collected", 5),
-    ("checkpoint.complete", 5),
-    ("checkpoint.commit", 5),
-    ("checkpoint.committed", 5),
-    ("attempt.begin", 2),
-    ("attempt.recovered", 2),
-    ("attempt.close", 2),
-    ("job.restart", 2),
-    ("worker.join", 4),
-    ("worker.gone", 2),
-    ("worker.lost", 2),
-];
-
-/// Windows of the protocol in a worker.
-const WORKER_WINDOWS: [(&str, u64); 9] = [
-    ("checkpoint.barrier", 6),
-    ("checkpoint.snapshot", 16),
-    ("checkpoint.acknowledge", 16),
-    ("sink.prepared", 12),
-    ("link.barrier.out", 16),
-    ("link.barrier.in", 16),
-    ("worker.deploy", 2),
-    ("worker.joined", 2),
-    ("worker.closed", 2),
-];
 
 /// A job of several processes.
 #[derive(Clone, Debug)]
@@ -211,64 +183,19 @@ impl ClusterPlan {
     }
 
     fn trouble(&mut self, stream: &mut SplitMix, facts: &JobFacts, workers: usize, horizon_ms: u64) {
-        let role = |stream: &mut SplitMix| {
-            if stream.chance(350) { Role::Coordinator } else { Role::Worker(stream.below(workers as u64) as usize) }
-        };
-        let timeout_ms = self.heartbeat_timeout_ms;
-        let fault = move |stream: &mut SplitMix| match stream.below(10) {
-            0..=4 => ProcessFault::Kill(KillKind::Process),
-            5 => ProcessFault::Kill(KillKind::PowerLoss(CrashStyle::LoseUnsynced)),
-            6 => ProcessFault::Kill(KillKind::PowerLoss(CrashStyle::Random)),
-            // Mostly longer than anybody waits for a sign of life.
-            _ => ProcessFault::Pause { ms: stream.between(timeout_ms / 2, 5 * timeout_ms) },
-        };
+        let fates = Fates { workers, heartbeat_timeout_ms: self.heartbeat_timeout_ms };
         for _ in 0..stream.pick(&[0, 1, 1, 2, 4]) {
-            let role = role(stream);
-            let (name, times) = match role {
-                Role::Coordinator => stream.pick(&COORDINATOR_WINDOWS),
-                Role::Worker(_) => stream.pick(&WORKER_WINDOWS),
-            };
-            let magnitude = stream.between(2, 7);
-            let at = match stream.below(4) {
-                0 => KillPoint::Submitted { operation: stream.below(1 << magnitude) },
-                _ => KillPoint::Event { name, nth: stream.below(times) >> stream.between(0, 3) },
-            };
-            self.aims.push(Aim { role, at, fault: fault(stream) });
+            self.aims.push(fates.aim(stream));
         }
         if workers > 1 && stream.chance(250) {
-            // It has not called the others yet, and does so when they have gone on without it.
-            let ms = stream.between(2 * timeout_ms, 8 * timeout_ms);
-            let at = KillPoint::Event { name: "worker.deploy", nth: stream.below(2) };
-            self.aims.push(Aim { role: Role::Worker(stream.below(workers as u64) as usize), at, fault: ProcessFault::Pause { ms } });
+            self.aims.push(fates.late_deployment(stream));
         }
         for _ in 0..stream.pick(&[0, 0, 1, 1, 2, 3]) {
-            let at_ms = stream.between(1, horizon_ms);
-            let all = || std::iter::once(Role::Coordinator).chain((0..workers).map(Role::Worker)).collect();
-            let whom = match stream.below(10) {
-                0..=3 => Whom::Processes(vec![role(stream)], fault(stream)),
-                4 | 5 => Whom::Processes(vec![role(stream), role(stream)], fault(stream)),
-                6 => Whom::Processes((0..workers).map(Role::Worker).collect(), fault(stream)),
-                7 | 8 => Whom::Processes(all(), fault(stream)),
-                _ => Whom::Everything(stream.pick(&[CrashStyle::LoseUnsynced, CrashStyle::Random, CrashStyle::Random])),
-            };
-            self.blows.push(Blow { at_ms, whom });
+            self.blows.push(fates.blow(stream, horizon_ms));
         }
         if stream.chance(600) {
-            let count = stream.between(1, 6);
-            let mut menu = HONEST_NET_FAULTS.to_vec();
-            if stream.chance(60) {
-                menu = vec![NetFaultKind::BitFlip];
-            }
             let machines = if self.is_local { 1 } else { workers + 1 };
-            let events: Vec<_> = COORDINATOR_WINDOWS.into_iter().chain(WORKER_WINDOWS).collect();
-            let mut faults = NetFault::draw(stream, &menu, count, machines, horizon_ms, 600, &events);
-            // Most jobs are over long before a minute.
-            for fault in &mut faults {
-                if let NetMoment::Event { nth, .. } = &mut fault.at {
-                    *nth >>= stream.between(0, 3);
-                }
-            }
-            self.net = faults;
+            self.net = net_faults(stream, machines, horizon_ms);
         }
         if stream.chance(200) {
             let operations = 1 << stream.between(5, 10);
@@ -326,7 +253,7 @@ impl Phase {
         let mut checkpoints = CheckpointPlan::draw(stream, facts.job_ms, false);
         // Messages take their time.
         checkpoints.interval_us = checkpoints.interval_us.map(|interval_us| interval_us.max(5_000));
-        checkpoints.timeout_us = checkpoints.timeout_us.max(600_000_000);
+        checkpoints.timeout_us = checkpoints.timeout_us.max(PATIENT_TIMEOUT_US);
         let workers = (0..stream.pick(&[1, 2, 2, 3, 3, 4, 5])).map(|_| stream.pick(&[1, 1, 2, 4])).collect();
         let stop_ms = is_stopped.then(|| stream.between(1, facts.job_ms + 100));
         Self { engine, checkpoints, restart: RestartStrategy::None, workers, stop_ms }

@@ -16,6 +16,9 @@ use thalweg_io::{Rng, SplitMix};
 /// The checkpoint folder.
 pub const CHECKPOINTS: &str = "/state/checkpoints";
 
+/// A timeout of checkpoints that none of them reaches unless something is wrong, in microseconds: ten minutes.
+pub(crate) const PATIENT_TIMEOUT_US: u64 = 600_000_000;
+
 /// The windows of the protocol that deaths aim at, by the event that opens each: as many as come before, at most.
 const WINDOWS: [(&str, u64); 13] = [
     ("checkpoint.trigger", 6),
@@ -109,7 +112,7 @@ impl CheckpointPlan {
         let patient = is_healed || stream.chance(750);
         Self {
             interval_us: (!stream.chance(60)).then_some(interval_us),
-            timeout_us: if patient { 600_000_000 } else { stream.pick(&[1_000, 1_000, 2_000, 5_000, 20_000, 100_000]) },
+            timeout_us: if patient { PATIENT_TIMEOUT_US } else { stream.pick(&[1_000, 1_000, 2_000, 5_000, 20_000, 100_000]) },
             min_pause_us: stream.pick(&[0, 0, 300, 5_000]),
             retained: stream.pick(&[1, 1, 2, 3]),
             inline_bytes_max: stream.pick(&[0, 0, 200, 1 << 20]),
@@ -188,6 +191,37 @@ fn moment(stream: &mut SplitMix) -> Moment {
     Moment::Polls(stream.between(0, 1 << magnitude))
 }
 
+impl Trouble {
+    /// Draws what happens to a life. `has_to_fail`: its death waits for a failure.
+    fn draw(stream: &mut SplitMix, facts: &JobFacts, has_to_fail: bool) -> Self {
+        let times = stream.between(1, 4) as u32;
+        match stream.below(100) {
+            _ if has_to_fail && !facts.ids.is_empty() => Self::Panics { id: stream.pick(&facts.ids), times },
+            _ if has_to_fail => {
+                let operations = 1 << stream.between(4, 8);
+                Self::Disk(vec![DiskFault::of(OperationClass::Write, stream.between(1, operations >> 3), DiskFaultKind::Error)])
+            }
+            0..15 if !facts.ids.is_empty() => Self::Panics { id: stream.pick(&facts.ids), times },
+            15..35 => Self::Stop(moment(stream)),
+            35..39 => Self::Drain(moment(stream)),
+            39..43 => Self::Cancel(moment(stream)),
+            43..65 => {
+                let operations = 1 << stream.between(4, 10);
+                let per_mille = stream.pick(&[5, 20, 100]);
+                let mut faults = DiskFault::draw(stream, &REPORTED_FAULTS, per_mille, operations);
+                if stream.chance(300) {
+                    let kind = stream.pick(&REPORTED_FAULTS);
+                    let path = stream.pick(&["/state/", "/results/", ".entry", ".tmp", ".state", ".metadata", ".inprogress"]);
+                    faults.push(DiskFault::at(stream.between(0, 40), kind).on(path).lasting(stream.pick(&[1, 1, 3])));
+                }
+                faults.iter_mut().for_each(spare_directories);
+                Self::Disk(faults)
+            }
+            _ => Self::None,
+        }
+    }
+}
+
 impl Life {
     fn healed(stream: &mut SplitMix, facts: &JobFacts, key_groups: u32) -> Self {
         let engine = EnginePlan { key_groups, ..EnginePlan::draw(stream, facts.input_bytes) };
@@ -209,31 +243,7 @@ impl Life {
             kill
         });
         let aims_at_failure = kill.is_some_and(|kill| matches!(kill.at, KillPoint::Event { name: "job.restart" | "attempt.close", .. }));
-        let times = stream.between(1, 4) as u32;
-        let trouble = match stream.below(100) {
-            _ if aims_at_failure && !facts.ids.is_empty() => Trouble::Panics { id: stream.pick(&facts.ids), times },
-            _ if aims_at_failure => {
-                let operations = 1 << stream.between(4, 8);
-                Trouble::Disk(vec![DiskFault::of(OperationClass::Write, stream.between(1, operations >> 3), DiskFaultKind::Error)])
-            }
-            0..15 if !facts.ids.is_empty() => Trouble::Panics { id: stream.pick(&facts.ids), times },
-            15..35 => Trouble::Stop(moment(stream)),
-            35..39 => Trouble::Drain(moment(stream)),
-            39..43 => Trouble::Cancel(moment(stream)),
-            43..65 => {
-                let operations = 1 << stream.between(4, 10);
-                let per_mille = stream.pick(&[5, 20, 100]);
-                let mut faults = DiskFault::draw(stream, &REPORTED_FAULTS, per_mille, operations);
-                if stream.chance(300) {
-                    let kind = stream.pick(&REPORTED_FAULTS);
-                    let path = stream.pick(&["/state/", "/results/", ".entry", ".tmp", ".state", ".metadata", ".inprogress"]);
-                    faults.push(DiskFault::at(stream.between(0, 40), kind).on(path).lasting(stream.pick(&[1, 1, 3])));
-                }
-                faults.iter_mut().for_each(spare_directories);
-                Trouble::Disk(faults)
-            }
-            _ => Trouble::None,
-        };
+        let trouble = Trouble::draw(stream, facts, aims_at_failure);
         let rot = (number > 0 && stream.chance(60)).then(|| rot(stream));
         Self { engine, checkpoints, restart, kill, trouble, rot }
     }

@@ -8,6 +8,7 @@ pub mod elements;
 pub(crate) mod elements_job;
 pub mod elements_plan;
 pub mod engine;
+mod fates;
 pub mod flights_plan;
 pub mod interference;
 pub(crate) mod lines;
