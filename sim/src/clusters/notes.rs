@@ -1,6 +1,7 @@
 //! What is noted while a scenario takes place: the story for people, the marks, and the ledger of results.
 //!
-//! Clones share what is noted. Nothing of it is asked while the cluster runs, so that whoever takes notes changes nothing.
+//! Clones share what is noted. It decides nothing of what happens next, with one exception: a ledger that objects when power fails everywhere ends
+//! the run.
 
 use crate::finding::Finding;
 use crate::marks::Marks;
