@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use thalweg_io::ProbeEvent;
-use thalweg_sim::oracles::{Bounds, Visibility, Watermarks, Windows};
+use thalweg_sim::oracles::{Bounds, CreditBounds, Cuts, Fences, Visibility, Watermarks, Windows};
 use thalweg_sim::scenario::elements_plan::WindowPlan;
-use thalweg_sim::{Oracle, World, WorldConfig};
+use thalweg_sim::{Oracle, Origin, World, WorldConfig};
 
 type Event = (&'static str, &'static str, [i64; 3]);
 
@@ -116,4 +116,58 @@ fn visibility_objects_to_results_before_the_commit() {
     assert!(after.observe(0, &ProbeEvent { name: commit.0, place: commit.1, values: commit.2 }).is_ok());
     world.disk().put("/out/part-2-0.csv", "newer").unwrap();
     assert_eq!(verdict(after, &[look]), "");
+}
+
+const CHANNEL: &str = "attempt 2 channel 7";
+
+#[test]
+fn cuts_objects_to_records_that_stand_on_one_side_of_a_barrier_where_they_left_and_on_the_other_where_they_came() {
+    for end in ["channel", "link"] {
+        let (out, in_) = match end {
+            "channel" => ("channel.barrier.out", "channel.barrier.in"),
+            _ => ("link.barrier.out", "link.barrier.in"),
+        };
+        let history = |received| [(out, CHANNEL, [1, 5, 0]), (in_, CHANNEL, [1, received, 0])];
+        assert_eq!(verdict(Cuts::default(), &history(5)), "");
+        assert!(
+            verdict(Cuts::default(), &history(6))
+                .contains("6 records were taken before the barrier of checkpoint 1, and Some(5) were sent")
+        );
+        assert!(verdict(Cuts::default(), &history(5)[1..]).contains("and None were sent"));
+        assert!(verdict(Cuts::default(), &[history(5)[0], history(5)[0]]).contains("sent twice"));
+    }
+    let mixed = [("channel.barrier.out", CHANNEL, [1, 5, 0]), ("link.barrier.in", CHANNEL, [1, 5, 0])];
+    assert!(verdict(Cuts::default(), &mixed).contains("None were sent"), "tasks and links count apart");
+}
+
+#[test]
+fn credits_objects_to_frames_without_credit_beyond_the_window_or_out_of_order() {
+    let grant = |credits, window| ("link.credit", CHANNEL, [credits, window, 0]);
+    let sent = |number, records| ("link.frame.out", CHANNEL, [number, records, 2]);
+    let came = |number, records| ("link.frame.in", CHANNEL, [number, records, 2]);
+    let given_back = ("link.given-back", CHANNEL, [0; 3]);
+    let fine = [grant(2, 2), sent(0, 3), came(0, 3), given_back, grant(1, 2), sent(1, 4), sent(2, 5), came(1, 4), came(2, 5)];
+    assert_eq!(verdict(CreditBounds::default(), &fine), "");
+    assert_eq!(verdict(CreditBounds::default(), &[grant(1, 0), sent(0, 1), came(0, 1)]), "", "one on demand");
+    assert!(verdict(CreditBounds::default(), &[grant(1, 2), sent(0, 3), sent(1, 3)]).contains("2 frames were sent, and 1 granted"));
+    assert!(verdict(CreditBounds::default(), &[grant(2, 2), sent(0, 3), came(0, 3), grant(1, 2)]).contains("3 frames may be under way"));
+    assert!(verdict(CreditBounds::default(), &[grant(2, 2), sent(0, 3), sent(1, 4), came(1, 4)]).contains("Some([0, 3]) was sent"));
+    assert!(verdict(CreditBounds::default(), &[grant(2, 2), sent(0, 3), came(0, 2)]).contains("frame 0 with 2 records has come"));
+    assert!(verdict(CreditBounds::default(), &[grant(2, 2), sent(0, 3), given_back]).contains("1 frames were worked off, and 0 have come"));
+}
+
+#[test]
+fn fences_objects_to_a_frame_of_another_attempt() {
+    let verdict = |of_frame| {
+        let mut oracle = Fences::default();
+        let events: [Event; 3] =
+            [("attempt.begin", "job", [2, 0, 0]), ("worker.deploy", "job", [2, 0, 0]), ("link.frame.in", CHANNEL, [0, 1, of_frame])];
+        let origin = Origin { process: "worker-0", incarnation: 0 };
+        let objection = events
+            .iter()
+            .find_map(|(name, place, values)| oracle.observe_in(origin, 0, &ProbeEvent { name, place, values: *values }).err());
+        objection.map(|violation| violation.0).unwrap_or_default()
+    };
+    assert_eq!(verdict(2), "");
+    assert!(verdict(1).contains("a frame of attempt 1 passes as one of attempt 2 channel 7"));
 }
