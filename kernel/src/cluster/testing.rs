@@ -262,39 +262,44 @@ impl Drop for WriteEnd {
     }
 }
 
-/// There are no files here.
+/// There are no files here: whoever wants one is told so.
 impl Disk for World {
-    fn open(&self, _path: &Path, _mode: OpenMode) -> LocalBoxFuture<Result<Rc<dyn File>, IoError>> {
-        unimplemented!()
+    fn open(&self, path: &Path, _mode: OpenMode) -> LocalBoxFuture<Result<Rc<dyn File>, IoError>> {
+        no_files("open", path)
     }
 
-    fn list(&self, _path: &Path) -> LocalBoxFuture<Result<Vec<DirEntry>, IoError>> {
-        unimplemented!()
+    fn list(&self, path: &Path) -> LocalBoxFuture<Result<Vec<DirEntry>, IoError>> {
+        no_files("list", path)
     }
 
-    fn kind(&self, _path: &Path) -> LocalBoxFuture<Result<Option<EntryKind>, IoError>> {
-        unimplemented!()
+    fn kind(&self, path: &Path) -> LocalBoxFuture<Result<Option<EntryKind>, IoError>> {
+        no_files("look at", path)
     }
 
-    fn create_dir_all(&self, _path: &Path) -> LocalBoxFuture<Result<(), IoError>> {
-        unimplemented!()
+    fn create_dir_all(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>> {
+        no_files("create directory", path)
     }
 
-    fn rename(&self, _from: &Path, _to: &Path) -> LocalBoxFuture<Result<(), IoError>> {
-        unimplemented!()
+    fn rename(&self, from: &Path, _to: &Path) -> LocalBoxFuture<Result<(), IoError>> {
+        no_files("rename", from)
     }
 
-    fn link(&self, _from: &Path, _to: &Path) -> LocalBoxFuture<Result<(), IoError>> {
-        unimplemented!()
+    fn link(&self, from: &Path, _to: &Path) -> LocalBoxFuture<Result<(), IoError>> {
+        no_files("link", from)
     }
 
-    fn unlink(&self, _path: &Path) -> LocalBoxFuture<Result<(), IoError>> {
-        unimplemented!()
+    fn unlink(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>> {
+        no_files("remove", path)
     }
 
-    fn sync_dir(&self, _path: &Path) -> LocalBoxFuture<Result<(), IoError>> {
-        unimplemented!()
+    fn sync_dir(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>> {
+        no_files("sync directory", path)
     }
+}
+
+fn no_files<T: 'static>(operation: &'static str, path: &Path) -> LocalBoxFuture<Result<T, IoError>> {
+    let error = IoError::at(operation, path, std::io::ErrorKind::Unsupported.into());
+    Box::pin(std::future::ready(Err(error)))
 }
 
 /// Polls `future` once, whatever comes of it.
