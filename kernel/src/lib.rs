@@ -49,12 +49,14 @@
 
 extern crate self as thalweg;
 
+mod acceptor;
 mod api;
 pub mod chain;
 pub mod checkpoint;
 pub mod cli;
 pub mod cluster;
 pub mod connectors;
+mod deadline;
 mod erasure;
 mod exchange;
 mod graph;

@@ -17,8 +17,8 @@
 //!
 //! [`Handshake`] is pure; [`Authenticator`] carries it out.
 
-use super::deadline::within;
 use super::secret::Secret;
+use crate::deadline::within;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::cell::RefCell;

@@ -8,9 +8,9 @@
 
 use super::codec::{self, CodecError, HEADER_BYTES, Header, MESSAGE_BYTES_MAX, TooLong};
 use super::config::Heartbeat;
-use super::deadline::within;
 use super::liveness::{Input, Liveness};
 use super::message::Message;
+use crate::deadline::within;
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Duration;

@@ -6,18 +6,19 @@
 //! its last checkpoint, a worker that has lost its coordinator stops what it runs and looks for it, or its successor, again.
 //!
 //! `auth.rs`, `liveness.rs` and `share.rs` decide (pure), `codec.rs`, `message.rs` and `fields.rs` are the wire, `connection.rs`
-//! carries messages, `start.rs` and `reception.rs` are the coordinator's side, `worker.rs` and `session.rs` the worker's.
+//! carries messages, `start.rs`, `reception.rs`, `admission.rs` and `membership.rs` are the coordinator's side, `worker.rs` and `session.rs` the worker's.
 //!
 //! **Architecture invariant:** what a stranger sends changes nothing and costs a bounded amount of time and memory.
 
+mod admission;
 mod auth;
 mod codec;
 mod config;
 mod connection;
-mod deadline;
 mod fields;
 mod fingerprint;
 mod liveness;
+mod membership;
 mod message;
 mod reception;
 mod secret;
@@ -30,7 +31,6 @@ mod worker;
 
 pub(crate) use auth::{Authenticator, Purpose, Side};
 pub use config::{ClusterConfig, Heartbeat, WorkerConfig};
-pub(crate) use deadline::within;
 pub use fingerprint::binary_fingerprint;
 pub use secret::Secret;
 pub use worker::{WorkerControl, WorkerHandle, WorkerReport, start_worker};

@@ -4,14 +4,14 @@
 //! it stops everything that runs, waits until it is gone, and looks for the coordinator again, for ever: one that comes back, or its successor, finds a
 //! worker with nothing left of an older attempt. It ends when the coordinator says that the job has ended, when it is refused, or when it is stopped.
 
+use super::admission::HANDSHAKE;
 use super::auth::{AuthError, Authenticator, Purpose, Side};
 use super::codec::{MESSAGE_BYTES_MAX, TooLong};
 use super::config::{Heartbeat, WorkerConfig};
 use super::connection::{Connection, Talk};
-use super::deadline::within;
 use super::message::Message;
-use super::reception::HANDSHAKE;
 use super::session::{Local, Session, SessionEnd};
+use crate::deadline::within;
 use crate::exchange::Door;
 use crate::graph::Job;
 use crate::metrics_http;

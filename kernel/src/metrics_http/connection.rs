@@ -3,14 +3,13 @@
 use super::exposition::{CONTENT_TYPE, Exposition};
 use super::request::{Asked, parse};
 use super::{ANSWER_DEADLINE, HEAD_BYTES_MAX, HEAD_DEADLINE};
+use crate::deadline::within;
 use crate::runtime::JobMetrics;
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::io::Write;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
-use thalweg_io::{Buffer, Io, IoError, LocalBoxFuture, NetRead, NetWrite};
+use thalweg_io::{Buffer, Io, IoError, NetRead, NetWrite};
 
 /// What a peer may still send after its answer before it is hung up on: with bytes unread the system would take the answer back (RFC 9112, 9.6).
 const FAREWELL_BYTES_MAX: usize = 64 << 10;
@@ -26,15 +25,14 @@ pub(super) struct Answers {
 
 /// Attends to one connection. Whatever goes wrong ends it, and nobody needs to know.
 pub(super) async fn attend(io: Io, mut read: Box<dyn NetRead>, write: Box<dyn NetWrite>, answers: Rc<Answers>, has_asked: Rc<Cell<bool>>) {
-    let asked = match within(&io, HEAD_DEADLINE, Box::pin(read_request(&mut *read))).await {
+    let asked = match within(&io, HEAD_DEADLINE, read_request(&mut *read)).await {
         Some(Ok(Some(asked))) => asked,
         // Too slow, broken, or gone without a word.
         _ => return,
     };
     has_asked.set(true);
-    let answering = Box::pin(answer(write, asked, &answers));
-    if let Some(Ok(())) = within(&io, ANSWER_DEADLINE, answering).await {
-        within(&io, FAREWELL, Box::pin(read_to_end(&mut *read))).await;
+    if let Some(Ok(())) = within(&io, ANSWER_DEADLINE, answer(write, asked, &answers)).await {
+        within(&io, FAREWELL, read_to_end(&mut *read)).await;
     }
 }
 
@@ -94,14 +92,4 @@ async fn read_to_end(read: &mut dyn NetRead) {
         };
         total += buffer.len();
     }
-}
-
-/// What `work` comes to, unless that takes longer than `time`.
-async fn within<T>(io: &Io, time: Duration, mut work: std::pin::Pin<Box<impl Future<Output = T>>>) -> Option<T> {
-    let mut deadline: LocalBoxFuture<()> = io.clock().sleep_until(io.clock().now().after(time));
-    poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => deadline.as_mut().poll(cx).map(|()| None),
-    })
-    .await
 }

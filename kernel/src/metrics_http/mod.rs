@@ -14,6 +14,7 @@ mod exposition;
 mod names;
 mod request;
 
+use crate::acceptor::Acceptor;
 use crate::runtime::JobMetrics;
 use connection::{Answers, attend};
 use core::net::SocketAddr;
@@ -23,7 +24,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 use thalweg_io::{Io, IoError, Listener, LocalBoxFuture, TaskClass};
 
@@ -41,9 +42,6 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A flood has so many connections a second accepted and dropped, no more.
 const FLOOD_PAUSE: Duration = Duration::from_millis(1);
-
-/// Between two tries when no connection can be accepted: there are no descriptors left, say.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// By which names the numbers are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,37 +128,19 @@ struct Connection {
 /// Accepts connections and attends to all of them, for ever.
 async fn run(io: Io, listener: Box<dyn Listener>, answers: Rc<Answers>) -> Infallible {
     let mut connections: Vec<Connection> = Vec::new();
-    let mut accepting = Some(listener.accept());
-    let mut pause: Option<LocalBoxFuture<()>> = None;
+    let mut acceptor = Acceptor::new(io.clone(), listener, "the metrics endpoint cannot accept a connection");
     poll_fn(move |cx| {
         connections.retain_mut(|connection| connection.work.as_mut().poll(cx).is_pending());
-        if pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_pending()) {
-            return Poll::Pending;
+        let (read, write, _) = ready!(acceptor.poll_call(cx));
+        if connections.len() == CONNECTIONS_MAX {
+            let silent = connections.iter().position(|connection| !connection.has_asked.get());
+            drop(connections.remove(silent.unwrap_or(0)));
+            acceptor.pause(FLOOD_PAUSE);
         }
-        pause = None;
-        let accepted = match accepting.get_or_insert_with(|| listener.accept()).as_mut().poll(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(accepted) => accepted,
-        };
-        accepting = None;
-        let wait = |time| Some(io.clock().sleep_until(io.clock().now().after(time)));
-        match accepted {
-            Ok((read, write, _)) => {
-                if connections.len() == CONNECTIONS_MAX {
-                    let silent = connections.iter().position(|connection| !connection.has_asked.get());
-                    drop(connections.remove(silent.unwrap_or(0)));
-                    pause = wait(FLOOD_PAUSE);
-                }
-                let has_asked = Rc::default();
-                let work = attend(io.clone(), read, write, Rc::clone(&answers), Rc::clone(&has_asked));
-                connections.push(Connection { work: Box::pin(work), has_asked });
-                assert!(connections.len() <= CONNECTIONS_MAX, "there is room for every connection");
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the metrics endpoint cannot accept a connection");
-                pause = wait(ACCEPT_PAUSE);
-            }
-        }
+        let has_asked = Rc::default();
+        let work = attend(io.clone(), read, write, Rc::clone(&answers), Rc::clone(&has_asked));
+        connections.push(Connection { work: Box::pin(work), has_asked });
+        assert!(connections.len() <= CONNECTIONS_MAX, "there is room for every connection");
         // The new connection is looked at, and the next one accepted, when the core's other tasks have had their turn.
         cx.waker().wake_by_ref();
         Poll::Pending

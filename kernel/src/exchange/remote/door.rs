@@ -8,8 +8,10 @@
 use super::header::{FrameHeader, FrameKind, HEADER_BYTES};
 use super::links::Place;
 use super::reader::FrameReader;
+use crate::acceptor::{Acceptor, Call};
 use crate::checkpoint::{Attempt, JobId};
-use crate::cluster::{Authenticator, Purpose, Side, within};
+use crate::cluster::{Authenticator, Purpose, Side};
+use crate::deadline::within;
 use core::net::SocketAddr;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +19,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use thalweg_io::{Buffer, Io, IoError, Listener, LocalBoxFuture, NetRead, NetWrite, TaskClass};
+use thalweg_io::{Buffer, Io, IoError, Listener, LocalBoxFuture, NetWrite, TaskClass};
 
 /// Callers that may be on the doorstep at a time; at one more the one that stands there longest has to go.
 const CALLERS_MAX: usize = 128;
@@ -30,9 +32,6 @@ const BATCH: usize = 16;
 
 /// How long a caller goes on calling, and may take to say which link it is.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A pause after an accept that failed, for want of descriptors perhaps.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes of an opening frame behind its header.
 const OPENING_BYTES: usize = 32;
@@ -163,37 +162,15 @@ impl Door {
 
     /// Accepts callers and finds out who they are, several at a time.
     async fn answer(self, io: Io, listener: Box<dyn Listener>) {
-        let mut accepting = Some(listener.accept());
-        let mut pause: Option<LocalBoxFuture<()>> = None;
+        let mut acceptor = Acceptor::new(io.clone(), listener, "a call for frames cannot be answered");
         let mut callers: VecDeque<LocalBoxFuture<()>> = VecDeque::new();
         poll_fn(|cx| -> Poll<()> {
-            for turn in 0..=BATCH {
-                if turn == BATCH {
-                    cx.waker().wake_by_ref();
-                    break;
+            acceptor.poll_batch(cx, BATCH, |call| {
+                if callers.len() == CALLERS_MAX {
+                    callers.pop_front();
                 }
-                if let Some(sleep) = &mut pause {
-                    if sleep.as_mut().poll(cx).is_pending() {
-                        break;
-                    }
-                    pause = None;
-                }
-                let accept = accepting.get_or_insert_with(|| listener.accept());
-                let Poll::Ready(accepted) = accept.as_mut().poll(cx) else { break };
-                accepting = None;
-                match accepted {
-                    Ok((read, write, from)) => {
-                        if callers.len() == CALLERS_MAX {
-                            callers.pop_front();
-                        }
-                        callers.push_back(Box::pin(self.clone().admit(io.clone(), read, write, from)));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "a call for frames cannot be answered");
-                        pause = Some(io.clock().sleep_until(io.clock().now().after(ACCEPT_PAUSE)));
-                    }
-                }
-            }
+                callers.push_back(Box::pin(self.clone().admit(io.clone(), call)));
+            });
             callers.retain_mut(|caller| caller.as_mut().poll(cx).is_pending());
             Poll::Pending
         })
@@ -201,7 +178,7 @@ impl Door {
     }
 
     /// Leads a caller to its link.
-    async fn admit(self, io: Io, mut read: Box<dyn NetRead>, mut write: Box<dyn NetWrite>, from: SocketAddr) {
+    async fn admit(self, io: Io, (mut read, mut write, from): Call) {
         if let Err(error) = self.auth.authenticate(&mut *read, &mut *write, Side::Acceptor, Purpose::Data).await {
             // Whoever floods the door does not flood the log as well.
             tracing::debug!(%from, %error, "a caller was turned away");

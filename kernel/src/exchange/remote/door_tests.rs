@@ -1,6 +1,6 @@
 use super::*;
 use crate::cluster::testing::World;
-use thalweg_io::{CoreId, Net};
+use thalweg_io::{CoreId, Net, NetRead};
 
 fn at() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 7200))

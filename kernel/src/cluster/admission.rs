@@ -1,0 +1,154 @@
+//! Whether a caller that knows the secret may be a worker.
+//!
+//! It shows that it runs the same binary, is told the options, and shows that it has built the same job and that others can reach it. One that is refused
+//! is told why: for good if it would be refused again; if only time is against it, it may call again.
+
+use super::config::Heartbeat;
+use super::connection::{ConnectionError, Talk};
+use super::message::Message;
+use super::share::TaskShape;
+use crate::deadline::within;
+use core::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+use thalweg_io::Io;
+
+/// The longest name of a worker.
+const NAME_BYTES_MAX: usize = 256;
+
+/// The time that the proof, and then the rest of the handshake, may take. A worker builds its job in it.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long the last words may take: a worker that does not hear them finds its coordinator gone.
+pub(super) const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What a worker must be, and is told.
+pub(super) struct Terms {
+    pub(super) binary: u64,
+    pub(super) graph: u64,
+    pub(super) options: Vec<String>,
+    pub(super) heartbeat: Heartbeat,
+    /// The address at which workers call.
+    pub(super) here: IpAddr,
+    /// The most workers at a time.
+    pub(super) workers_max: usize,
+    /// The tasks of the job.
+    pub(super) shape: Rc<[TaskShape]>,
+}
+
+/// Finds out whether a caller that knows the secret may be a worker. `None` if not; it has been told why.
+pub(super) async fn admit(io: &Io, terms: &Terms, mut talk: Talk, from: SocketAddr) -> Option<Admitted> {
+    let refused = match within(io, HANDSHAKE, register(&mut talk, terms, from.ip())).await {
+        Some(Ok(registration)) => return Some(Admitted { talk, registration }),
+        Some(Err(Unfit::Refused(reason))) => reason,
+        Some(Err(Unfit::Broken(error))) => {
+            tracing::warn!(%from, %error, "a worker did not register");
+            return None;
+        }
+        None => {
+            // It may have been busy for once: it finds the connection closed, and calls again.
+            tracing::warn!(%from, "a worker did not register within {HANDSHAKE:?}");
+            return None;
+        }
+    };
+    tracing::warn!(%from, reason = %refused, "a worker was refused");
+    io.observe("worker.refuse", &from.to_string(), [0; 3]);
+    refuse(io, talk, refused, true).await;
+    None
+}
+
+/// Tells a caller why it may not be a worker.
+pub(super) async fn refuse(io: &Io, mut talk: Talk, reason: String, is_final: bool) {
+    let said = within(io, GOODBYE, talk.say(&Message::Refused { reason, is_final })).await;
+    if let Some(Ok(_)) = said {
+        talk.finish(io, GOODBYE).await;
+    }
+}
+
+/// What a worker says of itself.
+pub(super) struct Registration {
+    pub(super) name: String,
+    pub(super) cores: usize,
+    pub(super) doors: Vec<SocketAddr>,
+}
+
+/// One that may be a worker.
+pub(super) struct Admitted {
+    pub(super) talk: Talk,
+    pub(super) registration: Registration,
+}
+
+enum Unfit {
+    Refused(String),
+    Broken(ConnectionError),
+}
+
+impl From<ConnectionError> for Unfit {
+    fn from(error: ConnectionError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+async fn register(talk: &mut Talk, terms: &Terms, from: IpAddr) -> Result<Registration, Unfit> {
+    let unexpected = |message: &Message| Unfit::Refused(format!("{} has no place in a handshake", message.name()));
+    let (binary, name) = match talk.hear().await? {
+        Message::Hello { binary, name } => (binary, name),
+        other => return Err(unexpected(&other)),
+    };
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        return Err(Unfit::Refused(format!("a name has between 1 and {NAME_BYTES_MAX} bytes and no control characters")));
+    }
+    if binary != terms.binary {
+        let own = terms.binary;
+        return Err(Unfit::Refused(format!(
+            "the worker's program has the fingerprint {binary:016x} and the coordinator's {own:016x}: start the same binary everywhere"
+        )));
+    }
+    let options = Message::Options { options: terms.options.clone(), heartbeat: terms.heartbeat };
+    talk.say(&options).await?.map_err(|too_long| Unfit::Refused(too_long.to_string()))?;
+    let (graph, cores, doors) = match talk.hear().await? {
+        Message::Register { graph, cores, doors } => (graph, cores, doors),
+        other => return Err(unexpected(&other)),
+    };
+    if graph != terms.graph {
+        let own = terms.graph;
+        return Err(Unfit::Refused(format!(
+            "the worker has built a job with the fingerprint {graph:016x} and the coordinator one with {own:016x}: what describes the job must depend on \
+             nothing but its options"
+        )));
+    }
+    if cores == 0 || doors.len() != cores {
+        return Err(Unfit::Refused(format!("a worker with {cores} cores listens at {} addresses", doors.len())));
+    }
+    if let Some(door) = doors.iter().find(|door| !can_be_reached(door.ip(), from, terms.here)) {
+        return Err(Unfit::Refused(format!(
+            "it calls from {from}, and other workers are to reach it at {door}, which leads nowhere from another machine: start it with --data ADDRESS, an \
+             address of its machine that the others reach"
+        )));
+    }
+    Ok(Registration { name, cores, doors })
+}
+
+/// Whether other workers can be sent to `door` by a worker that has called from `from` at `here`. An address of one machine alone is that of this one.
+fn can_be_reached(door: IpAddr, from: IpAddr, here: IpAddr) -> bool {
+    let [door, from, here] = [door, from, here].map(|address| address.to_canonical());
+    !door.is_loopback() || from.is_loopback() || from == here
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doors_that_only_one_machine_reaches_are_of_use_on_this_one() {
+        let reached =
+            |door: &str, from: &str, here: &str| can_be_reached(door.parse().unwrap(), from.parse().unwrap(), here.parse().unwrap());
+        assert!(reached("127.0.0.1", "127.0.0.1", "127.0.0.1"));
+        assert!(reached("127.0.0.1", "::ffff:127.0.0.1", "::"));
+        assert!(reached("127.0.0.1", "10.0.0.1", "10.0.0.1"), "it called from this machine, at the address that others call");
+        assert!(reached("10.0.0.2", "10.0.0.2", "10.0.0.1"));
+        assert!(reached("10.0.0.2", "192.168.0.2", "0.0.0.0"));
+        assert!(!reached("127.0.0.1", "10.0.0.2", "10.0.0.1"));
+        assert!(!reached("::1", "fe80::2", "::"));
+    }
+}

@@ -1,0 +1,130 @@
+//! The coordinator's side of one worker's connection, from its acceptance until it is gone.
+//!
+//! [`ToCoordinator::Joined`] is said of it first; then what it says goes to the coordinator, and the coordinator's orders to it. When it is gone, for
+//! whatever reason but the end of the job, [`ToCoordinator::Lost`] is said once, and nothing of it follows.
+//!
+//! A message that this worker cannot have sent, were it what it claims to be (of an attempt that it was not given, for a subtask that is another's, or one
+//! that its subtask cannot say now: see `share.rs`), ends the connection: what the coordinator asserts about its subtasks, no process can break from
+//! outside.
+
+use super::admission::GOODBYE;
+use super::connection::Connection;
+use super::message::{Message, shortened};
+use super::share::Share;
+use crate::runtime::{FromSubtask, Member, Metric, ToCoordinator, ToWorker, WorkerId};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use thalweg_io::{Io, Mailbox, MailboxReceiver};
+
+/// Messages that are taken before others on this core have their turn.
+const BATCH: usize = 64;
+
+/// How a membership ends.
+enum MembershipEnd {
+    /// The coordinator has nothing more to say.
+    Dismissed,
+    Lost(String),
+}
+
+/// A worker that belongs to the job, for as long as it does.
+pub(super) struct Membership {
+    pub(super) io: Io,
+    pub(super) worker: WorkerId,
+    /// Its name, on its metrics.
+    pub(super) label: Arc<str>,
+    pub(super) connection: Connection,
+    pub(super) orders: MailboxReceiver<ToWorker>,
+    pub(super) coordinator: Mailbox<ToCoordinator>,
+    pub(super) share: Share,
+    /// Ends when the same worker has come back.
+    pub(super) stays: MailboxReceiver<Infallible>,
+}
+
+impl Membership {
+    pub(super) async fn run(mut self, member: Member) {
+        tracing::info!(target: "thalweg::cli", worker = %member.name, cores = member.cores, "a worker has joined");
+        let accepted = self.connection.send(&Message::Accepted { worker: self.worker });
+        assert!(accepted.is_ok(), "an answer is short");
+        self.io.observe("worker.join", &self.label, [self.worker.0 as i64, 0, 0]);
+        self.say(ToCoordinator::Joined(member));
+        match poll_fn(|cx| self.poll(cx)).await {
+            MembershipEnd::Dismissed => self.connection.finish(GOODBYE).await,
+            MembershipEnd::Lost(reason) => {
+                // The connection first: when the coordinator hears of it, the worker cannot be told anything any more.
+                let Self { io, worker, label, connection, coordinator, .. } = self;
+                drop(connection);
+                io.observe("worker.gone", &label, [worker.0 as i64, 0, 0]);
+                drop(coordinator.send(ToCoordinator::Lost { worker, reason }));
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<MembershipEnd> {
+        if self.stays.poll_recv(cx).is_ready() {
+            return Poll::Ready(MembershipEnd::Lost("it has come back".to_owned()));
+        }
+        loop {
+            let mut order = match self.orders.poll_recv(cx) {
+                Poll::Ready(Some(order)) => order,
+                Poll::Ready(None) => return Poll::Ready(MembershipEnd::Dismissed),
+                Poll::Pending => break,
+            };
+            self.share.told(&order);
+            if let ToWorker::End { failure: Some(failure) } = &mut order {
+                *failure = shortened(failure);
+            }
+            if let Err(too_long) = self.connection.send(&Message::Order(order)) {
+                return Poll::Ready(MembershipEnd::Lost(too_long.to_string()));
+            }
+        }
+        for _ in 0..BATCH {
+            let message = match self.connection.poll_next(cx) {
+                Poll::Ready(Ok(message)) => message,
+                Poll::Ready(Err(error)) => return Poll::Ready(MembershipEnd::Lost(error.to_string())),
+                Poll::Pending => return Poll::Pending,
+            };
+            if let Err(reason) = self.take(message) {
+                return Poll::Ready(MembershipEnd::Lost(reason));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), String> {
+        match message {
+            Message::Report { attempt, message } => {
+                self.share.hear(attempt, &message).map_err(against_the_protocol)?;
+                let message = match message {
+                    FromSubtask::Ended { subtask, metrics } => FromSubtask::Ended { subtask, metrics: self.labelled(metrics) },
+                    other => other,
+                };
+                self.say(ToCoordinator::FromSubtask { attempt, message });
+            }
+            Message::Metrics { attempt, metrics } => {
+                self.share.knows(attempt).map_err(against_the_protocol)?;
+                let metrics = self.labelled(metrics);
+                self.say(ToCoordinator::Metrics { attempt, metrics });
+            }
+            Message::Leaving => return Err("it was told to stop".to_owned()),
+            other => return Err(against_the_protocol(format!("{} has no place here", other.name()))),
+        }
+        Ok(())
+    }
+
+    fn labelled(&self, metrics: Vec<Metric>) -> Vec<Metric> {
+        metrics.into_iter().map(|metric| metric.at(&self.label)).collect()
+    }
+
+    /// If the coordinator is gone, this core is about to end.
+    fn say(&self, message: ToCoordinator) {
+        drop(self.coordinator.send(message));
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what becomes of an error")]
+fn against_the_protocol(fault: String) -> String {
+    format!("it does not keep to the protocol: {fault}")
+}
