@@ -11,70 +11,50 @@ use super::core::Shared;
 use super::crew::{Crew, WorkerId};
 use super::deployment::{AttemptPlan, Layout, SubtaskInfo};
 use super::error::JobError;
+use super::folder::{Complete, Folder, Persisted, Storage};
 use super::messages::{Acknowledgement, FromSubtask, ToCoordinator, ToSubtask, ToWorker};
+use super::sinks;
 use super::splits::SplitsOfSource;
 use super::transactions::{PreparedTransaction, TransactionLedger};
-use crate::checkpoint::{CheckpointConfig, CheckpointId, PreparedEpoch};
+use crate::checkpoint::{CheckpointId, PreparedEpoch};
 use crate::graph::{Job, OperatorId};
-use crate::sink::SinkError;
-use rkyv::util::AlignedVec;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 use thalweg_io::{Io, LocalBoxFuture, MailboxReceiver, MonotonicNs};
-use thalweg_storage::checkpoint::{CheckpointError, CheckpointStore, FileRef, Image, Retained, SplitEntry};
-
-/// A checkpoint folder in use.
-pub(crate) struct Storage {
-    pub(crate) store: CheckpointStore,
-    pub(crate) config: CheckpointConfig,
-}
+use thalweg_storage::checkpoint::SplitEntry;
 
 /// What is needed to run an attempt.
-pub(crate) struct AttemptParts<'a> {
-    pub(crate) job: &'a Job,
-    pub(crate) io: &'a Io,
-    pub(crate) shared: &'a Shared,
-    pub(crate) plan: AttemptPlan,
-    pub(crate) infos: Vec<SubtaskInfo>,
-    pub(crate) layout: Layout,
-    pub(crate) crew: &'a mut Crew,
+pub(super) struct AttemptParts<'a> {
+    pub(super) job: &'a Job,
+    pub(super) io: &'a Io,
+    pub(super) shared: &'a Shared,
+    pub(super) plan: AttemptPlan,
+    pub(super) infos: Vec<SubtaskInfo>,
+    pub(super) layout: Layout,
+    pub(super) crew: &'a mut Crew,
     /// How many workers the job is to run on, if there are as many.
-    pub(crate) workers_wanted: usize,
-    pub(crate) splits: Vec<SplitsOfSource>,
-    pub(crate) storage: Option<Storage>,
+    pub(super) workers_wanted: usize,
+    pub(super) splits: Vec<SplitsOfSource>,
+    pub(super) storage: Option<Storage>,
     /// The user wants the input to end where it is: said before this attempt began.
-    pub(crate) drains: bool,
+    pub(super) drains: bool,
 }
 
 /// How an attempt went.
-pub(crate) struct AttemptEnd {
-    pub(crate) result: Result<Completion, JobError>,
+pub(super) struct AttemptEnd {
+    pub(super) result: Result<Completion, JobError>,
     /// How many checkpoints it completed.
-    pub(crate) completed: u64,
+    pub(super) completed: u64,
     /// Whether some of its sinks were told to commit, and not all have confirmed: what is prepared must stay.
-    pub(crate) commit_is_open: bool,
+    pub(super) commit_is_open: bool,
     /// Whether the user wanted the job to end: then no other attempt follows.
-    pub(crate) is_unwanted: bool,
+    pub(super) is_unwanted: bool,
     /// Whether the user wanted the input to end: so it does in an attempt that follows.
-    pub(crate) drains: bool,
+    pub(super) drains: bool,
     /// Whether another attempt has taken over.
-    pub(crate) is_fenced: bool,
-    pub(crate) storage: Option<Storage>,
-}
-
-/// Of a store that completes a checkpoint.
-type Persisting = LocalBoxFuture<Box<Persisted>>;
-
-/// The store comes back with what came of it.
-struct Persisted {
-    storage: Storage,
-    checkpoint: CheckpointId,
-    /// When it was triggered.
-    since: MonotonicNs,
-    /// Of all its snapshots.
-    bytes: u64,
-    result: Result<Retained, CheckpointError>,
+    pub(super) is_fenced: bool,
+    pub(super) storage: Option<Storage>,
 }
 
 /// What wakes the coordinator.
@@ -86,14 +66,14 @@ enum Event {
 }
 
 /// A running attempt.
-pub(crate) struct AttemptRun<'a> {
+pub(super) struct AttemptRun<'a> {
     parts: AttemptParts<'a>,
+    folder: Folder,
     coordinator: Coordinator,
     checkpoints: CheckpointCoordinator,
     ledger: TransactionLedger,
     collecting: Option<Collecting>,
     finished: Vec<bool>,
-    persisting: Option<Persisting>,
     committing: Option<LocalBoxFuture<(CheckpointId, Result<(), JobError>)>>,
     timer: Option<(MonotonicNs, LocalBoxFuture<()>)>,
     completed: u64,
@@ -106,8 +86,9 @@ pub(crate) struct AttemptRun<'a> {
 }
 
 impl<'a> AttemptRun<'a> {
-    pub(crate) fn new(parts: AttemptParts<'a>) -> Self {
-        let cadence = match &parts.storage {
+    pub(super) fn new(mut parts: AttemptParts<'a>) -> Self {
+        let folder = Folder::new(parts.storage.take());
+        let cadence = match folder.storage() {
             Some(Storage { config, .. }) => Cadence {
                 interval: config.interval,
                 timeout: config.timeout,
@@ -124,7 +105,6 @@ impl<'a> AttemptRun<'a> {
             ledger: TransactionLedger::default(),
             collecting: None,
             finished: vec![false; parts.infos.len()],
-            persisting: None,
             committing: None,
             timer: None,
             completed: 0,
@@ -133,16 +113,17 @@ impl<'a> AttemptRun<'a> {
             is_fenced: false,
             closing: false,
             end: None,
+            folder,
             parts,
         }
     }
 
     /// Runs until the last subtask is gone and nothing is under way.
-    pub(crate) async fn run(mut self, inbox: &mut MailboxReceiver<ToCoordinator>) -> AttemptEnd {
+    pub(super) async fn run(mut self, inbox: &mut MailboxReceiver<ToCoordinator>) -> AttemptEnd {
         if self.parts.drains {
             self.take_message(ToCoordinator::Drain);
         }
-        while self.end.is_none() || self.persisting.is_some() || self.committing.is_some() {
+        while self.end.is_none() || self.folder.is_busy() || self.committing.is_some() {
             match self.next_event(inbox).await {
                 Event::Message(Some(message)) => self.take_message(message),
                 // The handle holds a sender; only a core that is being torn down gets here.
@@ -160,7 +141,7 @@ impl<'a> AttemptRun<'a> {
             is_unwanted: self.is_unwanted,
             drains: self.parts.drains,
             is_fenced: self.is_fenced,
-            storage: self.parts.storage,
+            storage: self.folder.into_storage(),
         }
     }
 
@@ -170,12 +151,9 @@ impl<'a> AttemptRun<'a> {
         if self.timer.as_ref().map(|(at, _)| *at) != deadline {
             self.timer = deadline.map(|at| (at, self.parts.io.clock().sleep_until(at)));
         }
-        let Self { persisting, committing, timer, .. } = self;
+        let Self { folder, committing, timer, .. } = self;
         poll_fn(|cx| {
-            if let Some(future) = persisting
-                && let Poll::Ready(persisted) = future.as_mut().poll(cx)
-            {
-                *persisting = None;
+            if let Poll::Ready(persisted) = folder.poll_persisted(cx) {
                 return Poll::Ready(Event::Persisted(persisted));
             }
             if let Some(future) = committing
@@ -217,7 +195,7 @@ impl<'a> AttemptRun<'a> {
                 self.decide(checkpoints::Input::Drain);
                 self.steer(coordinator::Input::Drain);
             }
-            ToCoordinator::Stop if self.parts.storage.is_some() || self.persisting.is_some() => self.decide(checkpoints::Input::Stop),
+            ToCoordinator::Stop if self.folder.exists() => self.decide(checkpoints::Input::Stop),
             ToCoordinator::Stop => self.steer(coordinator::Input::Failed(JobError::Cancelled)),
         }
     }
@@ -271,30 +249,14 @@ impl<'a> AttemptRun<'a> {
                     collecting.splits.push((source, positions.collect()));
                 }
             }
-            _ => self.discard([image]),
+            _ => self.folder.discard(self.parts.io, [image]),
         }
         self.decide(checkpoints::Input::Acknowledged { subtask, checkpoint });
     }
 
-    /// Removes what was stored for a checkpoint that will not be.
-    fn discard(&mut self, images: impl IntoIterator<Item = Image>) {
-        let files: Vec<FileRef> =
-            images.into_iter().filter_map(|image| if let Image::File(file) = image { Some(file) } else { None }).collect();
-        // While a checkpoint is being completed the folder is in use; what is left behind goes with the next attempt's cleaning.
-        let Some(storage) = self.parts.storage.as_ref().filter(|_| !files.is_empty()) else { return };
-        let (disk, dir) = (self.parts.io.disk(), storage.store.dir().to_owned());
-        let remove = async move {
-            let names = files.iter().map(|file| file.name.as_str());
-            if let Err(error) = thalweg_storage::checkpoint::discard(&*disk, &dir, names).await {
-                tracing::warn!(%error, "files of a checkpoint that was given up cannot be removed");
-            }
-        };
-        self.parts.io.spawner().spawn(thalweg_io::TaskClass::Background, "discard", Box::pin(remove));
-    }
-
     fn discard_collected(&mut self) {
         let images = self.collecting.take().into_iter().flat_map(|collecting| collecting.snapshots).map(|(_, image)| image);
-        self.discard(images.collect::<Vec<_>>());
+        self.folder.discard(self.parts.io, images);
     }
 
     /// Asks the attempt's coordinator and does what it says.
@@ -343,7 +305,7 @@ impl<'a> AttemptRun<'a> {
                 checkpoints::Action::Commit { checkpoint } => self.commit(checkpoint),
                 checkpoints::Action::Complete(completion) => self.steer(coordinator::Input::Completed(completion)),
                 checkpoints::Action::Fail { failures } => {
-                    let timeout = self.parts.storage.as_ref().map_or(Duration::ZERO, |storage| storage.config.timeout);
+                    let timeout = self.folder.storage().map_or(Duration::ZERO, |storage| storage.config.timeout);
                     self.steer(coordinator::Input::Failed(JobError::CheckpointsExpired { failures, timeout }));
                 }
             }
@@ -385,21 +347,16 @@ impl<'a> AttemptRun<'a> {
             collected_at: self.parts.io.clock().wall(),
             duration: Duration::from_nanos(now.0.saturating_sub(collecting.since.0)),
         });
-        let Some(Storage { mut store, config }) = self.parts.storage.take() else {
-            // Without a folder the end is the one checkpoint there is, and durable by what the sinks have prepared.
-            return self.decide(checkpoints::Input::Persisted { checkpoint });
-        };
         let (since, bytes) = (collecting.since, collecting.bytes());
         let snapshots = collecting.into_snapshots(&self.parts.infos);
-        self.persisting = Some(Box::pin(async move {
-            let result = store.complete(metadata, snapshots, config.retained).await;
-            Box::new(Persisted { storage: Storage { store, config }, checkpoint, since, bytes, result })
-        }));
+        if !self.folder.complete(Complete { metadata, snapshots, since, bytes }) {
+            // Without a folder the end is the one checkpoint there is, and durable by what the sinks have prepared.
+            self.decide(checkpoints::Input::Persisted { checkpoint });
+        }
     }
 
     fn persisted(&mut self, persisted: Persisted) {
-        let Persisted { storage, checkpoint, since, bytes, result } = persisted;
-        self.parts.storage = Some(storage);
+        let Persisted { checkpoint, since, bytes, result } = persisted;
         match result {
             Ok(_) => {
                 self.completed += 1;
@@ -409,7 +366,7 @@ impl<'a> AttemptRun<'a> {
                     numbers.show("lastCheckpointDuration", i64::try_from(duration.as_millis()).unwrap_or(i64::MAX));
                     numbers.show("lastCheckpointSize", i64::try_from(bytes).unwrap_or(i64::MAX));
                 });
-                if let Some(error) = self.parts.storage.as_ref().and_then(|storage| storage.store.last_cleanup().error.as_ref()) {
+                if let Some(error) = self.folder.storage().and_then(|storage| storage.store.last_cleanup().error.as_ref()) {
                     tracing::warn!(%error, "files of earlier checkpoints cannot be removed");
                 }
                 self.observe("checkpoint.complete", checkpoint, 0);
@@ -423,7 +380,7 @@ impl<'a> AttemptRun<'a> {
             Err(source) => {
                 // That another attempt has taken over outweighs every other reason.
                 self.is_fenced |= source.is_fenced();
-                self.fail(JobError::Checkpoint { place: "coordinator".to_owned(), source });
+                self.fail(JobError::of_the_coordinator(source));
             }
         }
     }
@@ -434,27 +391,8 @@ impl<'a> AttemptRun<'a> {
         tracing::debug!(%checkpoint, "sinks are told to commit");
         self.commit_is_open = true;
         let named = self.ledger.named_by(checkpoint);
-        let mut commits = Vec::new();
-        for sink in &self.parts.job.sinks {
-            let own: Vec<AlignedVec> =
-                named.iter().filter(|prepared| prepared.sink == sink.operator).map(|prepared| prepared.bytes.clone()).collect();
-            if !own.is_empty() {
-                let operator = self.parts.job.operators[sink.operator.0].name.clone();
-                commits.push((operator, (sink.commit)(self.parts.io.clone(), own)));
-            }
-        }
-        self.committing = Some(Box::pin(async move {
-            for (operator, commit) in commits {
-                let done = super::master::without_panic(commit).await;
-                if let Err(error) = done
-                    .map_err(|panic| sink_panicked(&operator, "(committing)", panic))
-                    .and_then(|done| done.map_err(|error| sink_failed(operator, error)))
-                {
-                    return (checkpoint, Err(error));
-                }
-            }
-            (checkpoint, Ok(()))
-        }));
+        let committing = sinks::commit(self.parts.job, self.parts.io, &named);
+        self.committing = Some(Box::pin(async move { (checkpoint, committing.await) }));
     }
 
     fn committed(&mut self, checkpoint: CheckpointId, result: Result<(), JobError>) {
@@ -503,18 +441,5 @@ impl<'a> AttemptRun<'a> {
 
     fn tell_all(&self, message: impl Fn() -> ToSubtask) {
         (0..self.parts.infos.len()).for_each(|subtask| self.tell(subtask, message()));
-    }
-}
-
-/// A panic in a sink's committer.
-pub(crate) fn sink_panicked(operator: &str, doing: &str, message: String) -> JobError {
-    JobError::UserPanic { operator: operator.to_owned(), subtask: 0, message, record: doing.to_owned() }
-}
-
-/// The failure of a sink's place.
-pub(crate) fn sink_failed(operator: String, error: SinkError) -> JobError {
-    match error {
-        SinkError::Invalid(reason) => JobError::Invalid(reason),
-        SinkError::Io(source) => JobError::Sink { operator, subtask: 0, source },
     }
 }

@@ -6,7 +6,7 @@
 
 use super::acknowledge::SnapshotPlace;
 use super::context::{SubtaskContext, SubtaskId};
-use super::crew::{Member, WorkerId};
+use super::crew::{Crew, Member, WorkerId};
 use super::driver::Subtask;
 use super::error::JobError;
 use super::handle::WorkerShare;
@@ -57,7 +57,7 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    pub(crate) fn of(member: &Member) -> Self {
+    fn of(member: &Member) -> Self {
         Self { worker: member.id, name: member.name.clone(), cores: member.cores, doors: member.doors.clone() }
     }
 }
@@ -120,8 +120,13 @@ pub(crate) struct Share {
 }
 
 impl Layout {
-    /// Decides about every task of `job` on the cores of `seats`.
-    pub(crate) fn new(job: &Job, seats: Vec<Seat>) -> Result<Self, JobError> {
+    /// Decides about every task of `job` on the cores of the workers that are there.
+    pub(super) fn of_crew(job: &Job, crew: &Crew) -> Result<Self, JobError> {
+        if crew.members().is_empty() {
+            let reason = "no other is left".to_owned();
+            return Err(JobError::WorkerLost { worker: "the last one".to_owned(), reason });
+        }
+        let seats: Vec<Seat> = crew.members().iter().map(Seat::of).collect();
         let core_count: usize = seats.iter().map(|seat| seat.cores).sum();
         Ok(Self { parallelism: parallelism(job, core_count)?, seats })
     }

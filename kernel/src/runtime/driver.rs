@@ -10,6 +10,7 @@ use super::error::{FailureSlot, JobError};
 use super::load::{Doing, Load, TaskSampler};
 use super::messages::{FromSubtask, ToSubtask};
 use super::metrics::{MetricRegistry, Samples};
+use super::panics::panic_text;
 use super::slice::SliceBudget;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -322,13 +323,6 @@ impl Driver {
             None => JobError::Internal { place: self.name.clone(), message },
         }
     }
-}
-
-/// What a panic said, and where if that is known.
-pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(a panic without a text)".to_owned());
-    thalweg_io::take_panic_place().map_or_else(|| text.clone(), |place| format!("{text} ({place})"))
 }
 
 /// How a slice ended.

@@ -140,6 +140,16 @@ pub enum FailureCause {
 }
 
 impl JobError {
+    /// The failure of a checkpoint, or of the log, at the coordinator.
+    pub(super) fn of_the_coordinator(source: CheckpointError) -> Self {
+        Self::Checkpoint { place: "coordinator".to_owned(), source }
+    }
+
+    /// Whether another attempt has taken over, also if it was a worker that found it out.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.cause() == FailureCause::Fenced
+    }
+
     /// Whether another attempt could fare better.
     pub(crate) fn is_worth_a_restart(&self) -> bool {
         match self {

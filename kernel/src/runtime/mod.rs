@@ -1,11 +1,13 @@
 //! Running a job: subtasks and the loop that drives them, the coordinator, the handle that the user holds.
 //!
-//! `coordinator.rs`, `checkpoint_coordinator.rs`, `transactions.rs` and `restart.rs` decide (pure). `master.rs` takes a job from attempt to attempt,
-//! `attempt.rs` runs one, `deployment.rs` and `core.rs` bring it onto its cores, `driver.rs` drives a subtask, `handle.rs` is what the user holds.
+//! `coordinator.rs`, `checkpoint_coordinator.rs`, `transactions.rs` and `restart.rs` decide (pure). `launch.rs` starts a job, `master.rs` takes it from
+//! attempt to attempt: `muster.rs` waits for workers, `beginning.rs` finds what to go on from, `attempt.rs` runs one attempt. `deployment.rs` and `core.rs`
+//! bring it onto its cores, `driver.rs` drives a subtask, `handle.rs` is what the user holds.
 
 mod acknowledge;
 mod agent;
 mod attempt;
+mod beginning;
 mod checkpoint_coordinator;
 mod collecting;
 mod context;
@@ -15,16 +17,23 @@ mod crew;
 mod deployment;
 mod driver;
 mod error;
+mod folder;
 mod handle;
+mod inbox;
 mod key_groups;
+mod launch;
 mod load;
+mod logbook;
 mod master;
 mod messages;
 mod metrics;
+mod muster;
 mod operator;
 mod origin;
+mod panics;
 mod restart;
 mod settings;
+mod sinks;
 mod slice;
 mod splits;
 mod transactions;
@@ -35,15 +44,17 @@ pub(crate) use context::SubtaskContext;
 pub(crate) use core::{CoreOrder, Shared, run_core};
 pub(crate) use crew::{Member, WorkerId};
 pub(crate) use deployment::{AttemptPlan, Deployment, Layout, RestorePlan, Seat};
-pub(crate) use driver::{Now, Step, Subtask, TaskClock, panic_text};
+pub(crate) use driver::{Now, Step, Subtask, TaskClock};
 pub(crate) use error::FailureSlot;
 pub use error::{FailureCause, JobError};
 pub use handle::{JobControl, JobEnding, JobHandle, JobReport, RestoredFrom, WorkerShare};
 pub(crate) use key_groups::KeyGroups;
-pub(crate) use master::{Muster, Recruiting, launch, start};
+pub(crate) use launch::{Recruiting, launch, start};
 pub(crate) use messages::{Acknowledgement, FromSubtask, ToCoordinator, ToSubtask, ToWorker};
 pub(crate) use metrics::{Counter, Gauge, MetricRegistry, Samples};
 pub use metrics::{JobMetrics, Metric, MetricKind, MetricScope};
+pub(crate) use muster::Muster;
 pub(crate) use operator::OperatorInfo;
+pub(crate) use panics::panic_text;
 pub use settings::EngineSettings;
 pub(crate) use slice::SliceBudget;

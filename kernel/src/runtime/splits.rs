@@ -25,6 +25,13 @@ impl SplitsOfSource {
     }
 }
 
+/// Archives are read in place, aligned.
+pub(super) fn aligned(bytes: &[u8]) -> AlignedVec {
+    let mut aligned = AlignedVec::with_capacity(bytes.len());
+    aligned.extend_from_slice(bytes);
+    aligned
+}
+
 /// The failure of a source that could not find its splits.
 pub(crate) fn cannot_enumerate(operator: String, error: SourceError) -> JobError {
     match error {

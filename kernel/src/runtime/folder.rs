@@ -1,0 +1,102 @@
+//! The checkpoint folder of an attempt.
+//!
+//! Completing a checkpoint takes the store away until it is done: one at a time, beside everything else. What becomes superfluous meanwhile is left for the
+//! cleaning of the next attempt.
+
+use crate::checkpoint::{CheckpointConfig, CheckpointId};
+use std::task::{Context, Poll};
+use thalweg_io::{Io, LocalBoxFuture, MonotonicNs, TaskClass};
+use thalweg_storage::checkpoint::{CheckpointError, CheckpointStore, FileRef, Image, Metadata, Retained, TaskSnapshot};
+
+/// A checkpoint folder in use.
+pub(super) struct Storage {
+    pub(super) store: CheckpointStore,
+    pub(super) config: CheckpointConfig,
+}
+
+/// What has come of completing a checkpoint.
+pub(super) struct Persisted {
+    pub(super) checkpoint: CheckpointId,
+    /// When it was triggered.
+    pub(super) since: MonotonicNs,
+    /// Of all its snapshots.
+    pub(super) bytes: u64,
+    pub(super) result: Result<Retained, CheckpointError>,
+}
+
+/// A checkpoint that is to be completed.
+pub(super) struct Complete {
+    pub(super) metadata: Metadata,
+    pub(super) snapshots: Vec<TaskSnapshot>,
+    /// When it was triggered.
+    pub(super) since: MonotonicNs,
+    /// Of all its snapshots.
+    pub(super) bytes: u64,
+}
+
+/// The folder, if the job has one, and what goes on in it.
+pub(super) struct Folder {
+    at_rest: Option<Storage>,
+    completing: Option<LocalBoxFuture<(Storage, Box<Persisted>)>>,
+}
+
+impl Folder {
+    pub(super) fn new(storage: Option<Storage>) -> Self {
+        Self { at_rest: storage, completing: None }
+    }
+
+    /// Whether the job has one.
+    pub(super) fn exists(&self) -> bool {
+        self.at_rest.is_some() || self.is_busy()
+    }
+
+    /// Whether a checkpoint is being completed.
+    pub(super) fn is_busy(&self) -> bool {
+        self.completing.is_some()
+    }
+
+    /// `None` also while a checkpoint is being completed.
+    pub(super) fn storage(&self) -> Option<&Storage> {
+        self.at_rest.as_ref()
+    }
+
+    pub(super) fn into_storage(self) -> Option<Storage> {
+        self.at_rest
+    }
+
+    /// Begins to make a checkpoint durable; whether there is a place for it.
+    pub(super) fn complete(&mut self, checkpoint: Complete) -> bool {
+        let Some(Storage { mut store, config }) = self.at_rest.take() else { return false };
+        let Complete { metadata, snapshots, since, bytes } = checkpoint;
+        let checkpoint = metadata.id;
+        self.completing = Some(Box::pin(async move {
+            let result = store.complete(metadata, snapshots, config.retained).await;
+            (Storage { store, config }, Box::new(Persisted { checkpoint, since, bytes, result }))
+        }));
+        true
+    }
+
+    /// What has come of the checkpoint that is being completed.
+    pub(super) fn poll_persisted(&mut self, cx: &mut Context<'_>) -> Poll<Box<Persisted>> {
+        let Some(Poll::Ready((storage, persisted))) = self.completing.as_mut().map(|future| future.as_mut().poll(cx)) else {
+            return Poll::Pending;
+        };
+        *self = Self::new(Some(storage));
+        Poll::Ready(persisted)
+    }
+
+    /// Removes what was stored for a checkpoint that will not be.
+    pub(super) fn discard(&self, io: &Io, images: impl IntoIterator<Item = Image>) {
+        let files: Vec<FileRef> =
+            images.into_iter().filter_map(|image| if let Image::File(file) = image { Some(file) } else { None }).collect();
+        let Some(storage) = self.at_rest.as_ref().filter(|_| !files.is_empty()) else { return };
+        let (disk, dir) = (io.disk(), storage.store.dir().to_owned());
+        let remove = async move {
+            let names = files.iter().map(|file| file.name.as_str());
+            if let Err(error) = thalweg_storage::checkpoint::discard(&*disk, &dir, names).await {
+                tracing::warn!(%error, "files of a checkpoint that was given up cannot be removed");
+            }
+        };
+        io.spawner().spawn(TaskClass::Background, "discard", Box::pin(remove));
+    }
+}

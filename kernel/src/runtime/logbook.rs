@@ -1,0 +1,73 @@
+//! A job as its log knows it, and which of the attempts in the log are this process's own.
+//!
+//! Another process may go on with the job at any moment: it writes an attempt of its own into the log. Whoever reads the log next and finds that the last
+//! attempt is not its own is *fenced*: it changes nothing any more, and says so (docs/src/semantics.md#r-1).
+
+use super::error::JobError;
+use super::inbox::Inbox;
+use super::origin;
+use crate::checkpoint::{Attempt, CheckpointConfig, JobId};
+use thalweg_io::Io;
+use thalweg_storage::checkpoint::{CheckpointError, History};
+
+/// Where a job is in its life.
+pub(super) struct Logbook {
+    /// By which this process knows its attempts in the log.
+    pub(super) owner: u64,
+    pub(super) job: JobId,
+    /// The attempt under way, or the last one; 0 before the first of this process.
+    pub(super) attempt: Attempt,
+    /// Another process goes on with the job: nothing of this one matters any more.
+    pub(super) is_fenced: bool,
+    /// The newest entry of the log when it was read for an attempt.
+    newest_read: Option<u64>,
+}
+
+impl Logbook {
+    pub(super) fn new(io: &Io) -> Self {
+        // No two jobs have the same stream of random numbers.
+        let job = JobId(io.rng("job-id").next_u64());
+        let owner = io.rng("job-owner").next_u64();
+        Self { owner, job, attempt: Attempt(0), is_fenced: false, newest_read: None }
+    }
+
+    /// Whether no attempt of this process has begun.
+    pub(super) fn is_blank(&self) -> bool {
+        self.attempt == Attempt(0)
+    }
+
+    /// Takes note of what was read for an attempt. `adopted` is the job of the checkpoint that it goes on from.
+    pub(super) fn note(&mut self, history: &History, adopted: Option<JobId>) {
+        self.newest_read = newest(history);
+        // A new folder goes on with the job whose checkpoint it begins with: results are known by it.
+        self.job = history.job().or(adopted).unwrap_or(self.job);
+    }
+
+    /// Refuses to go on if the last attempt in the log is not this process's own.
+    pub(super) fn check_not_overtaken(&mut self, history: &History, config: &CheckpointConfig) -> Result<(), JobError> {
+        if self.is_blank() || history.owner() == Some(self.owner) {
+            return Ok(());
+        }
+        self.is_fenced = true;
+        let (folder, entry) = (config.dir.display().to_string(), newest(history).unwrap_or(0));
+        Err(JobError::of_the_coordinator(CheckpointError::Fenced { folder, entry }))
+    }
+
+    /// Looks into the log, and refuses to wait on for a job that another process goes on with.
+    pub(super) async fn look(&mut self, io: &Io, config: Option<&CheckpointConfig>, inbox: &mut Inbox) -> Result<(), JobError> {
+        let Some(config) = config else { return Ok(()) };
+        let latest = inbox.listening(origin::latest(io, &config.dir)).await?;
+        // A folder that cannot be read now is looked at again.
+        latest.map_or(Ok(()), |(history, _)| self.check_not_overtaken(&history, config))
+    }
+
+    /// Whether another process has gone on with the job since the log was read: what was found out since is about the past.
+    pub(super) async fn has_moved(&self, io: &Io, config: &CheckpointConfig, inbox: &mut Inbox) -> Result<bool, JobError> {
+        let latest = inbox.listening(origin::latest(io, &config.dir)).await?;
+        Ok(latest.is_ok_and(|(history, _)| newest(&history) != self.newest_read))
+    }
+}
+
+fn newest(history: &History) -> Option<u64> {
+    history.newest.as_ref().map(|entry| entry.number)
+}
