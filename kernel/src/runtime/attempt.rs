@@ -8,11 +8,12 @@ use super::collecting::{About, Collecting};
 use super::context::SubtaskId;
 use super::coordinator::{self, Coordinator};
 use super::core::Shared;
-use super::crew::{Crew, WorkerId};
-use super::deployment::{AttemptPlan, Layout, SubtaskInfo};
+use super::crew::WorkerId;
+use super::deployment::AttemptPlan;
 use super::error::JobError;
 use super::folder::{Complete, Folder, Persisted, Storage};
-use super::messages::{Acknowledgement, FromSubtask, ToCoordinator, ToSubtask, ToWorker};
+use super::messages::{Acknowledgement, FromSubtask, ToCoordinator, ToSubtask};
+use super::roster::Roster;
 use super::sinks;
 use super::splits::SplitsOfSource;
 use super::transactions::{PreparedTransaction, TransactionLedger};
@@ -30,9 +31,7 @@ pub(super) struct AttemptParts<'a> {
     pub(super) io: &'a Io,
     pub(super) shared: &'a Shared,
     pub(super) plan: AttemptPlan,
-    pub(super) infos: Vec<SubtaskInfo>,
-    pub(super) layout: Layout,
-    pub(super) crew: &'a mut Crew,
+    pub(super) roster: Roster<'a>,
     /// How many workers the job is to run on, if there are as many.
     pub(super) workers_wanted: usize,
     pub(super) splits: Vec<SplitsOfSource>,
@@ -97,14 +96,14 @@ impl<'a> AttemptRun<'a> {
             },
             None => Cadence { interval: None, timeout: Duration::MAX, min_pause: Duration::ZERO, tolerable_failures: 0 },
         };
-        let is_source = parts.infos.iter().map(|info| info.source.is_some()).collect();
-        let now = parts.io.clock().now();
+        let is_source = parts.roster.infos().iter().map(|info| info.source.is_some()).collect();
+        let (now, subtasks) = (parts.io.clock().now(), parts.roster.infos().len());
         Self {
-            coordinator: Coordinator::new(parts.infos.len(), parts.splits.iter().map(|of| (of.source, of.numbers()))),
+            coordinator: Coordinator::new(subtasks, parts.splits.iter().map(|of| (of.source, of.numbers()))),
             checkpoints: CheckpointCoordinator::new(cadence, is_source, parts.plan.epoch, now),
             ledger: TransactionLedger::default(),
             collecting: None,
-            finished: vec![false; parts.infos.len()],
+            finished: vec![false; subtasks],
             committing: None,
             timer: None,
             completed: 0,
@@ -184,8 +183,7 @@ impl<'a> AttemptRun<'a> {
             ToCoordinator::FromSubtask { attempt, message } if attempt == self.parts.plan.attempt => self.take_from_subtask(message),
             // Law 10: whatever an older attempt says changes nothing.
             ToCoordinator::FromSubtask { .. } => {}
-            // It takes part in the next attempt.
-            ToCoordinator::Joined(member) => self.parts.crew.join(member),
+            ToCoordinator::Joined(member) => self.parts.roster.join(member),
             ToCoordinator::Lost { worker, reason } => self.lost(worker, reason),
             ToCoordinator::Metrics { attempt, metrics } if attempt == self.parts.plan.attempt => self.parts.shared.publish(metrics),
             ToCoordinator::Metrics { .. } => {}
@@ -223,10 +221,8 @@ impl<'a> AttemptRun<'a> {
 
     /// A worker is gone, and with it its subtasks (docs/src/semantics.md#r-2).
     fn lost(&mut self, worker: WorkerId, reason: String) {
-        let Some(member) = self.parts.crew.lose(worker) else { return };
-        let Some(seat) = self.parts.layout.seats.iter().position(|seat| seat.worker == worker) else { return };
+        let Some((member, subtasks)) = self.parts.roster.lose(worker) else { return };
         self.parts.io.observe("worker.lost", &member.name, [worker.0 as i64, self.parts.plan.attempt.0 as i64, 0]);
-        let subtasks = (0..self.parts.infos.len()).filter(|subtask| self.parts.infos[*subtask].seat == seat).collect();
         self.steer(coordinator::Input::Lost { subtasks, error: JobError::WorkerLost { worker: member.name, reason } });
     }
 
@@ -244,7 +240,7 @@ impl<'a> AttemptRun<'a> {
             Some(collecting) if collecting.checkpoint == checkpoint && self.checkpoints.is_collecting(checkpoint) => {
                 collecting.snapshots.push((subtask, image));
                 if !splits.is_empty() {
-                    let source = self.parts.infos[subtask].source.expect("invariant: only the subtasks of a source have splits");
+                    let source = self.parts.roster.infos()[subtask].source.expect("invariant: only the subtasks of a source have splits");
                     let positions = splits.into_iter().map(|(number, split)| SplitEntry { number, position: split.to_vec() });
                     collecting.splits.push((source, positions.collect()));
                 }
@@ -267,15 +263,15 @@ impl<'a> AttemptRun<'a> {
                     let splits = self.parts.splits.iter_mut().find(|of| of.source == source);
                     let split = splits.and_then(|of| of.splits.remove(&number)).expect("invariant: a split is given out once");
                     tracing::debug!(number, subtask, "split assigned");
-                    self.tell(subtask, ToSubtask::Split { number, split });
+                    self.parts.roster.tell(subtask, ToSubtask::Split { number, split });
                 }
-                coordinator::Action::NoMoreSplits { subtask } => self.tell(subtask, ToSubtask::NoMoreSplits),
-                coordinator::Action::DrainAll => self.tell_all(|| ToSubtask::Drain),
+                coordinator::Action::NoMoreSplits { subtask } => self.parts.roster.tell(subtask, ToSubtask::NoMoreSplits),
+                coordinator::Action::DrainAll => self.parts.roster.tell_all(|| ToSubtask::Drain),
                 coordinator::Action::CloseAll => {
                     self.parts.io.observe("attempt.close", &self.parts.job.name, [self.parts.plan.attempt.0 as i64, 0, 0]);
                     self.closing = true;
                     self.discard_collected();
-                    self.tell_all(|| ToSubtask::Close);
+                    self.parts.roster.tell_all(|| ToSubtask::Close);
                 }
                 coordinator::Action::End(result) => self.end = Some(result),
             }
@@ -318,17 +314,12 @@ impl<'a> AttemptRun<'a> {
         self.observe("checkpoint.trigger", checkpoint, 0);
         tracing::debug!(%checkpoint, stops, "checkpoint triggered");
         self.collecting = Some(Collecting { checkpoint, since: now, snapshots: Vec::new(), splits: self.unassigned() });
-        for subtask in (0..self.parts.infos.len()).filter(|subtask| self.parts.infos[*subtask].source.is_some()) {
-            self.tell(subtask, ToSubtask::Trigger { checkpoint, stops });
-        }
+        self.parts.roster.tell_sources(|| ToSubtask::Trigger { checkpoint, stops });
     }
 
     /// The splits of each source that nobody has been given.
     fn unassigned(&self) -> Vec<(OperatorId, Vec<SplitEntry>)> {
-        let archives = |of: &SplitsOfSource| {
-            of.splits.iter().map(|(number, split)| SplitEntry { number: *number, position: split.to_vec() }).collect()
-        };
-        self.parts.splits.iter().map(|of| (of.source, archives(of))).collect()
+        self.parts.splits.iter().map(|of| (of.source, of.entries())).collect()
     }
 
     fn persist(&mut self, checkpoint: CheckpointId, is_last: bool, now: MonotonicNs) {
@@ -340,7 +331,7 @@ impl<'a> AttemptRun<'a> {
         let metadata = collecting.metadata(About {
             job: self.parts.job,
             plan: &self.parts.plan,
-            infos: &self.parts.infos,
+            infos: self.parts.roster.infos(),
             finished: &self.finished,
             transactions: self.ledger.named_by(checkpoint),
             is_last,
@@ -348,7 +339,7 @@ impl<'a> AttemptRun<'a> {
             duration: Duration::from_nanos(now.0.saturating_sub(collecting.since.0)),
         });
         let (since, bytes) = (collecting.since, collecting.bytes());
-        let snapshots = collecting.into_snapshots(&self.parts.infos);
+        let snapshots = collecting.into_snapshots(self.parts.roster.infos());
         if !self.folder.complete(Complete { metadata, snapshots, since, bytes }) {
             // Without a folder the end is the one checkpoint there is, and durable by what the sinks have prepared.
             self.decide(checkpoints::Input::Persisted { checkpoint });
@@ -411,9 +402,8 @@ impl<'a> AttemptRun<'a> {
     /// Right behind a checkpoint little is lost by a restart: the time to bring in workers that are missing here and have come since
     /// (docs/src/semantics.md#r-3).
     fn enlarge(&mut self) {
-        let (seats, present) = (self.parts.layout.seats.len(), self.parts.crew.members().len());
         let is_ending = self.closing || self.is_unwanted || self.parts.drains;
-        if seats < self.parts.workers_wanted && present > seats && !is_ending {
+        if self.parts.roster.could_grow(self.parts.workers_wanted) && !is_ending {
             self.steer(coordinator::Input::Failed(JobError::Rescaled));
         }
     }
@@ -428,18 +418,5 @@ impl<'a> AttemptRun<'a> {
 
     fn observe(&self, what: &'static str, checkpoint: CheckpointId, detail: i64) {
         self.parts.io.observe(what, &self.parts.job.name, [checkpoint.0 as i64, detail, 0]);
-    }
-
-    /// A subtask that has ended, or whose worker is gone, has no use for messages.
-    fn tell(&self, subtask: SubtaskId, message: ToSubtask) {
-        let seat = &self.parts.layout.seats[self.parts.infos[subtask].seat];
-        if let Some(member) = self.parts.crew.members().iter().find(|member| member.id == seat.worker) {
-            let attempt = self.parts.plan.attempt;
-            drop(member.orders.send(ToWorker::ToSubtask { attempt, subtask, message }));
-        }
-    }
-
-    fn tell_all(&self, message: impl Fn() -> ToSubtask) {
-        (0..self.parts.infos.len()).for_each(|subtask| self.tell(subtask, message()));
     }
 }

@@ -20,6 +20,7 @@ use super::metrics::JobMetrics;
 use super::muster::Muster;
 use super::origin;
 use super::restart::RestartPolicy;
+use super::roster::Roster;
 use super::sinks::Sinks;
 use super::splits::SplitsOfSource;
 use crate::checkpoint::RestartStrategy;
@@ -235,7 +236,8 @@ impl Master {
         let infos = layout.subtasks(&self.job);
         let Self { job, io, shared, muster, inbox: Inbox { messages, crew, drains, .. }, .. } = self;
         let (workers_wanted, drains) = (muster.workers, *drains);
-        let run = AttemptRun::new(AttemptParts { job, io, shared, plan, infos, layout, crew, workers_wanted, splits, storage, drains });
+        let roster = Roster::new(plan.attempt, infos, layout, crew);
+        let run = AttemptRun::new(AttemptParts { job, io, shared, plan, roster, workers_wanted, splits, storage, drains });
         let AttemptEnd { result, completed, commit_is_open, is_unwanted, drains, is_fenced, storage } = run.run(messages).await;
         self.inbox.is_cancelled |= is_unwanted;
         self.inbox.drains |= drains;

@@ -32,6 +32,7 @@ mod operator;
 mod origin;
 mod panics;
 mod restart;
+mod roster;
 mod settings;
 mod sinks;
 mod slice;

@@ -5,6 +5,7 @@ use crate::graph::OperatorId;
 use crate::source::SourceError;
 use rkyv::util::AlignedVec;
 use std::collections::{BTreeMap, BTreeSet};
+use thalweg_storage::checkpoint::SplitEntry;
 
 /// The splits of one source that nobody has been given.
 pub(crate) struct SplitsOfSource {
@@ -22,6 +23,11 @@ impl SplitsOfSource {
     /// Their numbers.
     pub(crate) fn numbers(&self) -> BTreeSet<u32> {
         self.splits.keys().copied().collect()
+    }
+
+    /// As a checkpoint names them.
+    pub(super) fn entries(&self) -> Vec<SplitEntry> {
+        self.splits.iter().map(|(number, split)| SplitEntry { number: *number, position: split.to_vec() }).collect()
     }
 }
 

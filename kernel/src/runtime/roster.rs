@@ -1,0 +1,64 @@
+//! The subtasks of an attempt, the workers that run them, and the way to each.
+//!
+//! A worker that is lost takes its subtasks along for the rest of the attempt; one that joins meanwhile has its part in the next (docs/src/semantics.md#r-2).
+
+use super::context::SubtaskId;
+use super::crew::{Crew, Member, WorkerId};
+use super::deployment::{Layout, SubtaskInfo};
+use super::messages::{ToSubtask, ToWorker};
+use crate::checkpoint::Attempt;
+
+/// Who does what in an attempt.
+pub(super) struct Roster<'a> {
+    attempt: Attempt,
+    infos: Vec<SubtaskInfo>,
+    layout: Layout,
+    crew: &'a mut Crew,
+}
+
+impl<'a> Roster<'a> {
+    pub(super) fn new(attempt: Attempt, infos: Vec<SubtaskInfo>, layout: Layout, crew: &'a mut Crew) -> Self {
+        Self { attempt, infos, layout, crew }
+    }
+
+    /// All subtasks, by their number.
+    pub(super) fn infos(&self) -> &[SubtaskInfo] {
+        &self.infos
+    }
+
+    /// A worker has come. It takes part in the next attempt.
+    pub(super) fn join(&mut self, member: Member) {
+        self.crew.join(member);
+    }
+
+    /// A worker is gone, and with it its subtasks; `None` if it has no part in the attempt.
+    pub(super) fn lose(&mut self, worker: WorkerId) -> Option<(Member, Vec<SubtaskId>)> {
+        let member = self.crew.lose(worker)?;
+        let seat = self.layout.seats.iter().position(|seat| seat.worker == worker)?;
+        Some((member, (0..self.infos.len()).filter(|subtask| self.infos[*subtask].seat == seat).collect()))
+    }
+
+    /// Whether the attempt runs on fewer than `wanted` workers, and could run on more: they have come since it began.
+    pub(super) fn could_grow(&self, wanted: usize) -> bool {
+        let (seats, present) = (self.layout.seats.len(), self.crew.members().len());
+        seats < wanted && present > seats
+    }
+
+    /// A subtask that has ended, or whose worker is gone, has no use for messages.
+    pub(super) fn tell(&self, subtask: SubtaskId, message: ToSubtask) {
+        let seat = &self.layout.seats[self.infos[subtask].seat];
+        if let Some(member) = self.crew.members().iter().find(|member| member.id == seat.worker) {
+            drop(member.orders.send(ToWorker::ToSubtask { attempt: self.attempt, subtask, message }));
+        }
+    }
+
+    pub(super) fn tell_all(&self, message: impl Fn() -> ToSubtask) {
+        (0..self.infos.len()).for_each(|subtask| self.tell(subtask, message()));
+    }
+
+    /// Tells the subtasks that begin with a source.
+    pub(super) fn tell_sources(&self, message: impl Fn() -> ToSubtask) {
+        let sources = (0..self.infos.len()).filter(|subtask| self.infos[*subtask].source.is_some());
+        sources.for_each(|subtask| self.tell(subtask, message()));
+    }
+}
