@@ -160,12 +160,15 @@ fn credits_objects_to_frames_without_credit_beyond_the_window_or_out_of_order() 
 fn fences_objects_to_a_frame_of_another_attempt() {
     let verdict = |of_frame| {
         let mut oracle = Fences::default();
-        let events: [Event; 3] =
-            [("attempt.begin", "job", [2, 0, 0]), ("worker.deploy", "job", [2, 0, 0]), ("link.frame.in", CHANNEL, [0, 1, of_frame])];
-        let origin = Origin { process: "worker-0", incarnation: 0 };
-        let objection = events
-            .iter()
-            .find_map(|(name, place, values)| oracle.observe_in(origin, 0, &ProbeEvent { name, place, values: *values }).err());
+        let events: [(&str, Event); 3] = [
+            ("coordinator", ("attempt.begin", "job", [2, 0, 0])),
+            ("worker-0", ("worker.deploy", "job", [2, 0, 0])),
+            ("worker-0", ("link.frame.in", CHANNEL, [0, 1, of_frame])),
+        ];
+        let objection = events.iter().find_map(|(process, (name, place, values))| {
+            let origin = Origin { process, incarnation: 0 };
+            oracle.observe_in(origin, 0, &ProbeEvent { name, place, values: *values }).err()
+        });
         objection.map(|violation| violation.0).unwrap_or_default()
     };
     assert_eq!(verdict(2), "");
