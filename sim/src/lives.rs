@@ -142,7 +142,6 @@ impl Course<'_> {
                 self.marks.note("gone on from an older checkpoint");
                 self.story.push(format!("goes on from checkpoint {id}"));
                 self.ledger.borrow_mut().discard_after(id);
-                self.watermarks.forget();
                 self.live(&healed, number, Restore::From(path), false)
             }
             None => {

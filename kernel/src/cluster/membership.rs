@@ -11,7 +11,7 @@ use super::admission::GOODBYE;
 use super::connection::Connection;
 use super::message::{Message, shortened};
 use super::share::Share;
-use crate::runtime::{FromSubtask, Member, Metric, ToCoordinator, ToWorker, WorkerId};
+use crate::runtime::{Farewell, FromSubtask, Member, Metric, ToCoordinator, ToWorker, WorkerId};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -26,6 +26,16 @@ enum MembershipEnd {
     /// The coordinator has nothing more to say.
     Dismissed,
     Lost(String),
+}
+
+/// Lets a worker in that has come too late, only to tell it so.
+pub(super) async fn send_home(mut connection: Connection, worker: WorkerId, farewell: Farewell) {
+    let failure = farewell.failure.map(|failure| shortened(&failure));
+    for message in [Message::Accepted { worker }, Message::Order(ToWorker::End { failure })] {
+        let said = connection.send(&message);
+        assert!(said.is_ok(), "last words are short");
+    }
+    connection.finish(GOODBYE).await;
 }
 
 /// A worker that belongs to the job, for as long as it does.

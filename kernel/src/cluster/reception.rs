@@ -7,13 +7,14 @@
 //! most [`STRANGER_BYTES_MAX`] of memory; at one more the one that has stood there longest goes, strangers first. At most [`Terms::workers_max`] workers:
 //! one too many is sent away and may call again.
 
-use super::admission::{Admitted, Registration, Terms, admit, refuse};
+use super::admission::{Admitted, GOODBYE, Registration, Terms, admit, refuse};
 use super::auth::{Authenticator, Purpose, Side};
 use super::connection::{Connection, Talk};
-use super::membership::Membership;
+use super::membership::{Membership, send_home};
 use super::share::Share;
 use crate::acceptor::{Acceptor, Call};
-use crate::runtime::{Member, ToCoordinator, WorkerId};
+use crate::deadline::within;
+use crate::runtime::{Farewell, Member, ToCoordinator, WorkerId};
 use core::net::SocketAddr;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -36,19 +37,19 @@ const STRANGER_BYTES_MAX: usize = 64 << 10;
 /// Callers that are let in before others on this core have their turn.
 const BATCH: usize = 64;
 
-/// Receives workers until the job has ended, and then until the last of them has heard so.
+/// Receives workers until the job has ended, and then until the last of them has heard so, also of those that were about to join.
 pub(super) async fn receive_workers(
     io: Io,
     listener: Box<dyn Listener>,
     auth: Authenticator,
     terms: Terms,
     coordinator: Mailbox<ToCoordinator>,
-    mut job_end: MailboxReceiver<Infallible>,
+    mut job_end: MailboxReceiver<Farewell>,
 ) {
     let mut acceptor = Acceptor::new(io.clone(), listener, "a worker's call cannot be answered");
     let (membership_lasts, mut memberships_end) = mailbox();
     let mut reception = Reception {
-        io,
+        io: io.clone(),
         terms: Rc::new(terms),
         auth,
         coordinator,
@@ -56,17 +57,30 @@ pub(super) async fn receive_workers(
         turned_away: TurnedAway::default(),
         next_worker: 1,
         workers: Vec::new(),
+        farewell: None,
         membership_lasts,
     };
-    poll_fn(|cx| {
-        if job_end.poll_recv(cx).is_ready() {
-            return Poll::Ready(());
+    let farewell = poll_fn(|cx| {
+        if let Poll::Ready(farewell) = job_end.poll_recv(cx) {
+            return Poll::Ready(farewell);
         }
         acceptor.poll_batch(cx, BATCH, |call| reception.call(call));
         reception.poll_callers(cx);
         Poll::Pending
     })
     .await;
+    if farewell.is_some() {
+        reception.farewell = farewell;
+        // Whoever has called already is to hear it, too: it would look for its coordinator for ever.
+        let last_callers = poll_fn(|cx| {
+            acceptor.poll_batch(cx, BATCH, |call| reception.call(call));
+            reception.poll_callers(cx);
+            if reception.callers.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        if within(&io, GOODBYE, last_callers).await.is_none() {
+            tracing::debug!("callers that have not shown what they are do not hear of the end");
+        }
+    }
     // Memberships last until their workers have heard of the end.
     drop((acceptor, reception.callers, reception.membership_lasts));
     while memberships_end.recv().await.is_some() {}
@@ -113,6 +127,8 @@ struct Reception {
     turned_away: TurnedAway,
     next_worker: u64,
     workers: Vec<KnownWorker>,
+    /// What is said to whoever joins now that the job has ended.
+    farewell: Option<Farewell>,
     /// Held by every membership.
     membership_lasts: Mailbox<Infallible>,
 }
@@ -166,6 +182,14 @@ impl Reception {
         let (not_gone, gone) = mailbox();
         let (io, terms, coordinator) = (self.io.clone(), Rc::clone(&self.terms), self.coordinator.clone());
         let (lasts, known_as) = (self.membership_lasts.clone(), name.clone());
+        if let Some(farewell) = self.farewell.clone() {
+            let connection = Connection::new(io.clone(), talk, terms.heartbeat);
+            let run = async move {
+                send_home(connection, worker, farewell).await;
+                drop(lasts);
+            };
+            return self.io.spawner().spawn(TaskClass::Latency, "farewell", Box::pin(run));
+        }
         let run = async move {
             if let Some(KnownWorker { stay, mut gone, .. }) = before {
                 drop(stay);

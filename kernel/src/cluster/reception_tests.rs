@@ -26,7 +26,7 @@ fn secret() -> Secret {
 struct Set {
     world: World,
     inbox: MailboxReceiver<ToCoordinator>,
-    job: Option<Mailbox<Infallible>>,
+    job: Option<Mailbox<Farewell>>,
     ended: MailboxReceiver<()>,
 }
 
@@ -311,6 +311,32 @@ fn when_the_job_has_ended_every_worker_hears_it_and_the_reception_closes() {
     assert!(set.ended.try_recv().is_some());
     assert!(set.heard().is_empty(), "nobody is lost in the end");
     assert!(set.world.run(set.world.connect(at())).is_err(), "nobody listens any more");
+}
+
+/// Its network may be slow, or it is late by a moment: without a word it would look for its coordinator for ever.
+#[test]
+fn whoever_is_about_to_join_when_the_job_ends_is_told_so() {
+    let mut set = reception();
+    let (mut talk, mut read, _write) = {
+        let talk = set.world.run(set.call());
+        let (read, write) = set.world.run(set.world.connect(at())).unwrap();
+        (talk, read, write)
+    };
+    set.job.take().unwrap().send(Farewell { failure: Some("it failed".to_owned()) }).unwrap();
+    set.world.sleep(GOODBYE / 2);
+    let heard = set.world.run(async {
+        talk.say(&Message::Hello { binary: BINARY, name: "late".to_owned() }).await.unwrap().unwrap();
+        assert!(matches!(talk.hear().await.unwrap(), Message::Options { .. }));
+        talk.say(&Message::Register { graph: GRAPH, cores: 1, doors: vec![at()] }).await.unwrap().unwrap();
+        assert!(matches!(talk.hear().await.unwrap(), Message::Accepted { .. }));
+        talk.hear().await.unwrap()
+    });
+    assert!(matches!(&heard, Message::Order(ToWorker::End { failure: Some(reason) }) if reason == "it failed"), "{}", heard.name());
+    assert!(set.heard().is_empty(), "the coordinator has nothing to do with it any more");
+    assert!(set_is_open(&set.world, &mut read), "a stranger is waited for, as long as everybody");
+    drop(talk);
+    set.world.sleep(GOODBYE / 2 + Duration::from_millis(1));
+    assert!(set.ended.try_recv().is_some() && !set_is_open(&set.world, &mut read), "and not longer");
 }
 
 #[test]

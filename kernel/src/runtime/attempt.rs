@@ -402,7 +402,7 @@ impl<'a> AttemptRun<'a> {
     /// Right behind a checkpoint little is lost by a restart: the time to bring in workers that are missing here and have come since
     /// (docs/src/semantics.md#r-3).
     fn enlarge(&mut self) {
-        let is_ending = self.closing || self.is_unwanted || self.parts.drains;
+        let is_ending = self.closing || self.is_unwanted || self.checkpoints.is_ending();
         if self.parts.roster.could_grow(self.parts.workers_wanted) && !is_ending {
             self.steer(coordinator::Input::Failed(JobError::Rescaled));
         }

@@ -151,6 +151,11 @@ impl CheckpointCoordinator {
         }
     }
 
+    /// Whether the attempt comes to its end with the checkpoint that is under way or the next.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.stopping || self.draining || self.completion.is_some() || self.ended || self.all_finished()
+    }
+
     /// Whether snapshots for `checkpoint` are being collected.
     pub(crate) fn is_collecting(&self, checkpoint: CheckpointId) -> bool {
         self.pending.as_ref().is_some_and(|pending| pending.checkpoint == checkpoint && pending.stage == Stage::Collecting)

@@ -14,7 +14,6 @@ use super::messages::ToCoordinator;
 use super::metrics::JobMetrics;
 use super::muster::Muster;
 use crate::graph::Job;
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -56,8 +55,14 @@ pub(crate) struct Recruiting {
     pub(crate) job: Rc<Job>,
     /// With the way to the coordinator, who is told of each worker that has come or gone.
     pub(crate) shared: Shared,
-    /// Ends when the job has ended, after every worker was told.
-    pub(crate) job_end: MailboxReceiver<Infallible>,
+    /// Gives the last word to workers that have not joined yet, and ends when the job has ended, after every worker was told.
+    pub(crate) job_end: MailboxReceiver<Farewell>,
+}
+
+/// There will be no other attempt, of anybody: the reason, if the job has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Farewell {
+    pub(crate) failure: Option<String>,
 }
 
 /// Finds workers; the core ends when it does.
@@ -78,11 +83,11 @@ pub(crate) fn launch(job: Job, cores: &dyn Cores, muster: Muster, others: Vec<Co
             let job = Rc::new(job);
             let (job_is_on, job_end) = mailbox();
             let recruiting = Recruiting { core, io: io.clone(), job: Rc::clone(&job), shared: shared.clone(), job_end };
-            let mut master = Master::new(job, muster, inbox, shared, io.clone());
+            let mut master = Master::new(job, muster, inbox, job_is_on, shared, io.clone());
             let run = async move {
                 let report = master.run().await;
                 // Its ways to the workers end with it.
-                drop((master, job_is_on));
+                drop(master);
                 drop(result_sender.send(report));
             };
             io.spawner().spawn(TaskClass::Latency, "coordinator", Box::pin(run));

@@ -14,6 +14,7 @@ use super::error::JobError;
 use super::folder::Storage;
 use super::handle::{JobEnding, JobReport, RestoredFrom, WorkerShare};
 use super::inbox::Inbox;
+use super::launch::Farewell;
 use super::logbook::Logbook;
 use super::messages::{ToCoordinator, ToWorker};
 use super::metrics::JobMetrics;
@@ -29,7 +30,7 @@ use crate::metrics_http;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use thalweg_io::{Io, MailboxReceiver, MonotonicNs};
+use thalweg_io::{Io, Mailbox, MailboxReceiver, MonotonicNs};
 use thalweg_storage::checkpoint::Metadata;
 
 /// Runs a job.
@@ -49,10 +50,19 @@ pub(super) struct Master {
     workers: Vec<WorkerShare>,
     /// Sinks were told to commit and have not confirmed: what they have prepared must stay.
     commit_is_open: bool,
+    /// Whoever finds workers knows by it that the job goes on.
+    job_is_on: Mailbox<Farewell>,
 }
 
 impl Master {
-    pub(super) fn new(job: Rc<Job>, muster: Muster, messages: MailboxReceiver<ToCoordinator>, shared: Shared, io: Io) -> Self {
+    pub(super) fn new(
+        job: Rc<Job>,
+        muster: Muster,
+        messages: MailboxReceiver<ToCoordinator>,
+        job_is_on: Mailbox<Farewell>,
+        shared: Shared,
+        io: Io,
+    ) -> Self {
         Self {
             job,
             muster,
@@ -66,6 +76,7 @@ impl Master {
             restored: None,
             workers: Vec::new(),
             commit_is_open: false,
+            job_is_on,
         }
     }
 
@@ -101,16 +112,22 @@ impl Master {
         })
     }
 
-    /// Tells the workers that the job is over, also those that have come in the last moment. If another coordinator goes on with the job they are to look
-    /// for it.
+    /// Tells the workers that the job is over, also those that have come in the last moment, or are about to join. If another coordinator goes on with the
+    /// job they are to look for it.
     fn say_goodbye(&mut self, error: Option<&JobError>) {
         while let Some(message) = self.inbox.messages.try_recv() {
             // That somebody wants the job to end is no news any more.
             drop(self.inbox.hear(message));
         }
-        for member in self.inbox.crew.members().iter().filter(|_| !self.logbook.is_fenced) {
-            drop(member.orders.send(ToWorker::End { failure: error.map(ToString::to_string) }));
+        if self.logbook.is_fenced {
+            return;
         }
+        let failure = error.map(ToString::to_string);
+        for member in self.inbox.crew.members() {
+            drop(member.orders.send(ToWorker::End { failure: failure.clone() }));
+        }
+        // In one process nobody else can come.
+        drop(self.job_is_on.send(Farewell { failure }));
     }
 
     async fn attempts(&mut self) -> Result<JobEnding, JobError> {
@@ -121,6 +138,8 @@ impl Master {
         loop {
             let error = match self.attempt().await {
                 Ok(ending) => return Ok(ending),
+                // It was to make room for more workers when the user wanted the end: it is over as if it had been between two attempts.
+                Err(JobError::Rescaled) if self.inbox.is_cancelled => JobError::Cancelled,
                 Err(error) => error,
             };
             if let JobError::Unfit { worker, .. } = &error {
@@ -174,7 +193,9 @@ impl Master {
         self.logbook.attempt = attempt;
         self.shared.numbers(JobMetrics::begin_attempt);
         tracing::info!(%attempt, job = %self.job.name, %epoch, "the attempt begins");
-        self.io.observe("attempt.begin", &self.job.name, [attempt.0 as i64, epoch.0 as i64, 0]);
+        // Its number, its first checkpoint, and the one it goes on from, if any.
+        let restored = metadata.as_ref().map_or(0, |metadata| metadata.id.0 as i64);
+        self.io.observe("attempt.begin", &self.job.name, [attempt.0 as i64, epoch.0 as i64, restored]);
         let discard = storage.as_ref().is_some_and(|storage| storage.config.discard_later_output);
         let sinks = Sinks { job: &self.job, io: &self.io, id: self.logbook.job, attempt, from: metadata.as_ref() };
         sinks.recover(discard, &mut self.inbox).await?;

@@ -50,7 +50,7 @@ pub(crate) use error::FailureSlot;
 pub use error::{FailureCause, JobError};
 pub use handle::{JobControl, JobEnding, JobHandle, JobReport, RestoredFrom, WorkerShare};
 pub(crate) use key_groups::KeyGroups;
-pub(crate) use launch::{Recruiting, launch, start};
+pub(crate) use launch::{Farewell, Recruiting, launch, start};
 pub(crate) use messages::{Acknowledgement, FromSubtask, ToCoordinator, ToSubtask, ToWorker};
 pub(crate) use metrics::{Counter, Gauge, MetricRegistry, Samples};
 pub use metrics::{JobMetrics, Metric, MetricKind, MetricScope};

@@ -59,15 +59,10 @@ pub struct SavedWatermarks {
 
 #[derive(Default)]
 struct Saved {
-    /// At the newest checkpoint that is known to be complete.
+    /// The newest checkpoint that is known to be complete.
+    checkpoint: i64,
+    /// At that one.
     complete: BTreeMap<String, i64>,
-}
-
-impl SavedWatermarks {
-    /// The job is about to begin with an older checkpoint than its newest.
-    pub(crate) fn forget(&self) {
-        self.saved.take();
-    }
 }
 
 impl Watermarks {
@@ -79,7 +74,8 @@ impl Watermarks {
 
     fn is_complete(&mut self, checkpoint: i64) {
         let of_checkpoint = self.at_barrier.iter().filter(|(_, (number, _))| *number == checkpoint);
-        self.saved.saved.borrow_mut().complete = of_checkpoint.map(|(place, (_, watermark))| (place.clone(), *watermark)).collect();
+        let complete = of_checkpoint.map(|(place, (_, watermark))| (place.clone(), *watermark)).collect();
+        *self.saved.saved.borrow_mut() = Saved { checkpoint, complete };
     }
 }
 
@@ -125,11 +121,13 @@ impl Oracle for Watermarks {
         let at_place = |reason: String| Violation::new(format!("{}: {reason}", event.place));
         match (event.name, event.values) {
             // Another attempt begins with what it restores.
-            ("attempt.begin", _) => {
+            ("attempt.begin", [_, _, restored]) => {
                 self.tasks.clear();
                 self.made.clear();
                 self.at_barrier.clear();
-                self.restored = self.saved.saved.borrow().complete.clone();
+                let saved = self.saved.saved.borrow();
+                // A death may have been quicker than the report of the checkpoint before it.
+                self.restored = if saved.checkpoint == restored { saved.complete.clone() } else { BTreeMap::new() };
             }
             ("task.start", [channels, _, restored]) => {
                 let saved = self.restored.get(event.place).copied().unwrap_or(i64::MIN);
@@ -175,11 +173,6 @@ impl Oracle for Watermarks {
                 }
             }
             ("checkpoint.complete", [checkpoint, ..]) => self.is_complete(checkpoint),
-            // The checkpoints that follow hold nothing of it, and one of them may be what a job goes on from whose death was quicker than its report.
-            ("subtask.finish", _) => {
-                self.at_barrier.remove(event.place);
-                self.saved.saved.borrow_mut().complete.remove(event.place);
-            }
             ("watermark.out", [watermark, ..]) => {
                 let before = self.made.insert(event.place.to_owned(), watermark);
                 if before.is_some_and(|before| before >= watermark) {

@@ -49,6 +49,24 @@ fn a_checkpoint_is_durable_before_anything_is_committed() {
     );
 }
 
+/// Whoever would restart the attempt, only to run it on more workers, lets it end instead.
+#[test]
+fn an_attempt_is_ending_from_when_its_end_is_decided() {
+    let mut finishing = coordinator();
+    finishing.step(at_s(0), Input::Finished { subtask: 0 });
+    assert!(!finishing.is_ending(), "others have work");
+    finishing.step(at_s(0), Input::Finished { subtask: 1 });
+    assert!(finishing.is_ending(), "only the last checkpoint is left");
+    finishing.step(at_s(1), Input::Persisted { checkpoint: id(1) });
+    finishing.step(at_s(1), Input::Committed { checkpoint: id(1) });
+    assert!(finishing.is_ending());
+    for input in [Input::Stop, Input::Drain] {
+        let mut asked = coordinator();
+        asked.step(at_s(0), input);
+        assert!(asked.is_ending(), "{input:?}");
+    }
+}
+
 #[test]
 fn an_expired_checkpoint_is_given_up_and_late_acknowledgements_count_for_no_other() {
     let mut coordinator = coordinator();
