@@ -3,12 +3,13 @@
 //! Pure: the plan, what the disk did, and the error.
 
 use crate::net::NetFaultKind;
-use crate::scenario::cluster_plan::ClusterPlan;
+use crate::scenario::cluster_plan::{ClusterPlan, Rest};
 use thalweg::{FailureCause, JobError};
 
 /// Whether a job may fail with this error in the phase `number`. `is_sick`: the disk has failed.
 pub(super) fn explains(plan: &ClusterPlan, number: usize, is_sick: bool, error: &JobError) -> bool {
-    let is_troubled = !plan.is_calm();
+    // What stays broken after the healing is trouble, too.
+    let is_troubled = !plan.is_calm() || plan.rest.iter().any(|rest| *rest != Rest::Repaired);
     let is_planned_panic = |message: &str| plan.poison.is_some() && message.contains("a planned panic");
     match error {
         JobError::WorkerLost { .. } | JobError::Exchange { .. } | JobError::CheckpointsExpired { .. } => is_troubled,
