@@ -1,12 +1,14 @@
 //! How cores start and end on io_uring: what the conformance suite cannot ask of a simulator.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types, reason = "a test of the door itself")]
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::future::{pending, poll_fn};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use thalweg_io::uring::UringCores;
-use thalweg_io::{Buffer, CoreMain, Cores, Io, TaskClass, block_on, mailbox, ring};
+use thalweg_io::{Buffer, CoreMain, Cores, Io, TaskClass, block_on, mailbox, ring, yield_now};
 
 fn main_of<F: Future<Output = ()> + 'static>(body: impl FnOnce(Io) -> F + Send + 'static) -> CoreMain {
     Box::new(move |_, io| Box::pin(body(io)))
@@ -138,4 +140,39 @@ fn a_thread_that_is_no_core_wakes_one() {
     drop(sender);
     group.join();
     assert_eq!(block_on(answers.recv()), None);
+}
+
+/// The kernel holds completions back until the core enters it again, and one that is busy with something else does not do so by itself.
+#[test]
+fn what_arrives_reaches_a_core_that_never_rests() {
+    let (address_sender, mut address) = mailbox();
+    let (arrived_sender, mut arrived) = mailbox();
+    let busy = main_of(move |io| async move {
+        let listener = io.net().listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        address_sender.send(listener.address()).unwrap();
+        let (mut read, _write, _) = listener.accept().await.unwrap();
+        let has_arrived = Rc::new(Cell::new(false));
+        let (reader_io, flag) = (io.clone(), Rc::clone(&has_arrived));
+        let reading = async move {
+            let asked_at = reader_io.clock().now();
+            assert_eq!(*read.read(Buffer::with_capacity(8)).await.unwrap(), *b"here");
+            flag.set(true);
+            arrived_sender.send(reader_io.clock().now().since(asked_at)).unwrap();
+        };
+        io.spawner().spawn(TaskClass::Latency, "reader", Box::pin(reading));
+        let given_up_at = io.clock().now().after(Duration::from_secs(10));
+        while !has_arrived.get() && io.clock().now() < given_up_at {
+            yield_now().await;
+        }
+    });
+    let caller = main_of(move |io| async move {
+        let address = address.recv().await.unwrap();
+        let (_read, mut write) = io.net().connect(address).await.unwrap();
+        io.clock().sleep_until(io.clock().now().after(Duration::from_millis(50))).await;
+        write.write_all(Buffer::from(&b"here"[..])).await.unwrap();
+        io.clock().sleep_until(io.clock().now().after(Duration::from_millis(500))).await;
+    });
+    UringCores::new().start(vec![busy, caller]).unwrap().join();
+    let waited = block_on(arrived.recv()).expect("it arrives while the core is busy");
+    assert!(waited < Duration::from_secs(5), "{waited:?}");
 }

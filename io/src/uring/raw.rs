@@ -90,6 +90,19 @@ struct Inner {
     closed: bool,
 }
 
+/// A ring whose completions do not interrupt what the core is at: the kernel says that there are some, and the core's next turn has them delivered.
+/// Kernels before 5.19 interrupt.
+fn set_up() -> io::Result<IoUring> {
+    let mut interrupting = IoUring::builder();
+    interrupting.setup_cqsize(IN_FLIGHT_MAX).setup_clamp();
+    let mut patient = interrupting.clone();
+    patient.setup_coop_taskrun().setup_taskrun_flag();
+    match patient.build(SUBMISSION_ENTRIES) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => interrupting.build(SUBMISSION_ENTRIES),
+        ring => ring,
+    }
+}
+
 /// The ring of one core. Not to be used from another thread.
 pub(super) struct Ring {
     inner: RefCell<Inner>,
@@ -98,9 +111,8 @@ pub(super) struct Ring {
 impl Ring {
     /// Sets a ring up.
     pub(super) fn new() -> io::Result<Rc<Self>> {
-        let uring = IoUring::builder().setup_cqsize(IN_FLIGHT_MAX).setup_clamp().build(SUBMISSION_ENTRIES)?;
         let inner = Inner {
-            uring,
+            uring: set_up()?,
             slots: Vec::new(),
             free: Vec::new(),
             backlog: VecDeque::new(),
@@ -215,9 +227,14 @@ impl Ring {
     /// What a turn of the core owes the ring: takes in completions and hands over what had to wait.
     pub(super) fn turn(&self) {
         self.collect();
-        if self.has_backlog() {
+        if self.has_backlog() || self.has_undelivered() {
             self.submit();
         }
+    }
+
+    /// The kernel has completions that it delivers in the next system call.
+    fn has_undelivered(&self) -> bool {
+        self.inner.borrow_mut().uring.submission().taskrun()
     }
 
     fn has_backlog(&self) -> bool {
@@ -330,9 +347,9 @@ impl Inner {
                 self.in_flight += u32::from(counts);
                 self.backlog.pop_front();
             }
-            let waiting = queue.len();
+            let has_work = !queue.is_empty() || queue.taskrun();
             drop(queue);
-            if waiting == 0 {
+            if !has_work {
                 return Ok(());
             }
             self.uring.submit()?;
