@@ -198,7 +198,11 @@ impl Master {
         self.io.observe("attempt.begin", &self.job.name, [attempt.0 as i64, epoch.0 as i64, restored]);
         let discard = storage.as_ref().is_some_and(|storage| storage.config.discard_later_output);
         let sinks = Sinks { job: &self.job, io: &self.io, id: self.logbook.job, attempt, from: metadata.as_ref() };
-        sinks.recover(discard, &mut self.inbox).await?;
+        if let Err(error) = sinks.recover(discard, &mut self.inbox).await {
+            // To a process that was overtaken, what its successor shows looks like results from nowhere.
+            self.logbook.look(&self.io, self.job.checkpoints.as_ref(), &mut self.inbox).await?;
+            return Err(error);
+        }
         self.io.observe("attempt.recovered", &self.job.name, [attempt.0 as i64, 0, 0]);
         if metadata.as_ref().is_some_and(|metadata| metadata.finished) {
             return self.finish(storage, JobEnding::AlreadyFinished).await;
