@@ -8,11 +8,11 @@
 //! outside.
 
 use super::admission::GOODBYE;
+use super::codec::TooLong;
 use super::connection::Connection;
 use super::message::{Message, shortened};
 use super::share::Share;
 use crate::runtime::{Farewell, FromSubtask, Member, Metric, ToCoordinator, ToWorker, WorkerId};
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -48,8 +48,23 @@ pub(super) struct Membership {
     pub(super) orders: MailboxReceiver<ToWorker>,
     pub(super) coordinator: Mailbox<ToCoordinator>,
     pub(super) share: Share,
-    /// Ends when the same worker has come back.
-    pub(super) stays: MailboxReceiver<Infallible>,
+    /// Gives the last word of a job that has ended, and ends when the worker is to go: it has come back, or another coordinator goes on with the job.
+    pub(super) stays: MailboxReceiver<Farewell>,
+    /// How far its end has come.
+    pub(super) parting: Parting,
+}
+
+/// How far the end of a membership has come.
+#[derive(Default)]
+pub(super) struct Parting {
+    /// The last word, if the reception has given it.
+    farewell: Option<Farewell>,
+    /// The worker has been told that there will be no other attempt.
+    is_told: bool,
+    /// The worker is to go.
+    goes: bool,
+    /// The coordinator has nothing more to say.
+    is_dismissed: bool,
 }
 
 impl Membership {
@@ -72,22 +87,24 @@ impl Membership {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<MembershipEnd> {
-        if self.stays.poll_recv(cx).is_ready() {
-            return Poll::Ready(MembershipEnd::Lost("it has come back".to_owned()));
+        while let (false, Poll::Ready(order)) = (self.parting.is_dismissed, self.orders.poll_recv(cx)) {
+            match order {
+                Some(order) => {
+                    if let Err(too_long) = self.tell(order) {
+                        return Poll::Ready(MembershipEnd::Lost(too_long.to_string()));
+                    }
+                }
+                None => self.parting.is_dismissed = true,
+            }
         }
-        loop {
-            let mut order = match self.orders.poll_recv(cx) {
-                Poll::Ready(Some(order)) => order,
-                Poll::Ready(None) => return Poll::Ready(MembershipEnd::Dismissed),
-                Poll::Pending => break,
-            };
-            self.share.told(&order);
-            if let ToWorker::End { failure: Some(failure) } = &mut order {
-                *failure = shortened(failure);
+        while let (false, Poll::Ready(word)) = (self.parting.goes, self.stays.poll_recv(cx)) {
+            match word {
+                Some(farewell) => self.parting.farewell = Some(farewell),
+                None => self.parting.goes = true,
             }
-            if let Err(too_long) = self.connection.send(&Message::Order(order)) {
-                return Poll::Ready(MembershipEnd::Lost(too_long.to_string()));
-            }
+        }
+        if let Some(end) = self.parts() {
+            return Poll::Ready(end);
         }
         for _ in 0..BATCH {
             let message = match self.connection.poll_next(cx) {
@@ -101,6 +118,29 @@ impl Membership {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn tell(&mut self, mut order: ToWorker) -> Result<(), TooLong> {
+        self.share.told(&order);
+        if let ToWorker::End { failure } = &mut order {
+            self.parting.is_told = true;
+            *failure = failure.as_deref().map(shortened);
+        }
+        self.connection.send(&Message::Order(order))
+    }
+
+    /// Whether this is the end. A coordinator that ended before it had heard of the worker has not told it, so the reception's word is waited for.
+    fn parts(&mut self) -> Option<MembershipEnd> {
+        if !self.parting.is_dismissed {
+            return self.parting.goes.then(|| MembershipEnd::Lost("it has come back".to_owned()));
+        }
+        if !self.parting.is_told
+            && let Some(Farewell { failure }) = self.parting.farewell.take()
+            && let Err(too_long) = self.tell(ToWorker::End { failure })
+        {
+            return Some(MembershipEnd::Lost(too_long.to_string()));
+        }
+        (self.parting.is_told || self.parting.goes).then_some(MembershipEnd::Dismissed)
     }
 
     fn take(&mut self, message: Message) -> Result<(), String> {

@@ -4,13 +4,13 @@
 //! `membership.rs` carries what it says and is told. A worker that is back before its loss was noticed takes the place of the one that it was.
 //!
 //! Bounds: at most [`CALLERS_MAX`] connections whose callers are not workers yet, each for at most [`HANDSHAKE`](super::admission::HANDSHAKE) and with at
-//! most [`STRANGER_BYTES_MAX`] of memory; at one more the one that has stood there longest goes, strangers first. At most [`Terms::workers_max`] workers:
+//! most [`STRANGER_BYTES_MAX`] of memory; at one more the stranger goes that has stood there longest, or, if there is none, the newcomer. At most [`Terms::workers_max`] workers:
 //! one too many is sent away and may call again.
 
 use super::admission::{Admitted, GOODBYE, Registration, Terms, admit, refuse};
 use super::auth::{Authenticator, Purpose, Side};
 use super::connection::{Connection, Talk};
-use super::membership::{Membership, send_home};
+use super::membership::{Membership, Parting, send_home};
 use super::share::Share;
 use crate::acceptor::{Acceptor, Call};
 use crate::deadline::within;
@@ -34,8 +34,8 @@ pub(super) const WORKERS_MAX: usize = 1024;
 /// The longest message of one that is not a worker yet: room for the addresses of some thousand cores.
 const STRANGER_BYTES_MAX: usize = 64 << 10;
 
-/// Callers that are let in before others on this core have their turn.
-const BATCH: usize = 64;
+/// Callers that are let in before others on this core have their turn: few enough that a flood does not push off those that are about to say who they are.
+const BATCH: usize = 16;
 
 /// Receives workers until the job has ended, and then until the last of them has heard so, also of those that were about to join.
 pub(super) async fn receive_workers(
@@ -69,6 +69,10 @@ pub(super) async fn receive_workers(
         Poll::Pending
     })
     .await;
+    for worker in reception.workers.drain(..) {
+        // One that the coordinator has not heard of in time is told by its membership.
+        farewell.iter().for_each(|farewell| drop(worker.stay.send(farewell.clone())));
+    }
     if farewell.is_some() {
         reception.farewell = farewell;
         // Whoever has called already is to hear it, too: it would look for its coordinator for ever.
@@ -84,7 +88,6 @@ pub(super) async fn receive_workers(
     // Memberships last until their workers have heard of the end.
     drop((acceptor, reception.callers, reception.membership_lasts));
     while memberships_end.recv().await.is_some() {}
-    drop(reception.workers);
 }
 
 /// One that is not a worker yet.
@@ -112,8 +115,8 @@ impl TurnedAway {
 /// A worker as it is known at the door.
 struct KnownWorker {
     name: String,
-    /// Ends the membership when it is dropped.
-    stay: Mailbox<Infallible>,
+    /// The way of the last word to the membership, which ends when it is dropped.
+    stay: Mailbox<Farewell>,
     /// Ends when `Lost` has been said of it.
     gone: MailboxReceiver<Infallible>,
 }
@@ -136,9 +139,11 @@ struct Reception {
 impl Reception {
     fn call(&mut self, (mut read, mut write, from): Call) {
         if self.callers.len() == CALLERS_MAX {
-            let stranger = self.callers.iter().position(|caller| !caller.is_known.get());
-            self.callers.remove(stranger.unwrap_or(0));
             self.turned_away.note(from, &format_args!("more than {CALLERS_MAX} callers stand at the door"));
+            let stranger = self.callers.iter().position(|caller| !caller.is_known.get());
+            // Those that know the secret have only a little to say.
+            let Some(stranger) = stranger else { return };
+            self.callers.remove(stranger);
         }
         let is_known = Rc::new(Cell::new(false));
         let (io, auth, terms) = (self.io.clone(), self.auth.clone(), Rc::clone(&self.terms));
@@ -206,6 +211,7 @@ impl Reception {
                 coordinator,
                 share: Share::new(Rc::clone(&terms.shape)),
                 stays,
+                parting: Parting::default(),
             };
             membership.run(Member { id: worker, name, cores, doors, orders }).await;
             drop((not_gone, lasts));

@@ -9,7 +9,7 @@ use crate::checkpoint::{Attempt, CheckpointId, JobId};
 use crate::graph::OperatorId;
 use crate::runtime::{AttemptPlan, Deployment, FromSubtask, JobError, Layout, Seat, ToSubtask, ToWorker};
 use std::time::Duration;
-use thalweg_io::{CoreId, Net, NetRead, NetWrite};
+use thalweg_io::{CoreId, Net, NetRead, NetWrite, yield_now};
 
 const GRAPH: u64 = 77;
 const BINARY: u64 = 7;
@@ -346,4 +346,58 @@ fn a_worker_that_does_not_close_its_side_delays_the_end_by_no_more_than_a_bound(
     drop((set.joined(), set.job.take()));
     set.world.sleep(GOODBYE + Duration::from_millis(1));
     assert!(set.ended.try_recv().is_some());
+}
+
+/// The coordinator may have read its messages for the last time just before the reception tells it of a worker.
+#[test]
+fn a_worker_that_joins_in_the_very_moment_of_the_end_is_told_so() {
+    for turns in 0..12 {
+        let mut set = reception();
+        let mut talk = set.world.run(set.call());
+        let (job, mut inbox) = (set.job.take().unwrap(), std::mem::replace(&mut set.inbox, mailbox().1));
+        let heard = set.world.run(async {
+            talk.say(&Message::Hello { binary: BINARY, name: "late".to_owned() }).await.unwrap().unwrap();
+            assert!(matches!(talk.hear().await.unwrap(), Message::Options { .. }));
+            talk.say(&Message::Register { graph: GRAPH, cores: 1, doors: vec![at()] }).await.unwrap().unwrap();
+            for _ in 0..turns {
+                yield_now().await;
+            }
+            // As a coordinator ends.
+            while let Some(message) = inbox.try_recv() {
+                let ToCoordinator::Joined(member) = message else { continue };
+                assert!(member.orders.send(ToWorker::End { failure: None }).is_ok());
+            }
+            job.send(Farewell { failure: None }).unwrap();
+            drop((job, inbox));
+            let mut heard = Vec::new();
+            while let Ok(message) = talk.hear().await {
+                heard.push(message);
+            }
+            heard
+        });
+        assert!(matches!(heard[..], [Message::Accepted { .. }, Message::Order(ToWorker::End { failure: None })]), "after {turns} turns");
+    }
+}
+
+#[test]
+fn a_worker_gets_in_while_a_flood_lasts() {
+    let set = reception();
+    let (mut calling, mut connected) = (Vec::new(), Vec::new());
+    let mut worker = Box::pin(set.register("a worker", BINARY, GRAPH));
+    let mut turns = 0;
+    let answer = set.world.run(poll_fn(|cx| {
+        turns += 1;
+        assert!(turns < 200, "it is kept out");
+        calling.extend((0..BATCH).map(|_| Box::pin(set.world.connect(at()))));
+        calling.retain_mut(|stranger| match stranger.as_mut().poll(cx) {
+            Poll::Ready(halves) => {
+                connected.extend(halves);
+                false
+            }
+            Poll::Pending => true,
+        });
+        cx.waker().wake_by_ref();
+        worker.as_mut().poll(cx).map(|(_, answer)| answer)
+    }));
+    assert!(matches!(answer, Message::Accepted { .. }), "{}", answer.name());
 }

@@ -122,7 +122,8 @@ impl Master {
         if self.logbook.is_fenced {
             return;
         }
-        let failure = error.map(ToString::to_string);
+        // An end that was asked for is no failure.
+        let failure = error.filter(|error| !matches!(error, JobError::Cancelled)).map(ToString::to_string);
         for member in self.inbox.crew.members() {
             drop(member.orders.send(ToWorker::End { failure: failure.clone() }));
         }
