@@ -262,6 +262,40 @@ fn a_worker_that_leaves_and_another_that_comes_cost_restarts_and_nothing_else() 
 }
 
 #[test]
+fn a_coordinator_that_is_started_again_goes_on_with_the_workers_that_are_left_and_makes_room_for_more() {
+    let dir = TempDir::new().unwrap();
+    let setting = Setting { rate: Some(4_000), ..Setting::new(dir.path()) };
+    let first = config(&setting, 2);
+    let handle = coordinator(&setting, &first);
+    let workers = [1, 1].map(|cores| worker(&first, cores));
+    wait_for_checkpoints(dir.path(), 3);
+    handle.stop_with_checkpoint();
+    assert!(matches!(handle.wait().unwrap().ending, JobEnding::Stopped(_)));
+    workers.into_iter().for_each(|worker| drop(worker.wait().unwrap()));
+
+    let second = config(&setting, 2);
+    let handle = coordinator(&setting, &second);
+    let one = worker(&second, 1);
+    wait_for_checkpoints(dir.path(), 3);
+    let other = worker(&second, 1);
+    let report = handle.wait().unwrap();
+    assert!(report.restarts >= 1, "to make room for the other");
+    assert_eq!(report.workers.len(), 2);
+    [one, other].into_iter().for_each(|worker| drop(worker.wait().unwrap()));
+    check(&setting);
+}
+
+#[test]
+fn a_job_that_has_finished_needs_no_workers_to_say_so() {
+    let dir = TempDir::new().unwrap();
+    let setting = Setting { sales: 2_000, ..Setting::new(dir.path()) };
+    run(&setting, &[1, 1]);
+    let report = coordinator(&setting, &config(&setting, 2)).wait().unwrap();
+    assert_eq!(report.ending, JobEnding::AlreadyFinished);
+    check(&setting);
+}
+
+#[test]
 fn a_second_coordinator_takes_the_job_over_and_the_first_is_fenced() {
     let dir = TempDir::new().unwrap();
     let setting = Setting { rate: Some(2_000), ..Setting::new(dir.path()) };

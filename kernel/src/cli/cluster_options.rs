@@ -83,7 +83,7 @@ pub(super) struct CoordinatorOptions {
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     workers: usize,
 
-    /// How long a job that has lost a worker waits for another one before it goes on with those that are left [default: 2s]
+    /// How long a job that has begun before waits for missing workers before it goes on with those that are there [default: 2s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     worker_wait: Option<Duration>,
 

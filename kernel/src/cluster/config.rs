@@ -60,7 +60,7 @@ pub struct ClusterConfig {
     pub listen: SocketAddr,
     /// How many workers the job starts with.
     pub workers: usize,
-    /// How long a job whose attempt has failed waits for as many workers again, before it goes on with those that are there.
+    /// How long a job that has begun before, and lost a worker or its coordinator, waits for as many workers again before it goes on with those that are there.
     pub worker_wait: Duration,
     /// How deaths are noticed. The workers keep to it as well.
     pub heartbeat: Heartbeat,

@@ -38,6 +38,8 @@ pub(super) struct AttemptParts<'a> {
     pub(super) storage: Option<Storage>,
     /// The user wants the input to end where it is: said before this attempt began.
     pub(super) drains: bool,
+    /// The user wants the job to stop with a checkpoint: said while an attempt ended for another reason.
+    pub(super) stops: bool,
 }
 
 /// How an attempt went.
@@ -47,8 +49,10 @@ pub(super) struct AttemptEnd {
     pub(super) completed: u64,
     /// Whether some of its sinks were told to commit, and not all have confirmed: what is prepared must stay.
     pub(super) commit_is_open: bool,
-    /// Whether the user wanted the job to end: then no other attempt follows.
-    pub(super) is_unwanted: bool,
+    /// Whether the user wanted the job to end.
+    pub(super) is_cancelled: bool,
+    /// Whether the user wanted the job to stop with a checkpoint.
+    pub(super) stops: bool,
     /// Whether the user wanted the input to end: so it does in an attempt that follows.
     pub(super) drains: bool,
     /// Whether another attempt has taken over.
@@ -77,7 +81,7 @@ pub(super) struct AttemptRun<'a> {
     timer: Option<(MonotonicNs, LocalBoxFuture<()>)>,
     completed: u64,
     commit_is_open: bool,
-    is_unwanted: bool,
+    is_cancelled: bool,
     is_fenced: bool,
     /// Everybody has been told that the attempt is over: no checkpoint begins or is committed any more.
     closing: bool,
@@ -108,7 +112,7 @@ impl<'a> AttemptRun<'a> {
             timer: None,
             completed: 0,
             commit_is_open: false,
-            is_unwanted: false,
+            is_cancelled: false,
             is_fenced: false,
             closing: false,
             end: None,
@@ -121,6 +125,9 @@ impl<'a> AttemptRun<'a> {
     pub(super) async fn run(mut self, inbox: &mut MailboxReceiver<ToCoordinator>) -> AttemptEnd {
         if self.parts.drains {
             self.take_message(ToCoordinator::Drain);
+        }
+        if self.parts.stops {
+            self.take_message(ToCoordinator::Stop);
         }
         while self.end.is_none() || self.folder.is_busy() || self.committing.is_some() {
             match self.next_event(inbox).await {
@@ -137,7 +144,8 @@ impl<'a> AttemptRun<'a> {
             result: self.end.unwrap_or_else(torn_down),
             completed: self.completed,
             commit_is_open: self.commit_is_open,
-            is_unwanted: self.is_unwanted,
+            is_cancelled: self.is_cancelled,
+            stops: self.parts.stops,
             drains: self.parts.drains,
             is_fenced: self.is_fenced,
             storage: self.folder.into_storage(),
@@ -177,7 +185,8 @@ impl<'a> AttemptRun<'a> {
 
     fn take_message(&mut self, message: ToCoordinator) {
         // Also when the attempt is closing after a failure.
-        self.is_unwanted |= matches!(message, ToCoordinator::Cancel | ToCoordinator::Stop);
+        self.is_cancelled |= matches!(message, ToCoordinator::Cancel);
+        self.parts.stops |= matches!(message, ToCoordinator::Stop);
         self.parts.drains |= matches!(message, ToCoordinator::Drain);
         match message {
             ToCoordinator::FromSubtask { attempt, message } if attempt == self.parts.plan.attempt => self.take_from_subtask(message),
@@ -402,7 +411,7 @@ impl<'a> AttemptRun<'a> {
     /// Right behind a checkpoint little is lost by a restart: the time to bring in workers that are missing here and have come since
     /// (docs/src/semantics.md#r-3).
     fn enlarge(&mut self) {
-        let is_ending = self.closing || self.is_unwanted || self.checkpoints.is_ending();
+        let is_ending = self.closing || self.is_cancelled || self.checkpoints.is_ending();
         if self.parts.roster.could_grow(self.parts.workers_wanted) && !is_ending {
             self.steer(coordinator::Input::Failed(JobError::Rescaled));
         }

@@ -20,11 +20,13 @@ pub(super) struct Inbox {
     pub(super) is_cancelled: bool,
     /// The input is to end where it is.
     pub(super) drains: bool,
+    /// The job is to stop with a checkpoint.
+    pub(super) stops: bool,
 }
 
 impl Inbox {
     pub(super) fn new(messages: MailboxReceiver<ToCoordinator>) -> Self {
-        Self { messages, crew: Crew::default(), is_cancelled: false, drains: false }
+        Self { messages, crew: Crew::default(), is_cancelled: false, drains: false, stops: false }
     }
 
     /// Waits for `future`, and for the word that the job is to end.

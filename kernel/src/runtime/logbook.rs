@@ -6,9 +6,18 @@
 use super::error::JobError;
 use super::inbox::Inbox;
 use super::origin;
-use crate::checkpoint::{Attempt, CheckpointConfig, JobId};
+use crate::checkpoint::{Attempt, CheckpointConfig, JobId, Restore};
 use thalweg_io::Io;
 use thalweg_storage::checkpoint::{CheckpointError, History};
+
+/// What the log tells of a job to whoever is to go on with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Past {
+    /// There was an attempt, of whichever process.
+    pub(super) has_begun: bool,
+    /// All of it is done, but for a commit perhaps.
+    pub(super) is_finished: bool,
+}
 
 /// Where a job is in its life.
 pub(super) struct Logbook {
@@ -54,11 +63,18 @@ impl Logbook {
     }
 
     /// Looks into the log, and refuses to wait on for a job that another process goes on with.
-    pub(super) async fn look(&mut self, io: &Io, config: Option<&CheckpointConfig>, inbox: &mut Inbox) -> Result<(), JobError> {
-        let Some(config) = config else { return Ok(()) };
+    pub(super) async fn look(&mut self, io: &Io, config: Option<&CheckpointConfig>, inbox: &mut Inbox) -> Result<Past, JobError> {
+        let Some(config) = config else { return Ok(Past::default()) };
         let latest = inbox.listening(origin::latest(io, &config.dir)).await?;
         // A folder that cannot be read now is looked at again.
-        latest.map_or(Ok(()), |(history, _)| self.check_not_overtaken(&history, config))
+        let Ok((history, metadata)) = latest else { return Ok(Past::default()) };
+        self.check_not_overtaken(&history, config)?;
+        if self.is_blank() && config.restore != Restore::Latest {
+            // The user wants something else.
+            return Ok(Past::default());
+        }
+        let is_finished = metadata.is_some_and(|metadata| metadata.finished);
+        Ok(Past { has_begun: history.last_attempt().is_some(), is_finished })
     }
 
     /// Whether another process has gone on with the job since the log was read: what was found out since is about the past.

@@ -139,8 +139,6 @@ impl Master {
         loop {
             let error = match self.attempt().await {
                 Ok(ending) => return Ok(ending),
-                // It was to make room for more workers when the user wanted the end: it is over as if it had been between two attempts.
-                Err(JobError::Rescaled) if self.inbox.is_cancelled => JobError::Cancelled,
                 Err(error) => error,
             };
             if let JobError::Unfit { worker, .. } = &error {
@@ -260,12 +258,14 @@ impl Master {
         storage: Option<Storage>,
     ) -> (Result<Completion, JobError>, Option<Storage>) {
         let infos = layout.subtasks(&self.job);
-        let Self { job, io, shared, muster, inbox: Inbox { messages, crew, drains, .. }, .. } = self;
-        let (workers_wanted, drains) = (muster.workers, *drains);
+        let Self { job, io, shared, muster, inbox: Inbox { messages, crew, drains, stops, .. }, .. } = self;
+        let (workers_wanted, drains, stops) = (muster.workers, *drains, *stops);
         let roster = Roster::new(plan.attempt, infos, layout, crew);
-        let run = AttemptRun::new(AttemptParts { job, io, shared, plan, roster, workers_wanted, splits, storage, drains });
-        let AttemptEnd { result, completed, commit_is_open, is_unwanted, drains, is_fenced, storage } = run.run(messages).await;
-        self.inbox.is_cancelled |= is_unwanted;
+        let run = AttemptRun::new(AttemptParts { job, io, shared, plan, roster, workers_wanted, splits, storage, drains, stops });
+        let AttemptEnd { result, completed, commit_is_open, is_cancelled, drains, stops, is_fenced, storage } = run.run(messages).await;
+        // An attempt that failed is not followed by one that is only to stop; one that made room for more workers is.
+        self.inbox.is_cancelled |= is_cancelled || stops && !matches!(result, Err(JobError::Rescaled));
+        self.inbox.stops |= stops;
         self.inbox.drains |= drains;
         self.logbook.is_fenced |= is_fenced;
         self.checkpoints += completed;

@@ -1,11 +1,13 @@
 //! Waiting for workers before an attempt.
 //!
-//! The first attempt waits for as many workers as were asked for, however long that takes. One that follows a failure waits so long and goes on with those
-//! that are there; but never with none. A coordinator that has no worker left looks into the log from time to time: they may all have gone to another one.
+//! A job that begins waits for as many workers as were asked for, however long that takes. One that has begun before, in this process or in another, waits
+//! so long and goes on with those that are there; but never with none. One that has finished needs nobody, and waits so long only to tell them.
+//!
+//! A coordinator that has no worker left looks into the log from time to time: they may all have gone to another one.
 
 use super::error::JobError;
 use super::inbox::Inbox;
-use super::logbook::Logbook;
+use super::logbook::{Logbook, Past};
 use crate::checkpoint::CheckpointConfig;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -19,12 +21,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Muster {
     pub(crate) workers: usize,
-    /// After an attempt that has failed it goes on with those that are there after so long, one at least.
+    /// A job that goes on does so with those that are there after so long, one at least.
     pub(crate) patience: Duration,
 }
 
 impl Muster {
-    /// Waits until there are enough workers. `failed_at` is when the last attempt failed, if one has.
+    /// Waits until there are enough workers. `failed_at` is when the last attempt of this process failed, if one has.
     pub(super) async fn wait(
         self,
         io: &Io,
@@ -34,14 +36,23 @@ impl Muster {
         logbook: &mut Logbook,
     ) -> Result<(), JobError> {
         // The delay before a restart is part of it.
-        let mut patience = failed_at.map(|failed| io.clock().sleep_until(failed.after(self.patience)));
-        let mut told = None;
+        let mut limit = io.clock().sleep_until(failed_at.unwrap_or(io.clock().now()).after(self.patience));
+        let (mut past, mut is_over, mut told) = (None, false, None);
         loop {
             while let Some(message) = inbox.messages.try_recv() {
                 inbox.hear(message)?;
             }
             let present = inbox.crew.members().len();
-            if present >= self.workers || (present > 0 && patience.is_none() && !logbook.is_blank()) {
+            if present >= self.workers {
+                return Ok(());
+            }
+            // Only now that somebody is missing it matters.
+            let Past { has_begun, is_finished } = match past {
+                Some(past) => past,
+                None => *past.insert(logbook.look(io, config, inbox).await?),
+            };
+            let goes_on = has_begun || failed_at.is_some();
+            if is_over && (present > 0 && goes_on || is_finished) {
                 return Ok(());
             }
             if told != Some(present) {
@@ -53,10 +64,8 @@ impl Muster {
                 if let Poll::Ready(message) = messages.poll_recv(cx) {
                     return Poll::Ready(message);
                 }
-                if let Some(sleep) = &mut patience
-                    && sleep.as_mut().poll(cx).is_ready()
-                {
-                    patience = None;
+                if !is_over && limit.as_mut().poll(cx).is_ready() {
+                    is_over = true;
                     return Poll::Ready(None);
                 }
                 Poll::Pending
@@ -64,10 +73,11 @@ impl Muster {
             .await;
             match message {
                 Some(message) => inbox.hear(message)?,
-                None if inbox.crew.members().is_empty() => {
+                None if inbox.crew.members().is_empty() && !is_finished => {
                     // They may all have gone to another coordinator. If not, the first to be back is not to begin alone.
-                    logbook.look(io, config, inbox).await?;
-                    patience = Some(io.clock().sleep_until(io.clock().now().after(self.patience.max(LOOK_AGAIN))));
+                    past = Some(logbook.look(io, config, inbox).await?);
+                    limit = io.clock().sleep_until(io.clock().now().after(self.patience.max(LOOK_AGAIN)));
+                    is_over = false;
                 }
                 None => {}
             }
