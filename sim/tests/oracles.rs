@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use thalweg_io::ProbeEvent;
-use thalweg_sim::oracles::{Bounds, CreditBounds, Cuts, Fences, Visibility, Watermarks, Windows};
+use thalweg_sim::oracles::{Bounds, CreditBounds, Cuts, Fences, Protocol, Visibility, Watermarks, Windows};
 use thalweg_sim::scenario::elements_plan::WindowPlan;
 use thalweg_sim::{Oracle, Origin, World, WorldConfig};
 
@@ -138,6 +138,9 @@ fn cuts_objects_to_records_that_stand_on_one_side_of_a_barrier_where_they_left_a
     }
     let mixed = [("channel.barrier.out", CHANNEL, [1, 5, 0]), ("link.barrier.in", CHANNEL, [1, 5, 0])];
     assert!(verdict(Cuts::default(), &mixed).contains("None were sent"), "tasks and links count apart");
+    let complete = ("checkpoint.complete", "job", [1, 0, 0]);
+    assert!(verdict(Cuts::default(), &[mixed[0], complete]).contains("its barrier has not come by attempt 2 channel 7"));
+    assert_eq!(verdict(Cuts::default(), &[mixed[0], ("channel.barrier.in", CHANNEL, [1, 5, 0]), complete]), "");
 }
 
 #[test]
@@ -149,8 +152,9 @@ fn credits_objects_to_frames_without_credit_beyond_the_window_or_out_of_order() 
     let fine = [grant(2, 2), sent(0, 3), came(0, 3), given_back, grant(1, 2), sent(1, 4), sent(2, 5), came(1, 4), came(2, 5)];
     assert_eq!(verdict(CreditBounds::default(), &fine), "");
     assert_eq!(verdict(CreditBounds::default(), &[grant(1, 0), sent(0, 1), came(0, 1)]), "", "one on demand");
-    assert!(verdict(CreditBounds::default(), &[grant(1, 2), sent(0, 3), sent(1, 3)]).contains("2 frames were sent, and 1 granted"));
+    assert!(verdict(CreditBounds::default(), &[grant(1, 1), sent(0, 3), sent(1, 3)]).contains("2 frames were sent, and 1 granted"));
     assert!(verdict(CreditBounds::default(), &[grant(2, 2), sent(0, 3), came(0, 3), grant(1, 2)]).contains("3 frames may be under way"));
+    assert!(verdict(CreditBounds::default(), &[grant(1, 2)]).contains("1 frames may be under way"), "a place is lost");
     assert!(verdict(CreditBounds::default(), &[grant(2, 2), sent(0, 3), sent(1, 4), came(1, 4)]).contains("Some([0, 3]) was sent"));
     assert!(verdict(CreditBounds::default(), &[grant(2, 2), sent(0, 3), came(0, 2)]).contains("frame 0 with 2 records has come"));
     assert!(verdict(CreditBounds::default(), &[grant(2, 2), sent(0, 3), given_back]).contains("1 frames were worked off, and 0 have come"));
@@ -173,4 +177,11 @@ fn fences_objects_to_a_frame_of_another_attempt() {
     };
     assert_eq!(verdict(2), "");
     assert!(verdict(1).contains("a frame of attempt 1 passes as one of attempt 2 channel 7"));
+}
+
+#[test]
+fn protocol_objects_to_rules_that_were_broken_where_the_network_breaks_nothing() {
+    let broken = [("protocol.broken", "link with a worker: frame 3 of channel 7 came where frame 2 was to follow", [2, 0, 0])];
+    assert!(verdict(Protocol::new(false), &broken).contains("where frame 2 was to follow"));
+    assert_eq!(verdict(Protocol::new(true), &broken), "");
 }

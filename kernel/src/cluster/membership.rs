@@ -9,10 +9,11 @@
 
 use super::admission::GOODBYE;
 use super::codec::TooLong;
-use super::connection::Connection;
+use super::connection::{Connection, ConnectionError};
 use super::message::{Message, shortened};
 use super::share::Share;
 use crate::runtime::{Farewell, FromSubtask, Member, Metric, ToCoordinator, ToWorker, WorkerId};
+use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -109,6 +110,9 @@ impl Membership {
         for _ in 0..BATCH {
             let message = match self.connection.poll_next(cx) {
                 Poll::Ready(Ok(message)) => message,
+                Poll::Ready(Err(ConnectionError::Codec(fault))) => {
+                    return Poll::Ready(MembershipEnd::Lost(self.against_the_protocol(&fault)));
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(MembershipEnd::Lost(error.to_string())),
                 Poll::Pending => return Poll::Pending,
             };
@@ -146,7 +150,7 @@ impl Membership {
     fn take(&mut self, message: Message) -> Result<(), String> {
         match message {
             Message::Report { attempt, message } => {
-                self.share.hear(attempt, &message).map_err(against_the_protocol)?;
+                self.share.hear(attempt, &message).map_err(|fault| self.against_the_protocol(&fault))?;
                 let message = match message {
                     FromSubtask::Ended { subtask, metrics } => FromSubtask::Ended { subtask, metrics: self.labelled(metrics) },
                     other => other,
@@ -154,14 +158,21 @@ impl Membership {
                 self.say(ToCoordinator::FromSubtask { attempt, message });
             }
             Message::Metrics { attempt, metrics } => {
-                self.share.knows(attempt).map_err(against_the_protocol)?;
+                self.share.knows(attempt).map_err(|fault| self.against_the_protocol(&fault))?;
                 let metrics = self.labelled(metrics);
                 self.say(ToCoordinator::Metrics { attempt, metrics });
             }
             Message::Leaving => return Err("it was told to stop".to_owned()),
-            other => return Err(against_the_protocol(format!("{} has no place here", other.name()))),
+            other => return Err(self.against_the_protocol(&format_args!("{} has no place here", other.name()))),
         }
         Ok(())
+    }
+
+    /// Tells those who watch, and gives the reason.
+    fn against_the_protocol(&self, fault: &dyn fmt::Display) -> String {
+        let reason = format!("it does not keep to the protocol: {fault}");
+        self.io.observe("protocol.broken", &format!("worker {}: {reason}", self.label), [self.worker.0 as i64, 0, 0]);
+        reason
     }
 
     fn labelled(&self, metrics: Vec<Metric>) -> Vec<Metric> {
@@ -172,9 +183,4 @@ impl Membership {
     fn say(&self, message: ToCoordinator) {
         drop(self.coordinator.send(message));
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is what becomes of an error")]
-fn against_the_protocol(fault: String) -> String {
-    format!("it does not keep to the protocol: {fault}")
 }

@@ -69,6 +69,10 @@ async fn run(host: &Rc<Host>, group: &Group, process: &SimProcess, number: usize
 fn take_report(host: &Host, number: usize, report: JobReport) -> bool {
     match report.ending {
         JobEnding::Finished | JobEnding::AlreadyFinished => {
+            if host.plan.is_calm() && number == 0 && report.restarts > 0 && !host.is_healed.get() {
+                host.end(Err(Finding::wrong("calm", format!("{} restarts, and nothing has happened", report.restarts))));
+                return true;
+            }
             sometimes!(host.notes, number > 0, "a job rescaled");
             sometimes!(host.notes, report.restored.is_some(), "a restored job");
             sometimes!(host.notes, report.restarts > 0, "a restart within a life");

@@ -2,7 +2,6 @@
 //!
 //! Pure: the plan, what the disk did, and the error.
 
-use crate::net::NetFaultKind;
 use crate::scenario::cluster_plan::{ClusterPlan, Rest};
 use thalweg::{FailureCause, JobError};
 
@@ -35,5 +34,5 @@ pub(super) fn is_fenced(error: &JobError) -> bool {
 
 /// Whether a worker may end with this error: a flipped bit in a handshake looks like another secret, or another program.
 pub(super) fn may_refuse(plan: &ClusterPlan, error: &JobError) -> bool {
-    matches!(error, JobError::Invalid(_)) && plan.net.iter().any(|fault| fault.kind == NetFaultKind::BitFlip)
+    matches!(error, JobError::Invalid(_)) && plan.flips_bits()
 }

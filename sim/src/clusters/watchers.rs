@@ -6,7 +6,8 @@
 use super::notes::Notes;
 use crate::marks::sometimes;
 use crate::oracles::{
-    Acknowledgements, Alignment, Apart, Bounds, Coverage, CreditBounds, Cuts, Fences, SavedWatermarks, Transactions, Watermarks, Windows,
+    Acknowledgements, Alignment, Apart, Bounds, Coverage, CreditBounds, Cuts, Fences, Protocol, SavedWatermarks, Transactions, Watermarks,
+    Windows,
 };
 use crate::scenario::cluster_plan::ClusterPlan;
 use crate::scenario::elements_plan::{ElementsPlan, WindowPlan};
@@ -46,9 +47,11 @@ pub(super) fn watch(
         let ledger = Rc::clone(&ledger);
         Apart::new(move || Transactions::new(Rc::clone(&ledger)))
     });
-    world.watch_each(Cuts::default);
+    world.watch_each(|| Apart::new(Cuts::default));
     world.watch_each(CreditBounds::default);
     world.watch_each(Fences::default);
+    let flips_bits = plan.flips_bits();
+    world.watch_each(move || Protocol::new(flips_bits));
     let (notes, has_no_credit) = (notes.clone(), plan.phases.iter().all(|phase| phase.engine.settings.channel_frames == 0));
     world.watch_each(move || Sightings { notes: notes.clone(), has_no_credit });
 }

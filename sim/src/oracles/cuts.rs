@@ -2,7 +2,7 @@
 //!
 //! Told twice of each channel: by the tasks at its ends, which count the records that they have sent before the barrier, and those that they have taken
 //! before their snapshot; and, if its ends are in different processes, by the links between them, which count what they carry. Numbers of channels are
-//! the same in every process of an attempt, and those of attempts come once.
+//! the same in every process of an attempt, and those of attempts come once. Of a complete checkpoint no barrier is left under way.
 
 use crate::trace::{Oracle, Violation};
 use std::collections::BTreeMap;
@@ -36,6 +36,14 @@ impl Ends {
             sent => Err(format!("{records} records were taken before the barrier of checkpoint {checkpoint}, and {sent:?} were sent")),
         }
     }
+
+    /// Every barrier of a checkpoint that is complete has come.
+    fn is_whole(&self, checkpoint: i64) -> Result<(), String> {
+        match self.sent.keys().find(|(_, of)| *of == checkpoint) {
+            Some((place, _)) => Err(format!("checkpoint {checkpoint} is complete, and its barrier has not come by {place}")),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Oracle for Cuts {
@@ -50,6 +58,11 @@ impl Oracle for Cuts {
             "channel.barrier.in" => self.at_tasks.receive(place, checkpoint, records),
             "link.barrier.out" => self.at_links.send(place, checkpoint, records),
             "link.barrier.in" => self.at_links.receive(place, checkpoint, records),
+            "checkpoint.complete" => self.at_tasks.is_whole(checkpoint),
+            "attempt.begin" => {
+                *self = Self::default();
+                Ok(())
+            }
             _ => Ok(()),
         };
         judged.map_err(|reason| Violation::new(format!("{place}: {reason}")))

@@ -11,7 +11,7 @@ use super::restarts::RestartBounds;
 use crate::config::WorldConfig;
 use crate::disk::{CrashStyle, DiskFault, REPORTED_FAULTS};
 use crate::kill::{KillPoint, ProcessFault};
-use crate::net::NetFault;
+use crate::net::{NetFault, NetFaultKind};
 use crate::rng::Draw;
 use thalweg::RestartStrategy;
 use thalweg_io::SplitMix;
@@ -226,6 +226,12 @@ impl ClusterPlan {
             && self.disk.is_empty()
             && self.poison.is_none()
             && self.has_one_leader()
+    }
+
+    /// Whether the network changes what it carries.
+    #[must_use]
+    pub fn flips_bits(&self) -> bool {
+        self.net.iter().any(|fault| fault.kind == NetFaultKind::BitFlip)
     }
 
     /// Whether nobody may be left who has not heard of the end.

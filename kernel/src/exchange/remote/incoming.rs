@@ -6,7 +6,7 @@ use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BY
 use super::links::{RemoteChannel, Surroundings};
 use super::outgoing::{Sender, append_entries, entries};
 use super::packing::Unpacker;
-use super::reader::FrameReader;
+use super::reader::{FrameReader, ReadError};
 use crate::exchange::watch::ChannelNumber;
 use crate::runtime::Counter;
 use std::collections::BTreeMap;
@@ -79,12 +79,13 @@ impl Incoming {
         while let Poll::Ready(heard) = reader.poll_next(cx) {
             match heard {
                 Ok(Some((header, frame))) => {
-                    if let Err(error) = self.take(&header, frame) {
-                        return Poll::Ready(Err(error.to_string()));
+                    if let Err(fault) = self.take(&header, frame) {
+                        return Poll::Ready(Err(self.around.broken(&fault)));
                     }
                 }
                 Ok(None) if self.channels.values().all(|channel| channel.has_ended || channel.is_over) => return Poll::Ready(Ok(())),
                 Ok(None) => return Poll::Ready(Err("it closed the connection".to_owned())),
+                Err(ReadError::Frame(fault)) => return Poll::Ready(Err(self.around.broken(&fault))),
                 Err(error) => return Poll::Ready(Err(error.to_string())),
             }
             turn += 1;

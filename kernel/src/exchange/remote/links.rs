@@ -1,6 +1,7 @@
 //! The links of one core in one attempt.
 
 use super::door::{Door, Opening};
+use super::header::FrameError;
 use super::incoming::Incoming;
 use super::lifeline::{Lifeline, LifelineEnd};
 use super::outgoing::Outgoing;
@@ -128,6 +129,13 @@ impl Surroundings {
 }
 
 impl Surroundings {
+    /// The other side does not keep to the rules: tells those who watch, and gives the reason.
+    pub(super) fn broken(&self, fault: &FrameError) -> String {
+        let reason = fault.to_string();
+        self.io.observe("protocol.broken", &format!("link with {}: {reason}", self.peer), [self.attempt.0 as i64, 0, 0]);
+        reason
+    }
+
     /// A number of this link.
     pub(super) fn counter(&self, name: &'static str) -> Counter {
         self.metrics.counter(MetricScope::Task, &format!("exchange with {}", self.peer), name)

@@ -5,7 +5,7 @@ use super::door::{Opening, PATIENCE};
 use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 use super::links::{RemoteChannel, Surroundings};
 use super::packing::Packer;
-use super::reader::{BUFFER_BYTES_KEPT, FrameReader};
+use super::reader::{BUFFER_BYTES_KEPT, FrameReader, ReadError};
 use crate::cluster::{Authenticator, Purpose, Side};
 use crate::deadline::within;
 use crate::exchange::watch::ChannelNumber;
@@ -119,12 +119,13 @@ impl Outgoing {
         while let Poll::Ready(heard) = reader.poll_next(cx) {
             match heard {
                 Ok(Some((header, frame))) => {
-                    if let Err(error) = self.take_credit(&header, &frame[HEADER_BYTES..]) {
-                        return Poll::Ready(Err(error.to_string()));
+                    if let Err(fault) = self.take_credit(&header, &frame[HEADER_BYTES..]) {
+                        return Poll::Ready(Err(self.around.broken(&fault)));
                     }
                     reader.give(frame);
                 }
                 Ok(None) => return Poll::Ready(Err("it closed the connection".to_owned())),
+                Err(ReadError::Frame(fault)) => return Poll::Ready(Err(self.around.broken(&fault))),
                 Err(error) => return Poll::Ready(Err(error.to_string())),
             }
         }
