@@ -216,6 +216,16 @@ impl Connection {
         true
     }
 
+    /// The network resets both ends, and carries nothing that they write until they hear of it. Whether one of them will.
+    pub(super) fn strike_down(&mut self, wire: &mut Wire, now_ns: u64) -> bool {
+        let heard = [0, 1].map(|side| self.reset(wire, side, now_ns));
+        let is_heard = heard.contains(&true);
+        if is_heard {
+            self.pipes.iter_mut().for_each(Pipe::tear);
+        }
+        is_heard
+    }
+
     /// The connection is forgotten between its ends. Whether it was not already.
     pub(super) fn lose(&mut self, now_ns: u64) -> bool {
         let is_new = !std::mem::replace(&mut self.lost, true);

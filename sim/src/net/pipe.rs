@@ -11,7 +11,10 @@ use std::task::Waker;
 use thalweg_io::Buffer;
 
 /// When something arrives that is stuck.
-pub(super) const STUCK_NS: u64 = u64::MAX;
+pub(super) const STUCK_NS: u64 = u64::MAX - 1;
+
+/// When something arrives that comes behind a hole: never, also not when the link is open again.
+const LOST_NS: u64 = u64::MAX;
 
 /// See the module.
 pub(super) struct Pipe {
@@ -27,6 +30,8 @@ pub(super) struct Pipe {
     end_ns: Option<u64>,
     /// Nothing arrives before.
     not_before_ns: u64,
+    /// Something of what was written is gone for good.
+    has_hole: bool,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
 }
@@ -54,6 +59,7 @@ impl Pipe {
             unacknowledged: 0,
             end_ns: None,
             not_before_ns: 0,
+            has_hole: false,
             reader: None,
             writer: None,
         }
@@ -88,7 +94,15 @@ impl Pipe {
         self.end_ns = self.end_ns.or(Some(due_ns));
     }
 
+    /// From here on something is missing: a stream gives nothing of what is behind it.
+    pub(super) fn tear(&mut self) {
+        self.has_hole = true;
+    }
+
     fn after_the_last(&self, due_ns: u64) -> u64 {
+        if self.has_hole {
+            return LOST_NS;
+        }
         let last_ns = self.under_way.back().map_or(0, |(at_ns, _)| *at_ns);
         due_ns.max(last_ns).max(self.not_before_ns)
     }
@@ -104,8 +118,8 @@ impl Pipe {
     /// The link is cut: what has not arrived is stuck.
     pub(super) fn cut(&mut self, now_ns: u64) {
         self.arrive(now_ns);
-        self.postpone(|_| STUCK_NS);
-        self.end_ns = self.end_ns.map(|due_ns| if due_ns > now_ns { STUCK_NS } else { due_ns });
+        self.postpone(|due_ns| due_ns.max(STUCK_NS));
+        self.end_ns = self.end_ns.map(|due_ns| if due_ns > now_ns { due_ns.max(STUCK_NS) } else { due_ns });
     }
 
     /// The link is open again: what was stuck arrives at `due_ns`.
@@ -140,7 +154,7 @@ impl Pipe {
             return Found::Bytes(self.arrived);
         }
         match self.under_way.front().map(|(at_ns, _)| *at_ns).or(self.end_ns) {
-            None | Some(STUCK_NS) => Found::Nothing,
+            None | Some(STUCK_NS | LOST_NS) => Found::Nothing,
             Some(at_ns) if at_ns > now_ns => Found::At(at_ns),
             Some(_) => Found::End,
         }
@@ -219,5 +233,21 @@ mod tests {
         pipe.delay_until(5, 500);
         assert_eq!(pipe.push(b"cd", 20), 500);
         assert_eq!(pipe.find(499), Found::At(500));
+    }
+
+    #[test]
+    fn nothing_comes_from_behind_a_hole() {
+        let mut pipe = Pipe::new(10);
+        pipe.push(b"ab", 10);
+        pipe.tear();
+        pipe.push(b"cd", 20);
+        pipe.end(20);
+        assert_eq!(pipe.find(30), Found::Bytes(2));
+        pipe.cut(30);
+        pipe.mend(40);
+        let mut buffer = Buffer::with_capacity(8);
+        pipe.take(2, &mut buffer, true);
+        assert_eq!((&buffer[..], pipe.find(1_000)), (&b"ab"[..], Found::Nothing));
+        assert!(pipe.has_bytes(), "the sender does not know");
     }
 }

@@ -286,10 +286,7 @@ impl State {
     fn hurt(&mut self, key: ConnectionKey, kind: NetFaultKind, now_ns: u64) -> bool {
         let Some(connection) = self.connections.get_mut(&key) else { return false };
         match kind {
-            NetFaultKind::Reset => {
-                let heard = [0, 1].map(|side| connection.reset(&mut self.wire, side, now_ns));
-                heard.contains(&true)
-            }
+            NetFaultKind::Reset => connection.strike_down(&mut self.wire, now_ns),
             NetFaultKind::HalfOpen => connection.lose(now_ns),
             NetFaultKind::Delay { ms } => {
                 connection.delay_until(now_ns, now_ns.saturating_add(ms.saturating_mul(1_000_000)));

@@ -40,6 +40,28 @@ fn a_reset_is_heard_at_both_ends_and_some_of_the_write_may_have_come_before_it()
     assert!(found.contains(&0) && found.contains(&7) && found.len() > 4, "{found:?}");
 }
 
+/// Whoever goes on writing before it hears of the reset must not be read on from there: a stream has no holes.
+#[test]
+fn what_is_written_behind_a_reset_is_not_read_behind_a_hole() {
+    for seed in 0..60 {
+        let (_, ((heard, _), _)) = duo(
+            seed,
+            |net| (net.faults, net.latency_ms_max) = (vec![at_write(1, NetFaultKind::Reset)], 20),
+            |_, (mut from, _to)| Box::pin(async move { read_all(&mut from).await }),
+            |io, (_from, mut to)| {
+                Box::pin(async move {
+                    write(&mut to, b"one ").await.unwrap();
+                    write(&mut to, b"two ").await.unwrap();
+                    let gone_on = write(&mut to, b"three").await;
+                    sleep_ms(&io, 100).await;
+                    gone_on
+                })
+            },
+        );
+        assert!(b"one two ".starts_with(&heard), "{}", String::from_utf8_lossy(&heard));
+    }
+}
+
 #[test]
 fn a_half_open_connection_tells_nobody_anything_until_both_kernels_give_it_up() {
     let (world, (there, here)) = duo(
