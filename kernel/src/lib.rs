@@ -51,6 +51,7 @@ extern crate self as thalweg;
 
 mod acceptor;
 mod api;
+mod auth;
 pub mod chain;
 pub mod checkpoint;
 pub mod cli;

@@ -10,9 +10,9 @@
 //! One version is written and read: the processes of a cluster run the same binary (docs/src/formats.md#control-messages). A message is at most
 //! [`MESSAGE_BYTES_MAX`] long; what is sent is measured before it is sent, what is announced before it is read.
 
-use super::auth::PROTOCOL_VERSION;
 use super::fields::{Field, Fields, Malformed};
 use super::message::Message;
+use crate::auth::PROTOCOL_VERSION;
 use thalweg_io::Buffer;
 
 /// Bytes before the body.

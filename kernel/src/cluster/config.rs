@@ -1,6 +1,6 @@
 //! What a user decides about the processes of a cluster.
 
-use super::secret::Secret;
+use crate::auth::Secret;
 use crate::metrics_http::MetricsEndpoint;
 use core::net::SocketAddr;
 use std::time::Duration;

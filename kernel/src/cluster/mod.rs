@@ -5,13 +5,12 @@
 //! given its share of every attempt. Each notices the other's death within a configured time: a coordinator that has lost a worker restarts the job from
 //! its last checkpoint, a worker that has lost its coordinator stops what it runs and looks for it, or its successor, again.
 //!
-//! `auth.rs`, `liveness.rs` and `share.rs` decide (pure), `codec.rs`, `message.rs` and `fields.rs` are the wire, `connection.rs`
+//! `liveness.rs` and `share.rs` decide (pure), `codec.rs`, `message.rs` and `fields.rs` are the wire, `connection.rs`
 //! carries messages, `start.rs`, `reception.rs`, `admission.rs` and `membership.rs` are the coordinator's side, `worker.rs` and `session.rs` the worker's.
 //!
 //! **Architecture invariant:** what a stranger sends changes nothing and costs a bounded amount of time and memory.
 
 mod admission;
-mod auth;
 mod codec;
 mod config;
 mod connection;
@@ -21,7 +20,6 @@ mod liveness;
 mod membership;
 mod message;
 mod reception;
-mod secret;
 mod session;
 mod share;
 mod start;
@@ -29,8 +27,7 @@ mod start;
 pub(crate) mod testing;
 mod worker;
 
-pub(crate) use auth::{Authenticator, Purpose, Side};
+pub use crate::auth::Secret;
 pub use config::{ClusterConfig, Heartbeat, WorkerConfig};
 pub use fingerprint::binary_fingerprint;
-pub use secret::Secret;
 pub use worker::{WorkerControl, WorkerHandle, WorkerReport, start_worker};

@@ -8,11 +8,11 @@
 //! one too many is sent away and may call again.
 
 use super::admission::{Admitted, GOODBYE, Registration, Terms, admit, refuse};
-use super::auth::{Authenticator, Purpose, Side};
 use super::connection::{Connection, Talk};
 use super::membership::{Membership, Parting, send_home};
 use super::share::Share;
 use crate::acceptor::{Acceptor, Call};
+use crate::auth::{Authenticator, Purpose, Side};
 use crate::deadline::within;
 use crate::runtime::{Farewell, Member, ToCoordinator, WorkerId};
 use core::net::SocketAddr;

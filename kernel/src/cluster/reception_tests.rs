@@ -1,10 +1,10 @@
 use super::super::admission::{GOODBYE, HANDSHAKE};
 use super::super::config::Heartbeat;
 use super::super::message::Message;
-use super::super::secret::Secret;
 use super::super::share::TaskShape;
 use super::super::testing::World;
 use super::*;
+use crate::auth::Secret;
 use crate::checkpoint::{Attempt, CheckpointId, JobId};
 use crate::graph::OperatorId;
 use crate::runtime::{AttemptPlan, Deployment, FromSubtask, JobError, Layout, Seat, ToSubtask, ToWorker};

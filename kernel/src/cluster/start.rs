@@ -1,11 +1,11 @@
 //! Starts the coordinator of a cluster.
 
 use super::admission::{HANDSHAKE, Terms};
-use super::auth::Authenticator;
 use super::codec::INLINE_BYTES_MAX;
 use super::config::ClusterConfig;
 use super::reception::{WORKERS_MAX, receive_workers};
 use super::share::shape_of;
+use crate::auth::Authenticator;
 use crate::graph::Job;
 use crate::runtime::{JobError, JobHandle, Muster, Recruiting, ToCoordinator, launch};
 use thalweg_io::Cores;

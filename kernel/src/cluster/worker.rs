@@ -5,12 +5,12 @@
 //! worker with nothing left of an older attempt. It ends when the coordinator says that the job has ended, when it is refused, or when it is stopped.
 
 use super::admission::HANDSHAKE;
-use super::auth::{AuthError, Authenticator, Purpose, Side};
 use super::codec::{MESSAGE_BYTES_MAX, TooLong};
 use super::config::{Heartbeat, WorkerConfig};
 use super::connection::{Connection, Talk};
 use super::message::Message;
 use super::session::{Local, Session, SessionEnd};
+use crate::auth::{AuthError, Authenticator, Purpose, Side};
 use crate::deadline::within;
 use crate::exchange::Door;
 use crate::graph::Job;

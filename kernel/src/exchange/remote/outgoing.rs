@@ -6,7 +6,7 @@ use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 use super::links::{RemoteChannel, Surroundings};
 use super::packing::Packer;
 use super::reader::{BUFFER_BYTES_KEPT, FrameReader, ReadError};
-use crate::cluster::{Authenticator, Purpose, Side};
+use crate::auth::{Authenticator, Purpose, Side};
 use crate::deadline::within;
 use crate::exchange::watch::ChannelNumber;
 use crate::runtime::Counter;

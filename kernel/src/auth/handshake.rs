@@ -1,36 +1,18 @@
-//! Who is there? The first words on every connection between processes, control and data alike.
+//! One side of the exchange: bytes in, bytes out.
 //!
-//! Both sides greet, with version, purpose and a fresh nonce of 32 bytes. If they have a secret the caller then proves that it knows it, and after that
-//! the acceptor does: a proof is the HMAC-SHA-256 of *both* nonces, the prover's role and the purpose of the connection. So a proof that was overheard is
-//! worth nothing on another connection, one that is thrown back is of the wrong role, and a stranger who calls never sees one.
-//!
-//! ```text
-//! caller                                                   acceptor
-//! greeting: "THALWEG>" version purpose has-secret nonce ->
-//!                       <- greeting: "THALWEG<" version purpose has-secret nonce
-//! proof (with a secret)                                 ->
-//!                                            <- verdict: 1, proof | 0, zeros
-//! ```
-//!
-//! Every message has a fixed length, so a stranger costs 48 bytes, a hash at most, and the time until the deadline. Deliberately absent: encryption, and
-//! anything that binds what follows to the proofs. Whoever can change bytes under way can take a connection over; that needs another kind of network.
-//!
-//! [`Handshake`] is pure; [`Authenticator`] carries it out.
+//! Pure: no connection, no clock, no randomness.
 
 use super::secret::Secret;
-use crate::deadline::within;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::Duration;
-use thalweg_io::{Buffer, CoreId, Io, IoError, NetRead, NetWrite, Rng};
+use thalweg_io::IoError;
 
 /// The version of everything that processes say to each other. One that differs is refused: the binaries of a cluster are the same anyway.
 pub(crate) const PROTOCOL_VERSION: u16 = 1;
 
 const GREETING_BYTES: usize = 48;
-const NONCE_BYTES: usize = 32;
+pub(super) const NONCE_BYTES: usize = 32;
 const PROOF_BYTES: usize = 32;
 const VERDICT_BYTES: usize = 1 + PROOF_BYTES;
 
@@ -95,7 +77,7 @@ pub(crate) enum AuthError {
     Io(#[from] IoError),
 }
 
-type Nonce = [u8; NONCE_BYTES];
+pub(super) type Nonce = [u8; NONCE_BYTES];
 
 /// What a side says first.
 struct Greeting {
@@ -289,74 +271,6 @@ fn keyed(secret: &Secret, domain: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
     mac
 }
 
-/// Authenticates connections of one core. There is one of them a core, for as long as its process lives: no nonce is used twice. Clones are the same one.
-#[derive(Clone)]
-pub(crate) struct Authenticator {
-    io: Io,
-    secret: Option<Secret>,
-    random: Rc<RefCell<Box<dyn Rng>>>,
-    limit: Duration,
-}
-
-impl Authenticator {
-    /// `limit` is the time that an exchange may take.
-    pub(crate) fn new(io: &Io, core: CoreId, secret: Option<Secret>, limit: Duration) -> Self {
-        // Cores that ask for one name get one sequence.
-        let random = Rc::new(RefCell::new(io.rng(&format!("cluster-nonce-{}", core.0))));
-        Self { io: io.clone(), secret, random, limit }
-    }
-
-    /// Finds out whether the other side of a new connection belongs to the cluster, and proves the same. Reads no byte that belongs to what follows.
-    pub(crate) async fn authenticate(
-        &self,
-        read: &mut dyn NetRead,
-        write: &mut dyn NetWrite,
-        side: Side,
-        purpose: Purpose,
-    ) -> Result<(), AuthError> {
-        let handshake = Handshake::new(side, purpose, self.secret.clone(), self.fresh());
-        let exchanged = within(&self.io, self.limit, exchange(handshake, read, write)).await;
-        exchanged.unwrap_or(Err(AuthError::Timeout(self.limit)))
-    }
-
-    fn fresh(&self) -> Nonce {
-        let mut random = self.random.borrow_mut();
-        let mut nonce = [0; NONCE_BYTES];
-        for part in nonce.chunks_exact_mut(8) {
-            part.copy_from_slice(&random.next_u64().to_le_bytes());
-        }
-        nonce
-    }
-}
-
-async fn exchange(mut handshake: Handshake, read: &mut dyn NetRead, write: &mut dyn NetWrite) -> Result<(), AuthError> {
-    say(write, &handshake.open()).await?;
-    while let Some(bytes) = handshake.wants() {
-        let mut heard = Buffer::with_capacity(bytes);
-        while heard.len() < bytes {
-            let before = heard.len();
-            heard = read.read_more(heard, bytes).await?;
-            if heard.len() == before {
-                return Err(AuthError::Closed);
-            }
-        }
-        let Turn { reply, failure } = handshake.take(&heard);
-        let said = say(write, &reply).await;
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
-        said?;
-    }
-    Ok(())
-}
-
-async fn say(write: &mut dyn NetWrite, bytes: &[u8]) -> Result<(), AuthError> {
-    if !bytes.is_empty() {
-        write.write_all(Buffer::from(bytes)).await?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-#[path = "auth_tests.rs"]
+#[path = "handshake_tests.rs"]
 mod tests;
