@@ -118,6 +118,30 @@ fn a_job_that_fails_takes_its_workers_with_it() {
 }
 
 #[test]
+fn a_coordinator_that_is_cancelled_takes_its_workers_with_it_and_nobody_has_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, _) = undisturbed(dir.path());
+    let at = free_address();
+    // Without a folder for checkpoints there is nothing to stop with: a signal cancels the job.
+    let mut head = Process::start(coordinator(dir.path(), at, &["--input", &input, "--rate", "1000"]), dir.path(), "coordinator");
+    let mut workers = [1, 2].map(|i| {
+        let name = format!("worker-{i}");
+        Process::start(worker(dir.path(), &name, at, &[]), dir.path(), &name)
+    });
+    for worker in &workers {
+        wait_until("it has joined", || worker.log().contains("joined as worker"));
+    }
+    signal(head.id(), "INT");
+    assert_eq!(head.code(), 130, "{}", head.log());
+    assert!(head.log().contains("the job was cancelled and shows no results"), "{}", head.log());
+    for worker in &mut workers {
+        assert_eq!(worker.code(), 0, "{}", worker.log());
+        assert!(worker.output().contains("flights: the job has ended; "), "{}", worker.output());
+    }
+    assert!(visible(&dir.path().join("flights-output")).is_empty());
+}
+
+#[test]
 fn a_coordinator_that_another_has_overtaken_ends_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let (input, expected) = undisturbed(dir.path());
