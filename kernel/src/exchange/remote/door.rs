@@ -111,7 +111,7 @@ struct Doorstep {
     newest: Option<(JobId, u64, Attempt)>,
     /// Links of the attempt under way whose caller has not come.
     expected: BTreeMap<Opening, Rc<Awaited>>,
-    /// Callers of attempts that were not deployed here yet.
+    /// Callers of attempts that were not deployed here yet, one a link: the one that came last.
     early: VecDeque<(Opening, Caller)>,
 }
 
@@ -210,6 +210,8 @@ impl Door {
             io.observe("door.refuse", &self.address.to_string(), [newest, opening.attempt.0 as i64, 0]);
             tracing::debug!(attempt = %opening.attempt, "a caller of an attempt that is over was turned away");
         } else {
+            // Whoever calls a second time for one link has given up the first connection.
+            doorstep.early.retain(|(early, _)| *early != opening);
             if doorstep.early.len() == EARLY_MAX {
                 doorstep.early.pop_front();
             }

@@ -46,6 +46,19 @@ fn callers_of_our_own_wait_for_their_attempt_however_many_they_are_and_however_l
 }
 
 #[test]
+fn whoever_calls_again_before_its_attempt_takes_the_place_of_its_first_connection() {
+    let world = World::default();
+    let (door, auth) = doorstep(&world);
+    let (mut given_up, write) = call(&world, &auth, opening(1, 1, 1));
+    let again = call(&world, &auth, opening(1, 1, 1));
+    assert!(world.run(given_up.read(Buffer::with_capacity(8))).unwrap().is_empty(), "it was hung up on");
+    door.begin(JobId(1), 1, Attempt(1));
+    assert!(has_come(&door, opening(1, 1, 1)), "the connection that came last waits for the link");
+    assert!(!has_come(&door, opening(1, 1, 1)), "and it alone");
+    drop((write, again));
+}
+
+#[test]
 fn a_caller_of_an_attempt_that_is_over_is_turned_away_whether_it_comes_early_or_late() {
     let world = World::default();
     let (door, auth) = doorstep(&world);
