@@ -87,13 +87,25 @@ pub(crate) struct TaskPlan {
     pub(crate) instantiate: Box<dyn Fn() -> Build + Send>,
 }
 
+/// Which of the receiving subtasks a record of an edge goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Partitioning {
+    /// The one beside the sender if both tasks have the same parallelism, else one after the other.
+    Forward,
+    /// One after the other.
+    Rebalance,
+    /// The one that owns the key group of its key.
+    Hash,
+    /// All of them.
+    Broadcast,
+}
+
 pub(crate) struct EdgePlan {
     /// The task that feeds it, as soon as that is known.
     pub(crate) from: Option<usize>,
     /// The operator that feeds it, if it is a branch or a side output.
     pub(crate) from_operator: Option<OperatorId>,
-    /// One to one if both tasks have the same parallelism.
-    pub(crate) forward: bool,
+    pub(crate) partitioning: Partitioning,
     pub(crate) record: RecordType,
 }
 
@@ -247,14 +259,14 @@ impl GraphBuilder {
     }
 
     /// Adds an edge of `T` that no task feeds yet.
-    pub(crate) fn edge<T: Record>(&mut self, forward: bool) -> EdgeId {
-        self.edges.push(EdgePlan { from: None, from_operator: None, forward, record: RecordType::of::<T>() });
+    pub(crate) fn edge<T: Record>(&mut self, partitioning: Partitioning) -> EdgeId {
+        self.edges.push(EdgePlan { from: None, from_operator: None, partitioning, record: RecordType::of::<T>() });
         EdgeId(self.edges.len() - 1)
     }
 
     /// Adds an edge of `T` that the task of `operator` will feed.
     pub(crate) fn edge_from<T: Record>(&mut self, operator: OperatorId) -> EdgeId {
-        let edge = self.edge::<T>(true);
+        let edge = self.edge::<T>(Partitioning::Forward);
         self.edges[edge.0].from_operator = Some(operator);
         edge
     }
@@ -399,6 +411,6 @@ impl<'a> Cut<'a> {
     }
 
     fn split_meta<T: Record>(&mut self) -> (Vec<OperatorId>, EdgeId) {
-        (self.meta.operators.pop().into_iter().collect(), self.graph.edge::<T>(true))
+        (self.meta.operators.pop().into_iter().collect(), self.graph.edge::<T>(Partitioning::Forward))
     }
 }

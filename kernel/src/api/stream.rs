@@ -5,7 +5,7 @@ use crate::chain::Chain;
 use crate::connectors::{CollectSink, Collected};
 use crate::erasure::sink_plan;
 use crate::exchange::{BroadcastEdge, Exchanged, KeyedBy, PartitionedEdge, Spread, TeeEdges};
-use crate::graph::{ChainMeta, Cut, EdgeId, GraphBuilder, OperatorId, SideEdge};
+use crate::graph::{ChainMeta, Cut, EdgeId, GraphBuilder, OperatorId, Partitioning, SideEdge};
 use crate::operators::{AssignTimestamps, Filter, FlatMap, ForEach, Map, OutputTag, SideSender, SinkTerminal, Then};
 use crate::record::{Key, Record};
 use crate::runtime::SubtaskContext;
@@ -108,16 +108,16 @@ impl<C: Chain> DataStream<C> {
         let mut graph = self.graph.borrow_mut();
         let operator = graph.operator("key-by");
         self.meta.terminal = Some(operator);
-        let edge = graph.edge::<C::Out>(false);
+        let edge = graph.edge::<C::Out>(Partitioning::Hash);
         let partition = KeyedBy { key: key.clone(), operator, types: PhantomData::<fn() -> K> };
         graph.end(self.meta, self.chain, PartitionedEdge { edge, partition }, &[edge]);
         drop(graph);
         KeyedStream::new(self.graph, key, edge)
     }
 
-    fn exchange(self, forward: bool) -> DataStream<Exchanged<C::Out>> {
+    fn exchange(self, partitioning: Partitioning) -> DataStream<Exchanged<C::Out>> {
         let mut graph = self.graph.borrow_mut();
-        let edge = graph.edge::<C::Out>(forward);
+        let edge = graph.edge::<C::Out>(partitioning);
         graph.end(self.meta, self.chain, PartitionedEdge { edge, partition: Spread::default() }, &[edge]);
         drop(graph);
         DataStream { graph: self.graph, chain: Exchanged::new(), meta: ChainMeta::fed_by(vec![edge]) }
@@ -128,18 +128,18 @@ impl<C: Chain> DataStream<C> {
         if self.meta.operators.is_empty() && self.meta.parallelism.is_none() {
             return DataStream { graph: self.graph, chain: Exchanged::new(), meta: self.meta };
         }
-        self.exchange(true)
+        self.exchange(Partitioning::Forward)
     }
 
     /// Deals the records out evenly over the subtasks that follow.
     pub fn rebalance(self) -> DataStream<Exchanged<C::Out>> {
-        self.exchange(false)
+        self.exchange(Partitioning::Rebalance)
     }
 
     /// Sends every record to every subtask that follows.
     pub fn broadcast(self) -> DataStream<Exchanged<C::Out>> {
         let mut graph = self.graph.borrow_mut();
-        let edge = graph.edge::<C::Out>(false);
+        let edge = graph.edge::<C::Out>(Partitioning::Broadcast);
         graph.end(self.meta, self.chain, BroadcastEdge { edge }, &[edge]);
         drop(graph);
         DataStream { graph: self.graph, chain: Exchanged::new(), meta: ChainMeta::fed_by(vec![edge]) }
@@ -224,7 +224,7 @@ impl<C: Chain> DataStream<C> {
     pub fn disable_chaining(self) -> DataStream<Exchanged<C::Out>> {
         let detached = self.start_new_chain();
         let parallelism = detached.meta.parallelism;
-        let mut next = detached.exchange(true);
+        let mut next = detached.exchange(Partitioning::Forward);
         next.meta.parallelism = parallelism;
         next
     }

@@ -44,8 +44,8 @@ fn numbers(edges: &[EdgeId]) -> Vec<usize> {
 }
 
 impl Job {
-    /// The fingerprint of everything that processes of this job must agree on: operators with their uids and names, tasks, edges with the layouts of their
-    /// records, sources and sinks with those of what they remember, key groups, and the settings that frames depend on.
+    /// The fingerprint of everything that processes of this job must agree on: operators with their uids and names, tasks, edges with their partitioning
+    /// and the layouts of their records, sources and sinks with those of what they remember, key groups, and the settings that frames depend on.
     #[must_use]
     pub fn graph_fingerprint(&self) -> u64 {
         let mut text = Vec::new();
@@ -78,7 +78,7 @@ impl Job {
         for edge in &self.edges {
             edge.from.put(&mut text);
             edge.from_operator.put(&mut text);
-            edge.forward.put(&mut text);
+            (edge.partitioning as u8).put(&mut text);
             (edge.record.layout)().as_u64().put(&mut text);
         }
         self.sources.len().put(&mut text);
@@ -149,5 +149,12 @@ mod tests {
             assert_ne!(*other, job(numbers), "{i}");
             assert!(!others[..i].contains(other), "{i}");
         }
+    }
+
+    #[test]
+    fn graphs_that_differ_only_in_how_an_edge_partitions_differ() {
+        let dealt_out = job(|env| drop(env.from_collection(vec![1u64, 2]).rebalance().map(|n| n + 1).collect()));
+        let to_all = job(|env| drop(env.from_collection(vec![1u64, 2]).broadcast().map(|n| n + 1).collect()));
+        assert_ne!(dealt_out, to_all);
     }
 }

@@ -14,7 +14,7 @@ use super::key_groups::KeyGroups;
 use super::messages::ToSubtask;
 use crate::checkpoint::{Attempt, CheckpointId, JobId, Restored};
 use crate::exchange::{ChannelNumber, ErasedEnd, Links, Place, RemoteChannel};
-use crate::graph::{EdgeId, Job, OperatorId};
+use crate::graph::{EdgeId, Job, OperatorId, Partitioning};
 use core::net::SocketAddr;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -236,7 +236,7 @@ impl Layout {
             for edge in &task.inputs {
                 let plan = &job.edges[edge.0];
                 let from = plan.from.expect("invariant: every edge that is consumed was made by the task that feeds it");
-                let one_to_one = plan.forward && self.parallelism[from] == self.parallelism[to];
+                let one_to_one = plan.partitioning == Partitioning::Forward && self.parallelism[from] == self.parallelism[to];
                 for s in 0..self.parallelism[from] {
                     for r in (0..self.parallelism[to]).filter(|r| !one_to_one || s == *r) {
                         let number = ChannelNumber(next);
