@@ -1,6 +1,7 @@
 //! The links of one core in one attempt.
 
 use super::door::{Door, Opening};
+use super::failure::LinkFailure;
 use super::header::FrameError;
 use super::incoming::Incoming;
 use super::lifeline::{Lifeline, LifelineEnd};
@@ -8,7 +9,7 @@ use super::outgoing::Outgoing;
 use crate::checkpoint::{Attempt, JobId};
 use crate::exchange::frame::{ErasedEnd, RecordType};
 use crate::exchange::watch::{ChannelNumber, ChannelWatch};
-use crate::runtime::{AttemptPlan, Counter, FromSubtask, JobError, MetricRegistry, MetricScope, Shared, ToCoordinator};
+use crate::runtime::{AttemptPlan, Counter, FromSubtask, MetricRegistry, MetricScope, Shared, ToCoordinator};
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -114,15 +115,12 @@ impl Surroundings {
     }
 
     /// Runs a link until the subtasks are gone. Its failure is the attempt's.
-    fn spawn(self, name: &str, link: impl Future<Output = Result<(), String>> + 'static) {
+    fn spawn<E: Into<LinkFailure>>(self, name: &str, link: impl Future<Output = Result<(), E>> + 'static) {
         let io = self.io.clone();
         let span = tracing::debug_span!("link", attempt = %self.attempt, peer = %self.peer);
         let run = async move {
-            let Some(Err(reason)) = self.life.during(link).await else { return };
-            let error = JobError::Exchange { worker: self.peer, reason };
-            let message = FromSubtask::Failed { error };
-            // If the coordinator is gone nobody listens.
-            drop(self.coordinator.send(ToCoordinator::FromSubtask { attempt: self.attempt, message }));
+            let Some(Err(failure)) = self.life.during(link).await else { return };
+            self.fail(failure.into());
         };
         io.spawner().spawn(TaskClass::Latency, name, Box::pin(run.instrument(span)));
     }
@@ -134,6 +132,13 @@ impl Surroundings {
         let reason = fault.to_string();
         self.io.observe("protocol.broken", &format!("link with {}: {reason}", self.peer), [self.attempt.0 as i64, 0, 0]);
         reason
+    }
+
+    /// Fails the attempt.
+    pub(super) fn fail(&self, failure: LinkFailure) {
+        let message = FromSubtask::Failed { error: failure.of_the_job(self.peer.clone()) };
+        // If the coordinator is gone nobody listens.
+        drop(self.coordinator.send(ToCoordinator::FromSubtask { attempt: self.attempt, message }));
     }
 
     /// A number of this link.

@@ -10,6 +10,7 @@
 mod archived;
 mod credits;
 mod door;
+mod failure;
 mod header;
 mod incoming;
 mod lifeline;

@@ -2,6 +2,7 @@
 
 use super::credits::Credits;
 use super::door::{Opening, PATIENCE};
+use super::failure::LinkFailure;
 use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 use super::links::{RemoteChannel, Surroundings};
 use super::packing::Packer;
@@ -11,7 +12,7 @@ use crate::deadline::within;
 use crate::exchange::watch::ChannelNumber;
 use crate::runtime::Counter;
 use core::net::SocketAddr;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thalweg_io::{Buffer, Io, IoError, LocalBoxFuture, NetWrite};
@@ -73,10 +74,17 @@ impl Outgoing {
     }
 
     /// Connects and sends until it is dropped; ends by a failure only.
-    pub(super) async fn run(mut self, address: SocketAddr, auth: Authenticator, opening: Opening) -> Result<(), String> {
+    pub(super) async fn run(mut self, address: SocketAddr, auth: Authenticator, opening: Opening) -> Result<(), LinkFailure> {
         let (mut reader, write) = self.connect(address, auth, opening).await?;
         let mut sender = Sender { write, writing: None, free: Some(Buffer::with_capacity(WRITE_BYTES)) };
-        poll_fn(|cx| self.poll_work(cx, &mut reader, &mut sender)).await
+        match poll_fn(|cx| self.poll_work(cx, &mut reader, &mut sender)).await {
+            Err(failure @ LinkFailure::Unsendable(_)) => {
+                self.around.fail(failure);
+                // The connection stays until the subtasks are gone: a receiver that lost it might be heard first, and the job be restarted for nothing.
+                pending().await
+            }
+            ended => ended,
+        }
     }
 
     async fn connect(
@@ -115,28 +123,26 @@ impl Outgoing {
         Ok((FrameReader::new(read, CREDIT_BYTES_MAX), write))
     }
 
-    fn poll_work(&mut self, cx: &mut Context<'_>, reader: &mut FrameReader, sender: &mut Sender) -> Poll<Result<(), String>> {
+    fn poll_work(&mut self, cx: &mut Context<'_>, reader: &mut FrameReader, sender: &mut Sender) -> Poll<Result<(), LinkFailure>> {
         while let Poll::Ready(heard) = reader.poll_next(cx) {
             match heard {
                 Ok(Some((header, frame))) => {
                     if let Err(fault) = self.take_credit(&header, &frame[HEADER_BYTES..]) {
-                        return Poll::Ready(Err(self.around.broken(&fault)));
+                        return Poll::Ready(Err(self.around.broken(&fault).into()));
                     }
                     reader.give(frame);
                 }
-                Ok(None) => return Poll::Ready(Err("it closed the connection".to_owned())),
-                Err(ReadError::Frame(fault)) => return Poll::Ready(Err(self.around.broken(&fault))),
-                Err(error) => return Poll::Ready(Err(error.to_string())),
+                Ok(None) => return Poll::Ready(Err("it closed the connection".to_owned().into())),
+                Err(ReadError::Frame(fault)) => return Poll::Ready(Err(self.around.broken(&fault).into())),
+                Err(error) => return Poll::Ready(Err(error.to_string().into())),
             }
         }
         loop {
             match sender.poll_buffer(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.to_string())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.to_string().into())),
                 Poll::Ready(Ok(mut buffer)) => {
-                    if let Err(reason) = self.fill(cx, &mut buffer) {
-                        return Poll::Ready(Err(reason));
-                    }
+                    self.fill(cx, &mut buffer)?;
                     if buffer.is_empty() {
                         sender.free = Some(buffer);
                         return Poll::Pending;
@@ -166,7 +172,7 @@ impl Outgoing {
     }
 
     /// Puts frames into `buffer`, one of each channel in turn, until it is full or there is nothing that may be sent; registers for more then.
-    fn fill(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Result<(), String> {
+    fn fill(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Result<(), LinkFailure> {
         let count = self.channels.len();
         let mut demands = Vec::new();
         let mut idle = 0;

@@ -4,6 +4,7 @@
 //! between them. Both cost one virtual call a frame.
 
 use super::archived::{ArchivedFrame, UNIT, encode_control};
+use super::failure::LinkFailure;
 use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX};
 use super::reader::BUFFER_BYTES_KEPT;
 use crate::checkpoint::Attempt;
@@ -46,7 +47,7 @@ pub(crate) trait Packer {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<bool>;
 
     /// Appends the next frame to `out`, which is aligned to 16 bytes, and gives its memory back to the sender.
-    fn pack(&mut self, attempt: Attempt, channel: u32, sequence: u64, out: &mut Buffer) -> Result<Carried, String>;
+    fn pack(&mut self, attempt: Attempt, channel: u32, sequence: u64, out: &mut Buffer) -> Result<Carried, LinkFailure>;
 }
 
 /// Hands the frames of one channel over to its receiver.
@@ -76,6 +77,17 @@ impl<'s, T: Record> Serialize<RecordSerializer<'s>> for Records<'_, T> {
     }
 }
 
+/// Refuses a frame that no receiver would take.
+fn check_size(records: usize, bytes: usize) -> Result<(), LinkFailure> {
+    if bytes <= PAYLOAD_BYTES_MAX {
+        return Ok(());
+    }
+    Err(LinkFailure::Unsendable(format!(
+        "{records} records are {bytes} bytes, and a frame between two processes holds {PAYLOAD_BYTES_MAX}: \
+         make the records smaller, or the frames, with EngineSettings::frame_records"
+    )))
+}
+
 /// The packer of a channel of `T`.
 pub(crate) struct RecordPacker<T> {
     channel: InputChannel<T>,
@@ -95,9 +107,9 @@ impl<T: Record> Packer for RecordPacker<T> {
         self.channel.data.poll_items(cx)
     }
 
-    fn pack(&mut self, attempt: Attempt, channel: u32, sequence: u64, out: &mut Buffer) -> Result<Carried, String> {
+    fn pack(&mut self, attempt: Attempt, channel: u32, sequence: u64, out: &mut Buffer) -> Result<Carried, LinkFailure> {
         let Some(Batch::Owned(mut frame)) = self.channel.data.try_pop() else {
-            return Err("there is no frame of this process's own".to_owned());
+            return Err(LinkFailure::Broken("there is no frame of this process's own".to_owned()));
         };
         let payload = &mut self.payload;
         payload.clear();
@@ -108,14 +120,8 @@ impl<T: Record> Packer for RecordPacker<T> {
         frame.controls.iter().for_each(|(position, control)| payload.extend_from_slice(&encode_control(*position, *control)));
         let archive_at = payload.len() as u32;
         let archived = self.archiver.append_archive(&Records(&frame.entries), payload);
-        archived.map_err(|error: ArchiveError| format!("a frame cannot be made bytes of: {error}"))?;
-        if payload.len() > PAYLOAD_BYTES_MAX {
-            let (records, bytes) = (frame.entries.len(), payload.len());
-            return Err(format!(
-                "{records} records are {bytes} bytes, and a frame between two processes holds {PAYLOAD_BYTES_MAX}: \
-                 make the records smaller, or the frames, with EngineSettings::frame_records"
-            ));
-        }
+        archived.map_err(|error: ArchiveError| LinkFailure::Unsendable(format!("a frame cannot be made bytes of: {error}")))?;
+        check_size(frame.entries.len(), payload.len())?;
         let mut carried = Carried { records: frame.entries.len() as u64, ..Carried::default() };
         carried.note(&frame.controls);
         let header = FrameHeader {
@@ -269,6 +275,13 @@ mod tests {
                 "{count} {controls}"
             );
         }
+    }
+
+    #[test]
+    fn a_frame_that_is_too_large_to_send_is_refused_with_the_cure() {
+        assert_eq!(check_size(1, PAYLOAD_BYTES_MAX), Ok(()));
+        let refused = check_size(3, PAYLOAD_BYTES_MAX + 1).unwrap_err();
+        assert!(matches!(refused, LinkFailure::Unsendable(reason) if reason.contains("EngineSettings::frame_records")));
     }
 
     #[test]
