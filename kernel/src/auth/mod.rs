@@ -12,8 +12,9 @@
 //!                                            <- verdict: 1, proof | 0, zeros
 //! ```
 //!
-//! Every message has a fixed length, so a stranger costs 48 bytes, a hash at most, and the time until the deadline. Deliberately absent: encryption, and
-//! anything that binds what follows to the proofs. Whoever can change bytes under way can take a connection over; that needs another kind of network.
+//! Every message has a fixed length, so a stranger costs 80 bytes, two hashes at most (where there is a secret, one for the nonce and one to check a proof),
+//! and the time until the deadline. Deliberately absent: encryption, and anything that binds what follows to the proofs. Whoever can change bytes under way
+//! can take a connection over; that needs another kind of network.
 //!
 //! `handshake.rs` decides (pure), `authenticator.rs` carries it out, `secret.rs` is what is proved. Both kinds of connection stand on this: `cluster/` with
 //! control messages, `exchange/remote/` with frames.

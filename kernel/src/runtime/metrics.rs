@@ -59,7 +59,6 @@ impl Metric {
     }
 
     /// The same number, as one of `worker`.
-    #[allow(dead_code, reason = "for the coordinator of several workers")]
     pub(crate) fn at(self, worker: &Arc<str>) -> Self {
         Self { worker: Some(Arc::clone(worker)), ..self }
     }
