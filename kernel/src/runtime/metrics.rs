@@ -213,7 +213,6 @@ impl Samples<'_> {
 struct Registered {
     scope: MetricScope,
     operator: String,
-    channel: Option<usize>,
     name: &'static str,
     kind: MetricKind,
     cell: Rc<Cell<i64>>,
@@ -232,38 +231,24 @@ impl MetricRegistry {
         Self { subtask, registered: RefCell::default(), samplers: RefCell::default() }
     }
 
-    fn register(
-        &self,
-        scope: MetricScope,
-        operator: &str,
-        channel: Option<usize>,
-        name: &'static str,
-        kind: MetricKind,
-        initial: i64,
-    ) -> Rc<Cell<i64>> {
+    fn register(&self, scope: MetricScope, operator: &str, name: &'static str, kind: MetricKind, initial: i64) -> Rc<Cell<i64>> {
         let mut registered = self.registered.borrow_mut();
-        let same = |r: &&Registered| r.name == name && r.channel == channel && r.scope == scope && r.operator == operator;
+        let same = |r: &&Registered| r.name == name && r.scope == scope && r.operator == operator;
         if let Some(known) = registered.iter().find(same) {
             return Rc::clone(&known.cell);
         }
         let cell = Rc::new(Cell::new(initial));
-        registered.push(Registered { scope, operator: operator.to_owned(), channel, name, kind, cell: Rc::clone(&cell) });
+        registered.push(Registered { scope, operator: operator.to_owned(), name, kind, cell: Rc::clone(&cell) });
         cell
     }
 
     /// A counter of `operator`, or of the chain of that name.
     pub(crate) fn counter(&self, scope: MetricScope, operator: &str, name: &'static str) -> Counter {
-        Counter { cell: self.register(scope, operator, None, name, MetricKind::Counter, 0) }
-    }
-
-    /// A counter of one channel of `task`.
-    #[allow(dead_code, reason = "for channels between processes")]
-    pub(crate) fn channel_counter(&self, task: &str, channel: usize, name: &'static str) -> Counter {
-        Counter { cell: self.register(MetricScope::Task, task, Some(channel), name, MetricKind::Counter, 0) }
+        Counter { cell: self.register(scope, operator, name, MetricKind::Counter, 0) }
     }
 
     pub(crate) fn gauge(&self, scope: MetricScope, operator: &str, name: &'static str, initial: i64) -> Gauge {
-        Gauge { cell: self.register(scope, operator, None, name, MetricKind::Gauge, initial) }
+        Gauge { cell: self.register(scope, operator, name, MetricKind::Gauge, initial) }
     }
 
     /// Has `sampler` asked for numbers of `task` with every snapshot from now on.
@@ -280,7 +265,7 @@ impl MetricRegistry {
             scope: r.scope,
             operator: r.operator.clone(),
             subtask: self.subtask,
-            channel: r.channel,
+            channel: None,
             worker: None,
             name: Cow::Borrowed(r.name),
             kind: r.kind,
