@@ -341,6 +341,11 @@ impl SimNetwork {
         self.around.network.inject(kind, between);
     }
 
+    /// Whether what one of the machines says takes long to get anywhere.
+    pub(crate) fn has_slow_machine(&self) -> bool {
+        self.around.config.net.slow_machine.is_some()
+    }
+
     /// Nothing gets from one machine to the other until [`SimNetwork::mend`] has been called as often.
     pub fn cut(&self, from: &SimMachine, to: &SimMachine) {
         self.around.network.cut(&[(from.number(), to.number())]);
