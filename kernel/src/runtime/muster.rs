@@ -46,10 +46,10 @@ impl Muster {
             if present >= self.workers {
                 return Ok(());
             }
-            // Only now that somebody is missing it matters.
-            let Past { has_begun, is_finished } = match past {
-                Some(past) => past,
-                None => *past.insert(logbook.look(io, config, inbox).await?),
+            let Some(Past { has_begun, is_finished }) = past else {
+                // Only now that somebody is missing it matters. Some may come meanwhile.
+                past = Some(logbook.look(io, config, inbox).await?);
+                continue;
             };
             let goes_on = has_begun || failed_at.is_some();
             if is_over && (present > 0 && goes_on || is_finished) {
