@@ -175,6 +175,8 @@ impl NetFault {
             };
             let at = match kind {
                 NetFaultKind::Refuse | NetFaultKind::Hang => NetMoment::Connect { nth: early(stream, 2 * machines as u64) },
+                // Handshakes are early, and frames are not.
+                NetFaultKind::BitFlip if stream.chance(700) => NetMoment::Write { nth: stream.between(0, writes) },
                 NetFaultKind::BitFlip => NetMoment::Write { nth: early(stream, writes) },
                 _ if !events.is_empty() && stream.chance(400) => {
                     let (name, times) = stream.pick(events);

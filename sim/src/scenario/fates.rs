@@ -105,8 +105,9 @@ impl Fates {
 
 /// What happens to a network of so many machines before `horizon_ms`. A few plans flip bits, and do nothing else.
 pub(super) fn net_faults(stream: &mut SplitMix, machines: usize, horizon_ms: u64) -> Vec<NetFault> {
-    let count = stream.between(1, 6);
-    let menu = if stream.chance(60) { vec![NetFaultKind::BitFlip] } else { HONEST_NET_FAULTS.to_vec() };
+    let flips_bits = stream.chance(60);
+    let count = if flips_bits { stream.between(1, 20) } else { stream.between(1, 6) };
+    let menu = if flips_bits { vec![NetFaultKind::BitFlip] } else { HONEST_NET_FAULTS.to_vec() };
     let events: Vec<_> = COORDINATOR_WINDOWS.into_iter().chain(WORKER_WINDOWS).collect();
     let mut faults = NetFault::draw(stream, &menu, count, machines, horizon_ms, 600, &events);
     // Most jobs are over long before a minute.
