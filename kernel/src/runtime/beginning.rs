@@ -22,6 +22,9 @@ use thalweg_storage::checkpoint::{CheckpointError, Metadata};
 /// How often the latest checkpoint is looked for while a running job replaces it by newer ones.
 const FINDS_MAX: u32 = 5;
 
+/// How often an attempt is begun that takes a job over from a process which writes into the log all the while.
+const BEGINS_MAX: u32 = 20;
+
 /// An attempt that is about to begin.
 pub(super) struct Begun {
     pub(super) attempt: Attempt,
@@ -47,7 +50,7 @@ impl Beginning<'_> {
             let attempt = Attempt(self.logbook.attempt.0 + 1);
             return Ok(Begun { attempt, epoch: CheckpointId(1), from: None, storage: None });
         };
-        for _ in 1..FINDS_MAX {
+        for _ in 1..BEGINS_MAX {
             match self.begin_once(config).await {
                 Err(error) if self.logbook.is_blank() && (error.is_fenced() || self.log_has_moved(config).await?) => {}
                 begun => return begun,
