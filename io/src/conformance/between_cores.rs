@@ -1,6 +1,6 @@
 //! Rings and mailboxes between two cores: the same code everywhere, but each world has wakers and threads of its own.
 
-use super::{World, cases, on_two_cores, pause};
+use super::{Promised, World, cases, on_two_cores, pause};
 use crate::{Buffer, Consumer, Producer, mailbox, ring};
 use std::future::poll_fn;
 use std::time::Duration;
@@ -156,7 +156,7 @@ fn frames_are_handed_back_through_a_second_ring(world: &dyn World) {
             }
             // The same four frames go round and round: what arrives here is what was sent, never a copy.
             for n in 0..1000u32 {
-                let frame = pop(&mut arrivals).await.unwrap();
+                let frame = pop(&mut arrivals).await.promised();
                 assert!(places.contains(&(frame.as_ptr() as usize)));
                 assert_eq!(*frame, n.to_le_bytes());
                 // There is room for all four. It comes back only when the sender, done with its last frame, is gone.
@@ -167,7 +167,7 @@ fn frames_are_handed_back_through_a_second_ring(world: &dyn World) {
         },
         move |_| async move {
             for n in 0..1000u32 {
-                let mut frame = pop(&mut returns).await.unwrap();
+                let mut frame = pop(&mut returns).await.promised();
                 frame.clear();
                 frame.extend_from_slice(&n.to_le_bytes());
                 push(&mut out, frame).await;
@@ -186,14 +186,14 @@ fn a_mailbox_carries_messages_between_cores(world: &dyn World) {
                 if n % 10 == 0 {
                     pause(&io, Duration::from_millis(1)).await;
                 }
-                sender.send(n).unwrap();
+                sender.send(n).promised();
             }
         },
         move |_| async move {
             for n in 0..100 {
                 assert_eq!(receiver.recv().await, Some(n));
             }
-            second.send(100).unwrap();
+            second.send(100).promised();
             drop(second);
             assert_eq!(receiver.recv().await, Some(100));
             assert_eq!(receiver.recv().await, None);

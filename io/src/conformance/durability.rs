@@ -1,7 +1,7 @@
 //! What survives a power loss, and what a disk is free to lose. A world that cannot crash has nothing to show here.
 
 use super::names::{content, create};
-use super::{World, cases, on_one_core, pattern};
+use super::{Promised, World, cases, on_one_core, pattern};
 use crate::{EntryKind, OpenMode};
 
 cases![
@@ -22,12 +22,12 @@ fn a_synced_file_with_a_synced_name_survives_a_crash(world: &dyn World) {
     let (expected, there) = (bytes.clone(), path.clone());
     on_one_core(world, |io| async move {
         let disk = io.disk();
-        let file = disk.open(&path, OpenMode::CreateNew).await.unwrap();
-        file.write_at(0, bytes[..].into()).await.unwrap();
-        file.sync().await.unwrap();
-        disk.sync_dir(&root).await.unwrap();
+        let file = disk.open(&path, OpenMode::CreateNew).await.promised();
+        file.write_at(0, bytes[..].into()).await.promised();
+        file.sync().await.promised();
+        disk.sync_dir(&root).await.promised();
         // Not synced: it may be there or not, and harms nothing.
-        file.write_at(200_000, bytes[..].into()).await.unwrap();
+        file.write_at(200_000, bytes[..].into()).await.promised();
     });
     if world.crash() {
         on_one_core(world, |io| async move {
@@ -43,15 +43,15 @@ fn a_link_survives_once_its_directory_is_synced(world: &dyn World) {
     on_one_core(world, |io| async move {
         let (disk, file) = (io.disk(), root.join("prepared"));
         create(&*disk, &file, b"content").await;
-        disk.open(&file, OpenMode::Write).await.unwrap().sync().await.unwrap();
-        disk.link(&file, &root.join("published")).await.unwrap();
-        disk.unlink(&file).await.unwrap();
-        disk.sync_dir(&root).await.unwrap();
+        disk.open(&file, OpenMode::Write).await.promised().sync().await.promised();
+        disk.link(&file, &root.join("published")).await.promised();
+        disk.unlink(&file).await.promised();
+        disk.sync_dir(&root).await.promised();
     });
     if world.crash() {
         on_one_core(world, |io| async move {
             assert_eq!(content(&*io.disk(), &there).await, b"content");
-            assert_eq!(io.disk().kind(&there.with_file_name("prepared")).await.unwrap(), None);
+            assert_eq!(io.disk().kind(&there.with_file_name("prepared")).await.promised(), None);
         });
     }
 }
@@ -64,10 +64,10 @@ fn a_rename_shows_the_old_file_or_the_new_one_after_a_crash(world: &dyn World) {
             let (disk, current, next) = (io.disk(), root.join("current"), root.join("next"));
             for (path, bytes) in [(&current, b"old"), (&next, b"new")] {
                 create(&*disk, path, bytes).await;
-                disk.open(path, OpenMode::Write).await.unwrap().sync().await.unwrap();
-                disk.sync_dir(&root).await.unwrap();
+                disk.open(path, OpenMode::Write).await.promised().sync().await.promised();
+                disk.sync_dir(&root).await.promised();
             }
-            disk.rename(&next, &current).await.unwrap();
+            disk.rename(&next, &current).await.promised();
         });
         if !world.crash() {
             return;
@@ -84,14 +84,14 @@ fn a_name_whose_directory_is_not_synced_may_be_lost(world: &dyn World) {
         let path = world.scratch().join("file");
         let there = path.clone();
         on_one_core(world, |io| async move {
-            let file = io.disk().open(&path, OpenMode::CreateNew).await.unwrap();
-            file.write_at(0, b"content"[..].into()).await.unwrap();
-            file.sync().await.unwrap();
+            let file = io.disk().open(&path, OpenMode::CreateNew).await.promised();
+            file.write_at(0, b"content"[..].into()).await.promised();
+            file.sync().await.promised();
         });
         if !world.crash() {
             return;
         }
-        if on_one_core(world, |io| async move { io.disk().kind(&there).await.unwrap() }).is_none() {
+        if on_one_core(world, |io| async move { io.disk().kind(&there).await.promised() }).is_none() {
             return;
         }
     }
@@ -104,9 +104,9 @@ fn bytes_that_are_not_synced_may_be_lost(world: &dyn World) {
         let there = root.join("file");
         on_one_core(world, |io| async move {
             let disk = io.disk();
-            let file = disk.open(&root.join("file"), OpenMode::CreateNew).await.unwrap();
-            disk.sync_dir(&root).await.unwrap();
-            file.write_at(0, pattern(20_000, 1)[..].into()).await.unwrap();
+            let file = disk.open(&root.join("file"), OpenMode::CreateNew).await.promised();
+            disk.sync_dir(&root).await.promised();
+            file.write_at(0, pattern(20_000, 1)[..].into()).await.promised();
         });
         if !world.crash() {
             return;
@@ -114,7 +114,7 @@ fn bytes_that_are_not_synced_may_be_lost(world: &dyn World) {
         let intact = on_one_core(world, |io| async move {
             let disk = io.disk();
             // Not even its name need be there: its own metadata was never synced. If it is, it is a file.
-            match disk.kind(&there).await.unwrap() {
+            match disk.kind(&there).await.promised() {
                 Some(EntryKind::File) => content(&*disk, &there).await == pattern(20_000, 1),
                 None => false,
                 other => panic!("a file has become {other:?}"),

@@ -1,6 +1,6 @@
 //! Bytes in files.
 
-use super::{World, cases, on_one_core, pattern, within};
+use super::{Promised, World, cases, on_one_core, pattern, within};
 use crate::{Buffer, File, Io, OpenMode, ReadRequest, yield_now};
 use std::future::poll_fn;
 use std::path::PathBuf;
@@ -24,11 +24,11 @@ cases![
 ];
 
 async fn new_file(io: &Io, path: &std::path::Path) -> Rc<dyn File> {
-    io.disk().open(path, OpenMode::CreateNew).await.unwrap()
+    io.disk().open(path, OpenMode::CreateNew).await.promised()
 }
 
 async fn read(file: &dyn File, offset: u64, len: usize) -> Buffer {
-    let mut buffer = file.read_at(offset, Buffer::with_capacity(len)).await.unwrap();
+    let mut buffer = file.read_at(offset, Buffer::with_capacity(len)).await.promised();
     // A buffer may have more room than was asked for, and a read uses all of it.
     buffer.truncate(len);
     buffer
@@ -53,10 +53,10 @@ fn what_was_written_is_read_back_at_any_offset_and_length(world: &dyn World) {
                 model.resize(offset + len, 0);
             }
             model[offset..offset + len].copy_from_slice(&bytes);
-            let returned = file.write_at(offset as u64, bytes[..].into()).await.unwrap();
+            let returned = file.write_at(offset as u64, bytes[..].into()).await.promised();
             assert_eq!(*returned, bytes, "a write gives its buffer back as it was");
         }
-        assert_eq!(file.len().await.unwrap(), model.len() as u64);
+        assert_eq!(file.len().await.promised(), model.len() as u64);
         for offset in [0, 1, 9, 4094, 4096, 8190, 12_344, 19_999, 28_999] {
             for len in [1, 2, 511, 4096, 4097, 10_000] {
                 let expected = &model[offset..(offset + len).min(model.len())];
@@ -68,8 +68,8 @@ fn what_was_written_is_read_back_at_any_offset_and_length(world: &dyn World) {
 
 fn a_hole_reads_as_zeros(world: &dyn World) {
     in_file(world, async |_, file, _| {
-        file.write_at(100_000, b"end"[..].into()).await.unwrap();
-        assert_eq!(file.len().await.unwrap(), 100_003);
+        file.write_at(100_000, b"end"[..].into()).await.promised();
+        assert_eq!(file.len().await.promised(), 100_003);
         let bytes = read(&*file, 0, 100_003).await;
         assert!(bytes.len() == 100_003 && bytes[..100_000].iter().all(|&byte| byte == 0) && bytes[100_000..] == *b"end");
     });
@@ -78,38 +78,38 @@ fn a_hole_reads_as_zeros(world: &dyn World) {
 fn a_read_is_short_only_at_the_end_of_the_file(world: &dyn World) {
     in_file(world, async |_, file, _| {
         let bytes = pattern(300_000, 1);
-        file.write_at(0, bytes[..].into()).await.unwrap();
+        file.write_at(0, bytes[..].into()).await.promised();
         for (offset, capacity) in [(0usize, 300_000usize), (0, 4096), (1, 299_999), (131_071, 70_000), (299_999, 1)] {
             let buffer = Buffer::with_capacity(capacity);
             let expected = &bytes[offset..(offset + buffer.capacity()).min(bytes.len())];
-            assert_eq!(&*file.read_at(offset as u64, buffer).await.unwrap(), expected);
+            assert_eq!(&*file.read_at(offset as u64, buffer).await.promised(), expected);
         }
-        assert_eq!(&*file.read_at(299_990, Buffer::with_capacity(4096)).await.unwrap(), &bytes[299_990..]);
+        assert_eq!(&*file.read_at(299_990, Buffer::with_capacity(4096)).await.promised(), &bytes[299_990..]);
     });
 }
 
 fn a_read_at_or_behind_the_end_is_empty(world: &dyn World) {
     in_file(world, async |_, file, _| {
-        file.write_at(0, pattern(5000, 1)[..].into()).await.unwrap();
+        file.write_at(0, pattern(5000, 1)[..].into()).await.promised();
         for offset in [5000, 5001, 8192, 1 << 40] {
-            assert!(file.read_at(offset, Buffer::with_capacity(4096)).await.unwrap().is_empty());
+            assert!(file.read_at(offset, Buffer::with_capacity(4096)).await.promised().is_empty());
         }
     });
 }
 
 fn a_read_replaces_what_the_buffer_held(world: &dyn World) {
     in_file(world, async |_, file, _| {
-        file.write_at(0, b"new"[..].into()).await.unwrap();
+        file.write_at(0, b"new"[..].into()).await.promised();
         let mut buffer = Buffer::with_capacity(16);
         buffer.extend_from_slice(b"old content");
-        assert_eq!(&*file.read_at(0, buffer).await.unwrap(), b"new");
+        assert_eq!(&*file.read_at(0, buffer).await.promised(), b"new");
     });
 }
 
 fn a_batch_of_reads_answers_in_the_order_of_its_requests(world: &dyn World) {
     in_file(world, async |_, file, _| {
         let bytes = pattern(600 * 1024, 1);
-        file.write_at(0, bytes[..].into()).await.unwrap();
+        file.write_at(0, bytes[..].into()).await.promised();
         assert!(file.read_batch(vec![]).await.is_empty());
         // More than a submission queue holds, in no order, some behind the end.
         let offsets: Vec<usize> = (0..700).map(|n| n * 7919 % 700 * 1024 + n % 13).collect();
@@ -117,7 +117,7 @@ fn a_batch_of_reads_answers_in_the_order_of_its_requests(world: &dyn World) {
         let results = file.read_batch(offsets.iter().map(request).collect()).await;
         assert_eq!(results.len(), offsets.len());
         for (offset, result) in offsets.into_iter().zip(results) {
-            let mut buffer = result.unwrap();
+            let mut buffer = result.promised();
             buffer.truncate(512);
             let expected = bytes.get(offset..).unwrap_or_default();
             assert_eq!(&*buffer, &expected[..expected.len().min(512)], "at {offset}");
@@ -134,7 +134,7 @@ fn writes_to_disjoint_ranges_may_be_under_way_together(world: &dyn World) {
         poll_fn(|cx| {
             for (write, done) in writes.iter_mut().zip(&mut done).filter(|(_, done)| !**done) {
                 if let Poll::Ready(result) = write.as_mut().poll(cx) {
-                    result.unwrap();
+                    result.promised();
                     *done = true;
                     left -= 1;
                 }
@@ -148,33 +148,33 @@ fn writes_to_disjoint_ranges_may_be_under_way_together(world: &dyn World) {
 
 fn a_write_in_the_middle_leaves_the_rest(world: &dyn World) {
     in_file(world, async |_, file, _| {
-        file.write_at(0, b"0123456789"[..].into()).await.unwrap();
-        file.write_at(3, b"abc"[..].into()).await.unwrap();
-        file.write_at(5, b""[..].into()).await.unwrap();
+        file.write_at(0, b"0123456789"[..].into()).await.promised();
+        file.write_at(3, b"abc"[..].into()).await.promised();
+        file.write_at(5, b""[..].into()).await.promised();
         assert_eq!(&*read(&*file, 0, 64).await, b"012abc6789");
     });
 }
 
 fn opening_for_writing_does_not_truncate(world: &dyn World) {
     in_file(world, async |io, file, path| {
-        file.write_at(0, b"0123456789"[..].into()).await.unwrap();
+        file.write_at(0, b"0123456789"[..].into()).await.promised();
         drop(file);
-        let file = io.disk().open(&path, OpenMode::Write).await.unwrap();
-        assert_eq!(file.len().await.unwrap(), 10);
-        file.write_at(10, b"!"[..].into()).await.unwrap();
+        let file = io.disk().open(&path, OpenMode::Write).await.promised();
+        assert_eq!(file.len().await.promised(), 10);
+        file.write_at(10, b"!"[..].into()).await.promised();
         assert_eq!(&*read(&*file, 0, 64).await, b"0123456789!");
-        let reader = io.disk().open(&path, OpenMode::Read).await.unwrap();
+        let reader = io.disk().open(&path, OpenMode::Read).await.promised();
         assert!(reader.write_at(0, b"x"[..].into()).await.is_err(), "a file opened for reading is not written");
     });
 }
 
 fn a_new_and_empty_file_can_be_read_and_synced(world: &dyn World) {
     in_file(world, async |_, file, path| {
-        assert_eq!((file.len().await.unwrap(), file.path()), (0, path));
-        assert!(file.read_at(0, Buffer::with_capacity(4096)).await.unwrap().is_empty());
-        file.sync().await.unwrap();
-        file.write_at(0, b"x"[..].into()).await.unwrap();
-        file.sync().await.unwrap();
+        assert_eq!((file.len().await.promised(), file.path()), (0, path));
+        assert!(file.read_at(0, Buffer::with_capacity(4096)).await.promised().is_empty());
+        file.sync().await.promised();
+        file.write_at(0, b"x"[..].into()).await.promised();
+        file.sync().await.promised();
         assert_eq!(&*read(&*file, 0, 8).await, b"x");
     });
 }
@@ -182,8 +182,8 @@ fn a_new_and_empty_file_can_be_read_and_synced(world: &dyn World) {
 fn large_transfers_arrive_whole(world: &dyn World) {
     in_file(world, async |_, file, _| {
         let bytes = pattern(9_000_001, 3);
-        file.write_at(1, bytes[..].into()).await.unwrap();
-        file.sync().await.unwrap();
+        file.write_at(1, bytes[..].into()).await.promised();
+        file.sync().await.promised();
         assert!(*read(&*file, 1, bytes.len()).await == *bytes);
     });
 }
@@ -191,8 +191,8 @@ fn large_transfers_arrive_whole(world: &dyn World) {
 fn an_operation_whose_future_is_dropped_harms_nothing(world: &dyn World) {
     in_file(world, async |io, file, path| {
         let bytes = pattern(1 << 20, 4);
-        file.write_at(0, bytes[..].into()).await.unwrap();
-        file.sync().await.unwrap();
+        file.write_at(0, bytes[..].into()).await.promised();
+        file.sync().await.promised();
         let mut guarded = vec![];
         for round in 0..50u64 {
             let read = file.read_at(round * 1000, Buffer::with_capacity(64 * 1024));

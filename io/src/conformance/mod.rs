@@ -19,7 +19,6 @@
 //!
 //! The cases know neither machine: they wait by the door's clock, meet through rings and mailboxes, and touch files only in the directory they are
 //! given. None measures speed. A few need patience (a fifth of a second) to tell "waits" from "is slow".
-#![allow(clippy::unwrap_used, reason = "a suite of tests: a broken promise is a panic")]
 
 mod between_cores;
 mod durability;
@@ -30,6 +29,7 @@ mod tasks;
 mod time;
 
 use crate::{CoreMain, Io, LocalBoxFuture};
+use std::fmt::Debug;
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -37,6 +37,38 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
+
+/// What a call must give for a case to go on.
+trait Promised {
+    type Value;
+
+    /// The value. Where there is none the world has broken a promise, and the case ends at this line with what was said instead.
+    fn promised(self) -> Self::Value;
+}
+
+impl<T, E: Debug> Promised for Result<T, E> {
+    type Value = T;
+
+    #[track_caller]
+    fn promised(self) -> T {
+        match self {
+            Ok(value) => value,
+            Err(error) => panic!("a promise is broken: {error:?}"),
+        }
+    }
+}
+
+impl<T> Promised for Option<T> {
+    type Value = T;
+
+    #[track_caller]
+    fn promised(self) -> T {
+        match self {
+            Some(value) => value,
+            None => panic!("a promise is broken: nothing came"),
+        }
+    }
+}
 
 /// A place to run cores in.
 pub trait World {

@@ -1,6 +1,6 @@
 //! Streams.
 
-use super::{World, cases, on_one_core, on_two_cores, pattern, pause, within};
+use super::{Promised, World, cases, on_one_core, on_two_cores, pattern, pause, within};
 use crate::{Buffer, Io, Listener, NetRead, NetWrite, TaskClass, mailbox};
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -24,7 +24,7 @@ cases![
 type Stream = (Box<dyn NetRead>, Box<dyn NetWrite>);
 
 async fn listen(io: &Io, address: SocketAddr) -> Box<dyn Listener> {
-    let listener = io.net().listen(address).await.unwrap();
+    let listener = io.net().listen(address).await.promised();
     assert_ne!(listener.address().port(), 0, "a listener knows the port that was picked");
     listener
 }
@@ -32,8 +32,8 @@ async fn listen(io: &Io, address: SocketAddr) -> Box<dyn Listener> {
 /// Two ends of a new connection: who called, who was called.
 async fn connection(io: &Io, address: SocketAddr) -> (Stream, Stream) {
     let listener = listen(io, address).await;
-    let caller = io.net().connect(listener.address()).await.unwrap();
-    let (read, write, peer) = listener.accept().await.unwrap();
+    let caller = io.net().connect(listener.address()).await.promised();
+    let (read, write, peer) = listener.accept().await.promised();
     assert_eq!(peer.ip(), listener.address().ip());
     (caller, (read, write))
 }
@@ -41,7 +41,7 @@ async fn connection(io: &Io, address: SocketAddr) -> (Stream, Stream) {
 async fn read_exactly(read: &mut Box<dyn NetRead>, len: usize) -> Vec<u8> {
     let mut bytes = vec![];
     while bytes.len() < len {
-        let buffer = read.read(Buffer::with_capacity((len - bytes.len()).min(64 * 1024))).await.unwrap();
+        let buffer = read.read(Buffer::with_capacity((len - bytes.len()).min(64 * 1024))).await.promised();
         assert!(!buffer.is_empty(), "the stream ended after {} of {len} bytes", bytes.len());
         bytes.extend_from_slice(&buffer);
     }
@@ -51,7 +51,7 @@ async fn read_exactly(read: &mut Box<dyn NetRead>, len: usize) -> Vec<u8> {
 async fn read_to_end(read: &mut Box<dyn NetRead>) -> Vec<u8> {
     let mut bytes = vec![];
     loop {
-        let buffer = read.read(Buffer::with_capacity(64 * 1024)).await.unwrap();
+        let buffer = read.read(Buffer::with_capacity(64 * 1024)).await.promised();
         if buffer.is_empty() {
             return bytes;
         }
@@ -71,10 +71,10 @@ fn an_echo_comes_back(world: &dyn World) {
     on_connection(world, async |_, (mut read, mut write), (mut far_read, mut far_write)| {
         for n in 1..100 {
             let bytes = pattern(n * 37, n as u64);
-            let returned = write.write_all(bytes[..].into()).await.unwrap();
+            let returned = write.write_all(bytes[..].into()).await.promised();
             assert_eq!(*returned, bytes, "a write gives its buffer back as it was");
             let heard = read_exactly(&mut far_read, bytes.len()).await;
-            far_write.write_all(heard[..].into()).await.unwrap();
+            far_write.write_all(heard[..].into()).await.promised();
             assert_eq!(read_exactly(&mut read, bytes.len()).await, bytes);
         }
     });
@@ -87,15 +87,15 @@ fn cores_talk_to_each_other(world: &dyn World) {
         world,
         move |io| async move {
             let listener = listen(&io, address).await;
-            sender.send(listener.address()).unwrap();
-            let (mut read, mut write, _) = listener.accept().await.unwrap();
+            sender.send(listener.address()).promised();
+            let (mut read, mut write, _) = listener.accept().await.promised();
             let question = read_to_end(&mut read).await;
-            write.write_all(question[..].into()).await.unwrap();
+            write.write_all(question[..].into()).await.promised();
         },
         move |io| async move {
-            let address = receiver.recv().await.unwrap();
-            let (mut read, mut write) = io.net().connect(address).await.unwrap();
-            write.write_all(b"who is there?"[..].into()).await.unwrap();
+            let address = receiver.recv().await.promised();
+            let (mut read, mut write) = io.net().connect(address).await.promised();
+            write.write_all(b"who is there?"[..].into()).await.promised();
             drop(write);
             assert_eq!(read_to_end(&mut read).await, b"who is there?");
         },
@@ -107,7 +107,7 @@ fn send_parts(io: &Io, mut write: Box<dyn NetWrite>, parts: u64, sent: &Rc<Cell<
     let sent = Rc::clone(sent);
     let task = async move {
         for n in 0..parts {
-            write.write_all(pattern(64 * 1024, n)[..].into()).await.unwrap();
+            write.write_all(pattern(64 * 1024, n)[..].into()).await.promised();
             sent.set(n + 1);
         }
     };
@@ -147,11 +147,11 @@ fn a_writer_waits_while_its_peer_does_not_read_and_goes_on_when_it_does(world: &
 
 fn dropping_the_writer_ends_the_stream_and_leaves_the_other_direction(world: &dyn World) {
     on_connection(world, async |_, (mut read, mut write), (mut far_read, mut far_write)| {
-        write.write_all(b"last words"[..].into()).await.unwrap();
+        write.write_all(b"last words"[..].into()).await.promised();
         drop(write);
         assert_eq!(read_to_end(&mut far_read).await, b"last words");
-        assert!(far_read.read(Buffer::with_capacity(8)).await.unwrap().is_empty(), "the end is the end");
-        far_write.write_all(b"understood"[..].into()).await.unwrap();
+        assert!(far_read.read(Buffer::with_capacity(8)).await.promised().is_empty(), "the end is the end");
+        far_write.write_all(b"understood"[..].into()).await.promised();
         assert_eq!(read_exactly(&mut read, 10).await, b"understood");
     });
 }
@@ -174,7 +174,7 @@ fn a_read_that_was_given_up_loses_no_bytes(world: &dyn World) {
             let heard = within(&io, Duration::from_millis(1), far_read.read(Buffer::with_capacity(64))).await;
             assert!(heard.is_none(), "nothing has been said yet");
             let bytes = pattern(64, n);
-            write.write_all(bytes[..].into()).await.unwrap();
+            write.write_all(bytes[..].into()).await.promised();
             assert_eq!(read_exactly(&mut far_read, 64).await, bytes);
         }
     });
@@ -185,16 +185,16 @@ fn a_read_goes_on_behind_what_is_there_and_stops_where_it_is_told(world: &dyn Wo
         // The read that is given up asks for more than those that follow.
         assert!(within(&io, Duration::from_millis(1), far_read.read_more(b"lost"[..].into(), 4096)).await.is_none());
         let bytes = pattern(1000, 7);
-        write.write_all(bytes[..].into()).await.unwrap();
+        write.write_all(bytes[..].into()).await.promised();
         let mut heard = vec![];
         while heard.len() < bytes.len() {
-            let buffer = far_read.read_more(b"kept"[..].into(), 4 + 17).await.unwrap();
+            let buffer = far_read.read_more(b"kept"[..].into(), 4 + 17).await.promised();
             assert!(buffer.starts_with(b"kept") && buffer.len() > 4 && buffer.len() <= 4 + 17);
             heard.extend_from_slice(&buffer[4..]);
         }
         assert_eq!(heard, bytes);
         drop(write);
-        assert_eq!(*far_read.read_more(b"kept"[..].into(), 9).await.unwrap(), b"kept"[..]);
+        assert_eq!(*far_read.read_more(b"kept"[..].into(), 9).await.promised(), b"kept"[..]);
     });
 }
 
@@ -203,9 +203,9 @@ fn an_accept_that_was_given_up_loses_no_connection(world: &dyn World) {
     on_one_core(world, move |io| async move {
         let listener = listen(&io, address).await;
         assert!(within(&io, Duration::from_millis(1), listener.accept()).await.is_none());
-        let (_read, mut write) = io.net().connect(listener.address()).await.unwrap();
-        let (mut read, _, _) = listener.accept().await.unwrap();
-        write.write_all(b"x"[..].into()).await.unwrap();
+        let (_read, mut write) = io.net().connect(listener.address()).await.promised();
+        let (mut read, _, _) = listener.accept().await.promised();
+        write.write_all(b"x"[..].into()).await.promised();
         assert_eq!(read_exactly(&mut read, 1).await, b"x");
     });
 }

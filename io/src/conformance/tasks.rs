@@ -1,6 +1,6 @@
 //! Tasks. Which of several runs first is nowhere promised, and nowhere assumed.
 
-use super::{World, cases, on_one_core};
+use super::{Promised, World, cases, on_one_core};
 use crate::{Io, Mailbox, TaskClass, mailbox, yield_now};
 use std::cell::Cell;
 use std::future::pending;
@@ -36,7 +36,7 @@ fn tasks_of_every_class_run_to_their_end(world: &dyn World) {
                 for _ in 0..n {
                     yield_now().await;
                 }
-                sender.send(n).unwrap();
+                sender.send(n).promised();
             };
             io.spawner().spawn(CLASSES[n as usize % 3], "counting", Box::pin(task));
         }
@@ -50,7 +50,7 @@ fn a_task_may_start_tasks(world: &dyn World) {
             CLASSES[left as usize % 3],
             "link",
             Box::pin(async move {
-                sender.send(left).unwrap();
+                sender.send(left).promised();
                 if left > 0 {
                     spawn_chain(io, left - 1, sender);
                 }
@@ -118,7 +118,7 @@ fn each_core_has_its_own_number(world: &dyn World) {
     let main = |sender: Mailbox<usize>| -> crate::CoreMain {
         Box::new(move |core, _| {
             Box::pin(async move {
-                sender.send(core.0).unwrap();
+                sender.send(core.0).promised();
             })
         })
     };
