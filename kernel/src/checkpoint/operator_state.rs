@@ -172,17 +172,6 @@ impl OperatorState {
         sections.filter_map(of_split).collect()
     }
 
-    /// What each subtask has saved for itself, if there were as many of them as now.
-    pub(crate) fn restore_of_subtasks(&self, name: &str, parallelism: usize) -> BTreeMap<u32, Vec<u8>> {
-        let same = self
-            .restored
-            .borrow()
-            .as_ref()
-            .is_none_or(|restored| restored.sections(&self.uid, name).all(|(by, _)| by.parallelism == parallelism));
-        let saved = self.restore_splits(name);
-        if same { saved } else { BTreeMap::new() }
-    }
-
     /// Restores a table.
     pub(crate) fn restore_table<K: Key, V: Record>(&self, name: &str, table: &mut HotTable<K, V>) {
         self.restore::<K, V>(name, |hash, saved| {

@@ -41,13 +41,17 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> f
         // What was in work has come further than what waited.
         restored.extend(state.restore_splits(GENERATORS));
         let (subtask, is_source) = (u32::try_from(cx.subtask()).unwrap_or(u32::MAX), cx.is_source());
-        // At another parallelism the records of this subtask come from elsewhere: its generator begins anew.
-        let whole = state.restore_of_subtasks(WHOLE, cx.name.parallelism).remove(&subtask);
+        // What comes to this subtask now may have come to any other before, since splits change their readers: all begin with the generator that was
+        // furthest behind. Whatever is behind them has been told its watermark, and no more (docs/src/semantics.md#c-5).
+        let saved = state.restore_splits(WHOLE);
+        let saved = saved.values().filter_map(|saved| saved.split_first_chunk());
+        let least =
+            saved.map(|(watermark, saved)| (Watermark(i64::from_le_bytes(*watermark)), saved)).min_by_key(|(watermark, _)| *watermark);
         state.all_claimed();
         let mut generator = generator;
         let mut forwarded = Watermark::MIN;
-        if let Some((watermark, saved)) = whole.as_deref().and_then(<[u8]>::split_first_chunk) {
-            forwarded = Watermark(i64::from_le_bytes(*watermark));
+        if let Some((watermark, saved)) = least {
+            forwarded = watermark;
             generator.restore(saved);
         }
         Running {

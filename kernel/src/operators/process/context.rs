@@ -8,7 +8,6 @@ use super::state::{ListAccess, ListState, MapAccess, MapState, States, ValueAcce
 use super::timers::Timers;
 use crate::operators::{OutputTag, SideOutputs};
 use crate::record::{Key, Record};
-use crate::runtime::Now;
 use crate::time::{NO_TIMESTAMP, Watermark};
 use std::collections::VecDeque;
 
@@ -78,7 +77,7 @@ pub struct Context<'a, K: Key> {
     pub(super) hash: u64,
     pub(super) timestamp: i64,
     pub(super) watermark: Watermark,
-    pub(super) now: Now,
+    pub(super) processing_time: i64,
     pub(super) states: &'a mut States<K>,
     pub(super) timers: &'a mut Timers<K>,
     pub(super) sides: &'a mut SideOutputs,
@@ -103,10 +102,11 @@ impl<'a, K: Key> Context<'a, K> {
         self.watermark
     }
 
-    /// The wall clock at the beginning of this slice of work, in milliseconds since 1970.
+    /// The wall clock at the beginning of this slice of work, in milliseconds since 1970. In `on_timer` of a processing-time timer it is never below the
+    /// time of the timer, whoever has set the clock back meanwhile (docs/src/semantics.md#p-2).
     #[must_use]
     pub fn current_processing_time(&self) -> i64 {
-        self.now.wall.0
+        self.processing_time
     }
 
     /// Access to one value of this key.

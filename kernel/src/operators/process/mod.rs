@@ -173,10 +173,15 @@ impl<KF, P: KeyedProcessFunction, D: Collector<P::Out>> Running<KF, P, D> {
         let Self { function, states, timers, output, info, down, .. } = self;
         output.timestamp = timestamp;
         let view = key.view();
-        let (watermark, now) = (self.watermark, self.clock.now());
+        let (watermark, wall) = (self.watermark, self.clock.now().wall.0);
+        let processing_time = match domain {
+            TimerDomain::EventTime => wall,
+            // The clock may have been set back while the timer, which was due, waited for room (docs/src/semantics.md#p-2).
+            TimerDomain::ProcessingTime => wall.max(timestamp),
+        };
         info.call((timer, view), || {
             let hash = P::Key::hash(view);
-            let mut cx = Context { key: view, hash, timestamp, watermark, now, states, timers, sides: &mut down.sides };
+            let mut cx = Context { key: view, hash, timestamp, watermark, processing_time, states, timers, sides: &mut down.sides };
             function.on_timer(timer, &mut cx, output);
         });
     }
@@ -255,9 +260,9 @@ where
         let view = record.view();
         let Self { key, function, states, timers, output, info, down, .. } = self;
         output.timestamp = timestamp;
-        let (watermark, now) = (self.watermark, self.clock.now());
+        let (watermark, processing_time) = (self.watermark, self.clock.now().wall.0);
         info.call(view, || {
-            let mut cx = Context { key: key(&view), hash, timestamp, watermark, now, states, timers, sides: &mut down.sides };
+            let mut cx = Context { key: key(&view), hash, timestamp, watermark, processing_time, states, timers, sides: &mut down.sides };
             function.process_element(view, &mut cx, output);
         });
         self.hand_down();
