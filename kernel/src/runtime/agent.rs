@@ -6,7 +6,7 @@ use super::acknowledge::SnapshotPlace;
 use super::context::SubtaskId;
 use super::core::{CoreOrder, Shared};
 use super::deployment::{AttemptPlan, Deployment, Layout, RestorePlan, Share};
-use super::error::JobError;
+use super::error::{FailureCause, JobError};
 use super::messages::{FromSubtask, ToCoordinator, ToSubtask, ToWorker};
 use crate::checkpoint::{Attempt, Restored};
 use crate::graph::Job;
@@ -73,7 +73,10 @@ impl Agent {
         self.io.observe("worker.deploy", &self.job.name, [plan.attempt.0 as i64, seat as i64, 0]);
         self.attempt = plan.attempt;
         self.subtasks.clear();
+        let has_part = layout.subtasks(&self.job).iter().any(|info| info.seat == seat);
         let restored = match restore {
+            // Nobody waits for one that has nothing to do before a checkpoint completes, and files of the origin are removed: it does not read them.
+            _ if !has_part => Ok(None),
             Some(RestorePlan { loaded: Some(restored), .. }) => Ok(Some(restored)),
             // In the coordinator's own process there are no doors, and no doubt which folder is meant.
             None if layout.seats[seat].doors.is_empty() => Ok(None),
@@ -94,6 +97,7 @@ impl Agent {
     /// Finds out whether this process sees the coordinator's checkpoint folder, and reads the state to go on from. The coordinator has just written and read
     /// all of that: what is missing or different here is another folder.
     async fn prepare(&self, plan: &AttemptPlan, restore: Option<RestorePlan>) -> Result<Option<Arc<Restored>>, Unprepared> {
+        let origin = restore.as_ref().map(|restore| restore.path.clone());
         let loaded = match restore {
             Some(restore) => self.load(restore).await.map(Some),
             None => Ok(None),
@@ -111,6 +115,9 @@ impl Agent {
                 return Err(Unprepared::OtherFolder(format!(
                     "the checkpoint folder {dir} does not know of attempt {attempt} of this job here"
                 )));
+            }
+            if origin.is_some_and(|origin| origin.starts_with(dir)) {
+                return loaded.map_err(Unprepared::in_the_same_folder);
             }
         }
         loaded
@@ -151,26 +158,109 @@ impl Agent {
 enum Unprepared {
     /// It sees another folder than the coordinator.
     OtherFolder(String),
+    /// It cannot be read here, and the coordinator has just read the same without finding anything wrong: where, and why.
+    Unreadable(CheckpointError),
+    /// A file is gone, from the very folder that the coordinator has read it in.
+    Gone(CheckpointError),
     /// The disk failed, or another attempt has taken over.
     Failed(CheckpointError),
 }
 
 impl From<CheckpointError> for Unprepared {
     fn from(error: CheckpointError) -> Self {
-        // The coordinator has just read the same without finding anything wrong.
-        if error.is_damage() { Self::OtherFolder(error.to_string()) } else { Self::Failed(error) }
+        if error.is_damage() { Self::Unreadable(error) } else { Self::Failed(error) }
     }
 }
 
 impl Unprepared {
+    /// The same of a worker that sees the folder which the coordinator sees.
+    fn in_the_same_folder(self) -> Self {
+        match self {
+            Self::Unreadable(error @ CheckpointError::NotFound { .. }) => Self::Gone(error),
+            other => other,
+        }
+    }
+
     /// As the failure of the worker of this name.
     fn of(self, worker: &str) -> JobError {
         let worker = worker.to_owned();
+        let unfit = |reason: String| JobError::Unfit {
+            worker: worker.clone(),
+            reason: format!("{reason}; every process of the job needs the same folder at the same path"),
+        };
         match self {
-            Self::OtherFolder(reason) => {
-                JobError::Unfit { worker, reason: format!("{reason}; every process of the job needs the same folder at the same path") }
-            }
+            Self::OtherFolder(reason) => unfit(reason),
+            Self::Unreadable(error) => unfit(error.to_string()),
+            // The next attempt begins with what is there then. What is missing for good its coordinator finds missing.
+            Self::Gone(source) => JobError::Remote {
+                message: format!("checkpoint, {worker}: {source}"),
+                cause: FailureCause::Damage,
+                is_worth_a_restart: true,
+            },
             Self::Failed(source) => JobError::Checkpoint { place: worker, source },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StreamExecutionEnvironment;
+    use crate::checkpoint::{CheckpointId, JobId};
+    use crate::cluster::testing::World;
+    use crate::runtime::{Seat, WorkerId};
+    use std::sync::Mutex;
+    use thalweg_io::mailbox;
+
+    /// What the worker at `seat` says when it is to go on from a file that is gone, in a job with one subtask, which is that of seat 0.
+    fn says(seat: usize) -> Option<JobError> {
+        let world = World::default();
+        let env = StreamExecutionEnvironment::new();
+        env.from_collection(vec![1u64]).for_each(|_| {});
+        let job = env.build("one subtask").unwrap();
+        let (coordinator, mut said) = mailbox();
+        let shared = Shared::new(&job, coordinator, Arc::new(Mutex::default()));
+        let (way, _orders) = mailbox();
+        let mut agent = Agent::new(world.io(), Rc::new(job), vec![way], shared);
+        let of_worker = |worker| Seat {
+            worker: WorkerId(worker),
+            name: format!("worker-{worker}"),
+            cores: 1,
+            doors: vec![([127, 0, 0, 1], 7200).into()],
+        };
+        let deployment = Deployment {
+            plan: AttemptPlan { job: JobId(1), attempt: Attempt(2), owner: 3, epoch: CheckpointId(30), snapshots: None },
+            restore: Some(RestorePlan {
+                path: "/checkpoints/chk-29-1.metadata".into(),
+                metadata: (100, 7),
+                allow_non_restored_state: false,
+                loaded: None,
+            }),
+            layout: Layout { parallelism: vec![1], seats: vec![of_worker(0), of_worker(1)] },
+            seat,
+        };
+        world.run(agent.take(ToWorker::Deploy(Box::new(deployment))));
+        match said.try_recv() {
+            Some(ToCoordinator::FromSubtask { message: FromSubtask::Failed { error }, .. }) => Some(error),
+            None => None,
+            Some(_) => panic!("it says something else"),
+        }
+    }
+
+    /// Found by the simulator (seed 3052741671): while it read, slowly, the others completed a checkpoint and the files were removed.
+    #[test]
+    fn a_worker_without_a_part_in_the_attempt_does_not_read_what_nobody_keeps_for_it() {
+        assert!(says(0).is_some(), "one that has a part reads");
+        assert!(says(1).is_none());
+    }
+
+    #[test]
+    fn a_file_that_is_gone_from_the_coordinators_folder_is_worth_a_restart_and_no_reason_to_go_on_without_the_worker() {
+        let missing = || CheckpointError::NotFound { what: "file 5-29.state".to_owned(), cure: "restore another one".to_owned() };
+        let gone = Unprepared::from(missing()).in_the_same_folder().of("worker-2");
+        assert!(gone.is_worth_a_restart() && !matches!(gone, JobError::Unfit { .. }), "{gone}");
+        assert!(gone.to_string().contains("worker-2") && gone.to_string().contains("5-29.state"), "{gone}");
+        // In a folder that may be another one it is the folder that is wrong.
+        assert!(matches!(Unprepared::from(missing()).of("worker-2"), JobError::Unfit { .. }));
     }
 }
