@@ -8,6 +8,9 @@
 //! the waker only if it is up. Both do "publish, full fence, look": of two sides that do so at the same time at least one sees the other, so a
 //! wake-up cannot be lost. The price while nobody sleeps is that fence.
 //!
+//! *A word back.* The consumer can leave a number for the producer, which sees the last one: what it wishes to be sent, say. The elements tell nothing of
+//! when it was left.
+//!
 //! *Ending.* Dropping a side closes the ring and wakes the other. The consumer still gets what was pushed before the producer went; what is left
 //! when the consumer goes is dropped. Both ends may be on one core.
 
@@ -19,13 +22,13 @@ use loom::{
     cell::UnsafeCell,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering, fence},
     },
 };
 #[cfg(not(loom))]
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence},
+    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering, fence},
 };
 
 /// loom's cell hands out pointers through closures so that it can watch each access; this is the same interface over the real one.
@@ -137,6 +140,8 @@ struct Shared<T> {
     consumer: Padded<Side>,
     producer_parking: Padded<Parking>,
     consumer_parking: Padded<Parking>,
+    /// What the consumer has told the producer last. Written seldom, so that it does no harm beside what never changes.
+    word: AtomicU32,
     /// A power of two of slots, so that an index becomes a place by masking, also where it wraps.
     slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
     /// At most this many of them are used.
@@ -199,6 +204,7 @@ pub fn ring<T: Send>(capacity: usize) -> (Producer<T>, Consumer<T>) {
         consumer: Side::new(),
         producer_parking: Padded(Parking::new()),
         consumer_parking: Padded(Parking::new()),
+        word: AtomicU32::new(0),
         slots: (0..capacity.next_power_of_two()).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
         capacity,
     });
@@ -221,7 +227,16 @@ impl<T> Producer<T> {
     /// The element, if the ring is full or the consumer is gone.
     #[inline]
     pub fn try_push(&mut self, element: T) -> Result<(), T> {
-        if !self.has_room() || self.is_closed() {
+        self.try_push_within(usize::MAX, element)
+    }
+
+    /// The same into a ring that holds at most `limit` elements, as long as that is what the producer wants.
+    ///
+    /// # Errors
+    /// As [`try_push`](Self::try_push).
+    #[inline]
+    pub fn try_push_within(&mut self, limit: usize, element: T) -> Result<(), T> {
+        if !self.has_room(limit) || self.is_closed() {
             return Err(element);
         }
         // SAFETY: there is room, so the slot at `tail` lies outside head..tail and belongs to the producer, which `&mut self` makes this thread.
@@ -238,33 +253,61 @@ impl<T> Producer<T> {
 
     /// `Ready(true)` when there is room for an element, `Ready(false)` when the consumer is gone. Otherwise the task is woken when either changes.
     pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        if let Some(answer) = self.look() {
+        self.poll_room_within(usize::MAX, cx)
+    }
+
+    /// The same for a ring that holds at most `limit` elements. The task is woken by every element that is taken, and by the consumer's word.
+    pub fn poll_room_within(&mut self, limit: usize, cx: &mut Context<'_>) -> Poll<bool> {
+        if let Some(answer) = self.look(limit) {
             return Poll::Ready(answer);
         }
         if !self.shared.producer_parking.0.park(cx.waker()) {
             // Being woken right now: look again soon rather than wait for the waker to come out of the other side's hands.
             cx.waker().wake_by_ref();
         }
-        match self.look() {
+        match self.look(limit) {
             Some(answer) => Poll::Ready(answer),
             None => Poll::Pending,
         }
     }
 
-    fn look(&mut self) -> Option<bool> {
+    fn look(&mut self, limit: usize) -> Option<bool> {
         if self.is_closed() {
             return Some(false);
         }
-        self.has_room().then_some(true)
+        self.has_room(limit).then_some(true)
+    }
+
+    /// What the consumer has [told](Consumer::tell) last; 0 if nothing.
+    #[must_use]
+    #[inline]
+    pub fn word(&self) -> u32 {
+        self.shared.word.load(Ordering::Acquire)
+    }
+
+    /// The consumer's word as soon as it is another one than `known`. Otherwise the task is woken when it is, unless the same producer waits for room
+    /// besides: one waker is kept, that of the last call.
+    pub fn poll_word(&mut self, known: u32, cx: &mut Context<'_>) -> Poll<u32> {
+        let changed = |word: u32| if word == known { Poll::Pending } else { Poll::Ready(word) };
+        let word = changed(self.word());
+        if word.is_ready() {
+            return word;
+        }
+        if !self.shared.producer_parking.0.park(cx.waker()) {
+            // As in `poll_room`.
+            cx.waker().wake_by_ref();
+        }
+        changed(self.word())
     }
 
     #[inline]
-    fn has_room(&mut self) -> bool {
-        if self.tail.wrapping_sub(self.head_seen) < self.shared.capacity {
+    fn has_room(&mut self, limit: usize) -> bool {
+        let limit = limit.min(self.shared.capacity);
+        if self.tail.wrapping_sub(self.head_seen) < limit {
             return true;
         }
         self.head_seen = self.shared.consumer.0.index.load(Ordering::Acquire);
-        self.tail.wrapping_sub(self.head_seen) < self.shared.capacity
+        self.tail.wrapping_sub(self.head_seen) < limit
     }
 
     /// Whether the consumer is gone: nothing that is pushed would ever be popped.
@@ -336,6 +379,12 @@ impl<T> Consumer<T> {
             Some(answer) => Poll::Ready(answer),
             None => Poll::Pending,
         }
+    }
+
+    /// Leaves `word` for the producer and wakes it if it sleeps.
+    pub fn tell(&mut self, word: u32) {
+        self.shared.word.store(word, Ordering::Release);
+        self.shared.producer_parking.0.wake();
     }
 
     fn look(&mut self) -> Option<bool> {

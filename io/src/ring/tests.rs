@@ -287,6 +287,41 @@ mod under_loom {
     }
 
     #[test]
+    fn a_producer_that_wants_less_in_the_ring_than_it_holds_is_woken_when_there_is() {
+        model(|| {
+            let (mut producer, mut consumer) = ring(2);
+            let pushing = thread::spawn(move || {
+                for n in 0..2 {
+                    assert!(wait(|cx| producer.poll_room_within(1, cx)));
+                    assert!(producer.try_push_within(1, tracked(n)).is_ok());
+                }
+            });
+            for n in 0..2 {
+                assert!(wait(|cx| consumer.poll_items(cx)));
+                assert_eq!((consumer.len(), consumer.try_pop().unwrap().n), (1, n));
+            }
+            pushing.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_producer_that_waits_for_the_consumers_word_is_woken_by_it() {
+        model(|| {
+            let (mut producer, mut consumer) = ring::<usize>(1);
+            let telling = thread::spawn(move || {
+                consumer.tell(1);
+                consumer.tell(2);
+                consumer
+            });
+            let mut known = 0;
+            while known != 2 {
+                known = wait(|cx| producer.poll_word(known, cx));
+            }
+            drop(telling.join().unwrap());
+        });
+    }
+
+    #[test]
     fn a_producer_that_goes_wakes_the_consumer() {
         model(|| {
             let (producer, mut consumer) = ring::<usize>(1);

@@ -1,6 +1,7 @@
 //! The receiving side of a task: all its channels, taken in turn, with their merged watermark and their aligned barriers.
 
 use super::alignment::BarrierAligner;
+use super::debloating::window_of_channel;
 use super::frame::{Batch, InputChannel};
 use super::watch::ChannelNumber;
 use crate::checkpoint::CheckpointId;
@@ -22,6 +23,10 @@ struct Input<T> {
     ended: bool,
     /// Records of frames that were worked off.
     received: u64,
+    /// Something has come since the windows were told last.
+    is_active: bool,
+    /// The window that its sender was told last.
+    told: u32,
     /// What lay behind a barrier that other channels have yet to deliver.
     parked: Option<Work<T>>,
 }
@@ -42,7 +47,10 @@ impl<T: Send> InputGate<T> {
         assert!(!channels.is_empty(), "a task that is fed by an exchange has at least one channel");
         let valve = WatermarkValve::new(channels.len(), restored);
         let aligner = BarrierAligner::new(channels.len());
-        let inputs = channels.into_iter().map(|channel| Input { channel, ended: false, received: 0, parked: None }).collect();
+        let inputs = channels
+            .into_iter()
+            .map(|channel| Input { channel, ended: false, received: 0, is_active: false, told: 0, parked: None })
+            .collect();
         Self { inputs, valve, aligner, next: 0, merged: VecDeque::new() }
     }
 
@@ -58,10 +66,33 @@ impl<T: Send> InputGate<T> {
             let input = &mut self.inputs[channel];
             let fresh = |batch| Work { channel, batch, done: 0, controls_done: 0 };
             if let Some(work) = input.parked.take().or_else(|| input.channel.data.try_pop().map(fresh)) {
+                input.is_active = true;
                 return Some(work);
             }
         }
         None
+    }
+
+    /// Whether the channel from which `work` was just taken held as many frames as its sender may send, or was perhaps kept waiting by the way to another
+    /// process.
+    pub(crate) fn was_full(&self, work: &Work<T>) -> bool {
+        let Input { channel, told, .. } = &self.inputs[work.channel];
+        let frames = channel.data.capacity().min((*told).max(1) as usize);
+        matches!(work.batch, Batch::Archived(_)) || channel.data.len() + 1 >= frames
+    }
+
+    /// Tells the senders how many records may be under way to all of them together. Returns what each of those may have under way that have something to say.
+    pub(crate) fn tell_windows(&mut self, window: u64) -> u32 {
+        let speaks = |input: &Input<T>| !input.ended && (input.is_active || input.channel.data.len() > 0);
+        let of_channel = window_of_channel(window, self.inputs.iter().filter(|input| speaks(input)).count());
+        for input in &mut self.inputs {
+            input.is_active = false;
+            if input.told != of_channel {
+                input.told = of_channel;
+                input.channel.data.tell(of_channel);
+            }
+        }
+        of_channel
     }
 
     /// Lays aside what is left of a frame whose channel is blocked.

@@ -3,11 +3,12 @@
 //! An *edge* joins two tasks; it has a *channel* from each sending to each receiving subtask that it connects, in which order is kept
 //! (docs/src/semantics.md#k-2). A channel is a pair of single-producer single-consumer rings: full [`Frame`]s go one way, empty ones come
 //! back to be filled again. The ring's capacity is the receiver's credit; a sender without credit stops, and the pressure travels up to the
-//! source.
+//! source. How many records a frame may hold the receiver says (`debloating.rs`): what lies in a channel is bounded by time as well as by count.
 
 mod alignment;
 mod alignment_time;
 mod arrival;
+mod debloating;
 mod frame;
 mod input;
 mod output;
@@ -17,8 +18,9 @@ mod task;
 mod watch;
 
 pub use arrival::Arrival;
+pub(crate) use debloating::Debloater;
 pub(crate) use frame::{ErasedEnd, RecordType, typed};
-pub(crate) use output::{OutputNumbers, Outputs};
+pub(crate) use output::{FrameSize, OutputNumbers, Outputs};
 pub(crate) use remote::{Door, Lifeline, LifelineEnd, Links, Place, RemoteChannel};
 pub(crate) use sender::{BroadcastEdge, FrameSender, KeyedBy, PartitionedEdge, Spread, TeeEdges};
 pub use task::Exchanged;

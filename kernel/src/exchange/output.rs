@@ -3,10 +3,14 @@
 //! A frame leaves when it is full, when its sender runs dry ([`Outputs::flush`]), or when the task loop says that it has held it for long enough;
 //! so low load gives low latency and high load gives large batches, without a timeout to tune.
 //!
-//! Bounds: a channel holds at most its ring's capacity of frames, one open frame here, and one in work at the receiver. The open frame may grow
+//! A frame is full when it holds the records that the settings allow, or fewer if the receiver is slow: its word in the ring is the window that the frames
+//! of the channel have to share (`debloating.rs`). It is looked at when a frame is begun.
+//!
+//! Bounds: a channel holds at most its ring's capacity of frames, or as many as the window allows, one open frame here, and one in work at the receiver. The open frame may grow
 //! past its size by in-band elements, of which there is a fixed number behind the last record, and on a side output by what one call of a user's
 //! function emits.
 
+use super::debloating::{Portion, window_of_channel};
 use super::frame::{Batch, Entry, Frame, OutputChannel};
 use super::watch::ChannelWatch;
 use crate::runtime::Counter;
@@ -18,6 +22,8 @@ use std::task::{Context, Poll};
 struct Output<T> {
     channel: OutputChannel<T>,
     open: Frame<T>,
+    /// When the open frame is full, and the channel.
+    portion: Portion,
     /// Records handed over.
     sent: u64,
     /// The open frame is full and the channel was, too.
@@ -37,20 +43,50 @@ pub(crate) struct OutputNumbers {
     pub(crate) blocked: Rc<Cell<usize>>,
 }
 
+/// How large frames are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameSize {
+    /// Records in a frame at most.
+    pub(crate) most: usize,
+    /// The window of a receiver that has not said anything yet, in all its channels together.
+    pub(crate) initial_window: u32,
+}
+
+impl FrameSize {
+    /// Frames of `most` records, whoever receives them.
+    #[cfg(test)]
+    pub(crate) fn of(most: usize) -> Self {
+        Self { most, initial_window: u32::MAX }
+    }
+
+    /// What goes into `channel` from now on.
+    #[inline]
+    fn portion<T>(self, channel: &OutputChannel<T>) -> Portion {
+        let window = match channel.data.word() {
+            0 => self.initial_window,
+            told => told,
+        };
+        Portion::of(window, channel.data.capacity(), self.most)
+    }
+}
+
 /// The open frames of one subtask on one edge.
 pub(crate) struct Outputs<T> {
     outputs: Vec<Output<T>>,
-    frame_records: usize,
+    size: FrameSize,
     blocked: usize,
     numbers: OutputNumbers,
     watch: Option<ChannelWatch>,
 }
 
 impl<T: Send> Outputs<T> {
-    pub(crate) fn new(channels: Vec<OutputChannel<T>>, frame_records: usize) -> Self {
-        assert!(frame_records > 0, "a frame must hold at least one record");
-        let outputs = channels.into_iter().map(|channel| Output { channel, open: Frame::new(), sent: 0, blocked: false }).collect();
-        Self { outputs, frame_records, blocked: 0, numbers: OutputNumbers::default(), watch: None }
+    pub(crate) fn new(channels: Vec<OutputChannel<T>>, size: FrameSize) -> Self {
+        assert!(size.most > 0, "a frame must hold at least one record");
+        // As many senders as receivers is the usual case.
+        let initial_window = window_of_channel(u64::from(size.initial_window), channels.len());
+        let size = FrameSize { initial_window, ..size };
+        let open = |channel| Output { portion: size.portion(&channel), channel, open: Frame::new(), sent: 0, blocked: false };
+        Self { outputs: channels.into_iter().map(open).collect(), size, blocked: 0, numbers: OutputNumbers::default(), watch: None }
     }
 
     /// The same, with numbers that others see, too.
@@ -82,7 +118,7 @@ impl<T: Send> Outputs<T> {
         if let Some(hash) = hash {
             output.open.hashes.push(hash);
         }
-        if output.open.entries.len() >= self.frame_records {
+        if output.open.entries.len() >= output.portion.records {
             self.seal(target);
         }
     }
@@ -108,7 +144,7 @@ impl<T: Send> Outputs<T> {
         let output = &mut self.outputs[target];
         // A side output may be given more than there is room for, by one call of a user's function. What is blocked is left to `unblock`, which
         // knows who waits.
-        if !output.blocked && !Self::send(output, self.frame_records, &self.numbers) {
+        if !output.blocked && !Self::send(output, self.size, &self.numbers) {
             output.blocked = true;
             self.blocked += 1;
             self.numbers.blocked.update(|blocked| blocked + 1);
@@ -117,20 +153,21 @@ impl<T: Send> Outputs<T> {
     }
 
     /// Moves the open frame into the channel. `false` if the channel is full.
-    fn send(output: &mut Output<T>, frame_records: usize, numbers: &OutputNumbers) -> bool {
+    fn send(output: &mut Output<T>, size: FrameSize, numbers: &OutputNumbers) -> bool {
         let records = output.open.entries.len();
         let frame = std::mem::replace(&mut output.open, Frame::new());
-        match output.channel.data.try_push(Batch::Owned(frame)) {
+        match output.channel.data.try_push_within(output.portion.frames, Batch::Owned(frame)) {
             Ok(()) => {
                 output.sent += records as u64;
                 numbers.frames.add(1);
                 numbers.records.add(records as u64);
+                output.portion = size.portion(&output.channel);
                 output.open = match output.channel.returned.try_pop() {
                     Some(Batch::Owned(frame)) => frame,
                     _ => {
                         let mut frame = Frame::new();
                         // Small frames stay small: a cold channel should not cost a full frame's memory.
-                        frame.entries.reserve(records.min(frame_records));
+                        frame.entries.reserve(records.min(output.portion.records));
                         frame
                     }
                 };
@@ -150,7 +187,7 @@ impl<T: Send> Outputs<T> {
     pub(crate) fn unblock(&mut self) -> bool {
         if self.blocked > 0 {
             for output in self.outputs.iter_mut().filter(|output| output.blocked) {
-                if Self::send(output, self.frame_records, &self.numbers) {
+                if Self::send(output, self.size, &self.numbers) {
                     output.blocked = false;
                     self.blocked -= 1;
                     self.numbers.blocked.update(|blocked| blocked - 1);
@@ -167,7 +204,7 @@ impl<T: Send> Outputs<T> {
     pub(crate) fn flush(&mut self) -> bool {
         let mut held = false;
         for output in self.outputs.iter_mut().filter(|output| !output.open.is_empty()) {
-            held |= output.blocked || !Self::send(output, self.frame_records, &self.numbers);
+            held |= output.blocked || !Self::send(output, self.size, &self.numbers);
         }
         !held
     }
@@ -175,7 +212,7 @@ impl<T: Send> Outputs<T> {
     /// Ready if one of the held frames can move now; registers with the channels that hold it up otherwise.
     pub(crate) fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for output in self.outputs.iter_mut().filter(|output| output.blocked || !output.open.is_empty()) {
-            if output.channel.data.poll_room(cx).is_ready() {
+            if output.channel.data.poll_room_within(output.portion.frames, cx).is_ready() {
                 return Poll::Ready(());
             }
         }
@@ -193,7 +230,7 @@ mod tests {
     #[test]
     fn a_blocked_output_that_is_given_more_stays_blocked_until_it_is_resumed() {
         let (sender, mut receiver) = channel::<u64>(ChannelNumber(0), 1);
-        let mut outputs = Outputs::new(vec![sender], 1);
+        let mut outputs = Outputs::new(vec![sender], FrameSize::of(1));
         outputs.push(0, None, 0, 1);
         outputs.push(0, None, 0, 2);
         assert!(!outputs.ready());

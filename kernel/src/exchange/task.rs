@@ -2,6 +2,7 @@
 
 use super::alignment_time::AlignmentTime;
 use super::arrival::{Arrival, InPlace, Owned};
+use super::debloating::Debloater;
 use super::frame::{Batch, Frame};
 use super::input::{InputGate, Work};
 use super::remote::ArchivedFrame;
@@ -78,6 +79,13 @@ pub(crate) struct ChannelTask<T, H> {
     records_in: Counter,
     watermark_in: Gauge,
     alignment: AlignmentTime,
+    debloater: Debloater,
+    /// When the slice before began and how many records it took, if there was something to do.
+    measured: Option<(MonotonicNs, u64)>,
+    /// Records taken in this slice.
+    taken: u64,
+    /// The records that each sender may have under way.
+    window: Gauge,
     clock: TaskClock,
     io: Io,
     watch: ChannelWatch,
@@ -107,6 +115,10 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
             records_in: cx.task_counter("numRecordsIn"),
             watermark_in: cx.task_gauge("currentInputWatermark"),
             alignment: AlignmentTime::new(cx.task_gauge("checkpointAlignmentTime")),
+            debloater: settings.debloater(),
+            measured: None,
+            taken: 0,
+            window: cx.task_gauge("inputWindowRecords"),
             clock: cx.clock.clone(),
             io,
             watch: cx.watch(),
@@ -160,7 +172,9 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
         let Some(mut work) = self.work.take() else { return true };
         let before = work.done;
         let worked = self.run(&mut work);
-        self.records_in.add((work.done - before) as u64);
+        let taken = (work.done - before) as u64;
+        self.taken += taken;
+        self.records_in.add(taken);
         match worked {
             Worked::All => {
                 // A frame has been worked off: its channel, and the number of its records.
@@ -261,21 +275,10 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
         }
     }
 
-    /// After the last frame: forwards the end once, then empties the open frames (docs/src/semantics.md#e-2).
-    fn wind_up(&mut self) -> Step {
-        if !self.end_forwarded {
-            self.head.control(Control::EndOfInput);
-            self.end_forwarded = true;
-            return Step::Busy;
-        }
-        if self.head.flush() { Step::Finished } else { Step::Waiting }
-    }
-}
-
-impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
-    fn step(&mut self, cx: &mut Context<'_>) -> Step {
+    /// Works on frames until there are none, the chain has no room, or `budget` records are worked off.
+    fn work(&mut self, cx: &mut Context<'_>, budget: usize) -> Step {
         let mut worked = false;
-        self.left = self.slice.records();
+        self.left = budget;
         loop {
             if self.left == 0 {
                 self.head.drive(cx);
@@ -319,6 +322,9 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
             }
             let Some(work) = self.gate.take() else { break };
             worked = true;
+            if self.gate.was_full(&work) {
+                self.debloater.found_full();
+            }
             // A frame of in-band elements alone counts, too.
             self.left -= usize::from(work.batch.records() == 0);
             self.frames_since_flush += 1;
@@ -338,6 +344,43 @@ impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
         self.frames_since_flush = 0;
         self.head.flush();
         Step::Waiting
+    }
+
+    /// Takes into account how long the slice before has taken, until now.
+    fn measure(&mut self) {
+        let now = self.clock.now().monotonic;
+        if let Some((since, records)) = self.measured.take()
+            && self.debloater.worked(records, now.since(since))
+        {
+            let of_channel = self.gate.tell_windows(self.debloater.window());
+            self.window.set(i64::from(of_channel));
+        }
+    }
+
+    /// After the last frame: forwards the end once, then empties the open frames (docs/src/semantics.md#e-2).
+    fn wind_up(&mut self) -> Step {
+        if !self.end_forwarded {
+            self.head.control(Control::EndOfInput);
+            self.end_forwarded = true;
+            return Step::Busy;
+        }
+        if self.head.flush() { Step::Finished } else { Step::Waiting }
+    }
+}
+
+impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
+    fn step(&mut self, cx: &mut Context<'_>) -> Step {
+        self.measure();
+        self.taken = 0;
+        let budget = self.slice.records();
+        let step = self.work(cx, budget);
+        if step == Step::Waiting && self.head.ready() {
+            self.debloater.ran_dry();
+        } else {
+            // Also while it waits for room: a task before a slow one is as slow.
+            self.measured = Some((self.clock.now().monotonic, self.taken));
+        }
+        step
     }
 
     fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<()> {

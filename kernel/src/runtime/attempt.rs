@@ -25,6 +25,12 @@ use std::time::Duration;
 use thalweg_io::{Io, LocalBoxFuture, MailboxReceiver, MonotonicNs};
 use thalweg_storage::checkpoint::SplitEntry;
 
+/// A stop that takes longer says what it waits for, and again each time after as much.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// So many of the subtasks that a stop waits for are named.
+const NAMED_MAX: usize = 3;
+
 /// What is needed to run an attempt.
 pub(super) struct AttemptParts<'a> {
     pub(super) job: &'a Job,
@@ -79,6 +85,8 @@ pub(super) struct AttemptRun<'a> {
     finished: Vec<bool>,
     committing: Option<LocalBoxFuture<(CheckpointId, Result<(), JobError>)>>,
     timer: Option<(MonotonicNs, LocalBoxFuture<()>)>,
+    /// When a stop that is under way says the next time what it waits for.
+    stop_word_at: Option<MonotonicNs>,
     completed: u64,
     commit_is_open: bool,
     is_cancelled: bool,
@@ -110,6 +118,7 @@ impl<'a> AttemptRun<'a> {
             finished: vec![false; subtasks],
             committing: None,
             timer: None,
+            stop_word_at: None,
             completed: 0,
             commit_is_open: false,
             is_cancelled: false,
@@ -136,7 +145,10 @@ impl<'a> AttemptRun<'a> {
                 Event::Message(None) => break,
                 Event::Persisted(persisted) => self.persisted(*persisted),
                 Event::Committed(checkpoint, result) => self.committed(checkpoint, result),
-                Event::Tick => self.decide(checkpoints::Input::Tick),
+                Event::Tick => {
+                    self.say_what_a_stop_waits_for();
+                    self.decide(checkpoints::Input::Tick);
+                }
             }
         }
         let torn_down = || Err(JobError::Internal { place: "core 0".to_owned(), message: "it was torn down".to_owned() });
@@ -154,7 +166,8 @@ impl<'a> AttemptRun<'a> {
 
     async fn next_event(&mut self, inbox: &mut MailboxReceiver<ToCoordinator>) -> Event {
         // When nothing is decided any more, a deadline would be waited for in vain, again and again.
-        let deadline = self.checkpoints.next_deadline().filter(|_| !self.closing);
+        let deadlines = self.checkpoints.next_deadline().into_iter().chain(self.stop_word_at);
+        let deadline = deadlines.min().filter(|_| !self.closing);
         if self.timer.as_ref().map(|(at, _)| *at) != deadline {
             self.timer = deadline.map(|at| (at, self.parts.io.clock().sleep_until(at)));
         }
@@ -202,8 +215,37 @@ impl<'a> AttemptRun<'a> {
                 self.decide(checkpoints::Input::Drain);
                 self.steer(coordinator::Input::Drain);
             }
-            ToCoordinator::Stop if self.folder.exists() => self.decide(checkpoints::Input::Stop),
+            ToCoordinator::Stop if self.folder.exists() => {
+                self.stop_word_at.get_or_insert(self.parts.io.clock().now().after(STOP_PATIENCE));
+                self.decide(checkpoints::Input::Stop);
+            }
             ToCoordinator::Stop => self.steer(coordinator::Input::Failed(JobError::Cancelled)),
+        }
+    }
+
+    /// Somebody waits for a job to stop, and may want to know what holds it up.
+    fn say_what_a_stop_waits_for(&mut self) {
+        let now = self.parts.io.clock().now();
+        if self.stop_word_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.stop_word_at = Some(now.after(STOP_PATIENCE));
+        match self.checkpoints.awaited() {
+            Some((checkpoint, missing)) if !missing.is_empty() => {
+                let infos = self.parts.roster.infos();
+                let name = |subtask: &SubtaskId| infos[*subtask].name(self.parts.job);
+                let mut named = missing.iter().take(NAMED_MAX).map(name).collect::<Vec<_>>().join(", ");
+                if missing.len() > NAMED_MAX {
+                    named.push_str(", ...");
+                }
+                let (missing, all) = (missing.len(), infos.len());
+                tracing::info!(target: "thalweg::cli", "the stop waits for checkpoint {checkpoint}: the parts of {missing} of {all} subtasks are missing ({named})");
+            }
+            Some((checkpoint, _)) => {
+                tracing::info!(target: "thalweg::cli", "the stop waits for checkpoint {checkpoint} to be made durable");
+            }
+            None if self.committing.is_some() => tracing::info!(target: "thalweg::cli", "the stop waits for results to be shown"),
+            None => tracing::info!(target: "thalweg::cli", "the stop waits for its checkpoint to begin"),
         }
     }
 

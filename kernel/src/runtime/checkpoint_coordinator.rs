@@ -161,6 +161,13 @@ impl CheckpointCoordinator {
         self.pending.as_ref().is_some_and(|pending| pending.checkpoint == checkpoint && pending.stage == Stage::Collecting)
     }
 
+    /// The checkpoint under way and the subtasks whose part of it has not come; nobody while it is made durable.
+    pub(crate) fn awaited(&self) -> Option<(CheckpointId, Vec<SubtaskId>)> {
+        let pending = self.pending.as_ref()?;
+        let missing = |subtask: &SubtaskId| !pending.acknowledged[*subtask] && !self.finished[*subtask];
+        Some((pending.checkpoint, (0..self.finished.len()).filter(missing).collect()))
+    }
+
     /// Takes `input` into account and says what is to be done, in order.
     pub(crate) fn step(&mut self, now: MonotonicNs, input: Input) -> Vec<Action> {
         let mut actions = Vec::new();

@@ -5,7 +5,7 @@
 //! that an older one has sent can arrive in it.
 
 use super::acknowledge::SnapshotPlace;
-use super::context::{SubtaskContext, SubtaskId};
+use super::context::{SubtaskContext, SubtaskId, TaskName};
 use super::crew::{Crew, Member, WorkerId};
 use super::driver::Subtask;
 use super::error::JobError;
@@ -99,6 +99,15 @@ pub(crate) struct SubtaskInfo {
     pub(crate) source: Option<OperatorId>,
     /// The seat of the worker that runs it.
     pub(crate) seat: usize,
+}
+
+impl SubtaskInfo {
+    /// What people call it.
+    pub(crate) fn name(&self, job: &Job) -> String {
+        let task = job.tasks.iter().find(|task| task.uid == self.task_uid);
+        let operators = task.map_or(&self.task_uid, |task| &task.name).clone();
+        TaskName { operators, subtask: self.subtask, parallelism: self.parallelism }.to_string()
+    }
 }
 
 /// How many subtasks each task has, and where they run.

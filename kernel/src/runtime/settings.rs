@@ -1,5 +1,8 @@
 //! The engine's constants. The defaults are right for production; the simulator draws them at random, tiny values included.
 
+use crate::exchange::{Debloater, FrameSize};
+use std::time::Duration;
+
 /// Sizes and intervals inside the engine. None of them changes what a job computes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
@@ -8,6 +11,12 @@ pub struct EngineSettings {
     /// Frames under way in one channel: the receiver's credit. Two would do to keep both sides busy; eight ride out a pause of one of them. With 0 a
     /// sender asks before each frame, at the price of a round trip between processes, and nothing is held for channels that are silent.
     pub channel_frames: usize,
+    /// What may lie in the channels to one subtask at most, by the time that it takes to work it off, in milliseconds (Flink's
+    /// `taskmanager.network.memory.buffer-debloat.target`): a barrier waits no longer than that before each exchange, and a stop has no more to work off. The
+    /// frames to a slow receiver are smaller and fewer for it; one record may always pass.
+    pub buffer_debloat_target_ms: u64,
+    /// Records that may lie in the channels to one subtask before it is known how fast it is.
+    pub initial_window_records: usize,
     /// Input frames after which a busy task hands over its open output frames, so that a cold channel is not stranded.
     pub flush_after_frames: u32,
     /// Records a task works off before it lets the core's other tasks run: about 50 us at 20 ns a record.
@@ -29,6 +38,8 @@ impl Default for EngineSettings {
         Self {
             frame_records: 1024,
             channel_frames: 8,
+            buffer_debloat_target_ms: 1000,
+            initial_window_records: 64,
             flush_after_frames: 16,
             slice_records: 2048,
             slice_timers: 512,
@@ -46,10 +57,21 @@ impl EngineSettings {
         self.channel_frames.max(1)
     }
 
+    /// How large frames are.
+    pub(crate) fn frame_size(&self) -> FrameSize {
+        FrameSize { most: self.frame_records, initial_window: u32::try_from(self.initial_window_records).unwrap_or(u32::MAX) }
+    }
+
+    /// Measures the pace of a subtask.
+    pub(crate) fn debloater(&self) -> Debloater {
+        Debloater::new(Duration::from_millis(self.buffer_debloat_target_ms), self.initial_window_records as u64)
+    }
+
     /// Refuses a size of zero, which could make no progress.
     pub(crate) fn check(&self) -> Result<(), String> {
         let sizes = [
             self.frame_records,
+            self.initial_window_records,
             self.flush_after_frames as usize,
             self.slice_records,
             self.slice_timers,
@@ -57,6 +79,7 @@ impl EngineSettings {
             self.read_block_bytes,
             self.write_block_bytes,
             self.metrics_interval_ms as usize,
+            self.buffer_debloat_target_ms as usize,
         ];
         if sizes.contains(&0) { Err(format!("every engine setting but channel_frames must be at least 1: {self:?}")) } else { Ok(()) }
     }

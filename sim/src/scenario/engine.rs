@@ -28,6 +28,8 @@ impl EnginePlan {
         let settings = EngineSettings {
             frame_records: size(stream),
             channel_frames: stream.pick(&[1, 1, 2, 3, 8, 64]),
+            buffer_debloat_target_ms: stream.pick(&[1, 100, 1000, 60_000]),
+            initial_window_records: size(stream),
             flush_after_frames: u32::try_from(size(stream)).unwrap_or(u32::MAX),
             slice_records: size(stream),
             slice_timers: size(stream),

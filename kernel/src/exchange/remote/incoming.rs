@@ -1,4 +1,5 @@
-//! The receiving half of a link: reads frames from one connection, hands each to its channel, and grants credit for what was worked off.
+//! The receiving half of a link: reads frames from one connection, hands each to its channel, and grants credit for what was worked off. With the credit
+//! goes the window of the receiver, in records: as many frames wait at the other end as here, so half of it is theirs.
 
 use super::credits::Window;
 use super::door::{Awaited, Caller};
@@ -21,6 +22,10 @@ const FRAMES_A_TURN: usize = 16;
 struct Channel {
     unpacker: Box<dyn Unpacker>,
     window: Window,
+    /// What the receiver wishes to have under way, in records; 0 before it has said so.
+    records_window: u32,
+    /// That is not what the sender was told last.
+    is_news: bool,
     sequence: u64,
     records: u64,
     has_ended: bool,
@@ -42,7 +47,19 @@ impl Incoming {
     pub(super) fn new(around: Surroundings, channels: Vec<RemoteChannel>, window: usize) -> Self {
         let open = |RemoteChannel { number, end, record }: RemoteChannel| {
             let unpacker = (record.unpacker)(end);
-            (number.0, Channel { unpacker, window: Window::new(window), sequence: 0, records: 0, has_ended: false, is_over: false })
+            (
+                number.0,
+                Channel {
+                    unpacker,
+                    window: Window::new(window),
+                    records_window: 0,
+                    is_news: false,
+                    sequence: 0,
+                    records: 0,
+                    has_ended: false,
+                    is_over: false,
+                },
+            )
         };
         Self {
             channels: channels.into_iter().map(open).collect(),
@@ -73,6 +90,9 @@ impl Incoming {
                 channel.window.given_back();
                 self.around.watch.tell("link.given-back", ChannelNumber(*number), [0; 3]);
                 reader.give(buffer);
+            }
+            if let Poll::Ready(records) = channel.unpacker.poll_window(channel.records_window, cx) {
+                (channel.records_window, channel.is_news) = (records, true);
             }
         }
         let mut turn = 0;
@@ -109,13 +129,16 @@ impl Incoming {
                 Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(mut buffer)) => {
                     let open = self.channels.iter_mut().filter(|(_, channel)| !channel.has_ended && !channel.is_over);
-                    let grants: Vec<[u32; 2]> =
-                        open.map(|(number, channel)| [*number, channel.window.grant()]).filter(|[_, credits]| *credits > 0).collect();
+                    let grant = |(number, channel): (&u32, &mut Channel)| {
+                        let (credits, is_news) = (channel.window.grant(), std::mem::take(&mut channel.is_news));
+                        (credits > 0 || is_news).then_some([*number, credits, channel.records_window.div_ceil(2)])
+                    };
+                    let grants: Vec<[u32; 3]> = open.filter_map(grant).collect();
                     if grants.is_empty() {
                         sender.free = Some(buffer);
                         return Poll::Pending;
                     }
-                    for [number, credits] in &grants {
+                    for [number, credits, _] in grants.iter().filter(|[_, credits, _]| *credits > 0) {
                         // Frames that may come from now on.
                         self.around.watch.tell("link.credit", ChannelNumber(*number), [i64::from(*credits), self.window as i64, 0]);
                     }
@@ -134,7 +157,7 @@ impl Incoming {
         match header.kind {
             FrameKind::Records => self.deliver(header, frame),
             FrameKind::Demand => {
-                for [number, _] in entries(header, &frame[HEADER_BYTES..])? {
+                for [number, ..] in entries(header, &frame[HEADER_BYTES..])? {
                     self.channels.get_mut(&number).ok_or(FrameError::Channel(number))?.window.demanded();
                 }
                 Ok(())

@@ -23,8 +23,8 @@ const WRITE_BYTES: usize = 128 << 10;
 /// Before it is called again where nobody has answered.
 const CALL_AGAIN: Duration = Duration::from_millis(50);
 
-/// What a receiver says may be this long: an entry of 8 bytes for each channel.
-const CREDIT_BYTES_MAX: usize = 8 << 20;
+/// What a receiver says may be this long: an entry of 12 bytes for each channel.
+const CREDIT_BYTES_MAX: usize = 12 << 20;
 
 struct Channel {
     number: ChannelNumber,
@@ -161,11 +161,17 @@ impl Outgoing {
         if header.attempt != self.around.attempt {
             return Err(FrameError::Attempt { expected: self.around.attempt, found: header.attempt });
         }
-        for [number, credits] in entries(header, payload)? {
+        for [number, credits, window] in entries(header, payload)? {
             let channel = self.channels.iter_mut().find(|channel| channel.number.0 == number).ok_or(FrameError::Channel(number))?;
-            channel.waits = false;
-            if !channel.credits.granted(credits) {
-                return Err(FrameError::Credit(number));
+            if window > 0 {
+                channel.packer.tell_window(window);
+            }
+            // A word about the window alone is no answer to a demand.
+            if credits > 0 {
+                channel.waits = false;
+                if !channel.credits.granted(credits) {
+                    return Err(FrameError::Credit(number));
+                }
             }
         }
         Ok(())
@@ -222,31 +228,36 @@ impl Outgoing {
             self.frames_out.add(1);
         }
         if !demands.is_empty() {
-            append_entries(buffer, FrameKind::Demand, &self.around, demands.into_iter().map(|number| [number, 1]));
+            append_entries(buffer, FrameKind::Demand, &self.around, demands.into_iter().map(|number| [number, 1, 0]));
         }
         Ok(())
     }
 }
 
-/// Channel and number of each entry of a frame of credits or demands.
-pub(super) fn entries<'a>(header: &FrameHeader, payload: &'a [u8]) -> Result<impl Iterator<Item = [u32; 2]> + 'a, FrameError> {
+/// Bytes of an entry: channel, number of frames, window in records.
+const ENTRY_BYTES: usize = 12;
+
+/// Channel, number of frames and window of each entry of a frame of credits or demands.
+pub(super) fn entries<'a>(header: &FrameHeader, payload: &'a [u8]) -> Result<impl Iterator<Item = [u32; 3]> + 'a, FrameError> {
     header.check_payload(payload)?;
-    let (entries, rest) = payload.as_chunks::<8>();
+    let (entries, rest) = payload.as_chunks::<ENTRY_BYTES>();
     if !rest.is_empty() || entries.len() != header.count as usize {
         let reason = format!("{} bytes are not {} entries", payload.len(), header.count);
         return Err(FrameError::Damaged { channel: header.channel, reason });
     }
-    Ok(entries.iter().map(|entry| u64::from_le_bytes(*entry)).map(|bits| [bits as u32, (bits >> 32) as u32]))
+    Ok(entries.iter().map(|entry| {
+        let words = entry.as_chunks::<4>().0;
+        std::array::from_fn(|word| u32::from_le_bytes(words[word]))
+    }))
 }
 
 /// Appends a frame of credits or demands.
-pub(super) fn append_entries(buffer: &mut Buffer, kind: FrameKind, around: &Surroundings, entries: impl Iterator<Item = [u32; 2]>) {
+pub(super) fn append_entries(buffer: &mut Buffer, kind: FrameKind, around: &Surroundings, entries: impl Iterator<Item = [u32; 3]>) {
     let mut payload = Vec::new();
-    for [number, credits] in entries {
+    for number in entries.flatten() {
         payload.extend_from_slice(&number.to_le_bytes());
-        payload.extend_from_slice(&credits.to_le_bytes());
     }
-    let count = (payload.len() / 8) as u32;
+    let count = (payload.len() / ENTRY_BYTES) as u32;
     buffer.extend_from_slice(&FrameHeader { count, ..FrameHeader::new(kind, around.attempt) }.encode(&payload));
     buffer.extend_from_slice(&payload);
 }

@@ -48,6 +48,9 @@ pub(crate) trait Packer {
 
     /// Appends the next frame to `out`, which is aligned to 16 bytes, and gives its memory back to the sender.
     fn pack(&mut self, attempt: Attempt, channel: u32, sequence: u64, out: &mut Buffer) -> Result<Carried, LinkFailure>;
+
+    /// Tells the sender how many records it may have under way.
+    fn tell_window(&mut self, records: u32);
 }
 
 /// Hands the frames of one channel over to its receiver.
@@ -57,6 +60,9 @@ pub(crate) trait Unpacker {
 
     /// The memory of a frame that was worked off; `None` when the receiver is gone. Registers for that otherwise.
     fn poll_returned(&mut self, cx: &mut Context<'_>) -> Poll<Option<Buffer>>;
+
+    /// How many records the receiver wishes to have under way, as soon as that is something else than `known`; registers for that otherwise.
+    fn poll_window(&mut self, known: u32, cx: &mut Context<'_>) -> Poll<u32>;
 }
 
 /// The records of a frame, to be archived as a list.
@@ -146,6 +152,10 @@ impl<T: Record> Packer for RecordPacker<T> {
         drop(self.channel.returned.try_push(Batch::Owned(frame)));
         Ok(carried)
     }
+
+    fn tell_window(&mut self, records: u32) {
+        self.channel.data.tell(records);
+    }
 }
 
 /// The unpacker of a channel of `T`.
@@ -187,6 +197,10 @@ impl<T: Record> Unpacker for RecordUnpacker<T> {
                 _ => unreachable!("invariant: only archives are delivered here"),
             },
         }
+    }
+
+    fn poll_window(&mut self, known: u32, cx: &mut Context<'_>) -> Poll<u32> {
+        self.channel.data.poll_word(known, cx)
     }
 }
 

@@ -49,6 +49,20 @@ fn a_checkpoint_is_durable_before_anything_is_committed() {
     );
 }
 
+#[test]
+fn a_checkpoint_under_way_knows_whom_it_waits_for() {
+    let mut coordinator = coordinator();
+    assert_eq!(coordinator.awaited(), None);
+    coordinator.step(at_s(0), Input::Stop);
+    assert_eq!(coordinator.awaited(), Some((id(1), vec![0, 1])));
+    coordinator.step(at_s(1), acknowledged(0, 1));
+    assert_eq!(coordinator.awaited(), Some((id(1), vec![1])));
+    coordinator.step(at_s(1), acknowledged(1, 1));
+    assert_eq!(coordinator.awaited(), Some((id(1), vec![])), "it is made durable");
+    coordinator.step(at_s(2), Input::Persisted { checkpoint: id(1) });
+    assert_eq!(coordinator.awaited(), None);
+}
+
 /// Whoever would restart the attempt, only to run it on more workers, lets it end instead.
 #[test]
 fn an_attempt_is_ending_from_when_its_end_is_decided() {
