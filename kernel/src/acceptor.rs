@@ -1,9 +1,10 @@
 //! Answering calls, for as long as there are any.
 //!
 //! An [`Acceptor`] gives one caller after the other and never ends. A call that cannot be answered, for want of descriptors perhaps, is warned of, and
-//! answering goes on after a pause: an error neither ends a listener nor makes it spin. What becomes of a caller, and how many may be there, is the
+//! answering goes on after a pause: an error neither ends a listener nor makes it spin, nor fails whatever the listener is for. What becomes of a caller, and how many may be there, is the
 //! listener's own affair.
 
+use crate::complaints::Complaints;
 use core::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -24,11 +25,12 @@ pub(crate) struct Acceptor {
     pause: Option<LocalBoxFuture<()>>,
     /// What is said when a call cannot be answered.
     complaint: &'static str,
+    complaints: Complaints,
 }
 
 impl Acceptor {
     pub(crate) fn new(io: Io, listener: Box<dyn Listener>, complaint: &'static str) -> Self {
-        Self { io, listener, accepting: None, pause: None, complaint }
+        Self { io, listener, accepting: None, pause: None, complaint, complaints: Complaints::default() }
     }
 
     /// The next caller, when one comes.
@@ -43,7 +45,9 @@ impl Acceptor {
             match accepted {
                 Ok(call) => return Poll::Ready(call),
                 Err(error) => {
-                    tracing::warn!(%error, "{}", self.complaint);
+                    if let Some(count) = self.complaints.count(&self.io) {
+                        tracing::warn!(%error, count, "{}", self.complaint);
+                    }
                     self.pause(ERROR_PAUSE);
                 }
             }

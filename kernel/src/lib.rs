@@ -56,6 +56,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod cli;
 pub mod cluster;
+mod complaints;
 pub mod connectors;
 mod deadline;
 mod erasure;

@@ -1,7 +1,7 @@
 //! Starting cores: all of them, or none and a reason.
 
 use super::core_thread::{ReadyCore, Settings};
-use super::{availability, random};
+use super::{availability, open_files, random};
 use crate::{CoreGroup, CoreId, CoreMain, Cores, StartError};
 use std::io;
 use std::sync::mpsc;
@@ -16,6 +16,8 @@ const SPIN_LIMIT: u32 = 1024;
 ///
 /// More cores than CPUs are possible: they share the CPUs in turn (core `n` runs on the `n mod available`th), which is right for tests and wrong for
 /// speed. A panic in a core's main is logged and ends that core alone.
+///
+/// Starting cores raises this process's limit on open files to its hard limit, once, and says so in the log.
 #[derive(Clone, Debug, Default)]
 pub struct UringCores {
     spin_limit: Option<u32>,
@@ -69,6 +71,7 @@ impl Cores for UringCores {
     }
 
     fn start(&self, mains: Vec<CoreMain>) -> Result<Box<dyn CoreGroup>, StartError> {
+        open_files::raise_limit();
         availability::check()?;
         let other = |core: usize, reason: String| StartError::Other { core, reason };
         let usable = usable_cpus().map_err(|error| other(0, format!("cannot learn which CPUs may be used: {error}")))?;

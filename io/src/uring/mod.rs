@@ -18,6 +18,7 @@ mod disk;
 mod file;
 mod helper;
 mod net;
+mod open_files;
 mod random;
 mod raw;
 mod scheduler;

@@ -1,10 +1,13 @@
 //! TCP. A stream's two halves share the socket; each ends its own direction when it is dropped.
 //!
+//! A listener leaves a part of the descriptors to everything else: a crowd at the door is no reason that a file cannot be opened.
+//!
 //! A read or an accept whose future was dropped is still with the kernel and may yet take bytes, or a connection, off the socket. The next one
 //! resumes it, so nothing is lost. (A write whose future was dropped may have sent a part; after that the stream is good for closing only.)
 
 use super::address::RawAddress;
 use super::descriptor::Descriptor;
+use super::open_files;
 use super::raw::{Kept, Op, Request, Ring};
 use crate::{Buffer, IoError, Listener, LocalBoxFuture, Net, NetRead, NetWrite};
 use io_uring::opcode;
@@ -171,6 +174,8 @@ impl Listener for UringListener {
                 match result {
                     Ok(fd) => {
                         let accepted = Descriptor::opened(fd, &ring);
+                        // Whoever calls can wait, and what opens a file of a checkpoint cannot.
+                        open_files::leave_room(accepted.raw()).map_err(|error| IoError::new("accept at", address, error))?;
                         let peer = peer.decode().map_err(|error| IoError::new("accept at", address, error))?;
                         let (read, write) = split(&ring, accepted, peer);
                         return Ok((read, write, peer));

@@ -10,7 +10,7 @@ const WIPE_LINE: &[u8] = b"\r\x1b[K";
 
 /// Begins to log on stderr. `RUST_LOG` has precedence.
 pub(super) fn start_logging(quiet: bool) {
-    let usual = if quiet { "warn" } else { "warn,thalweg::cli=info" };
+    let usual = if quiet { "warn" } else { "warn,thalweg::cli=info,thalweg_io::uring::open_files=info" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let logging = tracing_subscriber::fmt().with_env_filter(filter);
     // A program that logs in its own way keeps it.

@@ -7,6 +7,7 @@ use super::config::Heartbeat;
 use super::connection::{ConnectionError, Talk};
 use super::message::Message;
 use super::share::TaskShape;
+use super::turned_away::TurnedAway;
 use crate::deadline::within;
 use core::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -37,21 +38,21 @@ pub(super) struct Terms {
 }
 
 /// Finds out whether a caller that knows the secret may be a worker. `None` if not; it has been told why.
-pub(super) async fn admit(io: &Io, terms: &Terms, mut talk: Talk, from: SocketAddr) -> Option<Admitted> {
+pub(super) async fn admit(io: &Io, terms: &Terms, mut talk: Talk, from: SocketAddr, turned_away: &TurnedAway) -> Option<Admitted> {
     let refused = match within(io, HANDSHAKE, register(&mut talk, terms, from.ip())).await {
         Some(Ok(registration)) => return Some(Admitted { talk, registration }),
         Some(Err(Unfit::Refused(reason))) => reason,
         Some(Err(Unfit::Broken(error))) => {
-            tracing::warn!(%from, %error, "a worker did not register");
+            turned_away.note(from, &format_args!("it did not register: {error}"));
             return None;
         }
         None => {
             // It may have been busy for once: it finds the connection closed, and calls again.
-            tracing::warn!(%from, "a worker did not register within {HANDSHAKE:?}");
+            turned_away.note(from, &format_args!("it did not register within {HANDSHAKE:?}"));
             return None;
         }
     };
-    tracing::warn!(%from, reason = %refused, "a worker was refused");
+    turned_away.note(from, &refused);
     io.observe("worker.refuse", &from.to_string(), [0; 3]);
     refuse(io, talk, refused, true).await;
     None

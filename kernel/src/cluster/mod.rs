@@ -6,7 +6,7 @@
 //! its last checkpoint, a worker that has lost its coordinator stops what it runs and looks for it, or its successor, again.
 //!
 //! `liveness.rs` and `share.rs` decide (pure), `codec.rs`, `message.rs` and `fields.rs` are the wire, `connection.rs`
-//! carries messages, `start.rs`, `reception.rs`, `admission.rs` and `membership.rs` are the coordinator's side, `worker.rs` and `session.rs` the worker's.
+//! carries messages, `start.rs`, `reception.rs`, `turned_away.rs`, `admission.rs` and `membership.rs` are the coordinator's side, `worker.rs` and `session.rs` the worker's.
 //!
 //! **Architecture invariant:** what a stranger sends changes nothing and costs a bounded amount of time and memory.
 
@@ -25,6 +25,7 @@ mod share;
 mod start;
 #[cfg(test)]
 pub(crate) mod testing;
+mod turned_away;
 mod worker;
 
 pub use crate::auth::Secret;

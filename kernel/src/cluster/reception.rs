@@ -11,15 +11,14 @@ use super::admission::{Admitted, GOODBYE, Registration, Terms, admit, refuse};
 use super::connection::{Connection, Talk};
 use super::membership::{Membership, Parting, send_home};
 use super::share::Share;
+use super::turned_away::TurnedAway;
 use crate::acceptor::{Acceptor, Call};
 use crate::auth::{Authenticator, Purpose, Side};
 use crate::deadline::within;
 use crate::runtime::{Farewell, Member, ToCoordinator, WorkerId};
-use core::net::SocketAddr;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -54,7 +53,7 @@ pub(super) async fn receive_workers(
         auth,
         coordinator,
         callers: VecDeque::new(),
-        turned_away: TurnedAway::default(),
+        turned_away: TurnedAway::new(&io),
         next_worker: 1,
         workers: Vec::new(),
         farewell: None,
@@ -95,21 +94,6 @@ struct Caller {
     /// It has proved that it knows the secret.
     is_known: Rc<Cell<bool>>,
     admission: LocalBoxFuture<Option<Admitted>>,
-}
-
-/// Counts the callers that were turned away, and says so, but not a thousand times.
-#[derive(Clone, Default)]
-struct TurnedAway(Rc<Cell<u64>>);
-
-impl TurnedAway {
-    fn note(&self, from: SocketAddr, reason: &dyn fmt::Display) {
-        let count = self.0.get() + 1;
-        self.0.set(count);
-        // The first, the second, the fourth: a flood of callers is no flood of lines.
-        if count.is_power_of_two() {
-            tracing::warn!(%from, %reason, count, "a caller was turned away");
-        }
-    }
 }
 
 /// A worker as it is known at the door.
@@ -154,7 +138,7 @@ impl Reception {
                 return None;
             }
             known.set(true);
-            admit(&io, &terms, Talk::new(read, write, STRANGER_BYTES_MAX), from).await
+            admit(&io, &terms, Talk::new(read, write, STRANGER_BYTES_MAX), from, &turned_away).await
         };
         self.callers.push_back(Caller { is_known, admission: Box::pin(admission) });
     }

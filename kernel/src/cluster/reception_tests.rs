@@ -8,6 +8,7 @@ use crate::auth::Secret;
 use crate::checkpoint::{Attempt, CheckpointId, JobId};
 use crate::graph::OperatorId;
 use crate::runtime::{AttemptPlan, Deployment, FromSubtask, JobError, Layout, Seat, ToSubtask, ToWorker};
+use core::net::SocketAddr;
 use std::time::Duration;
 use thalweg_io::{CoreId, Net, NetRead, NetWrite, yield_now};
 

@@ -21,7 +21,7 @@ pub use arrival::Arrival;
 pub(crate) use debloating::Debloater;
 pub(crate) use frame::{ErasedEnd, RecordType, typed};
 pub(crate) use output::{FrameSize, OutputNumbers, Outputs};
-pub(crate) use remote::{Door, Lifeline, LifelineEnd, Links, Place, RemoteChannel};
+pub(crate) use remote::{Announced, Door, Lifeline, LifelineEnd, Links, Place, RemoteChannel};
 pub(crate) use sender::{BroadcastEdge, FrameSender, KeyedBy, PartitionedEdge, Spread, TeeEdges};
 pub use task::Exchanged;
 pub(crate) use task::{ChannelTask, Head};

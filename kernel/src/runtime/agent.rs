@@ -4,11 +4,12 @@
 
 use super::acknowledge::SnapshotPlace;
 use super::context::SubtaskId;
-use super::core::{CoreOrder, Shared};
+use super::core::{CoreOrder, CoreShare, Shared};
 use super::deployment::{AttemptPlan, Deployment, Layout, RestorePlan, Share};
 use super::error::{FailureCause, JobError};
 use super::messages::{FromSubtask, ToCoordinator, ToSubtask, ToWorker};
 use crate::checkpoint::{Attempt, Restored};
+use crate::exchange::{Announced, Place};
 use crate::graph::Job;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -74,6 +75,9 @@ impl Agent {
         self.attempt = plan.attempt;
         self.subtasks.clear();
         let has_part = layout.subtasks(&self.job).iter().any(|info| info.seat == seat);
+        if !layout.seats[seat].doors.is_empty() {
+            self.announce(&plan, &layout, seat);
+        }
         let restored = match restore {
             // Nobody waits for one that has nothing to do before a checkpoint completes, and files of the origin are removed: it does not read them.
             _ if !has_part => Ok(None),
@@ -90,7 +94,16 @@ impl Agent {
         self.subtasks = ways.into_iter().map(|(subtask, way)| (subtask, Some(way))).collect();
         for ((core, subtasks), links) in self.cores.iter().zip(subtasks).zip(links) {
             // A core that is gone is being torn down, and so is this one.
-            drop(core.send(CoreOrder { shared: self.shared.clone(), subtasks, links }));
+            drop(core.send(CoreOrder::Run(CoreShare { shared: self.shared.clone(), subtasks, links })));
+        }
+    }
+
+    /// Other workers may be ready, and call, long before this one has read its state.
+    fn announce(&self, plan: &AttemptPlan, layout: &Layout, seat: usize) {
+        let cores: Arc<[usize]> = layout.seats.iter().map(|seat| seat.cores).collect();
+        for (core, way) in self.cores.iter().enumerate() {
+            // A core that is gone is being torn down, and so is this one.
+            drop(way.send(CoreOrder::Announce(Announced::new(plan, Place { seat, core }, Arc::clone(&cores)))));
         }
     }
 

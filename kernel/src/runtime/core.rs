@@ -11,7 +11,7 @@ use super::metrics::{JobMetrics, Metric, MetricRegistry};
 use super::settings::EngineSettings;
 use super::slice::SliceBudget;
 use crate::checkpoint::Snapshots;
-use crate::exchange::{Door, Lifeline, LifelineEnd, Links};
+use crate::exchange::{Announced, Door, Lifeline, LifelineEnd, Links};
 use crate::graph::{Job, OperatorMeta};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -53,8 +53,16 @@ impl Shared {
     }
 }
 
+/// What a core is to do.
+pub(crate) enum CoreOrder {
+    /// Let callers of an attempt wait that will follow when its state has been read.
+    Announce(Announced),
+    /// Run its part of an attempt.
+    Run(CoreShare),
+}
+
 /// What a core is to run of an attempt.
-pub(crate) struct CoreOrder {
+pub(crate) struct CoreShare {
     pub(crate) shared: Shared,
     pub(crate) subtasks: Vec<SubtaskPlan>,
     pub(crate) links: Links,
@@ -82,7 +90,8 @@ pub(crate) async fn run_core(core: CoreId, io: Io, door: Option<Door>, mut order
         })
         .await;
         match ordered {
-            Some(CoreOrder { shared, subtasks, links }) => {
+            Some(CoreOrder::Announce(announced)) => door.iter().for_each(|door| door.announce(announced.clone())),
+            Some(CoreOrder::Run(CoreShare { shared, subtasks, links })) => {
                 // Those of the attempt before have said their last when they ended.
                 let lifeline = Lifeline::new();
                 let of_links = links.start(&io, door.as_ref(), &shared, &lifeline);

@@ -99,6 +99,12 @@ impl Credits {
     pub(crate) fn demand(&mut self) -> bool {
         self.window == 0 && self.left == 0 && !std::mem::replace(&mut self.has_demanded, true)
     }
+
+    /// Whoever was asked has gone without an answer.
+    pub(crate) fn forget_demand(&mut self) {
+        assert!(self.left == 0, "credit was granted by a receiver that has granted nothing");
+        self.has_demanded = false;
+    }
 }
 
 #[cfg(test)]

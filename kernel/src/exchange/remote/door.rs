@@ -1,10 +1,11 @@
 //! Where the cores of other workers call.
 //!
 //! A caller proves that it belongs to the cluster and says which link of which attempt it is. A link of the attempt under way gets the connection; a
-//! caller of an older attempt is turned away (law 10); one of an attempt that this worker has not heard of yet waits for it. What a stranger can cost is
+//! caller of an older attempt is turned away (law 10); one of an attempt that does not run here yet waits for it (`early.rs`). What a stranger can cost is
 //! bounded: a few connections at a time, each for a few seconds, and no memory beyond a header. A flood of them may push a caller of our own off the
-//! doorstep before it has proved who it is; it calls again.
+//! doorstep before it has proved who it is, or before its attempt was announced here; it calls again.
 
+use super::early::{Announced, Early};
 use super::header::{FrameHeader, FrameKind, HEADER_BYTES};
 use super::links::Place;
 use super::reader::FrameReader;
@@ -23,9 +24,6 @@ use thalweg_io::{Buffer, Io, IoError, Listener, LocalBoxFuture, NetWrite, TaskCl
 
 /// Callers that may be on the doorstep at a time; at one more the one that stands there longest has to go.
 const CALLERS_MAX: usize = 128;
-
-/// Callers of our own that may wait for their attempt: more than the cores of any cluster, and some.
-const EARLY_MAX: usize = 16 << 10;
 
 /// Callers that are let onto the doorstep before those that stand there, and the core's other tasks, have their turn.
 const BATCH: usize = 16;
@@ -111,8 +109,7 @@ struct Doorstep {
     newest: Option<(JobId, u64, Attempt)>,
     /// Links of the attempt under way whose caller has not come.
     expected: BTreeMap<Opening, Rc<Awaited>>,
-    /// Callers of attempts that were not deployed here yet, one a link: the one that came last.
-    early: VecDeque<(Opening, Caller)>,
+    early: Early,
 }
 
 /// A core's door.
@@ -141,20 +138,25 @@ impl Door {
         &self.auth
     }
 
+    /// An attempt will begin here: its callers wait for it however long that takes.
+    pub(crate) fn announce(&self, announced: Announced) {
+        self.doorstep.borrow_mut().early.announce(announced);
+    }
+
     /// From now on callers of other attempts are turned away, those that wait already, too, unless theirs may still follow.
     pub(super) fn begin(&self, job: JobId, owner: u64, attempt: Attempt) {
         let doorstep = &mut *self.doorstep.borrow_mut();
         doorstep.newest = Some((job, owner, attempt));
         doorstep.expected.clear();
-        doorstep.early.retain(|(early, _)| (early.job, early.owner) == (job, owner) && early.attempt >= attempt);
+        doorstep.early.begin(job, owner, attempt);
     }
 
     /// The caller of a link of the attempt that was begun last, when it comes.
     pub(super) fn expect(&self, opening: Opening) -> Rc<Awaited> {
         let awaited = Rc::<Awaited>::default();
         let doorstep = &mut *self.doorstep.borrow_mut();
-        match doorstep.early.iter().position(|(early, _)| *early == opening).and_then(|early| doorstep.early.remove(early)) {
-            Some((_, caller)) => awaited.has_come(caller),
+        match doorstep.early.take(&opening) {
+            Some(caller) => awaited.has_come(caller),
             None => drop(doorstep.expected.insert(opening, Rc::clone(&awaited))),
         }
         awaited
@@ -172,6 +174,7 @@ impl Door {
                 callers.push_back(Box::pin(self.clone().admit(io.clone(), call)));
             });
             callers.retain_mut(|caller| caller.as_mut().poll(cx).is_pending());
+            self.doorstep.borrow_mut().early.poll(cx);
             Poll::Pending
         })
         .await;
@@ -210,12 +213,7 @@ impl Door {
             io.observe("door.refuse", &self.address.to_string(), [newest, opening.attempt.0 as i64, 0]);
             tracing::debug!(attempt = %opening.attempt, "a caller of an attempt that is over was turned away");
         } else {
-            // Whoever calls a second time for one link has given up the first connection.
-            doorstep.early.retain(|(early, _)| *early != opening);
-            if doorstep.early.len() == EARLY_MAX {
-                doorstep.early.pop_front();
-            }
-            doorstep.early.push_back((opening, caller));
+            doorstep.early.keep(io, opening, caller);
         }
     }
 }

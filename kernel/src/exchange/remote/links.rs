@@ -109,7 +109,7 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    fn new(io: &Io, attempt: Attempt, peer: String, metrics: &Rc<MetricRegistry>, shared: &Shared, lifeline: &Lifeline) -> Self {
+    pub(super) fn new(io: &Io, attempt: Attempt, peer: String, metrics: &Rc<MetricRegistry>, shared: &Shared, lifeline: &Lifeline) -> Self {
         let (metrics, watch) = (Rc::clone(metrics), ChannelWatch::new(io, attempt));
         Self { io: io.clone(), attempt, peer, watch, metrics, coordinator: shared.coordinator.clone(), life: lifeline.end() }
     }

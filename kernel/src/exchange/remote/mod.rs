@@ -10,6 +10,7 @@
 mod archived;
 mod credits;
 mod door;
+mod early;
 mod failure;
 mod header;
 mod incoming;
@@ -21,6 +22,7 @@ mod reader;
 
 pub(crate) use archived::ArchivedFrame;
 pub(crate) use door::Door;
+pub(crate) use early::Announced;
 pub(crate) use lifeline::{Lifeline, LifelineEnd};
 pub(crate) use links::{Links, Place, RemoteChannel};
 pub(crate) use packing::{Packer, RecordPacker, RecordUnpacker, Unpacker};

@@ -1,4 +1,7 @@
 //! The sending half of a link: takes frames out of the rings of its channels, as far as there is credit, and writes them to one connection.
+//!
+//! Until the first credit has come the receiver may hang up: its worker may not have heard of the attempt yet, or strangers may crowd its door. Nothing has
+//! been sent that could be lost, so the link calls again, for as long as the attempt lasts. From the first credit on a connection that breaks is the end.
 
 use super::credits::Credits;
 use super::door::{Opening, PATIENCE};
@@ -23,6 +26,9 @@ const WRITE_BYTES: usize = 128 << 10;
 /// Before it is called again where nobody has answered.
 const CALL_AGAIN: Duration = Duration::from_millis(50);
 
+/// The longest pause before it is called again where somebody has hung up. Each is twice as long as the one before.
+const CALL_AGAIN_MAX: Duration = Duration::from_secs(1);
+
 /// What a receiver says may be this long: an entry of 12 bytes for each channel.
 const CREDIT_BYTES_MAX: usize = 12 << 20;
 
@@ -39,12 +45,28 @@ struct Channel {
     waits: bool,
 }
 
+/// Why a connection is of no more use.
+enum Break {
+    /// It ended. That is no failure yet if the receiver has granted nothing.
+    HungUp(String),
+    /// The attempt fails.
+    Failed(LinkFailure),
+}
+
+impl From<LinkFailure> for Break {
+    fn from(failure: LinkFailure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 /// A sending link.
 pub(super) struct Outgoing {
     around: Surroundings,
     channels: Vec<Channel>,
     /// The channel whose turn it is.
     next: usize,
+    /// The receiver has granted credit: it runs.
+    is_received: bool,
     records_out: Counter,
     frames_out: Counter,
     bytes_out: Counter,
@@ -65,6 +87,7 @@ impl Outgoing {
         Self {
             channels: channels.into_iter().map(open).collect(),
             next: 0,
+            is_received: false,
             records_out: around.counter("numRecordsOutRemote"),
             frames_out: around.counter("numBuffersOutRemote"),
             bytes_out: around.counter("numBytesOutRemote"),
@@ -75,15 +98,25 @@ impl Outgoing {
 
     /// Connects and sends until it is dropped; ends by a failure only.
     pub(super) async fn run(mut self, address: SocketAddr, auth: Authenticator, opening: Opening) -> Result<(), LinkFailure> {
-        let (mut reader, write) = self.connect(address, auth, opening).await?;
-        let mut sender = Sender { write, writing: None, free: Some(Buffer::with_capacity(WRITE_BYTES)) };
-        match poll_fn(|cx| self.poll_work(cx, &mut reader, &mut sender)).await {
-            Err(failure @ LinkFailure::Unsendable(_)) => {
-                self.around.fail(failure);
-                // The connection stays until the subtasks are gone: a receiver that lost it might be heard first, and the job be restarted for nothing.
-                pending().await
+        let mut pause = CALL_AGAIN;
+        loop {
+            let (mut reader, write) = self.connect(address, auth.clone(), opening).await?;
+            let mut sender = Sender { write, writing: None, free: Some(Buffer::with_capacity(WRITE_BYTES)) };
+            match poll_fn(|cx| self.poll_work(cx, &mut reader, &mut sender)).await {
+                Break::Failed(failure @ LinkFailure::Unsendable(_)) => {
+                    self.around.fail(failure);
+                    // The connection stays until the subtasks are gone: a receiver that lost it might be heard first, and the job be restarted for nothing.
+                    return pending().await;
+                }
+                Break::Failed(failure) => return Err(failure),
+                Break::HungUp(reason) if self.is_received => return Err(reason.into()),
+                Break::HungUp(reason) => tracing::debug!(%address, %reason, "hung up on before any credit came; calling again"),
             }
-            ended => ended,
+            drop((reader, sender));
+            self.channels.iter_mut().for_each(|channel| channel.credits.forget_demand());
+            let clock = self.around.io.clock();
+            clock.sleep_until(clock.now().after(pause)).await;
+            pause = (2 * pause).min(CALL_AGAIN_MAX);
         }
     }
 
@@ -123,26 +156,29 @@ impl Outgoing {
         Ok((FrameReader::new(read, CREDIT_BYTES_MAX), write))
     }
 
-    fn poll_work(&mut self, cx: &mut Context<'_>, reader: &mut FrameReader, sender: &mut Sender) -> Poll<Result<(), LinkFailure>> {
+    fn poll_work(&mut self, cx: &mut Context<'_>, reader: &mut FrameReader, sender: &mut Sender) -> Poll<Break> {
+        let broken = |around: &Surroundings, fault| Poll::Ready(Break::Failed(around.broken(&fault).into()));
         while let Poll::Ready(heard) = reader.poll_next(cx) {
             match heard {
                 Ok(Some((header, frame))) => {
                     if let Err(fault) = self.take_credit(&header, &frame[HEADER_BYTES..]) {
-                        return Poll::Ready(Err(self.around.broken(&fault).into()));
+                        return broken(&self.around, fault);
                     }
                     reader.give(frame);
                 }
-                Ok(None) => return Poll::Ready(Err("it closed the connection".to_owned().into())),
-                Err(ReadError::Frame(fault)) => return Poll::Ready(Err(self.around.broken(&fault).into())),
-                Err(error) => return Poll::Ready(Err(error.to_string().into())),
+                Ok(None) => return Poll::Ready(Break::HungUp("it closed the connection".to_owned())),
+                Err(ReadError::Frame(fault)) => return broken(&self.around, fault),
+                Err(error) => return Poll::Ready(Break::HungUp(error.to_string())),
             }
         }
         loop {
             match sender.poll_buffer(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.to_string().into())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Break::HungUp(error.to_string())),
                 Poll::Ready(Ok(mut buffer)) => {
-                    self.fill(cx, &mut buffer)?;
+                    if let Err(failure) = self.fill(cx, &mut buffer) {
+                        return Poll::Ready(failure.into());
+                    }
                     if buffer.is_empty() {
                         sender.free = Some(buffer);
                         return Poll::Pending;
@@ -163,6 +199,7 @@ impl Outgoing {
         }
         for [number, credits, window] in entries(header, payload)? {
             let channel = self.channels.iter_mut().find(|channel| channel.number.0 == number).ok_or(FrameError::Channel(number))?;
+            self.is_received = true;
             if window > 0 {
                 channel.packer.tell_window(window);
             }
@@ -287,3 +324,7 @@ impl Sender {
         self.writing = Some(self.write.write_all(buffer));
     }
 }
+
+#[cfg(test)]
+#[path = "outgoing_tests.rs"]
+mod tests;

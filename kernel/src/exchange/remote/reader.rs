@@ -103,13 +103,40 @@ impl FrameReader {
                 }
                 self.partial = Some((header, self.free.pop().unwrap_or_default()));
             } else {
-                let mut staging = std::mem::take(&mut self.staging);
-                let rest = staging.len() - self.taken;
-                staging.copy_within(self.taken.., 0);
-                staging.truncate(rest);
-                self.taken = 0;
-                self.reading = Some(Reading { header: None, before: rest, read: self.read.read_more(staging, STAGING_BYTES) });
+                self.stage();
             }
+        }
+    }
+
+    /// Begins to read whatever comes next, behind what was not taken.
+    fn stage(&mut self) {
+        let mut staging = std::mem::take(&mut self.staging);
+        let rest = staging.len() - self.taken;
+        staging.copy_within(self.taken.., 0);
+        staging.truncate(rest);
+        self.taken = 0;
+        self.reading = Some(Reading { header: None, before: rest, read: self.read.read_more(staging, STAGING_BYTES) });
+    }
+
+    /// Between two frames: ready when the stream has ended or broken. What comes instead is kept for [`poll_next`](Self::poll_next); the end behind it
+    /// is not noticed here, because a read that waits for it would keep those bytes to itself.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.partial.is_some() || self.taken < self.staging.len() {
+            return Poll::Pending;
+        }
+        if self.reading.is_none() {
+            self.stage();
+        }
+        let Some(Reading { header: None, before, read }) = &mut self.reading else { return Poll::Pending };
+        let before = *before;
+        let read = ready!(read.as_mut().poll(cx));
+        self.reading = None;
+        match read {
+            Ok(staging) if staging.len() > before => {
+                self.staging = staging;
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
         }
     }
 }

@@ -1,0 +1,114 @@
+//! Callers that have come before the attempt that they call for.
+//!
+//! A worker learns of an attempt from its coordinator, and other workers may have learnt of it before. Callers of an attempt that was *announced* here
+//! wait for it however long it takes to read its state: there is a place for each link that can lead here, and no more. Anybody else may be a stranger.
+//! A few of those wait, for a few seconds: until then the announcement of an attempt of our own will have come, and a caller that was hung up on too early
+//! calls again. Whoever hangs up himself is gone at once.
+
+use super::door::{Caller, Opening};
+use super::links::Place;
+use crate::checkpoint::{Attempt, JobId};
+use crate::runtime::AttemptPlan;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+use thalweg_io::{Io, LocalBoxFuture};
+
+/// Callers of attempts that were not announced which may wait at a time; at one more the one that waits longest has to go.
+pub(super) const UNKNOWN_MAX: usize = 64;
+
+/// How long they may wait. An announcement takes as long as a message.
+pub(super) const UNKNOWN_TIME: Duration = Duration::from_secs(5);
+
+/// An attempt that this core will take part in, and who may call for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Announced {
+    job: JobId,
+    owner: u64,
+    attempt: Attempt,
+    /// Where they call.
+    to: Place,
+    /// The cores of each worker, by seat.
+    cores: Arc<[usize]>,
+}
+
+impl Announced {
+    /// `cores` are those of each worker, by seat, and `to` is the one that is told.
+    pub(crate) fn new(plan: &AttemptPlan, to: Place, cores: Arc<[usize]>) -> Self {
+        Self { job: plan.job, owner: plan.owner, attempt: plan.attempt, to, cores }
+    }
+
+    fn may_call(&self, opening: &Opening) -> bool {
+        let is_of_it = (opening.job, opening.owner, opening.attempt) == (self.job, self.owner, self.attempt);
+        let from = opening.from;
+        is_of_it && opening.to == self.to && from.seat != self.to.seat && self.cores.get(from.seat).is_some_and(|cores| from.core < *cores)
+    }
+}
+
+/// A caller, and the end of its time if it has one.
+struct Waiting {
+    opening: Opening,
+    caller: Caller,
+    limit: Option<LocalBoxFuture<()>>,
+}
+
+/// Those that wait, one a link: the one that came last.
+#[derive(Default)]
+pub(super) struct Early {
+    announced: Option<Announced>,
+    waiting: VecDeque<Waiting>,
+}
+
+impl Early {
+    /// Callers of this attempt may wait for as long as they like; those of the one that was announced before have nothing to wait for.
+    pub(super) fn announce(&mut self, announced: Announced) {
+        self.waiting.retain_mut(|waiting| {
+            let may_stay = announced.may_call(&waiting.opening);
+            let had_no_limit = waiting.limit.is_none();
+            if may_stay {
+                waiting.limit = None;
+            }
+            may_stay || !had_no_limit
+        });
+        self.announced = Some(announced);
+    }
+
+    /// An attempt begins: nobody waits for another one, unless it may still follow.
+    pub(super) fn begin(&mut self, job: JobId, owner: u64, attempt: Attempt) {
+        self.waiting.retain(|Waiting { opening, .. }| (opening.job, opening.owner) == (job, owner) && opening.attempt >= attempt);
+    }
+
+    /// Lets a caller wait.
+    pub(super) fn keep(&mut self, io: &Io, opening: Opening, caller: Caller) {
+        // Whoever calls a second time for one link has given up the first connection.
+        self.waiting.retain(|waiting| waiting.opening != opening);
+        let is_known = self.announced.as_ref().is_some_and(|announced| announced.may_call(&opening));
+        let limit = (!is_known).then(|| io.clock().sleep_until(io.clock().now().after(UNKNOWN_TIME)));
+        let is_unknown = |waiting: &Waiting| waiting.limit.is_some();
+        if !is_known && self.waiting.iter().filter(|waiting| is_unknown(waiting)).count() == UNKNOWN_MAX {
+            let longest = self.waiting.iter().position(is_unknown);
+            longest.and_then(|longest| self.waiting.remove(longest));
+        }
+        self.waiting.push_back(Waiting { opening, caller, limit });
+    }
+
+    /// The caller of a link, if it has come already.
+    pub(super) fn take(&mut self, opening: &Opening) -> Option<Caller> {
+        let place = self.waiting.iter().position(|waiting| waiting.opening == *opening)?;
+        self.waiting.remove(place).map(|waiting| waiting.caller)
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Hangs up on those whose time is over, and forgets those that have hung up; registers for both.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        self.waiting.retain_mut(|Waiting { caller, limit, .. }| {
+            let is_over = limit.as_mut().is_some_and(|limit| limit.as_mut().poll(cx).is_ready());
+            !is_over && caller.reader.poll_gone(cx).is_pending()
+        });
+    }
+}
