@@ -29,6 +29,14 @@ pub enum StartError {
         /// What would do, in bytes.
         needed_bytes: u64,
     },
+    /// A core is to be pinned to a CPU that there is not.
+    #[error("CPU {cpu} is not one that this process may use, which are {usable:?}")]
+    NoSuchCpu {
+        /// The CPU.
+        cpu: usize,
+        /// Those that this process may use.
+        usable: Vec<usize>,
+    },
     /// Something else: a thread could not be created, say.
     #[error("cannot start core {core}: {reason}")]
     Other {

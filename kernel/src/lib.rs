@@ -62,6 +62,7 @@ mod deadline;
 mod erasure;
 mod exchange;
 mod graph;
+mod listening;
 mod metrics_http;
 mod operators;
 pub mod record;

@@ -319,7 +319,7 @@ fn checkpoints_are_listed_and_inspected_while_the_job_runs_and_when_one_is_damag
     assert!(list.contains("damaged: ") && list.contains(&latest) && list.contains("whole"), "{list}");
     let cure = ["is corrupt at byte", "--restore PATH"];
     check(flights(dir.path(), &["checkpoints", "inspect", "checkpoints"]), 1, &cure);
-    check(run(dir.path(), &options), 1, &cure);
+    check(run(dir.path(), &options), 2, &cure);
 }
 
 #[derive(clap::Args)]

@@ -206,11 +206,26 @@ fn wrong_use_of_a_cluster_is_told_with_exit_code_2() {
     let mut short = worker(&[]);
     short.env("THALWEG_SECRET", "hunter2");
     check(short, 2, &["THALWEG_SECRET: a secret of 7 bytes is too short"]);
-    check(worker(&["--cpus", "100000"]), 1, &["CPU 100000"]);
+    check(worker(&["--cpus", "100000"]), 2, &["CPU 100000"]);
+}
+
+/// The socket of a process that was killed outlives it, while the kernel takes its io_uring apart.
+#[test]
+fn an_address_that_is_taken_is_waited_for_some_seconds() {
+    let dir = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    check(coordinator(&["--workers", "1", "--listen", &address]), 2, &[&address, "choose another address or port"]);
-    check(worker(&["--data", &address]), 2, &[&address, "choose another data address or port"]);
+    let at = taken.local_addr().unwrap();
+    let mut head = Process::start(coordinator(dir.path(), at, &["--input", "in.csv"]), dir.path(), "coordinator");
+    let other = free_address();
+    let mut worker = Process::start(worker(dir.path(), "worker", other, &["--data", &at.to_string()]), dir.path(), "worker");
+    for process in [&head, &worker] {
+        wait_until("it waits", || process.log().contains("the address is taken; trying again"));
+    }
+    drop(taken);
+    wait_until("one of the two gets it", || {
+        assert!(head.ended().is_none() || worker.ended().is_none(), "{}{}", head.log(), worker.log());
+        head.log().contains("the coordinator listens for workers") || worker.log().contains("the coordinator cannot be joined")
+    });
 }
 
 /// A coordinator with a secret that waits for workers.

@@ -158,8 +158,8 @@ fn an_address_that_is_taken_is_the_failure_of_the_job() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let failed =
         Folder::new().job().start_coordinator(&UringCores::new(), ClusterConfig::new(taken.local_addr().unwrap(), 1)).unwrap().wait();
-    let Err(JobError::Invalid(reason)) = failed else { panic!("it is taken") };
-    assert!(reason.contains("choose another address or port"), "{reason}");
+    let Err(error @ JobError::Listen { .. }) = failed else { panic!("it is taken") };
+    assert!(error.to_string().contains("choose another address or port"), "{error}");
 }
 
 #[test]

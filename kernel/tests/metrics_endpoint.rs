@@ -244,6 +244,6 @@ fn a_job_whose_address_is_taken_does_not_start() {
     env.set_metrics_endpoint(MetricsEndpoint::new(taken.local_addr().unwrap()));
     let out = env.source(GeneratorSource::new(10, |i| i)).collect();
     let error = env.execute("numbers", 1).unwrap().wait().unwrap_err();
-    assert!(matches!(error, JobError::Invalid(_)) && error.to_string().contains("choose another address or port"), "{error}");
+    assert!(matches!(error, JobError::Listen { .. }) && error.to_string().contains("choose another address or port"), "{error}");
     assert!(out.take().is_empty());
 }

@@ -78,7 +78,7 @@ impl Cores for UringCores {
         let cpus: Vec<Option<usize>> = match &self.pinning {
             Pinning::Usable => usable.iter().map(|cpu| Some(*cpu)).collect(),
             Pinning::On(cpus) => match cpus.iter().find(|cpu| !usable.contains(cpu)) {
-                Some(cpu) => return Err(other(0, format!("CPU {cpu} is not one that this process may use, which are {usable:?}"))),
+                Some(cpu) => return Err(StartError::NoSuchCpu { cpu: *cpu, usable }),
                 None => cpus.iter().map(|cpu| Some(*cpu)).collect(),
             },
             Pinning::Nowhere => vec![None; usable.len()],

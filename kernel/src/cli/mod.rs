@@ -29,8 +29,8 @@
 //! | exit code | meaning |
 //! | --- | --- |
 //! | 0 | The job has finished, had finished before, or was stopped with a checkpoint. |
-//! | 1 | The job failed. |
-//! | 2 | Wrong use: an option, or input, output or a checkpoint that cannot be meant. |
+//! | 1 | The job failed, or something is in its way that may pass: an address that is taken, say. |
+//! | 2 | It is no use to try again: an option, or input, output or a checkpoint that cannot be meant, a checkpoint that is damaged, a folder that cannot be used. |
 //! | 130 | Interrupted: cancelled, or ended at once by a second signal. |
 //!
 //! A stop with a checkpoint is an orderly end: nothing is lost, and somebody asked for it. With 0 whoever restarts a job after failures (systemd's
@@ -45,6 +45,7 @@ mod bottleneck;
 mod checkpoint_options;
 mod checkpoints;
 mod cluster_options;
+mod exit_code;
 mod metrics_options;
 mod on_core;
 mod options;
@@ -63,6 +64,7 @@ use crate::runtime::{JobError, JobHandle, JobReport};
 use checkpoints::CheckpointsCommand;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use cluster_options::{CoordinatorOptions, WorkerOptions, told};
+use exit_code::{DONE, FAILED, INTERRUPTED, WRONG_USE, exit_code};
 use options::EngineOptions;
 use progress::Progress;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -78,7 +80,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use thalweg_io::uring::UringCores;
 use thalweg_io::{block_on_for, silence_panics, take_panic_place};
-use thalweg_storage::checkpoint::CheckpointError;
 
 /// How often a running job is looked at, for its progress and for Ctrl-C.
 const TICK: Duration = Duration::from_millis(100);
@@ -88,11 +89,6 @@ const CHECKPOINTS: &str = "checkpoints";
 /// The subcommands of the processes of a cluster.
 const COORDINATOR: &str = "coordinator";
 const WORKER: &str = "worker";
-
-const DONE: u8 = 0;
-const FAILED: u8 = 1;
-const WRONG_USE: u8 = 2;
-const INTERRUPTED: u8 = 130;
 
 /// What a job says of itself in `--help`.
 #[derive(Clone, Copy, Debug)]
@@ -253,26 +249,13 @@ fn execute(
         Err(JobError::Cancelled) => return fail("interrupted: the job was cancelled and shows no results", INTERRUPTED),
         Err(error) => {
             let cure = cure(&error);
-            return fail(format_args!("{error}{cure}"), exit_code(&error, options));
+            return fail(format_args!("{error}{cure}"), exit_code(&error, options.checkpoints.names_a_checkpoint()));
         }
     };
     if !options.quiet {
         let _ = write!(stdout(), "{}", summary::describe(&report, &outputs));
     }
     DONE
-}
-
-fn exit_code(error: &JobError, options: &EngineOptions) -> u8 {
-    match error {
-        JobError::Invalid(_) => WRONG_USE,
-        // `--restore` with a path that leads nowhere.
-        JobError::Checkpoint { source: CheckpointError::NotFound { .. } | CheckpointError::Foreign { .. }, .. }
-            if options.checkpoints.names_a_checkpoint() =>
-        {
-            WRONG_USE
-        }
-        _ => FAILED,
-    }
 }
 
 /// The report of the finished job, and where each of its sinks has put its results.

@@ -1,9 +1,10 @@
 //! `worker`: runs subtasks for a coordinator elsewhere, which says what the job is.
 
 use super::cluster_options::{WorkerOptions, follow};
+use super::exit_code::{DONE, FAILED, exit_code};
 use super::options::EngineOptions;
 use super::progress::Progress;
-use super::{About, COORDINATOR, DONE, FAILED, TICK, WRONG_USE, fail, on_interrupt};
+use super::{About, COORDINATOR, TICK, fail, on_interrupt};
 use crate::api::StreamExecutionEnvironment;
 use crate::cluster::{WorkerConfig, WorkerReport, start_worker};
 use crate::graph::Job;
@@ -21,7 +22,7 @@ pub(super) fn work<A: Args>(about: About, options: &WorkerOptions, build: impl F
         options.config().and_then(|(cores, config)| run_to_end(&cores, config, options.quiet, move |told| described(about, told, &build)));
     let report = match ended {
         Ok(report) => report,
-        Err(error) => return fail(&error, if matches!(error, JobError::Invalid(_)) { WRONG_USE } else { FAILED }),
+        Err(error) => return fail(&error, exit_code(&error, false)),
     };
     if let Some(failure) = report.failure {
         return fail(format_args!("the job has failed: {failure}"), FAILED);

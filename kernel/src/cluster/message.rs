@@ -238,6 +238,7 @@ impl Field for JobError {
             Self::Cancelled => (8, 0, [""; 3]),
             Self::Unfit { worker, reason } => (10, 0, [worker, reason, ""]),
             Self::Sink { .. }
+            | Self::Listen { .. }
             | Self::Checkpoint { .. }
             | Self::CheckpointsExpired { .. }
             | Self::Start(_)

@@ -7,6 +7,7 @@ use super::reception::{WORKERS_MAX, receive_workers};
 use super::share::shape_of;
 use crate::auth::Authenticator;
 use crate::graph::Job;
+use crate::listening;
 use crate::runtime::{JobError, JobHandle, Muster, Recruiting, ToCoordinator, launch};
 use thalweg_io::Cores;
 
@@ -15,7 +16,7 @@ impl Job {
     /// have reported as `config` asks for.
     ///
     /// # Errors
-    /// If the configuration contradicts itself, is not safe, or the core cannot be started. That the address is taken is the failure of the job.
+    /// If the configuration contradicts itself, is not safe, or the core cannot be started. That the address is taken, for longer than some seconds, is the failure of the job.
     pub fn start_coordinator(self, cores: &dyn Cores, config: ClusterConfig) -> Result<JobHandle, JobError> {
         config.check().map_err(JobError::Invalid)?;
         self.check_spans_processes()?;
@@ -36,11 +37,12 @@ impl Job {
 async fn recruit(recruiting: Recruiting, config: ClusterConfig, graph: u64) {
     let Recruiting { core, io, job, shared, mut job_end } = recruiting;
     let ClusterConfig { listen, heartbeat, secret, binary, options, .. } = config;
-    let listener = match io.net().listen(listen).await {
+    let listener = match listening::listen(&io, listen).await {
         Ok(listener) => listener,
         Err(error) => {
-            let reason = format!("workers cannot report to the coordinator: {error}; choose another address or port");
-            drop(shared.coordinator.send(ToCoordinator::Impossible(JobError::Invalid(reason))));
+            let what = "workers cannot report to the coordinator";
+            let error = JobError::cannot_listen(what, error, "choose another address or port");
+            drop(shared.coordinator.send(ToCoordinator::Impossible(error)));
             // The core ends when this does, and the coordinator has to come to its end first.
             while job_end.recv().await.is_some() {}
             return;

@@ -24,7 +24,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use thalweg_io::{CoreGroup, CoreId, CoreMain, Cores, Io, Mailbox, MailboxReceiver, TaskClass, block_on, mailbox};
+use thalweg_io::{CoreGroup, CoreId, CoreMain, Cores, Io, IoError, Mailbox, MailboxReceiver, TaskClass, block_on, mailbox};
 
 /// The first pause after a failure to reach the coordinator; each is twice as long as the one before, up to the configured one.
 const RECONNECT_MIN: Duration = Duration::from_millis(50);
@@ -132,7 +132,11 @@ pub fn start_worker(
             Box::pin(async move {
                 let auth = Authenticator::new(&io, core, config.secret.clone(), HANDSHAKE);
                 let door = Door::open(&io, config.door(core.0), auth.clone()).await;
-                drop(open.send((core, door.as_ref().map(Door::address).map_err(ToString::to_string))));
+                let (door, opened) = match door {
+                    Ok(door) => (Some(door.clone()), Ok(door.address())),
+                    Err(error) => (None, Err(error)),
+                };
+                drop(open.send((core, opened)));
                 drop(open);
                 if let Some((ways, opened, stopped, build, result, metrics)) = head {
                     let worker = Worker { io: io.clone(), auth, config, build, ways, doors: Vec::new(), metrics, sessions: 0 };
@@ -143,7 +147,7 @@ pub fn start_worker(
                     io.spawner().spawn(TaskClass::Latency, "worker", Box::pin(run));
                 }
                 // Without a door the worker ends before anything is ordered.
-                run_core(core, io, door.ok(), orders).await;
+                run_core(core, io, door, orders).await;
             })
         })
     };
@@ -152,7 +156,7 @@ pub fn start_worker(
     Ok(WorkerHandle { result, control: WorkerControl { stop, metrics }, group: Some(group) })
 }
 
-type Doors = MailboxReceiver<(CoreId, Result<SocketAddr, String>)>;
+type Doors = MailboxReceiver<(CoreId, Result<SocketAddr, IoError>)>;
 
 struct Worker {
     io: Io,
@@ -233,7 +237,7 @@ impl Worker {
         let source = move || metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let served = metrics_http::serve(&self.io, &endpoint, &job.name, source).await;
         served.map_err(|error| {
-            SessionEnd::Refused(JobError::Invalid(format!("metrics cannot be shown: {error}; choose another address or port")))
+            SessionEnd::Refused(JobError::cannot_listen("metrics cannot be shown", error, "choose another address or port"))
         })
     }
 
@@ -310,7 +314,8 @@ async fn open_doors(mut doors: Doors, cores: usize) -> Result<Vec<SocketAddr>, J
     let mut addresses = vec![None; cores];
     while let Some((core, opened)) = doors.recv().await {
         let cure = "choose another data address or port";
-        let address = opened.map_err(|error| JobError::Invalid(format!("other workers cannot reach core {}: {error}; {cure}", core.0)))?;
+        let what = || format!("other workers cannot reach core {}", core.0);
+        let address = opened.map_err(|error| JobError::cannot_listen(what(), error, cure))?;
         if let Some(place) = addresses.get_mut(core.0) {
             *place = Some(address);
         }

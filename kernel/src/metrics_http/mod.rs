@@ -15,6 +15,7 @@ mod names;
 mod request;
 
 use crate::acceptor::Acceptor;
+use crate::listening;
 use crate::runtime::JobMetrics;
 use connection::{Answers, attend};
 use core::net::SocketAddr;
@@ -106,7 +107,7 @@ pub(crate) async fn serve(
     job: &str,
     source: impl Fn() -> JobMetrics + 'static,
 ) -> Result<(), IoError> {
-    let listener = io.net().listen(endpoint.listen).await?;
+    let listener = listening::listen(io, endpoint.listen).await?;
     let address = listener.address();
     *endpoint.bound.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
     tracing::info!(target: "thalweg::cli", "metrics at http://{address}/metrics");

@@ -52,6 +52,16 @@ pub enum JobError {
     /// The job as it is described cannot be run.
     #[error("the job cannot be run: {0}")]
     Invalid(String),
+    /// Nothing can be listened for at an address, for now: somebody else has it, perhaps.
+    #[error("{what}: {source}; {cure}")]
+    Listen {
+        /// What cannot be done.
+        what: String,
+        /// The address, and the system's reason.
+        source: IoError,
+        /// What the person can do.
+        cure: &'static str,
+    },
     /// A checkpoint could not be written or read.
     #[error("checkpoint, {place}: {source}")]
     Checkpoint {
@@ -140,6 +150,16 @@ pub enum FailureCause {
 }
 
 impl JobError {
+    /// Nothing can be listened for. An address that this machine does not have, or that this user may not take, is one that cannot be meant.
+    pub(crate) fn cannot_listen(what: impl Into<String>, source: IoError, cure: &'static str) -> Self {
+        use std::io::ErrorKind::{AddrNotAvailable, PermissionDenied};
+        let what = what.into();
+        match source.kind() {
+            AddrNotAvailable | PermissionDenied => Self::Invalid(format!("{what}: {source}; {cure}")),
+            _ => Self::Listen { what, source, cure },
+        }
+    }
+
     /// The failure of a checkpoint, or of the log, at the coordinator.
     pub(super) fn of_the_coordinator(source: CheckpointError) -> Self {
         Self::Checkpoint { place: "coordinator".to_owned(), source }
@@ -153,8 +173,8 @@ impl JobError {
     /// Whether another attempt could fare better.
     pub(crate) fn is_worth_a_restart(&self) -> bool {
         match self {
-            Self::Invalid(_) | Self::Start(_) | Self::Cancelled => false,
-            Self::Checkpoint { source, .. } => !source.is_fenced() && !source.is_damage(),
+            Self::Invalid(_) | Self::Listen { .. } | Self::Start(_) | Self::Cancelled => false,
+            Self::Checkpoint { source, .. } => !source.is_fenced() && !source.is_damage() && !source.is_unusable(),
             Self::Remote { is_worth_a_restart, .. } => *is_worth_a_restart,
             _ => true,
         }

@@ -176,7 +176,7 @@ impl Master {
         let metrics = Arc::clone(&self.shared.metrics);
         let source = move || metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let serving = metrics_http::serve(&self.io, endpoint, &self.job.name, source).await;
-        serving.map_err(|error| JobError::Invalid(format!("the metrics cannot be shown: {error}; choose another address or port")))
+        serving.map_err(|error| JobError::cannot_listen("the metrics cannot be shown", error, "choose another address or port"))
     }
 
     /// Makes one attempt.

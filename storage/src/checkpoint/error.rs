@@ -15,6 +15,13 @@ pub enum CheckpointError {
         source: IoError,
     },
 
+    /// The folder is none, or this user may not write there.
+    #[error("{source}; it cannot be used for checkpoints: choose another folder, or give this user the right to write there")]
+    Unusable {
+        /// The operation, the file and the system's reason.
+        source: IoError,
+    },
+
     /// There is no room. What was begun has been removed, and earlier checkpoints are untouched.
     #[error("{source}; the checkpoint is declined and the earlier ones are intact: make room, or retain fewer checkpoints")]
     StorageFull {
@@ -105,13 +112,28 @@ impl CheckpointError {
         matches!(self, Self::Corrupt { .. } | Self::UnknownVersion { .. } | Self::Foreign { .. } | Self::NotFound { .. })
     }
 
+    /// Whether the folder cannot be used as it is, which does not pass by itself.
+    #[must_use]
+    pub fn is_unusable(&self) -> bool {
+        matches!(self, Self::Unusable { .. })
+    }
+
     pub(super) fn corrupt(file: &str, offset: usize, reason: impl Into<String>) -> Self {
         Self::Corrupt { file: file.to_owned(), offset: offset as u64, reason: reason.into() }
     }
 
     /// An error of an operation that is not part of writing: it is never a full disk.
     pub(super) fn io(source: IoError) -> Self {
-        Self::Io { source }
+        use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+        match source.kind() {
+            NotADirectory | PermissionDenied | ReadOnlyFilesystem => Self::Unusable { source },
+            _ => Self::Io { source },
+        }
+    }
+
+    /// An error of creating the folder: what has its name already is something else.
+    pub(super) fn creating(source: IoError) -> Self {
+        if source.kind() == std::io::ErrorKind::AlreadyExists { Self::Unusable { source } } else { Self::writing(source) }
     }
 
     /// An error of an operation that takes room, on a file that nothing refers to yet.
@@ -119,7 +141,7 @@ impl CheckpointError {
         use std::io::ErrorKind;
         match source.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::StorageFull { source },
-            _ => Self::Io { source },
+            _ => Self::io(source),
         }
     }
 }

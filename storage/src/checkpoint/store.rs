@@ -298,7 +298,7 @@ impl std::fmt::Debug for CheckpointStore {
 
 /// Makes the folder and those above it, and their names durable: all of them, since it may have been an earlier attempt that made them and died.
 async fn make_folder(disk: &dyn Disk, dir: &Path) -> Result<(), CheckpointError> {
-    disk.create_dir_all(dir).await.map_err(CheckpointError::writing)?;
+    disk.create_dir_all(dir).await.map_err(CheckpointError::creating)?;
     for folder in dir.ancestors() {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         match disk.sync_dir(folder).await {

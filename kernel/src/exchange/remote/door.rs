@@ -13,6 +13,7 @@ use crate::acceptor::{Acceptor, Call};
 use crate::auth::{Authenticator, Purpose, Side};
 use crate::checkpoint::{Attempt, JobId};
 use crate::deadline::within;
+use crate::listening;
 use core::net::SocketAddr;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -123,7 +124,7 @@ pub(crate) struct Door {
 impl Door {
     /// Listens at `address` for as long as the core lives.
     pub(crate) async fn open(io: &Io, address: SocketAddr, auth: Authenticator) -> Result<Self, IoError> {
-        let listener = io.net().listen(address).await?;
+        let listener = listening::listen(io, address).await?;
         let door = Self { address: listener.address(), auth, doorstep: Rc::default() };
         io.spawner().spawn(TaskClass::Latency, "door", Box::pin(door.clone().answer(io.clone(), listener)));
         Ok(door)
