@@ -10,6 +10,7 @@ use processes::{Process, coordinator, free_address, in_place_of, newest_checkpoi
 use shown::{CHECKPOINTS, assert_nothing_is_left_behind, assert_shown, lines, undisturbed, visible};
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -252,6 +253,22 @@ fn a_worker_without_the_secret_or_with_another_one_is_refused_and_a_knowing_one_
     let shown = knowing.log() + &head.log();
     assert!(!shown.contains("of this cluster"), "nobody says the secret");
     assert!(head.ended().is_none());
+}
+
+#[test]
+fn a_secret_that_everybody_can_read_is_warned_of_and_one_that_only_its_owner_can_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secret");
+    fs::write(&file, "the secret of this cluster\n").unwrap();
+    for (mode, is_warned_of) in [(0o644, true), (0o640, false), (0o600, false)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let head = Process::start(coordinator(dir.path(), free_address(), &["--secret-file", "secret"]), dir.path(), "coordinator");
+        wait_until("it listens", || head.log().contains("the coordinator listens for workers"));
+        let log = head.log();
+        let warning = log.lines().find(|line| line.contains("WARN") && line.contains("chmod 600 secret"));
+        assert_eq!(warning.is_some(), is_warned_of, "{mode:o}: {log}");
+        assert!(warning.is_none_or(|warning| warning.contains("file=secret") && warning.contains("mode=644")), "{log}");
+    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn explain(call: &str, error: io::Error) -> StartError {
     StartError::IoUringForbidden { reason: format!("{call}: {error}"), cure }
 }
 
-fn memlock_limit() -> io::Result<u64> {
+pub(super) fn memlock_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a live rlimit that the call fills in.
     if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } != 0 {

@@ -17,6 +17,7 @@ mod descriptor;
 mod disk;
 mod file;
 mod helper;
+pub mod machine;
 mod net;
 mod open_files;
 mod random;

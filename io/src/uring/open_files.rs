@@ -34,7 +34,7 @@ pub(super) fn limit() -> io::Result<Limit> {
 pub(super) fn raise_limit() {
     static RAISED: Once = Once::new();
     RAISED.call_once(|| match try_raise() {
-        Ok((before, now)) if now <= FEW => {
+        Ok((before, now)) if now < FEW => {
             tracing::warn!(
                 limit = now,
                 before,

@@ -11,7 +11,7 @@ use clap::builder::RangedU64ValueParser;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use thalweg_io::uring::UringCores;
+use thalweg_io::uring::{UringCores, machine};
 use thalweg_io::{Buffer, Cores, Io, OpenMode};
 
 /// Where a coordinator listens unless told otherwise.
@@ -22,6 +22,9 @@ const SECRET: &str = "THALWEG_SECRET";
 
 /// Bytes that are read of a file with a secret; more than a secret may have, so that a file that is too long is found out.
 const SECRET_FILE_BYTES_MAX: usize = 8 << 10;
+
+/// In the permissions of a file.
+const OTHERS_MAY_READ: u32 = 0o004;
 
 /// What coordinator and workers have in common.
 #[derive(Clone, Debug, clap::Args)]
@@ -48,7 +51,10 @@ impl ProcessOptions {
         let (binary, secret) = on_core(move |io| {
             Box::pin(async move {
                 let secret = match secret_file {
-                    Some(path) => Some(read_secret(&io, &path).await),
+                    Some(path) => {
+                        warn_of_readers(&path);
+                        Some(read_secret(&io, &path).await)
+                    }
                     None => None,
                 };
                 (binary_fingerprint(&io).await, secret)
@@ -59,6 +65,20 @@ impl ProcessOptions {
             || std::env::var(SECRET).ok().map(|secret| Secret::new(secret).map_err(|error| format!("{SECRET}: {error}")));
         let secret = secret.or_else(from_environment).transpose().map_err(JobError::Invalid)?;
         Ok((binary, secret))
+    }
+}
+
+/// A secret that everybody on the machine can read is none. That is no reason not to start: it may be a machine with one user.
+fn warn_of_readers(path: &Path) {
+    // That the file cannot be read is said by whoever reads it.
+    if let Some(mode) = machine::permissions(path).ok().filter(|mode| mode & OTHERS_MAY_READ != 0) {
+        let file = path.display();
+        tracing::warn!(
+            target: "thalweg::cli",
+            %file,
+            mode = %format_args!("{mode:03o}"),
+            "everybody on this machine can read the secret: run `chmod 600 {file}`"
+        );
     }
 }
 

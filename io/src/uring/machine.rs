@@ -1,0 +1,137 @@
+//! What a person has to know of this machine before a job runs on it, and what the command line warns of.
+//!
+//! Everything here is asked for once, by hand, and through no ring: it works also where io_uring is denied. The engine asks none of it.
+
+use super::{availability, open_files};
+use crate::{IoError, StartError};
+use std::ffi::CString;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Whether io_uring can be used here.
+///
+/// # Errors
+/// The reason why not, and the cure.
+pub fn io_uring() -> Result<(), StartError> {
+    availability::check()
+}
+
+/// How much memory this process may lock, in bytes.
+///
+/// # Errors
+/// If the system does not say.
+pub fn locked_memory_limit() -> Result<u64, IoError> {
+    availability::memlock_limit().map_err(|error| IoError::new("learn", "the limit on locked memory", error))
+}
+
+/// How many files and sockets a process that is started here may have open when it has raised its limit.
+///
+/// # Errors
+/// If the system does not say.
+pub fn open_files_limit() -> Result<u64, IoError> {
+    open_files::limit().map(|limit| limit.hard).map_err(|error| IoError::new("learn", "the limit on open files", error))
+}
+
+/// Bytes that this user may still write where `path` is.
+///
+/// # Errors
+/// If there is no such path, or the system does not say.
+pub fn free_bytes(path: &Path) -> Result<u64, IoError> {
+    let fail = |error| IoError::at("learn the free space of", path, error);
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| fail(error.into()))?;
+    // SAFETY: an all-zero statvfs is a valid value, and the call fills it in; the name ends with a zero and outlives the call.
+    let space = unsafe {
+        let mut space: libc::statvfs = std::mem::zeroed();
+        if libc::statvfs(name.as_ptr(), &raw mut space) != 0 {
+            return Err(fail(io::Error::last_os_error()));
+        }
+        space
+    };
+    Ok(space.f_bavail.saturating_mul(space.f_frsize))
+}
+
+/// Writes a block into a file without a name in the folder `dir`, and makes it durable. Nothing is left of it.
+///
+/// # Errors
+/// Why nothing can be written there.
+pub fn try_writing(dir: &Path) -> Result<(), IoError> {
+    let fail = |error| IoError::at("write into", dir, error);
+    match OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(dir) {
+        Ok(mut file) => file.write_all(&[0; 4096]).and_then(|()| file.sync_all()).map_err(fail),
+        // Not every file system knows files without names.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            let name = CString::new(dir.as_os_str().as_bytes()).map_err(|error| fail(error.into()))?;
+            // SAFETY: the name ends with a zero and outlives the call.
+            match unsafe { libc::access(name.as_ptr(), libc::W_OK | libc::X_OK) } {
+                0 => Ok(()),
+                _ => Err(fail(io::Error::last_os_error())),
+            }
+        }
+        Err(error) => Err(fail(error)),
+    }
+}
+
+/// Whether there is a folder at `path`; `None` if there is nothing.
+///
+/// # Errors
+/// If the system does not say.
+pub fn is_folder(path: &Path) -> Result<Option<bool>, IoError> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.is_dir())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(IoError::at("look at", path, error)),
+    }
+}
+
+/// The permissions of the file at `path`: the lowest nine bits, as for `chmod`.
+///
+/// # Errors
+/// If there is no such file, or the system does not say.
+pub fn permissions(path: &Path) -> Result<u32, IoError> {
+    std::fs::metadata(path).map(|metadata| metadata.mode() & 0o777).map_err(|error| IoError::at("look at", path, error))
+}
+
+/// Listens at `address` for a moment.
+///
+/// # Errors
+/// Why nobody can listen there.
+pub fn try_listening(address: SocketAddr) -> Result<(), IoError> {
+    TcpListener::bind(address).map(drop).map_err(|error| IoError::new("listen at", address, error))
+}
+
+/// What time it is, in milliseconds since 1970; 0 before.
+#[must_use]
+pub fn wall_clock_ms() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_written_to_and_nothing_is_left_there() {
+        let dir = tempfile::tempdir().unwrap();
+        try_writing(dir.path()).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(free_bytes(dir.path()).unwrap() > 0);
+        let nowhere = dir.path().join("nowhere");
+        assert_eq!((is_folder(dir.path()).unwrap(), is_folder(&nowhere).unwrap()), (Some(true), None));
+        assert_eq!(try_writing(&nowhere).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(free_bytes(&nowhere).unwrap_err().to_string().contains("nowhere"));
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_found_out() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        assert_eq!(try_listening(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(taken);
+        try_listening(address).unwrap();
+    }
+}
