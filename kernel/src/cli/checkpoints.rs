@@ -153,8 +153,14 @@ fn heading(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn list_text(dir: &Path, listing: &Listing, now_ms: i64) -> String {
-    let Listing { newest, checkpoints } = listing;
+/// Which job the folder belongs to, and what it has written last.
+pub(super) async fn owner_of(io: &Io, dir: &Path) -> Result<String, CheckpointError> {
+    let listing = settled_list(&*io.disk(), dir).await?;
+    Ok(owner_text(&listing, io.clock().wall().0))
+}
+
+fn owner_text(listing: &Listing, now_ms: i64) -> String {
+    let newest = &listing.newest;
     let last = match &newest.event {
         Event::AttemptStarted { restored: Origin::Fresh } => "it began without a checkpoint".to_owned(),
         Event::AttemptStarted { restored: Origin::Checkpoint(id) } => format!("it began with checkpoint {id}"),
@@ -162,8 +168,12 @@ fn list_text(dir: &Path, listing: &Listing, now_ms: i64) -> String {
         Event::CheckpointCompleted { id } => format!("checkpoint {id} was complete"),
         Event::JobFinished => "the job finished".to_owned(),
     };
-    let mut text =
-        format!("{}: job {}, attempt {}; {last} at {}\n", dir.display(), newest.job, newest.attempt, moment(newest.written_at_ms, now_ms));
+    format!("job {}, attempt {}; {last} at {}", newest.job, newest.attempt, moment(newest.written_at_ms, now_ms))
+}
+
+fn list_text(dir: &Path, listing: &Listing, now_ms: i64) -> String {
+    let checkpoints = &listing.checkpoints;
+    let mut text = format!("{}: {}\n", dir.display(), owner_text(listing, now_ms));
     if checkpoints.is_empty() {
         text.push_str("  no checkpoint is complete yet\n");
         return text;

@@ -37,7 +37,7 @@
 //! `Restart=on-failure`, say) leaves it stopped. Whether a job has finished says the summary, and `checkpoints list --json` to a program.
 //!
 //! Besides `run` there are `coordinator` and `worker`, which run the same job in several processes, and `checkpoints list` and `checkpoints inspect`, which
-//! look into a checkpoint folder and change nothing. A coordinator ends as `run` does. A worker ends with 0 when the job has ended, however that was asked
+//! look into a checkpoint folder and change nothing, and `doctor`, which looks at the machine: it ends with 0 if all is well and with 1 if not. A coordinator ends as `run` does. A worker ends with 0 when the job has ended, however that was asked
 //! for, and when it was itself stopped by a signal: nothing is lost, the job goes on without it, and whoever restarts workers after failures leaves it
 //! stopped. It ends with 1 if the job failed, and with 2 if it was refused.
 
@@ -45,6 +45,7 @@ mod bottleneck;
 mod checkpoint_options;
 mod checkpoints;
 mod cluster_options;
+mod doctor;
 mod exit_code;
 mod metrics_options;
 mod on_core;
@@ -64,6 +65,7 @@ use crate::runtime::{JobError, JobHandle, JobReport};
 use checkpoints::CheckpointsCommand;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use cluster_options::{CoordinatorOptions, WorkerOptions, told};
+use doctor::DoctorOptions;
 use exit_code::{DONE, FAILED, INTERRUPTED, WRONG_USE, exit_code};
 use options::EngineOptions;
 use progress::Progress;
@@ -86,6 +88,8 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// The subcommand that looks at checkpoints.
 const CHECKPOINTS: &str = "checkpoints";
+/// The subcommand that looks at the machine.
+const DOCTOR: &str = "doctor";
 /// The subcommands of the processes of a cluster.
 const COORDINATOR: &str = "coordinator";
 const WORKER: &str = "worker";
@@ -122,6 +126,9 @@ impl About {
             .subcommand(coordinator)
             .subcommand(worker)
             .subcommand(
+                DoctorOptions::augment_args(Command::new(DOCTOR)).about("Find out what would keep a job from running on this machine"),
+            )
+            .subcommand(
                 CheckpointsCommand::augment_subcommands(Command::new(CHECKPOINTS))
                     .about("Look into a checkpoint folder")
                     .subcommand_required(true),
@@ -152,6 +159,10 @@ where
     match matches.subcommand() {
         Some((CHECKPOINTS, matches)) => match CheckpointsCommand::from_arg_matches(matches) {
             Ok(command) => command.run(),
+            Err(error) => finish_parsing(&error),
+        },
+        Some((DOCTOR, matches)) => match DoctorOptions::from_arg_matches(matches) {
+            Ok(options) => options.run(),
             Err(error) => finish_parsing(&error),
         },
         Some((COORDINATOR, matches)) => {
