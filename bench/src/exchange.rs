@@ -18,7 +18,7 @@ use thalweg::cluster::{ClusterConfig, WorkerConfig, start_worker};
 use thalweg::connectors::GeneratorSource;
 use thalweg::io::uring::UringCores;
 use thalweg::io::{Io, IoError, LocalBoxFuture};
-use thalweg::sink::{Sink, SinkContext, SinkWriter};
+use thalweg::sink::{Sink, SinkContext, SinkError, SinkWriter};
 use thalweg::{AggregateFunction, Job, JobError, Record, StreamExecutionEnvironment};
 
 /// What the bare stream writes and reads at a time, as the engine does.
@@ -86,7 +86,7 @@ impl Sink for SumSink {
         "sums"
     }
 
-    fn commit(&self, _io: Io, transactions: Vec<Sums>) -> LocalBoxFuture<Result<(), IoError>> {
+    fn commit(&self, _io: Io, transactions: Vec<Sums>) -> LocalBoxFuture<Result<(), SinkError>> {
         self.committed.lock().unwrap_or_else(PoisonError::into_inner).extend(transactions);
         Box::pin(std::future::ready(Ok(())))
     }

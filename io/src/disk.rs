@@ -4,9 +4,14 @@
 //! [`Disk::sync_dir`] on the directory that holds it (a new file, a rename, a link and an unlink alike). Nothing else is durable, and unsynced
 //! writes may survive in any order, in part or torn. A failed sync is final: the data may be gone, and a second sync that succeeds proves nothing.
 //!
+//! *Locks*: a lock belongs to whoever holds it and ends with that process, however it ends, so a file that is locked has a living owner. A process that
+//! is only stopped still holds its locks. They bind nobody who does not ask for them.
+//!
 //! *Ordering*: operations under way at the same time on one file complete in any order. A caller that needs an order awaits.
 
 use crate::{Buffer, IoError, LocalBoxFuture};
+use std::any::Any;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -76,6 +81,25 @@ pub trait Disk {
     fn sync_dir(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>>;
 }
 
+/// The lock on a file: see [`File::try_lock`]. It ends when this is dropped, and with the process.
+pub struct FileLock {
+    _held: Box<dyn Any + Send>,
+}
+
+impl FileLock {
+    /// A lock that ends when `held` is dropped: for backends.
+    #[must_use]
+    pub fn new(held: impl Any + Send) -> Self {
+        Self { _held: Box::new(held) }
+    }
+}
+
+impl fmt::Debug for FileLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FileLock")
+    }
+}
+
 /// An open file.
 #[allow(clippy::len_without_is_empty, reason = "its length is asked of the kernel, not looked up")]
 pub trait File {
@@ -97,4 +121,10 @@ pub trait File {
 
     /// Makes bytes and length durable (`fsync`).
     fn sync(&self) -> LocalBoxFuture<Result<(), IoError>>;
+
+    /// Takes the lock on the file, under whatever name it was opened, if nobody holds it; `None` if somebody does, were it through another handle of this
+    /// process. It is kept until it is dropped, also when the handle is not. The file has to be open for writing.
+    ///
+    /// Fails with `Unsupported` where the file system knows no locks.
+    fn try_lock(&self) -> LocalBoxFuture<Result<Option<FileLock>, IoError>>;
 }

@@ -1,6 +1,6 @@
 //! [`Io`]: one core's set of doors.
 
-use crate::{Clock, Disk, Net, Probe, ProbeEvent, Rng, Spawner};
+use crate::{Clock, Disk, Net, Probe, ProbeEvent, ProcessIdentity, Rng, Spawner};
 use std::rc::Rc;
 
 /// What a backend provides to a core; see [`Io::new`].
@@ -16,6 +16,8 @@ pub struct IoParts {
     /// Makes the random stream of a given name.
     #[allow(clippy::type_complexity)]
     pub rng: Rc<dyn Fn(&str) -> Box<dyn Rng>>,
+    /// The process that the core belongs to.
+    pub process: Rc<ProcessIdentity>,
     /// Who watches, if anybody.
     pub probe: Option<Rc<dyn Probe>>,
     /// How often an idle task polls again before it parks (see [`AdaptiveSpin`](crate::AdaptiveSpin)); 0 parks at once.
@@ -63,6 +65,12 @@ impl Io {
     #[must_use]
     pub fn rng(&self, name: &str) -> Box<dyn Rng> {
         (self.parts.rng)(name)
+    }
+
+    /// The process that the core belongs to.
+    #[must_use]
+    pub fn process(&self) -> &ProcessIdentity {
+        &self.parts.process
     }
 
     /// How often an idle task polls again before it parks.

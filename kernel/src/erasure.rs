@@ -13,6 +13,7 @@ pub(crate) fn source_plan<S: Source>(operator: OperatorId, source: &S) -> Source
     SourcePlan {
         operator,
         layout,
+        input: source.location(),
         splits: Box::new(move |io, parallelism| {
             let enumerator = enumerator.clone();
             Box::pin(async move {
@@ -44,14 +45,16 @@ pub(crate) fn sink_plan<S: Sink>(operator: OperatorId, sink: &S) -> SinkPlan {
         }),
         commit: Box::new(move |io, archives| {
             let sink = committing.clone();
-            Box::pin(async move { Ok(sink.commit(io, transactions(&archives)?).await?) })
+            Box::pin(async move { sink.commit(io, transactions(&archives)?).await })
         }),
     }
 }
 
 fn typed<T: Record>(recovery: Recovery<AlignedVec>) -> Result<Recovery<T>, SinkError> {
-    let Recovery { job, attempt, restored, committed, discard_later_output, is_last } = recovery;
-    Ok(Recovery { job, attempt, restored, committed: transactions(&committed)?, discard_later_output, is_last })
+    let Recovery { job, attempt, restored, committed, discard_later_output, owner, checkpoints, inputs, take_over_output, is_last } =
+        recovery;
+    let committed = transactions(&committed)?;
+    Ok(Recovery { job, attempt, restored, committed, discard_later_output, owner, checkpoints, inputs, take_over_output, is_last })
 }
 
 fn transactions<T: Record>(archives: &[AlignedVec]) -> Result<Vec<T>, SinkError> {

@@ -13,6 +13,7 @@ use crate::runtime::{EngineSettings, JobError, JobHandle, KeyGroups, Subtask, Su
 use crate::sink::{Recovery, SinkError};
 use crate::source::SourceError;
 use rkyv::util::AlignedVec;
+use std::path::PathBuf;
 use thalweg_io::{Cores, Io, LocalBoxFuture};
 
 /// The number of an operator within its job.
@@ -58,6 +59,8 @@ pub(crate) struct SourcePlan {
     pub(crate) splits: FindSplits,
     /// Fingerprint of the type of its splits.
     pub(crate) layout: u64,
+    /// The file or folder that it reads.
+    pub(crate) input: Option<PathBuf>,
 }
 
 /// See [`Sink::check`](crate::sink::Sink::check) and [`Sink::recover`](crate::sink::Sink::recover).
@@ -123,6 +126,7 @@ pub struct Job {
     pub(crate) settings: EngineSettings,
     pub(crate) checkpoints: Option<CheckpointConfig>,
     pub(crate) restart: Option<RestartStrategy>,
+    pub(crate) take_over_output: bool,
     pub(crate) metrics_endpoint: Option<MetricsEndpoint>,
 }
 
@@ -192,6 +196,7 @@ pub(crate) struct GraphBuilder {
     pub(crate) settings: EngineSettings,
     pub(crate) checkpoints: Option<CheckpointConfig>,
     pub(crate) restart: Option<RestartStrategy>,
+    pub(crate) take_over_output: bool,
     pub(crate) metrics_endpoint: Option<MetricsEndpoint>,
 }
 
@@ -209,6 +214,7 @@ impl GraphBuilder {
             settings: EngineSettings::default(),
             checkpoints: None,
             restart: None,
+            take_over_output: false,
             metrics_endpoint: None,
         }
     }
@@ -368,6 +374,7 @@ impl GraphBuilder {
             settings: self.settings,
             checkpoints: self.checkpoints,
             restart: self.restart,
+            take_over_output: self.take_over_output,
             metrics_endpoint: self.metrics_endpoint,
         })
     }

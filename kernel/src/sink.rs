@@ -10,6 +10,7 @@
 
 use crate::checkpoint::{Attempt, CheckpointId, JobId};
 use crate::record::Record;
+use std::path::PathBuf;
 use std::task::{Context, Poll};
 use thalweg_io::{Io, IoError, LocalBoxFuture};
 
@@ -22,6 +23,9 @@ pub enum SinkError {
     /// The place of the results is not fit for them: nothing has begun, and the job's description has to change. Names the cure.
     #[error("{0}")]
     Invalid(String),
+    /// Somebody else has taken over the place of the results: this process changes nothing there any more.
+    #[error("{0}")]
+    Overtaken(String),
 }
 
 /// What an attempt is about to begin with.
@@ -38,6 +42,14 @@ pub struct Recovery<T> {
     pub committed: Vec<T>,
     /// Results that are visible and belong to later checkpoints than `restored` are removed, instead of refused.
     pub discard_later_output: bool,
+    /// The process that coordinates the job, by a number that no other has.
+    pub owner: u64,
+    /// The folder of the log by which older attempts of the job are told from newer ones; `None` without checkpoints.
+    pub checkpoints: Option<PathBuf>,
+    /// Folders and files that sources of the job read.
+    pub inputs: Vec<PathBuf>,
+    /// A person says that whoever owns the place does not any more: it is taken over instead of refused.
+    pub take_over_output: bool,
     /// The job has ended for good: nothing is written any more. What is left over is removed, and nothing is refused.
     pub is_last: bool,
 }
@@ -76,8 +88,7 @@ pub trait Sink: Clone + Send + 'static {
     /// # Errors
     /// If results cannot or must not be put there: the job fails with it before anything is read.
     fn recover(&self, io: Io, recovery: Recovery<Self::Transaction>) -> LocalBoxFuture<Result<(), SinkError>> {
-        let committing = self.commit(io, recovery.committed);
-        Box::pin(async move { Ok(committing.await?) })
+        self.commit(io, recovery.committed)
     }
 
     /// Shows what `transactions`, all of one complete checkpoint and those before it, stand for. Called on core 0, one call at a time.
@@ -85,8 +96,9 @@ pub trait Sink: Clone + Send + 'static {
     /// Idempotent: committing again, in whole or in part, changes nothing.
     ///
     /// # Errors
-    /// A failed operation: the attempt fails with it, and the next one commits again.
-    fn commit(&self, _io: Io, _transactions: Vec<Self::Transaction>) -> LocalBoxFuture<Result<(), IoError>> {
+    /// A failed operation: the attempt fails with it, and the next one commits again. Or the place is [somebody else's](SinkError::Overtaken) by now:
+    /// the job fails with it.
+    fn commit(&self, _io: Io, _transactions: Vec<Self::Transaction>) -> LocalBoxFuture<Result<(), SinkError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -112,6 +124,8 @@ pub struct SinkContext {
     pub write_block_bytes: usize,
     /// The job, over all its attempts.
     pub job: JobId,
+    /// The process that coordinates it: [`Recovery::owner`].
+    pub owner: u64,
     /// The attempt that the writer belongs to.
     pub attempt: Attempt,
     /// The first epoch it writes: the one after the restored checkpoint.

@@ -5,6 +5,7 @@
 
 use crate::operators::OutputTag;
 use crate::record::Record;
+use std::path::PathBuf;
 use std::task::{Context, Poll};
 use thalweg_io::{Io, IoError, LocalBoxFuture};
 
@@ -45,6 +46,11 @@ pub trait Source: Clone + Send + 'static {
 
     /// What its operator is called unless the user names it.
     fn name(&self) -> &'static str;
+
+    /// The file or folder that it reads, if it reads one: a sink that works in that folder is refused.
+    fn location(&self) -> Option<PathBuf> {
+        None
+    }
 
     /// Finds the splits, in the order in which they are to be given out. Called once, on core 0.
     fn splits(&self, io: Io, parallelism: usize) -> LocalBoxFuture<Result<Vec<Self::Split>, SourceError>>;

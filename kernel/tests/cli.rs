@@ -275,6 +275,68 @@ fn a_job_with_checkpoints_is_stopped_with_one_and_goes_on_when_it_is_run_again()
     assert!(lines(&out) == expected);
 }
 
+/// Two jobs into one folder both ended with 0, and every line was there twice.
+#[test]
+fn a_job_whose_output_folder_belongs_to_another_that_runs_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("flights-output");
+    let is_owned = |out: &Path| names(out).iter().any(|name| name == ".thalweg-owner-1");
+    let begin = |options: &[&str]| {
+        let mut command = run(dir.path(), &[&["--rate", "8000", "--cores", "1"], options].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut first = begin(&[]);
+    wait_until(&mut first, || is_owned(&out));
+    let pid = format!("process {} on ", first.id());
+    for options in [&[][..], &["--overwrite"], &["--checkpoint-dir", "chk"]] {
+        check(run(dir.path(), options), 2, &["flights-output belongs to a job that runs", &pid, "started 2", "--take-over-output"]);
+    }
+    assert!(names(&dir.path().join("chk")).is_empty(), "no attempt has begun");
+    // To others it lives, and one who knows better says so.
+    assert!(Command::new("kill").args(["-STOP", &first.id().to_string()]).status().unwrap().success());
+    check(run(dir.path(), &[]), 2, &[&pid]);
+    let taken = run(dir.path(), &["--take-over-output"]).output().unwrap();
+    let (code, log) = outcome(&taken);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("flights-output is taken over from process ") && log.contains("as was asked for"), "{log}");
+    let shown = lines(&out);
+    assert!(Command::new("kill").args(["-CONT", &first.id().to_string()]).status().unwrap().success());
+    let (code, log) = outcome(&first.wait_with_output().unwrap());
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("this process shows nothing there any more"), "{log}");
+    assert!(lines(&out) == shown, "{} lines instead of {}", lines(&out).len(), shown.len());
+
+    // One that was killed is followed without being asked to.
+    let mut killed = begin(&["--output", "again"]);
+    let again = dir.path().join("again");
+    wait_until(&mut killed, || is_owned(&again));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let (code, log) = outcome(&run(dir.path(), &["--output", "again"]).output().unwrap());
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("again is taken over from a process that has died: process "), "{log}");
+    assert!(lines(&again) == shown);
+    assert!(!names(&again).iter().any(|name| name.starts_with('.')), "{:?}", names(&again));
+}
+
+#[test]
+fn one_folder_for_two_purposes_is_refused_under_whatever_names() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("in")).unwrap();
+    write(dir.path(), "in/january.csv", format!("{HEADER}\n2013,1,1,517,2,UA,5,15\n"));
+    std::os::unix::fs::symlink("in", dir.path().join("alias")).unwrap();
+    let at = |options: &[&str]| run(dir.path(), &[&["--late-output", "l", "--malformed-output", "m"], options].concat());
+    for (input, output) in [("in", "in"), ("in", "./in/"), ("in", "alias"), ("alias", "in"), ("in", "in/../in")] {
+        check(at(&["--input", input, "--output", output]), 2, &["are one folder", input, output]);
+    }
+    fs::create_dir(dir.path().join("out")).unwrap();
+    std::os::unix::fs::symlink("out", dir.path().join("other")).unwrap();
+    let twice = ["--input", "in", "--output", "out", "--late-output", "other", "--malformed-output", "m"];
+    check(run(dir.path(), &twice), 2, &["two sinks of this job write to other"]);
+    // The folder, and its alias.
+    assert_eq!(names(dir.path()), ["january.csv", "january.csv"], "nothing is left");
+}
+
 #[test]
 fn checkpoints_are_listed_and_inspected_while_the_job_runs_and_when_one_is_damaged() {
     let dir = tempfile::tempdir().unwrap();

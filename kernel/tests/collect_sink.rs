@@ -24,6 +24,7 @@ fn epochs(
         parallelism: 2,
         write_block_bytes: 1,
         job: JobId(1),
+        owner: 1,
         attempt: Attempt(attempt),
         epoch: CheckpointId(1),
     };
@@ -65,7 +66,18 @@ fn a_recovery_commits_what_the_checkpoint_names_and_drops_the_rest() {
     let first: Vec<_> = epochs(&sink, &disk, 0, 1, &[&[1], &[2], &[3]]).into_iter().flatten().collect();
     let committed = first[..2].to_vec();
     let restored = Some(CheckpointId(2));
-    let recovery = Recovery { job: JobId(1), attempt: Attempt(2), restored, committed, discard_later_output: false, is_last: false };
+    let recovery = Recovery {
+        job: JobId(1),
+        attempt: Attempt(2),
+        restored,
+        committed,
+        discard_later_output: false,
+        owner: 1,
+        checkpoints: None,
+        inputs: vec![],
+        take_over_output: false,
+        is_last: false,
+    };
     for _ in 0..2 {
         disk.run(sink.recover(disk.io(), recovery.clone())).unwrap().unwrap();
     }

@@ -19,7 +19,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use thalweg::io::{Io, IoError, LocalBoxFuture, Rng, SplitMix};
+use thalweg::io::{Io, LocalBoxFuture, Rng, SplitMix};
 use thalweg::sink::{Recovery, Sink, SinkContext, SinkError};
 
 /// Which commit is held up, and where in it: `before 2`, `after 1`.
@@ -57,7 +57,7 @@ impl<S: Sink> Sink for Held<S> {
         self.sink.recover(io, recovery)
     }
 
-    fn commit(&self, io: Io, transactions: Vec<S::Transaction>) -> LocalBoxFuture<Result<(), IoError>> {
+    fn commit(&self, io: Io, transactions: Vec<S::Transaction>) -> LocalBoxFuture<Result<(), SinkError>> {
         let has_results = !transactions.is_empty();
         let commit = self.sink.commit(io, transactions);
         let number = if has_results { self.commits.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };

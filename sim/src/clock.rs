@@ -60,7 +60,7 @@ impl Clock for SimClock {
 }
 
 /// The wall clock that `config` describes, `elapsed_ns` after the start of the world.
-fn wall_ms(config: &ClockConfig, elapsed_ns: u64) -> i64 {
+pub(crate) fn wall_ms(config: &ClockConfig, elapsed_ns: u64) -> i64 {
     let elapsed_ms = i64::try_from(elapsed_ns / 1_000_000).unwrap_or(i64::MAX);
     let drift_ms = i64::try_from(i128::from(elapsed_ns) * i128::from(config.drift_ppm) / 1_000_000_000_000).unwrap_or(0);
     let passed = |step: &&ClockStep| step.at_ms.saturating_mul(1_000_000) <= elapsed_ns;

@@ -4,7 +4,7 @@
 //! is only the sending end of a mailbox; a task of the world receives the requests and starts the cores, one by one, at moments that the
 //! schedule chooses.
 
-use crate::clock::SimClock;
+use crate::clock::{SimClock, wall_ms};
 use crate::disk::DiskHandle;
 use crate::net::SimNet;
 use crate::process::Process;
@@ -12,8 +12,8 @@ use crate::rng::TracedRng;
 use crate::tasks::{CoreKey, NO_CORE};
 use std::rc::Rc;
 use thalweg_io::{
-    CoreGroup, CoreId, CoreMain, Cores, Io, IoParts, LocalBoxFuture, Mailbox, MailboxReceiver, Probe, ProbeEvent, Rng, Spawner, StartError,
-    TaskClass, mailbox,
+    CoreGroup, CoreId, CoreMain, Cores, Io, IoParts, LocalBoxFuture, Mailbox, MailboxReceiver, Probe, ProbeEvent, ProcessIdentity, Rng,
+    Spawner, StartError, TaskClass, UnixMillis, mailbox,
 };
 
 /// The cores of a simulated process: what the engine is given in place of threads.
@@ -119,9 +119,19 @@ impl Process {
             disk: Rc::new(DiskHandle::new(Rc::clone(self))),
             net: Rc::new(SimNet::new(Rc::clone(self))),
             rng: Rc::new(move |name| Box::new(TracedRng::new(seed, &rng_name, name, Rc::clone(&trace))) as Box<dyn Rng>),
+            process: Rc::new(self.identity()),
             probe: Some(Rc::new(SimProbe { process: Rc::clone(self) })),
             spin_limit: self.around.config.spin_limit,
         })
+    }
+}
+
+impl Process {
+    /// Who it is. Of the processes of a world no two have the same number.
+    fn identity(&self) -> ProcessIdentity {
+        let clock = self.setup.clocks.first().cloned().unwrap_or_default();
+        let started = UnixMillis(wall_ms(&clock, self.around.born_ns + self.started_ns()));
+        ProcessIdentity { host: format!("machine-{}", self.setup.machine), pid: self.user.number(), started }
     }
 }
 

@@ -95,6 +95,11 @@ impl Process {
         })
     }
 
+    /// When it began, in nanoseconds of the run.
+    pub(crate) fn started_ns(&self) -> u64 {
+        self.started_ns
+    }
+
     /// Whether the run stands and falls with it.
     fn is_alone(&self) -> bool {
         self.setup.name.is_none()

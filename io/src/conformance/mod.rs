@@ -23,6 +23,7 @@
 mod between_cores;
 mod durability;
 mod files;
+mod locks;
 mod names;
 mod network;
 mod tasks;
@@ -109,7 +110,7 @@ use cases;
 /// Every case, the simple ones first.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [time::CASES, tasks::CASES, names::CASES, files::CASES, durability::CASES, network::CASES, between_cores::CASES].concat()
+    [time::CASES, tasks::CASES, names::CASES, files::CASES, locks::CASES, durability::CASES, network::CASES, between_cores::CASES].concat()
 }
 
 /// Nothing in the suite takes this long unless it hangs.

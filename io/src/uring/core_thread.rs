@@ -2,6 +2,7 @@
 
 use super::clock::{UringClock, now};
 use super::disk::UringDisk;
+use super::identity::this_process;
 use super::net::UringNet;
 use super::raw::Ring;
 use super::scheduler::Scheduler;
@@ -56,6 +57,7 @@ impl ReadyCore {
             disk: Rc::new(UringDisk::new(Rc::clone(&ring))),
             net: Rc::new(UringNet::new(Rc::clone(&ring))),
             rng: Rc::new(move |name: &str| -> Box<dyn Rng> { Box::new(SplitMix::stream(settings.root_seed, name)) }),
+            process: Rc::new(this_process()),
             probe: None,
             spin_limit: settings.spin_limit,
         });

@@ -94,7 +94,7 @@ fn list_blocking(path: &Path) -> io::Result<Vec<DirEntry>> {
 
 impl Disk for UringDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> LocalBoxFuture<Result<Rc<dyn File>, IoError>> {
-        let (ring, path) = (Rc::clone(&self.ring), path.to_path_buf());
+        let (ring, helper, path) = (Rc::clone(&self.ring), self.helper.clone(), path.to_path_buf());
         Box::pin(async move {
             let (operation, flags) = match mode {
                 OpenMode::Read => ("open", libc::O_RDONLY),
@@ -102,7 +102,7 @@ impl Disk for UringDisk {
                 OpenMode::Write => ("open", libc::O_RDWR),
             };
             let descriptor = open(&ring, &path, flags).await.map_err(|error| IoError::at(operation, &path, error))?;
-            Ok(Rc::new(UringFile::new(&ring, descriptor, &path)) as Rc<dyn File>)
+            Ok(Rc::new(UringFile::new(&ring, &helper, descriptor, &path)) as Rc<dyn File>)
         })
     }
 

@@ -1,11 +1,13 @@
 //! An open file. Reads and writes go through the page cache; what is short is continued.
 
 use super::descriptor::Descriptor;
+use super::helper::Helper;
 use super::raw::{Kept, Op, Request, Ring};
-use crate::{Buffer, File, IoError, LocalBoxFuture, ReadRequest};
+use crate::{Buffer, File, FileLock, IoError, LocalBoxFuture, ReadRequest};
 use io_uring::{opcode, types};
 use std::ffi::CString;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -16,6 +18,7 @@ const TRANSFER_MAX_BYTES: usize = 0x7fff_f000;
 #[derive(Clone)]
 struct Open {
     ring: Rc<Ring>,
+    helper: Helper,
     descriptor: Rc<Descriptor>,
     path: Rc<Path>,
 }
@@ -24,8 +27,8 @@ struct Open {
 pub(super) struct UringFile(Open);
 
 impl UringFile {
-    pub(super) fn new(ring: &Rc<Ring>, descriptor: Rc<Descriptor>, path: &Path) -> Self {
-        Self(Open { ring: Rc::clone(ring), descriptor, path: path.into() })
+    pub(super) fn new(ring: &Rc<Ring>, helper: &Helper, descriptor: Rc<Descriptor>, path: &Path) -> Self {
+        Self(Open { ring: Rc::clone(ring), helper: helper.clone(), descriptor, path: path.into() })
     }
 }
 
@@ -152,6 +155,37 @@ impl File for UringFile {
     fn sync(&self) -> LocalBoxFuture<Result<(), IoError>> {
         let open = self.0.clone();
         Box::pin(async move { sync(&open.ring, &open.descriptor).await.map_err(|error| open.error("sync", error)) })
+    }
+
+    fn try_lock(&self) -> LocalBoxFuture<Result<Option<FileLock>, IoError>> {
+        let open = self.0.clone();
+        Box::pin(async move {
+            // SAFETY: the descriptor is open as long as `open` holds it, and this borrow ends before.
+            let borrowed = unsafe { BorrowedFd::borrow_raw(open.descriptor.raw()) };
+            // Of the same open file, so it holds the same lock: whatever becomes of this future and of the file, it is what the lock lives by.
+            let duplicate = borrowed.try_clone_to_owned().map_err(|error| open.error("lock", error))?;
+            // A server may be asked: away from the core.
+            let locked = open.helper.run(move || try_lock(duplicate)).await;
+            locked.map(|held| held.map(FileLock::new)).map_err(|error| open.error("lock", error))
+        })
+    }
+}
+
+/// On the helper thread. The lock is that of flock(2): of the open file, and gone when its last descriptor is.
+fn try_lock(file: OwnedFd) -> io::Result<Option<OwnedFd>> {
+    loop {
+        // SAFETY: the descriptor is open, and the call takes no pointers.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+            return Ok(Some(file));
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::EWOULDBLOCK) => return Ok(None),
+            // What file systems say that have none, or whose server does not answer for them.
+            Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK | libc::EINVAL) => return Err(io::ErrorKind::Unsupported.into()),
+            _ => return Err(error),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod descriptor;
 mod disk;
 mod file;
 mod helper;
+mod identity;
 pub mod machine;
 mod net;
 mod open_files;

@@ -97,6 +97,13 @@ impl StreamExecutionEnvironment {
         self
     }
 
+    /// Whether folders of results that belong to another job are taken over, for somebody who knows that it does not run any more, or is not to: it shows
+    /// nothing there from then on. Unless set the job is refused where that job lives or nobody can tell whether it does.
+    pub fn take_over_output(&self, take_over: bool) -> &Self {
+        self.graph.borrow_mut().take_over_output = take_over;
+        self
+    }
+
     /// Has the job's numbers shown to Prometheus while it runs.
     pub fn set_metrics_endpoint(&self, endpoint: MetricsEndpoint) -> &Self {
         self.graph.borrow_mut().metrics_endpoint = Some(endpoint);

@@ -32,6 +32,10 @@ pub(super) struct EngineOptions {
     #[arg(long)]
     disable_operator_chaining: bool,
 
+    /// Take folders of results over that belong to another job, if you know that it does not run any more: it shows nothing there from then on
+    #[arg(long)]
+    take_over_output: bool,
+
     /// Print nothing but errors
     #[arg(long, short)]
     pub(super) quiet: bool,
@@ -68,6 +72,7 @@ impl EngineOptions {
         if self.disable_operator_chaining {
             env.disable_operator_chaining();
         }
+        env.take_over_output(self.take_over_output);
         self.checkpoints.apply(env);
         self.metrics.apply(env);
         self.restarts.apply(env)

@@ -239,6 +239,7 @@ impl Field for JobError {
             Self::Unfit { worker, reason } => (10, 0, [worker, reason, ""]),
             Self::Sink { .. }
             | Self::Listen { .. }
+            | Self::Overtaken { .. }
             | Self::Checkpoint { .. }
             | Self::CheckpointsExpired { .. }
             | Self::Start(_)

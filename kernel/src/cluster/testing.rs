@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 use thalweg_io::{
     Buffer, Clock, DirEntry, Disk, EntryKind, File, Io, IoError, IoParts, Listener, LocalBoxFuture, MonotonicNs, Net, NetRead, NetWrite,
-    OpenMode, Spawner, SplitMix, TaskClass, UnixMillis,
+    OpenMode, ProcessIdentity, Spawner, SplitMix, TaskClass, UnixMillis,
 };
 
 pub(crate) type Halves = (Box<dyn NetRead>, Box<dyn NetWrite>);
@@ -49,6 +49,7 @@ impl World {
             disk: door.clone(),
             net: door,
             rng: Rc::new(|name| Box::new(SplitMix::stream(1, name))),
+            process: Rc::new(ProcessIdentity { host: "here".to_owned(), pid: 1, started: UnixMillis(0) }),
             probe: None,
             spin_limit: 0,
         })

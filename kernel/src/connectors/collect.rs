@@ -109,7 +109,7 @@ impl<T: Record> Sink for CollectSink<T> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn commit(&self, _io: Io, transactions: Vec<CollectTransaction>) -> LocalBoxFuture<Result<(), IoError>> {
+    fn commit(&self, _io: Io, transactions: Vec<CollectTransaction>) -> LocalBoxFuture<Result<(), SinkError>> {
         Shared::lock(&self.shared).commit(transactions);
         Box::pin(std::future::ready(Ok(())))
     }

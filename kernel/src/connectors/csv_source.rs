@@ -130,6 +130,10 @@ where
         "csv"
     }
 
+    fn location(&self) -> Option<PathBuf> {
+        Some(self.path.clone())
+    }
+
     fn splits(&self, io: Io, _parallelism: usize) -> LocalBoxFuture<Result<Vec<CsvSplit>, SourceError>> {
         Box::pin(find_files(io.disk(), self.path.clone()))
     }

@@ -12,7 +12,7 @@ use crate::record::Record;
 use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
 use std::rc::Rc;
-use thalweg_io::{Disk, EntryKind, IoError};
+use thalweg_io::{Disk, EntryKind, IoError, ProcessIdentity};
 
 /// A file that is durable under its hidden name.
 #[derive(Clone, Debug, PartialEq, Eq, Record)]
@@ -37,6 +37,8 @@ pub struct FileTransaction {
 pub(super) struct Folder {
     pub(super) disk: Rc<dyn Disk>,
     pub(super) dir: PathBuf,
+    /// The process that works in it.
+    pub(super) process: Rc<ProcessIdentity>,
     pub(super) delivery: DeliveryGuarantee,
 }
 
@@ -65,19 +67,18 @@ impl Folder {
         }
     }
 
-    /// Shows what `transactions`, of one job, stand for; first, if this job `replaces` others, the results of those are removed.
+    /// Shows what `transactions`, of one job, stand for; first, the results of `others` are removed, which were there before.
     ///
     /// # Errors
     /// A failed operation, or a file that has neither of its names any more, unless a recovery may have dropped it.
-    pub(super) async fn commit(&self, transactions: &[FileTransaction], replaces: bool) -> Result<(), IoError> {
+    pub(super) async fn commit(&self, transactions: &[FileTransaction], others: &[String]) -> Result<(), IoError> {
         let Some(FileTransaction { job, .. }) = transactions.first() else { return Ok(()) };
         let job = JobId(*job);
         if let Some(FileTransaction { job: other, .. }) = transactions.iter().find(|transaction| transaction.job != job.0) {
             let reason = format!("transactions of two jobs, {job} and {}; the checkpoint is damaged", JobId(*other));
             return Err(IoError::at("show results in", &self.dir, Error::new(ErrorKind::InvalidData, reason)));
         }
-        let others = if replaces { self.results_of_others(job).await? } else { Vec::new() };
-        for name in &others {
+        for name in others {
             self.remove(name).await?;
         }
         let files = || transactions.iter().flat_map(|transaction| &transaction.files);
@@ -129,7 +130,7 @@ impl Folder {
     }
 
     /// The visible results that are not those of `job`.
-    async fn results_of_others(&self, job: JobId) -> Result<Vec<String>, IoError> {
+    pub(super) async fn results_of_others(&self, job: JobId) -> Result<Vec<String>, IoError> {
         let mut names = self.names().await?;
         names.retain(|name| is_of_others(name, job));
         Ok(names)

@@ -1,24 +1,58 @@
 //! What a [`FileSink`](super::FileSink) does to its folder before an attempt begins, and after the last one.
 //!
-//! Looks first, and refuses before it changes anything: results of other jobs, unless they are to be replaced, and results of this job that are later than
-//! the checkpoint it starts from, unless those are to be discarded. Then it shows what that checkpoint names, and removes every file in progress, of
-//! whichever job and version, but those of a later attempt: a folder belongs to one sink of one running job. Each step can be interrupted and done again.
+//! Looks first, and refuses before it changes anything: a folder that belongs to a job which runs, results of other jobs, unless they are to be replaced,
+//! and results of this job that are later than the checkpoint it starts from, unless those are to be discarded. Then it takes the folder, shows what that
+//! checkpoint names, and removes every file in progress, of whichever job and version, but those of a later attempt: a folder belongs to one sink of one
+//! running job. Each step can be interrupted and done again.
 
 use super::delivery::DeliveryGuarantee;
 use super::file_folder::{FileTransaction, Folder, is_of_others};
+use super::file_tenure::{Tenure, is_seen_in};
+use super::owner_file::Claim;
 use super::part_name::{PartName, is_in_progress};
 use crate::sink::{Recovery, SinkError};
 use std::io::ErrorKind;
-use std::path::Path;
-use thalweg_io::{Disk, EntryKind, IoError};
+use std::path::{Path, PathBuf};
+use thalweg_io::{Disk, EntryKind, IoError, ProcessIdentity};
 
-/// Refuses results of other jobs, and later ones of this job, unless they may be removed. Changes nothing.
-pub(super) async fn check(folder: &Folder, overwrite: bool, recovery: &Recovery<FileTransaction>) -> Result<(), SinkError> {
+/// Refuses what [`recover`] would refuse. Changes nothing.
+pub(super) async fn check(
+    folder: &Folder,
+    overwrite: bool,
+    tenure: &Tenure,
+    recovery: &Recovery<FileTransaction>,
+) -> Result<(), SinkError> {
+    if let Some(input) = recovery.inputs.iter().find(|input| plain(input) == plain(&folder.dir)) {
+        return Err(input_is_output(folder, input));
+    }
     if folder.disk.kind(&folder.dir).await.map_err(unfit)?.is_none() {
         return Ok(());
     }
     let names = folder.names().await.map_err(unfit)?;
-    refuse(folder, overwrite, recovery, &names)
+    refuse(folder, overwrite, recovery, &names)?;
+    tenure.check(folder, &claim_of(folder, recovery)).await
+}
+
+/// A path without `.` and doubled or trailing slashes, so that one folder has one name.
+pub(super) fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != std::path::Component::CurDir).collect()
+}
+
+fn input_is_output(folder: &Folder, input: &Path) -> SinkError {
+    let (shown, input) = (folder.dir.display(), input.display());
+    SinkError::Invalid(format!("the input {input} and the output {shown} are one folder; choose another one for the results"))
+}
+
+/// What the job says of itself when it takes the folder.
+fn claim_of(folder: &Folder, recovery: &Recovery<FileTransaction>) -> Claim {
+    Claim {
+        job: recovery.job,
+        attempt: recovery.attempt,
+        owner: recovery.owner,
+        checkpoints: recovery.checkpoints.clone(),
+        process: ProcessIdentity::clone(&folder.process),
+        takes_over: recovery.take_over_output,
+    }
 }
 
 fn refuse(folder: &Folder, overwrite: bool, recovery: &Recovery<FileTransaction>, names: &[String]) -> Result<(), SinkError> {
@@ -46,51 +80,99 @@ fn is_later(name: &str, recovery: &Recovery<FileTransaction>) -> bool {
 }
 
 /// See the module. Returns whether there are results of other jobs, which the first commit is to remove.
-pub(super) async fn recover(folder: Folder, overwrite: bool, mut recovery: Recovery<FileTransaction>) -> Result<bool, SinkError> {
+pub(super) async fn recover(
+    folder: Folder,
+    overwrite: bool,
+    tenure: &Tenure,
+    mut recovery: Recovery<FileTransaction>,
+) -> Result<bool, SinkError> {
+    check(&folder, overwrite, tenure, &recovery).await?;
+    create_durably(&*folder.disk, &folder.dir).await.map_err(unfit)?;
+    tenure.claim(&folder, &claim_of(&folder, &recovery)).await?;
+    for input in &recovery.inputs {
+        let as_input = Folder { dir: input.clone(), ..folder.clone() };
+        if is_seen_in(&as_input, tenure).await? {
+            return Err(input_is_output(&folder, input));
+        }
+    }
     let committed = std::mem::take(&mut recovery.committed);
-    let Recovery { job, attempt, discard_later_output, is_last, .. } = recovery;
-    let committed = match folder.delivery {
-        DeliveryGuarantee::ExactlyOnce | DeliveryGuarantee::AtLeastOnce => committed,
-        // What might have been shown must not be shown now: it goes with everything else that is hidden.
-        DeliveryGuarantee::AtMostOnce => Vec::new(),
-    };
-    if is_last {
-        if committed.is_empty() && folder.disk.kind(&folder.dir).await?.is_none() {
-            return Ok(false);
-        }
-    } else {
-        create_durably(&*folder.disk, &folder.dir).await.map_err(unfit)?;
-    }
     let names = folder.names().await.map_err(unfit)?;
-    if !is_last {
-        refuse(&folder, overwrite, &recovery, &names)?;
-        if discard_later_output {
-            for name in names.iter().filter(|name| is_later(name, &recovery)) {
-                folder.remove(name).await.map_err(unfit)?;
-            }
-            // Before anything new can be shown; an interrupted recovery may have removed more than can be seen now.
-            folder.sync().await.map_err(unfit)?;
+    // What was there is nobody else's as long as the folder is not.
+    tenure.ensure(&folder).await?;
+    refuse(&folder, overwrite, &recovery, &names)?;
+    if recovery.discard_later_output {
+        for name in names.iter().filter(|name| is_later(name, &recovery)) {
+            folder.remove(name).await.map_err(unfit)?;
         }
+        // Before anything new can be shown; an interrupted recovery may have removed more than can be seen now.
+        folder.sync().await.map_err(unfit)?;
     }
-    folder.commit(&committed, overwrite).await?;
-    let is_left_over = |name: &&String| match is_last {
-        // A later attempt, of a process that has taken over, looks after its own.
-        true => PartName::of_hidden(name).is_some_and(|part| part.job == job && part.attempt.is_none_or(|of| of <= attempt)),
-        // A later attempt may have begun meanwhile: what it has prepared a checkpoint may name by now.
-        false => {
-            is_in_progress(name)
-                && PartName::of_hidden(name).is_none_or(|part| part.job != job || part.attempt.is_none_or(|of| of <= attempt))
-        }
-    };
+    let job = recovery.job;
+    let mut others: Vec<String> = names.iter().filter(|name| is_of_others(name, job)).cloned().collect();
+    let replaced: &[String] = if overwrite { &others } else { &[] };
+    let shown = committable(&folder, committed);
+    folder.commit(&shown, replaced).await?;
+    if overwrite && !shown.is_empty() {
+        others.clear();
+    }
+    // A later attempt may have begun meanwhile: what it has prepared a checkpoint may name by now.
+    let is_left_over = |name: &&String| is_in_progress(name) && !is_of_a_later_attempt(name, &recovery);
     for name in names.iter().filter(is_left_over) {
         folder.remove(name).await.map_err(unfit)?;
     }
     folder.sync().await.map_err(unfit)?;
-    Ok(names.iter().any(|name| is_of_others(name, job)))
+    Ok(!others.is_empty())
+}
+
+/// What the checkpoint names and is to be shown.
+fn committable(folder: &Folder, committed: Vec<FileTransaction>) -> Vec<FileTransaction> {
+    match folder.delivery {
+        DeliveryGuarantee::ExactlyOnce | DeliveryGuarantee::AtLeastOnce => committed,
+        // What might have been shown must not be shown now: it goes with everything else that is hidden.
+        DeliveryGuarantee::AtMostOnce => Vec::new(),
+    }
+}
+
+fn is_of_a_later_attempt(name: &str, recovery: &Recovery<FileTransaction>) -> bool {
+    let of_this_job = PartName::of_hidden(name).filter(|part| part.job == recovery.job);
+    of_this_job.is_some_and(|part| part.attempt.is_some_and(|of| of > recovery.attempt))
+}
+
+/// After the last attempt: shows what the checkpoint names, removes what it does not, and gives the folder up. One that is somebody else's is left alone.
+pub(super) async fn finish(
+    folder: Folder,
+    overwrite: bool,
+    tenure: &Tenure,
+    mut recovery: Recovery<FileTransaction>,
+) -> Result<(), SinkError> {
+    let committed = committable(&folder, std::mem::take(&mut recovery.committed));
+    if committed.is_empty() && folder.disk.kind(&folder.dir).await?.is_none() {
+        return Ok(());
+    }
+    // No person has been asked about this.
+    let claim = Claim { takes_over: false, ..claim_of(&folder, &recovery) };
+    match tenure.claim(&folder, &claim).await {
+        Err(SinkError::Invalid(_) | SinkError::Overtaken(_)) => return Ok(()),
+        claimed => claimed?,
+    }
+    let names = folder.names().await.map_err(unfit)?;
+    tenure.ensure(&folder).await?;
+    let others: Vec<String> =
+        if overwrite { names.iter().filter(|name| is_of_others(name, recovery.job)).cloned().collect() } else { vec![] };
+    folder.commit(&committed, &others).await?;
+    // A later attempt, of a process that has taken over, looks after its own.
+    let is_own = |name: &&String| {
+        PartName::of_hidden(name).is_some_and(|part| part.job == recovery.job && part.attempt.is_none_or(|of| of <= recovery.attempt))
+    };
+    for name in names.iter().filter(is_own) {
+        folder.remove(name).await.map_err(unfit)?;
+    }
+    folder.sync().await.map_err(unfit)?;
+    tenure.release(&folder).await
 }
 
 /// Tells what is wrong with the folder from what is wrong with the disk.
-fn unfit(error: IoError) -> SinkError {
+pub(super) fn unfit(error: IoError) -> SinkError {
     match error.kind() {
         ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::AlreadyExists | ErrorKind::ReadOnlyFilesystem => {
             SinkError::Invalid(format!("{error}; choose another output folder or give this user the right to write there"))

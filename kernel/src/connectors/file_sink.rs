@@ -6,24 +6,28 @@
 //! (docs/src/semantics.md#o-1); [`DeliveryGuarantee`] can be chosen otherwise.
 //!
 //! Before an attempt reads anything it is refused if the folder holds results of another job, unless it is to [overwrite](FileSink::overwrite) them: then
-//! they go at its first commit and not before. A folder belongs to one sink of one running job at a time.
+//! they go at its first commit and not before. A folder belongs to one sink of one running job at a time, and a file in it says to which
+//! (docs/src/semantics.md#o-6).
 //!
-//! Not here: who writes (`file_writer`), shows (`file_folder`) and tidies up (`file_recovery`).
+//! Not here: who owns the folder (`file_tenure`), writes (`file_writer`), shows (`file_folder`) and tidies up (`file_recovery`).
 
 use super::delivery::DeliveryGuarantee;
 use super::file_folder::{FileTransaction, Folder};
-use super::file_recovery::{check, recover};
+use super::file_recovery::{check, finish, plain, recover};
+use super::file_tenure::Tenure;
 use super::file_writer::{FileWriter, WriterSettings};
 use super::json_lines::{JsonLines, JsonObjectWriter};
 use super::line_format::{CsvRowWriter, CsvRows, LineFormat, Lines};
 use super::part_name::suffix_fault;
+use crate::checkpoint::JobId;
 use crate::record::Record;
 use crate::sink::{Recovery, Sink, SinkContext, SinkError};
 use std::marker::PhantomData;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use thalweg_io::{Io, IoError, LocalBoxFuture};
+use thalweg_io::{Io, LocalBoxFuture};
 
 /// The length at which a file is closed unless set: large enough to be read with little overhead, small enough to be shared out among readers.
 const ROLL_AT_BYTES: u64 = 128 << 20;
@@ -57,6 +61,7 @@ pub struct FileSink<T, L = ()> {
     format: L,
     /// The recovery, or a commit since, has found that no results of other jobs are there. Looked at once a commit, on core 0.
     others_gone: Arc<AtomicBool>,
+    tenure: Tenure,
     record: PhantomData<fn(T)>,
 }
 
@@ -96,6 +101,7 @@ impl<T, L> FileSink<T, L> {
             delivery: DeliveryGuarantee::default(),
             format,
             others_gone: Arc::default(),
+            tenure: Tenure::default(),
             record: PhantomData,
         }
     }
@@ -126,7 +132,7 @@ impl<T, L> FileSink<T, L> {
     }
 
     fn folder(&self, io: &Io) -> Folder {
-        Folder { disk: io.disk(), dir: self.dir.clone(), delivery: self.delivery }
+        Folder { disk: io.disk(), dir: self.dir.clone(), process: Rc::new(io.process().clone()), delivery: self.delivery }
     }
 }
 
@@ -140,15 +146,14 @@ impl<T: Record, L: LineFormat<T>> Sink for FileSink<T, L> {
     }
 
     fn location(&self) -> Option<String> {
-        // Without `.` and doubled or trailing slashes, so that one folder has one name.
-        Some(self.dir.components().filter(|part| *part != std::path::Component::CurDir).collect::<PathBuf>().display().to_string())
+        Some(plain(&self.dir).display().to_string())
     }
 
     fn check(&self, io: Io, recovery: Recovery<FileTransaction>) -> LocalBoxFuture<Result<(), SinkError>> {
-        let (folder, overwrite) = (self.folder(&io), self.overwrite);
+        let (folder, tenure, overwrite) = (self.folder(&io), self.tenure.clone(), self.overwrite);
         let fault = suffix_fault(&self.suffix);
         Box::pin(async move {
-            fault.map_or_else(|| Ok(()), |fault| Err(SinkError::Invalid(fault))).and(check(&folder, overwrite, &recovery).await)
+            fault.map_or_else(|| Ok(()), |fault| Err(SinkError::Invalid(fault))).and(check(&folder, overwrite, &tenure, &recovery).await)
         })
     }
 
@@ -156,20 +161,32 @@ impl<T: Record, L: LineFormat<T>> Sink for FileSink<T, L> {
         if let Some(fault) = suffix_fault(&self.suffix) {
             return Box::pin(std::future::ready(Err(SinkError::Invalid(fault))));
         }
-        let (folder, others_gone) = (self.folder(&io), Arc::clone(&self.others_gone));
+        let (folder, tenure, others_gone) = (self.folder(&io), self.tenure.clone(), Arc::clone(&self.others_gone));
         let overwrite = self.overwrite;
         Box::pin(async move {
-            let others = recover(folder, overwrite, recovery).await?;
+            if recovery.is_last {
+                return finish(folder, overwrite, &tenure, recovery).await;
+            }
+            let others = recover(folder, overwrite, &tenure, recovery).await?;
             others_gone.store(!others, Ordering::Relaxed);
             Ok(())
         })
     }
 
-    fn commit(&self, io: Io, transactions: Vec<FileTransaction>) -> LocalBoxFuture<Result<(), IoError>> {
-        let (folder, others_gone) = (self.folder(&io), Arc::clone(&self.others_gone));
+    fn commit(&self, io: Io, transactions: Vec<FileTransaction>) -> LocalBoxFuture<Result<(), SinkError>> {
+        let (folder, tenure, others_gone) = (self.folder(&io), self.tenure.clone(), Arc::clone(&self.others_gone));
         let replaces = self.overwrite && !others_gone.load(Ordering::Relaxed);
         Box::pin(async move {
-            folder.commit(&transactions, replaces).await?;
+            let others = match transactions.first() {
+                Some(FileTransaction { job, .. }) if replaces => folder.results_of_others(JobId(*job)).await?,
+                _ => Vec::new(),
+            };
+            tenure.ensure(&folder).await?;
+            if let Err(error) = folder.commit(&transactions, &others).await {
+                // Whoever has taken the folder over just now has removed what was to be shown.
+                tenure.ensure(&folder).await?;
+                return Err(error.into());
+            }
             if !transactions.is_empty() {
                 others_gone.store(true, Ordering::Relaxed);
             }

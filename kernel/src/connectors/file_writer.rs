@@ -12,6 +12,7 @@
 
 use super::delivery::DeliveryGuarantee;
 use super::file_folder::{FileTransaction, Folder, PreparedFile};
+use super::file_tenure::ensure_owned_by;
 use super::line_format::LineFormat;
 use super::part_file::PartFile;
 use super::part_name::PartName;
@@ -66,6 +67,8 @@ pub struct FileWriter<T, L> {
     block_bytes: usize,
     blocks: BufferPool,
     job: JobId,
+    /// The process that coordinates the job.
+    owner: u64,
     subtask: u64,
     attempt: Attempt,
     /// Of what is being written. The barrier may turn out to be a later one's.
@@ -103,6 +106,7 @@ impl<T: Record, L: LineFormat<T>> FileWriter<T, L> {
             block_bytes,
             blocks: BufferPool::new(block_bytes, SPARE_BLOCKS),
             job: context.job,
+            owner: context.owner,
             subtask: context.subtask as u64,
             attempt: context.attempt,
             epoch: context.epoch,
@@ -175,13 +179,14 @@ impl<T: Record, L: LineFormat<T>> FileWriter<T, L> {
     fn end_of_epoch(&mut self, files: Vec<PreparedFile>) -> LocalBoxFuture<Result<Option<FileTransaction>, IoError>> {
         let folder = self.folder.clone();
         let at_once = self.folder.delivery == DeliveryGuarantee::AtLeastOnce;
-        let job = self.job.0;
+        let (job, owner) = (self.job.0, self.owner);
         // So that the commit learns of this job even if it has no results yet.
         let announces = self.settings.replaces && self.subtask == 0 && std::mem::take(&mut self.is_first_epoch);
         Box::pin(async move {
             let files = match (files.is_empty(), at_once) {
                 (true, _) => files,
                 (false, true) => {
+                    ensure_owned_by(&folder, owner).await?;
                     folder.publish(files).await?;
                     Vec::new()
                 }

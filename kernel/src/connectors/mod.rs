@@ -10,10 +10,12 @@ mod delivery;
 mod file_folder;
 mod file_recovery;
 mod file_sink;
+mod file_tenure;
 mod file_writer;
 mod generator;
 mod json_lines;
 mod line_format;
+mod owner_file;
 mod part_file;
 mod part_name;
 

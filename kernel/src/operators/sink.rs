@@ -29,6 +29,7 @@ impl<S: Sink> Terminal<S::In> for SinkTerminal<S> {
             parallelism: cx.name.parallelism,
             write_block_bytes: cx.settings().write_block_bytes,
             job: cx.job,
+            owner: cx.owner,
             attempt: cx.attempt,
             epoch: cx.epoch,
         };

@@ -81,7 +81,7 @@ impl Beginning<'_> {
         }
         let next = Attempt(history.last_attempt().map_or(1, |last| last.0 + 1));
         let metadata = from.as_ref().map(|(metadata, _)| metadata);
-        let sinks = Sinks { job: self.job, io: self.io, id: self.logbook.job, attempt: next, from: metadata };
+        let sinks = Sinks { job: self.job, io: self.io, id: self.logbook.job, owner: self.logbook.owner, attempt: next, from: metadata };
         sinks.check(config.discard_later_output, self.inbox).await?;
         let now = self.io.clock().wall();
         let mut store = store.owned_by(self.logbook.owner);

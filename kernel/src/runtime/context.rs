@@ -53,6 +53,8 @@ pub struct SubtaskContext {
     pub(crate) blocked_outputs: Rc<Cell<usize>>,
     pub(crate) coordinator: Mailbox<ToCoordinator>,
     pub(crate) job: JobId,
+    /// The process that coordinates the job.
+    pub(crate) owner: u64,
     pub(crate) attempt: Attempt,
     /// The first checkpoint of this attempt.
     pub(crate) epoch: CheckpointId,

@@ -142,6 +142,7 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &Shared, lifeline: Lifeline, of_lin
         blocked_outputs: Rc::clone(&blocked_outputs),
         coordinator: shared.coordinator.clone(),
         job: plan.attempt.job,
+        owner: plan.attempt.owner,
         attempt: plan.attempt.attempt,
         epoch: plan.attempt.epoch,
         task_uid: plan.task_uid.clone(),

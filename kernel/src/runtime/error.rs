@@ -49,6 +49,14 @@ pub enum JobError {
         /// What was wrong.
         source: IoError,
     },
+    /// The place of a sink's results belongs to somebody else now.
+    #[error("sink {operator}: {reason}")]
+    Overtaken {
+        /// The sink's name.
+        operator: String,
+        /// Which place, and whose it is.
+        reason: String,
+    },
     /// The job as it is described cannot be run.
     #[error("the job cannot be run: {0}")]
     Invalid(String),
@@ -173,7 +181,7 @@ impl JobError {
     /// Whether another attempt could fare better.
     pub(crate) fn is_worth_a_restart(&self) -> bool {
         match self {
-            Self::Invalid(_) | Self::Listen { .. } | Self::Start(_) | Self::Cancelled => false,
+            Self::Invalid(_) | Self::Listen { .. } | Self::Start(_) | Self::Cancelled | Self::Overtaken { .. } => false,
             Self::Checkpoint { source, .. } => !source.is_fenced() && !source.is_damage() && !source.is_unusable(),
             Self::Remote { is_worth_a_restart, .. } => *is_worth_a_restart,
             _ => true,

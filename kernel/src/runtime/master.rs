@@ -141,6 +141,10 @@ impl Master {
                 Ok(ending) => return Ok(ending),
                 Err(error) => error,
             };
+            if matches!(error, JobError::Overtaken { .. }) {
+                // By a newer attempt of this job, it may be: then the workers are to look for that one.
+                self.logbook.look(&self.io, self.job.checkpoints.as_ref(), &mut self.inbox).await?;
+            }
             if let JobError::Unfit { worker, .. } = &error {
                 self.dismiss(worker, &error);
             }
@@ -196,7 +200,8 @@ impl Master {
         let restored = metadata.as_ref().map_or(0, |metadata| metadata.id.0 as i64);
         self.io.observe("attempt.begin", &self.job.name, [attempt.0 as i64, epoch.0 as i64, restored]);
         let discard = storage.as_ref().is_some_and(|storage| storage.config.discard_later_output);
-        let sinks = Sinks { job: &self.job, io: &self.io, id: self.logbook.job, attempt, from: metadata.as_ref() };
+        let sinks =
+            Sinks { job: &self.job, io: &self.io, id: self.logbook.job, owner: self.logbook.owner, attempt, from: metadata.as_ref() };
         if let Err(error) = sinks.recover(discard, &mut self.inbox).await {
             // To a process that was overtaken, what its successor shows looks like results from nowhere.
             self.logbook.look(&self.io, self.job.checkpoints.as_ref(), &mut self.inbox).await?;
@@ -296,8 +301,8 @@ impl Master {
                 metadata
             }
         };
-        let Logbook { job: id, attempt, .. } = self.logbook;
-        let sinks = Sinks { job: &self.job, io: &self.io, id, attempt, from: metadata.as_ref() };
+        let Logbook { job: id, owner, attempt, .. } = self.logbook;
+        let sinks = Sinks { job: &self.job, io: &self.io, id, owner, attempt, from: metadata.as_ref() };
         sinks.clean_up().await
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Sinks<'a> {
     pub(super) job: &'a Job,
     pub(super) io: &'a Io,
     pub(super) id: JobId,
+    /// This process, as [`Recovery::owner`] has it.
+    pub(super) owner: u64,
     pub(super) attempt: Attempt,
     /// What the attempt goes on from, unless it is from the beginning.
     pub(super) from: Option<&'a Metadata>,
@@ -60,6 +62,10 @@ impl Sinks<'_> {
             restored: self.from.map(|metadata| metadata.id),
             committed: own.map(|transaction| aligned(&transaction.transaction)).collect(),
             discard_later_output,
+            owner: self.owner,
+            checkpoints: self.job.checkpoints.as_ref().map(|config| config.dir.clone()),
+            inputs: self.job.sources.iter().filter_map(|(source, _)| source.input.clone()).collect(),
+            take_over_output: self.job.take_over_output,
             is_last,
         };
         let done = without_panic(what(self.io.clone(), recovery)).await;
@@ -92,6 +98,7 @@ fn outcome(done: Result<Result<(), SinkError>, String>, operator: &str, doing: &
     match done {
         Ok(Ok(())) => Ok(()),
         Ok(Err(SinkError::Invalid(reason))) => Err(JobError::Invalid(reason)),
+        Ok(Err(SinkError::Overtaken(reason))) => Err(JobError::Overtaken { operator, reason }),
         Ok(Err(SinkError::Io(source))) => Err(JobError::Sink { operator, subtask: 0, source }),
         Err(message) => Err(JobError::UserPanic { operator, subtask: 0, message, record: doing.to_owned() }),
     }

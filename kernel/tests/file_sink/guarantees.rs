@@ -2,7 +2,7 @@
 
 use crate::memory_disk::{Loss, MemoryDisk};
 use crate::recovery::interrupted;
-use crate::results::{DIR, JOB, Numbers, commit, from, names, prepare, recover, sink, visible, write, writer};
+use crate::results::{DIR, JOB, Numbers, commit, from, names, prepare, recover, sink, visible, write, writer, writer_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use thalweg::checkpoint::{Attempt, CheckpointId};
@@ -24,9 +24,9 @@ const COUNT: u32 = 30;
 /// One attempt of a job, from `complete` on; `None` if the process stops. Subtask `s` writes the numbers `s, s + 2, ...`.
 fn attempt(disk: &Rc<MemoryDisk>, sink: &Numbers, number: u64, complete: &mut Checkpoint, dice: &mut SplitMix) -> Option<()> {
     let restored = (complete.id > 0).then_some(complete.id);
-    recover(disk, sink, Recovery { attempt: Attempt(number), ..from(restored, &complete.pending) })?.unwrap();
+    recover(disk, sink, Recovery { attempt: Attempt(number), owner: number, ..from(restored, &complete.pending) })?.unwrap();
     let mut state = Checkpoint { pending: vec![], ..complete.clone() };
-    let mut writers: Vec<_> = (0..2).map(|subtask| writer(disk, sink, subtask, number, state.id + 1, 5)).collect();
+    let mut writers: Vec<_> = (0..2).map(|subtask| writer_of(number, disk, sink, subtask, number, state.id + 1, 5)).collect();
     // What was confirmed is known only from the next complete checkpoint on.
     let mut unconfirmed = complete.pending.clone();
     loop {
@@ -62,8 +62,8 @@ fn attempt(disk: &Rc<MemoryDisk>, sink: &Numbers, number: u64, complete: &mut Ch
     }
 }
 
-/// Runs a job whose process is stopped again and again. How often each number is visible in the end.
-fn live(sink: &Numbers, seed: u64) -> (Rc<MemoryDisk>, BTreeMap<u32, usize>) {
+/// Runs a job whose process is stopped again and again; each process makes a sink of its own. How often each number is visible in the end.
+fn live(sink: impl Fn() -> Numbers, seed: u64) -> (Rc<MemoryDisk>, BTreeMap<u32, usize>) {
     let disk = MemoryDisk::new();
     let mut dice = SplitMix::new(seed);
     let mut complete = Checkpoint::default();
@@ -72,10 +72,12 @@ fn live(sink: &Numbers, seed: u64) -> (Rc<MemoryDisk>, BTreeMap<u32, usize>) {
         if attempts < 12 {
             disk.stop_before(dice.below(60));
         }
-        let finished = attempt(&disk, sink, attempts, &mut complete, &mut dice);
+        let sink = sink();
+        let finished = attempt(&disk, &sink, attempts, &mut complete, &mut dice);
         let finished = finished.and_then(|()| {
-            let last = Recovery { attempt: Attempt(attempts), is_last: true, ..from(Some(complete.id), &complete.pending) };
-            recover(&disk, sink, last)
+            let last =
+                Recovery { attempt: Attempt(attempts), owner: attempts, is_last: true, ..from(Some(complete.id), &complete.pending) };
+            recover(&disk, &sink, last)
         });
         let losses = [Loss::Nothing, Loss::Everything, Loss::Some(dice.next_u64())];
         disk.restart(losses[dice.below(3) as usize]);
@@ -95,9 +97,9 @@ fn live(sink: &Numbers, seed: u64) -> (Rc<MemoryDisk>, BTreeMap<u32, usize>) {
 
 #[test]
 fn exactly_once_over_any_number_of_stops() {
-    let sink = sink().roll_at_bytes(12);
+    let sink = || sink().roll_at_bytes(12);
     for seed in 0..1500 {
-        let (_, times) = live(&sink, seed);
+        let (_, times) = live(sink, seed);
         assert_eq!(times.len(), 2 * COUNT as usize, "seed {seed}");
         assert!(times.values().all(|times| *times == 1), "seed {seed}: {times:?}");
     }
@@ -105,10 +107,10 @@ fn exactly_once_over_any_number_of_stops() {
 
 #[test]
 fn at_least_once_over_any_number_of_stops() {
-    let sink = sink().roll_at_bytes(12).delivery_guarantee(DeliveryGuarantee::AtLeastOnce);
+    let sink = || sink().roll_at_bytes(12).delivery_guarantee(DeliveryGuarantee::AtLeastOnce);
     let mut twice = 0;
     for seed in 0..500 {
-        let (_, times) = live(&sink, seed);
+        let (_, times) = live(sink, seed);
         assert_eq!(times.len(), 2 * COUNT as usize, "seed {seed}");
         twice += times.values().filter(|times| **times > 1).count();
     }
@@ -117,10 +119,10 @@ fn at_least_once_over_any_number_of_stops() {
 
 #[test]
 fn at_most_once_over_any_number_of_stops() {
-    let sink = sink().roll_at_bytes(12).delivery_guarantee(DeliveryGuarantee::AtMostOnce);
+    let sink = || sink().roll_at_bytes(12).delivery_guarantee(DeliveryGuarantee::AtMostOnce);
     let mut missing = BTreeSet::new();
     for seed in 0..500 {
-        let (_, times) = live(&sink, seed);
+        let (_, times) = live(sink, seed);
         assert!(times.values().all(|times| *times == 1), "seed {seed}: {times:?}");
         missing.extend((2 * COUNT as usize != times.len()).then_some(seed));
     }

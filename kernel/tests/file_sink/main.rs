@@ -4,6 +4,7 @@
 mod guarantees;
 #[path = "../memory_disk/mod.rs"]
 mod memory_disk;
+mod owners;
 mod recovery;
 mod results;
 mod writing;

@@ -1,7 +1,9 @@
 //! Stopped before each of its operations: what is visible is what checkpoints stand for, once, and nothing is left over.
 
 use crate::memory_disk::{Loss, MemoryDisk};
-use crate::results::{DIR, JOB, LOSSES, Numbers, commit, epoch, from, names, prepare, recover, refusal, sink, visible, write, writer};
+use crate::results::{
+    DIR, JOB, LOSSES, Numbers, commit, epoch, files, from, names, prepare, recover, refusal, sink, visible, write, writer,
+};
 use std::rc::Rc;
 use thalweg::checkpoint::CheckpointId;
 use thalweg::connectors::{FileTransaction, PreparedFile};
@@ -31,15 +33,15 @@ fn assert_second_epoch_is_visible(disk: &MemoryDisk, what: &str) {
         (visible(0, 2, 1), "1002\n"),
         (visible(1, 2, 0), "7\n"),
     ];
-    assert_eq!(disk.files(DIR), expected.map(|(name, content)| (name, content.to_owned())), "{what}");
+    assert_eq!(files(disk), expected.map(|(name, content)| (name, content.to_owned())), "{what}");
 }
 
 /// Stops `act` before each of its operations, loses what may be lost, and recovers.
 fn stop_everywhere(act: impl Fn(&Rc<MemoryDisk>, &Numbers, &[FileTransaction]) -> bool) {
-    let sink = sink().roll_at_bytes(8);
     for loss in LOSSES {
         let mut operations = 0;
         loop {
+            let sink = sink().roll_at_bytes(8);
             let (disk, second) = interrupted(&sink);
             disk.stop_before(operations);
             let finished = act(&disk, &sink, &second);
@@ -194,9 +196,8 @@ fn a_job_without_any_result_overwrites_too() {
 
 #[test]
 fn results_later_than_the_restored_checkpoint_are_refused_unless_they_are_discarded() {
-    let sink = sink();
     for (restored, place) in [(Some(1), "checkpoint 1"), (None, "the beginning")] {
-        let disk = MemoryDisk::new();
+        let (disk, sink) = (MemoryDisk::new(), sink());
         recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
         let transactions: Vec<_> = (1..4).map(|checkpoint| epoch(&disk, &sink, 0, 1, checkpoint, &[1])).collect();
         commit(&disk, &sink, &transactions);

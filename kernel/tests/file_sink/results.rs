@@ -8,7 +8,9 @@ use thalweg::connectors::{FileSink, FileTransaction, Lines};
 use thalweg::sink::{Recovery, Sink, SinkContext, SinkError, SinkWriter};
 
 pub const JOB: JobId = JobId(0xfeed);
+pub const OWNER: u64 = 0xface;
 pub const DIR: &str = "all/the/results";
+pub const OWNER_FILES: &str = ".thalweg-owner-";
 pub const LOSSES: [Loss; 6] = [Loss::Nothing, Loss::Everything, Loss::Some(1), Loss::Some(2), Loss::Some(3), Loss::Some(4)];
 
 pub type Numbers = FileSink<u32, Lines<fn(u32, &mut String)>>;
@@ -26,6 +28,10 @@ pub fn from(restored: Option<u64>, committed: &[FileTransaction]) -> Recovery<Fi
         restored: restored.map(CheckpointId),
         committed: committed.to_vec(),
         discard_later_output: false,
+        owner: OWNER,
+        checkpoints: None,
+        inputs: vec![],
+        take_over_output: false,
         is_last: false,
     }
 }
@@ -46,12 +52,18 @@ pub fn commit(disk: &Rc<MemoryDisk>, sink: &Numbers, transactions: &[FileTransac
 }
 
 pub fn writer(disk: &Rc<MemoryDisk>, sink: &Numbers, subtask: usize, attempt: u64, epoch: u64, block: usize) -> Writer {
+    writer_of(OWNER, disk, sink, subtask, attempt, epoch, block)
+}
+
+/// The same for another process.
+pub fn writer_of(owner: u64, disk: &Rc<MemoryDisk>, sink: &Numbers, subtask: usize, attempt: u64, epoch: u64, block: usize) -> Writer {
     sink.writer(SinkContext {
         io: disk.io(),
         subtask,
         parallelism: 2,
         write_block_bytes: block,
         job: JOB,
+        owner,
         attempt: Attempt(attempt),
         epoch: CheckpointId(epoch),
     })
@@ -80,9 +92,23 @@ pub fn epoch(disk: &Rc<MemoryDisk>, sink: &Numbers, subtask: usize, attempt: u64
     prepare(disk, &mut writer).unwrap().unwrap()
 }
 
-/// The names of the visible files, the hidden ones last.
+/// Name and content of each file in the folder, apart from what says whose it is.
+pub fn files(disk: &MemoryDisk) -> Vec<(String, String)> {
+    let mut files = disk.files(DIR);
+    files.retain(|(name, _)| !name.starts_with(OWNER_FILES));
+    files
+}
+
+/// What says whose the folder is.
+pub fn owner_files(disk: &MemoryDisk) -> Vec<(String, String)> {
+    let mut files = disk.files(DIR);
+    files.retain(|(name, _)| name.starts_with(OWNER_FILES));
+    files
+}
+
+/// The names of the visible files, the hidden ones last; without those that say whose the folder is.
 pub fn names(disk: &MemoryDisk) -> Vec<String> {
-    let mut names: Vec<_> = disk.files(DIR).into_iter().map(|(name, _)| name).collect();
+    let mut names: Vec<_> = files(disk).into_iter().map(|(name, _)| name).collect();
     names.sort_by_key(|name| (name.starts_with('.'), name.clone()));
     names
 }

@@ -1,7 +1,7 @@
 //! Files as they are written: rolled, sealed by epochs, given up.
 
 use crate::memory_disk::{Loss, MemoryDisk};
-use crate::results::{DIR, JOB, Numbers, commit, from, names, prepare, recover, refusal, sink, visible, write, writer};
+use crate::results::{DIR, JOB, Numbers, OWNER, commit, files, from, names, prepare, recover, refusal, sink, visible, write, writer};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -19,7 +19,7 @@ fn files_are_rolled_by_size_at_whole_records_whatever_the_blocks() {
             recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
             let transaction = epoch_in_blocks(&disk, &sink, block, 95..115);
             commit(&disk, &sink, std::slice::from_ref(&transaction));
-            let files: BTreeMap<_, _> = disk.files(DIR).into_iter().collect();
+            let files: BTreeMap<_, _> = files(&disk).into_iter().collect();
             let contents: Vec<_> = transaction.files.iter().map(|file| files[&file.visible].clone()).collect();
             assert_eq!(files.len(), contents.len());
             assert_eq!(contents.concat(), (95..115).map(|number| format!("{number}\n")).collect::<String>());
@@ -86,7 +86,7 @@ fn sealed_epochs_are_finished_behind_the_writer_and_only_so_many() {
     }
     let transactions: Vec<_> = (0..3).map(|_| prepare(&disk, &mut writer).unwrap().unwrap()).collect();
     commit(&disk, &sink, &transactions);
-    let contents: Vec<_> = disk.files(DIR).into_iter().map(|(_, content)| content).collect();
+    let contents: Vec<_> = files(&disk).into_iter().map(|(_, content)| content).collect();
     assert_eq!(contents, ["1\n", "2\n", "3\n"]);
 }
 
@@ -121,9 +121,8 @@ fn neither_rolled_files_nor_empty_epochs_pile_up_behind_a_slow_disk() {
 
 #[test]
 fn after_any_failed_operation_nothing_more_is_prepared_and_the_writer_comes_to_rest() {
-    let sink = sink().roll_at_bytes(8);
     for failing in 0.. {
-        let disk = MemoryDisk::new();
+        let (disk, sink) = (MemoryDisk::new(), sink().roll_at_bytes(8));
         recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
         disk.fail(failing);
         let mut writer = writer(&disk, &sink, 0, 1, 1, 4);
@@ -152,7 +151,7 @@ fn after_any_failed_operation_nothing_more_is_prepared_and_the_writer_comes_to_r
         // What was prepared before the failure is good.
         disk.restart(Loss::Everything);
         recover(&disk, &sink, from(Some(2), &prepared)).unwrap().unwrap();
-        let contents: String = disk.files(DIR).into_iter().map(|(_, content)| content).collect();
+        let contents: String = files(&disk).into_iter().map(|(_, content)| content).collect();
         assert_eq!(contents, "0\n1\n2\n3\n4\n5\n".repeat(prepared.len()), "operation {failing} failed");
         if error.is_none() {
             assert!(failing > 10);
@@ -163,9 +162,8 @@ fn after_any_failed_operation_nothing_more_is_prepared_and_the_writer_comes_to_r
 
 #[test]
 fn a_writer_that_is_closed_leaves_no_operation_behind() {
-    let sink = sink().roll_at_bytes(8);
     for steps in 0..40 {
-        let disk = MemoryDisk::new();
+        let (disk, sink) = (MemoryDisk::new(), sink().roll_at_bytes(8));
         recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
         let mut writer = writer(&disk, &sink, 0, 1, 1, 4);
         (0..20).for_each(|number| writer.write(0, number));
@@ -195,11 +193,11 @@ fn objects_are_written_as_lines_of_json() {
     let sink = FileSink::<(String, f64)>::json_lines(DIR, |(name, number), object| {
         object.field("name", name).field("number", number);
     });
-    let recovery =
-        Recovery { job: JOB, attempt: Attempt(1), restored: None, committed: vec![], discard_later_output: false, is_last: false };
+    let recovery = Recovery { attempt: Attempt(1), ..from(None, &[]) };
     disk.run(sink.recover(disk.io(), recovery)).unwrap().unwrap();
-    let (job, attempt, epoch) = (JOB, Attempt(1), CheckpointId(1));
-    let mut writer = sink.writer(SinkContext { io: disk.io(), subtask: 0, parallelism: 1, write_block_bytes: 8, job, attempt, epoch });
+    let (job, owner, attempt, epoch) = (JOB, OWNER, Attempt(1), CheckpointId(1));
+    let mut writer =
+        sink.writer(SinkContext { io: disk.io(), subtask: 0, parallelism: 1, write_block_bytes: 8, job, owner, attempt, epoch });
     for (name, number) in [("plain", 1.5), ("\"a\\b\"\r\n\u{7}é\u{2028}", f64::NAN), ("", -0.0)] {
         while !writer.ready() {
             disk.run(poll_fn(|cx| writer.poll_progress(cx))).unwrap().unwrap();
@@ -214,5 +212,5 @@ fn objects_are_written_as_lines_of_json() {
         "{\"name\":\"\\\"a\\\\b\\\"\\r\\n\\u0007é\u{2028}\",\"number\":null}\n",
         "{\"name\":\"\",\"number\":-0.0}\n"
     );
-    assert_eq!(disk.files(DIR), [(format!("part-{JOB}-0-1-0.jsonl"), expected.to_owned())]);
+    assert_eq!(files(&disk), [(format!("part-{JOB}-0-1-0.jsonl"), expected.to_owned())]);
 }

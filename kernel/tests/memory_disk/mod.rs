@@ -9,10 +9,11 @@ use std::future::Future;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use thalweg::io::{
-    Buffer, Clock, DirEntry, Disk, EntryKind, File, Io, IoError, IoParts, Listener, LocalBoxFuture, MonotonicNs, Net, NetRead, NetWrite,
-    OpenMode, ReadRequest, Rng, Spawner, SplitMix, TaskClass, UnixMillis,
+    Buffer, Clock, DirEntry, Disk, EntryKind, File, FileLock, Io, IoError, IoParts, Listener, LocalBoxFuture, MonotonicNs, Net, NetRead,
+    NetWrite, OpenMode, ProcessIdentity, ReadRequest, Rng, Spawner, SplitMix, TaskClass, UnixMillis,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,6 +52,20 @@ pub struct MemoryDisk {
     /// Syncs of files do not come to an end.
     syncs_stall: Cell<bool>,
     stopped: Cell<bool>,
+    /// Who holds the lock on a file: the host and number of a process, and what is gone when it is given up.
+    locks: RefCell<BTreeMap<usize, (ProcessIdentity, Weak<()>)>>,
+    /// Processes that have died other than by a stop of the disk.
+    dead: RefCell<Vec<ProcessIdentity>>,
+    has_no_locks: Cell<bool>,
+}
+
+/// The process that [`MemoryDisk::io`] belongs to.
+pub fn this_process() -> ProcessIdentity {
+    process("here", 1)
+}
+
+pub fn process(host: &str, pid: u32) -> ProcessIdentity {
+    ProcessIdentity { host: host.to_owned(), pid, started: UnixMillis(1_700_000_000_000) }
 }
 
 fn failure(operation: &'static str, path: &Path, kind: ErrorKind) -> IoError {
@@ -68,12 +83,18 @@ impl MemoryDisk {
 
     /// A door of which only this disk is open.
     pub fn io(self: &Rc<Self>) -> Io {
+        self.io_of(this_process())
+    }
+
+    /// The same for another process.
+    pub fn io_of(self: &Rc<Self>, process: ProcessIdentity) -> Io {
         Io::new(IoParts {
             clock: Rc::new(Closed),
             spawner: Rc::new(Closed),
-            disk: Rc::new(Handle(Rc::clone(self))),
+            disk: Rc::new(Handle { disk: Rc::clone(self), process: process.clone() }),
             net: Rc::new(Closed),
             rng: Rc::new(|name| Box::new(SplitMix::stream(0, name))),
+            process: Rc::new(process),
             probe: None,
             spin_limit: 0,
         })
@@ -89,6 +110,11 @@ impl MemoryDisk {
         self.fail_at.set(Some(self.operations.get() + n));
     }
 
+    /// Nothing fails any more.
+    pub fn heal(&self) {
+        self.fail_at.set(None);
+    }
+
     pub fn stall_syncs(&self, stall: bool) {
         self.syncs_stall.set(stall);
     }
@@ -101,8 +127,19 @@ impl MemoryDisk {
         self.stopped.get()
     }
 
+    /// A process is killed: its locks are free.
+    pub fn kill(&self, process: ProcessIdentity) {
+        self.dead.borrow_mut().push(process);
+    }
+
+    /// Whether files can be locked.
+    pub fn has_no_locks(&self, has_none: bool) {
+        self.has_no_locks.set(has_none);
+    }
+
     /// Starts the process again.
     pub fn restart(&self, loss: Loss) {
+        self.locks.borrow_mut().clear();
         self.stop_at.set(None);
         self.fail_at.set(None);
         self.stopped.set(false);
@@ -190,7 +227,10 @@ impl MemoryDisk {
 }
 
 #[derive(Clone)]
-struct Handle(Rc<MemoryDisk>);
+struct Handle {
+    disk: Rc<MemoryDisk>,
+    process: ProcessIdentity,
+}
 
 impl Handle {
     /// Does `act` when it is polled for the second time, unless the process stops before or the operation fails.
@@ -200,7 +240,7 @@ impl Handle {
         path: &Path,
         act: impl FnOnce(&MemoryDisk) -> Result<T, IoError> + 'static,
     ) -> LocalBoxFuture<Result<T, IoError>> {
-        let (disk, path) = (Rc::clone(&self.0), path.to_owned());
+        let (disk, path) = (Rc::clone(&self.disk), path.to_owned());
         Box::pin(async move {
             thalweg::io::yield_now().await;
             let number = disk.operations.get();
@@ -371,6 +411,23 @@ impl File for MemoryFile {
             let content = &mut disk.contents.borrow_mut()[id];
             content.synced.clone_from(&content.written);
             Ok(())
+        })
+    }
+
+    fn try_lock(&self) -> LocalBoxFuture<Result<Option<FileLock>, IoError>> {
+        let (id, path, process) = (self.id, self.path.clone(), self.handle.process.clone());
+        self.handle.operation("lock", &self.path, move |disk| {
+            if disk.has_no_locks.get() {
+                return Err(failure("lock", &path, ErrorKind::Unsupported));
+            }
+            let mut locks = disk.locks.borrow_mut();
+            locks.retain(|_, (holder, guard)| guard.strong_count() > 0 && !disk.dead.borrow().contains(holder));
+            if locks.contains_key(&id) {
+                return Ok(None);
+            }
+            let guard = Arc::new(());
+            locks.insert(id, (process, Arc::downgrade(&guard)));
+            Ok(Some(FileLock::new(guard)))
         })
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use thalweg_io::{Buffer, DirEntry, Disk, EntryKind, File, IoError, LocalBoxFuture, OpenMode, ReadRequest, Rng};
+use thalweg_io::{Buffer, DirEntry, Disk, EntryKind, File, FileLock, IoError, LocalBoxFuture, OpenMode, ReadRequest, Rng};
 
 /// What a buffer holds while a read into it is under way.
 const POISON: u8 = 0xDD;
@@ -254,6 +254,17 @@ impl File for SimFile {
             Ok(())
         };
         Box::pin(self.handle.clone().operate("disk.sync", self.path.clone(), OperationClass::Sync, effect))
+    }
+
+    fn try_lock(&self) -> LocalBoxFuture<Result<Option<FileLock>, IoError>> {
+        let open = Rc::clone(&self.open);
+        let effect = move |disk: &SimulatedDisk, submission: &Submission| {
+            submission.check()?;
+            let state = &mut *disk.state.borrow_mut();
+            let inode = open.inode(state)?;
+            Ok(state.try_lock(inode, submission.user).map(FileLock::new))
+        };
+        Box::pin(self.handle.clone().operate("disk.lock", self.path.clone(), OperationClass::Look, effect))
     }
 }
 

@@ -32,11 +32,27 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::{Arc, Weak};
 use thalweg_io::SplitMix;
 
 /// A process that uses a disk. Never given out twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DiskUser(u64);
+
+impl DiskUser {
+    /// From 1, as the system's own first process has it.
+    pub(crate) fn number(self) -> u32 {
+        u32::try_from(self.0).unwrap_or(u32::MAX).saturating_add(1)
+    }
+}
+
+/// A lock on a file. It ends with its process, or when power fails.
+struct HeldLock {
+    user: DiskUser,
+    life: u64,
+    /// Gone when it was given up.
+    guard: Weak<()>,
+}
 
 /// An operation that is under way, for whom, and until when.
 struct OfUser {
@@ -59,6 +75,7 @@ pub(crate) struct DiskState {
     /// The processes that use the disk, and how often each has which file open.
     users: BTreeMap<DiskUser, BTreeMap<InodeId, u32>>,
     next_user: u64,
+    locks: BTreeMap<InodeId, HeldLock>,
     /// Who wrote to a file last: when power fails on one machine, that is whose page cache it lay in.
     writers: BTreeMap<InodeId, DiskUser>,
     faults_injected: u64,
@@ -73,6 +90,20 @@ pub(crate) struct DiskState {
     rot_stream: SplitMix,
 }
 
+impl DiskState {
+    /// Locks a file for a process, unless somebody who lives holds the lock: one that is only stopped does.
+    fn try_lock(&mut self, inode: InodeId, user: DiskUser) -> Option<Arc<()>> {
+        let (users, life) = (&self.users, self.life);
+        self.locks.retain(|_, held| held.life == life && users.contains_key(&held.user) && held.guard.strong_count() > 0);
+        if self.locks.contains_key(&inode) {
+            return None;
+        }
+        let guard = Arc::new(());
+        self.locks.insert(inode, HeldLock { user, life, guard: Arc::downgrade(&guard) });
+        Some(guard)
+    }
+}
+
 impl SimulatedDisk {
     /// An empty disk.
     #[must_use]
@@ -82,6 +113,7 @@ impl SimulatedDisk {
             faults: FaultSchedule::new(&config.faults),
             under_way: BTreeMap::new(),
             users: BTreeMap::new(),
+            locks: BTreeMap::new(),
             next_user: 0,
             writers: BTreeMap::new(),
             faults_injected: 0,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use thalweg_io::{Buffer, DirEntry, Disk, EntryKind, File, IoError, LocalBoxFuture, OpenMode, ReadRequest};
+use thalweg_io::{Buffer, DirEntry, Disk, EntryKind, File, FileLock, IoError, LocalBoxFuture, OpenMode, ReadRequest};
 
 /// See the module.
 pub(crate) struct StillDisk {
@@ -121,5 +121,9 @@ impl File for StillFile {
 
     fn sync(&self) -> LocalBoxFuture<Result<(), IoError>> {
         refused("sync", &self.path, ErrorKind::ReadOnlyFilesystem)
+    }
+
+    fn try_lock(&self) -> LocalBoxFuture<Result<Option<FileLock>, IoError>> {
+        refused("lock", &self.path, ErrorKind::ReadOnlyFilesystem)
     }
 }
