@@ -338,6 +338,39 @@ fn one_folder_for_two_purposes_is_refused_under_whatever_names() {
 }
 
 #[test]
+fn a_log_entry_that_was_removed_is_missed_and_something_else_in_its_place_is_called_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = ["--checkpoint-dir", "checkpoints", "--checkpoint-interval", "10ms"];
+    assert!(run(dir.path(), &options).output().unwrap().status.success());
+    let folder = dir.path().join("checkpoints");
+    let newest = names(&folder).into_iter().rfind(|name| name.ends_with(".entry")).unwrap();
+    let head = newest.replace(".entry", ".head");
+    fs::remove_file(folder.join(&newest)).unwrap();
+    let missing = [format!("checkpoints/{newest} is missing"), format!("cp checkpoints/{head} checkpoints/{newest}")];
+    let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
+    for looking in ["list", "inspect"] {
+        let output = flights(dir.path(), &["checkpoints", looking, "checkpoints"]).output().unwrap();
+        let (code, message) = outcome(&output);
+        assert!(code == Some(1) || code == Some(2), "{message}");
+        assert!(missing.iter().all(|part| message.contains(part)), "{message}");
+    }
+    check(run(dir.path(), &options), 1, &missing);
+    fs::copy(folder.join(&head), folder.join(&newest)).unwrap();
+    assert!(run(dir.path(), &options).output().unwrap().status.success());
+
+    // In a new folder, in the place of the first entry.
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let first = "log-00000000000000000001.entry";
+    assert!(Command::new("mkfifo").arg(other.join(first)).status().unwrap().success());
+    let with_pipe = || run(dir.path(), &["--checkpoint-dir", "other", "--output", "o", "--late-output", "l", "--malformed-output", "m"]);
+    check(with_pipe(), 1, &[&format!("other/{first} is neither a file nor a folder and not an entry of the log"), "move it out"]);
+    assert!(names(&dir.path().join("o")).is_empty(), "nothing was begun");
+    fs::remove_file(other.join(first)).unwrap();
+    assert!(with_pipe().output().unwrap().status.success());
+}
+
+#[test]
 fn checkpoints_are_listed_and_inspected_while_the_job_runs_and_when_one_is_damaged() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("checkpoints");

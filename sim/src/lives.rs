@@ -279,8 +279,9 @@ impl Course<'_> {
     fn rot(&mut self, rot: Rot) -> Option<Saved> {
         let disk = self.world.disk();
         let before: BTreeMap<String, Vec<u8>> = disk.files(CHECKPOINTS).unwrap_or_default().into_iter().collect();
-        // Temporary files are nobody's loss.
-        let damage = disk.rot(|path| path.starts_with(CHECKPOINTS) && !path.to_string_lossy().ends_with(".tmp"), rot)?;
+        // Temporary files are nobody's loss, and of a second name only the name counts.
+        let is_spared = |path: &Path| [".tmp", ".head"].iter().any(|end| path.to_string_lossy().ends_with(end));
+        let damage = disk.rot(|path| path.starts_with(CHECKPOINTS) && !is_spared(path), rot)?;
         let name = damage.path.file_name()?.to_string_lossy().into_owned();
         self.story.push(format!("{} rots: {:?}", damage.path.display(), damage.rot));
         let content = before.get(&name)?.clone();

@@ -79,8 +79,10 @@ fn fault(world: &World) -> Option<String> {
     }
     let names: Vec<String> = world.disk().files(CHECKPOINTS).unwrap().into_iter().map(|(name, _)| name).collect();
     let metadata = names.iter().filter(|name| name.ends_with(".metadata")).count();
+    let newest = names.iter().filter_map(|name| name.strip_suffix(".entry")).max().unwrap_or_default();
+    let head = format!("{newest}.head");
     // Every subtask has ended: the last checkpoint has no state.
-    let stranger = names.iter().find(|name| !name.ends_with(".entry") && !name.ends_with(".metadata"));
+    let stranger = names.iter().find(|name| !name.ends_with(".entry") && !name.ends_with(".metadata") && **name != head);
     match stranger {
         Some(name) => Some(format!("{name} is left over")),
         None => (metadata != 1).then(|| format!("{metadata} checkpoints are retained")),

@@ -28,7 +28,8 @@ pub(crate) fn checkpoint_folder(disk: &SimulatedDisk, retained_max: usize, story
     if entries > LOG_ENTRIES_MAX {
         return Err(reject(format!("{entries} entries of the log are kept")));
     }
-    let stranger = names.iter().find(|name| !name.ends_with(".entry") && !holding.files.contains(*name));
+    let head = format!("log-{:020}.head", holding.newest_entry);
+    let stranger = names.iter().find(|name| !name.ends_with(".entry") && **name != head && !holding.files.contains(*name));
     stranger
         .map_or(Ok(()), |name| Err(reject(format!("{name} is left in the checkpoint folder, and nothing needs it ({})", story.join("; ")))))
 }

@@ -83,6 +83,29 @@ pub enum CheckpointError {
         reason: String,
     },
 
+    /// The newest entry of the log is not there any more.
+    #[error(
+        "{file} is missing: the log had it, for {head} is its second name, and to go on from {older} would lose or repeat what came after it; \
+         give it its name back (cp {head} {file}), or remove {head} to go on from {older} all the same"
+    )]
+    MissingEntry {
+        /// The file that is missing.
+        file: String,
+        /// The other name of the same file, which tells.
+        head: String,
+        /// What is there instead.
+        older: String,
+    },
+
+    /// Something else has the name of an entry that is to come.
+    #[error("{file} is {kind} and not an entry of the log, and has the name of one that is to come: move it out of the folder")]
+    NotAnEntry {
+        /// Its path.
+        file: String,
+        /// What it is.
+        kind: &'static str,
+    },
+
     /// There is nothing of the kind.
     #[error("there is no {what}: {cure}")]
     NotFound {
@@ -109,7 +132,15 @@ impl CheckpointError {
     /// Whether bytes on disk are damaged, foreign or of another version: an older checkpoint may still be whole.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Corrupt { .. } | Self::UnknownVersion { .. } | Self::Foreign { .. } | Self::NotFound { .. })
+        matches!(
+            self,
+            Self::Corrupt { .. }
+                | Self::UnknownVersion { .. }
+                | Self::Foreign { .. }
+                | Self::MissingEntry { .. }
+                | Self::NotAnEntry { .. }
+                | Self::NotFound { .. }
+        )
     }
 
     /// Whether the folder cannot be used as it is, which does not pass by itself.

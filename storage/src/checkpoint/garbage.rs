@@ -67,6 +67,8 @@ impl Collector {
         for name in names {
             let goes = match &name {
                 FileName::LogEntry { number } => number.saturating_add(KEPT_ENTRIES) <= newest.number,
+                // The newest has one of its own, or will have.
+                FileName::Head { number } => *number < newest.number,
                 // Its link would come too late.
                 FileName::Temporary { number, .. } => *number <= newest.number,
                 FileName::Metadata { attempt, checkpoint } | FileName::State { attempt, checkpoint, .. } => {

@@ -4,6 +4,9 @@
 //! same past cannot both go on. One that knows an older past may find its number free again, because old entries are removed; it then sees a higher
 //! one beside its own and stops. The last [`KEPT_ENTRIES`] are never removed, but what this rests on is only that the highest never is.
 //!
+//! An entry that holds gets a second name, its *head*, which the next entry's replaces. An entry that is missing while its head is there was removed by
+//! somebody, and is not passed over for an older one; one that never came about has no head.
+//!
 //! After a failure between the link and the directory's sync it is open whether the entry will hold. The log is then out of use.
 
 use super::files::{self, create, remove};
@@ -55,10 +58,55 @@ pub(super) fn numbers(names: &[FileName]) -> impl Iterator<Item = u64> {
     })
 }
 
-/// The newest entry of the log in `dir`, `None` if there is none. An entry that cannot be read is never passed over for an older one.
+/// Listings within which the newest entry has to be found. A second one is needed if it comes while the first is under way.
+const LISTINGS_MAX: u32 = 8;
+
+/// The number of the newest entry of the log in `dir`, once it is sure that no newer one was removed.
+async fn newest_number(disk: &dyn Disk, dir: &Path) -> Result<Option<u64>, CheckpointError> {
+    let path = |name: FileName| dir.join(name.to_string()).display().to_string();
+    // The highest head of the listing before: the entry was there by then.
+    let mut seen: Option<u64> = None;
+    let mut newest = None;
+    for _ in 0..LISTINGS_MAX {
+        let entries = disk.list(dir).await.map_err(CheckpointError::io)?;
+        let (files, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.kind == EntryKind::File);
+        let names: Vec<FileName> = files.iter().filter_map(|entry| FileName::parse(&entry.name)).collect();
+        newest = numbers(&names).max();
+        for other in others {
+            if let Some(FileName::LogEntry { number }) = FileName::parse(&other.name)
+                && newest.is_none_or(|newest| number > newest)
+            {
+                return Err(not_an_entry(dir, &other.name, other.kind));
+            }
+        }
+        let heads = names.iter().filter_map(|name| if let FileName::Head { number } = name { Some(*number) } else { None });
+        let head = heads.max();
+        if head <= newest {
+            return Ok(newest);
+        }
+        if let Some(number) = seen.filter(|seen| newest.is_none_or(|newest| newest < *seen)) {
+            let older = newest.map_or_else(|| "the beginning".to_owned(), |number| path(FileName::LogEntry { number }));
+            let (file, head) = (path(FileName::LogEntry { number }), path(FileName::Head { number }));
+            return Err(CheckpointError::MissingEntry { file, head, older });
+        }
+        // A listing is not of one instant: the entry may have come after its place was passed, and its head before. It is there by now.
+        seen = head;
+    }
+    Ok(newest)
+}
+
+fn not_an_entry(dir: &Path, name: &str, kind: EntryKind) -> CheckpointError {
+    let kind = match kind {
+        EntryKind::File => "a file",
+        EntryKind::Directory => "a folder",
+        EntryKind::Other => "neither a file nor a folder",
+    };
+    CheckpointError::NotAnEntry { file: dir.join(name).display().to_string(), kind }
+}
+
+/// The newest entry of the log in `dir`, `None` if there is none. An entry that cannot be read, or was removed, is never passed over for an older one.
 pub(super) async fn newest(disk: &dyn Disk, dir: &Path) -> Result<Option<LogEntry>, CheckpointError> {
-    let names = list(disk, dir).await?;
-    let Some(number) = numbers(&names).max() else { return Ok(None) };
+    let Some(number) = newest_number(disk, dir).await? else { return Ok(None) };
     let path = dir.join(FileName::LogEntry { number }.to_string());
     let bytes = files::read(disk, &path, None, MAX_ENTRY_BYTES).await?;
     LogEntry::decode(&path.display().to_string(), number, &bytes).map(Some)
@@ -124,7 +172,10 @@ impl Log {
         if let Err(error) = linked {
             let _ = remove(&*self.disk, &self.dir, &temporary).await;
             return Err(match error.kind() {
-                ErrorKind::AlreadyExists => self.fenced(number),
+                ErrorKind::AlreadyExists => match self.disk.kind(&self.dir.join(&name)).await.map_err(CheckpointError::io)? {
+                    Some(EntryKind::File) | None => self.fenced(number),
+                    Some(kind) => not_an_entry(&self.dir, &name, kind),
+                },
                 // Somebody who has appended since took the temporary file for a left-over, which it is.
                 ErrorKind::NotFound => match numbers(&list(&*self.disk, &self.dir).await?).max() {
                     Some(highest) if highest >= number => self.fenced(highest),
@@ -141,6 +192,8 @@ impl Log {
             return Err(self.fenced(higher));
         }
         self.disk.sync_dir(&self.dir).await.map_err(CheckpointError::io)?;
+        // The entry holds without it. It is durable with the next entry, before which nothing is removed that would be missed.
+        let _ = self.disk.link(&self.dir.join(&temporary), &self.dir.join(FileName::Head { number }.to_string())).await;
         // A failure leaves a file that the next cleaning finds.
         let _ = remove(&*self.disk, &self.dir, &temporary).await;
         Ok(())

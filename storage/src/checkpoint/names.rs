@@ -13,6 +13,8 @@ const TASK_NAME_LENGTH: usize = 48;
 pub(super) enum FileName {
     /// `log-<20 digits>.entry`.
     LogEntry { number: u64 },
+    /// `log-<20 digits>.head`: the second name of the newest entry.
+    Head { number: u64 },
     /// `log-<20 digits>-<16 hexadecimal digits>.tmp`: an entry on its way.
     Temporary { number: u64, random: u64 },
     /// `chk-<checkpoint>-<attempt>.metadata`.
@@ -25,6 +27,7 @@ impl std::fmt::Display for FileName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::LogEntry { number } => write!(f, "log-{number:020}.entry"),
+            Self::Head { number } => write!(f, "log-{number:020}.head"),
             Self::Temporary { number, random } => write!(f, "log-{number:020}-{random:016x}.tmp"),
             Self::Metadata { checkpoint, attempt } => write!(f, "chk-{checkpoint}-{attempt}.metadata"),
             Self::State { attempt, checkpoint, task, subtask } => write!(f, "{attempt}-{checkpoint}-{task}-{subtask}.state"),
@@ -43,6 +46,7 @@ impl FileName {
         let (stem, extension) = name.rsplit_once('.')?;
         match extension {
             "entry" => Some(Self::LogEntry { number: stem.strip_prefix("log-")?.parse().ok()? }),
+            "head" => Some(Self::Head { number: stem.strip_prefix("log-")?.parse().ok()? }),
             "tmp" => {
                 let (number, random) = stem.strip_prefix("log-")?.split_once('-')?;
                 Some(Self::Temporary { number: number.parse().ok()?, random: u64::from_str_radix(random, 16).ok()? })
@@ -72,7 +76,7 @@ impl FileName {
     pub(super) fn is_of(&self, of: (Attempt, CheckpointId)) -> bool {
         match self {
             Self::Metadata { checkpoint, attempt } | Self::State { attempt, checkpoint, .. } => (*attempt, *checkpoint) == of,
-            Self::LogEntry { .. } | Self::Temporary { .. } => false,
+            Self::LogEntry { .. } | Self::Head { .. } | Self::Temporary { .. } => false,
         }
     }
 }
@@ -104,11 +108,20 @@ mod tests {
     fn names_come_back_and_those_of_others_are_left_alone() {
         let state = FileName::State { attempt: Attempt(3), checkpoint: CheckpointId(12), task: "a_0f".to_owned(), subtask: 4 };
         let metadata = FileName::Metadata { checkpoint: CheckpointId(1), attempt: Attempt(u64::MAX) };
-        for name in [FileName::LogEntry { number: 7 }, FileName::Temporary { number: u64::MAX, random: 255 }, metadata, state] {
+        let of_log =
+            [FileName::LogEntry { number: 7 }, FileName::Head { number: 8 }, FileName::Temporary { number: u64::MAX, random: 255 }];
+        for name in of_log.into_iter().chain([metadata, state]) {
             assert_eq!(FileName::parse(&name.to_string()), Some(name));
         }
-        let others =
-            ["log-7.entry", "log-+0000000000000000007.entry", "chk-1.metadata", "chk-01-1.metadata", "chk-1-1.metadata~", "1-1-a.state"];
+        let others = [
+            "log-7.entry",
+            "log-7.head",
+            "log-+0000000000000000007.entry",
+            "chk-1.metadata",
+            "chk-01-1.metadata",
+            "chk-1-1.metadata~",
+            "1-1-a.state",
+        ];
         for other in
             others.into_iter().chain(["1-1-../x-1.state", "1-1-a-1.states", "notes.txt", "", ".", "log-00000000000000000007-FF.tmp"])
         {

@@ -61,6 +61,8 @@ struct State {
     fault: Option<(u64, Fault)>,
     dead: bool,
     yields: bool,
+    /// A name that the next listing passes over.
+    passed_over: Option<PathBuf>,
 }
 
 /// Handles share one disk.
@@ -158,6 +160,25 @@ impl MemoryDisk {
             Node::Folder => None,
         });
         files.collect()
+    }
+
+    /// Takes a name away, durably.
+    pub fn take(&self, path: &str) {
+        let state = &mut *self.0.borrow_mut();
+        state.now.remove(Path::new(path)).expect("it is there");
+        state.durable.remove(Path::new(path));
+    }
+
+    /// Puts a durable folder there.
+    pub fn put_folder(&self, path: &str) {
+        let state = &mut *self.0.borrow_mut();
+        state.now.insert(path.into(), Node::Folder);
+        state.durable.insert(path.into(), Node::Folder);
+    }
+
+    /// The next listing does not have the name, as if it came while that was under way.
+    pub fn pass_over_once(&self, path: &str) {
+        self.0.borrow_mut().passed_over = Some(path.into());
     }
 
     /// Puts a durable file in place of what is there.
@@ -259,7 +280,8 @@ impl Disk for MemoryDisk {
             if state.now.get(&there) != Some(&Node::Folder) {
                 return Err(io::ErrorKind::NotFound.into());
             }
-            let here = state.now.iter().filter(|(path, _)| path.parent() == Some(&there));
+            let passed_over = state.passed_over.take();
+            let here = state.now.iter().filter(|(path, _)| path.parent() == Some(&there) && Some(*path) != passed_over.as_ref());
             let entry = |(path, node): (&PathBuf, &Node)| DirEntry {
                 name: path.file_name().unwrap().to_str().unwrap().to_owned(),
                 kind: if *node == Node::Folder { EntryKind::Directory } else { EntryKind::File },

@@ -9,4 +9,5 @@ mod fencing;
 mod full;
 mod history;
 mod job;
+mod missing;
 mod round_trip;
