@@ -1,7 +1,7 @@
 //! Runs a scenario with several lives: the job is killed, stopped, fails, and is started again on the same disk until it has finished; then once more,
 //! when it must say so and change nothing. Judges what is left after every life and in the end.
 
-use crate::disk::{Rot, StillDisk};
+use crate::disk::{Rot, StillDisk, at_once};
 use crate::finding::{Finding, FindingKind};
 use crate::judge;
 use crate::kill::{IncarnationEnd, KillKind, Killed};
@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use thalweg::{JobControl, JobEnding, JobError, JobReport, Restore, StreamExecutionEnvironment};
 use thalweg_io::{Rng, SplitMix};
+use thalweg_storage::checkpoint::Retained;
 
 type JobResult = Result<JobReport, JobError>;
 
@@ -99,6 +100,11 @@ impl Course<'_> {
         self.watch();
         let mut damage: Option<Saved> = None;
         let mut lives = self.plan.lives.iter().enumerate();
+        let mut spoils_newest = self.plan.spoils_newest;
+        // Temporary files are nobody's loss.
+        // Temporary files are nobody's loss, and of a second name only the name counts.
+        let is_spared = |path: &Path| [".tmp", ".head"].iter().any(|end| path.to_string_lossy().ends_with(end));
+        let is_durable_file = |path: &Path| path.starts_with(CHECKPOINTS) && !is_spared(path);
         let (report, last) = loop {
             let Some((number, life)) = lives.next() else {
                 return Err(Finding {
@@ -108,7 +114,13 @@ impl Course<'_> {
                 });
             };
             if let Some(rot) = life.rot {
-                damage = damage.or_else(|| self.rot(rot));
+                damage = damage.or_else(|| self.rot(rot, is_durable_file));
+            }
+            if let Some(rot) = spoils_newest.filter(|_| damage.is_none())
+                && let [(newest, _), _, ..] = self.checkpoints().as_slice()
+            {
+                spoils_newest = None;
+                damage = self.rot(rot, |path| path == newest);
             }
             let mut end = self.live(life, number, Restore::Latest, damage.is_some())?;
             if matches!(end, LifeEnd::Refused) {
@@ -275,13 +287,11 @@ impl Course<'_> {
         })
     }
 
-    /// Damages a file of the checkpoint folder; what it was before.
-    fn rot(&mut self, rot: Rot) -> Option<Saved> {
+    /// Damages one of the files of the checkpoint folder that `is_meant`; what it was before.
+    fn rot(&mut self, rot: Rot, is_meant: impl Fn(&Path) -> bool) -> Option<Saved> {
         let disk = self.world.disk();
         let before: BTreeMap<String, Vec<u8>> = disk.files(CHECKPOINTS).unwrap_or_default().into_iter().collect();
-        // Temporary files are nobody's loss, and of a second name only the name counts.
-        let is_spared = |path: &Path| [".tmp", ".head"].iter().any(|end| path.to_string_lossy().ends_with(end));
-        let damage = disk.rot(|path| path.starts_with(CHECKPOINTS) && !is_spared(path), rot)?;
+        let damage = disk.rot(is_meant, rot)?;
         let name = damage.path.file_name()?.to_string_lossy().into_owned();
         self.story.push(format!("{} rots: {:?}", damage.path.display(), damage.rot));
         let content = before.get(&name)?.clone();
@@ -291,13 +301,17 @@ impl Course<'_> {
     /// A retained checkpoint that is older than the newest and whole.
     fn older_checkpoint(&self) -> Option<(PathBuf, u64)> {
         let still = StillDisk::of(&self.world.disk().model(), Path::new(CHECKPOINTS));
-        let listing = crate::disk::at_once(thalweg_storage::checkpoint::list(&still, Path::new(CHECKPOINTS))).ok()?;
-        let is_whole = |path: &Path| crate::disk::at_once(thalweg_storage::checkpoint::load_path(&still, path)).is_ok();
-        let mut older = listing.checkpoints.iter().skip(1).map(|summary| &summary.retained);
-        older.find_map(|retained| {
-            let path = Path::new(CHECKPOINTS).join(&retained.metadata.name);
-            is_whole(&path).then_some((path, retained.id.0))
-        })
+        let is_whole = |path: &Path| at_once(thalweg_storage::checkpoint::load_path(&still, path)).is_ok();
+        self.checkpoints().into_iter().skip(1).find(|(path, _)| is_whole(path))
+    }
+
+    /// The metadata of the retained checkpoints and their numbers, the newest first; none if the log cannot be read.
+    fn checkpoints(&self) -> Vec<(PathBuf, u64)> {
+        let still = StillDisk::of(&self.world.disk().model(), Path::new(CHECKPOINTS));
+        let listing = at_once(thalweg_storage::checkpoint::list(&still, Path::new(CHECKPOINTS)));
+        let retained = listing.map_or_else(|_| vec![], |listing| listing.checkpoints);
+        let of_one = |retained: &Retained| (Path::new(CHECKPOINTS).join(&retained.metadata.name), retained.id.0);
+        retained.iter().map(|summary| of_one(&summary.retained)).collect()
     }
 
     /// Files in the folders of results, with their contents.

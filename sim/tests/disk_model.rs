@@ -292,6 +292,7 @@ proptest! {
         let mut next_file = 0u64;
         for (number, step) in steps.into_iter().chain([Step::Crash]).enumerate() {
             let number_of = |disk: &mut DiskModel, name: u8| content(disk, &name_of(name)).map(|bytes| number_in(&bytes));
+            let (named_before, changes_before) = ((0..6).map(|name| number_of(&mut disk, name)).collect::<Vec<_>>(), disk.name_changes());
             match step {
                 Step::Create(name) => {
                     if let Ok(file) = disk.open(path(&name_of(name)), OpenMode::CreateNew) {
@@ -369,6 +370,23 @@ proptest! {
             let files: BTreeMap<_, _> = (0..6).filter_map(|name| content(&mut disk, &name_of(name))).map(|bytes| (number_in(&bytes), bytes.len() as u64)).collect();
             prop_assert_eq!(disk.used_bytes(), files.values().sum::<u64>());
             prop_assert!(listed >= files.len());
+            // What is told of it without a crash is what a crash leaves.
+            let mut lost = disk.clone();
+            lost.crash(&mut SplitMix::new(0), CrashStyle::LoseUnsynced);
+            for directory in ["x", "y"] {
+                let durable = disk.durable_files(path(directory)).unwrap();
+                let left = lost.files(path(directory)).unwrap();
+                prop_assert!(durable.iter().map(|(name, content)| (name.as_str(), &**content)).eq(left.iter().map(|(name, content)| (name.as_str(), content))));
+            }
+            // No change of a name goes unnoticed.
+            let changed = disk.names_changed_since(changes_before);
+            if let Some(changed) = changed.map(|names| names.map(|(_, name)| name.to_owned()).collect::<BTreeSet<_>>()) {
+                let named: Vec<_> = (0..6).map(|name| number_of(&mut disk, name)).collect();
+                let missed = (0..6u8).find(|&name| named[usize::from(name)] != named_before[usize::from(name)] && !changed.contains(&name.to_string()));
+                prop_assert_eq!(missed, None);
+            } else {
+                prop_assert!(disk.name_changes() > changes_before);
+            }
         }
     }
 }

@@ -40,8 +40,8 @@ pub(super) struct Host {
     /// The number of the phase that whoever is started now belongs to.
     pub(super) phase: Cell<usize>,
     pub(super) is_healed: Cell<bool>,
-    /// Workers whose future has not ended.
-    pub(super) workers_running: Cell<usize>,
+    /// How many workers with each number have not ended.
+    workers_running: RefCell<Vec<usize>>,
     pub(super) stream: RefCell<SplitMix>,
     /// Tasks that have been begun and are not driven yet.
     fresh: RefCell<Vec<LocalBoxFuture<()>>>,
@@ -56,6 +56,7 @@ impl Host {
         Self {
             stream: RefCell::new(cluster.rng("supervisor")),
             aims: RefCell::new(plan.aims.clone()),
+            workers_running: RefCell::new(vec![0; plan.rest.len()]),
             job: PhasedJob::new(job, &plan, poison),
             cluster,
             plan,
@@ -63,7 +64,6 @@ impl Host {
             groups: RefCell::default(),
             phase: Cell::new(0),
             is_healed: Cell::new(false),
-            workers_running: Cell::new(0),
             fresh: RefCell::default(),
             done: RefCell::default(),
         }
@@ -89,7 +89,7 @@ impl Host {
                 if farewell.as_mut().as_pin_mut().is_some_and(|farewell| farewell.poll(cx).is_pending()) {
                     return Poll::Pending;
                 }
-                let reason = format!("{FAREWELL_MS} ms after the end of the job {} workers have not ended", self.workers_running.get());
+                let reason = format!("{FAREWELL_MS} ms after the end of the job {} workers have not ended", self.workers_to_hear());
                 return Poll::Ready(Err(no_progress(reason)));
             }
             Poll::Ready(self.done.take().unwrap_or_else(|| Err(Finding::wrong("simulator", "no result"))))
@@ -101,7 +101,22 @@ impl Host {
     /// when nobody is there any more.
     fn owes_farewells(&self) -> bool {
         let is_prompt = self.plan.is_calm() && !self.cluster.network().has_slow_machine();
-        is_prompt && self.plan.phases.len() == 1 && self.workers_running.get() > 0
+        is_prompt && self.plan.phases.len() == 1 && self.workers_to_hear() > 0
+    }
+
+    /// Workers that run and can hear of the job's end: one that stays stopped or cut off looks for its coordinator until somebody stops it
+    /// (docs/src/running.md).
+    fn workers_to_hear(&self) -> usize {
+        let running = self.workers_running.borrow();
+        running.iter().enumerate().filter(|(worker, _)| !self.is_given_up(*worker)).map(|(_, count)| count).sum()
+    }
+
+    /// Counts a worker with this number for as long as `future` takes.
+    pub(super) async fn while_running<F: Future>(&self, worker: usize, future: F) -> F::Output {
+        self.workers_running.borrow_mut()[worker] += 1;
+        let output = future.await;
+        self.workers_running.borrow_mut()[worker] -= 1;
+        output
     }
 
     /// Begins a task.

@@ -38,7 +38,7 @@ pub(super) async fn look_after(host: Rc<Host>, group: Rc<Group>, number: usize) 
         group.workers.borrow_mut()[number] = Some(process.clone());
         host.aim(Role::Worker(number), &process);
         let config = config(&host, &group, number, cores);
-        let ended = run(&host, &process, config).await;
+        let ended = run(&host, number, &process, config).await;
         host.bury(&process).await;
         match ended {
             Some(Err(error)) if !may_refuse(&host.plan, &error) => {
@@ -73,17 +73,12 @@ fn config(host: &Host, group: &Group, number: usize, cores: usize) -> WorkerConf
     }
 }
 
-/// Runs a worker; what it told, unless it died.
-async fn run(host: &Host, process: &SimProcess, config: WorkerConfig) -> Option<Result<WorkerReport, JobError>> {
+/// Runs the worker with this number; what it told, unless it died.
+async fn run(host: &Host, number: usize, process: &SimProcess, config: WorkerConfig) -> Option<Result<WorkerReport, JobError>> {
     let job = host.job.clone();
     match start_worker(&process.cores(), config, move |options: &[String]| job.build(options)) {
         Err(error) => Some(Err(error)),
-        Ok(handle) => {
-            host.workers_running.set(host.workers_running.get() + 1);
-            let ended = while_alive(process, handle).await;
-            host.workers_running.set(host.workers_running.get() - 1);
-            ended
-        }
+        Ok(handle) => host.while_running(number, while_alive(process, handle)).await,
     }
 }
 

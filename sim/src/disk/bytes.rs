@@ -37,6 +37,16 @@ impl FileBytes {
         &self.now
     }
 
+    /// The content as it is seen, shared until the next write.
+    pub(crate) fn shared_now(&self) -> Rc<Vec<u8>> {
+        Rc::clone(&self.now)
+    }
+
+    /// The content as it is on the drive, shared until the next sync.
+    pub(crate) fn shared_durable(&self) -> Rc<Vec<u8>> {
+        Rc::clone(&self.durable)
+    }
+
     /// Copies what is at `offset` into `target`, as far as the file and the target go. Returns how much that was.
     pub(crate) fn read(&self, offset: u64, target: &mut [u8]) -> usize {
         let source = usize::try_from(offset).ok().and_then(|offset| self.now.get(offset..)).unwrap_or_default();

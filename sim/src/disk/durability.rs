@@ -54,7 +54,8 @@ impl DiskModel {
                 _ => Fate::Open,
             }
         });
-        let inodes: Vec<_> = self.nodes.keys().copied().collect();
+        let is_out_of_reach = |node: &Node| matches!(node, Node::File { names: 0, handles: 0, .. });
+        let inodes: Vec<_> = self.nodes.iter().filter(|(_, node)| is_out_of_reach(node)).map(|(inode, _)| *inode).collect();
         inodes.into_iter().for_each(|inode| self.collect(inode));
     }
 
@@ -93,6 +94,7 @@ impl DiskModel {
             }
         }
         self.tally = tally;
+        self.note_all_names();
         self.recount();
     }
 
@@ -148,6 +150,7 @@ impl DiskModel {
     }
 
     fn set_name(&mut self, at: &Name, inode: Option<InodeId>) {
+        self.note_name(at);
         let Some(Node::Directory(directory)) = self.nodes.get_mut(&at.directory) else {
             unreachable!("a name lies in a directory");
         };
@@ -169,40 +172,45 @@ impl DiskModel {
     }
 
     fn make_durable(&mut self, change: &Change) {
-        let mut entries = |at: &Name, apply: &dyn Fn(&mut BTreeMap<String, InodeId>)| {
-            if let Some(Node::Directory(directory)) = self.nodes.get_mut(&at.directory) {
-                apply(&mut directory.durable);
-            }
-        };
-        let remove = |at: &Name, inode: InodeId| {
-            let name = at.name.clone();
-            move |entries: &mut BTreeMap<String, InodeId>| {
-                if entries.get(&name) == Some(&inode) {
-                    entries.remove(&name);
-                }
-            }
-        };
         match change {
-            Change::Insert { at, inode } => entries(at, &|entries| _ = entries.insert(at.name.clone(), *inode)),
-            Change::Remove { at, inode } => entries(at, &remove(at, *inode)),
+            Change::Insert { at, inode } => self.set_durable_name(at, *inode),
+            Change::Remove { at, inode } => self.remove_durable_name(at, *inode),
             Change::Move { from, to, inode } => {
-                entries(from, &remove(from, *inode));
-                entries(to, &|entries| _ = entries.insert(to.name.clone(), *inode));
+                self.remove_durable_name(from, *inode);
+                self.set_durable_name(to, *inode);
             }
+        }
+    }
+
+    pub(super) fn set_durable_name(&mut self, at: &Name, inode: InodeId) {
+        let Some(Node::Directory(directory)) = self.nodes.get_mut(&at.directory) else { return };
+        let before = directory.durable.insert(at.name.clone(), inode);
+        self.count_durable_name(inode, 1);
+        before.into_iter().for_each(|inode| self.count_durable_name(inode, -1));
+    }
+
+    fn remove_durable_name(&mut self, at: &Name, inode: InodeId) {
+        let Some(Node::Directory(directory)) = self.nodes.get_mut(&at.directory) else { return };
+        if directory.durable.get(&at.name) == Some(&inode) {
+            directory.durable.remove(&at.name);
+            self.count_durable_name(inode, -1);
+        }
+    }
+
+    fn count_durable_name(&mut self, inode: InodeId, change: i32) {
+        if let Some(Node::File { durable_names, .. }) = self.nodes.get_mut(&inode) {
+            *durable_names =
+                durable_names.checked_add_signed(change).expect("invariant: a durable name is counted once and discounted once");
         }
     }
 
     /// Frees the room of a file that nobody can reach any more; forgets it if no crash can bring it back either.
     pub(super) fn collect(&mut self, inode: InodeId) {
-        let Some(Node::File { bytes, names: 0, handles: 0, counted }) = self.nodes.get_mut(&inode) else { return };
+        let Some(Node::File { bytes, names: 0, durable_names, handles: 0, counted }) = self.nodes.get_mut(&inode) else { return };
         if std::mem::take(counted) {
             self.used_bytes = self.used_bytes.saturating_sub(bytes.now().len() as u64);
         }
-        let comes_back = self.log.iter().any(|entry| entry.change.inode() == inode)
-            || self
-                .nodes
-                .values()
-                .any(|node| matches!(node, Node::Directory(directory) if directory.durable.values().any(|&named| named == inode)));
+        let comes_back = *durable_names > 0 || self.log.iter().any(|entry| entry.change.inode() == inode);
         if !comes_back {
             self.nodes.remove(&inode);
         }

@@ -7,13 +7,13 @@
 use super::bytes::FileBytes;
 use super::durability::{Change, LogEntry, Name};
 use super::faults::FaultCounts;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Component, Path};
 use thalweg_io::{DirEntry, EntryKind, OpenMode};
 
 // Linux's numbers: errors then read and compare as they would there.
-const ENOENT: i32 = 2;
+pub(super) const ENOENT: i32 = 2;
 pub(super) const EIO: i32 = 5;
 const EEXIST: i32 = 17;
 const ENOTDIR: i32 = 20;
@@ -23,6 +23,9 @@ const EFBIG: i32 = 27;
 pub(super) const ENOSPC: i32 = 28;
 const ENOTEMPTY: i32 = 39;
 pub(super) const ECANCELED: i32 = 125;
+
+/// How many changes of names are remembered: far more than there are between two looks at a disk.
+const CHANGED_NAMES_MAX: usize = 1024;
 
 /// The number of a file or directory. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,10 +41,12 @@ pub(super) struct Directory {
 
 #[derive(Clone, Debug)]
 pub(super) enum Node {
-    /// `counted` says whether its length is part of `used_bytes`: a file that only a crash can bring back is not.
+    /// `names` are those that programs see, `durable_names` those that a power loss leaves. `counted` says whether its length is part of
+    /// `used_bytes`: a file that only a crash can bring back is not.
     File {
         bytes: FileBytes,
         names: u32,
+        durable_names: u32,
         handles: u32,
         counted: bool,
     },
@@ -55,6 +60,10 @@ pub struct DiskModel {
     pub(super) log: Vec<LogEntry>,
     next_inode: u64,
     pub(super) seq: u64,
+    /// How often what programs see of names has changed.
+    name_changes: u64,
+    /// The last of these changes, latest last; what is older has been forgotten.
+    changed_names: VecDeque<Name>,
     capacity_bytes: u64,
     pub(super) used_bytes: u64,
     /// What crashes have done.
@@ -70,13 +79,53 @@ impl DiskModel {
     #[must_use]
     pub fn new(capacity_bytes: u64) -> Self {
         let nodes = BTreeMap::from([(ROOT, Node::Directory(Directory::default()))]);
-        Self { nodes, log: vec![], next_inode: 1, seq: 0, capacity_bytes, used_bytes: 0, tally: FaultCounts::new() }
+        Self {
+            nodes,
+            log: vec![],
+            next_inode: 1,
+            seq: 0,
+            name_changes: 0,
+            changed_names: VecDeque::new(),
+            capacity_bytes,
+            used_bytes: 0,
+            tally: FaultCounts::new(),
+        }
     }
 
     /// The number of the last change: what a sync submitted now has to cover.
     #[must_use]
     pub fn mark(&self) -> u64 {
         self.seq
+    }
+
+    /// Grows whenever a name that programs see comes, goes, or stands for something else.
+    #[must_use]
+    pub fn name_changes(&self) -> u64 {
+        self.name_changes
+    }
+
+    /// Names that have changed since [`DiskModel::name_changes`] was `before`, some of them several times: of which directory, and which. `None` if that
+    /// is too long ago, or everything may have changed.
+    #[must_use]
+    pub fn names_changed_since(&self, before: u64) -> Option<impl Iterator<Item = (InodeId, &str)>> {
+        let changes = usize::try_from(self.name_changes.checked_sub(before)?).ok()?;
+        let forgotten = self.changed_names.len().checked_sub(changes)?;
+        Some(self.changed_names.iter().skip(forgotten).map(|at| (at.directory, at.name.as_str())))
+    }
+
+    /// Notes that programs see another file, or none, by this name.
+    pub(super) fn note_name(&mut self, at: &Name) {
+        self.name_changes += 1;
+        if self.changed_names.len() == CHANGED_NAMES_MAX {
+            self.changed_names.pop_front();
+        }
+        self.changed_names.push_back(at.clone());
+    }
+
+    /// Notes that any name may stand for something else.
+    pub(super) fn note_all_names(&mut self) {
+        self.name_changes += 1;
+        self.changed_names.clear();
     }
 
     /// Bytes that files occupy, those included that are open without having a name.
@@ -98,7 +147,7 @@ impl DiskModel {
     pub fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<InodeId> {
         let inode = if mode == OpenMode::CreateNew {
             let at = self.vacant(path)?;
-            let inode = self.add_node(Node::File { bytes: FileBytes::default(), names: 0, handles: 0, counted: true });
+            let inode = self.add_node(Node::File { bytes: FileBytes::default(), names: 0, durable_names: 0, handles: 0, counted: true });
             self.change(Change::Insert { at, inode });
             inode
         } else {

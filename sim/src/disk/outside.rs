@@ -4,11 +4,12 @@
 
 use super::bytes::FileBytes;
 use super::durability::Name;
-use super::model::{Directory, DiskModel, EISDIR, InodeId, Node, ROOT, components, os_error};
-use super::survival::CrashStyle;
+use super::model::{Directory, DiskModel, EISDIR, ENOENT, InodeId, Node, ROOT, components, os_error};
+use std::collections::BTreeMap;
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use thalweg_io::SplitMix;
+use std::rc::Rc;
 
 impl DiskModel {
     /// The paths of all files with their lengths, sorted.
@@ -45,12 +46,48 @@ impl DiskModel {
         hash
     }
 
-    /// The file system as it would be after the hardest of power losses: what was synced, and nothing else.
-    #[must_use]
-    pub fn synced(&self) -> Self {
-        let mut synced = self.clone();
-        synced.crash(&mut SplitMix::new(0), CrashStyle::LoseUnsynced);
-        synced
+    /// The files directly in a directory as the hardest of power losses would leave them: what was synced, and nothing else.
+    ///
+    /// # Errors
+    /// If it would leave no such directory.
+    pub fn durable_files(&self, path: &Path) -> io::Result<Vec<(String, Rc<Vec<u8>>)>> {
+        let entries = self.durable_directory(path)?.iter();
+        Ok(entries.filter_map(|(name, &inode)| Some((name.clone(), self.bytes(inode).ok()?.shared_durable()))).collect())
+    }
+
+    fn durable_directory(&self, path: &Path) -> io::Result<&BTreeMap<String, InodeId>> {
+        let mut entries = &self.directory(ROOT)?.durable;
+        for name in components(path)? {
+            let inode = entries.get(&name).ok_or_else(|| os_error(ENOENT))?;
+            entries = &self.directory(*inode)?.durable;
+        }
+        Ok(entries)
+    }
+
+    /// Whether the hardest of power losses would leave this name.
+    pub(crate) fn is_durable_name(&self, directory: &Path, name: &str) -> bool {
+        self.durable_directory(directory).is_ok_and(|entries| entries.contains_key(name))
+    }
+
+    /// The directory at `path`, if there is one.
+    pub(crate) fn directory_at(&self, path: &Path) -> Option<InodeId> {
+        self.find(path).ok().filter(|inode| self.directory(*inode).is_ok())
+    }
+
+    /// The names in a directory that begin with `prefix`, sorted.
+    pub(crate) fn names_with<'a>(&'a self, directory: &Path, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        let directory = self.find(directory).and_then(|inode| self.directory(inode)).ok();
+        let names =
+            directory.into_iter().flat_map(move |directory| directory.now.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)));
+        names.map(|(name, _)| name.as_str()).take_while(move |name| name.starts_with(prefix))
+    }
+
+    /// The content of a file as a program would read it.
+    ///
+    /// # Errors
+    /// If there is no such file.
+    pub fn content(&self, path: &Path) -> io::Result<&[u8]> {
+        Ok(self.bytes(self.find(path)?)?.now())
     }
 
     /// Makes a durable directory at `path`, with those above it.
@@ -79,7 +116,11 @@ impl DiskModel {
             self.bytes(inode)?;
         }
         self.used_bytes += content.len() as u64;
-        self.add_durable(directory, last, Node::File { bytes: FileBytes::durable(content), names: 1, handles: 0, counted: true });
+        self.add_durable(
+            directory,
+            last,
+            Node::File { bytes: FileBytes::durable(content), names: 1, durable_names: 0, handles: 0, counted: true },
+        );
         replaced.into_iter().for_each(|inode| self.lose_name(inode));
         Ok(())
     }
@@ -93,17 +134,24 @@ impl DiskModel {
         Ok(entries.iter().filter_map(|(name, &inode)| Some((name.clone(), self.bytes(inode).ok()?.now().to_vec()))).collect())
     }
 
+    /// The same, without a copy of the contents.
+    pub(super) fn shared_files(&self, path: &Path) -> io::Result<Vec<(String, Rc<Vec<u8>>)>> {
+        let entries = &self.directory(self.find(path)?)?.now;
+        Ok(entries.iter().filter_map(|(name, &inode)| Some((name.clone(), self.bytes(inode).ok()?.shared_now()))).collect())
+    }
+
     /// Changes the content of a file at rest; `true` if `change` says that it has.
     pub(super) fn change_at_rest(&mut self, path: &Path, change: impl Fn(&mut Vec<u8>) -> bool) -> bool {
         self.find(path).ok().and_then(|inode| self.change_bytes(inode, |bytes| bytes.change_at_rest(change))).unwrap_or(false)
     }
 
     fn add_durable(&mut self, directory: InodeId, name: &str, node: Node) -> InodeId {
-        let inode = self.add_node(node);
+        let (inode, at) = (self.add_node(node), Name { directory, name: name.to_owned() });
         if let Some(Node::Directory(directory)) = self.nodes.get_mut(&directory) {
             directory.now.insert(name.to_owned(), inode);
-            directory.durable.insert(name.to_owned(), inode);
         }
+        self.note_name(&at);
+        self.set_durable_name(&at, inode);
         inode
     }
 }

@@ -19,8 +19,21 @@ pub(crate) struct StillDisk {
 impl StillDisk {
     /// The folder at `path`; empty if it is not there.
     pub(crate) fn of(model: &DiskModel, path: &Path) -> Self {
-        let files = model.files(path).unwrap_or_default().into_iter();
-        Self { folder: path.to_owned(), files: files.map(|(name, content)| (path.join(name), Rc::new(content))).collect() }
+        Self::with(path, model.shared_files(path).unwrap_or_default())
+    }
+
+    /// The folder at `path` as the hardest of power losses would leave it.
+    pub(crate) fn of_durable(model: &DiskModel, path: &Path) -> Self {
+        Self::with(path, model.durable_files(path).unwrap_or_default())
+    }
+
+    fn with(path: &Path, files: Vec<(String, Rc<Vec<u8>>)>) -> Self {
+        Self { folder: path.to_owned(), files: files.into_iter().map(|(name, content)| (path.join(name), content)).collect() }
+    }
+
+    /// The files by their paths.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
+        self.files.iter().map(|(path, content)| (path.as_path(), content.as_slice()))
     }
 }
 

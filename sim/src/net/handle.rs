@@ -134,6 +134,44 @@ impl Half {
     }
 }
 
+impl Half {
+    /// Writes all of `bytes`, piece by piece as there is room.
+    async fn send(&self, bytes: &[u8]) -> Result<(), IoError> {
+        let (network, side) = (self.network(), self.side);
+        let mut written = 0;
+        while written < bytes.len() {
+            let pushed = self.wait(|cx| {
+                let now_ns = self.process.tasks.now_ns();
+                let state = &mut *network.state.borrow_mut();
+                let Some(connection) = state.connections.get_mut(&self.connection) else { return Err(None) };
+                match connection.writable(side, now_ns) {
+                    Writable::Room(room) => {
+                        let mut len = room.min(bytes.len() - written);
+                        if len > 1 && state.part_stream.chance(network.config.short_write_per_mille) {
+                            len = state.part_stream.between(1, len as u64 - 1) as usize;
+                            state.schedule.tally("net: short write");
+                        }
+                        connection.push(&mut state.wire, side, &bytes[written..written + len], now_ns);
+                        Ok(Ok(len))
+                    }
+                    Writable::Broken(kind) => Ok(Err(IoError::new("write to", "a connection", kind.into()))),
+                    Writable::Wait(at_ns) => {
+                        connection.pipes[side].writer = Some(cx.waker().clone());
+                        Err(at_ns)
+                    }
+                }
+            });
+            let before = written;
+            written += pushed.await?;
+            if written < bytes.len() && before < written && network.config.short_write_per_mille > 0 {
+                // Others may see, or take away, what has been written so far.
+                yield_now().await;
+            }
+        }
+        Ok(())
+    }
+}
+
 struct Reader(Half);
 
 impl NetRead for Reader {
@@ -196,41 +234,13 @@ impl NetWrite for Writer {
             }
             // What a reset lets through.
             let most = blow.reset_after.unwrap_or(buffer.len());
-            let mut written = 0;
-            while written < most {
-                let pushed = half.wait(|cx| {
-                    let now_ns = half.process.tasks.now_ns();
-                    let state = &mut *network.state.borrow_mut();
-                    let Some(connection) = state.connections.get_mut(&half.connection) else { return Err(None) };
-                    match connection.writable(side, now_ns) {
-                        Writable::Room(room) => {
-                            let mut len = room.min(most - written);
-                            if len > 1 && state.part_stream.chance(network.config.short_write_per_mille) {
-                                len = state.part_stream.between(1, len as u64 - 1) as usize;
-                                state.schedule.tally("net: short write");
-                            }
-                            connection.push(&mut state.wire, side, &buffer[written..written + len], now_ns);
-                            Ok(Ok(len))
-                        }
-                        Writable::Broken(kind) => Ok(Err(IoError::new("write to", "a connection", kind.into()))),
-                        Writable::Wait(at_ns) => {
-                            connection.pipes[side].writer = Some(cx.waker().clone());
-                            Err(at_ns)
-                        }
-                    }
-                });
-                let before = written;
-                written += pushed.await?;
-                if written < most && before < written && network.config.short_write_per_mille > 0 {
-                    // Others may see, or take away, what has been written so far.
-                    yield_now().await;
-                }
+            half.send(&buffer[..most]).await?;
+            // While the link is cut nobody hears of a reset: then there is none, and no byte is missing.
+            if blow.reset_after.is_some() && !network.reset(half.connection) {
+                half.send(&buffer[most..]).await?;
             }
             if let Some(bit) = blow.flip {
                 buffer[bit / 8] ^= 1 << (bit % 8);
-            }
-            if blow.reset_after.is_some() {
-                network.reset(half.connection);
             }
             Ok(buffer)
         })

@@ -140,9 +140,9 @@ impl Network {
         self.tasks.note("net.fault", &format!("{kind:?}"), [from as i64, to.map_or(-1, |to| to as i64), 0]);
     }
 
-    /// Resets one connection for both ends.
-    pub(super) fn reset(&self, key: ConnectionKey) {
-        self.state.borrow_mut().hurt(key, NetFaultKind::Reset, self.tasks.now_ns());
+    /// Resets one connection for both ends. Whether one of them will hear of it.
+    pub(super) fn reset(&self, key: ConnectionKey) -> bool {
+        self.state.borrow_mut().hurt(key, NetFaultKind::Reset, self.tasks.now_ns())
     }
 
     /// Carries a fault out, unless there is nothing for it to happen to.

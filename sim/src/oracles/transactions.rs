@@ -4,7 +4,7 @@
 //! The oracle looks at the disk whenever it has changed since the last event, and believes nothing but the disk: what is complete is what a power loss at
 //! that moment would leave in the checkpoint folder, read through the storage's own checks, all files of every retained checkpoint included.
 
-use crate::disk::{SimulatedDisk, StillDisk, at_once};
+use crate::disk::{DiskModel, InodeId, SimulatedDisk, StillDisk, at_once};
 use crate::part_name::PartName;
 use crate::trace::{Oracle, Violation};
 use std::cell::RefCell;
@@ -26,7 +26,8 @@ pub struct Ledger {
     visible: BTreeSet<String>,
     /// Names of results of the newest checkpoint that no loss of power takes away.
     durable: BTreeSet<String>,
-    looked_at: Option<u64>,
+    /// The names on the disk and the newest entry of the log when it was looked at the last time.
+    looked_at: Option<(u64, u64)>,
     /// Names of files that complete checkpoints name.
     named: BTreeSet<String>,
     /// Names that the newest complete checkpoint names.
@@ -44,7 +45,7 @@ pub struct Ledger {
     /// The attempt that wrote it: no older one writes behind it.
     newest_attempt: u64,
     /// The entries of the log by their names, with a hash of their contents: each is written once.
-    entries: BTreeMap<String, u64>,
+    entries: BTreeMap<PathBuf, u64>,
     /// A file has rotted: if it is not one of the newest checkpoint, nobody needs it.
     pub(crate) older_may_be_damaged: bool,
 }
@@ -115,6 +116,17 @@ fn name_of(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
+/// The visible name that a hidden one stands for: `part-1-2-3-4.csv` for `.part-1-2-3-4-<attempt>.csv.inprogress`.
+fn shown_name(hidden: &str) -> Option<String> {
+    Some(hidden.strip_prefix('.')?.rsplit_once('-')?.0.to_owned() + ".csv")
+}
+
+/// Whether a folder has a hidden file that stands for the visible `name`.
+fn has_hidden_name(model: &DiskModel, folder: &Path, name: &str) -> bool {
+    let prefix = format!(".{}-", name.strip_suffix(".csv").unwrap_or(name));
+    model.names_with(folder, &prefix).any(|hidden| shown_name(hidden).as_deref() == Some(name))
+}
+
 fn epoch_of(path: &str) -> Option<u64> {
     PartName::parse(name_of(path)).map(|part| part.epoch)
 }
@@ -172,8 +184,7 @@ impl Ledger {
 
     /// What a power loss now would leave of the checkpoints.
     fn refresh(&mut self) -> Result<(), String> {
-        let synced = self.disk.model().synced();
-        let still = StillDisk::of(&synced, &self.checkpoints);
+        let still = StillDisk::of_durable(&self.disk.model(), &self.checkpoints);
         let read = read_folder(&still, &self.checkpoints, self.older_may_be_damaged);
         let holding = read.map_err(|error| format!("what a power loss would leave in the checkpoint folder cannot be read: {error}"))?;
         let Some(holding) = holding else { return Ok(()) };
@@ -187,10 +198,10 @@ impl Ledger {
             return Err(format!("attempt {} writes to the log, where attempt {} has begun", holding.newest_attempt, self.newest_attempt));
         }
         if !self.older_may_be_damaged {
-            for (name, content) in synced.files(&self.checkpoints).unwrap_or_default() {
-                let seen = hash(&content);
-                if name.ends_with(".entry") && self.entries.insert(name.clone(), seen).is_some_and(|before| before != seen) {
-                    return Err(format!("{name} is overwritten"));
+            for (path, content) in still.files().filter(|(path, _)| path.extension().is_some_and(|extension| extension == "entry")) {
+                let seen = hash(content);
+                if self.entries.insert(path.to_owned(), seen).is_some_and(|before| before != seen) {
+                    return Err(format!("{} is overwritten", path.display()));
                 }
             }
         }
@@ -204,45 +215,80 @@ impl Ledger {
     }
 
     fn look(&mut self) -> Result<(), String> {
-        let change = self.disk.model().mark();
-        if self.looked_at.replace(change) == Some(change) {
+        let change = (self.disk.model().name_changes(), self.newest_entry);
+        let before = self.looked_at.replace(change);
+        if before == Some(change) {
             return Ok(());
         }
-        let now: BTreeSet<String> = self.names(false).collect();
-        self.compare(now, false)?;
-        self.one_name_is_durable()
+        let changed = before.and_then(|(names, _)| self.changed_since(names));
+        let Some(changed) = changed else {
+            self.compare(self.names(false).collect(), false)?;
+            return self.all_have_a_durable_name();
+        };
+        let (gone, new) = {
+            let model = self.disk.model();
+            let shown = changed.iter().filter(|(_, name)| !name.starts_with('.')).map(|(folder, name)| format!("{folder}/{name}"));
+            let (there, not_there): (Vec<String>, Vec<String>) =
+                shown.partition(|path| model.kind(Path::new(path)).is_ok_and(|kind| kind.is_some()));
+            let was_visible = |path: &String| self.visible.contains(path);
+            (not_there.into_iter().filter(was_visible).collect(), there.into_iter().filter(|path| !was_visible(path)).collect())
+        };
+        self.take_in(gone, new, false)?;
+        if before.is_none_or(|(_, entry)| entry != self.newest_entry) {
+            return self.all_have_a_durable_name();
+        }
+        let touched = changed.into_iter().filter_map(|(_, name)| if name.starts_with('.') { shown_name(&name) } else { Some(name) });
+        self.have_a_durable_name(touched.collect())
     }
 
-    /// A result's hidden name is there until the visible one is durable: a loss of power may keep the removal and lose the link.
-    fn one_name_is_durable(&mut self) -> Result<(), String> {
-        let shown = self.visible.iter().map(|path| name_of(path));
-        let unsure: Vec<&str> = shown.filter(|name| self.named_by_newest.contains(*name) && !self.durable.contains(*name)).collect();
-        if unsure.is_empty() {
-            return Ok(());
-        }
-        let hidden = self.hidden_results();
-        let bare: Vec<String> = unsure.into_iter().filter(|name| !hidden.contains(*name)).map(str::to_owned).collect();
-        if bare.is_empty() {
-            return Ok(());
-        }
-        let synced = self.disk.model().synced();
-        let there = self.folders.iter().flat_map(|folder| synced.files(Path::new(folder)).unwrap_or_default());
-        let there: BTreeSet<String> = there.map(|(name, _)| name).collect();
-        if let Some(name) = bare.iter().find(|name| !there.contains(*name)) {
-            return Err(format!("the hidden name of {name} is removed, and the visible one is not durable"));
+    /// The names in the folders of results, with their folders, that have changed since the disk had counted so many changes; `None` if that is not known.
+    fn changed_since(&self, name_changes: u64) -> Option<BTreeSet<(String, String)>> {
+        let model = self.disk.model();
+        let folders: Vec<_> = self.folders.iter().filter_map(|folder| Some((model.directory_at(Path::new(folder))?, folder))).collect();
+        let path = |(directory, name): (InodeId, &str)| {
+            let (_, folder) = folders.iter().find(|(known, _)| *known == directory)?;
+            Some(((*folder).clone(), name.to_owned()))
+        };
+        Some(model.names_changed_since(name_changes)?.filter_map(path).collect())
+    }
+
+    fn all_have_a_durable_name(&mut self) -> Result<(), String> {
+        let names = self.visible.iter().map(|path| name_of(path).to_owned()).collect();
+        self.have_a_durable_name(names)
+    }
+
+    /// A result's hidden name is there until the visible one is durable: a loss of power may keep the removal and lose the link. `names`: of results that
+    /// may be visible.
+    fn have_a_durable_name(&mut self, names: BTreeSet<String>) -> Result<(), String> {
+        let is_unsure = |name: &String| self.named_by_newest.contains(name) && !self.durable.contains(name);
+        let is_visible = |name: &str| self.folders.iter().any(|folder| self.visible.contains(&format!("{folder}/{name}")));
+        let mut bare: Vec<String> = names.into_iter().filter(|name| is_unsure(name) && is_visible(name)).collect();
+        {
+            let model = self.disk.model();
+            bare.retain(|name| !self.folders.iter().any(|folder| has_hidden_name(&model, Path::new(folder), name)));
+            let is_durable = |name: &str| self.folders.iter().any(|folder| model.is_durable_name(Path::new(folder), name));
+            if let Some(name) = bare.iter().find(|name| !is_durable(name)) {
+                return Err(format!("the hidden name of {name} is removed, and the visible one is not durable"));
+            }
         }
         self.durable.extend(bare);
         Ok(())
     }
 
-    /// The visible names that the hidden files stand for: `.part-1-2-3-4-<attempt>.csv.inprogress` for `part-1-2-3-4.csv`.
+    /// The visible names that the hidden files stand for.
     fn hidden_results(&self) -> BTreeSet<String> {
-        let visible_name = |path: String| Some(name_of(&path).strip_prefix('.')?.rsplit_once('-')?.0.to_owned() + ".csv");
-        self.names(true).filter_map(visible_name).collect()
+        self.names(true).filter_map(|path| shown_name(name_of(&path))).collect()
     }
 
     fn compare(&mut self, now: BTreeSet<String>, after_power_loss: bool) -> Result<(), String> {
-        for path in self.visible.difference(&now) {
+        let gone = self.visible.difference(&now).cloned().collect();
+        let new = now.difference(&self.visible).cloned().collect();
+        self.take_in(gone, new, after_power_loss)
+    }
+
+    /// These paths are not visible any more, and these are new.
+    fn take_in(&mut self, gone: Vec<String>, mut new: Vec<String>, after_power_loss: bool) -> Result<(), String> {
+        for path in &gone {
             let epoch = epoch_of(path).unwrap_or(0);
             let is_discarded = self.discards_after.is_some_and(|kept| epoch > kept);
             // A link that no sync has covered may be lost with the power; a commit that was confirmed was synced.
@@ -251,7 +297,11 @@ impl Ledger {
                 return Err(format!("{path} was visible and is gone"));
             }
         }
-        let new: Vec<String> = now.difference(&self.visible).filter(|path| !self.foreign.contains(*path)).cloned().collect();
+        for path in &gone {
+            self.visible.remove(path);
+        }
+        self.visible.extend(new.iter().cloned());
+        new.retain(|path| !self.foreign.contains(path));
         if new.iter().any(|path| !self.named.contains(name_of(path))) {
             self.refresh()?;
         }
@@ -264,25 +314,25 @@ impl Ledger {
                 return Err(format!("{path} comes back with another content"));
             }
         }
-        self.visible = now;
         Ok(())
     }
 
+    /// Names of results that no loss of power takes away.
+    fn durable_names(&self) -> BTreeSet<String> {
+        let model = self.disk.model();
+        let files = self.folders.iter().flat_map(|folder| model.durable_files(Path::new(folder)).unwrap_or_default());
+        files.map(|(name, _)| name).collect()
+    }
+
     fn content_hash(&self, path: &str) -> u64 {
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let files = self.disk.files(folder).unwrap_or_default();
-        files.iter().find(|(other, _)| other == name).map_or(0, |(_, content)| hash(content))
+        self.disk.model().content(Path::new(path)).map_or(0, hash)
     }
 
     /// Nothing that was shown has changed.
     fn contents(&self) -> Result<(), String> {
-        let mut hashes = BTreeMap::new();
-        for folder in &self.folders {
-            for (name, content) in self.disk.files(folder).unwrap_or_default() {
-                hashes.insert(format!("{folder}/{name}"), hash(&content));
-            }
-        }
-        let changed = self.shown.iter().find(|(path, before)| hashes.get(*path).is_some_and(|now| now != *before));
+        let model = self.disk.model();
+        let is_changed = |path: &str, before: u64| model.content(Path::new(path)).is_ok_and(|now| hash(now) != before);
+        let changed = self.shown.iter().find(|(path, before)| is_changed(path, **before));
         changed.map_or(Ok(()), |(path, _)| Err(format!("{path} was visible and has changed")))
     }
 
@@ -410,9 +460,7 @@ impl Oracle for Transactions {
                 }
             }
             "checkpoint.committed" => {
-                let synced = ledger.disk.model().synced();
-                let there = ledger.folders.iter().flat_map(|folder| synced.files(Path::new(folder)).unwrap_or_default());
-                let lost = ledger.not_there(false, there.map(|(name, _)| name).collect::<Vec<_>>().into_iter());
+                let lost = ledger.not_there(false, ledger.durable_names().into_iter());
                 if let Some(name) = lost.filter(|name| epoch_of(name).is_some_and(|epoch| epoch <= id)) {
                     return Err(Violation::new(format!(
                         "checkpoint {id} is committed, but if power were lost now {name} would not be visible"

@@ -29,7 +29,7 @@ impl Visibility {
     }
 
     fn look(&mut self) -> Result<(), Violation> {
-        let change = self.disk.model().mark();
+        let change = self.disk.model().name_changes();
         if self.committing || self.looked_at.replace(change) == Some(change) {
             return Ok(());
         }

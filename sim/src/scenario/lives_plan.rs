@@ -19,6 +19,10 @@ pub const CHECKPOINTS: &str = "/state/checkpoints";
 /// A timeout of checkpoints that none of them reaches unless something is wrong, in microseconds: ten minutes.
 pub(crate) const PATIENT_TIMEOUT_US: u64 = 600_000_000;
 
+/// As many checkpoints in a row as the most patient of jobs may lose. One whose checkpoints all expire takes them all before it gives up: ten times as
+/// many cost fifteen seconds, and showed nothing new.
+const MANY_FAILURES: u32 = 100;
+
 /// The windows of the protocol that deaths aim at, by the event that opens each: as many as come before, at most.
 const WINDOWS: [(&str, u64); 13] = [
     ("checkpoint.trigger", 6),
@@ -36,6 +40,10 @@ const WINDOWS: [(&str, u64); 13] = [
     ("job.restart", 1),
 ];
 
+/// Of 1000 plans, how many have the newest checkpoint damaged when there is an older one to go on from. A file that rots at any time is seldom one that
+/// is needed, and finds a folder with one checkpoint or none.
+const SPOILED_PER_MILLE: u32 = 250;
+
 /// What follows a failure in a life.
 const RESTARTS: RestartBounds = RestartBounds { one_in: 4, fixed_attempts_max: 5, delay_ms_max: 100, growing_attempts: 12 };
 
@@ -46,6 +54,8 @@ pub struct LivesPlan {
     pub lives: Vec<Life>,
     /// Files of results are closed at about this length, where the job does not say it.
     pub roll_at_bytes: u64,
+    /// What happens to the metadata of the newest checkpoint before the first life that finds an older one as well.
+    pub spoils_newest: Option<Rot>,
 }
 
 /// One life.
@@ -116,7 +126,11 @@ impl CheckpointPlan {
             min_pause_us: stream.pick(&[0, 0, 300, 5_000]),
             retained: stream.pick(&[1, 1, 2, 3]),
             inline_bytes_max: stream.pick(&[0, 0, 200, 1 << 20]),
-            tolerable_failures: stream.pick(if patient { &[0, 1, 1000] } else { &[0, 1, 3, 1000, 1000, 1000] }),
+            tolerable_failures: stream.pick(if patient {
+                &[0, 1, MANY_FAILURES]
+            } else {
+                &[0, 1, 3, MANY_FAILURES, MANY_FAILURES, MANY_FAILURES]
+            }),
         }
     }
 
@@ -154,7 +168,12 @@ impl LivesPlan {
             last.rot = Some(rot(stream));
         }
         lives.push(last);
-        Self { lives, roll_at_bytes: stream.pick(&[1, 60, 1_000, 1 << 27]) }
+        let roll_at_bytes = stream.pick(&[1, 60, 1_000, 1 << 27]);
+        let spoils_newest = stream.chance(SPOILED_PER_MILLE).then(|| rot(stream));
+        if spoils_newest.is_some() {
+            lives.iter_mut().for_each(|life| life.checkpoints.retained = life.checkpoints.retained.max(2));
+        }
+        Self { lives, roll_at_bytes, spoils_newest }
     }
 
     /// Whether the input may be ended before it has been read.

@@ -234,3 +234,30 @@ fn healing_opens_every_link_and_nothing_that_was_planned_happens_any_more() {
     assert_eq!(outcome.expect_done(), (b"xxxxx".to_vec(), None));
     assert_eq!(injected(&world), FaultCounts::from([("net: partition", 1)]));
 }
+
+#[test]
+fn a_reset_in_the_middle_of_a_write_that_a_cut_link_swallows_takes_no_byte_away() {
+    let mut met = 0;
+    for seed in 0..40 {
+        let (world, ((bytes, kind), written)) = duo(
+            seed,
+            |net| {
+                net.faults = vec![
+                    at_ms(100, NetFaultKind::Partition { ms: 1_000 }).between(Between::machines(0, 1)),
+                    at_write(1, NetFaultKind::Reset).between(Between::machines(1, 0)),
+                ];
+            },
+            |_, (mut from, _to)| Box::pin(async move { read_all(&mut from).await }),
+            |io, (_from, mut to)| {
+                Box::pin(async move {
+                    write(&mut to, &[1; 100]).await.unwrap();
+                    sleep_ms(&io, 200).await;
+                    write(&mut to, &[2; 100]).await.is_ok() && write(&mut to, &[3; 100]).await.is_ok()
+                })
+            },
+        );
+        assert_eq!((bytes, kind, written), ([[1; 100], [2; 100], [3; 100]].concat(), None, true), "seed {seed}");
+        met += injected(&world)["net: reset"];
+    }
+    assert_eq!(met, 40, "each write met the reset that nobody heard of");
+}
