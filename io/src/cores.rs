@@ -22,7 +22,7 @@ pub enum StartError {
         cure: String,
     },
     /// The limit on locked memory is too low for the rings.
-    #[error("the limit on locked memory is {limit_bytes} bytes and {needed_bytes} are needed; raise it with `ulimit -l {}` or LimitMEMLOCK= in systemd", needed_bytes / 1024)]
+    #[error("the limit on locked memory is {limit_bytes} bytes and {needed_bytes} are needed; raise it with `ulimit -l {}` or LimitMEMLOCK= in systemd", needed_bytes.div_ceil(1024))]
     MemlockTooLow {
         /// The limit in force, in bytes.
         limit_bytes: u64,

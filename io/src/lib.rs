@@ -9,11 +9,13 @@
 //! write into it).
 //!
 //! What is here: the traits ([`Clock`], [`Rng`], [`Spawner`], [`Disk`], [`File`], [`Net`], [`Cores`]), the handle [`Io`] that carries one core's
-//! set of them, and what both worlds share unchanged: [`Buffer`], the rings between cores ([`ring()`]), the [`mailbox()`] of the control plane, and
+//! set of them, [`blocking`], a makeshift for tools where io_uring is denied, and what both worlds share unchanged: [`Buffer`], the rings between cores ([`ring()`]), the [`mailbox()`] of the control plane, and
 //! [`conformance`], the suite that each backend must pass.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros, reason = "this is the door itself")]
 
+#[cfg(not(loom))]
+pub mod blocking;
 mod buffer;
 mod clock;
 pub mod conformance;

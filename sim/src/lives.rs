@@ -101,7 +101,6 @@ impl Course<'_> {
         let mut damage: Option<Saved> = None;
         let mut lives = self.plan.lives.iter().enumerate();
         let mut spoils_newest = self.plan.spoils_newest;
-        // Temporary files are nobody's loss.
         // Temporary files are nobody's loss, and of a second name only the name counts.
         let is_spared = |path: &Path| [".tmp", ".head"].iter().any(|end| path.to_string_lossy().ends_with(end));
         let is_durable_file = |path: &Path| path.starts_with(CHECKPOINTS) && !is_spared(path);

@@ -113,6 +113,12 @@ pub fn all() -> Vec<Case> {
     [time::CASES, tasks::CASES, names::CASES, files::CASES, locks::CASES, durability::CASES, network::CASES, between_cores::CASES].concat()
 }
 
+/// The cases for a world without a network whose cores cannot meet: time, tasks and files.
+#[must_use]
+pub fn of_one_core() -> Vec<Case> {
+    [time::CASES, tasks::CASES, names::CASES, files::CASES, durability::CASES].concat()
+}
+
 /// Nothing in the suite takes this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -1,21 +1,23 @@
 //! Whether io_uring can be used here, found out before any thread is started.
 
+use super::raw::{IN_FLIGHT_MAX, SUBMISSION_ENTRIES};
 use crate::StartError;
 use io_uring::{IoUring, Probe, opcode};
 use std::io;
 
-/// What some cores' rings take where they are charged to the limit on locked memory (Linux before 5.12).
-const MEMLOCK_PLENTY_BYTES: u64 = 64 << 20;
+/// Operations that the ring of [`check`] has room for.
+const PROBE_ENTRIES: u32 = 8;
 
 /// Where the administrator may have switched io_uring off: 1 for the unprivileged outside a group, 2 for everybody.
 const SWITCH: &str = "/proc/sys/kernel/io_uring_disabled";
 
 /// Checks that a ring can be set up and used, and that the kernel knows the youngest operation that is needed.
 ///
-/// The limit on locked memory is not looked at: since Linux 5.12 rings are charged to the memory cgroup, nothing here registers buffers, and where it does
-/// matter the kernel says `ENOMEM`.
-pub(super) fn check() -> Result<(), StartError> {
-    let mut ring = IoUring::new(8).map_err(|error| explain("io_uring_setup", error))?;
+/// The limit on locked memory is not looked at: not every kernel charges rings to it, nothing here registers buffers, and where it does matter the kernel
+/// says `ENOMEM`. `cores` is how many are about to be started.
+pub(super) fn check(cores: usize) -> Result<(), StartError> {
+    let explain = |call: &str, error: io::Error| explain(call, error, cores);
+    let mut ring = IoUring::new(PROBE_ENTRIES).map_err(|error| explain("io_uring_setup", error))?;
     let mut probe = Probe::new();
     ring.submitter().register_probe(&mut probe).map_err(|error| explain("io_uring_register", error))?;
     if !probe.is_supported(opcode::LinkAt::CODE) {
@@ -28,7 +30,49 @@ pub(super) fn check() -> Result<(), StartError> {
     Ok(())
 }
 
-fn explain(call: &str, error: io::Error) -> StartError {
+/// What to say of a `core`, one of so many, whose ring could not be set up.
+pub(super) fn no_ring(error: io::Error, core: usize, cores: usize) -> StartError {
+    match memlock_too_low(&error, cores) {
+        Some(too_low) => too_low,
+        None => StartError::Other { core, reason: format!("cannot set the ring up: {error}") },
+    }
+}
+
+/// The limit on locked memory, if it explains that the rings of so many cores cannot be had.
+fn memlock_too_low(error: &io::Error, cores: usize) -> Option<StartError> {
+    let needed_bytes = memlock_bytes(cores);
+    let limit_bytes = memlock_limit().ok()?;
+    let explains = error.raw_os_error() == Some(libc::ENOMEM) && limit_bytes < needed_bytes;
+    explains.then_some(StartError::MemlockTooLow { limit_bytes, needed_bytes })
+}
+
+/// What the rings of so many cores are charged with, where rings are charged to the limit on locked memory (not from Linux 5.12 to 6.13); the ring of
+/// [`check`], which the kernel gives back a little after it was closed, is counted as well.
+fn memlock_bytes(cores: usize) -> u64 {
+    /// `struct io_rings` without its entries, an entry of the completion queue, of the submission queue, and of its index.
+    const HEADER_BYTES: u64 = 320;
+    const COMPLETION_BYTES: u64 = 16;
+    const SUBMISSION_BYTES: u64 = 64;
+    const INDEX_BYTES: u64 = 4;
+    let page_bytes = page_bytes();
+    let ring = |submissions: u32, completions: u32| {
+        let (submissions, completions) = (u64::from(submissions), u64::from(completions));
+        let rings_bytes = HEADER_BYTES + completions * COMPLETION_BYTES + submissions * INDEX_BYTES;
+        rings_bytes.next_multiple_of(page_bytes) + (submissions * SUBMISSION_BYTES).next_multiple_of(page_bytes)
+    };
+    cores as u64 * ring(SUBMISSION_ENTRIES, IN_FLIGHT_MAX) + ring(PROBE_ENTRIES, 2 * PROBE_ENTRIES)
+}
+
+fn page_bytes() -> u64 {
+    // SAFETY: the call takes no pointers.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4096)
+}
+
+fn explain(call: &str, error: io::Error, cores: usize) -> StartError {
+    if let Some(too_low) = memlock_too_low(&error, cores) {
+        return too_low;
+    }
     let switch = std::fs::read_to_string(SWITCH).ok();
     let cure = match (error.raw_os_error(), switch.as_deref().map(str::trim)) {
         (Some(libc::EPERM), Some("1" | "2")) => {
@@ -39,15 +83,9 @@ fn explain(call: &str, error: io::Error) -> StartError {
              allows io_uring_setup, io_uring_enter and io_uring_register); without a container, Linux 5.15 or newer is needed"
                 .to_owned()
         }
-        // Before Linux 5.12 the rings are charged to the limit on locked memory.
-        (Some(libc::ENOMEM), _) => {
-            if let Ok(limit_bytes) = memlock_limit()
-                && limit_bytes < MEMLOCK_PLENTY_BYTES
-            {
-                return StartError::MemlockTooLow { limit_bytes, needed_bytes: MEMLOCK_PLENTY_BYTES };
-            }
-            "the kernel is out of memory, or the memory cgroup's limit is reached".to_owned()
-        }
+        (Some(libc::ENOMEM), _) => "the kernel is out of memory, the memory cgroup's limit is reached, or other processes of this user use up the limit \
+                                     on locked memory (`ulimit -l`)"
+            .to_owned(),
         (Some(libc::EMFILE | libc::ENFILE), _) => "too many files are open: raise the limit with `ulimit -n`".to_owned(),
         _ => "see io_uring_setup(2) for what this error means".to_owned(),
     };

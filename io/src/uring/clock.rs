@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 /// Monotonic time is `CLOCK_MONOTONIC`, the same on every core.
-pub(super) struct UringClock {
+pub(crate) struct UringClock {
     /// Where its sleepers wait.
-    pub(super) timers: Rc<Timers>,
+    pub(crate) timers: Rc<Timers>,
 }
 
 impl Clock for UringClock {
@@ -30,7 +30,7 @@ impl Clock for UringClock {
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
-pub(super) fn now() -> MonotonicNs {
+pub(crate) fn now() -> MonotonicNs {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a live timespec that the call fills in. It cannot fail: the clock exists on every Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };

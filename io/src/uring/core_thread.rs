@@ -1,5 +1,6 @@
 //! What a core's thread does from its birth to its end.
 
+use super::availability;
 use super::clock::{UringClock, now};
 use super::disk::UringDisk;
 use super::identity::this_process;
@@ -7,7 +8,7 @@ use super::net::UringNet;
 use super::raw::Ring;
 use super::scheduler::Scheduler;
 use super::timers::Timers;
-use crate::{CoreId, CoreMain, Io, IoParts, Rng, Spawner, SplitMix, TaskClass};
+use crate::{CoreId, CoreMain, Io, IoParts, Rng, Spawner, SplitMix, StartError, TaskClass};
 use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +21,8 @@ const TIMER_SLACK_NS: libc::c_ulong = 1000;
 #[derive(Clone, Copy)]
 pub(super) struct Settings {
     pub(super) core: CoreId,
+    /// How many are started with it.
+    pub(super) cores: usize,
     /// The CPU to stay on, if it is to.
     pub(super) cpu: Option<usize>,
     pub(super) spin_limit: u32,
@@ -35,14 +38,16 @@ pub(super) struct ReadyCore {
 
 impl ReadyCore {
     /// Pins this thread and sets its rings up.
-    pub(super) fn prepare(settings: Settings) -> Result<Self, String> {
+    pub(super) fn prepare(settings: Settings) -> Result<Self, StartError> {
+        let core = settings.core.0;
+        let other = |reason: String| StartError::Other { core, reason };
         if let Some(cpu) = settings.cpu {
-            pin_to(cpu).map_err(|error| format!("cannot pin the thread to CPU {cpu}: {error}"))?;
+            pin_to(cpu).map_err(|error| other(format!("cannot pin the thread to CPU {cpu}: {error}")))?;
         }
         // SAFETY: the call takes no pointers. If it fails, timers are a little late.
         unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NS) };
-        let scheduler = Scheduler::new().map_err(|error| format!("cannot set the doorbell up: {error}"))?;
-        let ring = Ring::new().map_err(|error| format!("cannot set the ring up: {error}"))?;
+        let scheduler = Scheduler::new().map_err(|error| other(format!("cannot set the doorbell up: {error}")))?;
+        let ring = Ring::new().map_err(|error| availability::no_ring(error, core, settings.cores))?;
         Ok(Self { settings, scheduler, ring })
     }
 

@@ -61,7 +61,7 @@ impl UringCores {
 /// A thread that has set its rings up, or said why not, and waits for the others.
 struct Starting {
     thread: JoinHandle<()>,
-    ready: mpsc::Receiver<Result<(), String>>,
+    ready: mpsc::Receiver<Result<(), StartError>>,
     go: mpsc::SyncSender<CoreMain>,
 }
 
@@ -72,7 +72,7 @@ impl Cores for UringCores {
 
     fn start(&self, mains: Vec<CoreMain>) -> Result<Box<dyn CoreGroup>, StartError> {
         open_files::raise_limit();
-        availability::check()?;
+        availability::check(mains.len())?;
         let other = |core: usize, reason: String| StartError::Other { core, reason };
         let usable = usable_cpus().map_err(|error| other(0, format!("cannot learn which CPUs may be used: {error}")))?;
         let cpus: Vec<Option<usize>> = match &self.pinning {
@@ -89,7 +89,7 @@ impl Cores for UringCores {
         let mut starting = Vec::with_capacity(mains.len());
         let mut failure = None;
         for (core, &cpu) in (0..mains.len()).zip(cpus.iter().cycle()) {
-            match begin(Settings { core: CoreId(core), cpu, spin_limit, root_seed }) {
+            match begin(Settings { core: CoreId(core), cores: mains.len(), cpu, spin_limit, root_seed }) {
                 Ok(thread) => starting.push(thread),
                 Err(error) => {
                     failure = Some(other(core, format!("cannot create a thread: {error}")));
@@ -98,12 +98,12 @@ impl Cores for UringCores {
             }
         }
         for (core, thread) in starting.iter().enumerate() {
-            let reason = match thread.ready.recv() {
+            let error = match thread.ready.recv() {
                 Ok(Ok(())) => continue,
-                Ok(Err(reason)) => reason,
-                Err(_) => "its thread ended while it was being set up".to_owned(),
+                Ok(Err(error)) => error,
+                Err(_) => other(core, "its thread ended while it was being set up".to_owned()),
             };
-            failure.get_or_insert(other(core, reason));
+            failure.get_or_insert(error);
         }
         if let Some(failure) = failure {
             for Starting { thread, go, .. } in starting {

@@ -62,8 +62,8 @@ fn kind_of(mode: u32) -> EntryKind {
     }
 }
 
-/// On the helper thread.
-fn list_blocking(path: &Path) -> io::Result<Vec<DirEntry>> {
+/// On the helper thread, or in an errand that blocks.
+pub(crate) fn list_blocking(path: &Path) -> io::Result<Vec<DirEntry>> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;

@@ -171,8 +171,8 @@ impl File for UringFile {
     }
 }
 
-/// On the helper thread. The lock is that of flock(2): of the open file, and gone when its last descriptor is.
-fn try_lock(file: OwnedFd) -> io::Result<Option<OwnedFd>> {
+/// Blocks, so on the helper thread. The lock is that of flock(2): of the open file, and gone when its last descriptor is.
+pub(crate) fn try_lock(file: OwnedFd) -> io::Result<Option<OwnedFd>> {
     loop {
         // SAFETY: the descriptor is open, and the call takes no pointers.
         if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 const START_TIME_FIELD: usize = 19;
 
 /// This process.
-pub(super) fn this_process() -> ProcessIdentity {
+pub(crate) fn this_process() -> ProcessIdentity {
     let host = read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "an unnamed host" } else { host.trim() };
     ProcessIdentity { host: host.to_owned(), pid: std::process::id(), started: started().unwrap_or_else(now) }

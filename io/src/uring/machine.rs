@@ -18,7 +18,7 @@ use std::time::SystemTime;
 /// # Errors
 /// The reason why not, and the cure.
 pub fn io_uring() -> Result<(), StartError> {
-    availability::check()
+    availability::check(1)
 }
 
 /// How much memory this process may lock, in bytes.

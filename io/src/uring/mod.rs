@@ -10,20 +10,20 @@
 
 mod address;
 mod availability;
-mod clock;
+pub(crate) mod clock;
 mod core_thread;
 mod cores;
 mod descriptor;
-mod disk;
-mod file;
+pub(crate) mod disk;
+pub(crate) mod file;
 mod helper;
-mod identity;
+pub(crate) mod identity;
 pub mod machine;
 mod net;
 mod open_files;
-mod random;
+pub(crate) mod random;
 mod raw;
 mod scheduler;
-mod timers;
+pub(crate) mod timers;
 
 pub use cores::UringCores;

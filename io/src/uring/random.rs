@@ -3,7 +3,7 @@
 use std::io;
 
 /// A seed that nobody can foresee.
-pub(super) fn root_seed() -> io::Result<u64> {
+pub(crate) fn root_seed() -> io::Result<u64> {
     let mut bytes = [0u8; 8];
     loop {
         // SAFETY: the pointer and the length are those of a live array that the call fills in.

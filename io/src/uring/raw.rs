@@ -21,10 +21,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// Operations that one system call submits at most.
-const SUBMISSION_ENTRIES: u32 = 256;
+pub(super) const SUBMISSION_ENTRIES: u32 = 256;
 
 /// Operations that the kernel holds at most; the completion queue has room for all of them, so none is ever lost. Further ones wait here.
-const IN_FLIGHT_MAX: u32 = 2048;
+pub(super) const IN_FLIGHT_MAX: u32 = 2048;
 
 /// How long the end of a core waits for cancelled operations before it leaves their memory to the kernel for good.
 const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 /// The sleepers of one core, first to be woken first.
 #[derive(Default)]
-pub(super) struct Timers {
+pub(crate) struct Timers {
     /// By deadline and, among equals, by who came first.
     sleepers: RefCell<BTreeMap<(MonotonicNs, u64), Waker>>,
     next_number: Cell<u64>,
@@ -18,19 +18,19 @@ pub(super) struct Timers {
 
 impl Timers {
     /// Completes at `deadline` or later, as soon as the core comes round.
-    pub(super) fn sleep_until(timers: &Rc<Self>, deadline: MonotonicNs) -> Sleep {
+    pub(crate) fn sleep_until(timers: &Rc<Self>, deadline: MonotonicNs) -> Sleep {
         let number = timers.next_number.get();
         timers.next_number.set(number + 1);
         Sleep { timers: Rc::clone(timers), key: (deadline, number) }
     }
 
     /// The first deadline.
-    pub(super) fn next(&self) -> Option<MonotonicNs> {
+    pub(crate) fn next(&self) -> Option<MonotonicNs> {
         self.sleepers.borrow().first_key_value().map(|(&(deadline, _), _)| deadline)
     }
 
     /// Wakes all whose time has come.
-    pub(super) fn fire(&self, now: MonotonicNs) {
+    pub(crate) fn fire(&self, now: MonotonicNs) {
         while let Some(waker) = self.take_due(now) {
             waker.wake();
         }
@@ -44,7 +44,7 @@ impl Timers {
 }
 
 /// See [`Timers::sleep_until`].
-pub(super) struct Sleep {
+pub(crate) struct Sleep {
     timers: Rc<Timers>,
     key: (MonotonicNs, u64),
 }
