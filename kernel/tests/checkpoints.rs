@@ -57,6 +57,8 @@ struct Setting {
     parallelism: usize,
     cores: usize,
     interval_ms: u64,
+    /// Records that all readers together emit.
+    per_second: u64,
     inline_bytes_max: usize,
     restart: RestartStrategy,
     restore: Restore,
@@ -65,7 +67,7 @@ struct Setting {
 impl Default for Setting {
     fn default() -> Self {
         let restart = RestartStrategy::FixedDelay { attempts: 20, delay: Duration::from_millis(5) };
-        Self { parallelism: 2, cores: 2, interval_ms: 15, inline_bytes_max: 0, restart, restore: Restore::Latest }
+        Self { parallelism: 2, cores: 2, interval_ms: 15, per_second: 15_000, inline_bytes_max: 0, restart, restore: Restore::Latest }
     }
 }
 
@@ -80,7 +82,7 @@ fn job(dir: &Path, setting: &Setting, on_number: impl Fn(u64) + Clone + Send + '
     config.inline_bytes_max = setting.inline_bytes_max;
     env.enable_checkpointing(config);
     // Slow enough to be stopped on the way.
-    env.set_source_rate(Some(15_000 / setting.parallelism as u64));
+    env.set_source_rate(Some(setting.per_second / setting.parallelism as u64));
     env.set_engine_settings(EngineSettings { metrics_interval_ms: 5, ..EngineSettings::default() });
     env.source(GeneratorSource::new(NUMBERS, |n| Number { n }))
         .assign_timestamps_and_watermarks(
@@ -276,12 +278,14 @@ fn values_lists_maps_and_timers_are_found_again_at_another_parallelism() {
 #[test]
 fn of_two_runs_on_one_checkpoint_folder_the_later_one_wins() {
     let dir = TempDir::new().unwrap();
-    // Slow enough not to finish before the second has begun.
-    let first = job(dir.path(), &Setting::default(), |_| ());
-    first.set_source_rate(Some(2_000));
-    let first = first.execute("sums", 1).unwrap();
-    while first.metrics().sum("generator", "numRecordsOut") < 1_000 {
-        std::thread::yield_now();
+    // It is not over before the second has begun, however busy the machine is.
+    let first = job(dir.path(), &Setting { per_second: 100, ..Setting::default() }, |_| ()).execute("sums", 1).unwrap();
+    let has_a_checkpoint = || {
+        let names = fs::read_dir(dir.path().join("checkpoints")).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+        names.into_iter().any(|name| name.to_str().unwrap().ends_with(".metadata"))
+    };
+    while !has_a_checkpoint() {
+        std::thread::sleep(Duration::from_millis(1));
     }
     let second = job(dir.path(), &Setting::default(), |_| ()).execute("sums", 1).unwrap();
     let error = first.wait().unwrap_err();

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use thalweg::connectors::{FileSink, GeneratorSource};
 use thalweg::{
@@ -89,8 +89,12 @@ impl Default for Counting {
 
 const NUMBERS: u64 = 40_000;
 
+/// Fast, and slow enough for some checkpoints.
+const PER_SECOND: u64 = 100_000;
+
 impl Counting {
-    fn describe(&self, dir: &Path, stop: &Arc<AtomicBool>) -> StreamExecutionEnvironment {
+    /// The job; it fails at its next number when `stop` is set.
+    fn describe(&self, dir: &Path, stop: &Arc<AtomicBool>, per_second: u64) -> StreamExecutionEnvironment {
         let env = StreamExecutionEnvironment::new();
         env.set_max_parallelism(self.max_parallelism);
         env.set_restart_strategy(RestartStrategy::None);
@@ -99,11 +103,11 @@ impl Counting {
         config.allow_non_restored_state = self.allow_non_restored_state;
         config.discard_later_output = self.discard_later_output;
         env.enable_checkpointing(config);
-        env.set_source_rate(Some(100_000));
+        env.set_source_rate(Some(per_second));
         let count = Count { name: self.name, wide: self.wide, narrow_state: ValueState::default(), wide_state: ValueState::default() };
         let stop = Arc::clone(stop);
         let mapped = env.source(GeneratorSource::new(NUMBERS, |n| n)).map(move |n| {
-            assert!(n < NUMBERS / 2 || !stop.load(Ordering::Relaxed), "this is far enough");
+            assert!(!stop.load(Ordering::Relaxed), "this is far enough");
             n
         });
         let mapped = match self.map_uid {
@@ -119,15 +123,23 @@ impl Counting {
         env
     }
 
-    /// Runs until half of the numbers are counted.
-    fn half(&self, dir: &Path) {
-        let stop = Arc::new(AtomicBool::new(true));
-        let error = self.describe(dir, &stop).execute("counting", 1).unwrap().wait().unwrap_err();
+    /// Runs until there are several checkpoints, and results of more than one of them are shown.
+    fn part(&self, dir: &Path) {
+        let stop = Arc::new(AtomicBool::new(false));
+        // Far from its end after a minute.
+        let job = self.describe(dir, &stop, 200).execute("counting", 1).unwrap();
+        let started = Instant::now();
+        while checkpoints(dir).len() < 3 || visible(dir) < 3 {
+            assert!(started.elapsed() < Duration::from_secs(60), "there are {:?} and {} results", checkpoints(dir), visible(dir));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        stop.store(true, Ordering::Relaxed);
+        let error = job.wait().unwrap_err();
         assert!(error.to_string().contains("far enough"), "{error}");
     }
 
     fn rest(&self, dir: &Path) -> Result<JobReport, JobError> {
-        self.describe(dir, &Arc::new(AtomicBool::new(false))).execute("counting", 2)?.wait()
+        self.describe(dir, &Arc::new(AtomicBool::new(false)), PER_SECOND).execute("counting", 2)?.wait()
     }
 
     #[track_caller]
@@ -155,10 +167,17 @@ fn assert_complete(dir: &Path) {
     }
 }
 
+/// How many files of results are shown.
+fn visible(dir: &Path) -> usize {
+    let entries = fs::read_dir(dir.join("out")).into_iter().flatten();
+    entries.filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("part-")).count()
+}
+
 /// The metadata files in the folder, oldest first.
 fn checkpoints(dir: &Path) -> Vec<PathBuf> {
     let number = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("chk-")?.split('-').next()?.parse::<u64>().ok();
-    let mut found: Vec<PathBuf> = fs::read_dir(dir.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries = fs::read_dir(dir.join("checkpoints")).into_iter().flatten();
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     found.retain(|path| number(path).is_some());
     found.sort_by_key(number);
     found
@@ -167,7 +186,7 @@ fn checkpoints(dir: &Path) -> Vec<PathBuf> {
 #[test]
 fn a_failed_job_goes_on_where_its_checkpoint_was_taken() {
     let dir = TempDir::new().unwrap();
-    Counting::default().half(dir.path());
+    Counting::default().part(dir.path());
     let report = Counting::default().rest(dir.path()).unwrap();
     assert!(report.restored.is_some());
     assert_eq!(report.ending, JobEnding::Finished);
@@ -177,14 +196,14 @@ fn a_failed_job_goes_on_where_its_checkpoint_was_taken() {
 #[test]
 fn another_number_of_key_groups_is_refused() {
     let dir = TempDir::new().unwrap();
-    Counting::default().half(dir.path());
+    Counting::default().part(dir.path());
     Counting { max_parallelism: 64, ..Counting::default() }.is_refused(dir.path(), &["128 key groups", "64", "set_max_parallelism"]);
 }
 
 #[test]
 fn state_of_another_layout_is_refused_with_both_fingerprints() {
     let dir = TempDir::new().unwrap();
-    Counting::default().half(dir.path());
+    Counting::default().part(dir.path());
     Counting { wide: true, ..Counting::default() }
         .is_refused(dir.path(), &["operator process", "state count", "another layout", "then", "now"]);
 }
@@ -192,7 +211,7 @@ fn state_of_another_layout_is_refused_with_both_fingerprints() {
 #[test]
 fn state_that_the_job_no_longer_has_is_refused_unless_it_may_be_left_behind() {
     let dir = TempDir::new().unwrap();
-    Counting::default().half(dir.path());
+    Counting::default().part(dir.path());
     let words = &["--allow-non-restored-state", "counter"];
     // Of an operator that is gone, and of a state that is.
     Counting { uid: "another", ..Counting::default() }.is_refused(dir.path(), words);
@@ -206,7 +225,7 @@ fn state_that_the_job_no_longer_has_is_refused_unless_it_may_be_left_behind() {
 #[test]
 fn an_older_checkpoint_or_none_is_refused_over_later_results_unless_they_are_discarded() {
     let dir = TempDir::new().unwrap();
-    Counting::default().half(dir.path());
+    Counting::default().part(dir.path());
     let older = checkpoints(dir.path()).remove(0);
     for restore in [Restore::None, Restore::From(older.clone())] {
         Counting { restore, ..Counting::default() }.is_refused(dir.path(), &["--discard-later-output"]);
@@ -219,7 +238,7 @@ fn an_older_checkpoint_or_none_is_refused_over_later_results_unless_they_are_dis
 #[test]
 fn a_damaged_checkpoint_is_refused_by_file_and_the_one_before_is_used_if_the_user_says_so() {
     let dir = TempDir::new().unwrap();
-    Counting::default().half(dir.path());
+    Counting::default().part(dir.path());
     let mut found = checkpoints(dir.path());
     let (latest, older) = (found.pop().unwrap(), found.pop().unwrap());
     let mut bytes = fs::read(&latest).unwrap();
@@ -237,7 +256,7 @@ fn a_damaged_checkpoint_is_refused_by_file_and_the_one_before_is_used_if_the_use
 #[test]
 fn a_path_to_the_own_folder_however_it_is_written_keeps_the_checkpoint_it_begins_with() {
     let dir = TempDir::new().unwrap();
-    Counting::default().half(dir.path());
+    Counting::default().part(dir.path());
     let latest = checkpoints(dir.path()).pop().unwrap();
     let odd = dir.path().join("out").join("..").join("checkpoints").join(latest.file_name().unwrap());
     for path in [odd, dir.path().join("checkpoints")] {
@@ -245,7 +264,7 @@ fn a_path_to_the_own_folder_however_it_is_written_keeps_the_checkpoint_it_begins
         let job = Counting { restore: Restore::From(path), retained: 1, ..Counting::default() };
         let stop = Arc::new(AtomicBool::new(true));
         for _ in 0..2 {
-            job.describe(dir.path(), &stop).execute("counting", 1).unwrap().wait().unwrap_err();
+            job.describe(dir.path(), &stop, PER_SECOND).execute("counting", 1).unwrap().wait().unwrap_err();
         }
     }
     assert_eq!(Counting::default().rest(dir.path()).unwrap().ending, JobEnding::Finished);
@@ -255,7 +274,7 @@ fn a_path_to_the_own_folder_however_it_is_written_keeps_the_checkpoint_it_begins
 #[test]
 fn a_checkpoint_goes_on_in_a_new_folder_over_the_same_results() {
     let dir = TempDir::new().unwrap();
-    Counting::default().half(dir.path());
+    Counting::default().part(dir.path());
     std::fs::rename(dir.path().join("checkpoints"), dir.path().join("moved")).unwrap();
     let job = Counting { restore: Restore::From(dir.path().join("moved")), ..Counting::default() };
     assert_eq!(job.rest(dir.path()).unwrap().ending, JobEnding::Finished);
