@@ -6,9 +6,13 @@ use thalweg_io::{CoreMain, Cores, Io, LocalBoxFuture, StartError, block_on, bloc
 
 /// Runs `errand` on a core of its own and waits for its result. Where io_uring cannot be had it is run on this thread, with system calls that block: it
 /// works with files alone, and there is no job that could wait.
-pub(super) fn on_core<T: Send + 'static>(errand: impl FnOnce(Io) -> LocalBoxFuture<T> + Send + 'static) -> Result<T, JobError> {
-    // The errand comes back if there is no core for it.
-    let (give, mut take) = mailbox();
+pub(super) fn on_core<T, F>(errand: F) -> Result<T, JobError>
+where
+    T: Send + 'static,
+    F: FnOnce(Io) -> LocalBoxFuture<T> + Send + 'static,
+{
+    // It is handed over when there is a core for it.
+    let (give, mut take) = mailbox::<F>();
     let (sender, mut receiver) = mailbox();
     let main: CoreMain = Box::new(move |_, io| {
         Box::pin(async move {
