@@ -3,6 +3,7 @@
 //! Entries are spread over many small tables by bits of the hash that the small tables do not use. A table of a million entries then grows in 256
 //! steps of some 50 us each instead of one of 10 ms. The caller brings the hash: no key is hashed here, also not when a table grows.
 
+use crate::TableOwner;
 use hashbrown::HashTable;
 
 /// Parts of a table. 256 parts of 1,000 entries cost no more than one of 256,000; each grows on its own.
@@ -18,11 +19,12 @@ struct Slot<K, V> {
 pub struct HotTable<K, V> {
     parts: Vec<HashTable<Slot<K, V>>>,
     len: usize,
+    owner: TableOwner,
 }
 
 impl<K, V> Default for HotTable<K, V> {
     fn default() -> Self {
-        Self { parts: (0..PARTS).map(|_| HashTable::new()).collect(), len: 0 }
+        Self::of(TableOwner::default())
     }
 }
 
@@ -33,6 +35,35 @@ fn part_of(hash: u64) -> usize {
 }
 
 impl<K, V> HotTable<K, V> {
+    /// An empty table of `owner`, who is named if there is no memory for it to grow.
+    #[must_use]
+    pub fn of(owner: TableOwner) -> Self {
+        Self { parts: (0..PARTS).map(|_| HashTable::new()).collect(), len: 0, owner }
+    }
+
+    /// Bytes of memory that the table takes, without what keys and values own outside of it.
+    #[must_use]
+    pub fn table_bytes(&self) -> usize {
+        self.parts.iter().map(HashTable::allocation_size).sum()
+    }
+
+    /// Makes room for one more entry in the part for `hash`. A table that cannot grow ends the process, which would otherwise end without a reason.
+    #[inline]
+    fn make_room(&mut self, hash: u64) {
+        let part = &self.parts[part_of(hash)];
+        if part.len() == part.capacity() {
+            self.grow(part_of(hash));
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, part: usize) {
+        if self.parts[part].try_reserve(1, |slot| slot.hash).is_err() {
+            self.owner.cannot_grow(self.len, self.table_bytes());
+        }
+    }
+
     /// Number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -67,6 +98,7 @@ impl<K, V> HotTable<K, V> {
     /// The same, with an entry made by `make` if there is none.
     #[inline]
     pub fn get_or_insert_with(&mut self, hash: u64, mut is_key: impl FnMut(&K) -> bool, make: impl FnOnce() -> (K, V)) -> &mut V {
+        self.make_room(hash);
         let entry = self.parts[part_of(hash)].entry(hash, |slot| slot.hash == hash && is_key(&slot.key), |slot| slot.hash);
         let occupied = match entry {
             hashbrown::hash_table::Entry::Occupied(occupied) => occupied,
@@ -81,6 +113,7 @@ impl<K, V> HotTable<K, V> {
 
     /// Adds an entry whose key is not there yet, without looking.
     pub fn insert_new(&mut self, hash: u64, key: K, value: V) {
+        self.make_room(hash);
         self.len += 1;
         self.parts[part_of(hash)].insert_unique(hash, Slot { hash, key, value }, |slot| slot.hash);
     }

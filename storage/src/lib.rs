@@ -8,11 +8,13 @@
 
 pub mod checkpoint;
 mod hot_table;
+mod owner;
 mod states;
 mod timers;
 mod window_table;
 
 pub use hot_table::HotTable;
+pub use owner::TableOwner;
 pub use states::{KeyedStates, StateError, StateId};
 pub use timers::TimerQueue;
 pub use window_table::WindowTable;

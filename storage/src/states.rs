@@ -1,6 +1,6 @@
 //! The named states of one operator in one subtask.
 
-use crate::HotTable;
+use crate::{HotTable, TableOwner};
 use std::any::{Any, type_name};
 use std::marker::PhantomData;
 
@@ -38,16 +38,18 @@ struct Named {
 /// Tables by name, for keys of type `K`.
 pub struct KeyedStates<K> {
     tables: Vec<Named>,
+    /// What their operator is called.
+    operator: String,
     key: PhantomData<K>,
 }
 
-impl<K: 'static> Default for KeyedStates<K> {
-    fn default() -> Self {
-        Self { tables: Vec::new(), key: PhantomData }
-    }
-}
-
 impl<K: 'static> KeyedStates<K> {
+    /// None yet, of the operator that is called `operator`.
+    #[must_use]
+    pub fn of(operator: &str) -> Self {
+        Self { tables: Vec::new(), operator: operator.to_owned(), key: PhantomData }
+    }
+
     /// The state of values `V` named `name`, made empty if there is none yet.
     ///
     /// # Errors
@@ -60,7 +62,7 @@ impl<K: 'static> KeyedStates<K> {
             }
             return Err(StateError { name: name.to_owned(), before: named.type_name, now: type_name::<V>() });
         }
-        let table = Box::new(HotTable::<K, V>::default());
+        let table = Box::new(HotTable::<K, V>::of(TableOwner::state(name, &self.operator)));
         self.tables.push(Named { name: name.to_owned(), type_name: type_name::<V>(), table });
         Ok(StateId { index: self.tables.len() - 1, table: PhantomData })
     }
@@ -84,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_state_is_found_again_by_name_and_not_under_another_type() {
-        let mut states = KeyedStates::<u64>::default();
+        let mut states = KeyedStates::<u64>::of("counter");
         let count = states.register::<u32>("count").unwrap();
         states.table(count).unwrap().get_or_insert_with(1, |k| *k == 7, || (7, 5));
         let again = states.register::<u32>("count").unwrap();

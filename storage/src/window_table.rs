@@ -3,6 +3,7 @@
 //! Entries lie in one arena, so that firing a window is a walk through memory that can stop at any entry and go on later, and dropping it frees one
 //! block. There is no removal of single entries: a window goes as a whole.
 
+use crate::TableOwner;
 use hashbrown::HashTable;
 
 struct Slot<K, V> {
@@ -15,15 +16,39 @@ struct Slot<K, V> {
 pub struct WindowTable<K, V> {
     index: HashTable<u32>,
     slots: Vec<Slot<K, V>>,
+    owner: TableOwner,
 }
 
 impl<K, V> Default for WindowTable<K, V> {
     fn default() -> Self {
-        Self { index: HashTable::new(), slots: Vec::new() }
+        Self::of(TableOwner::default())
     }
 }
 
 impl<K, V> WindowTable<K, V> {
+    /// An empty table of `owner`, who is named if there is no memory for it to grow.
+    #[must_use]
+    pub fn of(owner: TableOwner) -> Self {
+        Self { index: HashTable::new(), slots: Vec::new(), owner }
+    }
+
+    /// Bytes of memory that the table takes, without what keys and values own outside of it.
+    #[must_use]
+    pub fn table_bytes(&self) -> usize {
+        self.index.allocation_size() + self.slots.capacity() * size_of::<Slot<K, V>>()
+    }
+
+    /// A table that cannot grow ends the process, which would otherwise end without a reason.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        let Self { index, slots, .. } = self;
+        let is_refused = slots.try_reserve(1).is_err() || index.try_reserve(1, |position| slots[*position as usize].hash).is_err();
+        if is_refused {
+            self.owner.cannot_grow(self.slots.len(), self.table_bytes());
+        }
+    }
+
     /// Number of entries; at most 2^32.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -39,7 +64,7 @@ impl<K, V> WindowTable<K, V> {
     /// The position of the key with this hash for which `is_key` holds, with an entry made by `make` if there is none.
     #[inline]
     pub fn find_or_insert_with(&mut self, hash: u64, mut is_key: impl FnMut(&K) -> bool, make: impl FnOnce() -> (K, V)) -> usize {
-        let slots = &mut self.slots;
+        let slots = &self.slots;
         let same = |position: &u32| {
             let slot = &slots[*position as usize];
             slot.hash == hash && is_key(&slot.key)
@@ -47,6 +72,10 @@ impl<K, V> WindowTable<K, V> {
         if let Some(position) = self.index.find(hash, same) {
             return *position as usize;
         }
+        if self.slots.len() == self.slots.capacity() || self.index.len() == self.index.capacity() {
+            self.grow();
+        }
+        let slots = &mut self.slots;
         let position = u32::try_from(slots.len()).expect("invariant: a window of one subtask holds fewer than 2^32 keys");
         let (key, value) = make();
         slots.push(Slot { hash, key, value });
@@ -74,7 +103,7 @@ impl<K, V> WindowTable<K, V> {
         let kept = if std::mem::needs_drop::<Slot<K, V>>() { self.slots.len().saturating_sub(entries) } else { 0 };
         self.slots.truncate(kept);
         if kept == 0 {
-            *self = Self::default();
+            *self = Self::of(self.owner.clone());
         }
         kept == 0
     }

@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
-use thalweg_storage::HotTable;
 use thalweg_storage::checkpoint::{Scope, Section, StateLayout};
+use thalweg_storage::{HotTable, TableOwner};
 
 /// An entry of a restored state.
 pub(crate) struct Saved<K, V> {
@@ -59,6 +59,17 @@ fn layout_of<K: Key, V: Record>() -> StateLayout {
 }
 
 impl OperatorState {
+    /// What the operator is called where there is no place for more: its name, and its uid if that is another.
+    pub(crate) fn operator(&self) -> String {
+        let name = &self.info.name;
+        if *name == self.uid { name.clone() } else { format!("{name} (uid {})", self.uid) }
+    }
+
+    /// The owner of the table of the state `name`.
+    pub(crate) fn owner_of(&self, name: &str) -> TableOwner {
+        TableOwner::state(name, &self.operator())
+    }
+
     /// Saves entries of the state `name`, each with its hash and namespace. Costs a lookup of the state by name for each call.
     pub(crate) fn save<'a, K: Key, V: Record, B: Borrow<V>>(
         &self,

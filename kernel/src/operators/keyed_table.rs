@@ -25,7 +25,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     /// The table of `operator` in this subtask, with what the restored checkpoint holds for it.
     pub(crate) fn new(cx: &SubtaskContext, operator: OperatorId) -> Self {
         let state = cx.state_of(operator);
-        let mut table = HotTable::default();
+        let mut table = HotTable::of(state.owner_of(STATE));
         state.restore_table(STATE, &mut table);
         state.all_claimed();
         Self { table, state, saving: None, slice: cx.settings().slice_timers }

@@ -93,7 +93,7 @@ impl<K: Key, MK: Key, MV: Record> Durable<K> for Map<K, MK, MV> {
 
 impl<K: 'static> States<K> {
     pub(super) fn new(saved: OperatorState) -> Self {
-        Self { store: KeyedStates::default(), ids: Vec::new(), durable: Vec::new(), saved }
+        Self { store: KeyedStates::of(&saved.operator()), ids: Vec::new(), durable: Vec::new(), saved }
     }
 
     /// The index of the state in `ids`, and its id if it is new.

@@ -85,7 +85,7 @@ where
     fn start<D: Collector<Out>>(self, cx: &mut SubtaskContext, down: D) -> Self::Running<D> {
         let watermark = cx.restored_watermark();
         let state = cx.state_of(self.id);
-        let mut restored = RestoredPanes::new(watermark);
+        let mut restored = RestoredPanes::new(watermark, state.owner_of(CONTENTS));
         state.restore::<K, A::Accumulator>(CONTENTS, |hash, saved| {
             let Some((start, end)) = saved.namespace else { return };
             restored.take(TimeWindow { start, end }, hash, saved.key, saved.value, saved.watermark);

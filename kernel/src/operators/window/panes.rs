@@ -8,7 +8,7 @@
 
 use crate::time::{TimeWindow, Watermark};
 use std::collections::VecDeque;
-use thalweg_storage::WindowTable;
+use thalweg_storage::{TableOwner, WindowTable};
 
 /// The contents of one span of time.
 pub(super) struct Pane<K, Acc> {
@@ -27,11 +27,13 @@ pub(super) struct Panes<K, Acc> {
     first_incomplete: usize,
     /// What is over and still holds keys to be freed.
     retired: Vec<WindowTable<K, Acc>>,
+    owner: TableOwner,
 }
 
 impl<K, Acc> Panes<K, Acc> {
-    pub(super) fn new() -> Self {
-        Self { panes: VecDeque::new(), last: 0, first_incomplete: 0, retired: Vec::new() }
+    /// None yet, of `owner`.
+    pub(super) fn new(owner: TableOwner) -> Self {
+        Self { panes: VecDeque::new(), last: 0, first_incomplete: 0, retired: Vec::new(), owner }
     }
 
     /// The pane of `window`, made if there is none.
@@ -46,7 +48,7 @@ impl<K, Acc> Panes<K, Acc> {
     #[inline(never)]
     fn seek(&mut self, window: TimeWindow) -> usize {
         self.panes.binary_search_by_key(&window, |(window, _)| *window).unwrap_or_else(|place| {
-            self.panes.insert(place, (window, Pane { table: WindowTable::default(), fired: 0, complete: false }));
+            self.panes.insert(place, (window, Pane { table: WindowTable::of(self.owner.clone()), fired: 0, complete: false }));
             self.first_incomplete = self.first_incomplete.min(place);
             place
         })
@@ -123,9 +125,9 @@ pub(super) struct RestoredPanes<K, Acc> {
 }
 
 impl<K, Acc> RestoredPanes<K, Acc> {
-    /// None yet, of a subtask that starts behind `watermark`.
-    pub(super) fn new(watermark: Watermark) -> Self {
-        Self { panes: Panes::new(), watermark, due: Vec::new() }
+    /// None yet, of `owner` in a subtask that starts behind `watermark`.
+    pub(super) fn new(watermark: Watermark, owner: TableOwner) -> Self {
+        Self { panes: Panes::new(owner), watermark, due: Vec::new() }
     }
 
     /// Takes what a subtask that had been told the watermark `told` held of a key, whose hash is `hash`.
@@ -164,7 +166,7 @@ mod tests {
     const THIRD: TimeWindow = TimeWindow { start: 20, end: 30 };
 
     fn restored(watermark: i64, entries: &[(TimeWindow, u64, i64)]) -> (Panes<u64, ()>, bool) {
-        let mut restored = RestoredPanes::new(Watermark(watermark));
+        let mut restored = RestoredPanes::new(Watermark(watermark), TableOwner::default());
         entries.iter().for_each(|(window, key, told)| restored.take(*window, *key, *key, (), Watermark(*told)));
         restored.finish()
     }
