@@ -85,7 +85,7 @@ fn wrong_use_is_told_apart_with_exit_code_2() {
     check(at(&["--restore", "none"]), 2, &["--checkpoint-dir <DIR>"]);
     check(at(&["--checkpoint-dir", "c", "--checkpoint-interval", "0"]), 2, &["--checkpoint-interval", "at least 1ms"]);
     check(at(&["--checkpoint-dir", "c", "--retain", "0"]), 2, &["--retain"]);
-    check(at(&["--restart-attempts", "3"]), 2, &["--restart-strategy <STRATEGY>"]);
+    check(at(&["--restart-attempts", "0"]), 2, &["--restart-attempts"]);
     check(at(&["--restart-strategy", "sometimes"]), 2, &["fixed-delay"]);
     check(at(&["--restart-strategy", "none", "--restart-delay", "1s"]), 2, &["--restart-delay", "--restart-strategy none"]);
     assert_eq!(names(dir.path()), ["file"], "nothing was begun");
@@ -477,6 +477,8 @@ fn a_job_that_falls_is_restarted_as_often_as_it_was_told() {
     assert!(summary.contains("  3 restarts; the numbers are those since the last restart"), "{summary}");
     check(stubborn(dir.path(), &format!("{restarting} --falls 4")), 1, &["a fall"]);
     check(stubborn(dir.path(), "stubborn run --cores 1 --falls 1"), 1, &["a fall"]);
+    let output = stubborn(dir.path(), "stubborn run --cores 1 --restart-attempts 1 --falls 1").output().unwrap();
+    assert_eq!(outcome(&output).0, Some(0), "the number says that restarts are wanted: {}", outcome(&output).1);
     let growing = "stubborn run --cores 1 --restart-strategy exponential-delay --restart-delay 1ms --falls 3 --checkpoint-dir checkpoints";
     let output = stubborn(dir.path(), growing).output().unwrap();
     assert_eq!(outcome(&output).0, Some(0), "{}", outcome(&output).1);

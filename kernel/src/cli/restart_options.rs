@@ -21,16 +21,16 @@ enum Strategy {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Restart options")]
 pub(super) struct RestartOptions {
-    /// What to do when the job fails [default: exponential-delay with --checkpoint-dir, none without]
+    /// What to do when the job fails [default: exponential-delay with --checkpoint-dir or one of the options below, none without]
     #[arg(long, value_name = "STRATEGY", value_enum)]
     restart_strategy: Option<Strategy>,
 
     /// How many restarts; with exponential-delay, how many until an hour passes without a failure [default: 10]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires = "restart_strategy")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     restart_attempts: Option<u32>,
 
     /// The delay before a restart; with exponential-delay, before the first [default: 1s]
-    #[arg(long, value_name = "TIME", value_parser = duration, requires = "restart_strategy")]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     restart_delay: Option<Duration>,
 }
 
@@ -42,7 +42,9 @@ impl RestartOptions {
     pub(super) fn strategy(&self) -> Result<Option<RestartStrategy>, String> {
         let attempts = self.restart_attempts.unwrap_or(ATTEMPTS);
         let delay = self.restart_delay.unwrap_or(DELAY);
-        match self.restart_strategy {
+        let says_how = self.restart_attempts.is_some() || self.restart_delay.is_some();
+        // Whoever says how often to restart, or when, wants restarts.
+        match self.restart_strategy.or(says_how.then_some(Strategy::ExponentialDelay)) {
             None => Ok(None),
             Some(Strategy::None) => match (self.restart_attempts, self.restart_delay) {
                 (None, None) => Ok(Some(RestartStrategy::None)),
@@ -95,6 +97,16 @@ mod tests {
     }
 
     #[test]
+    fn whoever_says_how_often_or_when_to_restart_need_not_say_that_it_is_wanted() {
+        let often = RestartOptions { restart_attempts: Some(3), ..RestartOptions::default() };
+        assert!(matches!(strategy(often), Ok(Some(RestartStrategy::ExponentialDelay { attempts: 3, initial: DELAY, .. }))));
+        let soon = RestartOptions { restart_delay: Some(DELAY / 2), ..RestartOptions::default() };
+        assert!(
+            matches!(strategy(soon), Ok(Some(RestartStrategy::ExponentialDelay { attempts: ATTEMPTS, initial, .. })) if initial == DELAY / 2)
+        );
+    }
+
+    #[test]
     fn a_strategy_is_chosen_with_its_limits_or_refused() {
         let second = Duration::from_secs(1);
         assert_eq!(strategy(RestartOptions::default()), Ok(None), "the engine's choice");
@@ -105,6 +117,7 @@ mod tests {
         let long = RestartOptions { restart_delay: Some(second * 90), ..growing.clone() };
         assert!(matches!(strategy(long), Ok(Some(RestartStrategy::ExponentialDelay { max, .. })) if max == second * 90));
         assert!(strategy(RestartOptions { restart_delay: Some(Duration::ZERO), ..growing }).is_err());
+        assert!(strategy(RestartOptions { restart_delay: Some(Duration::ZERO), ..RestartOptions::default() }).is_err());
         let none = RestartOptions { restart_strategy: Some(Strategy::None), restart_attempts: Some(3), restart_delay: None };
         assert!(strategy(none).is_err_and(|message| message.contains("--restart-attempts")));
     }
