@@ -100,6 +100,31 @@ fn a_coordinator_that_is_interrupted_stops_with_a_checkpoint_and_one_process_goe
 }
 
 #[test]
+fn workers_that_come_later_are_good_news_and_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, _) = undisturbed(dir.path());
+    let at = free_address();
+    let options = ["--input", &input, "--output", "out", "--checkpoint-dir", CHECKPOINTS, "--checkpoint-interval", "20ms"];
+    let slowly = [&options[..], &["--rate", "1000", "--worker-wait", "100ms", "--restart-delay", "10ms"]].concat();
+    let mut head = Process::start(coordinator(dir.path(), at, &slowly), dir.path(), "coordinator");
+    let start = |name: &str| Process::start(worker(dir.path(), name, at, &[]), dir.path(), name);
+    let (_first, mut second) = (start("worker-1"), start("worker-2"));
+    let newest = || newest_checkpoint(&dir.path().join(CHECKPOINTS));
+    wait_until("there is a checkpoint", || newest().is_some());
+    let (_, attempt) = newest().unwrap();
+    second.kill();
+    wait_until("the job goes on with one worker", || newest().is_some_and(|newest| newest.1 > attempt));
+    assert!(head.log().contains("the attempt failed, another one follows"), "a lost worker is a failure: {}", head.log());
+    let _third = start("worker-3");
+    wait_until("the job goes on with two workers", || head.log().contains("more workers have come: the job goes on with all of them"));
+    let line = head.log().lines().find(|line| line.contains("more workers")).unwrap().to_owned();
+    assert!(line.contains("INFO") && line.contains("workers=2"), "{line}");
+    assert_eq!(head.log().matches("the attempt failed").count(), 1, "{}", head.log());
+    signal(head.id(), "TERM");
+    assert_eq!(head.code(), 0, "{}", head.log());
+}
+
+#[test]
 fn a_job_that_fails_takes_its_workers_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let (input, _) = undisturbed(dir.path());

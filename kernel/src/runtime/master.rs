@@ -159,8 +159,14 @@ impl Master {
             self.failed_at = Some(self.io.clock().now());
             self.restarts += 1;
             self.shared.numbers(|numbers| numbers.count("numRestarts", 1));
-            tracing::warn!(%error, attempt = %self.logbook.attempt, ?delay, "the attempt failed, another one follows");
-            self.io.observe("job.restart", &self.job.name, [self.logbook.attempt.0 as i64, 0, 0]);
+            let attempt = self.logbook.attempt;
+            if is_failure {
+                tracing::warn!(%error, %attempt, ?delay, "the attempt failed, another one follows");
+            } else {
+                let workers = self.inbox.crew.members().len();
+                tracing::info!(target: "thalweg::cli", %attempt, workers, "more workers have come: the job goes on with all of them");
+            }
+            self.io.observe("job.restart", &self.job.name, [attempt.0 as i64, 0, 0]);
             let sleep = self.io.clock().sleep_until(self.io.clock().now().after(delay));
             self.inbox.listening(sleep).await?;
         }
