@@ -28,8 +28,9 @@ impl EnginePlan {
         let settings = EngineSettings {
             frame_records: size(stream),
             channel_frames: stream.pick(&[1, 1, 2, 3, 8, 64]),
-            buffer_debloat_target_ms: stream.pick(&[1, 100, 1000, 60_000]),
-            initial_window_records: size(stream),
+            // Small windows make small frames, of which there are enough already.
+            buffer_debloat_target_ms: stream.pick(&[1, 1000, 1000, 1000]),
+            initial_window_records: stream.pick(&[1, 64, 1 << 16, 1 << 16]),
             flush_after_frames: u32::try_from(size(stream)).unwrap_or(u32::MAX),
             slice_records: size(stream),
             slice_timers: size(stream),
