@@ -8,9 +8,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thalweg::checkpoint::CheckpointId;
+use thalweg::cluster::{ClusterConfig, WorkerConfig, start_worker};
 use thalweg::connectors::GeneratorSource;
 use thalweg::sink::{Sink, SinkContext, SinkWriter};
-use thalweg::{CheckpointConfig, JobEnding, StreamExecutionEnvironment};
+use thalweg::{CheckpointConfig, Job, JobEnding, StreamExecutionEnvironment};
 use thalweg_io::{Io, IoError, LocalBoxFuture, MonotonicNs, ProbeEvent};
 use thalweg_sim::{Ending, Oracle, Violation, World, WorldConfig};
 
@@ -101,22 +102,40 @@ impl Oracle for StopWatch {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Runs a source that could give millions behind three exchanges into a sink of 200 records a second, for a minute, and stops it. How long each checkpoint
-/// took, the last of which is the stop's.
-fn checkpoints(seed: u64, parallelism: usize) -> Vec<Duration> {
+/// A source that could give millions behind three exchanges before a sink of 200 records a second. The sink has a parallelism of its own.
+#[derive(Clone, Copy)]
+struct Setting {
+    parallelism: usize,
+    sinks: usize,
+}
+
+impl Setting {
+    fn job(self) -> Job {
+        let env = StreamExecutionEnvironment::new();
+        env.enable_checkpointing(CheckpointConfig::new(PathBuf::from("/checkpoints")).interval(10 * SECOND));
+        env.set_parallelism(self.parallelism);
+        let numbers = env.source(GeneratorSource::unbounded(|n| n));
+        let numbers = numbers.rebalance().map(|n| n + 1).rebalance().map(|n| n + 1).rebalance().set_parallelism(self.sinks);
+        numbers.sink(SlowSink { pause_ms: 5 * self.sinks as u64 });
+        env.build("slow").unwrap()
+    }
+}
+
+fn world(seed: u64) -> (World, Rc<RefCell<Vec<Duration>>>) {
     let mut config = WorldConfig::calm();
     config.poll_cost_ns_max = 2_000;
     let world = World::new(seed, config);
     let took: Rc<RefCell<Vec<Duration>>> = Rc::default();
-    world.watch(StopWatch { triggered_ms: 0, took: Rc::clone(&took) });
+    let watch = Rc::clone(&took);
+    world.watch_each(move || StopWatch { triggered_ms: 0, took: Rc::clone(&watch) });
+    (world, took)
+}
+
+/// How long each checkpoint took in a minute of this job, the last of which is that of the stop.
+fn alone(seed: u64, setting: Setting) -> Vec<Duration> {
+    let (world, took) = world(seed);
     let outcome = world.run(move |cores| async move {
-        let env = StreamExecutionEnvironment::new();
-        env.enable_checkpointing(CheckpointConfig::new(PathBuf::from("/checkpoints")).interval(10 * SECOND));
-        env.set_parallelism(parallelism);
-        let numbers = env.source(GeneratorSource::unbounded(|n| n));
-        let numbers = numbers.rebalance().map(|n| n + 1).rebalance().map(|n| n + 1).rebalance();
-        numbers.sink(SlowSink { pause_ms: 5 * parallelism as u64 });
-        let handle = env.build("slow").unwrap().start(&cores, 2).unwrap();
+        let handle = setting.job().start(&cores, 2).unwrap();
         let control = handle.control();
         cores
             .on_core(move |io| {
@@ -132,11 +151,48 @@ fn checkpoints(seed: u64, parallelism: usize) -> Vec<Duration> {
     took.take()
 }
 
+/// The same with two workers in processes of their own.
+fn in_a_cluster(seed: u64, setting: Setting) -> Vec<Duration> {
+    let (world, took) = world(seed);
+    let outcome = world.run_cluster(move |cluster| async move {
+        let address = ([127, 0, 0, 1], 7100).into();
+        let machine = cluster.machine();
+        let [coordinator, one, other] = ["coordinator", "one", "other"].map(|name| machine.start(name, 1));
+        let handle = setting.job().start_coordinator(&coordinator.cores(), ClusterConfig::new(address, 2)).unwrap();
+        let workers =
+            [one, other].map(|worker| start_worker(&worker.cores(), WorkerConfig::new(address, 1), move |_| Ok(setting.job())).unwrap());
+        cluster.sleep_ms(60_000).await;
+        handle.control().stop_with_checkpoint();
+        let ended = handle.await.map(|report| report.ending);
+        for worker in workers {
+            worker.await.unwrap();
+        }
+        ended
+    });
+    assert!(matches!(outcome.ending, Ending::Done(Ok(JobEnding::Stopped(_)))), "{outcome}");
+    took.take()
+}
+
+fn assert_short(took: &[Duration], what: &str) {
+    assert!(took.len() > 3, "{what}: {took:?}");
+    assert!(took.iter().all(|took| *took <= 10 * SECOND), "{what}: {took:?}");
+}
+
 #[test]
 fn a_checkpoint_and_a_stop_wait_seconds_for_a_sink_of_200_records_a_second_behind_three_exchanges() {
     for (seed, parallelism) in [(1, 1), (2, 2), (3, 4), (4, 16)] {
-        let took = checkpoints(seed, parallelism);
-        assert!(took.len() > 3, "parallelism {parallelism}: {took:?}");
-        assert!(took.iter().all(|took| *took <= 10 * SECOND), "parallelism {parallelism}: {took:?}");
+        assert_short(&alone(seed, Setting { parallelism, sinks: parallelism }), &format!("parallelism {parallelism}"));
+    }
+}
+
+#[test]
+fn so_they_do_where_many_send_to_one() {
+    assert_short(&alone(5, Setting { parallelism: 16, sinks: 1 }), "16 to one");
+}
+
+#[test]
+fn so_they_do_where_the_exchanges_lead_to_another_process() {
+    for (seed, parallelism, sinks) in [(6, 2, 2), (7, 16, 16), (8, 16, 1)] {
+        assert_short(&in_a_cluster(seed, Setting { parallelism, sinks }), &format!("{parallelism} to {sinks}"));
     }
 }

@@ -32,8 +32,12 @@ pub(crate) struct Debloater {
     /// The time in which what is under way is worked off at most.
     target: Duration,
     window: u64,
+    /// What is worked off in the target time, as far as that is known.
+    most: u64,
     records: u64,
+    /// In which there was something to do, and in which there was not.
     time: Duration,
+    dry: Duration,
     has_run_dry: bool,
     was_full: bool,
 }
@@ -41,7 +45,8 @@ pub(crate) struct Debloater {
 impl Debloater {
     /// For a receiver with a window of `initial` records until its pace is known.
     pub(crate) fn new(target: Duration, initial: u64) -> Self {
-        Self { target, window: initial.max(1), records: 0, time: Duration::ZERO, has_run_dry: false, was_full: false }
+        let window = initial.max(1);
+        Self { target, window, most: window, records: 0, time: Duration::ZERO, dry: Duration::ZERO, has_run_dry: false, was_full: false }
     }
 
     /// The records that may be under way.
@@ -49,9 +54,18 @@ impl Debloater {
         self.window
     }
 
-    /// There was nothing to take.
-    pub(crate) fn ran_dry(&mut self) {
+    /// The most that may be under way, also to a receiver that nobody sends anything for the time being.
+    pub(crate) fn most(&self) -> u64 {
+        self.most
+    }
+
+    /// There was nothing to take for `time`. Whether the pace is known anew.
+    pub(crate) fn ran_dry(&mut self, time: Duration) -> bool {
         self.has_run_dry = true;
+        self.dry += time;
+        // Who starves for want of a larger window does not get far; that must not take the time in which others come to four thousand records.
+        let starves = self.was_full && self.records > 0 && self.time + self.dry >= PACE_TIME;
+        starves && self.judge()
     }
 
     /// A channel held as much as it may.
@@ -64,16 +78,16 @@ impl Debloater {
         self.records += records;
         self.time += time;
         let is_known = self.records >= PACE_RECORDS || self.time >= PACE_TIME && self.records > 0 || self.time >= PACE_TIME_MAX;
-        if !is_known {
-            return false;
-        }
+        is_known && self.judge()
+    }
+
+    fn judge(&mut self) -> bool {
         // In the simulator synchronous code takes no time: then there is no end to the pace.
         let per_second = u128::from(self.records) * 1_000_000_000 / self.time.as_nanos().max(1);
         let within = |time: Duration| u64::try_from(per_second * time.as_nanos() / 1_000_000_000).unwrap_or(u64::MAX);
         let most = within(self.target).max(1);
         let wanted = if self.has_run_dry && self.was_full { self.window.saturating_mul(2) } else { self.window };
-        self.window = wanted.max(within(KEEPS_BUSY)).min(most);
-        *self = Self::new(self.target, self.window);
+        *self = Self { most, ..Self::new(self.target, wanted.max(within(KEEPS_BUSY)).min(most)) };
         true
     }
 }
@@ -140,18 +154,32 @@ mod tests {
         let work = |debloater: &mut Debloater| assert!(debloater.worked(100, Duration::from_millis(100)));
         let mut window = debloater();
         work(&mut window);
-        window.ran_dry();
+        window.ran_dry(Duration::ZERO);
         work(&mut window);
         assert_eq!(window.window(), 64, "the sender had nothing to send");
         let windows: Vec<u64> = (0..6)
             .map(|_| {
                 window.found_full();
-                window.ran_dry();
+                window.ran_dry(Duration::ZERO);
                 work(&mut window);
                 window.window()
             })
             .collect();
         assert_eq!(windows, [128, 256, 512, 1000, 1000, 1000]);
+    }
+
+    /// Round trips of 50 ms with 16 records each: after a stall the window was 1, and four thousand records took 13 s.
+    #[test]
+    fn a_window_that_a_stall_has_made_small_grows_again_within_two_seconds_where_the_way_is_long() {
+        let mut stalled = Debloater::new(SECOND, 1);
+        let (mut elapsed, round_trip) = (Duration::ZERO, Duration::from_millis(50));
+        while stalled.window() < 10_000 {
+            stalled.found_full();
+            stalled.worked(16, Duration::from_micros(16));
+            stalled.ran_dry(round_trip);
+            elapsed += round_trip;
+        }
+        assert!(elapsed <= 2 * SECOND, "{elapsed:?}");
     }
 
     /// Whoever waits for a slow sink is fast at first, until what is between them is full.
@@ -171,7 +199,7 @@ mod tests {
             for per_second in [before, after] {
                 for _ in 0..20 {
                     debloater.found_full();
-                    debloater.ran_dry();
+                    debloater.ran_dry(Duration::ZERO);
                     debloater.worked(per_second / 10, SECOND / 10);
                 }
             }

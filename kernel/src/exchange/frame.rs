@@ -86,9 +86,10 @@ pub(crate) struct InputChannel<T> {
     pub(crate) returned: Producer<Batch<T>>,
 }
 
-/// The two ends of the channel `number` with room for `frames` frames under way.
-pub(crate) fn channel<T: Send>(number: ChannelNumber, frames: usize) -> (OutputChannel<T>, InputChannel<T>) {
-    let (data_in, data_out) = ring(frames);
+/// The two ends of the channel `number` with room for `frames` frames under way, in which `window` records may be until the receiver knows its pace.
+pub(crate) fn channel<T: Send>(number: ChannelNumber, frames: usize, window: u32) -> (OutputChannel<T>, InputChannel<T>) {
+    let (data_in, mut data_out) = ring(frames);
+    data_out.tell(window);
     // One frame may be open at the sender and one in work at the receiver: with two more places a return never finds the ring full.
     let (returned_in, returned_out) = ring(frames + 2);
     (OutputChannel { number, data: data_in, returned: returned_out }, InputChannel { number, data: data_out, returned: returned_in })
@@ -102,8 +103,8 @@ pub(crate) type ErasedEnd = Box<dyn Any + Send>;
 pub(crate) struct RecordType {
     /// Fingerprint of their layout.
     pub(crate) layout: fn() -> LayoutFingerprint,
-    /// Makes the two ends of a channel with room for so many frames: the sender's, the receiver's.
-    pub(crate) channel: fn(ChannelNumber, usize) -> (ErasedEnd, ErasedEnd),
+    /// Makes the two ends of a channel with room for so many frames, and so many records at first: the sender's, the receiver's.
+    pub(crate) channel: fn(ChannelNumber, usize, u32) -> (ErasedEnd, ErasedEnd),
     /// Takes the receiver's end of a channel, to make bytes of its frames.
     pub(crate) packer: fn(ErasedEnd) -> Box<dyn Packer>,
     /// Takes the sender's end of a channel, to feed it with frames that are bytes.
@@ -114,8 +115,8 @@ impl RecordType {
     pub(crate) fn of<T: Record>() -> Self {
         Self {
             layout: T::fingerprint,
-            channel: |number, frames| {
-                let (output, input) = channel::<T>(number, frames);
+            channel: |number, frames, window| {
+                let (output, input) = channel::<T>(number, frames, window);
                 (Box::new(output), Box::new(input))
             },
             packer: |end| Box::new(RecordPacker::new(typed::<InputChannel<T>>(end))),

@@ -73,26 +73,30 @@ impl<T: Send> InputGate<T> {
         None
     }
 
-    /// Whether the channel from which `work` was just taken held as many frames as its sender may send, or was perhaps kept waiting by the way to another
-    /// process.
+    /// Whether the channel from which `work` was just taken held as many frames as its sender may send. From another process they come in portions: there it
+    /// cannot be seen here, and is taken for granted.
     pub(crate) fn was_full(&self, work: &Work<T>) -> bool {
         let Input { channel, told, .. } = &self.inputs[work.channel];
         let frames = channel.data.capacity().min((*told).max(1) as usize);
         matches!(work.batch, Batch::Archived(_)) || channel.data.len() + 1 >= frames
     }
 
-    /// Tells the senders how many records may be under way to all of them together. Returns what each of those may have under way that have something to say.
-    pub(crate) fn tell_windows(&mut self, window: u64) -> u32 {
-        let speaks = |input: &Input<T>| !input.ended && (input.is_active || input.channel.data.len() > 0);
-        let of_channel = window_of_channel(window, self.inputs.iter().filter(|input| speaks(input)).count());
-        for input in &mut self.inputs {
+    /// Tells each sender how many records it may have under way: those that have something to say share `window`. The others might all begin at once, so
+    /// each has its share of `most`, what may be under way at all. Returns the share of those that have something to say.
+    pub(crate) fn tell_windows(&mut self, window: u64, most: u64) -> u32 {
+        let speaks = |input: &Input<T>| input.is_active || input.channel.data.len() > 0;
+        let open = || self.inputs.iter().filter(|input| !input.ended);
+        let of_speaker = window_of_channel(window, open().filter(|input| speaks(input)).count());
+        let of_silent = window_of_channel(most, open().count()).min(of_speaker);
+        for input in self.inputs.iter_mut().filter(|input| !input.ended) {
+            let of_channel = if speaks(input) { of_speaker } else { of_silent };
             input.is_active = false;
             if input.told != of_channel {
                 input.told = of_channel;
                 input.channel.data.tell(of_channel);
             }
         }
-        of_channel
+        of_speaker
     }
 
     /// Lays aside what is left of a frame whose channel is blocked.

@@ -18,9 +18,9 @@ mod task;
 mod watch;
 
 pub use arrival::Arrival;
-pub(crate) use debloating::Debloater;
+pub(crate) use debloating::{Debloater, window_of_channel};
 pub(crate) use frame::{ErasedEnd, RecordType, typed};
-pub(crate) use output::{FrameSize, OutputNumbers, Outputs};
+pub(crate) use output::{OutputNumbers, Outputs};
 pub(crate) use remote::{Announced, Door, Lifeline, LifelineEnd, Links, Place, RemoteChannel};
 pub(crate) use sender::{BroadcastEdge, FrameSender, KeyedBy, PartitionedEdge, Spread, TeeEdges};
 pub use task::Exchanged;

@@ -10,7 +10,7 @@
 //! past its size by in-band elements, of which there is a fixed number behind the last record, and on a side output by what one call of a user's
 //! function emits.
 
-use super::debloating::{Portion, window_of_channel};
+use super::debloating::Portion;
 use super::frame::{Batch, Entry, Frame, OutputChannel};
 use super::watch::ChannelWatch;
 use crate::runtime::Counter;
@@ -43,50 +43,30 @@ pub(crate) struct OutputNumbers {
     pub(crate) blocked: Rc<Cell<usize>>,
 }
 
-/// How large frames are.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FrameSize {
-    /// Records in a frame at most.
-    pub(crate) most: usize,
-    /// The window of a receiver that has not said anything yet, in all its channels together.
-    pub(crate) initial_window: u32,
-}
-
-impl FrameSize {
-    /// Frames of `most` records, whoever receives them.
-    #[cfg(test)]
-    pub(crate) fn of(most: usize) -> Self {
-        Self { most, initial_window: u32::MAX }
-    }
-
-    /// What goes into `channel` from now on.
-    #[inline]
-    fn portion<T>(self, channel: &OutputChannel<T>) -> Portion {
-        let window = match channel.data.word() {
-            0 => self.initial_window,
-            told => told,
-        };
-        Portion::of(window, channel.data.capacity(), self.most)
-    }
+/// What goes into `channel` from now on, if no frame is to hold more than `most` records.
+#[inline]
+fn portion<T>(channel: &OutputChannel<T>, most: usize) -> Portion {
+    Portion::of(channel.data.word(), channel.data.capacity(), most)
 }
 
 /// The open frames of one subtask on one edge.
 pub(crate) struct Outputs<T> {
     outputs: Vec<Output<T>>,
-    size: FrameSize,
+    frame_records: usize,
     blocked: usize,
     numbers: OutputNumbers,
     watch: Option<ChannelWatch>,
 }
 
 impl<T: Send> Outputs<T> {
-    pub(crate) fn new(channels: Vec<OutputChannel<T>>, size: FrameSize) -> Self {
-        assert!(size.most > 0, "a frame must hold at least one record");
-        // As many senders as receivers is the usual case.
-        let initial_window = window_of_channel(u64::from(size.initial_window), channels.len());
-        let size = FrameSize { initial_window, ..size };
-        let open = |channel| Output { portion: size.portion(&channel), channel, open: Frame::new(), sent: 0, blocked: false };
-        Self { outputs: channels.into_iter().map(open).collect(), size, blocked: 0, numbers: OutputNumbers::default(), watch: None }
+    pub(crate) fn new(channels: Vec<OutputChannel<T>>, frame_records: usize) -> Self {
+        assert!(frame_records > 0, "a frame must hold at least one record");
+        let open = |channel| {
+            let portion = portion(&channel, frame_records);
+            Output { channel, open: Frame::new(), portion, sent: 0, blocked: false }
+        };
+        let outputs = channels.into_iter().map(open).collect();
+        Self { outputs, frame_records, blocked: 0, numbers: OutputNumbers::default(), watch: None }
     }
 
     /// The same, with numbers that others see, too.
@@ -144,7 +124,7 @@ impl<T: Send> Outputs<T> {
         let output = &mut self.outputs[target];
         // A side output may be given more than there is room for, by one call of a user's function. What is blocked is left to `unblock`, which
         // knows who waits.
-        if !output.blocked && !Self::send(output, self.size, &self.numbers) {
+        if !output.blocked && !Self::send(output, self.frame_records, &self.numbers) {
             output.blocked = true;
             self.blocked += 1;
             self.numbers.blocked.update(|blocked| blocked + 1);
@@ -153,7 +133,7 @@ impl<T: Send> Outputs<T> {
     }
 
     /// Moves the open frame into the channel. `false` if the channel is full.
-    fn send(output: &mut Output<T>, size: FrameSize, numbers: &OutputNumbers) -> bool {
+    fn send(output: &mut Output<T>, frame_records: usize, numbers: &OutputNumbers) -> bool {
         let records = output.open.entries.len();
         let frame = std::mem::replace(&mut output.open, Frame::new());
         match output.channel.data.try_push_within(output.portion.frames, Batch::Owned(frame)) {
@@ -161,7 +141,7 @@ impl<T: Send> Outputs<T> {
                 output.sent += records as u64;
                 numbers.frames.add(1);
                 numbers.records.add(records as u64);
-                output.portion = size.portion(&output.channel);
+                output.portion = portion(&output.channel, frame_records);
                 output.open = match output.channel.returned.try_pop() {
                     Some(Batch::Owned(frame)) => frame,
                     _ => {
@@ -187,7 +167,7 @@ impl<T: Send> Outputs<T> {
     pub(crate) fn unblock(&mut self) -> bool {
         if self.blocked > 0 {
             for output in self.outputs.iter_mut().filter(|output| output.blocked) {
-                if Self::send(output, self.size, &self.numbers) {
+                if Self::send(output, self.frame_records, &self.numbers) {
                     output.blocked = false;
                     self.blocked -= 1;
                     self.numbers.blocked.update(|blocked| blocked - 1);
@@ -204,7 +184,7 @@ impl<T: Send> Outputs<T> {
     pub(crate) fn flush(&mut self) -> bool {
         let mut held = false;
         for output in self.outputs.iter_mut().filter(|output| !output.open.is_empty()) {
-            held |= output.blocked || !Self::send(output, self.size, &self.numbers);
+            held |= output.blocked || !Self::send(output, self.frame_records, &self.numbers);
         }
         !held
     }
@@ -229,8 +209,8 @@ mod tests {
     /// One call of a user's function may emit more to a side output than there is room for. Meanwhile, on another core, the receiver takes a frame.
     #[test]
     fn a_blocked_output_that_is_given_more_stays_blocked_until_it_is_resumed() {
-        let (sender, mut receiver) = channel::<u64>(ChannelNumber(0), 1);
-        let mut outputs = Outputs::new(vec![sender], FrameSize::of(1));
+        let (sender, mut receiver) = channel::<u64>(ChannelNumber(0), 1, u32::MAX);
+        let mut outputs = Outputs::new(vec![sender], 1);
         outputs.push(0, None, 0, 1);
         outputs.push(0, None, 0, 2);
         assert!(!outputs.ready());

@@ -80,10 +80,10 @@ pub(crate) struct ChannelTask<T, H> {
     watermark_in: Gauge,
     alignment: AlignmentTime,
     debloater: Debloater,
-    /// When the slice before began and how many records it took, if there was something to do.
-    measured: Option<(MonotonicNs, u64)>,
-    /// Records taken in this slice.
+    /// When the slice before began, how many records it took, and whether it found nothing to do.
+    measured_from: MonotonicNs,
     taken: u64,
+    was_dry: bool,
     /// The records that each sender may have under way.
     window: Gauge,
     clock: TaskClock,
@@ -116,8 +116,9 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
             watermark_in: cx.task_gauge("currentInputWatermark"),
             alignment: AlignmentTime::new(cx.task_gauge("checkpointAlignmentTime")),
             debloater: settings.debloater(),
-            measured: None,
+            measured_from: cx.clock.now().monotonic,
             taken: 0,
+            was_dry: true,
             window: cx.task_gauge("inputWindowRecords"),
             clock: cx.clock.clone(),
             io,
@@ -348,13 +349,14 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
 
     /// Takes into account how long the slice before has taken, until now.
     fn measure(&mut self) {
-        let now = self.clock.now().monotonic;
-        if let Some((since, records)) = self.measured.take()
-            && self.debloater.worked(records, now.since(since))
-        {
-            let of_channel = self.gate.tell_windows(self.debloater.window());
+        let time = self.clock.now().monotonic.since(self.measured_from);
+        let is_known = if self.was_dry { self.debloater.ran_dry(time) } else { self.debloater.worked(self.taken, time) };
+        if is_known {
+            let of_channel = self.gate.tell_windows(self.debloater.window(), self.debloater.most());
             self.window.set(i64::from(of_channel));
         }
+        self.measured_from = self.clock.now().monotonic;
+        self.taken = 0;
     }
 
     /// After the last frame: forwards the end once, then empties the open frames (docs/src/semantics.md#e-2).
@@ -371,15 +373,10 @@ impl<T: Record, H: Head<T>> ChannelTask<T, H> {
 impl<T: Record, H: Head<T>> Subtask for ChannelTask<T, H> {
     fn step(&mut self, cx: &mut Context<'_>) -> Step {
         self.measure();
-        self.taken = 0;
         let budget = self.slice.records();
         let step = self.work(cx, budget);
-        if step == Step::Waiting && self.head.ready() {
-            self.debloater.ran_dry();
-        } else {
-            // Also while it waits for room: a task before a slow one is as slow.
-            self.measured = Some((self.clock.now().monotonic, self.taken));
-        }
+        // While it waits for room it is not dry: a task before a slow one is as slow.
+        self.was_dry = step == Step::Waiting && self.head.ready();
         step
     }
 

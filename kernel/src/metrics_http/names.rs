@@ -68,7 +68,7 @@ pub(super) const DESCRIPTIONS: &[Description] = &[
     row(Task, "inputQueueLength", One, "thalweg_task_input_queue_frames", Some("Shuffle_Netty_Input_Buffers_inputQueueLength"),
         "Frames that wait to be taken, by channel."),
     row(Task, "inputWindowRecords", One, "thalweg_task_input_window_records", None,
-        "Records that each sender may have under way to the task: about a second's work, over all of them."),
+        "Records that each sender may have under way to the task; over all of them that is a second's work at most."),
     row(Task, "currentInputWatermark", Milliseconds, "thalweg_task_input_watermark_seconds", Some("currentInputWatermark"),
         "The watermark that the task's channels amount to, in event time since 1970; +Inf after the end of input."),
     row(Task, "accumulateBusyTimeMs", Milliseconds, "thalweg_task_busy_seconds_total", Some("accumulateBusyTimeMs"),

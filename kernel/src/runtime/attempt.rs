@@ -232,21 +232,29 @@ impl<'a> AttemptRun<'a> {
         self.stop_word_at = Some(now.after(STOP_PATIENCE));
         match self.checkpoints.awaited() {
             Some((checkpoint, missing)) if !missing.is_empty() => {
-                let infos = self.parts.roster.infos();
-                let name = |subtask: &SubtaskId| infos[*subtask].name(self.parts.job);
-                let mut named = missing.iter().take(NAMED_MAX).map(name).collect::<Vec<_>>().join(", ");
-                if missing.len() > NAMED_MAX {
-                    named.push_str(", ...");
-                }
-                let (missing, all) = (missing.len(), infos.len());
+                let (missing, all, named) = (missing.len(), self.finished.len(), self.named(&missing));
                 tracing::info!(target: "thalweg::cli", "the stop waits for checkpoint {checkpoint}: the parts of {missing} of {all} subtasks are missing ({named})");
             }
             Some((checkpoint, _)) => {
                 tracing::info!(target: "thalweg::cli", "the stop waits for checkpoint {checkpoint} to be made durable");
             }
             None if self.committing.is_some() => tracing::info!(target: "thalweg::cli", "the stop waits for results to be shown"),
+            // No source is left that could send a barrier: what is read is worked off, and the last checkpoint is that of the end.
+            None if self.checkpoints.only_the_end_is_left() => {
+                let working = (0..self.finished.len()).filter(|subtask| !self.finished[*subtask]).collect::<Vec<_>>();
+                let (count, all, named) = (working.len(), self.finished.len(), self.named(&working));
+                tracing::info!(target: "thalweg::cli", "the stop waits for the end of the input: {count} of {all} subtasks work on ({named})");
+            }
             None => tracing::info!(target: "thalweg::cli", "the stop waits for its checkpoint to begin"),
         }
+    }
+
+    /// The names of a few of these subtasks.
+    fn named(&self, subtasks: &[SubtaskId]) -> String {
+        let infos = self.parts.roster.infos();
+        let names = subtasks.iter().take(NAMED_MAX).map(|subtask| infos[*subtask].name(self.parts.job));
+        let more = (subtasks.len() > NAMED_MAX).then(|| "...".to_owned());
+        names.chain(more).collect::<Vec<_>>().join(", ")
     }
 
     fn take_from_subtask(&mut self, message: FromSubtask) {

@@ -161,6 +161,11 @@ impl CheckpointCoordinator {
         self.pending.as_ref().is_some_and(|pending| pending.checkpoint == checkpoint && pending.stage == Stage::Collecting)
     }
 
+    /// Whether no checkpoint can begin any more but that of the end.
+    pub(crate) fn only_the_end_is_left(&self) -> bool {
+        !self.sources_remain()
+    }
+
     /// The checkpoint under way and the subtasks whose part of it has not come; nobody while it is made durable.
     pub(crate) fn awaited(&self) -> Option<(CheckpointId, Vec<SubtaskId>)> {
         let pending = self.pending.as_ref()?;

@@ -146,7 +146,7 @@ impl SubtaskContext {
     /// The sending side of `edge`; without channels if nobody consumes it.
     pub(crate) fn outputs<T: Record>(&mut self, edge: EdgeId) -> Outputs<T> {
         let ends = self.outputs.iter().position(|(id, _)| *id == edge).map(|i| self.outputs.swap_remove(i).1);
-        Outputs::new(ends.into_iter().flatten().map(typed).collect(), self.settings.frame_size())
+        Outputs::new(ends.into_iter().flatten().map(typed).collect(), self.settings.frame_records)
             .counted_by(self.output_numbers())
             .watched_by(self.watch())
     }

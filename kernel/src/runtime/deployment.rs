@@ -14,7 +14,7 @@ use super::key_groups::KeyGroups;
 use super::messages::ToSubtask;
 use crate::checkpoint::{Attempt, CheckpointId, JobId, Restored};
 use crate::exchange::{ChannelNumber, ErasedEnd, Links, Place, RemoteChannel};
-use crate::graph::{EdgeId, Job, OperatorId, Partitioning};
+use crate::graph::{EdgeId, EdgePlan, Job, OperatorId, Partitioning};
 use core::net::SocketAddr;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -238,14 +238,25 @@ impl Layout {
         share
     }
 
+    /// Whether each sender of an edge into the task `to` has one receiver.
+    fn is_one_to_one(&self, edge: &EdgePlan, to: usize) -> bool {
+        edge.partitioning == Partitioning::Forward && self.parallelism[feeder(edge)] == self.parallelism[to]
+    }
+
+    /// How many send to each subtask of the task `to` on one edge.
+    fn senders(&self, edge: &EdgePlan, to: usize) -> usize {
+        if self.is_one_to_one(edge, to) { 1 } else { self.parallelism[feeder(edge)] }
+    }
+
     /// Makes the channels that begin or end here. They are numbered through over all workers.
     fn wire(&self, job: &Job, seat: usize, first_subtask: &[SubtaskId], share: &mut Share) {
         let mut next = 0;
         for (to, task) in job.tasks.iter().enumerate() {
+            let window = job.settings.initial_window(task.inputs.iter().map(|edge| self.senders(&job.edges[edge.0], to)).sum());
             for edge in &task.inputs {
                 let plan = &job.edges[edge.0];
-                let from = plan.from.expect("invariant: every edge that is consumed was made by the task that feeds it");
-                let one_to_one = plan.partitioning == Partitioning::Forward && self.parallelism[from] == self.parallelism[to];
+                let from = feeder(plan);
+                let one_to_one = self.is_one_to_one(plan, to);
                 for s in 0..self.parallelism[from] {
                     for r in (0..self.parallelism[to]).filter(|r| !one_to_one || s == *r) {
                         let number = ChannelNumber(next);
@@ -254,7 +265,10 @@ impl Layout {
                         if sender.seat != seat && receiver.seat != seat {
                             continue;
                         }
-                        let (output, input) = (plan.record.channel)(number, job.settings.ring_frames());
+                        // What lies on the way to another worker lies at both ends: the other half there.
+                        let leads_away = sender.seat == seat && receiver.seat != seat;
+                        let window = if leads_away { window.div_ceil(2) } else { window };
+                        let (output, input) = (plan.record.channel)(number, job.settings.ring_frames(), window);
                         if sender.seat == seat {
                             share.subtask_mut(sender.core, first_subtask[from] + s).add_output(*edge, output);
                         } else {
@@ -276,6 +290,11 @@ impl Layout {
             }
         }
     }
+}
+
+/// The task that feeds an edge.
+fn feeder(edge: &EdgePlan) -> usize {
+    edge.from.expect("invariant: every edge that is consumed was made by the task that feeds it")
 }
 
 impl Share {

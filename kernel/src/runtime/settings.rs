@@ -1,6 +1,6 @@
 //! The engine's constants. The defaults are right for production; the simulator draws them at random, tiny values included.
 
-use crate::exchange::{Debloater, FrameSize};
+use crate::exchange::{Debloater, window_of_channel};
 use std::time::Duration;
 
 /// Sizes and intervals inside the engine. None of them changes what a job computes.
@@ -39,7 +39,7 @@ impl Default for EngineSettings {
             frame_records: 1024,
             channel_frames: 8,
             buffer_debloat_target_ms: 1000,
-            initial_window_records: 64,
+            initial_window_records: 32,
             flush_after_frames: 16,
             slice_records: 2048,
             slice_timers: 512,
@@ -57,9 +57,9 @@ impl EngineSettings {
         self.channel_frames.max(1)
     }
 
-    /// How large frames are.
-    pub(crate) fn frame_size(&self) -> FrameSize {
-        FrameSize { most: self.frame_records, initial_window: u32::try_from(self.initial_window_records).unwrap_or(u32::MAX) }
+    /// The window of each of `channels` channels to one subtask, until it knows its pace.
+    pub(crate) fn initial_window(&self, channels: usize) -> u32 {
+        window_of_channel(self.initial_window_records as u64, channels)
     }
 
     /// Measures the pace of a subtask.

@@ -1,5 +1,5 @@
-//! Of each channel between processes: a frame comes only if there is credit for it, what may be under way and waiting whenever credit is granted is the
-//! channel's window, no more and no less, and the frames that come are those that were sent, in their order.
+//! Of each channel between processes: a frame comes only if there is credit for it, what may be under way and waiting whenever credit is granted is what the
+//! receiver wants, no more and no less, which is never more than the channel's window, and the frames that come are those that were sent, in their order.
 //!
 //! A window of 0 has one place, for which credit is granted on demand.
 
@@ -23,14 +23,14 @@ struct Channel {
 }
 
 impl Channel {
-    fn step(&mut self, name: &str, [first, second, _]: [i64; 3]) -> Result<(), String> {
+    fn step(&mut self, name: &str, [first, second, third]: [i64; 3]) -> Result<(), String> {
         match name {
             "link.credit" => {
                 self.granted += first;
                 // What is granted is all that is free: none of the places is lost.
-                let (waiting, window) = (self.granted - self.given_back, second.max(1));
-                if waiting != window {
-                    return Err(format!("{waiting} frames may be under way and waiting, and the window is {window}"));
+                let (waiting, wanted, window) = (self.granted - self.given_back, second.max(1), third.max(1));
+                if waiting != wanted || wanted > window {
+                    return Err(format!("{waiting} frames may be under way and waiting, {wanted} are wanted, and the window is {window}"));
                 }
             }
             "link.frame.out" => {

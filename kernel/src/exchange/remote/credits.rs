@@ -3,6 +3,8 @@
 //! The receiver grants as many frames as it has places for; the sender uses a credit a frame and stops without one. So what a slow receiver leaves
 //! waiting is bounded by its *window*, and the pressure goes on to the sender's subtask, and from there to the source.
 //!
+//! A receiver that is slow wants fewer frames than there are places for: its *limit* (`exchange/debloating.rs`).
+//!
 //! With a window of 0 nothing is granted in advance: the sender *demands* a credit when it has a frame, and gets one when the one place that there always
 //! is has become free.
 //!
@@ -11,8 +13,10 @@
 /// The receiver's side.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
-    /// Frames it wants under way and waiting.
+    /// Places for frames under way and waiting.
     size: u32,
+    /// As many of them as the receiver wants used now.
+    limit: u32,
     /// Granted and not received yet.
     outstanding: u32,
     /// Received and not given back yet.
@@ -22,7 +26,18 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn new(size: usize) -> Self {
-        Self { size: u32::try_from(size).unwrap_or(u32::MAX), outstanding: 0, held: 0, is_demanded: false }
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        Self { size, limit: size, outstanding: 0, held: 0, is_demanded: false }
+    }
+
+    /// From now on the receiver wants so many frames, one at least. What has been granted stays granted.
+    pub(crate) fn want(&mut self, frames: u32) {
+        self.limit = frames.max(1).min(self.size);
+    }
+
+    /// Frames that may be under way and waiting after a grant.
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
     }
 
     /// A frame has come. `false` if it was not granted.
@@ -48,10 +63,10 @@ impl Window {
     /// How many frames to grant now: often enough that the sender does not run out, seldom enough to be worth a message.
     #[must_use]
     pub(crate) fn grant(&mut self) -> u32 {
-        let free = self.size.saturating_sub(self.outstanding + self.held);
+        let free = self.limit.saturating_sub(self.outstanding + self.held);
         let grant = if self.size == 0 {
             u32::from(self.is_demanded && self.outstanding + self.held == 0)
-        } else if self.outstanding == 0 || free >= self.size.div_ceil(2) {
+        } else if self.outstanding == 0 || free >= self.limit.div_ceil(2) {
             free
         } else {
             0
@@ -126,6 +141,20 @@ mod tests {
     }
 
     #[test]
+    fn a_receiver_that_wants_less_grants_nothing_until_less_is_there() {
+        let mut window = Window::new(4);
+        assert_eq!(window.grant(), 4);
+        window.want(1);
+        assert!((0..4).all(|_| window.received()));
+        (0..3).for_each(|_| window.given_back());
+        assert_eq!(window.grant(), 0, "one is held, and one is wanted");
+        window.given_back();
+        assert_eq!(window.grant(), 1);
+        window.want(100);
+        assert_eq!((window.limit(), window.grant()), (4, 3));
+    }
+
+    #[test]
     fn a_sender_without_credit_gets_every_place_there_is() {
         let mut window = Window::new(4);
         assert_eq!(window.grant(), 4);
@@ -147,6 +176,9 @@ mod tests {
             for _ in 0..10_000 {
                 if done == frames {
                     break;
+                }
+                if size > 0 {
+                    window.want(u32::from(choices.next().unwrap_or(0)) % 5);
                 }
                 let grant = window.grant();
                 if grant > 0 {

@@ -13,7 +13,7 @@ pub(crate) const HEADER_BYTES: usize = 64;
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 256 << 20;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"TWF1");
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub(crate) struct FrameHeader {
 pub(crate) enum FrameError {
     #[error("what came is no frame (magic {0:08x})")]
     Magic(u32),
-    #[error("the frame has version {0}, and this build knows version 1: run the same build everywhere")]
+    #[error("the frame has version {0}, and this build knows version {VERSION}: run the same build everywhere")]
     Version(u16),
     #[error("a frame of the unknown kind {0}")]
     Kind(u16),

@@ -1,5 +1,7 @@
-//! The receiving half of a link: reads frames from one connection, hands each to its channel, and grants credit for what was worked off. With the credit
-//! goes the window of the receiver, in records: as many frames wait at the other end as here, so half of it is theirs.
+//! The receiving half of a link: reads frames from one connection, hands each to its channel, and grants credit for what was worked off.
+//!
+//! With the credit goes the window of the receiver, in records. As many frames wait at the other end as here, so half of it is theirs; and of a small one
+//! there are no more frames here than it has records.
 
 use super::credits::Window;
 use super::door::{Awaited, Caller};
@@ -31,6 +33,13 @@ struct Channel {
     has_ended: bool,
     /// The receiver is gone.
     is_over: bool,
+}
+
+impl Channel {
+    /// The part of the window that is the sender's, and that which is the receiver's; 0 before the receiver has said anything.
+    fn half(&self) -> u32 {
+        self.records_window.div_ceil(2)
+    }
 }
 
 /// A receiving link.
@@ -91,8 +100,9 @@ impl Incoming {
                 self.around.watch.tell("link.given-back", ChannelNumber(*number), [0; 3]);
                 reader.give(buffer);
             }
-            if let Poll::Ready(records) = channel.unpacker.poll_window(channel.records_window, cx) {
+            while let Poll::Ready(records) = channel.unpacker.poll_window(channel.records_window, cx) {
                 (channel.records_window, channel.is_news) = (records, true);
+                channel.window.want(channel.half());
             }
         }
         let mut turn = 0;
@@ -131,18 +141,19 @@ impl Incoming {
                     let open = self.channels.iter_mut().filter(|(_, channel)| !channel.has_ended && !channel.is_over);
                     let grant = |(number, channel): (&u32, &mut Channel)| {
                         let (credits, is_news) = (channel.window.grant(), std::mem::take(&mut channel.is_news));
-                        (credits > 0 || is_news).then_some([*number, credits, channel.records_window.div_ceil(2)])
+                        (credits > 0 || is_news).then_some(([*number, credits, channel.half()], channel.window.limit()))
                     };
-                    let grants: Vec<[u32; 3]> = open.filter_map(grant).collect();
+                    let grants: Vec<([u32; 3], u32)> = open.filter_map(grant).collect();
                     if grants.is_empty() {
                         sender.free = Some(buffer);
                         return Poll::Pending;
                     }
-                    for [number, credits, _] in grants.iter().filter(|[_, credits, _]| *credits > 0) {
-                        // Frames that may come from now on.
-                        self.around.watch.tell("link.credit", ChannelNumber(*number), [i64::from(*credits), self.window as i64, 0]);
+                    for ([number, credits, _], limit) in grants.iter().filter(|([_, credits, _], _)| *credits > 0) {
+                        // Frames that may come from now on, those that are wanted under way and waiting, and the places for them.
+                        let values = [i64::from(*credits), i64::from(*limit), self.window as i64];
+                        self.around.watch.tell("link.credit", ChannelNumber(*number), values);
                     }
-                    append_entries(&mut buffer, FrameKind::Credit, &self.around, grants.into_iter());
+                    append_entries(&mut buffer, FrameKind::Credit, &self.around, grants.into_iter().map(|(grant, _)| grant));
                     sender.send(buffer);
                 }
             }

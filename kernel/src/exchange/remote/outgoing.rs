@@ -99,6 +99,8 @@ impl Outgoing {
     /// Connects and sends until it is dropped; ends by a failure only.
     pub(super) async fn run(mut self, address: SocketAddr, auth: Authenticator, opening: Opening) -> Result<(), LinkFailure> {
         let mut pause = CALL_AGAIN;
+        let began = self.around.io.clock().now();
+        let mut is_told = false;
         loop {
             let (mut reader, write) = self.connect(address, auth.clone(), opening).await?;
             let mut sender = Sender { write, writing: None, free: Some(Buffer::with_capacity(WRITE_BYTES)) };
@@ -115,6 +117,11 @@ impl Outgoing {
             drop((reader, sender));
             self.channels.iter_mut().for_each(|channel| channel.credits.forget_demand());
             let clock = self.around.io.clock();
+            let waited = clock.now().since(began);
+            if waited >= PATIENCE && !std::mem::replace(&mut is_told, true) {
+                let peer = &self.around.peer;
+                tracing::warn!(%address, %peer, ?waited, "the other worker does not take this link yet; it is called again until it does");
+            }
             clock.sleep_until(clock.now().after(pause)).await;
             pause = (2 * pause).min(CALL_AGAIN_MAX);
         }

@@ -37,7 +37,7 @@ fn start(world: &World, lifeline: &Lifeline) -> (Surroundings, Rc<Mutex<Option<L
     let metrics = Rc::new(MetricRegistry::new(0));
     let around = Surroundings::new(&world.io(), ATTEMPT, "w".to_owned(), &metrics, &shared, lifeline);
     let (number, record) = (ChannelNumber(0), RecordType::of::<u64>());
-    let (sender, end) = (record.channel)(number, 4);
+    let (sender, end) = (record.channel)(number, 4, u32::MAX);
     let link = Outgoing::new(around.clone(), vec![RemoteChannel { number, end, record }], 4);
     let (failure, auth) = (Rc::<Mutex<_>>::default(), auth(world, 1));
     let failed = Rc::clone(&failure);

@@ -228,7 +228,7 @@ mod tests {
 
     /// The frame as bytes, and its header.
     fn packed<T: Record>(frame: Frame<T>) -> (FrameHeader, Buffer) {
-        let (mut output, input) = channel::<T>(ChannelNumber(0), 1);
+        let (mut output, input) = channel::<T>(ChannelNumber(0), 1, u32::MAX);
         assert!(output.data.try_push(Batch::Owned(frame)).is_ok());
         let mut packer = RecordPacker::new(input);
         let mut out = Buffer::default();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn unpacked<T: Record>(header: &FrameHeader, buffer: Buffer) -> Result<ArchivedFrame<T>, FrameError> {
-        let (output, mut input) = channel::<T>(ChannelNumber(0), 1);
+        let (output, mut input) = channel::<T>(ChannelNumber(0), 1, u32::MAX);
         RecordUnpacker::new(output).deliver(header, buffer)?;
         match input.data.try_pop() {
             Some(Batch::Archived(frame)) => Ok(frame),
