@@ -171,12 +171,14 @@ fn failures_keep_what_a_user_sees_of_them() {
     let full = || IoError::new("write to", "out/part-1", std::io::ErrorKind::StorageFull.into());
     let fenced = CheckpointError::Fenced { folder: "c".to_owned(), entry: 3 };
     let damaged = CheckpointError::Foreign { file: "c/x".to_owned(), reason: "is something else".to_owned() };
+    let unusable = CheckpointError::Unusable { source: IoError::new("open", "c", std::io::ErrorKind::PermissionDenied.into()) };
     let at = |source| JobError::Checkpoint { place: "map(1/2)".to_owned(), source };
     let cases = [
         (JobError::Sink { operator: "file".to_owned(), subtask: 1, source: full() }, FailureCause::StorageFull, true),
         (at(CheckpointError::StorageFull { source: full() }), FailureCause::StorageFull, true),
         (at(fenced), FailureCause::Fenced, false),
         (at(damaged), FailureCause::Damage, false),
+        (at(unusable), FailureCause::Unusable, false),
     ];
     for (error, expected, worth) in cases {
         let text = error.to_string();

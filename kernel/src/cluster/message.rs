@@ -117,6 +117,7 @@ variants!(FailureCause, "a failure of an unknown cause":
     2 => PermissionDenied {},
     3 => Fenced {},
     4 => Damage {},
+    5 => Unusable {},
 );
 
 record! {

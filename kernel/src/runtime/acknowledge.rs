@@ -100,7 +100,7 @@ impl Acknowledger {
                         tracing::warn!(subtask = %self.name, %checkpoint, %error, "no room for the snapshot");
                         None
                     }
-                    Err(source) => return Err(JobError::Checkpoint { place: self.name.clone(), source }),
+                    Err(error) => return Err(JobError::of_a_snapshot(&self.name, error)),
                 };
                 self.stored.push_back(Stored { checkpoint, snapshot, splits });
             }

@@ -171,7 +171,7 @@ impl Agent {
 enum Unprepared {
     /// It sees another folder than the coordinator.
     OtherFolder(String),
-    /// It cannot be read here, and the coordinator has just read the same without finding anything wrong: where, and why.
+    /// It cannot be read here, or may not be used, and the coordinator has just used the same without finding anything wrong: where, and why.
     Unreadable(CheckpointError),
     /// A file is gone, from the very folder that the coordinator has read it in.
     Gone(CheckpointError),
@@ -181,7 +181,7 @@ enum Unprepared {
 
 impl From<CheckpointError> for Unprepared {
     fn from(error: CheckpointError) -> Self {
-        if error.is_damage() { Self::Unreadable(error) } else { Self::Failed(error) }
+        if error.is_damage() || error.is_unusable() { Self::Unreadable(error) } else { Self::Failed(error) }
     }
 }
 
@@ -223,7 +223,7 @@ mod tests {
     use crate::cluster::testing::World;
     use crate::runtime::{Seat, WorkerId};
     use std::sync::Mutex;
-    use thalweg_io::mailbox;
+    use thalweg_io::{IoError, mailbox};
 
     /// What the worker at `seat` says when it is to go on from a file that is gone, in a job with one subtask, which is that of seat 0.
     fn says(seat: usize) -> Option<JobError> {
@@ -275,5 +275,22 @@ mod tests {
         assert!(gone.to_string().contains("worker-2") && gone.to_string().contains("5-29.state"), "{gone}");
         // In a folder that may be another one it is the folder that is wrong.
         assert!(matches!(Unprepared::from(missing()).of("worker-2"), JobError::Unfit { .. }));
+    }
+
+    #[test]
+    fn the_job_goes_on_without_a_worker_that_may_not_use_the_checkpoint_folder() {
+        use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+        for kind in [NotADirectory, PermissionDenied, ReadOnlyFilesystem] {
+            let unusable = || CheckpointError::Unusable { source: IoError::new("open", "/checkpoints/log-7", kind.into()) };
+            // Also if it is a file in the very folder of the coordinator that it may not read.
+            for error in [Unprepared::from(unusable()), Unprepared::from(unusable()).in_the_same_folder()] {
+                let error = error.of("worker-2");
+                assert!(matches!(&error, JobError::Unfit { worker, .. } if worker == "worker-2"), "{error}");
+                let told = ["/checkpoints/log-7", "every process of the job needs the same folder at the same path"];
+                assert!(error.is_worth_a_restart() && told.iter().all(|part| error.to_string().contains(part)), "{error}");
+            }
+        }
+        let broken = CheckpointError::Io { source: IoError::new("open", "/checkpoints/log-7", std::io::ErrorKind::Other.into()) };
+        assert!(matches!(Unprepared::from(broken).of("worker-2"), JobError::Checkpoint { .. }));
     }
 }

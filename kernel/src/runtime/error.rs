@@ -115,7 +115,7 @@ pub enum JobError {
         /// What was wrong.
         reason: String,
     },
-    /// A failure in the process of a worker, of a kind that has no form of its own on the wire.
+    /// A failure at a worker, of a kind that has no form of its own on the wire.
     #[error("{message}")]
     Remote {
         /// What it said of itself there.
@@ -155,6 +155,8 @@ pub enum FailureCause {
     Fenced,
     /// Bytes on disk are damaged, foreign, of another version, or not there.
     Damage,
+    /// A folder for checkpoints cannot be used as it is.
+    Unusable,
 }
 
 impl JobError {
@@ -171,6 +173,16 @@ impl JobError {
     /// The failure of a checkpoint, or of the log, at the coordinator.
     pub(super) fn of_the_coordinator(source: CheckpointError) -> Self {
         Self::Checkpoint { place: "coordinator".to_owned(), source }
+    }
+
+    /// The failure to store a snapshot, at a subtask of this name. If the folder cannot be used there it may be that one process which may not: what holds
+    /// for the job its coordinator finds out, with the first entry of the next attempt.
+    pub(super) fn of_a_snapshot(subtask: &str, source: CheckpointError) -> Self {
+        let failure = Self::Checkpoint { place: subtask.to_owned(), source };
+        match failure.cause() {
+            cause @ FailureCause::Unusable => Self::Remote { message: failure.to_string(), cause, is_worth_a_restart: true },
+            _ => failure,
+        }
     }
 
     /// Whether another attempt has taken over, also if it was a worker that found it out.
@@ -200,6 +212,7 @@ impl JobError {
             Self::Checkpoint { source, .. } if source.is_storage_full() => FailureCause::StorageFull,
             Self::Checkpoint { source, .. } if source.is_fenced() => FailureCause::Fenced,
             Self::Checkpoint { source, .. } if source.is_damage() => FailureCause::Damage,
+            Self::Checkpoint { source, .. } if source.is_unusable() => FailureCause::Unusable,
             Self::Remote { cause, .. } => *cause,
             _ => FailureCause::Other,
         }
@@ -233,5 +246,24 @@ impl FailureSlot {
 
     pub(crate) fn take_panic(&self) -> Option<(String, String)> {
         self.panicking.borrow_mut().take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn a_worker_that_may_not_write_its_snapshot_ends_the_attempt_and_not_the_job() {
+        let at = |kind: ErrorKind| IoError::new("create", "/checkpoints/1-7.state", kind.into());
+        let refused = || CheckpointError::Unusable { source: at(ErrorKind::PermissionDenied) };
+        let error = JobError::of_a_snapshot("map(2/2)", refused());
+        assert!(error.is_worth_a_restart() && error.cause() == FailureCause::Unusable, "{error}");
+        assert_eq!(error.to_string(), JobError::Checkpoint { place: "map(2/2)".to_owned(), source: refused() }.to_string());
+        // Where the coordinator may not write, nobody's next attempt fares better.
+        assert!(!JobError::of_the_coordinator(refused()).is_worth_a_restart());
+        let fenced = JobError::of_a_snapshot("map(2/2)", CheckpointError::Fenced { folder: "c".to_owned(), entry: 3 });
+        assert!(!fenced.is_worth_a_restart() && fenced.is_fenced());
     }
 }
