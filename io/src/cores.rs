@@ -21,6 +21,14 @@ pub enum StartError {
         /// What the person can do.
         cure: String,
     },
+    /// A ring cannot be had for now: something is used up, that others may give back.
+    #[error("io_uring is not available here for now ({reason}); {cure}")]
+    NoRing {
+        /// What the system said.
+        reason: String,
+        /// What the person can do.
+        cure: String,
+    },
     /// The limit on locked memory is too low for the rings.
     #[error("the limit on locked memory is {limit_bytes} bytes and {needed_bytes} are needed; raise it with `ulimit -l {}` or LimitMEMLOCK= in systemd", needed_bytes.div_ceil(1024))]
     MemlockTooLow {

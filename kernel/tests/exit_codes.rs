@@ -1,10 +1,12 @@
 //! The table of exit codes in docs/src/running.md: each of its rows, produced by processes.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types, reason = "it starts processes, in real time")]
 
+mod denial;
 mod flights_job;
 mod processes;
 mod shown;
 
+use denial::denied;
 use flights_job::flights;
 use processes::{Process, free_address, newest_checkpoint, signal, wait_until};
 use shown::{CHECKPOINTS, undisturbed};
@@ -101,6 +103,10 @@ fn the_documented_table_of_exit_codes_is_true() {
     for folder in ["input/1.csv", "input/1.csv/checkpoints"] {
         table.row(2, "a folder for checkpoints that cannot be used", end(run(&["--output", "no", "--checkpoint-dir", folder])));
     }
+
+    let here = ["run", "--cores", "1", "--input", &input];
+    table.row(2, "io_uring forbidden", end(denied(dir.path(), libc::EPERM, &here)));
+    table.row(1, "memory or descriptors that are used up", end(denied(dir.path(), libc::EMFILE, &here)));
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

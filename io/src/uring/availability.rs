@@ -30,12 +30,9 @@ pub(super) fn check(cores: usize) -> Result<(), StartError> {
     Ok(())
 }
 
-/// What to say of a `core`, one of so many, whose ring could not be set up.
-pub(super) fn no_ring(error: io::Error, core: usize, cores: usize) -> StartError {
-    match memlock_too_low(&error, cores) {
-        Some(too_low) => too_low,
-        None => StartError::Other { core, reason: format!("cannot set the ring up: {error}") },
-    }
+/// What to say of a core, one of so many, whose ring could not be set up.
+pub(super) fn no_ring(error: io::Error, cores: usize) -> StartError {
+    explain("io_uring_setup", error, cores)
 }
 
 /// The limit on locked memory, if it explains that the rings of so many cores cannot be had.
@@ -74,22 +71,28 @@ fn explain(call: &str, error: io::Error, cores: usize) -> StartError {
         return too_low;
     }
     let switch = std::fs::read_to_string(SWITCH).ok();
+    let reason = format!("{call}: {error}");
     let cure = match (error.raw_os_error(), switch.as_deref().map(str::trim)) {
         (Some(libc::EPERM), Some("1" | "2")) => {
-            "allow it with `sysctl kernel.io_uring_disabled=0`, or ask whoever runs this machine to".to_owned()
+            let cure = "allow it with `sysctl kernel.io_uring_disabled=0`, or ask whoever runs this machine to".to_owned();
+            return StartError::IoUringForbidden { reason, cure };
         }
         (Some(libc::EPERM | libc::EACCES | libc::ENOSYS), _) => {
-            "a container or service policy forbids it: run docker or podman with `--security-opt seccomp=unconfined` (or a seccomp profile that \
-             allows io_uring_setup, io_uring_enter and io_uring_register); without a container, Linux 5.15 or newer is needed"
+            let cure = "a container or service policy forbids it: run docker or podman with `--security-opt seccomp=unconfined` (or a seccomp \
+                        profile that allows io_uring_setup, io_uring_enter and io_uring_register); without a container, Linux 5.15 or newer \
+                        is needed"
+                .to_owned();
+            return StartError::IoUringForbidden { reason, cure };
+        }
+        (Some(libc::ENOMEM), _) => {
+            "the kernel is out of memory, the memory cgroup's limit is reached, or other processes of this user use up the limit \
+                                     on locked memory (`ulimit -l`)"
                 .to_owned()
         }
-        (Some(libc::ENOMEM), _) => "the kernel is out of memory, the memory cgroup's limit is reached, or other processes of this user use up the limit \
-                                     on locked memory (`ulimit -l`)"
-            .to_owned(),
         (Some(libc::EMFILE | libc::ENFILE), _) => "too many files are open: raise the limit with `ulimit -n`".to_owned(),
         _ => "see io_uring_setup(2) for what this error means".to_owned(),
     };
-    StartError::IoUringForbidden { reason: format!("{call}: {error}"), cure }
+    StartError::NoRing { reason, cure }
 }
 
 pub(super) fn memlock_limit() -> io::Result<u64> {
@@ -99,4 +102,21 @@ pub(super) fn memlock_limit() -> io::Result<u64> {
         return Err(io::Error::last_os_error());
     }
     Ok(limit.rlim_cur)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_that_is_forbidden_is_told_from_one_that_cannot_be_had_for_now() {
+        for error in [libc::EPERM, libc::EACCES, libc::ENOSYS] {
+            let error = explain("io_uring_setup", io::Error::from_raw_os_error(error), 1);
+            assert!(matches!(error, StartError::IoUringForbidden { .. }), "{error}");
+        }
+        for error in [libc::EMFILE, libc::ENFILE, libc::EAGAIN] {
+            let error = explain("io_uring_setup", io::Error::from_raw_os_error(error), 1);
+            assert!(matches!(error, StartError::NoRing { .. }), "{error}");
+        }
+    }
 }

@@ -47,7 +47,7 @@ impl ReadyCore {
         // SAFETY: the call takes no pointers. If it fails, timers are a little late.
         unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NS) };
         let scheduler = Scheduler::new().map_err(|error| other(format!("cannot set the doorbell up: {error}")))?;
-        let ring = Ring::new().map_err(|error| availability::no_ring(error, core, settings.cores))?;
+        let ring = Ring::new().map_err(|error| availability::no_ring(error, settings.cores))?;
         Ok(Self { settings, scheduler, ring })
     }
 

@@ -15,13 +15,23 @@ pub(super) const INTERRUPTED: u8 = 130;
 pub(super) fn exit_code(error: &JobError, names_a_checkpoint: bool) -> u8 {
     let is_permanent = match error {
         JobError::Cancelled => return INTERRUPTED,
-        JobError::Invalid(_) | JobError::Start(StartError::NoSuchCpu { .. }) => true,
+        JobError::Invalid(_) => true,
+        JobError::Start(error) => match error {
+            StartError::NoSuchCpu { .. } | StartError::IoUringForbidden { .. } | StartError::MemlockTooLow { .. } => true,
+            StartError::NoRing { .. } | StartError::Other { .. } => false,
+        },
         JobError::Checkpoint { source, .. } => match source {
             // A job that runs removes what newer checkpoints replace: the next look finds those.
             CheckpointError::NotFound { .. } => names_a_checkpoint,
             _ => source.is_damage() || source.is_unusable(),
         },
-        JobError::Remote { cause, .. } => *cause == FailureCause::Damage,
+        JobError::Remote { cause, is_worth_a_restart, .. } => match cause {
+            // A worker that finds a file gone which was there for its coordinator has come too late, and no more.
+            FailureCause::Damage => !is_worth_a_restart,
+            // Of one worker alone, it may be; but no folder becomes usable by itself.
+            FailureCause::Unusable => true,
+            FailureCause::Other | FailureCause::StorageFull | FailureCause::PermissionDenied | FailureCause::Fenced => false,
+        },
         _ => false,
     };
     if is_permanent { WRONG_USE } else { FAILED }
@@ -51,7 +61,11 @@ mod tests {
     }
 
     fn remote(cause: FailureCause) -> JobError {
-        JobError::Remote { message: String::new(), cause, is_worth_a_restart: true }
+        JobError::Remote { message: format!("{cause:?}"), cause, is_worth_a_restart: false }
+    }
+
+    fn passing(cause: FailureCause) -> JobError {
+        JobError::Remote { message: format!("{cause:?}, for now"), cause, is_worth_a_restart: true }
     }
 
     #[test]
@@ -84,14 +98,19 @@ mod tests {
             (FAILED, JobError::Rescaled),
             (FAILED, JobError::Exchange { worker: text(), reason: text() }),
             (WRONG_USE, remote(FailureCause::Damage)),
+            (FAILED, passing(FailureCause::Damage)),
+            (WRONG_USE, remote(FailureCause::Unusable)),
+            (WRONG_USE, passing(FailureCause::Unusable)),
+            (FAILED, passing(FailureCause::Other)),
             (FAILED, remote(FailureCause::Other)),
             (FAILED, remote(FailureCause::StorageFull)),
             (FAILED, remote(FailureCause::PermissionDenied)),
             (FAILED, remote(FailureCause::Fenced)),
             (WRONG_USE, JobError::Start(StartError::NoSuchCpu { cpu: 9, usable: vec![0] })),
             (FAILED, JobError::Start(StartError::Other { core: 0, reason: text() })),
-            (FAILED, JobError::Start(StartError::MemlockTooLow { limit_bytes: 0, needed_bytes: 1 })),
-            (FAILED, JobError::Start(StartError::IoUringForbidden { reason: text(), cure: text() })),
+            (FAILED, JobError::Start(StartError::NoRing { reason: text(), cure: text() })),
+            (WRONG_USE, JobError::Start(StartError::MemlockTooLow { limit_bytes: 0, needed_bytes: 1 })),
+            (WRONG_USE, JobError::Start(StartError::IoUringForbidden { reason: text(), cure: text() })),
             (FAILED, JobError::Internal { place: text(), message: text() }),
         ];
         for (code, error) in table {
@@ -102,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_restarted_that_ends_with_2() {
+    fn what_the_coordinator_finds_no_use_to_try_again_it_does_not_try_itself() {
         let unusable = checkpoint(CheckpointError::Unusable { source: io(ErrorKind::NotADirectory) });
         for error in [unusable, listening(ErrorKind::AddrNotAvailable)] {
             assert!(exit_code(&error, false) == WRONG_USE && !error.is_worth_a_restart(), "{error}");

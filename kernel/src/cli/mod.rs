@@ -29,8 +29,8 @@
 //! | exit code | meaning |
 //! | --- | --- |
 //! | 0 | The job has finished, had finished before, or was stopped with a checkpoint. |
-//! | 1 | The job failed, or something is in its way that may pass: an address that is taken, say. |
-//! | 2 | It is no use to try again: an option, or input, output or a checkpoint that cannot be meant, a checkpoint that is damaged, a folder that cannot be used. |
+//! | 1 | The job failed, or something is in its way that may pass: an address that is taken, or memory that is used up, say. |
+//! | 2 | It is no use to try again: an option, or input, output or a checkpoint that cannot be meant, a checkpoint that is damaged, a folder that cannot be used, io_uring forbidden. |
 //! | 130 | Interrupted: cancelled, or ended at once by a second signal. |
 //!
 //! A stop with a checkpoint is an orderly end: nothing is lost, and somebody asked for it. With 0 whoever restarts a job after failures (systemd's
@@ -39,7 +39,7 @@
 //! Besides `run` there are `coordinator` and `worker`, which run the same job in several processes, and `checkpoints list` and `checkpoints inspect`, which
 //! look into a checkpoint folder and change nothing, and `doctor`, which looks at the machine: it ends with 0 if all is well and with 1 if not. A coordinator ends as `run` does. A worker ends with 0 when the job has ended, however that was asked
 //! for, and when it was itself stopped by a signal: nothing is lost, the job goes on without it, and whoever restarts workers after failures leaves it
-//! stopped. It ends with 1 if the job failed, and with 2 if it was refused.
+//! stopped. It ends with 1 if the job failed, and with 2 if it was refused or cannot run where it is.
 
 mod bottleneck;
 mod checkpoint_options;

@@ -28,7 +28,9 @@ where
             group.join();
             result.ok_or_else(|| JobError::Internal { place: "a core".to_owned(), message: "it has ended without a result".to_owned() })
         }
-        Err(StartError::IoUringForbidden { .. } | StartError::MemlockTooLow { .. }) => Ok(blocking::run(errand)?),
+        Err(StartError::IoUringForbidden { .. } | StartError::NoRing { .. } | StartError::MemlockTooLow { .. }) => {
+            Ok(blocking::run(errand)?)
+        }
         Err(error) => Err(error.into()),
     }
 }
