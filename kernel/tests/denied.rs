@@ -56,3 +56,16 @@ fn what_forbids_io_uring_ends_a_job_with_2_and_what_may_pass_with_1() {
         }
     }
 }
+
+#[test]
+fn a_doctor_without_io_uring_says_so_and_whose_the_folders_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, _) = undisturbed(dir.path());
+    let job = ["run", "--cores", "1", "--input", &input, "--output", "out", "--checkpoint-dir", CHECKPOINTS];
+    assert!(flights(dir.path(), &job).status().unwrap().success());
+    let (code, page, _) = outcome(denied(dir.path(), libc::EPERM, &["doctor", "--checkpoint-dir", CHECKPOINTS, "--output", "out"]));
+    let line = |about: &str| page.lines().find(|line| line.contains(about)).unwrap_or_else(|| panic!("{about}: {page}"));
+    assert!(code == Some(1) && line("io_uring").contains("FAIL") && page.contains("1 of 8 are not in order"), "{page}");
+    assert!(line("owner of checkpoints").contains("the job finished at "), "{page}");
+    assert!(line("owner of out").ends_with("  nobody"), "{page}");
+}

@@ -6,7 +6,7 @@ mod processes;
 mod shown;
 
 use flights_job::flights;
-use processes::in_place_of;
+use processes::{Process, in_place_of, wait_until};
 use shown::{CHECKPOINTS, names, undisturbed};
 use std::fs;
 use std::net::TcpListener;
@@ -16,7 +16,8 @@ use std::process::Command;
 fn ask(mut command: Command) -> (i32, String) {
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    (output.status.code().unwrap(), text[text.find("ok    ").or(text.find("FAIL  ")).unwrap_or(0)..].to_owned())
+    let begin = ["ok    ", "FAIL  "].iter().filter_map(|verdict| text.find(verdict)).min();
+    (output.status.code().unwrap(), text[begin.unwrap_or(0)..].to_owned())
 }
 
 /// The line that is about this.
@@ -31,13 +32,16 @@ fn where_all_is_well_each_line_says_so_and_nothing_is_changed() {
     let job = ["run", "--input", &input, "--output", "out", "--checkpoint-dir", CHECKPOINTS];
     assert!(flights(dir.path(), &job).output().unwrap().status.success());
     let before = [names(&dir.path().join("out")), names(&dir.path().join(CHECKPOINTS))];
-    let options = ["doctor", "--checkpoint-dir", CHECKPOINTS, "--output", "out", "--output", "not/yet", "--listen", "127.0.0.1:0"];
+    let folders = ["--checkpoint-dir", CHECKPOINTS, "--output", "out", "--output", "not/yet"];
+    let options = [&["doctor", "--cores", "3"], &folders[..], &["--listen", "127.0.0.1:0"]].concat();
     let (code, page) = ask(flights(dir.path(), &options));
     assert_eq!(code, 0, "{page}");
     assert!(page.ends_with("all is well\n") && !page.contains("FAIL"), "{page}");
     for about in ["io_uring", "memlock", "descriptors", "clock", "checkpoint folder checkpoints", "output folder out", "port 127.0.0.1:0"] {
         assert!(line(&page, about).starts_with("ok    "), "{page}");
     }
+    assert!(line(&page, "io_uring").ends_with("can be used by 3 cores"), "{page}");
+    assert!(line(&page, "owner of out").ends_with("  nobody"), "{page}");
     assert!(line(&page, "output folder not/yet").contains("it will be made"), "{page}");
     let owner = line(&page, "owner of checkpoints");
     assert!(owner.contains("attempt 1; the job finished at "), "{owner}");
@@ -57,7 +61,7 @@ fn what_is_not_in_order_comes_with_its_cure_and_exit_code_1() {
     few.args(["-c", "ulimit -n 256; exec \"$0\" \"$@\""]).arg(usual.get_program()).args(usual.get_args());
     let (code, page) = ask(in_place_of(&usual, few));
     assert_eq!(code, 1, "{page}");
-    assert!(page.ends_with("5 of 9 are not in order\n"), "{page}");
+    assert!(page.ends_with("5 of 10 are not in order\n"), "{page}");
     for (about, cure) in [
         ("descriptors", "256 are few, 1024 are usual: raise the limit with `ulimit -Hn`"),
         ("checkpoint folder file", "file is no folder; choose another folder"),
@@ -68,4 +72,40 @@ fn what_is_not_in_order_comes_with_its_cure_and_exit_code_1() {
         let line = line(&page, about);
         assert!(line.starts_with("FAIL  ") && line.contains(cure), "{page}");
     }
+}
+
+#[test]
+fn rings_that_the_cores_of_a_job_cannot_all_have_are_not_said_to_be_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = |cores: &str| {
+        let usual = flights(dir.path(), &["doctor", "--cores", cores]);
+        let mut few = Command::new("sh");
+        few.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\""]).arg(usual.get_program()).args(usual.get_args());
+        ask(in_place_of(&usual, few))
+    };
+    // A small one, and one that a core has, are there.
+    let (_, page) = asked("1");
+    assert!(line(&page, "io_uring").starts_with("ok    "), "{page}");
+    let (code, page) = asked("64");
+    let io_uring = line(&page, "io_uring");
+    assert!(code == 1 && io_uring.starts_with("FAIL  ") && io_uring.contains("oo many"), "{page}");
+}
+
+#[test]
+fn the_owner_of_an_output_folder_is_named_while_it_lives_and_followed_when_it_has_died() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, _) = undisturbed(dir.path());
+    let job = ["run", "--cores", "1", "--rate", "500", "--input", &input, "--output", "out"];
+    let mut process = Process::start(flights(dir.path(), &job), dir.path(), "job");
+    let has_owner = || names(&dir.path().join("out")).iter().any(|name| name == ".thalweg-owner-1");
+    wait_until("it has taken its folder", has_owner);
+    let (code, page) = ask(flights(dir.path(), &["doctor", "--output", "out"]));
+    let owner = line(&page, "owner of out");
+    assert!(code == 1 && owner.starts_with("FAIL  ") && owner.contains("belongs to a job that runs"), "{page}");
+    assert!(owner.contains(&format!("process {} on ", process.id())) && owner.contains("--take-over-output"), "{page}");
+    process.kill();
+    let (code, page) = ask(flights(dir.path(), &["doctor", "--output", "out"]));
+    let owner = line(&page, "owner of out");
+    assert!(code == 0 && owner.starts_with("ok    ") && owner.contains("a process that has died"), "{page}");
+    assert!(has_owner(), "it is left as it is");
 }

@@ -43,9 +43,21 @@ fn memlock_too_low(error: &io::Error, cores: usize) -> Option<StartError> {
     explains.then_some(StartError::MemlockTooLow { limit_bytes, needed_bytes })
 }
 
-/// What the rings of so many cores are charged with, where rings are charged to the limit on locked memory (not from Linux 5.12 to 6.13); the ring of
-/// [`check`], which the kernel gives back a little after it was closed, is counted as well.
-fn memlock_bytes(cores: usize) -> u64 {
+/// Whether the Linux of this release charges rings to the limit on locked memory. One that cannot be read is taken to.
+pub(super) fn charges_rings(release: &str) -> bool {
+    /// From this one on they were charged to the memory cgroup alone, and from that one on to the limit again.
+    const NOT_FROM: (u32, u32) = (5, 12);
+    const AGAIN_FROM: (u32, u32) = (6, 14);
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => !(NOT_FROM..AGAIN_FROM).contains(&(major, minor)),
+        _ => true,
+    }
+}
+
+/// What the rings of so many cores are charged with, [where they are](charges_rings); the ring of [`check`], which the kernel gives back a little after it
+/// was closed, is counted as well.
+pub(super) fn memlock_bytes(cores: usize) -> u64 {
     /// `struct io_rings` without its entries, an entry of the completion queue, of the submission queue, and of its index.
     const HEADER_BYTES: u64 = 320;
     const COMPLETION_BYTES: u64 = 16;
@@ -117,6 +129,16 @@ mod tests {
         for error in [libc::EMFILE, libc::ENFILE, libc::EAGAIN] {
             let error = explain("io_uring_setup", io::Error::from_raw_os_error(error), 1);
             assert!(matches!(error, StartError::NoRing { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn rings_are_charged_before_5_12_and_from_6_14_on() {
+        for release in ["5.4.0-150-generic", "5.11", "6.14.0-rc1", "6.18.44", "7.0.1", "of no kind", ""] {
+            assert!(charges_rings(release), "{release}");
+        }
+        for release in ["5.12.0", "5.15.0-91-generic", "6.1.0-13-amd64", "6.8", "6.13.7"] {
+            assert!(!charges_rings(release), "{release}");
         }
     }
 }

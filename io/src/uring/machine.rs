@@ -1,9 +1,10 @@
 //! What a person has to know of this machine before a job runs on it, and what the command line warns of.
 //!
-//! Everything here is asked for once, by hand, and through no ring: it works also where io_uring is denied. The engine asks none of it.
+//! Everything here is asked for once, by hand, and through no ring, but whether there are rings: it works also where io_uring is denied. The engine asks none
+//! of it.
 
-use super::{availability, open_files};
-use crate::{IoError, StartError};
+use super::{UringCores, availability, open_files};
+use crate::{CoreGroup, CoreMain, Cores, IoError, StartError};
 use std::ffi::CString;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -13,12 +14,34 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// Whether io_uring can be used here.
+/// Whether so many cores can be started here, which takes a ring each: they are, and end at once.
 ///
 /// # Errors
 /// The reason why not, and the cure.
-pub fn io_uring() -> Result<(), StartError> {
-    availability::check(1)
+pub fn try_starting(cores: usize) -> Result<(), StartError> {
+    let main = |_| -> CoreMain { Box::new(|_, _| Box::pin(std::future::ready(()))) };
+    UringCores::new().start((0..cores).map(main).collect()).map(CoreGroup::join)
+}
+
+/// What the rings of so many cores take of the memory that this process may lock, in bytes, where they are charged to it.
+#[must_use]
+pub fn locked_memory_needed(cores: usize) -> u64 {
+    availability::memlock_bytes(cores)
+}
+
+/// Whether this kernel charges rings to the memory that a process may lock, by its release. Whoever has CAP_IPC_LOCK is charged by none.
+#[must_use]
+pub fn charges_rings() -> bool {
+    // SAFETY: an all-zero utsname is a valid value, and the call fills it in.
+    let names = unsafe {
+        let mut names: libc::utsname = std::mem::zeroed();
+        if libc::uname(&raw mut names) != 0 {
+            return true;
+        }
+        names
+    };
+    let release: Vec<u8> = names.release.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect();
+    availability::charges_rings(&String::from_utf8_lossy(&release))
 }
 
 /// How much memory this process may lock, in bytes.
@@ -124,6 +147,13 @@ mod tests {
         assert_eq!((is_folder(dir.path()).unwrap(), is_folder(&nowhere).unwrap()), (Some(true), None));
         assert_eq!(try_writing(&nowhere).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(free_bytes(&nowhere).unwrap_err().to_string().contains("nowhere"));
+    }
+
+    #[test]
+    fn whether_rings_are_charged_is_told_by_the_release_of_this_kernel() {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        assert_eq!(charges_rings(), availability::charges_rings(&release), "{release}");
+        assert!(locked_memory_needed(2) > locked_memory_needed(1));
     }
 
     #[test]

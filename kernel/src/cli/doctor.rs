@@ -1,21 +1,24 @@
 //! `doctor`: whether a job can run on this machine and in these folders. A page with a line for each thing that jobs have been seen to fail for, which is in
 //! order, or comes with its cure.
 //!
-//! It changes nothing, starts no job, and works where io_uring is denied: then it says so, and leaves out what takes a ring. A line that is in order says
-//! what was found, so that a person can see whether it is what they mean.
+//! It changes nothing, starts no job, and works where io_uring is denied: then it says so, and reads the folders all the same. Where it is not, as many
+//! cores are started as the job is to have, and end at once: nothing less shows that they can be. A line that is in order says what was found, so that a
+//! person can see whether it is what they mean.
 
 use super::checkpoints::owner_of;
 use super::exit_code::{DONE, FAILED};
 use super::metrics_options::address;
-use super::on_core::on_core;
+use super::options::CORES_MAX;
+use crate::connectors::owner_report;
 use crate::time::format_millis;
+use clap::builder::RangedU64ValueParser;
 use core::net::SocketAddr;
 use indicatif::HumanBytes;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _, stdout};
 use std::path::{Path, PathBuf};
-use thalweg_io::IoError;
-use thalweg_io::uring::machine;
+use thalweg_io::uring::{UringCores, machine};
+use thalweg_io::{Cores, IoError, StartError, blocking};
 use thalweg_storage::checkpoint::CheckpointError;
 
 /// With less room than this the next checkpoint or file of results may be the last.
@@ -30,6 +33,10 @@ const CLOCK_MS_MIN: u64 = 1_735_689_600_000;
 /// Options of `doctor`.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct DoctorOptions {
+    /// Threads that a job is to run on here [default: as many as there are CPUs]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=CORES_MAX))]
+    cores: Option<usize>,
+
     /// The folder for checkpoints that a job is to have
     #[arg(long, value_name = "DIR")]
     checkpoint_dir: Option<PathBuf>,
@@ -67,12 +74,12 @@ impl DoctorOptions {
     }
 
     fn findings(&self) -> Vec<Finding> {
-        let uring = machine::io_uring();
-        let has_ring = uring.is_ok();
+        let cores = self.cores.unwrap_or_else(|| UringCores::new().available());
+        let rings = machine::try_starting(cores);
+        let memlock = memlock(machine::locked_memory_limit(), machine::charges_rings(), cores, rings.as_ref().err());
         let mut findings = vec![
-            Finding::new("io_uring", uring.map(|()| "can be used".to_owned()).map_err(|error| error.to_string())),
-            // Whether it is enough the ring has shown: kernels from 5.12 on do not charge rings to it.
-            Finding::new("memlock", limit(machine::locked_memory_limit(), |bytes| HumanBytes(bytes).to_string(), 0, "`ulimit -l`")),
+            Finding::new("io_uring", rings.map(|()| format!("can be used by {}", so_many(cores))).map_err(|error| error.to_string())),
+            Finding::new("memlock", memlock),
             Finding::new(
                 "descriptors",
                 limit(machine::open_files_limit(), |count| count.to_string(), OPEN_FILES_MIN, "`ulimit -Hn` or LimitNOFILE= in systemd"),
@@ -87,10 +94,9 @@ impl DoctorOptions {
         {
             findings.push(Finding::new(format!("{option} {}", folder.display()), disk(folder)));
         }
-        // Whoever writes into a folder for results would be told here as well.
-        if let Some(folder) = &self.checkpoint_dir {
-            findings.push(Finding::new(format!("owner of {}", folder.display()), owner(folder, has_ring)));
-        }
+        let owned = |owner: fn(&Path) -> _| move |folder: &PathBuf| Finding::new(format!("owner of {}", folder.display()), owner(folder));
+        findings.extend(self.checkpoint_dir.iter().map(owned(owner_of_checkpoints)));
+        findings.extend(self.output.iter().map(owned(owner_of_results)));
         findings.extend(self.listen.iter().map(|address| Finding::new(format!("port {address}"), port(*address))));
         findings
     }
@@ -120,6 +126,29 @@ fn limit(limit: Result<u64, IoError>, shown: impl Fn(u64) -> String, enough: u64
         u64::MAX => Ok("no limit".to_owned()),
         limit if limit >= enough => Ok(format!("up to {}", shown(limit))),
         limit => Err(format!("{} are few, {} are usual: raise the limit with {cure}", shown(limit), shown(enough))),
+    }
+}
+
+fn so_many(cores: usize) -> String {
+    if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") }
+}
+
+/// The limit on locked memory, and whether it is enough for the rings of so many cores, `failure` of which is why they cannot be had.
+fn memlock(limit: Result<u64, IoError>, is_charged: bool, cores: usize, failure: Option<&StartError>) -> Result<String, String> {
+    let limit = limit.map_err(|error| error.to_string())?;
+    let needed = machine::locked_memory_needed(cores);
+    let up_to = if limit == u64::MAX { "no limit".to_owned() } else { format!("up to {}", HumanBytes(limit)) };
+    let takes = format!("the rings of {} take {}", so_many(cores), HumanBytes(needed));
+    match failure {
+        // What has happened counts, whatever the release says.
+        Some(error @ StartError::MemlockTooLow { .. }) => Err(format!("this kernel charges rings to it: {error}")),
+        _ if !is_charged => Ok(format!("{up_to}; this kernel charges no rings to it")),
+        _ if limit >= needed => Ok(format!("{up_to}; this kernel charges rings to it, and {takes}")),
+        None => Ok(format!("{up_to}; this kernel charges rings to it, but not those of this user")),
+        Some(_) => {
+            let cure = format!("raise it with `ulimit -l {}` or LimitMEMLOCK= in systemd", needed.div_ceil(1024));
+            Err(format!("{up_to}; this kernel charges rings to it, and {takes}: {cure}"))
+        }
     }
 }
 
@@ -158,21 +187,29 @@ fn existing(folder: &Path) -> Result<&Path, IoError> {
 }
 
 /// Which job a checkpoint folder belongs to, and when that was heard of last.
-fn owner(folder: &Path, has_ring: bool) -> Result<String, String> {
+fn owner_of_checkpoints(folder: &Path) -> Result<String, String> {
     if !matches!(machine::is_folder(folder), Ok(Some(true))) {
         return Ok("nobody yet".to_owned());
     }
-    if !has_ring {
-        return Ok("not looked at, which takes io_uring".to_owned());
-    }
     let dir = folder.to_owned();
-    match on_core(move |io| Box::pin(async move { owner_of(&io, &dir).await })) {
+    // There is nobody who could wait, and no ring is needed.
+    match blocking::run(move |io| Box::pin(async move { owner_of(&io, &dir).await })) {
         Ok(Ok(owner)) => Ok(owner),
         // No job has begun there.
         Ok(Err(CheckpointError::NotFound { .. })) => Ok("nobody yet".to_owned()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Which job shows its results in a folder now, and whether another one may.
+fn owner_of_results(folder: &Path) -> Result<String, String> {
+    if !matches!(machine::is_folder(folder), Ok(Some(true))) {
+        return Ok("nobody yet".to_owned());
+    }
+    let dir = folder.to_owned();
+    let report = blocking::run(move |io| Box::pin(async move { owner_report(&io, &dir).await }));
+    report.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?
 }
 
 /// Whether anybody can listen there now.
@@ -210,9 +247,29 @@ mod tests {
     }
 
     #[test]
-    fn without_a_ring_the_other_lines_are_there_all_the_same() {
-        assert_eq!(owner(Path::new("."), false), Ok("not looked at, which takes io_uring".to_owned()));
-        assert_eq!(owner(Path::new("no/such/folder"), true), Ok("nobody yet".to_owned()));
+    fn the_limit_on_locked_memory_is_compared_with_what_the_rings_of_so_many_cores_take_where_they_are_charged() {
+        let needed = machine::locked_memory_needed(4);
+        let other = StartError::NoRing { reason: "EMFILE".to_owned(), cure: "ulimit".to_owned() };
+        let too_low = StartError::MemlockTooLow { limit_bytes: 4096, needed_bytes: needed };
+        let judged = |limit, is_charged, failure| memlock(Ok(limit), is_charged, 4, failure);
+        assert_eq!(judged(4096, false, None), Ok("up to 4.00 KiB; this kernel charges no rings to it".to_owned()));
+        assert!(judged(4096, false, Some(&other)).is_ok());
+        assert!(judged(needed, true, None).is_ok_and(|line| line.contains("the rings of 4 cores take ")));
+        assert!(judged(u64::MAX, true, Some(&other)).is_ok_and(|line| line.starts_with("no limit; ")));
+        assert!(judged(4096, true, None).is_ok_and(|line| line.contains("but not those of this user")));
+        let cure = format!("`ulimit -l {}`", needed.div_ceil(1024));
+        for (is_charged, failure) in [(true, &other), (true, &too_low), (false, &too_low)] {
+            let line = judged(4096, is_charged, Some(failure)).unwrap_err();
+            assert!(line.contains(&cure) && line.contains("this kernel charges rings to it"), "{line}");
+        }
+        assert!(judged(needed - 1, true, Some(&other)).is_err());
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_nobodys() {
+        for owner in [owner_of_checkpoints, owner_of_results] {
+            assert_eq!(owner(Path::new("no/such/folder")), Ok("nobody yet".to_owned()));
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod generator;
 mod json_lines;
 mod line_format;
 mod owner_file;
+mod owner_report;
 mod part_file;
 mod part_name;
 
@@ -31,3 +32,4 @@ pub use file_writer::FileWriter;
 pub use generator::{GeneratorSource, GeneratorSplit, GeneratorSplitRef};
 pub use json_lines::{JsonLines, JsonObjectWriter};
 pub use line_format::{CsvRowWriter, CsvRows, LineFormat, Lines};
+pub(crate) use owner_report::owner_report;
