@@ -86,7 +86,8 @@ pub trait Sink: Clone + Send + 'static {
     /// Idempotent: it may be interrupted anywhere and called again. Unless a sink says more, it commits and removes nothing.
     ///
     /// # Errors
-    /// If results cannot or must not be put there: the job fails with it before anything is read.
+    /// If results cannot or must not be put there: the job fails with it before anything is read. After the last attempt a job that has succeeded fails
+    /// only if the place has become [somebody else's](SinkError::Overtaken).
     fn recover(&self, io: Io, recovery: Recovery<Self::Transaction>) -> LocalBoxFuture<Result<(), SinkError>> {
         self.commit(io, recovery.committed)
     }

@@ -139,6 +139,9 @@ fn is_of_a_later_attempt(name: &str, recovery: &Recovery<FileTransaction>) -> bo
 }
 
 /// After the last attempt: shows what the checkpoint names, removes what it does not, and gives the folder up. One that is somebody else's is left alone.
+///
+/// # Errors
+/// Also if the job had the folder and has lost it: then nobody knows what has become of its results.
 pub(super) async fn finish(
     folder: Folder,
     overwrite: bool,
@@ -146,13 +149,14 @@ pub(super) async fn finish(
     mut recovery: Recovery<FileTransaction>,
 ) -> Result<(), SinkError> {
     let committed = committable(&folder, std::mem::take(&mut recovery.committed));
-    if committed.is_empty() && folder.disk.kind(&folder.dir).await?.is_none() {
+    if committed.is_empty() && !tenure.is_taken_by(recovery.owner) && folder.disk.kind(&folder.dir).await?.is_none() {
         return Ok(());
     }
     // No person has been asked about this.
     let claim = Claim { takes_over: false, ..claim_of(&folder, &recovery) };
     match tenure.claim(&folder, &claim).await {
-        Err(SinkError::Invalid(_) | SinkError::Overtaken(_)) => return Ok(()),
+        // It has never been this job's.
+        Err(SinkError::Invalid(_)) => return Ok(()),
         claimed => claimed?,
     }
     let names = folder.names().await.map_err(unfit)?;

@@ -50,6 +50,11 @@ impl Tenure {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the process with the number `owner` has taken the folder, whoever has it now.
+    pub(super) fn is_taken_by(&self, owner: u64) -> bool {
+        self.held().is_some_and(|held| held.1 == owner)
+    }
+
     /// Number and process of what is held.
     fn held(&self) -> Option<(u64, u64)> {
         self.lock().as_ref().map(|held| (held.number, held.owner))
@@ -200,17 +205,16 @@ impl Tenure {
     }
 }
 
-/// Fails if the folder belongs to another process than that with the number `owner`: for writers, which show what they write by themselves and may be far
-/// from whoever holds the folder.
+/// Fails unless the folder belongs to the process with the number `owner`: for writers, which show what they write by themselves and may be far from
+/// whoever holds the folder. That process has taken it before there was any writer.
 pub(super) async fn ensure_owned_by(folder: &Folder, owner: u64) -> Result<(), IoError> {
-    match stranger(folder).await? {
-        Standing::Lost(Some(by)) if by.owner == digits(owner) => Ok(()),
-        Standing::Lost(by) => {
-            let reason = Error::new(ErrorKind::PermissionDenied, overtaken(&folder.dir, by.as_ref()));
-            Err(IoError::at("show results in", &folder.dir, reason))
-        }
-        Standing::Good | Standing::Gone => Ok(()),
-    }
+    let reason = match stranger(folder).await? {
+        Standing::Lost(Some(by)) if by.owner == digits(owner) => return Ok(()),
+        Standing::Good => return Ok(()),
+        Standing::Lost(by) => overtaken(&folder.dir, by.as_ref()),
+        Standing::Gone => deserted(&folder.dir),
+    };
+    Err(IoError::at("show results in", &folder.dir, Error::new(ErrorKind::PermissionDenied, reason)))
 }
 
 /// Whether the folder holds the owner file `number` of the process `owner`: it may be the same folder by another name.

@@ -87,7 +87,7 @@ impl Master {
                 numbers.count(name, 0);
             }
         });
-        let result = self.attempts().await;
+        let mut result = self.attempts().await;
         // What an attempt has written and no checkpoint names has no meaning any more. What is half committed the next run commits.
         self.logbook.is_fenced |= matches!(&result, Err(error) if error.is_fenced());
         if !self.logbook.is_blank()
@@ -95,7 +95,12 @@ impl Master {
             && !self.commit_is_open
             && let Err(error) = self.clean_up().await
         {
-            tracing::warn!(%error, "what the job left behind cannot be removed");
+            if result.is_ok() && matches!(error, JobError::Overtaken { .. }) {
+                // It may have shown results since it lost the place, or somebody else has removed them: that is no success.
+                result = Err(error);
+            } else {
+                tracing::warn!(%error, "what the job left behind cannot be removed");
+            }
         }
         self.say_goodbye(result.as_ref().err());
         let ending = result?;
@@ -299,16 +304,22 @@ impl Master {
 
     /// Removes what the last attempt has left behind: everything that the latest complete checkpoint does not name.
     async fn clean_up(&mut self) -> Result<(), JobError> {
-        let metadata = match &self.job.checkpoints {
-            None => None,
-            Some(config) => {
-                let (history, metadata) = origin::latest(&self.io, &config.dir).await.map_err(JobError::of_the_coordinator)?;
-                self.logbook.check_not_overtaken(&history, config)?;
-                metadata
-            }
-        };
+        let metadata = self.latest_of_own().await?;
         let Logbook { job: id, owner, attempt, .. } = self.logbook;
         let sinks = Sinks { job: &self.job, io: &self.io, id, owner, attempt, from: metadata.as_ref() };
-        sinks.clean_up().await
+        let cleaned = sinks.clean_up().await;
+        if matches!(cleaned, Err(JobError::Overtaken { .. })) {
+            // By a newer attempt of this job, it may be: that one looks after the results.
+            self.latest_of_own().await?;
+        }
+        cleaned
+    }
+
+    /// The latest complete checkpoint, as long as no other process goes on with the job.
+    async fn latest_of_own(&mut self) -> Result<Option<Metadata>, JobError> {
+        let Some(config) = &self.job.checkpoints else { return Ok(None) };
+        let (history, metadata) = origin::latest(&self.io, &config.dir).await.map_err(JobError::of_the_coordinator)?;
+        self.logbook.check_not_overtaken(&history, config)?;
+        Ok(metadata)
     }
 }

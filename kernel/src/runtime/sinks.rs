@@ -44,12 +44,18 @@ impl Sinks<'_> {
         Ok(())
     }
 
-    /// Has every sink remove what the last attempt has left behind. That is not given up because somebody says once more that the job is to end.
+    /// Has every sink remove what the last attempt has left behind. That is not given up because somebody says once more that the job is to end, nor
+    /// because one of them fails. That one has lost its place is the worst that is to be told.
     pub(super) async fn clean_up(&self) -> Result<(), JobError> {
+        let mut told = Ok(());
         for sink in &self.job.sinks {
-            self.ask(sink, &sink.recover, false, true).await?;
+            let asked = self.ask(sink, &sink.recover, false, true).await;
+            let is_worse = matches!(asked, Err(JobError::Overtaken { .. })) && !matches!(told, Err(JobError::Overtaken { .. }));
+            if told.is_ok() || is_worse {
+                told = asked;
+            }
         }
-        Ok(())
+        told
     }
 
     async fn ask(&self, sink: &SinkPlan, what: &RecoverSink, discard_later_output: bool, is_last: bool) -> Result<(), JobError> {

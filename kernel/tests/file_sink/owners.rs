@@ -169,7 +169,7 @@ fn an_owner_that_was_paused_shows_and_removes_nothing_after_a_take_over() {
         assert_overtaken(paused.check());
         assert_overtaken(paused.recover());
         let named_by_a_checkpoint = vec![paused.epoch(3, 8)];
-        paused.recover_with(Recovery { is_last: true, committed: named_by_a_checkpoint, ..paused.recovery() }).unwrap();
+        assert_overtaken(paused.recover_with(Recovery { is_last: true, committed: named_by_a_checkpoint, ..paused.recovery() }));
         let visible: Vec<_> = files(&disk).into_iter().filter(|(name, _)| !name.starts_with('.')).collect();
         assert_eq!(visible, shown);
         assert_eq!(named.owner, 2);
@@ -208,6 +208,40 @@ fn a_writer_that_shows_by_itself_shows_nothing_after_a_take_over() {
     assert!(error.contains("taken over by process 2"), "{error}");
     assert_eq!(names(&disk).iter().filter(|name| !name.starts_with('.')).collect::<Vec<_>>(), before.iter().collect::<Vec<_>>());
     assert_eq!(taker.epoch_or(1, 7).unwrap(), Some(FileTransaction { job: 2, files: vec![] }));
+}
+
+#[test]
+fn a_writer_that_shows_by_itself_shows_nothing_when_its_successor_has_ended() {
+    let disk = MemoryDisk::new();
+    let at_least_once = || sink().delivery_guarantee(DeliveryGuarantee::AtLeastOnce);
+    let paused = Process { sink: at_least_once(), ..Process::new(&disk, 1) };
+    let taker = Process { sink: at_least_once(), ..Process::new(&disk, 2) };
+    paused.recover().unwrap();
+    taker.take_over().unwrap();
+    assert_eq!(taker.epoch_or(1, 7).unwrap(), None);
+    taker.finish();
+    let shown = names(&disk);
+    let error = paused.epoch_or(1, 5).unwrap_err().to_string();
+    assert!(error.contains("has ended, or somebody has removed"), "{error}");
+    assert_eq!(names(&disk).iter().filter(|name| !name.starts_with('.')).collect::<Vec<_>>(), shown.iter().collect::<Vec<_>>());
+}
+
+/// Whoever loses the folder at the very end, or loses all of it, does not end as if its results were there.
+#[test]
+fn the_end_of_a_job_that_has_lost_its_folder_is_no_success() {
+    let disk = MemoryDisk::new();
+    let [paused, taker] = [1, 2].map(|pid| Process::new(&disk, pid));
+    paused.recover().unwrap();
+    taker.take_over().unwrap();
+    assert_overtaken(paused.recover_with(Recovery { is_last: true, ..paused.recovery() }));
+    taker.finish();
+    // Of a folder that is gone as a whole.
+    let bereft = Process::new(&disk, 3);
+    bereft.recover().unwrap();
+    disk.take(format!("{DIR}/{}1", OWNER_FILES));
+    disk.take(DIR);
+    let result = bereft.recover_with(Recovery { is_last: true, ..bereft.recovery() });
+    assert!(matches!(&result, Err(SinkError::Overtaken(_))), "{result:?}");
 }
 
 #[test]
@@ -292,13 +326,13 @@ fn an_owner_that_finds_no_file_of_anybody_shows_and_takes_nothing() {
     taker.commit(taker.epoch(1, 5)).unwrap();
     taker.finish();
     let shown = disk.files(DIR);
-    for result in [paused.commit(paused.epoch(1, 6)), paused.check(), paused.recover()] {
+    let last = || paused.recover_with(Recovery { is_last: true, ..paused.recovery() });
+    for result in [paused.commit(paused.epoch(1, 6)), paused.check(), paused.recover(), last()] {
         assert!(
             matches!(&result, Err(SinkError::Overtaken(reason)) if reason.contains("has ended, or somebody has removed")),
             "{result:?}"
         );
     }
-    paused.finish();
     let visible: Vec<_> = disk.files(DIR).into_iter().filter(|(name, _)| !name.starts_with('.')).collect();
     assert_eq!(visible, shown);
     // Started again it is a job like any other.
