@@ -9,7 +9,7 @@ use super::delivery::DeliveryGuarantee;
 use super::file_folder::{FileTransaction, Folder, is_of_others};
 use super::file_tenure::{Tenure, is_seen_in};
 use super::owner_file::Claim;
-use super::part_name::{PartName, is_in_progress};
+use super::part_name::{PartName, is_in_progress, is_result};
 use crate::sink::{Recovery, SinkError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,9 @@ pub(super) async fn check(
 ) -> Result<(), SinkError> {
     if let Some(input) = recovery.inputs.iter().find(|input| plain(input) == plain(&folder.dir)) {
         return Err(input_is_output(folder, input));
+    }
+    if let Some(input) = recovery.inputs.iter().find(|input| as_result(input).is_some_and(|dir| plain(dir) == plain(&folder.dir))) {
+        return Err(input_is_a_result(folder, input));
     }
     if folder.disk.kind(&folder.dir).await.map_err(unfit)?.is_none() {
         return Ok(());
@@ -41,6 +44,17 @@ pub(super) fn plain(path: &Path) -> PathBuf {
 fn input_is_output(folder: &Folder, input: &Path) -> SinkError {
     let (shown, input) = (folder.dir.display(), input.display());
     SinkError::Invalid(format!("the input {input} and the output {shown} are one folder; choose another one for the results"))
+}
+
+/// The folder that `input` lies in, if it has the name of a file that a sink may remove there.
+fn as_result(input: &Path) -> Option<&Path> {
+    let name = input.file_name()?.to_str()?;
+    (is_result(name) || is_in_progress(name)).then(|| parent(input))
+}
+
+fn input_is_a_result(folder: &Folder, input: &Path) -> SinkError {
+    let (shown, input) = (folder.dir.display(), input.display());
+    SinkError::Invalid(format!("the input {input} lies in the output {shown}, among results; choose another folder for the results"))
 }
 
 /// What the job says of itself when it takes the folder.
@@ -90,9 +104,14 @@ pub(super) async fn recover(
     create_durably(&*folder.disk, &folder.dir).await.map_err(unfit)?;
     tenure.claim(&folder, &claim_of(&folder, &recovery)).await?;
     for input in &recovery.inputs {
-        let as_input = Folder { dir: input.clone(), ..folder.clone() };
-        if is_seen_in(&as_input, tenure).await? {
+        let place = |dir: &Path| Folder { dir: dir.to_owned(), ..folder.clone() };
+        if is_seen_in(&place(input), tenure).await? {
             return Err(input_is_output(&folder, input));
+        }
+        if let Some(dir) = as_result(input)
+            && is_seen_in(&place(dir), tenure).await?
+        {
+            return Err(input_is_a_result(&folder, input));
         }
     }
     let committed = std::mem::take(&mut recovery.committed);

@@ -277,6 +277,8 @@ async fn read(folder: &Folder, number: u64) -> Result<Option<Result<OwnerFile, S
     let file = match folder.disk.open(&path(folder, number), OpenMode::Read).await {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        // Another user's: it says as little as one that is damaged.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(Some(Err("this user may not read it".to_owned()))),
         Err(error) => return Err(error),
     };
     let len = file.len().await?;

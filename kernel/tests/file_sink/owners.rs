@@ -273,7 +273,7 @@ fn a_newer_attempt_of_the_same_job_takes_the_folder_from_one_that_is_paused() {
 
 #[test]
 fn an_owner_that_cannot_be_judged_keeps_the_folder_until_somebody_knows_better() {
-    let judged_by_nobody: [fn(&Rc<MemoryDisk>); 4] = [
+    let judged_by_nobody: [fn(&Rc<MemoryDisk>); 5] = [
         |disk| {
             let elsewhere = Process { identity: process("there", 9), ..Process::new(disk, 9) };
             elsewhere.recover().unwrap();
@@ -289,6 +289,12 @@ fn an_owner_that_cannot_be_judged_keeps_the_folder_until_somebody_knows_better()
             disk.put(format!("{DIR}/{name}"), &content[..content.len() / 2]);
         },
         |disk| disk.put(format!("{DIR}/{OWNER_FILES}18446744073709551614"), ""),
+        |disk| {
+            let of_another_user = Process::new(disk, 9);
+            of_another_user.recover().unwrap();
+            disk.kill(of_another_user.identity);
+            disk.close(format!("{DIR}/{OWNER_FILES}1"));
+        },
     ];
     for (case, leave) in judged_by_nobody.into_iter().enumerate() {
         let disk = MemoryDisk::new();
@@ -366,6 +372,35 @@ fn a_job_that_reads_the_folder_it_writes_is_refused() {
         }
     }
     assert_eq!(disk.files("all/the").len() + disk.files(DIR).len(), 0);
+}
+
+/// `--overwrite` would remove the input.
+#[test]
+fn a_job_that_reads_a_result_in_the_folder_it_writes_is_refused() {
+    for name in ["part-5-0.txt", "part-000000000000beef-0-1-0.txt", ".part-000000000000beef-0-1-0-1.txt.inprogress"] {
+        for dir in [DIR, "./all/the/./results/", "another/name"] {
+            let disk = MemoryDisk::new();
+            disk.put(format!("{DIR}/{name}"), "input");
+            disk.name_also(DIR, "another/name");
+            let first = Process { sink: sink().overwrite(true), ..Process::new(&disk, 1) };
+            let recovery = Recovery { inputs: vec![format!("{dir}/{name}").into()], ..first.recovery() };
+            let checked = disk.run(first.sink.check(first.io(), recovery.clone())).unwrap();
+            let refused = [(dir != "another/name").then_some(checked), Some(first.recover_with(recovery))];
+            for refused in refused.into_iter().flatten() {
+                assert!(
+                    matches!(&refused, Err(SinkError::Invalid(reason)) if reason.contains("lies in the output")),
+                    "{dir}/{name}: {refused:?}"
+                );
+            }
+            first.finish();
+            assert_eq!(disk.files(DIR).len(), 1, "{dir}/{name}: {:?}", disk.files(DIR));
+        }
+    }
+    // What no job ever removes may be read.
+    let disk = MemoryDisk::new();
+    disk.put(format!("{DIR}/numbers.txt"), "input");
+    let first = Process { sink: sink().overwrite(true), ..Process::new(&disk, 1) };
+    first.recover_with(Recovery { inputs: vec![format!("{DIR}/numbers.txt").into()], ..first.recovery() }).unwrap();
 }
 
 /// Whatever fails while a folder is taken: the next attempt takes it, and nothing is left in the end.

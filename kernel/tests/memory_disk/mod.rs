@@ -57,6 +57,10 @@ pub struct MemoryDisk {
     /// Processes that have died other than by a stop of the disk.
     dead: RefCell<Vec<ProcessIdentity>>,
     has_no_locks: Cell<bool>,
+    /// Files of another user, which cannot be opened.
+    closed: RefCell<BTreeSet<PathBuf>>,
+    /// Another name of a folder, and the folder.
+    alias: RefCell<Option<(PathBuf, PathBuf)>>,
 }
 
 /// The process that [`MemoryDisk::io`] belongs to.
@@ -135,6 +139,25 @@ impl MemoryDisk {
     /// Whether files can be locked.
     pub fn has_no_locks(&self, has_none: bool) {
         self.has_no_locks.set(has_none);
+    }
+
+    /// The file at `path` is another user's: it cannot be opened.
+    pub fn close(&self, path: impl AsRef<Path>) {
+        self.closed.borrow_mut().insert(path.as_ref().to_owned());
+    }
+
+    /// Gives the folder `dir` another name, as a symbolic link does.
+    pub fn name_also(&self, dir: impl AsRef<Path>, other: impl AsRef<Path>) {
+        *self.alias.borrow_mut() = Some((other.as_ref().to_owned(), dir.as_ref().to_owned()));
+    }
+
+    /// What is meant by `path`.
+    fn resolved(&self, path: &Path) -> PathBuf {
+        let path: PathBuf = path.components().collect();
+        match &*self.alias.borrow() {
+            Some((other, dir)) => path.strip_prefix(other).map_or(path.clone(), |rest| dir.join(rest).components().collect()),
+            None => path,
+        }
     }
 
     /// Starts the process again.
@@ -262,11 +285,12 @@ impl Handle {
 
 impl Disk for Handle {
     fn open(&self, path: &Path, mode: OpenMode) -> LocalBoxFuture<Result<Rc<dyn File>, IoError>> {
-        let (handle, at) = (self.clone(), path.to_owned());
+        let (handle, at) = (self.clone(), self.disk.resolved(path));
         self.operation("open", path, move |disk| {
             let mut now = disk.now.borrow_mut();
             let id = match (now.get(&at), mode) {
                 (Some(_), OpenMode::CreateNew) => return Err(failure("open", &at, ErrorKind::AlreadyExists)),
+                (Some(_), _) if disk.closed.borrow().contains(&at) => return Err(failure("open", &at, ErrorKind::PermissionDenied)),
                 (Some(Node::File(id)), _) => *id,
                 (None, OpenMode::CreateNew) if now.get(at.parent().unwrap()) == Some(&Node::Directory) => {
                     disk.contents.borrow_mut().push(Content::default());
@@ -282,7 +306,7 @@ impl Disk for Handle {
     }
 
     fn list(&self, path: &Path) -> LocalBoxFuture<Result<Vec<DirEntry>, IoError>> {
-        let at = path.to_owned();
+        let at = self.disk.resolved(path);
         self.operation("list", path, move |disk| {
             let now = disk.now.borrow();
             if now.get(&at) != Some(&Node::Directory) {
@@ -298,7 +322,7 @@ impl Disk for Handle {
     }
 
     fn kind(&self, path: &Path) -> LocalBoxFuture<Result<Option<EntryKind>, IoError>> {
-        let at = path.to_owned();
+        let at = self.disk.resolved(path);
         self.operation("look at", path, move |disk| {
             Ok(disk.now.borrow().get(&at).map(|node| if *node == Node::Directory { EntryKind::Directory } else { EntryKind::File }))
         })
