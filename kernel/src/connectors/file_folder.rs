@@ -12,7 +12,7 @@ use crate::record::Record;
 use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
 use std::rc::Rc;
-use thalweg_io::{Disk, EntryKind, IoError, ProcessIdentity};
+use thalweg_io::{Disk, EntryKind, Io, IoError};
 
 /// A file that is durable under its hidden name.
 #[derive(Clone, Debug, PartialEq, Eq, Record)]
@@ -37,8 +37,8 @@ pub struct FileTransaction {
 pub(super) struct Folder {
     pub(super) disk: Rc<dyn Disk>,
     pub(super) dir: PathBuf,
-    /// The process that works in it.
-    pub(super) process: Rc<ProcessIdentity>,
+    /// The door of the process that works in it.
+    pub(super) io: Io,
     pub(super) delivery: DeliveryGuarantee,
 }
 

@@ -13,7 +13,7 @@ use super::part_name::{PartName, is_in_progress, is_result};
 use crate::sink::{Recovery, SinkError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use thalweg_io::{Disk, EntryKind, IoError, ProcessIdentity};
+use thalweg_io::{Disk, EntryKind, IoError};
 
 /// Refuses what [`recover`] would refuse. Changes nothing.
 pub(super) async fn check(
@@ -64,7 +64,7 @@ fn claim_of(folder: &Folder, recovery: &Recovery<FileTransaction>) -> Claim {
         attempt: recovery.attempt,
         owner: recovery.owner,
         checkpoints: recovery.checkpoints.clone(),
-        process: ProcessIdentity::clone(&folder.process),
+        process: folder.io.process().clone(),
         takes_over: recovery.take_over_output,
     }
 }

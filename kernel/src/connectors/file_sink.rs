@@ -24,7 +24,6 @@ use crate::record::Record;
 use crate::sink::{Recovery, Sink, SinkContext, SinkError};
 use std::marker::PhantomData;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use thalweg_io::{Io, LocalBoxFuture};
@@ -132,7 +131,7 @@ impl<T, L> FileSink<T, L> {
     }
 
     fn folder(&self, io: &Io) -> Folder {
-        Folder { disk: io.disk(), dir: self.dir.clone(), process: Rc::new(io.process().clone()), delivery: self.delivery }
+        Folder { disk: io.disk(), io: io.clone(), dir: self.dir.clone(), delivery: self.delivery }
     }
 }
 

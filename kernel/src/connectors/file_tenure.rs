@@ -15,10 +15,16 @@ use crate::sink::SinkError;
 use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use thalweg_io::{Buffer, EntryKind, FileLock, IoError, OpenMode};
 
 /// How often a claim is tried anew because somebody else has changed the folder meanwhile.
 const CLAIMS_MAX: u32 = 16;
+
+/// How often it is looked whether an owner lives that seems to, and how long it is waited in between. Another who looks, or takes the folder over, holds the
+/// lock for a moment.
+const LOOKS: u32 = 6;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// What a sink holds. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -65,11 +71,7 @@ impl Tenure {
         if self.is_held(folder, claim).await? {
             return Ok(());
         }
-        let Some(number) = highest(&numbers(folder).await?) else { return Ok(()) };
-        match judged(folder, number, claim).await? {
-            Some((Verdict::Refuse(reason), _)) => Err(SinkError::Invalid(reason)),
-            Some((Verdict::TakeOver(_), _)) | None => Ok(()),
-        }
+        found(folder, claim).await.map(drop)
     }
 
     /// Whether this sink of this job holds the folder already.
@@ -99,13 +101,9 @@ impl Tenure {
             return Ok(());
         }
         for _ in 0..CLAIMS_MAX {
-            let (number, line, of_the_dead) = match highest(&numbers(folder).await?) {
-                None => (1, None, None),
-                Some(number) => match judged(folder, number, claim).await? {
-                    None => continue,
-                    Some((Verdict::Refuse(reason), _)) => return Err(SinkError::Invalid(reason)),
-                    Some((Verdict::TakeOver(line), lock)) => (number_behind(folder, number)?, Some(line), lock),
-                },
+            let (number, line, of_the_dead) = match found(folder, claim).await? {
+                Found::Nobody => (1, None, None),
+                Found::Predecessor { number, line, lock } => (number_behind(folder, number)?, Some(line), lock),
             };
             if self.publish(folder, number, claim).await.map_err(unfit)? {
                 // Others were to take it for living until now.
@@ -116,8 +114,7 @@ impl Tenure {
                 return self.settle(folder, number).await.map_err(unfit);
             }
         }
-        let busy = Error::new(ErrorKind::ResourceBusy, "others take and leave it all the while");
-        Err(SinkError::Io(IoError::at("take", &folder.dir, busy)))
+        Err(busy(folder))
     }
 
     /// Makes a file of this process the owner with this number; `false` if somebody else has become it.
@@ -156,7 +153,12 @@ impl Tenure {
     /// Makes the hold durable, and removes those before it.
     async fn settle(&self, folder: &Folder, number: u64) -> Result<(), IoError> {
         folder.sync().await?;
-        for (name, parsed) in owner_names(folder).await? {
+        let mut names = owner_names(folder).await?;
+        // Wherever this is interrupted, of the past owners the latest is still there.
+        names.sort_by_key(|(_, parsed)| match parsed {
+            OwnerName::Owner(number) | OwnerName::Temporary { number, .. } => *number,
+        });
+        for (name, parsed) in names {
             let is_past = match parsed {
                 OwnerName::Owner(of) => of < number,
                 OwnerName::Temporary { number: of, .. } => of <= number,
@@ -249,12 +251,12 @@ async fn owner_names(folder: &Folder) -> Result<Vec<(String, OwnerName)>, IoErro
 }
 
 /// The numbers of the owners that have a file.
-async fn numbers(folder: &Folder) -> Result<Vec<u64>, IoError> {
+pub(super) async fn numbers(folder: &Folder) -> Result<Vec<u64>, IoError> {
     let number = |(_, name)| if let OwnerName::Owner(number) = name { Some(number) } else { None };
     Ok(owner_names(folder).await?.into_iter().filter_map(number).collect())
 }
 
-fn highest(numbers: &[u64]) -> Option<u64> {
+pub(super) fn highest(numbers: &[u64]) -> Option<u64> {
     numbers.iter().copied().max()
 }
 
@@ -289,37 +291,79 @@ async fn read(folder: &Folder, number: u64) -> Result<Option<Result<OwnerFile, S
     Ok(Some(OwnerFile::decode(&bytes[..bytes.len().min(len)])))
 }
 
+/// Who may be followed.
+enum Found {
+    Nobody,
+    /// The owner with this number; the line tells from whom the folder is taken. If it is dead, the lock is on its file.
+    Predecessor {
+        number: u64,
+        line: String,
+        lock: Option<FileLock>,
+    },
+}
+
+/// Finds out whether the folder may be taken.
+///
+/// # Errors
+/// If not.
+async fn found(folder: &Folder, claim: &Claim) -> Result<Found, SinkError> {
+    let mut looks = 0;
+    for _ in 0..CLAIMS_MAX {
+        let Some(number) = highest(&numbers(folder).await?) else { return Ok(Found::Nobody) };
+        looks += 1;
+        match judged(folder, number, claim).await? {
+            None => {}
+            Some((Verdict::TakeOver(line), lock)) => return Ok(Found::Predecessor { number, line, lock }),
+            Some((Verdict::RefuseIfStillHeld(_), _)) if looks < LOOKS => {
+                let clock = folder.io.clock();
+                clock.sleep_until(clock.now().after(LOOK_AGAIN_AFTER)).await;
+            }
+            Some((Verdict::Refuse(reason) | Verdict::RefuseIfStillHeld(reason), _)) => return Err(SinkError::Invalid(reason)),
+        }
+    }
+    Err(busy(folder))
+}
+
+fn busy(folder: &Folder) -> SinkError {
+    let busy = Error::new(ErrorKind::ResourceBusy, "others take and leave it all the while");
+    SinkError::Io(IoError::at("take", &folder.dir, busy))
+}
+
 /// Judges the owner with this number; `None` if there is none any more. If it is dead, the lock keeps others from coming to the same verdict meanwhile.
-async fn judged(folder: &Folder, number: u64, claim: &Claim) -> Result<Option<(Verdict, Option<FileLock>)>, SinkError> {
+pub(super) async fn judged(folder: &Folder, number: u64, claim: &Claim) -> Result<Option<(Verdict, Option<FileLock>)>, IoError> {
     let Some(found) = read(folder, number).await? else { return Ok(None) };
     let (state, lock) = match folder.disk.open(&path(folder, number), OpenMode::Write).await {
         Ok(file) => match file.try_lock().await {
             Ok(Some(lock)) => (LockState::Free, Some(lock)),
             Ok(None) => (LockState::Held, None),
             Err(error) if error.kind() == ErrorKind::Unsupported => (LockState::Unknown, None),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         // Another user's.
         Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => (LockState::Unknown, None),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
     let found = found.map_err(|reason| format!("{}: {reason}", path(folder, number).display()));
     Ok(Some((judge(&folder.dir, &found, state, claim), lock)))
 }
 
-/// How a hold stands: the own file is there and nobody's behind it.
+/// How a hold stands: the own file is there and no higher number.
 async fn standing(folder: &Folder, (number, owner): (u64, u64)) -> Result<Standing, IoError> {
-    match read(folder, number).await? {
-        Some(Ok(file)) if file.owner == digits(owner) => {}
-        Some(Ok(file)) => return Ok(Standing::Lost(Some(file))),
-        Some(Err(reason)) => return Err(IoError::at("understand", &path(folder, number), Error::new(ErrorKind::InvalidData, reason))),
-        None => return stranger(folder).await,
+    let highest = match numbers(folder).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        numbers => highest(&numbers?),
+    };
+    // Read after the list was made: whoever has the own number again by now is somebody else.
+    match highest {
+        Some(highest) if highest == number => {}
+        _ => return stranger(folder).await,
     }
-    let Some(next) = number.checked_add(1) else { return Ok(Standing::Good) };
-    match folder.disk.kind(&path(folder, next)).await? {
-        Some(EntryKind::File) => stranger(folder).await,
-        _ => Ok(Standing::Good),
+    match read(folder, number).await? {
+        Some(Ok(file)) if file.owner == digits(owner) => Ok(Standing::Good),
+        Some(Ok(file)) => Ok(Standing::Lost(Some(file))),
+        Some(Err(reason)) => Err(IoError::at("understand", &path(folder, number), Error::new(ErrorKind::InvalidData, reason))),
+        None => stranger(folder).await,
     }
 }
 

@@ -165,6 +165,8 @@ pub(super) enum Verdict {
     TakeOver(String),
     /// It is not; the sentence tells why, and what to do.
     Refuse(String),
+    /// It is not if the lock stays held: for a moment whoever only looks holds it, too.
+    RefuseIfStillHeld(String),
 }
 
 /// Judges a claim on `folder`, which `found` owns (or why the file cannot be understood).
@@ -192,8 +194,10 @@ pub(super) fn judge(folder: &Path, found: &Result<OwnerFile, String>, lock: Lock
         return Verdict::TakeOver(format!("{shown} is taken over from an older attempt of this job: {who}"));
     }
     let is_neighbour = found.host == claim.process.host;
+    let runs = || format!("{shown} belongs to a job that runs: {who}; stop it, or {CURE}");
     match lock {
-        LockState::Held => Verdict::Refuse(format!("{shown} belongs to a job that runs: {who}; stop it, or {CURE}")),
+        LockState::Held if is_neighbour && found.is_locked => Verdict::RefuseIfStillHeld(runs()),
+        LockState::Held => Verdict::Refuse(runs()),
         LockState::Free if is_neighbour && found.is_locked => {
             Verdict::TakeOver(format!("{shown} is taken over from a process that has died: {who}"))
         }
@@ -274,7 +278,7 @@ mod tests {
 
     fn refusal(found: OwnerFile, lock: LockState, claim: &Claim) -> String {
         match verdict(found, lock, claim) {
-            Verdict::Refuse(reason) => reason,
+            Verdict::Refuse(reason) | Verdict::RefuseIfStillHeld(reason) => reason,
             Verdict::TakeOver(line) => panic!("{line}"),
         }
     }
@@ -284,6 +288,16 @@ mod tests {
         let reason = refusal(other(), LockState::Held, &claim());
         let named = ["out belongs to a job that runs", "process 99 on here", "started 2023-11-14T22:13:20Z", "--take-over-output"];
         assert!(named.iter().all(|part| reason.contains(part)), "{reason}");
+    }
+
+    #[test]
+    fn only_a_lock_that_would_be_free_without_its_owner_is_looked_at_again() {
+        assert!(matches!(verdict(other(), LockState::Held, &claim()), Verdict::RefuseIfStillHeld(_)));
+        let elsewhere = OwnerFile { host: "there".to_owned(), ..other() };
+        let unlocked = OwnerFile { is_locked: false, ..other() };
+        for found in [elsewhere, unlocked, claim().file(true)] {
+            assert!(matches!(verdict(found, LockState::Held, &claim()), Verdict::Refuse(_)));
+        }
     }
 
     #[test]

@@ -4,11 +4,14 @@
 //! What is found is judged as for a job that has no checkpoints and is not to take anything over. Nothing is changed. But whether the owner lives only
 //! its lock tells, so that of a dead one is held for the moment it takes to find out: a job that wants the folder in that very moment is refused.
 
-use super::owner_file::{Claim, LockState, OWNER_BYTES_MAX, OwnerFile, OwnerName, Verdict, judge};
+use super::delivery::DeliveryGuarantee;
+use super::file_folder::Folder;
+use super::file_tenure::{highest, judged, numbers};
+use super::owner_file::{Claim, Verdict};
 use crate::checkpoint::{Attempt, JobId};
 use std::io::ErrorKind;
 use std::path::Path;
-use thalweg_io::{Buffer, Disk, EntryKind, Io, IoError, OpenMode};
+use thalweg_io::{Io, IoError};
 
 /// How often a folder is read anew because its owner has gone meanwhile.
 const LOOKS: usize = 5;
@@ -18,75 +21,31 @@ const LOOKS: usize = 5;
 /// # Errors
 /// A failed operation.
 pub(crate) async fn owner_report(io: &Io, dir: &Path) -> Result<Result<String, String>, IoError> {
-    let disk = io.disk();
-    let nobody = Ok(Ok("nobody".to_owned()));
+    let folder = Folder { disk: io.disk(), dir: dir.to_owned(), io: io.clone(), delivery: DeliveryGuarantee::ExactlyOnce };
+    // No job has these numbers: jobs and processes draw theirs, and attempts are counted from 1.
+    let claim = Claim { job: JobId(0), attempt: Attempt(0), owner: 0, checkpoints: None, process: io.process().clone(), takes_over: false };
     for _ in 0..LOOKS {
-        let entries = match disk.list(dir).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => return nobody,
-            entries => entries?,
+        let numbers = match numbers(&folder).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            numbers => numbers?,
         };
-        let number = |name: &str| if let Some(OwnerName::Owner(number)) = OwnerName::parse(name) { Some(number) } else { None };
-        let owners = entries.iter().filter(|entry| entry.kind == EntryKind::File).filter_map(|entry| number(&entry.name));
-        let Some(highest) = owners.max() else { return nobody };
-        let path = dir.join(OwnerName::Owner(highest).to_string());
-        let Some(found) = read(&*disk, &path).await? else { continue };
-        let Some(lock) = lock_state(&*disk, &path).await? else { continue };
-        let found = found.map_err(|reason| format!("{}: {reason}", path.display()));
-        // No job has these numbers: jobs and processes draw theirs, and attempts are counted from 1.
-        let claim =
-            Claim { job: JobId(0), attempt: Attempt(0), owner: 0, checkpoints: None, process: io.process().clone(), takes_over: false };
-        return Ok(match judge(dir, &found, lock, &claim) {
+        let Some(highest) = highest(&numbers) else { return Ok(Ok("nobody".to_owned())) };
+        // The lock goes with the verdict.
+        let Some((verdict, _)) = judged(&folder, highest, &claim).await? else { continue };
+        return Ok(match verdict {
             Verdict::TakeOver(line) => Ok(format!("nobody that lives; a job that begins will say: {line}")),
-            Verdict::Refuse(reason) => Err(reason),
+            Verdict::Refuse(reason) | Verdict::RefuseIfStillHeld(reason) => Err(reason),
         });
     }
     Ok(Ok("one job after the other: it has another owner at each look".to_owned()))
 }
 
-/// What the owner file says, or why it cannot be understood; `None` if it is gone.
-async fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Result<OwnerFile, String>>, IoError> {
-    let file = match disk.open(path, OpenMode::Read).await {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        // Another user's, who lets nobody read it.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(Some(Err("this user may not read it".to_owned()))),
-        Err(error) => return Err(error),
-    };
-    let len = file.len().await?;
-    let Some(len) = usize::try_from(len).ok().filter(|_| len <= OWNER_BYTES_MAX) else {
-        return Ok(Some(Err(format!("it is {len} bytes long"))));
-    };
-    let bytes = file.read_at(0, Buffer::with_capacity(len)).await?;
-    Ok(Some(OwnerFile::decode(&bytes[..bytes.len().min(len)])))
-}
-
-/// Whether somebody holds the lock on the owner file; `None` if it is gone.
-async fn lock_state(disk: &dyn Disk, path: &Path) -> Result<Option<LockState>, IoError> {
-    let file = match disk.open(path, OpenMode::Write).await {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
-            return Ok(Some(LockState::Unknown));
-        }
-        Err(error) => return Err(error),
-    };
-    Ok(Some(match file.try_lock().await {
-        Ok(Some(lock)) => {
-            drop(lock);
-            LockState::Free
-        }
-        Ok(None) => LockState::Held,
-        Err(error) if error.kind() == ErrorKind::Unsupported => LockState::Unknown,
-        Err(error) => return Err(error),
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connectors::owner_file::digits;
+    use crate::connectors::owner_file::{OwnerFile, OwnerName, digits};
     use std::rc::Rc;
-    use thalweg_io::{File, blocking};
+    use thalweg_io::{File, OpenMode, blocking};
 
     /// Writes the owner file with this number, and gives it back open.
     async fn write(io: &Io, dir: &Path, number: u64, text: &str) -> Rc<dyn File> {

@@ -61,6 +61,8 @@ pub struct MemoryDisk {
     closed: RefCell<BTreeSet<PathBuf>>,
     /// Another name of a folder, and the folder.
     alias: RefCell<Option<(PathBuf, PathBuf)>>,
+    /// The time of all processes: it passes while one of them sleeps.
+    time_ms: Cell<u64>,
 }
 
 /// The process that [`MemoryDisk::io`] belongs to.
@@ -93,7 +95,7 @@ impl MemoryDisk {
     /// The same for another process.
     pub fn io_of(self: &Rc<Self>, process: ProcessIdentity) -> Io {
         Io::new(IoParts {
-            clock: Rc::new(Closed),
+            clock: Rc::new(Sleeper(Rc::clone(self))),
             spawner: Rc::new(Closed),
             disk: Rc::new(Handle { disk: Rc::clone(self), process: process.clone() }),
             net: Rc::new(Closed),
@@ -440,7 +442,7 @@ impl File for MemoryFile {
 
     fn try_lock(&self) -> LocalBoxFuture<Result<Option<FileLock>, IoError>> {
         let (id, path, process) = (self.id, self.path.clone(), self.handle.process.clone());
-        self.handle.operation("lock", &self.path, move |disk| {
+        let locking = self.handle.operation("lock", &self.path, move |disk| {
             if disk.has_no_locks.get() {
                 return Err(failure("lock", &path, ErrorKind::Unsupported));
             }
@@ -452,26 +454,41 @@ impl File for MemoryFile {
             let guard = Arc::new(());
             locks.insert(id, (process, Arc::downgrade(&guard)));
             Ok(Some(FileLock::new(guard)))
+        });
+        Box::pin(async move {
+            let locked = locking.await;
+            // Others may come to see it before its holder does.
+            thalweg::io::yield_now().await;
+            locked
+        })
+    }
+}
+
+/// A clock that goes on by a millisecond whenever somebody who sleeps is asked.
+struct Sleeper(Rc<MemoryDisk>);
+
+impl Clock for Sleeper {
+    fn now(&self) -> MonotonicNs {
+        MonotonicNs(self.0.time_ms.get() * 1_000_000)
+    }
+
+    fn wall(&self) -> UnixMillis {
+        panic!("nobody asks what time it is")
+    }
+
+    fn sleep_until(&self, deadline: MonotonicNs) -> LocalBoxFuture<()> {
+        let clock = Self(Rc::clone(&self.0));
+        Box::pin(async move {
+            while clock.now() < deadline {
+                clock.0.time_ms.set(clock.0.time_ms.get() + 1);
+                thalweg::io::yield_now().await;
+            }
         })
     }
 }
 
 /// What a connector does not need.
 struct Closed;
-
-impl Clock for Closed {
-    fn now(&self) -> MonotonicNs {
-        panic!("no clock here")
-    }
-
-    fn wall(&self) -> UnixMillis {
-        panic!("no clock here")
-    }
-
-    fn sleep_until(&self, _deadline: MonotonicNs) -> LocalBoxFuture<()> {
-        panic!("no clock here")
-    }
-}
 
 impl Spawner for Closed {
     fn spawn(&self, _class: TaskClass, name: &str, _future: LocalBoxFuture<()>) {
