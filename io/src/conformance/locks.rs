@@ -8,6 +8,7 @@ use std::path::Path;
 cases![
     a_lock_is_held_by_one_handle_at_a_time,
     a_lock_outlives_the_handle_it_was_taken_through,
+    a_lock_that_is_dropped_is_free_at_once_though_its_handle_is_open,
     a_lock_is_of_the_file_and_not_of_its_name,
     a_lock_keeps_other_cores_out_too,
     a_lock_that_a_core_has_left_behind_is_free_again,
@@ -41,6 +42,21 @@ fn a_lock_outlives_the_handle_it_was_taken_through(world: &dyn World) {
         assert!(try_lock(&*disk, &path).await.is_none(), "the lock went with the handle");
         drop(held);
         assert!(try_lock(&*disk, &path).await.is_some());
+    });
+}
+
+fn a_lock_that_is_dropped_is_free_at_once_though_its_handle_is_open(world: &dyn World) {
+    let path = world.scratch().join("file");
+    on_one_core(world, |io| async move {
+        let disk = io.disk();
+        create(&*disk, &path, b"").await;
+        let file = disk.open(&path, OpenMode::Write).await.promised();
+        for _ in 0..2 {
+            let held = file.try_lock().await.promised().promised();
+            assert!(try_lock(&*disk, &path).await.is_none(), "a second handle got the lock as well");
+            drop(held);
+            assert!(try_lock(&*disk, &path).await.is_some(), "a lock that was dropped is still held by its handle");
+        }
     });
 }
 

@@ -171,12 +171,24 @@ impl File for UringFile {
     }
 }
 
-/// Blocks, so on the helper thread. The lock is that of flock(2): of the open file, and gone when its last descriptor is.
-pub(crate) fn try_lock(file: OwnedFd) -> io::Result<Option<OwnedFd>> {
+/// A lock of flock(2) that somebody holds. It is of the open file, and would be gone with the last descriptor at the latest; that of the file that it was
+/// taken through may be closed later, through the ring. So it is given up when this is dropped, and free at once.
+pub(crate) struct Locked(OwnedFd);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Whatever comes of it: closing does the same.
+        // SAFETY: the descriptor is open as long as this owns it, and the call takes no pointers.
+        let _ = unsafe { libc::flock(self.0.as_raw_fd(), libc::LOCK_UN) };
+    }
+}
+
+/// Blocks, so on the helper thread.
+pub(crate) fn try_lock(file: OwnedFd) -> io::Result<Option<Locked>> {
     loop {
         // SAFETY: the descriptor is open, and the call takes no pointers.
         if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
-            return Ok(Some(file));
+            return Ok(Some(Locked(file)));
         }
         let error = io::Error::last_os_error();
         match error.raw_os_error() {

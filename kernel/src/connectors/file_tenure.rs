@@ -125,7 +125,8 @@ impl Tenure {
             Err(error) => {
                 // What comes of this changes nothing: nobody refers to the file.
                 let _ = folder.remove(&temporary).await;
-                return Err(error);
+                // Somebody has just taken it for one that was left behind.
+                return if error.kind() == ErrorKind::WouldBlock { Ok(false) } else { Err(error) };
             }
         };
         // From the link on it may be the owner, whatever fails.
@@ -159,12 +160,11 @@ impl Tenure {
             OwnerName::Owner(number) | OwnerName::Temporary { number, .. } => *number,
         });
         for (name, parsed) in names {
-            let is_past = match parsed {
-                OwnerName::Owner(of) => of < number,
-                OwnerName::Temporary { number: of, .. } => of <= number,
-            };
-            if is_past {
-                folder.remove(&name).await?;
+            match parsed {
+                OwnerName::Owner(of) if of < number => folder.remove(&name).await?,
+                OwnerName::Owner(_) => {}
+                OwnerName::Temporary { number: of, .. } if of <= number => folder.remove(&name).await?,
+                OwnerName::Temporary { .. } => remove_if_left_behind(folder, &name).await?,
             }
         }
         if let Some(held) = &mut *self.lock() {
@@ -229,12 +229,30 @@ pub(super) async fn is_seen_in(folder: &Folder, tenure: &Tenure) -> Result<bool,
     Ok(found.is_some_and(|found| found.is_ok_and(|file| file.owner == digits(owner))))
 }
 
+/// Removes the file of an owner to be on which nobody holds a lock: its process has died, and nobody else would remove it. If it has only not come to lock
+/// the file yet, it begins anew.
+async fn remove_if_left_behind(folder: &Folder, name: &str) -> Result<(), IoError> {
+    let file = match folder.disk.open(&folder.path(name), OpenMode::Write).await {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock().await {
+        // Kept until the name is gone, so that its process does not lock it meanwhile.
+        Ok(Some(_lock)) => folder.remove(name).await,
+        Ok(None) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes a file of an owner to be, durably, and locks it if files can be locked here.
 async fn write(folder: &Folder, temporary: &str, claim: &Claim) -> Result<Option<FileLock>, IoError> {
     // One of this very process, whose taking has failed.
     folder.remove(temporary).await?;
     let file = folder.disk.open(&folder.path(temporary), OpenMode::CreateNew).await?;
     let lock = match file.try_lock().await {
+        Ok(None) => return Err(IoError::at("lock", &folder.path(temporary), ErrorKind::WouldBlock.into())),
         Ok(lock) => lock,
         Err(error) if error.kind() == ErrorKind::Unsupported => None,
         Err(error) => return Err(error),

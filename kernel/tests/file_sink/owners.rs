@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use thalweg::checkpoint::{Attempt, CheckpointId, JobId};
 use thalweg::connectors::{DeliveryGuarantee, FileTransaction};
-use thalweg::io::{Io, IoError, ProcessIdentity, Rng, SplitMix};
+use thalweg::io::{Io, IoError, OpenMode, ProcessIdentity, Rng, SplitMix};
 use thalweg::sink::{Recovery, Sink, SinkContext, SinkError, SinkWriter};
 
 /// A process that runs a job with a sink of its own.
@@ -416,6 +416,43 @@ fn an_owner_is_overtaken_by_any_higher_number() {
     disk.put(format!("{DIR}/{OWNER_FILES}3"), of_the_second);
     disk.put(format!("{DIR}/{OWNER_FILES}1"), &of_the_first[0].1);
     assert_overtaken(paused.commit(paused.epoch(1, 5)));
+}
+
+/// One with a higher number than the next owner's is nobody's later.
+#[test]
+fn what_a_dead_process_has_left_on_its_way_to_a_folder_is_removed_and_nothing_else() {
+    let disk = MemoryDisk::new();
+    let [of_the_dead, of_the_living] = [7, 8].map(|number| format!("{OWNER_FILES}{number}-00000000000000fe.tmp"));
+    for name in [&of_the_dead, &of_the_living] {
+        disk.put(format!("{DIR}/{name}"), "");
+    }
+    let living = disk.io_of(process("here", 5)).disk();
+    let path = PathBuf::from(format!("{DIR}/{of_the_living}"));
+    let file = disk.run(living.open(&path, OpenMode::Write)).unwrap().unwrap();
+    let lock = disk.run(file.try_lock()).unwrap().unwrap();
+    Process::new(&disk, 1).recover().unwrap();
+    let left: Vec<String> = owner_files(&disk).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(left, [format!("{OWNER_FILES}1"), of_the_living]);
+    drop(lock);
+}
+
+/// Whose file is taken for a left-over one, because it is not locked yet, begins anew.
+#[test]
+fn whoever_takes_a_folder_holds_the_lock_on_its_file_whatever_others_remove() {
+    for seed in 0..2000 {
+        let mut dice = SplitMix::new(seed);
+        let disk = MemoryDisk::new();
+        let [first, taker] = [1, 2].map(|pid| Process::new(&disk, pid));
+        let taking = Recovery { take_over_output: true, ..taker.recovery() };
+        let takings = (first.sink.recover(first.io(), first.recovery()), taker.sink.recover(taker.io(), taking));
+        let (of_first, of_taker) = race(&disk, takings.0, takings.1, &mut dice);
+        assert!(of_taker.is_ok(), "seed {seed}: {of_taker:?}");
+        assert!(matches!(of_first, Ok(()) | Err(SinkError::Invalid(_) | SinkError::Overtaken(_))), "seed {seed}: {of_first:?}");
+        let left = owner_files(&disk);
+        assert!(left.len() == 1 && left[0].1.contains(r#""is_locked":true"#), "seed {seed}: {left:?}");
+        let reason = Process::new(&disk, 3).refusal();
+        assert!(reason.contains("belongs to a job that runs: process 2"), "seed {seed}: {reason}");
+    }
 }
 
 /// So wherever it stops, the one that was in force before is the last to go, and nobody before it comes to be in force again.
