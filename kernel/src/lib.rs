@@ -65,7 +65,6 @@ mod graph;
 mod listening;
 mod metrics_http;
 mod operators;
-pub mod record;
 mod runtime;
 pub mod sink;
 pub mod source;
@@ -89,6 +88,7 @@ pub use runtime::{
     RestoredFrom, WorkerShare,
 };
 pub use thalweg_io as io;
+pub use thalweg_record::record;
 pub use time::{NO_TIMESTAMP, TimeWindow, Watermark, format_millis};
 pub use watermark::{
     BoundedOutOfOrderness, NoWatermarks, RecordTimestamp, TimestampAssigner, WatermarkGenerator, WatermarkOutput, WatermarkStrategy,

@@ -351,3 +351,22 @@ fn views_can_be_shortened() {
 fn the_derive_explains_what_it_refuses() {
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
 }
+
+extern crate thalweg as renamed;
+
+/// In a crate that knows the engine by another name.
+#[derive(thalweg::record::Record, thalweg::record::Key, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[record(crate = renamed)]
+enum Named {
+    Nothing,
+    Something { names: Option<String>, id: u64 },
+}
+
+#[test]
+fn a_crate_that_knows_the_engine_by_another_name_derives_records_and_keys() {
+    let named = Named::Something { names: Some("a".to_owned()), id: 7 };
+    assert_eq!(Named::from_view(named.view()), named);
+    let mut bytes = Vec::new();
+    <Named as renamed::record::Key>::encode(named.view(), &mut bytes);
+    assert_eq!(<Named as renamed::record::Key>::decode(&bytes), Ok(named));
+}

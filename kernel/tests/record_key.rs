@@ -47,6 +47,11 @@ fn check<K: Key + Ord + Debug>(left: &K, right: &K) -> Result<(), TestCaseError>
         prop_assert!(!right_bytes.starts_with(&left_bytes), "no key is another's prefix");
     }
     prop_assert_eq!(left.matches(right.view()), left == right);
+    prop_assert_eq!(&K::decode(&left_bytes).unwrap(), left);
+    if let Some((_, shorter)) = left_bytes.split_last() {
+        prop_assert!(K::decode(shorter).is_err());
+        prop_assert!(K::decode(&[&left_bytes[..], &[0]].concat()).is_err());
+    }
     let archive = Archiver::new().to_bytes(left).unwrap();
     let view = K::view_archived(access::<K>(&archive).unwrap());
     prop_assert!(left.matches(view));
@@ -135,4 +140,17 @@ fn canonical_bytes_and_hashes_are_frozen() {
     assert!(encoded(&()).is_empty());
     assert_eq!(format!("{:016x}", u64::hash(42)), "2e4fe982b68910ac");
     assert_eq!(format!("{:016x}", String::hash("thalweg")), "250821a6ca06c09c");
+}
+
+proptest! {
+    /// Whatever is read as a key is what that key writes: there is one form of each.
+    #[test]
+    fn only_canonical_bytes_are_read(bytes in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(2), Just(0xFF), Just(b'a'), any::<u8>()], 0..30)) {
+        if let Ok(order) = Order::decode(&bytes) {
+            prop_assert_eq!(encoded(&order), &bytes[..]);
+        }
+        if let Ok(key) = <(bool, Option<char>, String)>::decode(&bytes) {
+            prop_assert_eq!(encoded(&key), bytes);
+        }
+    }
 }

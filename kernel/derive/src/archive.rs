@@ -20,7 +20,7 @@ pub fn archived_name(input: &Input) -> Ident {
 
 /// Aliases, the archived type, the resolver, and the three rkyv implementations.
 pub fn expand(input: &Input) -> TokenStream {
-    let name = input.name;
+    let (name, home) = (input.name, &input.home);
     let archived = archived_name(input);
     let aliases = input.variants.iter().flat_map(|variant| &variant.fields).map(|field| {
         let (ty, archived, resolver) = (field.ty, &field.archived, &field.resolver);
@@ -54,7 +54,7 @@ pub fn expand(input: &Input) -> TokenStream {
         quote!(#ty: __rkyv::Serialize<__S>)
     });
     quote! {
-        use ::thalweg::record::__private::rkyv as __rkyv;
+        use #home::__private::rkyv as __rkyv;
 
         #(#aliases)*
         #archived_type
@@ -88,8 +88,8 @@ pub fn expand(input: &Input) -> TokenStream {
         impl<__D: __rkyv::rancor::Fallible + ?::core::marker::Sized> __rkyv::Deserialize<#name, __D> for #archived {
             #[inline]
             fn deserialize(&self, _: &mut __D) -> ::core::result::Result<#name, <__D as __rkyv::rancor::Fallible>::Error> {
-                ::core::result::Result::Ok(<#name as ::thalweg::record::Record>::from_view(
-                    <#name as ::thalweg::record::Record>::view_archived(self),
+                ::core::result::Result::Ok(<#name as #home::Record>::from_view(
+                    <#name as #home::Record>::view_archived(self),
                 ))
             }
         }
@@ -97,6 +97,7 @@ pub fn expand(input: &Input) -> TokenStream {
 }
 
 fn archived_type(input: &Input, archived: &Ident) -> TokenStream {
+    let home = &input.home;
     let bodies = input.variants.iter().map(|variant| {
         variant.declare(|field| {
             let archived = &field.archived;
@@ -111,9 +112,9 @@ fn archived_type(input: &Input, archived: &Ident) -> TokenStream {
         (quote!(C), quote!(pub struct #archived #(#bodies)* #semicolon))
     };
     quote! {
-        #[derive(::thalweg::record::__private::rkyv::Portable, ::thalweg::record::__private::rkyv::bytecheck::CheckBytes)]
-        #[rkyv(crate = ::thalweg::record::__private::rkyv)]
-        #[bytecheck(crate = ::thalweg::record::__private::rkyv::bytecheck)]
+        #[derive(#home::__private::rkyv::Portable, #home::__private::rkyv::bytecheck::CheckBytes)]
+        #[rkyv(crate = #home::__private::rkyv)]
+        #[bytecheck(crate = #home::__private::rkyv::bytecheck)]
         #[repr(#repr)]
         #definition
     }

@@ -6,7 +6,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::ext::IdentExt;
-use syn::{Attribute, Data, DeriveInput, Error, Fields, GenericArgument, Member, PathArguments, Type, Visibility};
+use syn::{Attribute, Data, DeriveInput, Error, Fields, GenericArgument, Member, Path, PathArguments, Type, Visibility, parse_quote};
 
 /// The archived tag is one byte.
 const VARIANTS_MAX: usize = 256;
@@ -16,6 +16,8 @@ pub struct Input<'a> {
     pub vis: &'a Visibility,
     pub name: &'a Ident,
     pub is_enum: bool,
+    /// The module `record` of the crate that the generated code names: `::thalweg::record`, or what `#[record(crate = ...)]` says.
+    pub home: Path,
     pub variants: Vec<Variant<'a>>,
 }
 
@@ -94,7 +96,8 @@ impl<'a> Input<'a> {
                 return Err(Error::new_spanned(field.ty, message));
             }
         }
-        Ok(Self { vis: &input.vis, name: &input.ident, is_enum: matches!(input.data, Data::Enum(_)), variants })
+        let (is_enum, home) = (matches!(input.data, Data::Enum(_)), home(&input.attrs)?);
+        Ok(Self { vis: &input.vis, name: &input.ident, is_enum, home, variants })
     }
 
     /// Whether no value has a field: then a value is its own view.
@@ -189,6 +192,22 @@ fn fields<'a>(fields: &'a Fields, number: &mut usize) -> Vec<Field<'a>> {
             }
         })
         .collect()
+}
+
+/// Where the generated code finds `Record` and what belongs to it.
+fn home(attributes: &[Attribute]) -> Result<Path, Error> {
+    let mut home = parse_quote!(::thalweg::record);
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("record")) {
+        attribute.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("crate") {
+                return Err(meta.error("`record` knows one argument: `crate = path::of::thalweg`"));
+            }
+            let named = meta.value()?.call(Path::parse_mod_style)?;
+            home = parse_quote!(#named::record);
+            Ok(())
+        })?;
+    }
+    Ok(home)
 }
 
 fn docs(attributes: &[Attribute]) -> Vec<&Attribute> {

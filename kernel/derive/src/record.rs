@@ -28,7 +28,7 @@ pub fn expand(input: &Input) -> TokenStream {
 }
 
 fn implementation(input: &Input) -> TokenStream {
-    let name = input.name;
+    let (name, home) = (input.name, &input.home);
     let archived = archive::archived_name(input);
     let view = input.view_name();
     let view_a = input.view_type(quote!('a));
@@ -38,7 +38,7 @@ fn implementation(input: &Input) -> TokenStream {
         let pattern = variant.pattern(name, "value");
         let built = variant.build(&view, |field| {
             let (ty, value) = (field.ty, field.bound("value"));
-            quote!(<#ty as ::thalweg::record::Record>::view(#value))
+            quote!(<#ty as #home::Record>::view(#value))
         });
         quote!(#pattern => #built)
     });
@@ -46,7 +46,7 @@ fn implementation(input: &Input) -> TokenStream {
         let pattern = variant.pattern(&archived, "value");
         let built = variant.build(&view, |field| {
             let (ty, value) = (field.ty, field.bound("value"));
-            quote!(<#ty as ::thalweg::record::Record>::view_archived(#value))
+            quote!(<#ty as #home::Record>::view_archived(#value))
         });
         quote!(#pattern => #built)
     });
@@ -54,7 +54,7 @@ fn implementation(input: &Input) -> TokenStream {
         let pattern = variant.pattern(&view, "view");
         let built = variant.build(name, |field| {
             let (ty, value) = (field.ty, field.bound("view"));
-            quote!(<#ty as ::thalweg::record::Record>::from_view(#value))
+            quote!(<#ty as #home::Record>::from_view(#value))
         });
         quote!(#pattern => #built)
     });
@@ -73,7 +73,7 @@ fn implementation(input: &Input) -> TokenStream {
     let layout = if input.is_enum { quote!(out.group("enum", |out| { #(#layouts)* });) } else { quote!(#(#layouts)*) };
 
     quote! {
-        impl ::thalweg::record::Record for #name {
+        impl #home::Record for #name {
             type Ref<'a> = #view_a;
 
             #[inline]
@@ -97,7 +97,7 @@ fn implementation(input: &Input) -> TokenStream {
                 }
             }
 
-            fn layout(out: &mut ::thalweg::record::LayoutHasher) {
+            fn layout(out: &mut #home::LayoutHasher) {
                 #layout
             }
         }

@@ -8,7 +8,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{GenericArgument, PathArguments, Type};
+use syn::{GenericArgument, Path, PathArguments, Type};
 
 use crate::input::Input;
 
@@ -20,10 +20,10 @@ pub fn expand(input: &Input) -> TokenStream {
     if input.is_plain() {
         return quote!();
     }
-    let Input { vis, name, .. } = input;
+    let Input { vis, name, home, .. } = input;
     let view = input.view_name();
     let doc = format!("Borrowed view of [`{name}`].");
-    let mut lifetime_used = input.variants.iter().flat_map(|variant| &variant.fields).any(|field| view_of(field.ty).1);
+    let mut lifetime_used = input.variants.iter().flat_map(|variant| &variant.fields).any(|field| view_of(field.ty, home).1);
     let mut bodies = Vec::new();
     for variant in &input.variants {
         // `declare` takes a `Fn`; which field comes first is decided by its number.
@@ -32,7 +32,7 @@ pub fn expand(input: &Input) -> TokenStream {
         bodies.push(variant.declare(|field| {
             let docs = &field.docs;
             let vis = field.vis;
-            let ty = if use_lifetime_here && field.binding == "f0" { projection(field.ty) } else { view_of(field.ty).0 };
+            let ty = if use_lifetime_here && field.binding == "f0" { projection(field.ty, home) } else { view_of(field.ty, home).0 };
             (quote!(#(#docs)* #vis), ty)
         }));
     }
@@ -52,21 +52,21 @@ pub fn expand(input: &Input) -> TokenStream {
     }
 }
 
-fn projection(ty: &Type) -> TokenStream {
-    quote!(<#ty as ::thalweg::record::Record>::Ref<'a>)
+fn projection(ty: &Type, home: &Path) -> TokenStream {
+    quote!(<#ty as #home::Record>::Ref<'a>)
 }
 
 /// The view of a type, and whether it uses the lifetime `'a`.
-fn view_of(ty: &Type) -> (TokenStream, bool) {
+fn view_of(ty: &Type, home: &Path) -> (TokenStream, bool) {
     let known = match ty {
-        Type::Paren(paren) => Some(view_of(&paren.elem)),
-        Type::Group(group) => Some(view_of(&group.elem)),
+        Type::Paren(paren) => Some(view_of(&paren.elem, home)),
+        Type::Group(group) => Some(view_of(&group.elem, home)),
         Type::Tuple(tuple) => {
-            let (views, used): (Vec<_>, Vec<_>) = tuple.elems.iter().map(view_of).unzip();
+            let (views, used): (Vec<_>, Vec<_>) = tuple.elems.iter().map(|ty| view_of(ty, home)).unzip();
             Some((if views.is_empty() { quote!(()) } else { quote!((#(#views,)*)) }, used.contains(&true)))
         }
         Type::Array(array) => {
-            let (view, used) = view_of(&array.elem);
+            let (view, used) = view_of(&array.elem, home);
             let len = &array.len;
             Some((quote!([#view; #len]), used))
         }
@@ -74,15 +74,15 @@ fn view_of(ty: &Type) -> (TokenStream, bool) {
             (Some(name), _) if BY_VALUE.iter().any(|known| name == known) => Some((quote!(#ty), false)),
             (Some(name), _) if name == "String" => Some((quote!(&'a ::core::primitive::str), true)),
             (_, Some(("Option", inner))) => {
-                let (view, used) = view_of(inner);
+                let (view, used) = view_of(inner, home);
                 Some((quote!(::core::option::Option<#view>), used))
             }
-            (_, Some(("Vec", inner))) => Some((quote!(::thalweg::record::ListRef<'a, #inner>), true)),
+            (_, Some(("Vec", inner))) => Some((quote!(#home::ListRef<'a, #inner>), true)),
             _ => None,
         },
         _ => None,
     };
-    known.unwrap_or_else(|| (projection(ty), true))
+    known.unwrap_or_else(|| (projection(ty, home), true))
 }
 
 /// The container's name and its only argument.

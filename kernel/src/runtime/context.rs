@@ -2,7 +2,6 @@
 
 use super::driver::TaskClock;
 use super::error::FailureSlot;
-use super::key_groups::KeyGroups;
 use super::messages::ToCoordinator;
 use super::metrics::{Counter, Gauge, MetricRegistry, MetricScope};
 use super::operator::OperatorInfo;
@@ -18,6 +17,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use thalweg_io::{Io, Mailbox};
+use thalweg_record::KeyGroups;
 
 /// `source -> map(2/3)`: the operators of a task, and which of its subtasks this is.
 pub(crate) struct TaskName {

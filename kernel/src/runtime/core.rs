@@ -5,7 +5,6 @@ use super::context::{SubtaskContext, TaskName};
 use super::deployment::SubtaskPlan;
 use super::driver::{Driver, TaskClock};
 use super::error::FailureSlot;
-use super::key_groups::KeyGroups;
 use super::messages::ToCoordinator;
 use super::metrics::{JobMetrics, Metric, MetricRegistry};
 use super::settings::EngineSettings;
@@ -19,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use thalweg_io::{CoreId, Io, LocalBoxFuture, Mailbox, MailboxReceiver, TaskClass};
+use thalweg_record::KeyGroups;
 use tracing::Instrument;
 
 /// What all cores of a job share.

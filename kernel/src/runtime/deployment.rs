@@ -10,7 +10,6 @@ use super::crew::{Crew, Member, WorkerId};
 use super::driver::Subtask;
 use super::error::JobError;
 use super::handle::WorkerShare;
-use super::key_groups::KeyGroups;
 use super::messages::ToSubtask;
 use crate::checkpoint::{Attempt, CheckpointId, JobId, Restored};
 use crate::exchange::{ChannelNumber, ErasedEnd, Links, Place, RemoteChannel};
@@ -20,6 +19,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use thalweg_io::{Mailbox, MailboxReceiver, mailbox};
+use thalweg_record::KeyGroups;
 
 /// What every subtask of an attempt is told.
 #[derive(Clone)]

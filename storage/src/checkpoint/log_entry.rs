@@ -4,10 +4,10 @@
 //! and appends under a number of the past, always finds a higher one (docs/src/formats.md#the-log).
 
 use super::frame::{HEADER_BYTES, Kind, Reader, framed, unframe};
-use super::hex;
 use super::names::FileName;
 use super::{Attempt, CheckpointError, CheckpointId, FileRef, JobId};
 use serde::{Deserialize, Serialize};
+use thalweg_record::hex;
 
 /// What an entry was written for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

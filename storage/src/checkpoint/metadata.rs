@@ -7,11 +7,12 @@
 use super::frame::{ALIGN, HEADER_BYTES, Kind, Reader, framed, unframe};
 use super::names::is_state_file;
 use super::snapshot_writer::pad;
-use super::{Attempt, CheckpointError, CheckpointId, JobId, Snapshot, hex};
+use super::{Attempt, CheckpointError, CheckpointId, JobId, Snapshot};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use thalweg_io::Buffer;
+use thalweg_record::hex;
 
 /// What a checkpoint consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

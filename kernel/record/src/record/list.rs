@@ -14,6 +14,7 @@ use super::Record;
 /// A borrowed list of records.
 ///
 /// ```
+/// # extern crate thalweg_record as thalweg;
 /// use thalweg::record::Record;
 ///
 /// let names = vec!["Ada".to_string(), "Grace".to_string()];

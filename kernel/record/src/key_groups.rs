@@ -2,7 +2,7 @@
 
 /// The key groups of a job: the unit in which keyed state is handed over when the parallelism changes. Their number is fixed for a job's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct KeyGroups {
+pub struct KeyGroups {
     count: u32,
 }
 
@@ -11,40 +11,51 @@ impl KeyGroups {
     const MOST: u32 = 1 << 15;
 
     /// Flink's default.
-    pub(crate) const DEFAULT: Self = Self { count: 128 };
+    pub const DEFAULT: Self = Self { count: 128 };
 
-    pub(crate) fn new(count: u32) -> Self {
+    /// `count` of them.
+    ///
+    /// # Panics
+    /// If there are none, or more than 2^15.
+    #[must_use]
+    pub fn new(count: u32) -> Self {
         assert!((1..=Self::MOST).contains(&count), "there are between 1 and {} key groups, not {count}", Self::MOST);
         Self { count }
     }
 
-    pub(crate) fn count(self) -> u32 {
+    /// How many there are.
+    #[must_use]
+    pub fn count(self) -> u32 {
         self.count
     }
 
     /// The key group of a key with this hash. It is taken from bits 24 to 31 and below, which hash tables of up to 2^24 keys do not use to find a
     /// bucket, so keys of one group still spread over a table.
+    #[must_use]
     #[inline]
-    pub(crate) fn of_hash(self, hash: u64) -> u32 {
+    pub fn of_hash(self, hash: u64) -> u32 {
         ((u64::from(hash as u32) * u64::from(self.count)) >> 32) as u32
     }
 
     /// The subtask, of `parallelism`, that owns the key group: contiguous ranges whose sizes differ by at most one, as in Flink.
+    #[must_use]
     #[inline]
-    pub(crate) fn subtask_of_group(self, group: u32, parallelism: usize) -> usize {
+    pub fn subtask_of_group(self, group: u32, parallelism: usize) -> usize {
         group as usize * parallelism / self.count as usize
     }
 
     /// The key groups that `subtask` of `parallelism` owns.
-    pub(crate) fn owned_by(self, subtask: usize, parallelism: usize) -> std::ops::Range<u32> {
+    #[must_use]
+    pub fn owned_by(self, subtask: usize, parallelism: usize) -> std::ops::Range<u32> {
         // The first group g with g * parallelism / count >= subtask.
         let first = |subtask: usize| (subtask * self.count as usize).div_ceil(parallelism) as u32;
         first(subtask)..first(subtask + 1)
     }
 
     /// The subtask that owns the key with this hash.
+    #[must_use]
     #[inline]
-    pub(crate) fn subtask_of_hash(self, hash: u64, parallelism: usize) -> usize {
+    pub fn subtask_of_hash(self, hash: u64, parallelism: usize) -> usize {
         self.subtask_of_group(self.of_hash(hash), parallelism)
     }
 }

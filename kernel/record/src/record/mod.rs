@@ -11,6 +11,7 @@
 mod archive;
 mod fingerprint;
 mod key;
+mod key_source;
 mod list;
 mod primitives;
 mod short_hash;
@@ -23,7 +24,8 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 pub use archive::{Archiver, access, read_owned};
 pub use fingerprint::{LayoutFingerprint, LayoutHasher};
-pub use key::{Key, KeySink};
+pub use key::{Key, KeySink, write_terminated};
+pub use key_source::{KeyError, KeySource};
 pub use list::{ListIter, ListRef};
 pub use rkyv::rancor::Error as ArchiveError;
 pub use thalweg_derive::{Key, Record};
@@ -55,6 +57,7 @@ pub type RecordValidator<'a> = HighValidator<'a, ArchiveError>;
 /// what the type owns. Writing `T: Record` is enough for generic code: all rkyv bounds are implied.
 ///
 /// ```
+/// # extern crate thalweg_record as thalweg;
 /// use thalweg::record::{Archiver, Record, access};
 ///
 /// #[derive(Record, Clone, Debug, PartialEq)]

@@ -34,31 +34,47 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 /// `#[serde(with = "hex::bytes")]` for a `Vec<u8>`.
-pub(super) mod bytes {
+pub mod bytes {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(in super::super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::encode(bytes))
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Text of another form.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(deserializer)?;
         super::decode(&text).ok_or_else(|| D::Error::custom("bytes are written as pairs of lower-case hexadecimal digits"))
     }
 }
 
 /// `#[serde(with = "hex::number")]` for a `u64` that is a name or a hash rather than a quantity.
-pub(super) mod number {
+pub mod number {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-    pub(in super::super) fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::encode(&number.to_be_bytes()))
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Text of another form.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         let text = String::deserialize(deserializer)?;
         let bytes = super::decode(&text).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
         bytes.map(u64::from_be_bytes).ok_or_else(|| D::Error::custom("a hash is written as 16 lower-case hexadecimal digits"))

@@ -14,11 +14,14 @@
 //! | tuple, struct | the fields, one after the other |
 //! | enum | the variant's place as one byte, then its fields |
 //!
-//! Nothing here allocates but `encode`'s output.
+//! [`Key::decode`] is the way back: it takes exactly the bytes of one key, and nothing but canonical bytes.
+//!
+//! Nothing here allocates but `encode`'s output and what a decoded key owns.
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::Record;
+use super::key_source::{KeyError, KeySource};
 use super::short_hash::{WORD_BYTES, has_zero, load, xxh3_64_word};
 
 /// A record that can be the key of `key_by`.
@@ -28,6 +31,7 @@ use super::short_hash::{WORD_BYTES, has_zero, load, xxh3_64_word};
 /// no equality to rely on.
 ///
 /// ```
+/// # extern crate thalweg_record as thalweg;
 /// use thalweg::record::{Key, Record};
 ///
 /// #[derive(Record, Key, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +45,7 @@ use super::short_hash::{WORD_BYTES, has_zero, load, xxh3_64_word};
 /// Route::encode(route.view(), &mut bytes);
 /// assert_eq!(bytes, b"LGA\x00\x00\x7f\xff");
 /// assert!(route.matches(RouteRef { origin: "LGA", hop: -1 }));
+/// assert_eq!(Route::decode(&bytes), Ok(route));
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key",
@@ -52,6 +57,12 @@ pub trait Key: Record + Eq + Ord {
     /// Writes the canonical bytes, piece by piece.
     fn write<S: KeySink>(view: Self::Ref<'_>, sink: &mut S);
 
+    /// Reads what [`write`](Key::write) has written, off the front of `source`.
+    ///
+    /// # Errors
+    /// Bytes that `write` does not write.
+    fn read(source: &mut KeySource<'_>) -> Result<Self, KeyError>;
+
     /// Whether this stored key equals the view, without building an owned key.
     fn matches(&self, view: Self::Ref<'_>) -> bool;
 
@@ -59,6 +70,17 @@ pub trait Key: Record + Eq + Ord {
     #[inline]
     fn encode(view: Self::Ref<'_>, out: &mut Vec<u8>) {
         Self::write(view, out);
+    }
+
+    /// The key whose canonical bytes these are, all of them.
+    ///
+    /// # Errors
+    /// Bytes that are those of no key, or of a key and something more.
+    fn decode(bytes: &[u8]) -> Result<Self, KeyError> {
+        let mut source = KeySource::new(bytes);
+        let key = Self::read(&mut source)?;
+        source.finish()?;
+        Ok(key)
     }
 
     /// XXH3-64 of exactly the bytes that [`encode`](Key::encode) appends.
@@ -154,11 +176,17 @@ impl KeySink for KeyHasher {
 }
 
 macro_rules! integer_keys {
-    ($($ty:ident as $unsigned:ident, $flip:expr;)*) => {$(
+    ($($ty:ident as $unsigned:ident, $flip:expr, $back:expr;)*) => {$(
         impl Key for $ty {
             #[inline]
             fn write<S: KeySink>(view: $ty, sink: &mut S) {
                 sink.put(&((view as $unsigned) ^ $flip).to_be_bytes());
+            }
+
+            fn read(source: &mut KeySource<'_>) -> Result<Self, KeyError> {
+                let flipped = $unsigned::from_be_bytes(source.take_array()?) ^ $flip;
+                let back: fn($unsigned) -> Option<$ty> = $back;
+                back(flipped).ok_or_else(|| source.error(concat!("no ", stringify!($ty))))
             }
 
             #[inline]
@@ -175,23 +203,27 @@ macro_rules! integer_keys {
 }
 
 integer_keys! {
-    bool as u8, 0;
-    char as u32, 0;
-    u8 as u8, 0;
-    u16 as u16, 0;
-    u32 as u32, 0;
-    u64 as u64, 0;
-    u128 as u128, 0;
-    i8 as u8, 1 << 7;
-    i16 as u16, 1 << 15;
-    i32 as u32, 1 << 31;
-    i64 as u64, 1 << 63;
-    i128 as u128, 1 << 127;
+    bool as u8, 0, |byte| (byte < 2).then_some(byte == 1);
+    char as u32, 0, char::from_u32;
+    u8 as u8, 0, Some;
+    u16 as u16, 0, Some;
+    u32 as u32, 0, Some;
+    u64 as u64, 0, Some;
+    u128 as u128, 0, Some;
+    i8 as u8, 1 << 7, |n| Some(n.cast_signed());
+    i16 as u16, 1 << 15, |n| Some(n.cast_signed());
+    i32 as u32, 1 << 31, |n| Some(n.cast_signed());
+    i64 as u64, 1 << 63, |n| Some(n.cast_signed());
+    i128 as u128, 1 << 127, |n| Some(n.cast_signed());
 }
 
 impl Key for () {
     #[inline]
     fn write<S: KeySink>(_: (), _: &mut S) {}
+
+    fn read(_: &mut KeySource<'_>) -> Result<Self, KeyError> {
+        Ok(())
+    }
 
     #[inline]
     fn matches(&self, _: ()) -> bool {
@@ -199,10 +231,27 @@ impl Key for () {
     }
 }
 
+/// Writes bytes of any length so that they end: a zero byte among them as `00 FF`, and `00 00` behind them, which sorts before any continuation. Read with
+/// [`KeySource::take_terminated`]. `String` is written like this, and so are byte strings of one's own.
+#[inline]
+pub fn write_terminated<S: KeySink>(bytes: &[u8], sink: &mut S) {
+    if bytes.contains(&0) {
+        let mut pieces = bytes.split(|&byte| byte == 0);
+        sink.put(pieces.next().unwrap_or(&[]));
+        for piece in pieces {
+            sink.put(&ESCAPED_ZERO);
+            sink.put(piece);
+        }
+    } else {
+        sink.put(bytes);
+    }
+    sink.put(&STRING_END);
+}
+
 /// Ends a string: sorts before any continuation, since a zero byte within the string is followed by `FF`.
-const STRING_END: [u8; 2] = [0, 0];
+pub(super) const STRING_END: [u8; 2] = [0, 0];
 /// A zero byte within a string.
-const ESCAPED_ZERO: [u8; 2] = [0, 0xFF];
+pub(super) const ESCAPED_ZERO: [u8; 2] = [0, 0xFF];
 
 /// The hash of a longer string without zero bytes, laid out with its end mark in `N` bytes on the stack.
 #[inline]
@@ -215,18 +264,12 @@ fn hash_string<const N: usize>(bytes: &[u8]) -> u64 {
 impl Key for String {
     #[inline]
     fn write<S: KeySink>(view: &str, sink: &mut S) {
-        let bytes = view.as_bytes();
-        if bytes.contains(&0) {
-            let mut pieces = bytes.split(|&byte| byte == 0);
-            sink.put(pieces.next().unwrap_or(&[]));
-            for piece in pieces {
-                sink.put(&ESCAPED_ZERO);
-                sink.put(piece);
-            }
-        } else {
-            sink.put(bytes);
-        }
-        sink.put(&STRING_END);
+        write_terminated(view.as_bytes(), sink);
+    }
+
+    fn read(source: &mut KeySource<'_>) -> Result<Self, KeyError> {
+        let bytes = source.take_terminated()?;
+        Self::from_utf8(bytes).map_err(|_| source.error("no UTF-8"))
     }
 
     #[inline]
@@ -267,6 +310,14 @@ impl<K: Key> Key for Option<K> {
         }
     }
 
+    fn read(source: &mut KeySource<'_>) -> Result<Self, KeyError> {
+        match source.take_array()? {
+            [0] => Ok(None),
+            [1] => K::read(source).map(Some),
+            _ => Err(source.error("neither none nor some")),
+        }
+    }
+
     #[inline]
     fn matches(&self, view: Option<K::Ref<'_>>) -> bool {
         match (self, view) {
@@ -283,6 +334,10 @@ macro_rules! tuple_keys {
             #[inline]
             fn write<S: KeySink>(view: ($($ty::Ref<'_>,)*), sink: &mut S) {
                 $($ty::write(view.$index, sink);)*
+            }
+
+            fn read(source: &mut KeySource<'_>) -> Result<Self, KeyError> {
+                Ok(($($ty::read(source)?,)*))
             }
 
             #[inline]

@@ -1,6 +1,6 @@
 //! The numbers by which jobs, attempts and checkpoints are told apart.
 
-use super::hex;
+use crate::hex;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

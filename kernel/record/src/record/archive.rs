@@ -40,7 +40,10 @@ impl Archiver {
     }
 
     /// The same for whatever has an archive.
-    pub(crate) fn append_archive<V>(&mut self, value: &V, out: &mut AlignedVec) -> Result<Range<usize>, ArchiveError>
+    ///
+    /// # Errors
+    /// As [`append`](Archiver::append).
+    pub fn append_archive<V>(&mut self, value: &V, out: &mut AlignedVec) -> Result<Range<usize>, ArchiveError>
     where
         V: for<'a> Serialize<RecordSerializer<'a>>,
     {
