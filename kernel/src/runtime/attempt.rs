@@ -70,6 +70,8 @@ pub(super) struct AttemptEnd {
 enum Event {
     Message(Option<ToCoordinator>),
     Persisted(Box<Persisted>),
+    /// Files of earlier checkpoints are removed.
+    Cleaned,
     Committed(CheckpointId, Result<(), JobError>),
     Tick,
 }
@@ -144,6 +146,7 @@ impl<'a> AttemptRun<'a> {
                 // The handle holds a sender; only a core that is being torn down gets here.
                 Event::Message(None) => break,
                 Event::Persisted(persisted) => self.persisted(*persisted),
+                Event::Cleaned => {}
                 Event::Committed(checkpoint, result) => self.committed(checkpoint, result),
                 Event::Tick => {
                     self.say_what_a_stop_waits_for();
@@ -175,6 +178,9 @@ impl<'a> AttemptRun<'a> {
         poll_fn(|cx| {
             if let Poll::Ready(persisted) = folder.poll_persisted(cx) {
                 return Poll::Ready(Event::Persisted(persisted));
+            }
+            if folder.poll_cleaned(cx).is_ready() {
+                return Poll::Ready(Event::Cleaned);
             }
             if let Some(future) = committing
                 && let Poll::Ready((checkpoint, result)) = future.as_mut().poll(cx)
@@ -360,7 +366,7 @@ impl<'a> AttemptRun<'a> {
                 checkpoints::Action::Commit { checkpoint } => self.commit(checkpoint),
                 checkpoints::Action::Complete(completion) => self.steer(coordinator::Input::Completed(completion)),
                 checkpoints::Action::Fail { failures } => {
-                    let timeout = self.folder.storage().map_or(Duration::ZERO, |storage| storage.config.timeout);
+                    let timeout = self.checkpoints.timeout();
                     self.steer(coordinator::Input::Failed(JobError::CheckpointsExpired { failures, timeout }));
                 }
             }
@@ -416,9 +422,6 @@ impl<'a> AttemptRun<'a> {
                     numbers.show("lastCheckpointDuration", i64::try_from(duration.as_millis()).unwrap_or(i64::MAX));
                     numbers.show("lastCheckpointSize", i64::try_from(bytes).unwrap_or(i64::MAX));
                 });
-                if let Some(error) = self.folder.storage().and_then(|storage| storage.store.last_cleanup().error.as_ref()) {
-                    tracing::warn!(%error, "files of earlier checkpoints cannot be removed");
-                }
                 self.observe("checkpoint.complete", checkpoint, 0);
                 tracing::debug!(%checkpoint, "checkpoint complete");
                 self.decide(checkpoints::Input::Persisted { checkpoint });

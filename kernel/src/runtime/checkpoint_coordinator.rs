@@ -139,6 +139,11 @@ impl CheckpointCoordinator {
         }
     }
 
+    /// After which time a checkpoint is given up.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.cadence.timeout
+    }
+
     /// When a tick may have consequences.
     pub(crate) fn next_deadline(&self) -> Option<MonotonicNs> {
         match &self.pending {

@@ -1,7 +1,7 @@
 //! The checkpoint folder of an attempt.
 //!
-//! Completing a checkpoint takes the store away until it is done: one at a time, beside everything else. What becomes superfluous meanwhile is left for the
-//! cleaning of the next attempt.
+//! Completing a checkpoint takes the store away until it is done: one at a time, beside everything else. Then what it has made superfluous is removed, while
+//! the results that it names are shown already; the next checkpoint waits for that. What becomes superfluous meanwhile is left for the next cleaning.
 
 use crate::checkpoint::{CheckpointConfig, CheckpointId};
 use std::task::{Context, Poll};
@@ -38,11 +38,12 @@ pub(super) struct Complete {
 pub(super) struct Folder {
     at_rest: Option<Storage>,
     completing: Option<LocalBoxFuture<(Storage, Box<Persisted>)>>,
+    cleaning: Option<LocalBoxFuture<Storage>>,
 }
 
 impl Folder {
     pub(super) fn new(storage: Option<Storage>) -> Self {
-        Self { at_rest: storage, completing: None }
+        Self { at_rest: storage, completing: None, cleaning: None }
     }
 
     /// Whether the job has one.
@@ -50,12 +51,12 @@ impl Folder {
         self.at_rest.is_some() || self.is_busy()
     }
 
-    /// Whether a checkpoint is being completed.
+    /// Whether a checkpoint is being completed, or cleaned up behind.
     pub(super) fn is_busy(&self) -> bool {
-        self.completing.is_some()
+        self.completing.is_some() || self.cleaning.is_some()
     }
 
-    /// `None` also while a checkpoint is being completed.
+    /// `None` also while the folder is busy.
     pub(super) fn storage(&self) -> Option<&Storage> {
         self.at_rest.as_ref()
     }
@@ -66,10 +67,15 @@ impl Folder {
 
     /// Begins to make a checkpoint durable; whether there is a place for it.
     pub(super) fn complete(&mut self, checkpoint: Complete) -> bool {
-        let Some(Storage { mut store, config }) = self.at_rest.take() else { return false };
+        let storage = match (self.at_rest.take(), self.cleaning.take()) {
+            (Some(storage), _) => Box::pin(std::future::ready(storage)),
+            (None, Some(cleaning)) => cleaning,
+            (None, None) => return false,
+        };
         let Complete { metadata, snapshots, since, bytes } = checkpoint;
         let checkpoint = metadata.id;
         self.completing = Some(Box::pin(async move {
+            let Storage { mut store, config } = storage.await;
             let result = store.complete(metadata, snapshots, config.retained).await;
             (Storage { store, config }, Box::new(Persisted { checkpoint, since, bytes, result }))
         }));
@@ -81,8 +87,27 @@ impl Folder {
         let Some(Poll::Ready((storage, persisted))) = self.completing.as_mut().map(|future| future.as_mut().poll(cx)) else {
             return Poll::Pending;
         };
-        *self = Self::new(Some(storage));
+        self.completing = None;
+        let persisted_well = persisted.result.is_ok();
+        self.cleaning = Some(Box::pin(async move {
+            let Storage { mut store, config } = storage;
+            // After a failure nothing is known to be superfluous.
+            if persisted_well {
+                store.clean_up().await;
+            }
+            if let Some(error) = &store.last_cleanup().error {
+                tracing::warn!(%error, "files of earlier checkpoints cannot be removed");
+            }
+            Storage { store, config }
+        }));
         Poll::Ready(persisted)
+    }
+
+    /// Ready when a cleaning has come to its end; pending if there is none.
+    pub(super) fn poll_cleaned(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Poll::Ready(storage)) = self.cleaning.as_mut().map(|future| future.as_mut().poll(cx)) else { return Poll::Pending };
+        (self.cleaning, self.at_rest) = (None, Some(storage));
+        Poll::Ready(())
     }
 
     /// Removes what was stored for a checkpoint that will not be.

@@ -2,8 +2,8 @@
 //!
 //! A file is created under a name that is used once, written, and synced; nothing refers to it before. Whoever refers to it syncs the directory first.
 
-use super::names::{is_state_file, state_file_name};
-use super::{Attempt, CheckpointError, CheckpointId, FileRef, Image};
+use super::names::is_state_file;
+use super::{CheckpointError, FileRef};
 use std::io::ErrorKind;
 use std::path::Path;
 use thalweg_io::{Buffer, Disk, OpenMode};
@@ -43,37 +43,6 @@ pub async fn write_snapshot(disk: &dyn Disk, dir: &Path, name: &str, image: Buff
     let file = FileRef { name: name.to_owned(), len: image.len() as u64, crc: crc32fast::hash(&image) };
     let image = create(disk, dir, name, image).await?;
     Ok((file, image))
-}
-
-/// Which subtask takes a snapshot for which checkpoint.
-#[derive(Clone, Copy, Debug)]
-pub struct SnapshotOf<'a> {
-    /// The attempt under way.
-    pub attempt: Attempt,
-    /// The checkpoint.
-    pub checkpoint: CheckpointId,
-    /// The task.
-    pub task: &'a str,
-    /// Which of its subtasks.
-    pub subtask: u32,
-}
-
-/// Keeps an image of less than `inline_below` bytes at hand, to travel with the metadata, and writes a larger one to a file.
-///
-/// # Errors
-/// As [`write_snapshot`].
-pub async fn store_snapshot(
-    disk: &dyn Disk,
-    dir: &Path,
-    of: SnapshotOf<'_>,
-    image: Buffer,
-    inline_below: usize,
-) -> Result<Image, CheckpointError> {
-    if image.len() < inline_below {
-        return Ok(Image::Inline(image));
-    }
-    let name = state_file_name(of.attempt, of.checkpoint, of.task, of.subtask);
-    write_snapshot(disk, dir, &name, image).await.map(|(file, _)| Image::File(file))
 }
 
 /// Removes files of a checkpoint that will not be completed. One that is not there is no error.

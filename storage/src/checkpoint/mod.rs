@@ -22,7 +22,7 @@ mod snapshot_writer;
 mod store;
 
 pub use error::CheckpointError;
-pub use files::{SnapshotOf, discard, store_snapshot, write_snapshot};
+pub use files::{discard, write_snapshot};
 pub use garbage::Cleanup;
 pub use inspect::{CheckpointContent, CheckpointSummary, Inspection, Listing, StateInspection, inspect, list};
 pub use load::{Checkpoint, load, load_metadata, load_path};

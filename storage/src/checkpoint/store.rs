@@ -1,8 +1,8 @@
 //! The checkpoint folder of one job, in the hands of its coordinator.
 //!
 //! [`CheckpointStore::complete`] is the commit point of a checkpoint: when it returns, the checkpoint is what a restart begins with. In this order, each
-//! step durable before the next: state files, metadata file, the names of both, the log entry; only then files are removed that no retained checkpoint
-//! names. A store that was overtaken by another attempt is told so ([`CheckpointError::Fenced`]) and removes nothing that the other may need.
+//! step durable before the next: state files, metadata file, the names of both, the log entry. Files that no retained checkpoint names any more are removed
+//! behind that, by [`CheckpointStore::clean_up`]: nobody waits for it. A store that was overtaken by another attempt is told so ([`CheckpointError::Fenced`]) and removes nothing that the other may need.
 //!
 //! A full disk leaves everything as it was before the call. Any other failure takes the store out of use.
 
@@ -82,6 +82,8 @@ pub struct CheckpointStore {
     owner: u64,
     collector: Collector,
     cleanup: Cleanup,
+    /// The checkpoint that this attempt completed last.
+    completed: Option<CheckpointId>,
 }
 
 impl CheckpointStore {
@@ -93,8 +95,16 @@ impl CheckpointStore {
         make_folder(&*disk, dir).await?;
         let log = Log::open(Rc::clone(&disk), dir, rng).await?;
         let history = History { newest: log.newest().cloned() };
-        let store =
-            Self { disk, dir: dir.to_owned(), log, attempt: None, owner: 0, collector: Collector::default(), cleanup: Cleanup::default() };
+        let store = Self {
+            disk,
+            dir: dir.to_owned(),
+            log,
+            attempt: None,
+            owner: 0,
+            collector: Collector::default(),
+            cleanup: Cleanup::default(),
+            completed: None,
+        };
         Ok((store, history))
     }
 
@@ -190,7 +200,6 @@ impl CheckpointStore {
         };
         entry.retained.push(completed.clone());
         entry.retained.drain(..entry.retained.len().saturating_sub(retain));
-        let kept = entry.retained.clone();
 
         let stored = self.store(&name, file, entry).await;
         if let Err(error) = stored {
@@ -205,8 +214,14 @@ impl CheckpointStore {
             return Err(error);
         }
         self.collector.learn(&completed, &metadata);
-        self.cleanup = self.collector.collect(&*self.disk, &self.dir, self.log.newest(), &kept, Some(metadata.id)).await;
+        self.completed = Some(metadata.id);
         Ok(completed)
+    }
+
+    /// Removes what the checkpoint that was completed last has made superfluous. If it is not called, or interrupted, the next one removes that too.
+    pub async fn clean_up(&mut self) {
+        let retained = self.retained().to_vec();
+        self.cleanup = self.collector.collect(&*self.disk, &self.dir, self.log.newest(), &retained, self.completed).await;
     }
 
     async fn store(&mut self, name: &str, file: thalweg_io::Buffer, entry: LogEntry) -> Result<(), CheckpointError> {
@@ -240,22 +255,6 @@ impl CheckpointStore {
         self.log.append(entry).await?;
         self.cleanup = self.collector.collect(&*self.disk, &self.dir, self.log.newest(), &retained, None).await;
         Ok(())
-    }
-
-    /// Removes the files of a checkpoint that will not be completed. One that is not there is no error.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    ///
-    /// # Panics
-    /// If a file is not one of this attempt.
-    pub async fn discard(&self, files: &[FileRef]) -> Result<(), CheckpointError> {
-        let own =
-            |file: &FileRef| matches!(FileName::parse(&file.name), Some(FileName::State { attempt, .. }) if Some(attempt) == self.attempt);
-        for file in files {
-            assert!(own(file), "{} is a file of this attempt", file.name);
-        }
-        super::files::discard(&*self.disk, &self.dir, files.iter().map(|file| file.name.as_str())).await
     }
 
     /// Reads a retained checkpoint and everything it consists of, and checks all of it.

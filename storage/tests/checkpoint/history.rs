@@ -1,7 +1,7 @@
 //! What a folder tells about the past of its job, and what a person is told.
 
 use crate::disk::{Fault, MemoryDisk, run};
-use crate::job::{DIR, JOB, begin, dir, open, take, with_checkpoints};
+use crate::job::{DIR, JOB, begin, dir, metadata, open, take, with_checkpoints};
 use std::path::Path;
 use thalweg_io::UnixMillis;
 use thalweg_storage::checkpoint::*;
@@ -145,4 +145,16 @@ fn an_attempt_that_failed_while_it_was_written_down_is_known_by_its_owner() {
         }
     }
     assert!(written_though_failed > 0);
+}
+
+#[test]
+fn a_checkpoint_is_complete_before_anything_is_removed_for_it() {
+    let (disk, mut store, attempt) = with_checkpoints(2);
+    let before = disk.files(DIR);
+    run(&disk, store.complete(metadata(attempt, CheckpointId(3)), vec![], 1)).unwrap().unwrap();
+    let after = disk.files(DIR);
+    assert!(before.keys().filter(|name| !name.ends_with(".head")).all(|name| after.contains_key(name)), "{:?}", after.keys());
+    run(&disk, store.clean_up()).unwrap();
+    assert!(store.last_cleanup().removed > 0 && store.last_cleanup().error.is_none());
+    assert!(!disk.files(DIR).keys().any(|name| name.starts_with("chk-1-") || name.starts_with("chk-2-")));
 }

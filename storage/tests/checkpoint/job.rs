@@ -51,23 +51,39 @@ pub fn metadata(attempt: Attempt, id: CheckpointId) -> Metadata {
 }
 
 /// Takes checkpoint `id`: the states of two subtasks, then the rest.
-pub async fn take(disk: &MemoryDisk, store: &mut CheckpointStore, attempt: Attempt, id: CheckpointId) -> Result<Retained, CheckpointError> {
+pub async fn take(
+    disk: &MemoryDisk,
+    checkpoints: &mut CheckpointStore,
+    attempt: Attempt,
+    id: CheckpointId,
+) -> Result<Retained, CheckpointError> {
     let mut snapshots = Vec::new();
     for subtask in 0..2 {
-        let of = SnapshotOf { attempt, checkpoint: id, task: "count", subtask };
-        match store_snapshot(disk, dir(), of, image(attempt, id, subtask), INLINE_BELOW).await {
+        match store(disk, attempt, id, subtask).await {
             Ok(image) => snapshots.push(TaskSnapshot { task: "count".to_owned(), subtask, parallelism: 2, image }),
             Err(error) => {
                 let files = snapshots.into_iter().filter_map(|snapshot| match snapshot.image {
                     Image::File(file) => Some(file),
                     Image::Inline(_) => None,
                 });
-                store.discard(&files.collect::<Vec<_>>()).await?;
+                let files: Vec<FileRef> = files.collect();
+                discard(disk, dir(), files.iter().map(|file| file.name.as_str())).await?;
                 return Err(error);
             }
         }
     }
-    store.complete(metadata(attempt, id), snapshots, 2).await
+    let completed = checkpoints.complete(metadata(attempt, id), snapshots, 2).await?;
+    checkpoints.clean_up().await;
+    Ok(completed)
+}
+
+/// Stores the image of a subtask: with the metadata if it is small, else in a file of its own.
+async fn store(disk: &MemoryDisk, attempt: Attempt, id: CheckpointId, subtask: u32) -> Result<Image, CheckpointError> {
+    let image = image(attempt, id, subtask);
+    if image.len() < INLINE_BELOW {
+        return Ok(Image::Inline(image));
+    }
+    write_snapshot(disk, dir(), &state_file_name(attempt, id, "count", subtask), image).await.map(|(file, _)| Image::File(file))
 }
 
 pub async fn open(disk: &MemoryDisk) -> Result<(CheckpointStore, History), CheckpointError> {
