@@ -187,9 +187,9 @@ pub fn malformed_sink(args: &FlightsArgs) -> impl Sink<In = MalformedRecord> + u
 /// The job.
 pub fn build(env: &StreamExecutionEnvironment, args: &FlightsArgs) {
     let (days, late, malformed) = results(env, args);
-    days.named_sink("days", days_sink(args));
-    late.named_sink("late", late_sink(args));
-    malformed.named_sink("malformed", malformed_sink(args));
+    days.sink(days_sink(args)).name("days").uid("days");
+    late.sink(late_sink(args)).name("late").uid("late");
+    malformed.sink(malformed_sink(args)).name("malformed").uid("malformed");
 }
 
 /// For `--help`.

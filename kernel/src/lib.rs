@@ -71,7 +71,7 @@ pub mod source;
 mod time;
 mod watermark;
 
-pub use api::{DataStream, KeyedStream, SharedStream, StreamExecutionEnvironment, WindowedStream};
+pub use api::{DataStream, DataStreamSink, KeyedStream, SharedStream, StreamExecutionEnvironment, WindowedStream};
 pub use chain::Chain;
 pub use checkpoint::{CheckpointConfig, RestartStrategy, Restore};
 pub use connectors::Collected;

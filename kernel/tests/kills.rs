@@ -84,9 +84,9 @@ impl<S: Sink> Sink for Held<S> {
 fn the_process_that_is_killed() {
     become_the_process(|env, args| {
         let (days, late, malformed) = example::results(env, args);
-        days.named_sink("days", Held { sink: example::days_sink(args), commits: Arc::default() });
-        late.named_sink("late", example::late_sink(args));
-        malformed.named_sink("malformed", example::malformed_sink(args));
+        days.sink(Held { sink: example::days_sink(args), commits: Arc::default() }).name("days").uid("days");
+        late.sink(example::late_sink(args)).name("late").uid("late");
+        malformed.sink(example::malformed_sink(args)).name("malformed").uid("malformed");
     });
 }
 

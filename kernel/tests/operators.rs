@@ -145,12 +145,12 @@ fn a_job_that_cannot_run_says_why() {
         env.execute("test", 1).err().map(|error| error.to_string()).unwrap_or_default()
     };
     assert!(build(|_| {}).contains("it has no sink"));
-    let too_parallel = build(|env| numbers(env, 1).set_parallelism(129).for_each(|_| {}));
+    let too_parallel = build(|env| drop(numbers(env, 1).set_parallelism(129).for_each(|_| {})));
     assert!(
         too_parallel.contains("parallelism of generator -> for-each is 129") && too_parallel.contains("128 key groups"),
         "{too_parallel}"
     );
-    let same_uid = build(|env| numbers(env, 1).map(|n| n).uid("x").map(|n| n).uid("x").for_each(|_| {}));
+    let same_uid = build(|env| drop(numbers(env, 1).map(|n| n).uid("x").map(|n| n).uid("x").for_each(|_| {})));
     assert!(same_uid.contains("two operators have the uid x"), "{same_uid}");
     let dangling = build(|env| {
         let stream = numbers(env, 1).map(|n| n);

@@ -69,6 +69,8 @@ struct Counting {
     discard_later_output: bool,
     retained: usize,
     map_uid: Option<&'static str>,
+    /// Whether an operator stands before the sink that was not there at first.
+    has_grown: bool,
 }
 
 impl Default for Counting {
@@ -83,6 +85,7 @@ impl Default for Counting {
             discard_later_output: false,
             retained: 3,
             map_uid: None,
+            has_grown: false,
         }
     }
 }
@@ -114,12 +117,15 @@ impl Counting {
             Some(uid) => mapped.uid(uid),
             None => mapped,
         };
-        mapped.key_by::<u64>(|n| n % 4).process(count).uid(self.uid).sink(FileSink::<(u64, u64)>::csv(
-            dir.join("out"),
-            |(key, count), row| {
-                row.field(key).field(count);
-            },
-        ));
+        let counts = mapped.key_by::<u64>(|n| n % 4).process(count).uid(self.uid);
+        let sink = FileSink::<(u64, u64)>::csv(dir.join("out"), |(key, count), row| {
+            row.field(key).field(count);
+        });
+        if self.has_grown {
+            counts.map(|(key, count)| (key, count)).sink(sink).uid("counts");
+        } else {
+            counts.sink(sink).uid("counts");
+        }
         env
     }
 
@@ -190,6 +196,14 @@ fn a_failed_job_goes_on_where_its_checkpoint_was_taken() {
     let report = Counting::default().rest(dir.path()).unwrap();
     assert!(report.restored.is_some());
     assert_eq!(report.ending, JobEnding::Finished);
+    assert_complete(dir.path());
+}
+
+#[test]
+fn what_a_sink_has_prepared_is_found_by_its_uid_though_an_operator_was_added_before_it() {
+    let dir = TempDir::new().unwrap();
+    Counting::default().part(dir.path());
+    Counting { has_grown: true, ..Counting::default() }.rest(dir.path()).unwrap();
     assert_complete(dir.path());
 }
 

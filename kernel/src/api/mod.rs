@@ -6,4 +6,4 @@ mod stream;
 
 pub use environment::StreamExecutionEnvironment;
 pub use keyed_stream::{KeyedStream, WindowedStream};
-pub use stream::{DataStream, SharedStream};
+pub use stream::{DataStream, DataStreamSink, SharedStream};

@@ -229,26 +229,23 @@ impl<C: Chain> DataStream<C> {
         next
     }
 
-    /// Ends the stream in a sink.
-    pub fn sink<S: Sink<In = C::Out>>(self, sink: S) {
-        self.named_sink(sink.name(), sink);
-    }
-
-    /// Ends the stream in a sink with a name of its own.
-    pub fn named_sink<S: Sink<In = C::Out>>(mut self, name: &str, sink: S) {
+    /// Ends the stream in a sink, which can be given a name and an identity.
+    pub fn sink<S: Sink<In = C::Out>>(mut self, sink: S) -> DataStreamSink {
         let mut graph = self.graph.borrow_mut();
-        let id = graph.operator(name);
+        let id = graph.operator(sink.name());
         self.meta.terminal = Some(id);
         graph.add_sink(sink_plan(id, &sink));
         graph.end(self.meta, self.chain, SinkTerminal { sink, id }, &[]);
+        drop(graph);
+        DataStreamSink { graph: self.graph, operator: id }
     }
 
     /// Ends the stream in a function. Each subtask calls a clone of it.
-    pub fn for_each<F>(self, function: F)
+    pub fn for_each<F>(self, function: F) -> DataStreamSink
     where
         F: for<'a> FnMut(<C::Out as Record>::Ref<'a>) + Clone + Send + 'static,
     {
-        self.sink(ForEach::<C::Out, F>::new(function));
+        self.sink(ForEach::<C::Out, F>::new(function))
     }
 
     /// Ends the stream in memory: the records can be taken when the job has finished.
@@ -256,6 +253,34 @@ impl<C: Chain> DataStream<C> {
         let (sink, collected) = CollectSink::new();
         self.sink(sink);
         collected
+    }
+}
+
+/// The sink at the end of a stream (Flink's `DataStreamSink`).
+///
+/// ```
+/// use thalweg::StreamExecutionEnvironment;
+///
+/// let env = StreamExecutionEnvironment::new();
+/// env.from_collection(vec![1, 2, 3]).for_each(|n: i32| println!("{n}")).name("printer").uid("printer");
+/// ```
+pub struct DataStreamSink {
+    graph: Rc<RefCell<GraphBuilder>>,
+    operator: OperatorId,
+}
+
+impl DataStreamSink {
+    /// Names it; the name appears in metrics, errors and logs.
+    pub fn name(self, name: &str) -> Self {
+        self.graph.borrow_mut().rename(self.operator, name);
+        self
+    }
+
+    /// Gives it an identity that outlasts changes of the job: what it has prepared and not yet shown is found again by it. Unless set it depends on the
+    /// operators that were added before the sink.
+    pub fn uid(self, uid: &str) -> Self {
+        uid.clone_into(&mut self.graph.borrow_mut().operator_mut(self.operator).uid);
+        self
     }
 }
 

@@ -62,7 +62,7 @@ impl Place {
             Self::Files { roll_at_bytes } => {
                 let sink =
                     FileSink::<C::Out>::lines(format!("{RESULTS}/{name}"), |view, line| line.push_str(&C::Out::from_view(view).line()));
-                stream.named_sink(name, sink.suffix(".csv").roll_at_bytes(roll_at_bytes));
+                stream.sink(sink.suffix(".csv").roll_at_bytes(roll_at_bytes)).name(name);
                 None
             }
         }
