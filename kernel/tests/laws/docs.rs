@@ -13,6 +13,25 @@ fn cited(text: &str) -> BTreeSet<String> {
     citations.flat_map(|(_, names)| names.split('#')).map(|name| name.chars().take_while(is_name).collect()).collect()
 }
 
+/// The numbers of the laws that `text` cites: of `law 9` and of `Law 10.`
+fn cited_laws(text: &str) -> Vec<u32> {
+    let text = text.to_lowercase();
+    let behind = |(at, word): (usize, &str)| text[at + word.len()..].chars().take_while(char::is_ascii_digit).collect::<String>();
+    text.match_indices("law ").map(behind).filter_map(|digits| digits.parse().ok()).collect()
+}
+
+#[test]
+fn every_law_that_is_cited_stands_in_the_architecture() {
+    let text = read("docs/src/architecture.md");
+    let (_, laws) = text.split_once("## The laws").expect("they have a section");
+    let numbers = laws.lines().filter_map(|line| line.split_once(". **")?.0.parse::<u32>().ok());
+    assert!(numbers.eq(1..=11), "the laws are numbered through");
+    for path in CRATES.iter().flat_map(|folder| files(folder, "rs")).chain(files("docs/src", "md")) {
+        let unknown: Vec<u32> = cited_laws(&read(&path)).into_iter().filter(|law| !(1..=11).contains(law)).collect();
+        assert!(unknown.is_empty(), "{path} cites laws that there are not: {unknown:?}");
+    }
+}
+
 #[test]
 fn every_paragraph_of_the_semantics_is_cited_and_every_citation_leads_to_one() {
     let text = read(SEMANTICS);
