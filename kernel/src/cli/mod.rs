@@ -14,7 +14,9 @@
 //!
 //! fn main() -> std::process::ExitCode {
 //!     let about = About { job: "count", what: "Counts", examples: &[("count run --to 3", "to three")] };
-//!     cli::run::<CountArgs>(about, |env, args| env.from_collection((1..=args.to).collect()).for_each(|n| println!("{n}")))
+//!     cli::run::<CountArgs>(about, |env, args| {
+//!         env.from_collection((1..=args.to).collect()).for_each(|n| println!("{n}"));
+//!     })
 //! }
 //! ```
 //!

@@ -37,7 +37,7 @@ pub(super) async fn create(disk: &dyn Disk, dir: &Path, name: &str, bytes: Buffe
 /// If the disk is full or fails. The file is removed again as far as possible.
 ///
 /// # Panics
-/// If `name` is not from [`state_file_name`].
+/// If `name` is not from [`state_file_name`](super::state_file_name).
 pub async fn write_snapshot(disk: &dyn Disk, dir: &Path, name: &str, image: Buffer) -> Result<(FileRef, Buffer), CheckpointError> {
     assert!(is_state_file(name), "{name} is the name of a state file");
     let file = FileRef { name: name.to_owned(), len: image.len() as u64, crc: crc32fast::hash(&image) };
