@@ -1,7 +1,7 @@
 //! The receiving side of a task: all its channels, taken in turn, with their merged watermark and their aligned barriers.
 
 use super::alignment::BarrierAligner;
-use super::debloating::window_of_channel;
+use super::debloating::{is_news, window_of_channel};
 use super::frame::{Batch, InputChannel};
 use super::watch::ChannelNumber;
 use crate::checkpoint::CheckpointId;
@@ -86,12 +86,13 @@ impl<T: Send> InputGate<T> {
     pub(crate) fn tell_windows(&mut self, window: u64, most: u64) -> u32 {
         let speaks = |input: &Input<T>| input.is_active || input.channel.data.len() > 0;
         let open = || self.inputs.iter().filter(|input| !input.ended);
-        let of_speaker = window_of_channel(window, open().filter(|input| speaks(input)).count());
-        let of_silent = window_of_channel(most, open().count()).min(of_speaker);
+        let all = open().count();
+        let of_speaker = window_of_channel(window, open().filter(|input| speaks(input)).count(), all);
+        let of_silent = window_of_channel(most, all, all).min(of_speaker);
         for input in self.inputs.iter_mut().filter(|input| !input.ended) {
             let of_channel = if speaks(input) { of_speaker } else { of_silent };
             input.is_active = false;
-            if input.told != of_channel {
+            if is_news(input.told, of_channel) {
                 input.told = of_channel;
                 input.channel.data.tell(of_channel);
             }
