@@ -285,19 +285,10 @@ impl<T> Producer<T> {
         self.shared.word.load(Ordering::Acquire)
     }
 
-    /// The consumer's word as soon as it is another one than `known`. Otherwise the task is woken when it is, unless the same producer waits for room
-    /// besides: one waker is kept, that of the last call.
-    pub fn poll_word(&mut self, known: u32, cx: &mut Context<'_>) -> Poll<u32> {
-        let changed = |word: u32| if word == known { Poll::Pending } else { Poll::Ready(word) };
-        let word = changed(self.word());
-        if word.is_ready() {
-            return word;
-        }
-        if !self.shared.producer_parking.0.park(cx.waker()) {
-            // As in `poll_room`.
-            cx.waker().wake_by_ref();
-        }
-        changed(self.word())
+    /// Wakes the consumer if it sleeps, without an element: there is something else for it to look at.
+    #[inline]
+    pub fn nudge(&self) {
+        self.shared.consumer_parking.0.wake();
     }
 
     #[inline]

@@ -95,6 +95,8 @@ impl<T: Send> InputGate<T> {
             if is_news(input.told, of_channel) {
                 input.told = of_channel;
                 input.channel.data.tell(of_channel);
+                // A link between processes waits for frames that come back, and for nothing else.
+                input.channel.returned.nudge();
             }
         }
         of_speaker

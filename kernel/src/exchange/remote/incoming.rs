@@ -100,7 +100,9 @@ impl Incoming {
                 self.around.watch.tell("link.given-back", ChannelNumber(*number), [0; 3]);
                 reader.give(buffer);
             }
-            while let Poll::Ready(records) = channel.unpacker.poll_window(channel.records_window, cx) {
+            // Behind the registration above: a word that comes later wakes.
+            let records = channel.unpacker.window();
+            if records != channel.records_window {
                 (channel.records_window, channel.is_news) = (records, true);
                 channel.window.want(channel.half());
             }

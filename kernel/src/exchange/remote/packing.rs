@@ -61,8 +61,8 @@ pub(crate) trait Unpacker {
     /// The memory of a frame that was worked off; `None` when the receiver is gone. Registers for that otherwise.
     fn poll_returned(&mut self, cx: &mut Context<'_>) -> Poll<Option<Buffer>>;
 
-    /// How many records the receiver wishes to have under way, as soon as that is something else than `known`; registers for that otherwise.
-    fn poll_window(&mut self, known: u32, cx: &mut Context<'_>) -> Poll<u32>;
+    /// How many records the receiver wishes to have under way. Whoever waits for memory that was worked off is woken when that changes.
+    fn window(&self) -> u32;
 }
 
 /// The records of a frame, to be archived as a list.
@@ -199,8 +199,8 @@ impl<T: Record> Unpacker for RecordUnpacker<T> {
         }
     }
 
-    fn poll_window(&mut self, known: u32, cx: &mut Context<'_>) -> Poll<u32> {
-        self.channel.data.poll_word(known, cx)
+    fn window(&self) -> u32 {
+        self.channel.data.word()
     }
 }
 
