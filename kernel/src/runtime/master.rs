@@ -10,7 +10,7 @@ use super::beginning::{Beginning, Begun};
 use super::checkpoint_coordinator::Completion;
 use super::core::Shared;
 use super::deployment::{AttemptPlan, Deployment, Layout, RestorePlan};
-use super::error::{FailureCause, JobError};
+use super::error::JobError;
 use super::folder::Storage;
 use super::handle::{JobEnding, JobReport, RestoredFrom, WorkerShare};
 use super::inbox::Inbox;
@@ -32,9 +32,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use thalweg_io::{Io, Mailbox, MailboxReceiver, MonotonicNs};
 use thalweg_storage::checkpoint::Metadata;
-
-/// After which time a job that found no room for its results looks again.
-const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs a job.
 pub(super) struct Master {
@@ -143,7 +140,6 @@ impl Master {
         self.show_metrics().await?;
         let with_checkpoints = self.job.checkpoints.is_some();
         let default = if with_checkpoints { RestartStrategy::exponential_delay() } else { RestartStrategy::None };
-        let may_restart = !matches!(self.job.restart, Some(RestartStrategy::None));
         let mut policy = RestartPolicy::new(self.job.restart.clone().unwrap_or(default));
         loop {
             let error = match self.attempt().await {
@@ -163,21 +159,13 @@ impl Master {
                 return Err(error);
             }
             let is_failure = !matches!(error, JobError::Rescaled);
-            let wants_room = error.cause() == FailureCause::StorageFull && with_checkpoints && may_restart;
-            let delay = match &error {
-                JobError::Rescaled => Some(Duration::ZERO),
-                // docs/src/semantics.md#r-4
-                _ if wants_room => Some(ROOM_PATIENCE),
-                _ => policy.failed(self.io.clock().now()),
-            };
+            let delay = if is_failure { policy.failed(self.io.clock().now()) } else { Some(Duration::ZERO) };
             let Some(delay) = delay else { return Err(error) };
             self.failed_at = Some(self.io.clock().now());
             self.restarts += 1;
             self.shared.numbers(|numbers| numbers.count("numRestarts", 1));
             let attempt = self.logbook.attempt;
-            if wants_room {
-                tracing::warn!(%error, %attempt, "no room on the disk: the job waits, and looks again every {ROOM_PATIENCE:?}; free some space there");
-            } else if is_failure {
+            if is_failure {
                 tracing::warn!(%error, %attempt, ?delay, "the attempt failed, another one follows");
             } else {
                 let workers = self.inbox.crew.members().len();
