@@ -145,13 +145,16 @@ fn cuts_objects_to_records_that_stand_on_one_side_of_a_barrier_where_they_left_a
 
 #[test]
 fn credits_objects_to_frames_without_credit_beyond_the_window_or_out_of_order() {
-    let grant = |credits, window| ("link.credit", CHANNEL, [credits, window, 0]);
+    let of_window = |credits, wanted, window| ("link.credit", CHANNEL, [credits, wanted, window]);
+    let grant = |credits, window| of_window(credits, window, window);
     let sent = |number, records| ("link.frame.out", CHANNEL, [number, records, 2]);
     let came = |number, records| ("link.frame.in", CHANNEL, [number, records, 2]);
     let given_back = ("link.given-back", CHANNEL, [0; 3]);
     let fine = [grant(2, 2), sent(0, 3), came(0, 3), given_back, grant(1, 2), sent(1, 4), sent(2, 5), came(1, 4), came(2, 5)];
     assert_eq!(verdict(CreditBounds::default(), &fine), "");
     assert_eq!(verdict(CreditBounds::default(), &[grant(1, 0), sent(0, 1), came(0, 1)]), "", "one on demand");
+    assert_eq!(verdict(CreditBounds::default(), &[of_window(2, 2, 4)]), "", "a slow receiver wants fewer than there are places for");
+    assert!(verdict(CreditBounds::default(), &[of_window(4, 4, 2)]).contains("4 are wanted, and the window is 2"));
     assert!(verdict(CreditBounds::default(), &[grant(1, 1), sent(0, 3), sent(1, 3)]).contains("2 frames were sent, and 1 granted"));
     assert!(verdict(CreditBounds::default(), &[grant(2, 2), sent(0, 3), came(0, 3), grant(1, 2)]).contains("3 frames may be under way"));
     assert!(verdict(CreditBounds::default(), &[grant(1, 2)]).contains("1 frames may be under way"), "a place is lost");

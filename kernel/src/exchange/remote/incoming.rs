@@ -10,9 +10,9 @@ use super::links::{RemoteChannel, Surroundings};
 use super::outgoing::{Sender, append_entries, entries};
 use super::packing::Unpacker;
 use super::reader::{FrameReader, ReadError};
+use super::ready::{Places, ReadyChannels};
 use crate::exchange::watch::ChannelNumber;
 use crate::runtime::Counter;
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -22,6 +22,7 @@ use thalweg_io::Buffer;
 const FRAMES_A_TURN: usize = 16;
 
 struct Channel {
+    number: ChannelNumber,
     unpacker: Box<dyn Unpacker>,
     window: Window,
     /// What the receiver wishes to have under way, in records; 0 before it has said so.
@@ -45,7 +46,12 @@ impl Channel {
 /// A receiving link.
 pub(super) struct Incoming {
     around: Surroundings,
-    channels: BTreeMap<u32, Channel>,
+    /// By their numbers.
+    channels: Vec<Channel>,
+    /// Those that may have given memory back, or whose receivers may have said what they wish.
+    ready: ReadyChannels,
+    /// Those of which something has happened since credit was last granted.
+    changed: Places,
     window: usize,
     records_in: Counter,
     frames_in: Counter,
@@ -53,24 +59,22 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn new(around: Surroundings, channels: Vec<RemoteChannel>, window: usize) -> Self {
-        let open = |RemoteChannel { number, end, record }: RemoteChannel| {
-            let unpacker = (record.unpacker)(end);
-            (
-                number.0,
-                Channel {
-                    unpacker,
-                    window: Window::new(window),
-                    records_window: 0,
-                    is_news: false,
-                    sequence: 0,
-                    records: 0,
-                    has_ended: false,
-                    is_over: false,
-                },
-            )
+    pub(super) fn new(around: Surroundings, mut channels: Vec<RemoteChannel>, window: usize) -> Self {
+        channels.sort_unstable_by_key(|channel| channel.number.0);
+        let open = |RemoteChannel { number, end, record }: RemoteChannel| Channel {
+            number,
+            unpacker: (record.unpacker)(end),
+            window: Window::new(window),
+            records_window: 0,
+            is_news: false,
+            sequence: 0,
+            records: 0,
+            has_ended: false,
+            is_over: false,
         };
         Self {
+            ready: ReadyChannels::new(channels.len()),
+            changed: Places::all(channels.len()),
             channels: channels.into_iter().map(open).collect(),
             window,
             records_in: around.counter("numRecordsInRemote"),
@@ -90,23 +94,8 @@ impl Incoming {
     }
 
     fn poll_work(&mut self, cx: &mut Context<'_>, reader: &mut FrameReader, sender: &mut Sender) -> Poll<Result<(), String>> {
-        for (number, channel) in self.channels.iter_mut().filter(|(_, channel)| !channel.is_over) {
-            while let Poll::Ready(returned) = channel.unpacker.poll_returned(cx) {
-                let Some(buffer) = returned else {
-                    channel.is_over = true;
-                    break;
-                };
-                channel.window.given_back();
-                self.around.watch.tell("link.given-back", ChannelNumber(*number), [0; 3]);
-                reader.give(buffer);
-            }
-            // Behind the registration above: a word that comes later wakes.
-            let records = channel.unpacker.window();
-            if records != channel.records_window {
-                (channel.records_window, channel.is_news) = (records, true);
-                channel.window.want(channel.half());
-            }
-        }
+        self.ready.collect(cx);
+        self.take_back(reader);
         let mut turn = 0;
         while let Poll::Ready(heard) = reader.poll_next(cx) {
             match heard {
@@ -115,7 +104,7 @@ impl Incoming {
                         return Poll::Ready(Err(self.around.broken(&fault)));
                     }
                 }
-                Ok(None) if self.channels.values().all(|channel| channel.has_ended || channel.is_over) => return Poll::Ready(Ok(())),
+                Ok(None) if self.channels.iter().all(|channel| channel.has_ended || channel.is_over) => return Poll::Ready(Ok(())),
                 Ok(None) => return Poll::Ready(Err("it closed the connection".to_owned())),
                 Err(ReadError::Frame(fault)) => return Poll::Ready(Err(self.around.broken(&fault))),
                 Err(error) => return Poll::Ready(Err(error.to_string())),
@@ -129,33 +118,70 @@ impl Incoming {
         self.poll_grant(cx, sender)
     }
 
+    /// Takes the memory of frames that were worked off, and what the receivers wish; registers for more.
+    fn take_back(&mut self, reader: &mut FrameReader) {
+        let mut next = 0;
+        while let Some(place) = self.ready.next_from(next) {
+            next = place + 1;
+            self.ready.done(place);
+            let channel = &mut self.channels[place];
+            let mut cx = Context::from_waker(self.ready.waker(place));
+            while let Poll::Ready(returned) = channel.unpacker.poll_returned(&mut cx) {
+                let Some(buffer) = returned else {
+                    channel.is_over = true;
+                    break;
+                };
+                channel.window.given_back();
+                self.around.watch.tell("link.given-back", channel.number, [0; 3]);
+                reader.give(buffer);
+            }
+            // Behind the registration above: a word that comes later wakes.
+            let records = channel.unpacker.window();
+            if records != channel.records_window {
+                (channel.records_window, channel.is_news) = (records, true);
+                channel.window.want(channel.half());
+            }
+            self.changed.insert(place);
+        }
+    }
+
+    /// The place of the channel with this number.
+    fn find(&self, number: u32) -> Result<usize, FrameError> {
+        self.channels.binary_search_by_key(&number, |channel| channel.number.0).map_err(|_| FrameError::Channel(number))
+    }
+
     /// Writes what credit there is to grant, when the last of it has been written.
     fn poll_grant(&mut self, cx: &mut Context<'_>, sender: &mut Sender) -> Poll<Result<(), String>> {
         loop {
             match sender.poll_buffer(cx) {
                 Poll::Pending => return Poll::Pending,
                 // What there was to read says better what happened.
-                Poll::Ready(Err(error)) if !self.channels.values().all(|channel| channel.has_ended) => {
+                Poll::Ready(Err(error)) if !self.channels.iter().all(|channel| channel.has_ended) => {
                     return Poll::Ready(Err(error.to_string()));
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(mut buffer)) => {
-                    let open = self.channels.iter_mut().filter(|(_, channel)| !channel.has_ended && !channel.is_over);
-                    let grant = |(number, channel): (&u32, &mut Channel)| {
+                    let mut grants = Vec::new();
+                    for place in self.changed.drain() {
+                        let channel = &mut self.channels[place];
+                        if channel.has_ended || channel.is_over {
+                            continue;
+                        }
                         let (credits, is_news) = (channel.window.grant(), std::mem::take(&mut channel.is_news));
-                        (credits > 0 || is_news).then_some(([*number, credits, channel.half()], channel.window.limit()))
-                    };
-                    let grants: Vec<([u32; 3], u32)> = open.filter_map(grant).collect();
+                        if credits > 0 {
+                            // Frames that may come from now on, those that are wanted under way and waiting, and the places for them.
+                            let values = [i64::from(credits), i64::from(channel.window.limit()), self.window as i64];
+                            self.around.watch.tell("link.credit", channel.number, values);
+                        }
+                        if credits > 0 || is_news {
+                            grants.push([channel.number.0, credits, channel.half()]);
+                        }
+                    }
                     if grants.is_empty() {
                         sender.free = Some(buffer);
                         return Poll::Pending;
                     }
-                    for ([number, credits, _], limit) in grants.iter().filter(|([_, credits, _], _)| *credits > 0) {
-                        // Frames that may come from now on, those that are wanted under way and waiting, and the places for them.
-                        let values = [i64::from(*credits), i64::from(*limit), self.window as i64];
-                        self.around.watch.tell("link.credit", ChannelNumber(*number), values);
-                    }
-                    append_entries(&mut buffer, FrameKind::Credit, &self.around, grants.into_iter().map(|(grant, _)| grant));
+                    append_entries(&mut buffer, FrameKind::Credit, &self.around, grants.into_iter());
                     sender.send(buffer);
                 }
             }
@@ -171,7 +197,9 @@ impl Incoming {
             FrameKind::Records => self.deliver(header, frame),
             FrameKind::Demand => {
                 for [number, ..] in entries(header, &frame[HEADER_BYTES..])? {
-                    self.channels.get_mut(&number).ok_or(FrameError::Channel(number))?.window.demanded();
+                    let place = self.find(number)?;
+                    self.channels[place].window.demanded();
+                    self.changed.insert(place);
                 }
                 Ok(())
             }
@@ -181,7 +209,8 @@ impl Incoming {
 
     fn deliver(&mut self, header: &FrameHeader, frame: Buffer) -> Result<(), FrameError> {
         let number = header.channel;
-        let channel = self.channels.get_mut(&number).ok_or(FrameError::Channel(number))?;
+        let place = self.find(number)?;
+        let channel = &mut self.channels[place];
         if header.sequence != channel.sequence {
             return Err(FrameError::Sequence { channel: number, expected: channel.sequence, found: header.sequence });
         }
@@ -195,13 +224,14 @@ impl Incoming {
         if !channel.window.received() {
             return Err(FrameError::Credit(number));
         }
+        self.changed.insert(place);
         let carried = channel.unpacker.deliver(header, frame)?;
         channel.has_ended |= carried.is_end;
         let (watch, attempt) = (&self.around.watch, header.attempt.0 as i64);
-        watch.tell("link.frame.in", ChannelNumber(number), [header.sequence as i64, carried.records as i64, attempt]);
+        watch.tell("link.frame.in", channel.number, [header.sequence as i64, carried.records as i64, attempt]);
         if let Some((checkpoint, before)) = carried.barrier {
             let received = channel.records + before;
-            watch.tell("link.barrier.in", ChannelNumber(number), [checkpoint as i64, received as i64, 0]);
+            watch.tell("link.barrier.in", channel.number, [checkpoint as i64, received as i64, 0]);
         }
         channel.records += carried.records;
         self.records_in.add(carried.records);

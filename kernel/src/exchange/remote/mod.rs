@@ -19,6 +19,7 @@ mod links;
 mod outgoing;
 mod packing;
 mod reader;
+mod ready;
 
 pub(crate) use archived::ArchivedFrame;
 pub(crate) use door::Door;

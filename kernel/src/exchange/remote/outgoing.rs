@@ -10,6 +10,7 @@ use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 use super::links::{RemoteChannel, Surroundings};
 use super::packing::Packer;
 use super::reader::{BUFFER_BYTES_KEPT, FrameReader, ReadError};
+use super::ready::ReadyChannels;
 use crate::auth::{Authenticator, Purpose, Side};
 use crate::deadline::within;
 use crate::exchange::watch::ChannelNumber;
@@ -39,8 +40,6 @@ struct Channel {
     sequence: u64,
     /// Records sent, for those who watch.
     records: u64,
-    /// The sender is gone.
-    is_over: bool,
     /// A frame waits for credit.
     waits: bool,
 }
@@ -62,8 +61,11 @@ impl From<LinkFailure> for Break {
 /// A sending link.
 pub(super) struct Outgoing {
     around: Surroundings,
+    /// By their numbers.
     channels: Vec<Channel>,
-    /// The channel whose turn it is.
+    /// Those that may have a frame, and the credit for it.
+    ready: ReadyChannels,
+    /// Whose turn it is, if it is ready.
     next: usize,
     /// The receiver has granted credit: it runs.
     is_received: bool,
@@ -74,17 +76,18 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new(around: Surroundings, channels: Vec<RemoteChannel>, window: usize) -> Self {
+    pub(super) fn new(around: Surroundings, mut channels: Vec<RemoteChannel>, window: usize) -> Self {
+        channels.sort_unstable_by_key(|channel| channel.number.0);
         let open = |RemoteChannel { number, end, record }: RemoteChannel| Channel {
             number,
             packer: (record.packer)(end),
             credits: Credits::new(window),
             sequence: 0,
             records: 0,
-            is_over: false,
             waits: false,
         };
         Self {
+            ready: ReadyChannels::new(channels.len()),
             channels: channels.into_iter().map(open).collect(),
             next: 0,
             is_received: false,
@@ -116,6 +119,7 @@ impl Outgoing {
             }
             drop((reader, sender));
             self.channels.iter_mut().for_each(|channel| channel.credits.forget_demand());
+            self.ready.mark_all();
             let clock = self.around.io.clock();
             let waited = clock.now().since(began);
             if waited >= PATIENCE && !std::mem::replace(&mut is_told, true) {
@@ -165,6 +169,7 @@ impl Outgoing {
 
     fn poll_work(&mut self, cx: &mut Context<'_>, reader: &mut FrameReader, sender: &mut Sender) -> Poll<Break> {
         let broken = |around: &Surroundings, fault| Poll::Ready(Break::Failed(around.broken(&fault).into()));
+        self.ready.collect(cx);
         while let Poll::Ready(heard) = reader.poll_next(cx) {
             match heard {
                 Ok(Some((header, frame))) => {
@@ -183,7 +188,7 @@ impl Outgoing {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Break::HungUp(error.to_string())),
                 Poll::Ready(Ok(mut buffer)) => {
-                    if let Err(failure) = self.fill(cx, &mut buffer) {
+                    if let Err(failure) = self.fill(&mut buffer) {
                         return Poll::Ready(failure.into());
                     }
                     if buffer.is_empty() {
@@ -205,7 +210,8 @@ impl Outgoing {
             return Err(FrameError::Attempt { expected: self.around.attempt, found: header.attempt });
         }
         for [number, credits, window] in entries(header, payload)? {
-            let channel = self.channels.iter_mut().find(|channel| channel.number.0 == number).ok_or(FrameError::Channel(number))?;
+            let place = self.channels.binary_search_by_key(&number, |channel| channel.number.0).map_err(|_| FrameError::Channel(number))?;
+            let channel = &mut self.channels[place];
             self.is_received = true;
             if window > 0 {
                 channel.packer.tell_window(window);
@@ -213,6 +219,7 @@ impl Outgoing {
             // A word about the window alone is no answer to a demand.
             if credits > 0 {
                 channel.waits = false;
+                self.ready.mark(place);
                 if !channel.credits.granted(credits) {
                     return Err(FrameError::Credit(number));
                 }
@@ -221,42 +228,30 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Puts frames into `buffer`, one of each channel in turn, until it is full or there is nothing that may be sent; registers for more then.
-    fn fill(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Result<(), LinkFailure> {
-        let count = self.channels.len();
+    /// Puts frames into `buffer`, one of each channel in turn, until it is full or there is nothing that may be sent; those channels are registered for more.
+    fn fill(&mut self, buffer: &mut Buffer) -> Result<(), LinkFailure> {
         let mut demands = Vec::new();
-        let mut idle = 0;
-        while idle < count && buffer.len() < WRITE_BYTES {
-            let channel = &mut self.channels[self.next];
-            self.next = if self.next + 1 == count { 0 } else { self.next + 1 };
-            idle += 1;
-            if channel.is_over {
+        while buffer.len() < WRITE_BYTES {
+            let Some(place) = self.ready.next_from(self.next) else { break };
+            self.next = place + 1;
+            let channel = &mut self.channels[place];
+            let has_frame = channel.packer.poll_frame(&mut Context::from_waker(self.ready.waker(place)));
+            if has_frame != Poll::Ready(true) {
+                // It is woken by the next one, or its sender is gone.
+                self.ready.done(place);
                 continue;
             }
             if !channel.credits.may_send() {
-                match channel.packer.poll_frame(cx) {
-                    Poll::Ready(true) => {
-                        if !std::mem::replace(&mut channel.waits, true) {
-                            self.credit_waits.add(1);
-                        }
-                        if channel.credits.demand() {
-                            demands.push(channel.number.0);
-                        }
-                    }
-                    Poll::Ready(false) => channel.is_over = true,
-                    Poll::Pending => {}
+                // Credit marks it.
+                self.ready.done(place);
+                if !std::mem::replace(&mut channel.waits, true) {
+                    self.credit_waits.add(1);
+                }
+                if channel.credits.demand() {
+                    demands.push(channel.number.0);
                 }
                 continue;
             }
-            match channel.packer.poll_frame(cx) {
-                Poll::Ready(true) => {}
-                Poll::Ready(false) => {
-                    channel.is_over = true;
-                    continue;
-                }
-                Poll::Pending => continue,
-            }
-            idle = 0;
             let carried = channel.packer.pack(self.around.attempt, channel.number.0, channel.sequence, buffer)?;
             channel.credits.sent();
             // A frame is sent: its number, its records, and its attempt.

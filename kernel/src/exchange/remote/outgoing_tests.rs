@@ -5,11 +5,14 @@ use super::super::links::Place;
 use super::*;
 use crate::checkpoint::{Attempt, JobId};
 use crate::cluster::testing::World;
-use crate::exchange::frame::RecordType;
+use crate::exchange::frame::{Batch, ErasedEnd, Frame, InputChannel, OutputChannel, RecordType, typed};
+use crate::exchange::remote::RecordPacker;
+use crate::exchange::remote::packing::Carried;
 use crate::runtime::{EngineSettings, JobMetrics, KeyGroups, MetricRegistry, Shared};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use thalweg_io::{CoreId, TaskClass, mailbox};
+use thalweg_io::{Clock, CoreId, TaskClass, mailbox};
 
 const ATTEMPT: Attempt = Attempt(1);
 
@@ -25,8 +28,14 @@ fn auth(world: &World, core: usize) -> Authenticator {
     Authenticator::new(&world.io(), CoreId(core), None, Duration::from_secs(10))
 }
 
-/// Sets a link with one channel going; what it says when it fails is to be found where this returns.
-fn start(world: &World, lifeline: &Lifeline) -> (Surroundings, Rc<Mutex<Option<LinkFailure>>>) {
+/// The sender's end of a channel, and what a link takes.
+fn remote_channel(number: u32, record: RecordType) -> (ErasedEnd, RemoteChannel) {
+    let number = ChannelNumber(number);
+    let (sender, end) = (record.channel)(number, 4, u32::MAX);
+    (sender, RemoteChannel { number, end, record })
+}
+
+fn surroundings(world: &World, lifeline: &Lifeline) -> Surroundings {
     let shared = Shared {
         operators: Arc::new([]),
         settings: Arc::new(EngineSettings::default()),
@@ -35,10 +44,14 @@ fn start(world: &World, lifeline: &Lifeline) -> (Surroundings, Rc<Mutex<Option<L
         metrics: Arc::new(Mutex::new(JobMetrics::default())),
     };
     let metrics = Rc::new(MetricRegistry::new(0));
-    let around = Surroundings::new(&world.io(), ATTEMPT, "w".to_owned(), &metrics, &shared, lifeline);
-    let (number, record) = (ChannelNumber(0), RecordType::of::<u64>());
-    let (sender, end) = (record.channel)(number, 4, u32::MAX);
-    let link = Outgoing::new(around.clone(), vec![RemoteChannel { number, end, record }], 4);
+    Surroundings::new(&world.io(), ATTEMPT, "w".to_owned(), &metrics, &shared, lifeline)
+}
+
+/// Sets a link with one channel going; what it says when it fails is to be found where this returns.
+fn start(world: &World, lifeline: &Lifeline) -> (Surroundings, Rc<Mutex<Option<LinkFailure>>>) {
+    let around = surroundings(world, lifeline);
+    let (sender, channel) = remote_channel(0, RecordType::of::<u64>());
+    let link = Outgoing::new(around.clone(), vec![channel], 4);
     let (failure, auth) = (Rc::<Mutex<_>>::default(), auth(world, 1));
     let failed = Rc::clone(&failure);
     let run = async move {
@@ -78,4 +91,61 @@ fn a_connection_that_breaks_after_the_first_credit_is_the_end_of_the_link() {
     drop(caller);
     world.sleep(Duration::from_millis(1));
     assert_eq!(*failure.lock().unwrap(), Some(LinkFailure::Broken("it closed the connection".to_owned())));
+}
+
+thread_local! {
+    static LOOKS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts how often it is looked at.
+struct Watched(RecordPacker<u64>);
+
+impl Packer for Watched {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        LOOKS.set(LOOKS.get() + 1);
+        self.0.poll_frame(cx)
+    }
+
+    fn pack(&mut self, attempt: Attempt, channel: u32, sequence: u64, out: &mut Buffer) -> Result<Carried, LinkFailure> {
+        self.0.pack(attempt, channel, sequence, out)
+    }
+
+    fn tell_window(&mut self, records: u32) {
+        self.0.tell_window(records);
+    }
+}
+
+/// With a parallelism of 128 on two cores each link had 8,192 channels and looked at all of them whenever one of them woke it: a job of a second took minutes.
+#[test]
+fn a_link_with_a_thousand_channels_looks_at_the_one_that_wakes_it() {
+    const CHANNELS: u32 = 1000;
+    let (world, lifeline) = (World::default(), Lifeline::new());
+    let door = world.run(Door::open(&world.io(), at(), auth(&world, 0))).unwrap();
+    let record =
+        RecordType { packer: |end| Box::new(Watched(RecordPacker::new(typed::<InputChannel<u64>>(end)))), ..RecordType::of::<u64>() };
+    let (senders, channels): (Vec<_>, Vec<_>) = (0..CHANNELS).map(|number| remote_channel(number, record)).unzip();
+    let around = surroundings(&world, &lifeline);
+    let link = Outgoing::new(around.clone(), channels, 4);
+    let auth = auth(&world, 1);
+    world.io().spawner().spawn(TaskClass::Latency, "link", Box::pin(async move { drop(link.run(at(), auth, opening()).await) }));
+    door.begin(JobId(1), 1, ATTEMPT);
+    let awaited = door.expect(opening());
+    let pause = || world.sleep_until(world.io().clock().now().after(Duration::from_millis(1)));
+    // All in one: in another call of `run` another task polls the link.
+    world.run(async {
+        let mut caller = poll_fn(|cx| awaited.poll_caller(cx)).await;
+        let mut credit = Buffer::default();
+        append_entries(&mut credit, FrameKind::Credit, &around, (0..CHANNELS).map(|number| [number, 4, 0]));
+        caller.write.write_all(credit).await.unwrap();
+        pause().await;
+        assert!((1000..=2000).contains(&LOOKS.get()), "each of them at first, and when it has got credit: {}", LOOKS.get());
+        let mut senders: Vec<OutputChannel<u64>> = senders.into_iter().map(typed).collect();
+        for number in [999, 3, 3] {
+            LOOKS.set(0);
+            assert!(senders[number].data.try_push(Batch::Owned(Frame::new())).is_ok());
+            pause().await;
+            assert!((1..=3).contains(&LOOKS.get()), "{} looks for one frame", LOOKS.get());
+            assert_eq!(senders[number].data.len(), 0, "it was sent");
+        }
+    });
 }
