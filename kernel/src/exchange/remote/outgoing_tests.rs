@@ -9,8 +9,8 @@ use crate::exchange::frame::{Batch, ErasedEnd, Frame, InputChannel, OutputChanne
 use crate::exchange::remote::RecordPacker;
 use crate::exchange::remote::packing::Carried;
 use crate::runtime::{EngineSettings, JobMetrics, KeyGroups, MetricRegistry, Shared};
-use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use thalweg_io::{Clock, CoreId, TaskClass, mailbox};
 
@@ -93,16 +93,15 @@ fn a_connection_that_breaks_after_the_first_credit_is_the_end_of_the_link() {
     assert_eq!(*failure.lock().unwrap(), Some(LinkFailure::Broken("it closed the connection".to_owned())));
 }
 
-thread_local! {
-    static LOOKS: Cell<usize> = const { Cell::new(0) };
-}
+/// How often the channels of the one test that has [`Watched`] ones were looked at.
+static LOOKS: AtomicUsize = AtomicUsize::new(0);
 
 /// Counts how often it is looked at.
 struct Watched(RecordPacker<u64>);
 
 impl Packer for Watched {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        LOOKS.set(LOOKS.get() + 1);
+        LOOKS.fetch_add(1, Ordering::Relaxed);
         self.0.poll_frame(cx)
     }
 
@@ -138,13 +137,17 @@ fn a_link_with_a_thousand_channels_looks_at_the_one_that_wakes_it() {
         append_entries(&mut credit, FrameKind::Credit, &around, (0..CHANNELS).map(|number| [number, 4, 0]));
         caller.write.write_all(credit).await.unwrap();
         pause().await;
-        assert!((1000..=2000).contains(&LOOKS.get()), "each of them at first, and when it has got credit: {}", LOOKS.get());
+        assert!(
+            (1000..=2000).contains(&LOOKS.load(Ordering::Relaxed)),
+            "each of them at first, and when it has got credit: {}",
+            LOOKS.load(Ordering::Relaxed)
+        );
         let mut senders: Vec<OutputChannel<u64>> = senders.into_iter().map(typed).collect();
         for number in [999, 3, 3] {
-            LOOKS.set(0);
+            LOOKS.store(0, Ordering::Relaxed);
             assert!(senders[number].data.try_push(Batch::Owned(Frame::new())).is_ok());
             pause().await;
-            assert!((1..=3).contains(&LOOKS.get()), "{} looks for one frame", LOOKS.get());
+            assert!((1..=3).contains(&LOOKS.load(Ordering::Relaxed)), "{} looks for one frame", LOOKS.load(Ordering::Relaxed));
             assert_eq!(senders[number].data.len(), 0, "it was sent");
         }
     });
