@@ -151,8 +151,11 @@ impl Cluster {
             .into_iter()
             .for_each(|who| self.kill(who));
         self.look();
-        if let Some(rate) = self.options.iter().position(|option| option == "--rate") {
-            self.options.drain(rate..rate + 2);
+        // At full speed; and with all workers, of which each is to end with the job: one that joins when the coordinator is gone would wait for the next.
+        for unwanted in ["--rate", "--worker-wait"] {
+            if let Some(at) = self.options.iter().position(|option| option == unwanted) {
+                self.options.drain(at..at + 2);
+            }
         }
         for round in 0..2 {
             ALL.into_iter().for_each(|who| self.start(who));
