@@ -41,12 +41,18 @@ pub(super) fn nothing_is_left(plan: &FlightsPlan, scenario: &Scenario, evidence:
     stranger.map_or(Ok(()), |(path, _)| Err(Finding::wrong("visibility", format!("the job failed and left {path}"))))
 }
 
+/// How the names of the files begin that say whose a folder of results is.
+const OWNER_FILES: &str = ".thalweg-owner-";
+
 /// Contents of the files that the job has shown in one folder.
 fn shown<'a>(folder: &str, scenario: &Scenario, files: &'a [(String, Vec<u8>)]) -> Result<Vec<&'a [u8]>, Finding> {
+    // The one operation that a fault hits may be one by which the folder is given up. Then its owner's file stays, and says of a process that has ended that
+    // it has (docs/src/semantics.md#o-6).
+    let may_stay_owned = matches!(scenario.interference, Interference::DiskFault(_));
     let mut contents = vec![];
     for (path, content) in files {
         let Some(name) = name_in(folder, path) else { continue };
-        if name == "notes.txt" {
+        if name == "notes.txt" || may_stay_owned && name.starts_with(OWNER_FILES) {
             continue;
         }
         let part = PartName::parse(name).filter(|part| {
