@@ -84,10 +84,18 @@ pub(crate) struct SinkPlan {
 pub(crate) struct TaskPlan {
     pub(crate) name: String,
     pub(crate) parallelism: Option<usize>,
-    pub(crate) inputs: Vec<EdgeId>,
+    /// The edges of each of its inputs: none for a source, several where streams were united.
+    pub(crate) inputs: Vec<Vec<EdgeId>>,
     /// Of the operator that stands first in it.
     pub(crate) uid: String,
     pub(crate) instantiate: Box<dyn Fn() -> Build + Send>,
+}
+
+impl TaskPlan {
+    /// The edges that feed it, each with the number of its input.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = (usize, EdgeId)> {
+        self.inputs.iter().enumerate().flat_map(|(input, edges)| edges.iter().map(move |edge| (input, *edge)))
+    }
 }
 
 /// Which of the receiving subtasks a record of an edge goes to.
@@ -166,16 +174,17 @@ impl Job {
 #[derive(Clone, Default)]
 pub(crate) struct ChainMeta {
     pub(crate) operators: Vec<OperatorId>,
-    pub(crate) inputs: Vec<EdgeId>,
+    /// The edges of each input of the operator that stands first.
+    pub(crate) inputs: Vec<Vec<EdgeId>>,
     pub(crate) parallelism: Option<usize>,
     /// The operator at which it ends: a sink, a `key_by`. It belongs to the task of the last operator, however the chain is cut.
     pub(crate) terminal: Option<OperatorId>,
 }
 
 impl ChainMeta {
-    /// A chain fed by `inputs`.
-    pub(crate) fn fed_by(inputs: Vec<EdgeId>) -> Self {
-        Self { inputs, ..Self::default() }
+    /// A chain with one input, fed by `edge`.
+    pub(crate) fn fed_by(edge: EdgeId) -> Self {
+        Self { inputs: vec![vec![edge]], ..Self::default() }
     }
 
     pub(crate) fn last(&self) -> Option<OperatorId> {
@@ -328,7 +337,7 @@ impl GraphBuilder {
             let first = self.operators.iter().find(|operator| operator.task == Some(i));
             task.uid = first.map_or_else(|| task.name.clone(), |operator| operator.uid.clone());
         }
-        let consumed: Vec<EdgeId> = self.tasks.iter().flat_map(|task| task.inputs.iter().copied()).collect();
+        let consumed: Vec<EdgeId> = self.tasks.iter().flat_map(|task| task.edges().map(|(_, edge)| edge)).collect();
         for edge in consumed {
             let plan = &mut self.edges[edge.0];
             if let Some(operator) = plan.from_operator {
@@ -400,7 +409,7 @@ impl<'a> Cut<'a> {
         let (last, edge) = self.split_meta::<C::Out>();
         let above = std::mem::take(self.meta);
         self.graph.end(above, upstream, PartitionedEdge { edge, partition: Spread::default() }, &[edge]);
-        *self.meta = ChainMeta { operators: last, ..ChainMeta::fed_by(vec![edge]) };
+        *self.meta = ChainMeta { operators: last, ..ChainMeta::fed_by(edge) };
         Exchanged::new()
     }
 
@@ -413,7 +422,7 @@ impl<'a> Cut<'a> {
         let upstream = upstream.unchain(self);
         let above = std::mem::take(self.meta);
         self.graph.add_task(&above, upstream, PartitionedEdge { edge, partition: Spread::default() }, &[edge]);
-        *self.meta = ChainMeta { operators: last, parallelism: above.parallelism, ..ChainMeta::fed_by(vec![edge]) };
+        *self.meta = ChainMeta { operators: last, parallelism: above.parallelism, ..ChainMeta::fed_by(edge) };
         Exchanged::new()
     }
 

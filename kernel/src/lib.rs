@@ -71,7 +71,10 @@ pub mod source;
 mod time;
 mod watermark;
 
-pub use api::{DataStream, DataStreamSink, KeyedStream, SharedStream, StreamExecutionEnvironment, WindowedStream};
+pub use api::{
+    ConnectedStreams, DataStream, DataStreamSink, KeyedConnectedStreams, KeyedStream, SharedStream, StreamExecutionEnvironment,
+    WindowedStream,
+};
 pub use chain::Chain;
 pub use checkpoint::{CheckpointConfig, RestartStrategy, Restore};
 pub use connectors::Collected;
@@ -79,8 +82,9 @@ pub use exchange::Exchanged;
 pub use graph::Job;
 pub use metrics_http::{MetricNames, MetricsEndpoint};
 pub use operators::{
-    AggregateFunction, Context, KeyedProcessFunction, ListAccess, ListState, MapAccess, MapState, OpenContext, Output, OutputTag,
-    SlidingEventTimeWindows, Timer, TimerDomain, TumblingEventTimeWindows, ValueAccess, ValueState, WindowAssigner,
+    AggregateFunction, CoProcessContext, CoProcessFunction, Context, KeyedCoProcessFunction, KeyedProcessFunction, ListAccess, ListState,
+    MapAccess, MapState, OpenContext, Output, OutputTag, SlidingEventTimeWindows, Timer, TimerDomain, TumblingEventTimeWindows,
+    ValueAccess, ValueState, WindowAssigner,
 };
 pub use record::{Key, Record};
 pub use runtime::{

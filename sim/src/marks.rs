@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 /// The marks that a set of [`RUNS_MIN`] runs must have seen.
-pub const REQUIRED: [&str; 67] = [
+pub const REQUIRED: [&str; 68] = [
     "EIO",
     "ENOSPC",
     "a cancellation before the commit",
@@ -18,6 +18,7 @@ pub const REQUIRED: [&str; 67] = [
     "a late record",
     "a malformed row",
     "a processing-time timer on the dot",
+    "a timer with records of two inputs",
     "a reader without a split",
     "a record within the allowed lateness",
     "a restart within a life",

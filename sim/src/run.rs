@@ -306,7 +306,7 @@ pub(crate) fn windows_of(job: &JobPlan) -> BTreeMap<&'static str, WindowPlan> {
             Terminal::Cascade { first_ms, second_ms } => {
                 BTreeMap::from([(FIRST_WINDOW, tumbling(first_ms)), (SECOND_WINDOW, tumbling(second_ms))])
             }
-            Terminal::Process { span_ms } => BTreeMap::from([(SECOND_WINDOW, tumbling(span_ms))]),
+            Terminal::Process { span_ms, .. } => BTreeMap::from([(SECOND_WINDOW, tumbling(span_ms))]),
             Terminal::Collect | Terminal::Running => BTreeMap::new(),
         },
     }

@@ -32,12 +32,17 @@ where
         Self { graph, key, edge, types: PhantomData }
     }
 
+    /// Its graph, its key, and the edge whose records are partitioned by it.
+    pub(super) fn into_parts(self) -> (Rc<RefCell<GraphBuilder>>, KF, EdgeId) {
+        (self.graph, self.key, self.edge)
+    }
+
     fn then<O>(self, name: &str, make: impl FnOnce(OperatorId, KF) -> O) -> DataStream<Keyed<T, O>>
     where
         Keyed<T, O>: crate::chain::Chain,
     {
         let id = self.graph.borrow_mut().stateful_operator(name);
-        let meta = ChainMeta { operators: vec![id], ..ChainMeta::fed_by(vec![self.edge]) };
+        let meta = ChainMeta { operators: vec![id], ..ChainMeta::fed_by(self.edge) };
         DataStream::new(self.graph, Keyed::new(make(id, self.key)), meta)
     }
 
@@ -110,7 +115,7 @@ where
         RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out + Clone + Send + 'static,
     {
         let id = self.graph.borrow_mut().stateful_operator("window");
-        let meta = ChainMeta { operators: vec![id], ..ChainMeta::fed_by(vec![self.edge]) };
+        let meta = ChainMeta { operators: vec![id], ..ChainMeta::fed_by(self.edge) };
         DataStream::new(self.graph, Keyed::new(WindowOperator { settings: self.settings, aggregate, result, id }), meta)
     }
 

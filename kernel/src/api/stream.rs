@@ -1,5 +1,6 @@
 //! Streams without a key.
 
+use super::connected_streams::ConnectedStreams;
 use super::keyed_stream::KeyedStream;
 use crate::chain::Chain;
 use crate::connectors::{CollectSink, Collected};
@@ -120,7 +121,7 @@ impl<C: Chain> DataStream<C> {
         let edge = graph.edge::<C::Out>(partitioning);
         graph.end(self.meta, self.chain, PartitionedEdge { edge, partition: Spread::default() }, &[edge]);
         drop(graph);
-        DataStream { graph: self.graph, chain: Exchanged::new(), meta: ChainMeta::fed_by(vec![edge]) }
+        DataStream { graph: self.graph, chain: Exchanged::new(), meta: ChainMeta::fed_by(edge) }
     }
 
     /// The stream as the input of a task to come: as it is if no operator has been put on it since its last exchange.
@@ -142,7 +143,7 @@ impl<C: Chain> DataStream<C> {
         let edge = graph.edge::<C::Out>(Partitioning::Broadcast);
         graph.end(self.meta, self.chain, BroadcastEdge { edge }, &[edge]);
         drop(graph);
-        DataStream { graph: self.graph, chain: Exchanged::new(), meta: ChainMeta::fed_by(vec![edge]) }
+        DataStream { graph: self.graph, chain: Exchanged::new(), meta: ChainMeta::fed_by(edge) }
     }
 
     /// Both streams as one, in no particular order between them. The watermark is the minimum of the two.
@@ -152,8 +153,23 @@ impl<C: Chain> DataStream<C> {
     pub fn union<D: Chain<Out = C::Out>>(self, other: DataStream<D>) -> DataStream<Exchanged<C::Out>> {
         assert!(Rc::ptr_eq(&self.graph, &other.graph), "streams of different environments cannot be joined");
         let (mut left, right) = (self.into_inputs(), other.into_inputs());
-        left.meta.inputs.extend(right.meta.inputs);
+        // Each has one input, since each begins with an exchange.
+        for (edges, others) in left.meta.inputs.iter_mut().zip(right.meta.inputs) {
+            edges.extend(others);
+        }
         left
+    }
+
+    /// Both streams for one operator, each with its own type of records. Where both are [keyed](Self::key_by), connect them behind that: then the operator
+    /// has state and timers.
+    ///
+    /// # Panics
+    /// If the streams belong to different environments.
+    pub fn connect<D: Chain>(self, other: DataStream<D>) -> ConnectedStreams<C::Out, D::Out> {
+        assert!(Rc::ptr_eq(&self.graph, &other.graph), "streams of different environments cannot be connected");
+        let (first, second) = (self.into_inputs(), other.into_inputs());
+        let edges = [first.meta, second.meta].map(|meta| meta.inputs.into_iter().flatten().collect());
+        ConnectedStreams::new(first.graph, edges)
     }
 
     /// Lets several streams go on from here: each call of [`SharedStream::stream`] is one of them, with all the records.
@@ -177,7 +193,7 @@ impl<C: Chain> DataStream<C> {
         let edge = graph.edge_from::<T>(operator);
         graph.operator_mut(operator).side_outputs.push(SideEdge { tag: tag.name().to_owned(), edge, sender: side_sender::<T> });
         drop(graph);
-        DataStream { graph: Rc::clone(&self.graph), chain: Exchanged::new(), meta: ChainMeta::fed_by(vec![edge]) }
+        DataStream { graph: Rc::clone(&self.graph), chain: Exchanged::new(), meta: ChainMeta::fed_by(edge) }
     }
 
     fn last_operator(&self, call: &str) -> OperatorId {
@@ -298,6 +314,6 @@ impl<T: Record> SharedStream<T> {
         let edge = graph.edge_from::<T>(self.operator);
         graph.operator_mut(self.operator).branches.push(edge);
         drop(graph);
-        DataStream { graph: Rc::clone(&self.graph), chain: Exchanged::new(), meta: ChainMeta::fed_by(vec![edge]) }
+        DataStream { graph: Rc::clone(&self.graph), chain: Exchanged::new(), meta: ChainMeta::fed_by(edge) }
     }
 }

@@ -72,7 +72,8 @@ impl Job {
             task.uid.put(&mut text);
             task.name.put(&mut text);
             task.parallelism.put(&mut text);
-            numbers(&task.inputs).put(&mut text);
+            task.inputs.len().put(&mut text);
+            task.inputs.iter().for_each(|edges| numbers(edges).put(&mut text));
         }
         self.edges.len().put(&mut text);
         for edge in &self.edges {

@@ -1,7 +1,7 @@
 //! What the operators behind a `key_by` have in common: they stand at the head of a task and get the hash of the key with each record.
 
 use crate::chain::{Chain, Collector};
-use crate::exchange::{ChannelTask, Head};
+use crate::exchange::{ChannelTask, Head, OneInput};
 use crate::graph::Cut;
 use crate::record::Record;
 use crate::runtime::{Subtask, SubtaskContext};
@@ -42,7 +42,7 @@ impl<In: Record, O: KeyedOperator<In>> Chain for Keyed<In, O> {
 
     fn fuse<D: Collector<O::Out>>(self, cx: &mut SubtaskContext, down: D) -> Box<dyn Subtask> {
         let running = self.operator.start(cx, down);
-        Box::new(ChannelTask::new(cx, running))
+        Box::new(ChannelTask::<OneInput<In>, _>::new(cx, running))
     }
 
     fn detach(self, _cut: &mut Cut<'_>) -> Self {

@@ -1,6 +1,8 @@
 //! The operators. Each file holds one: its description, which the API puts into a chain, and its running form, a collector that wraps the one
 //! downstream of it.
 
+mod co_process;
+mod connected;
 mod filter;
 mod flat_map;
 mod keyed;
@@ -21,15 +23,18 @@ use crate::graph::Cut;
 use crate::record::Record;
 use crate::runtime::{Subtask, SubtaskContext};
 
+pub(crate) use co_process::CoProcess;
+pub use co_process::{CoProcessContext, CoProcessFunction};
+pub(crate) use connected::Connected;
 pub(crate) use filter::Filter;
 pub(crate) use flat_map::FlatMap;
 pub(crate) use keyed::Keyed;
 pub(crate) use map::Map;
-pub(crate) use process::Process;
 pub use process::{
-    Context, KeyedProcessFunction, ListAccess, ListState, MapAccess, MapState, OpenContext, Output, Timer, TimerDomain, ValueAccess,
-    ValueState,
+    Context, KeyedCoProcessFunction, KeyedProcessFunction, ListAccess, ListState, MapAccess, MapState, OpenContext, Output, Timer,
+    TimerDomain, ValueAccess, ValueState,
 };
+pub(crate) use process::{KeyedCoProcess, Process};
 pub(crate) use reduce::{Aggregate, Reduce};
 pub use side_output::OutputTag;
 pub(crate) use side_output::{SideOutputs, SideSender};

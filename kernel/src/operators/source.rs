@@ -2,20 +2,20 @@
 
 use super::rate_limiter::RateLimiter;
 use super::side_output::{OutputTag, WithSides};
-use crate::chain::{Chain, Collector, Resumed, Stage};
-use crate::checkpoint::{Attempt, CheckpointId, Snapshots};
+use crate::chain::{Chain, Collector, Stage};
+use crate::checkpoint::{Attempt, CheckpointId};
 use crate::graph::{Cut, OperatorId};
 use crate::record::{Archiver, Record, read_owned};
 use crate::runtime::{
-    Counter, FailureSlot, FromSubtask, JobError, Now, OperatorInfo, SliceBudget, Step, Subtask, SubtaskContext, TaskClock, ToCoordinator,
-    ToSubtask,
+    ChainLoop, Counter, FailureSlot, FromSubtask, JobError, Now, OperatorInfo, SliceBudget, Step, Subtask, SubtaskContext, TaskClock,
+    ToCoordinator, ToSubtask,
 };
 use crate::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
 use crate::time::{Control, Watermark};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use thalweg_io::{Io, Mailbox, MonotonicNs};
+use thalweg_io::{Mailbox, MonotonicNs};
 
 /// Describes a source.
 #[derive(Clone)]
@@ -31,7 +31,8 @@ impl<S: Source> Chain for FromSource<S> {
     type Detached = Self;
 
     fn fuse<D: Collector<S::Out>>(self, cx: &mut SubtaskContext, down: D) -> Box<dyn Subtask> {
-        let chain = WithSides::new(cx, self.id, down);
+        let with_sides = WithSides::new(cx, self.id, down);
+        let chain = ChainLoop::new(cx, with_sides);
         let context = ReaderContext { io: cx.io.clone(), read_block_bytes: cx.settings().read_block_bytes };
         Box::new(SourceTask {
             reader: self.source.reader(context),
@@ -41,23 +42,17 @@ impl<S: Source> Chain for FromSource<S> {
             subtask: cx.id,
             coordinator: cx.coordinator.clone(),
             attempt: cx.attempt,
-            snapshots: Rc::clone(&cx.snapshots),
             triggers: VecDeque::new(),
             stopped: false,
             draining: false,
-            barrier: None,
             archiver: Archiver::new(),
             batch: cx.settings().source_batch_records,
             slice: Rc::clone(&cx.slice),
-            flush_after: cx.settings().flush_after_frames,
-            batches_since_flush: 0,
             limiter: self.rate.map(|rate| RateLimiter::new(rate, cx.clock.now().monotonic)),
             throttled: false,
             clock: cx.clock.clone(),
             info: cx.operator(self.id),
             failure: Rc::clone(&cx.failure),
-            io: cx.io.clone(),
-            place: cx.name.to_string(),
             records_out: cx.counter(self.id, "numRecordsOut"),
             errors: cx.counter(self.id, "numRecordsInErrors"),
         })
@@ -103,34 +98,27 @@ impl State {
 /// A running source.
 struct SourceTask<R, D> {
     reader: R,
-    chain: WithSides<D>,
+    chain: ChainLoop<WithSides<D>>,
     state: State,
     id: OperatorId,
     subtask: usize,
     coordinator: Mailbox<ToCoordinator>,
     attempt: Attempt,
-    snapshots: Rc<Snapshots>,
     /// Checkpoints whose barriers are to be sent.
     triggers: VecDeque<(CheckpointId, bool)>,
     /// The job stops with the barrier that was sent last: nothing follows.
     stopped: bool,
     /// The input is to end where it is.
     draining: bool,
-    /// The barrier that is in the chain.
-    barrier: Option<CheckpointId>,
     archiver: Archiver,
     batch: usize,
     slice: Rc<SliceBudget>,
-    flush_after: u32,
-    batches_since_flush: u32,
     limiter: Option<RateLimiter>,
     /// The limiter, and nothing else, is what the task waits for.
     throttled: bool,
     clock: TaskClock,
     info: Rc<OperatorInfo>,
     failure: Rc<FailureSlot>,
-    io: Io,
-    place: String,
     records_out: Counter,
     errors: Counter,
 }
@@ -181,10 +169,10 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> SourceTask<R, D> {
             limit = limit.min(limiter.allowed(self.clock.now().monotonic));
             self.throttled = limit == 0;
             if self.throttled {
-                return self.run_dry();
+                return self.chain.run_dry();
             }
         }
-        let mut output = Emitter { chain: &mut self.chain, emitted: 0, malformed: 0 };
+        let mut output = Emitter { chain: &mut self.chain.head, emitted: 0, malformed: 0 };
         let reader = &mut self.reader;
         let polled = self.info.call("(reading)", || reader.poll_next(cx, &mut output, limit));
         let (emitted, malformed) = (output.emitted, output.malformed);
@@ -193,16 +181,17 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> SourceTask<R, D> {
         if let Some(limiter) = &mut self.limiter {
             limiter.emitted(emitted);
         }
-        self.chain.batch_end();
+        self.chain.head.batch_end();
         match polled {
-            Poll::Pending => self.run_dry(),
+            Poll::Pending => self.chain.run_dry(),
             Poll::Ready(Err(error)) => {
                 self.fail(error);
                 Step::Waiting
             }
             Poll::Ready(Ok(ReaderStatus::MoreAvailable)) => {
-                self.flush_now_and_then();
-                self.chain.drive(cx);
+                self.chain.count_batch();
+                self.chain.flush_now_and_then();
+                self.chain.head.drive(cx);
                 Step::Busy
             }
             Poll::Ready(Ok(ReaderStatus::EndOfSplit)) => {
@@ -220,74 +209,32 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> SourceTask<R, D> {
         }
         let Some((checkpoint, stops)) = self.triggers.pop_front() else { return false };
         self.stopped |= stops;
-        self.snapshots.begin(checkpoint);
+        self.chain.begin_snapshot(checkpoint);
         if let State::Starting(number) | State::Reading(number) | State::Finishing(number) = self.state {
             let reader = &self.reader;
             let split = self.info.call("(taking a snapshot)", || reader.snapshot());
             match self.archiver.to_bytes(&split) {
-                Ok(split) => self.snapshots.split(number, split),
+                Ok(split) => self.chain.snapshots.split(number, split),
                 Err(error) => self.fail(SourceError::Other(format!("the position in split {number} cannot be saved: {error}"))),
             }
         }
-        self.barrier = Some(checkpoint);
-        self.io.observe("checkpoint.barrier", &self.place, [checkpoint.0 as i64, 0, 0]);
+        self.chain.observe("checkpoint.barrier", [checkpoint.0 as i64, 0, 0]);
         self.chain.control(Control::Barrier(checkpoint));
         true
-    }
-
-    /// A barrier that has passed the whole chain, which is ready again, ends the snapshot.
-    fn end_barrier(&mut self) {
-        if let Some(checkpoint) = self.barrier.take() {
-            self.snapshots.end(checkpoint);
-            // The others wait for the barrier.
-            self.chain.flush();
-        }
-    }
-
-    fn flush_now_and_then(&mut self) {
-        self.batches_since_flush += 1;
-        if self.batches_since_flush >= self.flush_after {
-            self.batches_since_flush = 0;
-            self.chain.flush();
-        }
-    }
-
-    /// Nothing to emit for now: what is held would only get older.
-    fn run_dry(&mut self) -> Step {
-        self.batches_since_flush = 0;
-        self.chain.flush();
-        Step::Waiting
     }
 }
 
 impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTask<R, D> {
     fn step(&mut self, cx: &mut Context<'_>) -> Step {
-        if !self.chain.ready() {
-            let resumed = self.chain.resume();
-            if resumed != Resumed::Done {
-                // As in a task that is fed by channels.
-                self.io.observe("task.suspended", &self.place, [i64::from(resumed == Resumed::Blocked), 0, 0]);
-            }
-            match resumed {
-                Resumed::Done => {}
-                Resumed::Again => {
-                    // A record that becomes very many must not strand the channels that get few of them.
-                    self.flush_now_and_then();
-                    self.chain.drive(cx);
-                    return Step::Busy;
-                }
-                Resumed::Blocked => {
-                    self.chain.flush();
-                    return Step::Waiting;
-                }
-            }
+        if let Some(step) = self.chain.resume(cx) {
+            return step;
         }
-        self.end_barrier();
+        self.chain.end_snapshot();
         if self.begin_barrier() {
             return Step::Busy;
         }
         if self.stopped && self.state != State::Ended {
-            return self.run_dry();
+            return self.chain.run_dry();
         }
         if self.draining && !matches!(self.state, State::Ending | State::LastWatermark | State::Ended) {
             self.state = State::Ending;
@@ -298,11 +245,11 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
                 let message = FromSubtask::SplitRequested { source: self.id, subtask: self.subtask };
                 drop(self.coordinator.send(ToCoordinator::FromSubtask { attempt: self.attempt, message }));
                 self.state = State::Requested;
-                self.run_dry()
+                self.chain.run_dry()
             }
-            State::Requested => self.run_dry(),
+            State::Requested => self.chain.run_dry(),
             State::Starting(split) => {
-                self.io.observe("split.start", &self.place, [i64::from(split), 0, 0]);
+                self.chain.observe("split.start", [i64::from(split), 0, 0]);
                 self.chain.control(Control::SplitStarted(split));
                 self.state = State::Reading(split);
                 Step::Busy
@@ -310,9 +257,9 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
             State::Reading(split) => self.read(cx, split),
             State::Finishing(split) => {
                 // Its last records and its last watermark go before it does.
-                self.chain.batch_end();
-                if self.chain.ready() {
-                    self.io.observe("split.end", &self.place, [i64::from(split), 0, 0]);
+                self.chain.head.batch_end();
+                if self.chain.head.ready() {
+                    self.chain.observe("split.end", [i64::from(split), 0, 0]);
                     self.chain.control(Control::SplitFinished(split));
                     self.state = State::Idle;
                 }
@@ -328,30 +275,24 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
                 self.chain.control(Control::EndOfInput);
                 Step::Busy
             }
-            State::Ended => {
-                if self.chain.flush() {
-                    Step::Finished
-                } else {
-                    Step::Waiting
-                }
-            }
+            State::Ended => self.chain.wind_up(),
         }
     }
 
     fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // The reader has registered in the slice before.
-        self.chain.poll_progress(cx)
+        self.chain.head.poll_progress(cx)
     }
 
     fn advance_processing_time(&mut self, now: Now) {
-        if self.chain.ready() && !matches!(self.state, State::LastWatermark | State::Ended) {
-            self.chain.advance_processing_time(now);
+        if self.chain.head.ready() && !matches!(self.state, State::LastWatermark | State::Ended) {
+            self.chain.head.advance_processing_time(now);
         }
     }
 
     fn next_deadline(&self, now: Now) -> Option<MonotonicNs> {
         // Nothing can be done about a deadline while the chain has no room, or after its end: waiting for it would be spinning.
-        if !self.chain.ready() || matches!(self.state, State::LastWatermark | State::Ended) {
+        if !self.chain.head.ready() || matches!(self.state, State::LastWatermark | State::Ended) {
             return None;
         }
         let limited = self
@@ -359,11 +300,11 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
             .as_ref()
             .filter(|_| self.throttled && !self.stopped && matches!(self.state, State::Reading(_)))
             .map(RateLimiter::next);
-        limited.into_iter().chain(self.chain.next_deadline(now)).min()
+        limited.into_iter().chain(self.chain.head.next_deadline(now)).min()
     }
 
     fn awaits_input(&self) -> bool {
-        self.chain.ready()
+        self.chain.head.ready()
     }
 
     fn receive(&mut self, message: ToSubtask) {
@@ -385,11 +326,11 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
     }
 
     fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.chain.poll_prepared(cx)
+        self.chain.head.poll_prepared(cx)
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.chain.poll_close(cx)
+        self.chain.head.poll_close(cx)
     }
 }
 

@@ -8,7 +8,7 @@ use super::operator::OperatorInfo;
 use super::settings::EngineSettings;
 use super::slice::SliceBudget;
 use crate::checkpoint::{Attempt, CheckpointId, JobId, OperatorState, Restored, Snapshots};
-use crate::exchange::{ChannelWatch, ErasedEnd, FrameSender, OutputNumbers, Outputs, Spread, typed};
+use crate::exchange::{ChannelWatch, ErasedEnd, FrameSender, InputChannel, OutputNumbers, Outputs, Spread, typed};
 use crate::graph::{EdgeId, OperatorId, OperatorMeta};
 use crate::record::Record;
 use crate::time::Watermark;
@@ -43,7 +43,8 @@ pub struct SubtaskContext {
     pub(crate) operators: Arc<[OperatorMeta]>,
     pub(crate) settings: Arc<EngineSettings>,
     pub(crate) key_groups: KeyGroups,
-    pub(crate) inputs: Vec<ErasedEnd>,
+    /// By input, the channels of its edges.
+    pub(crate) inputs: Vec<Vec<ErasedEnd>>,
     pub(crate) outputs: Vec<(EdgeId, Vec<ErasedEnd>)>,
     pub(crate) failure: Rc<FailureSlot>,
     pub(crate) clock: TaskClock,
@@ -138,9 +139,10 @@ impl SubtaskContext {
         self.inputs.is_empty()
     }
 
-    /// All channels that feed this subtask.
-    pub(crate) fn take_inputs<C: 'static>(&mut self) -> Vec<C> {
-        std::mem::take(&mut self.inputs).into_iter().map(typed).collect()
+    /// The channels of one of its inputs.
+    pub(crate) fn take_input<T: Record>(&mut self, input: usize) -> Vec<InputChannel<T>> {
+        let ends = self.inputs.get_mut(input).map(std::mem::take);
+        ends.into_iter().flatten().map(typed).collect()
     }
 
     /// The sending side of `edge`; without channels if nobody consumes it.

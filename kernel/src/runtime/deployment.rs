@@ -80,8 +80,8 @@ pub(crate) struct SubtaskPlan {
     pub(crate) subtask: usize,
     pub(crate) parallelism: usize,
     pub(crate) build: Box<dyn FnOnce(&mut SubtaskContext) -> Box<dyn Subtask> + Send>,
-    /// The receiving ends of its channels, in the order in which the task names its edges.
-    pub(crate) inputs: Vec<ErasedEnd>,
+    /// By input the receiving ends of its channels, in the order in which the task names the edges of that input.
+    pub(crate) inputs: Vec<Vec<ErasedEnd>>,
     pub(crate) outputs: Vec<(EdgeId, Vec<ErasedEnd>)>,
     pub(crate) inbox: MailboxReceiver<ToSubtask>,
     pub(crate) attempt: AttemptPlan,
@@ -226,7 +226,7 @@ impl Layout {
                     subtask,
                     parallelism: self.parallelism[task],
                     build: (of.instantiate)(),
-                    inputs: Vec::new(),
+                    inputs: of.inputs.iter().map(|_| Vec::new()).collect(),
                     outputs: Vec::new(),
                     inbox,
                     attempt: plan.clone(),
@@ -252,8 +252,8 @@ impl Layout {
     fn wire(&self, job: &Job, seat: usize, first_subtask: &[SubtaskId], share: &mut Share) {
         let mut next = 0;
         for (to, task) in job.tasks.iter().enumerate() {
-            let window = job.settings.initial_window(task.inputs.iter().map(|edge| self.senders(&job.edges[edge.0], to)).sum());
-            for edge in &task.inputs {
+            let window = job.settings.initial_window(task.edges().map(|(_, edge)| self.senders(&job.edges[edge.0], to)).sum());
+            for (input, edge) in task.edges() {
                 let plan = &job.edges[edge.0];
                 let from = feeder(plan);
                 let one_to_one = self.is_one_to_one(plan, to);
@@ -268,19 +268,19 @@ impl Layout {
                         // What lies on the way to another worker lies at both ends: the other half there.
                         let leads_away = sender.seat == seat && receiver.seat != seat;
                         let window = if leads_away { window.div_ceil(2) } else { window };
-                        let (output, input) = (plan.record.channel)(number, job.settings.ring_frames(), window);
+                        let (output, receiving) = (plan.record.channel)(number, job.settings.ring_frames(), window);
                         if sender.seat == seat {
-                            share.subtask_mut(sender.core, first_subtask[from] + s).add_output(*edge, output);
+                            share.subtask_mut(sender.core, first_subtask[from] + s).add_output(edge, output);
                         } else {
                             let channel = RemoteChannel { number, end: output, record: plan.record };
                             share.links[receiver.core].receive(sender, &self.seats[sender.seat].name, channel);
-                            share.subtask_mut(receiver.core, first_subtask[to] + r).inputs.push(input);
+                            share.subtask_mut(receiver.core, first_subtask[to] + r).inputs[input].push(receiving);
                             continue;
                         }
                         if receiver.seat == seat {
-                            share.subtask_mut(receiver.core, first_subtask[to] + r).inputs.push(input);
+                            share.subtask_mut(receiver.core, first_subtask[to] + r).inputs[input].push(receiving);
                         } else {
-                            let channel = RemoteChannel { number, end: input, record: plan.record };
+                            let channel = RemoteChannel { number, end: receiving, record: plan.record };
                             let door = self.seats[receiver.seat].doors[receiver.core];
                             let peer = &self.seats[receiver.seat].name;
                             share.links[sender.core].send(receiver, peer, door, channel);

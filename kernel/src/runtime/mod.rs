@@ -2,12 +2,13 @@
 //!
 //! `coordinator.rs`, `checkpoint_coordinator.rs`, `transactions.rs` and `restart.rs` decide (pure). `launch.rs` starts a job, `master.rs` takes it from
 //! attempt to attempt: `muster.rs` waits for workers, `beginning.rs` finds what to go on from, `attempt.rs` runs one attempt. `deployment.rs` and `core.rs`
-//! bring it onto its cores, `driver.rs` drives a subtask, `handle.rs` is what the user holds.
+//! bring it onto its cores, `driver.rs` drives a subtask, `chain_loop.rs` is what all subtasks do alike, `handle.rs` is what the user holds.
 
 mod acknowledge;
 mod agent;
 mod attempt;
 mod beginning;
+mod chain_loop;
 mod checkpoint_coordinator;
 mod collecting;
 mod context;
@@ -40,6 +41,7 @@ mod transactions;
 
 pub(crate) use acknowledge::SnapshotPlace;
 pub(crate) use agent::Agent;
+pub(crate) use chain_loop::ChainLoop;
 pub(crate) use context::SubtaskContext;
 pub(crate) use core::{CoreOrder, Shared, run_core};
 pub(crate) use crew::{Member, WorkerId};

@@ -8,7 +8,7 @@ use crate::finding::Finding;
 use crate::marks::{Marks, sometimes};
 use crate::reference::{self, difference, elements as interpreter, lateness};
 use crate::run::{ElementsResults, Observed};
-use crate::scenario::elements::{Element, Running, Tally, TimersInWindow, WindowResult};
+use crate::scenario::elements::{Element, Running, Tally, TimersInWindow, WindowResult, is_signal};
 use crate::scenario::elements_plan::{ElementsPlan, Terminal, WindowPlan};
 use std::collections::BTreeMap;
 use thalweg::JobReport;
@@ -69,10 +69,13 @@ pub(super) fn results(
     match plan.terminal {
         Terminal::Collect => compare(&input, &results.elements),
         Terminal::Running => running(&input, &results.running),
-        Terminal::Process { span_ms } => {
+        Terminal::Process { span_ms, is_connected } => {
             let by_wall_clock = |tally: &&Tally| tally.fired_at.is_some();
             let on_the_dot = results.tallies.iter().filter(by_wall_clock).any(|tally| tally.fired_at == Some(tally.timer));
             sometimes!(marks, on_the_dot, "a processing-time timer on the dot");
+            let of_both =
+                |tally: &Tally| is_connected && tally.ids.iter().any(|id| is_signal(*id)) && !tally.ids.iter().all(|id| is_signal(*id));
+            sometimes!(marks, results.tallies.iter().any(of_both), "a timer with records of two inputs");
             let by_event_time: Vec<Tally> = results.tallies.iter().filter(|tally| !by_wall_clock(tally)).cloned().collect();
             process(span_ms, &input, &by_event_time, never_late)?;
             if let Some(late) = results.late_tallies.iter().find(|tally| never_late && !by_wall_clock(tally)) {

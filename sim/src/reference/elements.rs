@@ -80,7 +80,7 @@ fn through(records: Vec<Element>, segment: &Segment) -> Vec<Element> {
     let times = match segment.exit {
         Exit::Forward | Exit::Rebalance | Exit::Shared => 1,
         Exit::Broadcast(copies) => copies,
-        Exit::Diamond => 2,
+        Exit::Diamond | Exit::Connected => 2,
     };
     (0..times).flat_map(|_| worked.iter().cloned()).collect()
 }

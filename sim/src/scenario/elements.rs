@@ -28,6 +28,27 @@ pub struct Element {
     pub pause_ms: u64,
 }
 
+/// What half of the elements become on their way into an operator with two inputs: another type of record, with another layout.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
+pub struct Signal {
+    /// The key.
+    pub of: String,
+    /// The identity of the element.
+    pub id: u64,
+    /// Its event time in milliseconds.
+    pub at: i64,
+    /// A number to add up.
+    pub value: i64,
+    /// What its element says of watermarks and pauses.
+    pub marks: (Option<i64>, u64),
+}
+
+/// Whether an element takes the second way where a stream is split in two.
+#[must_use]
+pub fn is_signal(id: u64) -> bool {
+    (id ^ id >> ORIGIN_BITS) % 2 == 1
+}
+
 /// What a window came to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
 pub struct WindowResult {

@@ -3,10 +3,13 @@
 //! The type of a stream is its chain, and a plan is data: so each segment ends in an exchange, behind which the type is the same again.
 
 use super::element_source::{ElementSource, Generator};
-use super::elements::{Element, ElementRef, Running, Tally, TallyRef, TimersInWindow, WindowResult, copies, group_of, kept, mapped};
+use super::elements::{
+    Element, ElementRef, Running, Signal, Tally, TallyRef, TimersInWindow, WindowResult, copies, group_of, is_signal, kept, mapped,
+};
 use super::elements_plan::{ElementsPlan, Exit, Segment, SourcePlan, Strategy, Terminal, WindowPlan, Work};
 use super::lines::Line;
-use super::tally::TallyFunction;
+use super::rejoin::Rejoin;
+use super::tally::{ConnectedTally, TallyFunction};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -176,6 +179,10 @@ impl Builder {
                 let shared = stream.shared();
                 shared.stream().union(shared.stream().filter(|_| true))
             }
+            Exit::Connected => {
+                let shared = stream.shared();
+                shared.stream().connect(shared.stream().map(as_signal)).process(Rejoin).disable_chaining()
+            }
         }
     }
 }
@@ -265,6 +272,11 @@ fn result(key: &str, window: TimeWindow, (sum, ids): (i64, Vec<u64>)) -> WindowR
     WindowResult { key: key.to_owned(), start: window.start, end: window.end, sum, ids }
 }
 
+fn as_signal(element: ElementRef<'_>) -> Signal {
+    let ElementRef { id, key, at, value, watermark, pause_ms } = element;
+    Signal { of: key.to_owned(), id, at, value, marks: (watermark, pause_ms) }
+}
+
 fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan, place: Place) -> ElementsOutputs {
     let mut outputs = ElementsOutputs::default();
     let parallelism = plan.terminal_parallelism;
@@ -283,12 +295,19 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan, p
             });
             outputs.running = place.put(placed(running, parallelism), "running");
         }
-        Terminal::Process { span_ms } => {
+        Terminal::Process { span_ms, is_connected } => {
             // A timer goes off in an idle subtask as well, which stays idle (docs/src/semantics.md#w-5): where that can be, records of idle inputs
             // would tell nothing any more.
             let function = TallyFunction::new(span_ms, !plan.has_idleness());
-            let tallies = stream.key_by::<String>(|element| element.key).process(function);
-            let tallies = placed(tallies, parallelism).shared();
+            let tallies = if is_connected {
+                let shared = stream.shared();
+                let signals = shared.stream().filter(|element| is_signal(element.id)).map(as_signal);
+                let elements = shared.stream().filter(|element| !is_signal(element.id)).key_by::<String>(|element| element.key);
+                let connected = elements.connect(signals.key_by::<String>(|signal| signal.of));
+                placed(connected.process(ConnectedTally(function)), parallelism).shared()
+            } else {
+                placed(stream.key_by::<String>(|element| element.key).process(function), parallelism).shared()
+            };
             outputs.tallies = place.put(tallies.stream(), "tallies");
             // What a timer emits carries its time and stands in front of the watermark that set it off: a window behind it finds it on time, and in its
             // span.

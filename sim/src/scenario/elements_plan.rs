@@ -86,6 +86,8 @@ pub enum Exit {
     Shared,
     /// Through two branches of a shared stream that meet again: each record comes twice.
     Diamond,
+    /// The same, with another type of record in one of the branches, and an operator with two inputs where they meet.
+    Connected,
 }
 
 /// What is computed in the end.
@@ -106,6 +108,8 @@ pub enum Terminal {
     Process {
         /// The length.
         span_ms: i64,
+        /// The stream is split in two, which the function takes in as two inputs.
+        is_connected: bool,
     },
     /// A running aggregate.
     Running,
@@ -195,6 +199,7 @@ impl ElementsPlan {
             Terminal::Window(WindowPlan { slide_ms: Some(_), .. }) => "sliding windows",
             Terminal::Window(_) => "tumbling windows",
             Terminal::Cascade { .. } => "windows of windows",
+            Terminal::Process { is_connected: true, .. } => "process function on two streams",
             Terminal::Process { .. } => "process function",
             Terminal::Running => "running aggregate",
         }
@@ -350,6 +355,7 @@ impl Segment {
             0 | 1 => Exit::Rebalance,
             2 => Exit::Broadcast(stream.between(1, 3) as usize),
             3 => Exit::Shared,
+            4 if stream.chance(500) => Exit::Connected,
             4 => Exit::Diamond,
             _ => Exit::Forward,
         };
@@ -366,7 +372,7 @@ impl Terminal {
                 let first_ms = stream.pick(&[1, 7, 100]);
                 Self::Cascade { first_ms, second_ms: first_ms * stream.pick(&[1, 3, 10]) }
             }
-            3 | 4 => Self::Process { span_ms: stream.pick(&[2, 10, 250]) },
+            3 | 4 => Self::Process { span_ms: stream.pick(&[2, 10, 250]), is_connected: stream.chance(500) },
             5 | 6 => {
                 let size_ms = stream.pick(&[2, 10, 60, 500]);
                 let slide_ms = Some((size_ms * stream.pick(&[1, 1, 2, 5, 10, 14]) / 10).max(1));

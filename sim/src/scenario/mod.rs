@@ -13,6 +13,7 @@ pub mod flights_plan;
 pub mod interference;
 pub(crate) mod lines;
 pub mod lives_plan;
+mod rejoin;
 mod restarts;
 mod tally;
 

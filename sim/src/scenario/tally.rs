@@ -4,10 +4,12 @@
 //! For each key it gathers records until the span of time they belong to is over, then reports them; a processing-time timer may
 //! report itself. Which records come with which report may depend on interleaving if some are late; that each is reported exactly once may not.
 
-use super::elements::{Element, ElementRef, Tally};
+use super::elements::{Element, ElementRef, Signal, SignalRef, Tally};
 use crate::config::ClockConfig;
 use std::collections::BTreeMap;
-use thalweg::{Context, KeyedProcessFunction, ListState, MapState, OpenContext, Output, Timer, TimerDomain, ValueState};
+use thalweg::{
+    Context, KeyedCoProcessFunction, KeyedProcessFunction, ListState, MapState, OpenContext, Output, Timer, TimerDomain, ValueState,
+};
 
 /// By less than this a wall clock of a simulated world is off: years less than the machine's own.
 const MONTH_MS: u64 = 30 * 24 * 3_600_000;
@@ -37,19 +39,23 @@ impl TallyFunction {
     }
 }
 
-impl KeyedProcessFunction for TallyFunction {
-    type Key = String;
-    type In = Element;
-    type Out = Tally;
+/// What a record brings, whichever stream it came in.
+struct Entry<'a> {
+    id: u64,
+    key: &'a str,
+    at: i64,
+    value: i64,
+}
 
-    fn open(&mut self, ctx: &mut OpenContext<'_, String>) {
+impl TallyFunction {
+    fn register(&mut self, ctx: &mut OpenContext<'_, String>) {
         assert!(ctx.subtask() < ctx.parallelism());
         self.waiting = ctx.value_state("waiting");
         self.records = ctx.list_state("records");
         self.sums = ctx.map_state("sums");
     }
 
-    fn process_element(&mut self, element: ElementRef<'_>, ctx: &mut Context<'_, String>, _out: &mut Output<Tally>) {
+    fn gather(&mut self, element: &Entry<'_>, ctx: &mut Context<'_, String>) {
         assert_eq!((ctx.key(), ctx.timestamp()), (element.key, Some(element.at)), "a call is about its record");
         if element.id.is_multiple_of(8) {
             let (function, watermark) = (self.clone(), ctx.current_watermark().0);
@@ -73,7 +79,7 @@ impl KeyedProcessFunction for TallyFunction {
         }
     }
 
-    fn on_timer(&mut self, timer: Timer, ctx: &mut Context<'_, String>, out: &mut Output<Tally>) {
+    fn report(&mut self, timer: Timer, ctx: &mut Context<'_, String>, out: &mut Output<Tally>) {
         if timer.domain == TimerDomain::ProcessingTime {
             let now = ctx.current_processing_time();
             assert!(now >= timer.timestamp, "a processing-time timer fired too early");
@@ -105,5 +111,53 @@ impl KeyedProcessFunction for TallyFunction {
         let mut ids: Vec<u64> = due.into_iter().map(|(_, id)| id).collect();
         ids.sort_unstable();
         out.collect(Tally { key: ctx.key().to_owned(), timer: timer.timestamp, sum, ids, left, fired_at: None });
+    }
+}
+
+impl KeyedProcessFunction for TallyFunction {
+    type Key = String;
+    type In = Element;
+    type Out = Tally;
+
+    fn open(&mut self, ctx: &mut OpenContext<'_, String>) {
+        self.register(ctx);
+    }
+
+    fn process_element(&mut self, element: ElementRef<'_>, ctx: &mut Context<'_, String>, _out: &mut Output<Tally>) {
+        let ElementRef { id, key, at, value, .. } = element;
+        self.gather(&Entry { id, key, at, value }, ctx);
+    }
+
+    fn on_timer(&mut self, timer: Timer, ctx: &mut Context<'_, String>, out: &mut Output<Tally>) {
+        self.report(timer, ctx, out);
+    }
+}
+
+/// The same over two streams: elements in one, signals in the other.
+#[derive(Clone)]
+pub(crate) struct ConnectedTally(pub(crate) TallyFunction);
+
+impl KeyedCoProcessFunction for ConnectedTally {
+    type Key = String;
+    type In1 = Element;
+    type In2 = Signal;
+    type Out = Tally;
+
+    fn open(&mut self, ctx: &mut OpenContext<'_, String>) {
+        self.0.register(ctx);
+    }
+
+    fn process_element1(&mut self, element: ElementRef<'_>, ctx: &mut Context<'_, String>, _out: &mut Output<Tally>) {
+        let ElementRef { id, key, at, value, .. } = element;
+        self.0.gather(&Entry { id, key, at, value }, ctx);
+    }
+
+    fn process_element2(&mut self, signal: SignalRef<'_>, ctx: &mut Context<'_, String>, _out: &mut Output<Tally>) {
+        let SignalRef { of, id, at, value, .. } = signal;
+        self.0.gather(&Entry { id, key: of, at, value }, ctx);
+    }
+
+    fn on_timer(&mut self, timer: Timer, ctx: &mut Context<'_, String>, out: &mut Output<Tally>) {
+        self.0.report(timer, ctx, out);
     }
 }

@@ -6,6 +6,7 @@
 
 use super::state::{ListAccess, ListState, MapAccess, MapState, States, ValueAccess, ValueState};
 use super::timers::Timers;
+use crate::chain::Collector;
 use crate::operators::{OutputTag, SideOutputs};
 use crate::record::{Key, Record};
 use crate::time::{NO_TIMESTAMP, Watermark};
@@ -13,13 +14,30 @@ use std::collections::VecDeque;
 
 /// Takes what a function emits. What one call emits is held until there is room downstream: a call that emits without bound needs memory without bound.
 pub struct Output<O> {
-    pub(super) records: VecDeque<(i64, O)>,
-    pub(super) timestamp: i64,
+    pub(in crate::operators) records: VecDeque<(i64, O)>,
+    pub(in crate::operators) timestamp: i64,
 }
 
 impl<O> Output<O> {
-    pub(super) fn new() -> Self {
+    pub(in crate::operators) fn new() -> Self {
         Self { records: VecDeque::new(), timestamp: NO_TIMESTAMP }
+    }
+
+    /// Hands down what has been emitted. `false` if there is no room for all of it.
+    #[inline]
+    pub(in crate::operators) fn hand_down(&mut self, down: &mut impl Collector<O>) -> bool
+    where
+        O: Record,
+    {
+        while !self.records.is_empty() {
+            if !down.ready() {
+                return false;
+            }
+            if let Some((timestamp, record)) = self.records.pop_front() {
+                down.push(timestamp, record);
+            }
+        }
+        true
     }
 
     /// Emits `record` with the timestamp of the input record or timer (docs/src/semantics.md#t-4).

@@ -1,8 +1,11 @@
-//! The receiving side of a task: all its channels, taken in turn, with their merged watermark and their aligned barriers.
+//! The receiving side of a task: the channels of all its inputs, taken in turn, with their merged watermark and their aligned barriers.
+//!
+//! A channel is a channel here, whichever input it belongs to: a task with two inputs has the minimum of the watermarks of both, is idle when both are, takes
+//! its snapshot when the barrier has come on every channel of both, and ends with the last of them.
 
 use super::alignment::BarrierAligner;
 use super::debloating::{is_news, window_of_channel};
-use super::frame::{Batch, InputChannel};
+use super::inputs::Inputs;
 use super::watch::ChannelNumber;
 use crate::checkpoint::CheckpointId;
 use crate::time::{Control, Watermark};
@@ -11,15 +14,15 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 /// A frame in work: `done` of its records and `controls_done` of its in-band elements have been taken.
-pub(crate) struct Work<T> {
+pub(crate) struct Work<B> {
     pub(crate) channel: usize,
-    pub(crate) batch: Batch<T>,
+    pub(crate) batch: B,
     pub(crate) done: usize,
     pub(crate) controls_done: usize,
 }
 
-struct Input<T> {
-    channel: InputChannel<T>,
+/// What the gate knows of a channel.
+struct Arriving<B> {
     ended: bool,
     /// Records of frames that were worked off.
     received: u64,
@@ -28,12 +31,13 @@ struct Input<T> {
     /// The window that its sender was told last.
     told: u32,
     /// What lay behind a barrier that other channels have yet to deliver.
-    parked: Option<Work<T>>,
+    parked: Option<Work<B>>,
 }
 
-/// The channels of one subtask, over all its input edges.
-pub(crate) struct InputGate<T> {
-    inputs: Vec<Input<T>>,
+/// The channels of one subtask, over all its inputs.
+pub(crate) struct InputGate<I: Inputs> {
+    inputs: I,
+    channels: Vec<Arriving<I::Batch>>,
     valve: WatermarkValve,
     aligner: BarrierAligner,
     next: usize,
@@ -41,32 +45,35 @@ pub(crate) struct InputGate<T> {
     pub(crate) merged: VecDeque<Control>,
 }
 
-impl<T: Send> InputGate<T> {
+impl<I: Inputs> InputGate<I> {
     /// A gate behind which everything has been told the watermark `restored`.
-    pub(crate) fn new(channels: Vec<InputChannel<T>>, restored: Watermark) -> Self {
-        assert!(!channels.is_empty(), "a task that is fed by an exchange has at least one channel");
-        let valve = WatermarkValve::new(channels.len(), restored);
-        let aligner = BarrierAligner::new(channels.len());
-        let inputs = channels
-            .into_iter()
-            .map(|channel| Input { channel, ended: false, received: 0, is_active: false, told: 0, parked: None })
-            .collect();
-        Self { inputs, valve, aligner, next: 0, merged: VecDeque::new() }
+    pub(crate) fn new(inputs: I, restored: Watermark) -> Self {
+        let count = inputs.count();
+        assert!(count > 0, "a task that is fed by an exchange has at least one channel");
+        let arriving = |_| Arriving { ended: false, received: 0, is_active: false, told: 0, parked: None };
+        Self {
+            channels: (0..count).map(arriving).collect(),
+            inputs,
+            valve: WatermarkValve::new(count, restored),
+            aligner: BarrierAligner::new(count),
+            next: 0,
+            merged: VecDeque::new(),
+        }
     }
 
     /// The next frame, or the rest of one, from each channel in turn so that none starves the others.
-    pub(crate) fn take(&mut self) -> Option<Work<T>> {
-        for _ in 0..self.inputs.len() {
+    pub(crate) fn take(&mut self) -> Option<Work<I::Batch>> {
+        for _ in 0..self.channels.len() {
             let channel = self.next;
-            self.next = if channel + 1 == self.inputs.len() { 0 } else { channel + 1 };
+            self.next = if channel + 1 == self.channels.len() { 0 } else { channel + 1 };
             // docs/src/semantics.md#c-2
             if self.aligner.is_blocked(channel) {
                 continue;
             }
-            let input = &mut self.inputs[channel];
+            let arriving = &mut self.channels[channel];
             let fresh = |batch| Work { channel, batch, done: 0, controls_done: 0 };
-            if let Some(work) = input.parked.take().or_else(|| input.channel.data.try_pop().map(fresh)) {
-                input.is_active = true;
+            if let Some(work) = arriving.parked.take().or_else(|| self.inputs.pop(channel).map(fresh)) {
+                arriving.is_active = true;
                 return Some(work);
             }
         }
@@ -75,68 +82,62 @@ impl<T: Send> InputGate<T> {
 
     /// Whether the channel from which `work` was just taken held as many frames as its sender may send. From another process they come in portions: there it
     /// cannot be seen here, and is taken for granted.
-    pub(crate) fn was_full(&self, work: &Work<T>) -> bool {
-        let Input { channel, told, .. } = &self.inputs[work.channel];
-        let frames = channel.data.capacity().min((*told).max(1) as usize);
-        matches!(work.batch, Batch::Archived(_)) || channel.data.len() + 1 >= frames
+    pub(crate) fn was_full(&self, work: &Work<I::Batch>) -> bool {
+        let (_, came_from_elsewhere) = I::describe(&work.batch);
+        let channel = self.inputs.channel(work.channel);
+        let frames = channel.capacity().min(self.channels[work.channel].told.max(1) as usize);
+        came_from_elsewhere || channel.waiting() + 1 >= frames
     }
 
     /// Tells each sender how many records it may have under way: those that have something to say share `window`. The others might all begin at once, so
     /// each has its share of `most`, what may be under way at all. Returns the share of those that have something to say.
     pub(crate) fn tell_windows(&mut self, window: u64, most: u64) -> u32 {
-        let speaks = |input: &Input<T>| input.is_active || input.channel.data.len() > 0;
-        let open = || self.inputs.iter().filter(|input| !input.ended);
+        let Self { inputs, channels, .. } = self;
+        let speaks = |inputs: &I, number, arriving: &Arriving<I::Batch>| arriving.is_active || inputs.channel(number).waiting() > 0;
+        let open = || channels.iter().enumerate().filter(|(_, arriving)| !arriving.ended);
         let all = open().count();
-        let of_speaker = window_of_channel(window, open().filter(|input| speaks(input)).count(), all);
+        let of_speaker = window_of_channel(window, open().filter(|(number, arriving)| speaks(inputs, *number, arriving)).count(), all);
         let of_silent = window_of_channel(most, all, all).min(of_speaker);
-        for input in self.inputs.iter_mut().filter(|input| !input.ended) {
-            let of_channel = if speaks(input) { of_speaker } else { of_silent };
-            input.is_active = false;
-            if is_news(input.told, of_channel) {
-                input.told = of_channel;
-                input.channel.data.tell(of_channel);
-                // A link between processes waits for frames that come back, and for nothing else.
-                input.channel.returned.nudge();
+        for (number, arriving) in channels.iter_mut().enumerate().filter(|(_, arriving)| !arriving.ended) {
+            let of_channel = if speaks(inputs, number, arriving) { of_speaker } else { of_silent };
+            arriving.is_active = false;
+            if is_news(arriving.told, of_channel) {
+                arriving.told = of_channel;
+                inputs.channel_mut(number).tell_window(of_channel);
             }
         }
         of_speaker
     }
 
     /// Lays aside what is left of a frame whose channel is blocked.
-    pub(crate) fn park(&mut self, work: Work<T>) {
-        let input = &mut self.inputs[work.channel];
-        assert!(input.parked.is_none(), "a blocked channel was read");
-        input.parked = Some(work);
+    pub(crate) fn park(&mut self, work: Work<I::Batch>) {
+        let arriving = &mut self.channels[work.channel];
+        assert!(arriving.parked.is_none(), "a blocked channel was read");
+        arriving.parked = Some(work);
     }
 
     /// Returns a worked-off frame to its sender, to be filled again.
-    pub(crate) fn give_back(&mut self, work: Work<T>) {
-        let Work { channel, mut batch, done, .. } = work;
-        if let Batch::Owned(frame) = &mut batch {
-            frame.clear();
-        }
-        let input = &mut self.inputs[channel];
-        input.received += done as u64;
-        // A sender that has ended has no use for it.
-        drop(input.channel.returned.try_push(batch));
+    pub(crate) fn give_back(&mut self, work: Work<I::Batch>) {
+        self.channels[work.channel].received += work.done as u64;
+        self.inputs.give_back(work.channel, work.batch);
     }
 
     /// Of each channel that has not ended its number, and how many of its records have been taken; `in_work` is the channel whose frame is worked on, and
     /// how many of that frame's have been.
     pub(crate) fn received(&self, in_work: Option<(usize, usize)>) -> impl Iterator<Item = (ChannelNumber, u64)> {
-        let open = self.inputs.iter().enumerate().filter(|(_, input)| !input.ended);
-        open.map(move |(place, input)| {
+        let open = self.channels.iter().enumerate().filter(|(_, arriving)| !arriving.ended);
+        open.map(move |(number, arriving)| {
             let of_frame = match in_work {
-                Some((channel, done)) if channel == place => done,
-                _ => input.parked.as_ref().map_or(0, |work| work.done),
+                Some((channel, done)) if channel == number => done,
+                _ => arriving.parked.as_ref().map_or(0, |work| work.done),
             };
-            (input.channel.number, input.received + of_frame as u64)
+            (self.inputs.channel(number).number(), arriving.received + of_frame as u64)
         })
     }
 
     /// Takes the in-band element `control` of `channel` into account; what comes of it waits in `merged`.
     pub(crate) fn step(&mut self, channel: usize, control: Control) {
-        self.inputs[channel].ended |= control == Control::EndOfInput;
+        self.channels[channel].ended |= control == Control::EndOfInput;
         self.merged.extend(self.valve.step(channel, control).into_iter().flatten());
         // What the end of a channel does to the watermark comes before the barrier that it completes.
         let aligned = match control {
@@ -164,7 +165,7 @@ impl<T: Send> InputGate<T> {
 
     /// Number of channels.
     pub(crate) fn channels(&self) -> usize {
-        self.inputs.len()
+        self.channels.len()
     }
 
     /// Whether every channel has delivered its end of input.
@@ -172,9 +173,9 @@ impl<T: Send> InputGate<T> {
         self.valve.is_ended()
     }
 
-    /// Frames waiting in each channel, in the order in which the task names its edges.
+    /// Frames waiting in each channel, in the order in which the task names its inputs and their edges.
     pub(crate) fn queue_lengths(&self) -> impl Iterator<Item = usize> {
-        self.inputs.iter().map(|input| input.channel.data.len())
+        (0..self.channels.len()).map(|number| self.inputs.channel(number).waiting())
     }
 
     /// Frames waiting in the channels.
@@ -184,12 +185,13 @@ impl<T: Send> InputGate<T> {
 
     /// Ready if a frame is there that may be taken; registers with every channel from which one may come otherwise.
     pub(crate) fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for (channel, input) in self.inputs.iter_mut().enumerate() {
-            if self.aligner.is_blocked(channel) {
+        for (number, arriving) in self.channels.iter().enumerate() {
+            if self.aligner.is_blocked(number) {
                 continue;
             }
             // A sender that is gone before its end has failed; who stops this subtask is the coordinator.
-            if input.parked.is_some() || (!input.ended && matches!(input.channel.data.poll_items(cx), Poll::Ready(true))) {
+            let has_items = |inputs: &mut I, cx: &mut Context<'_>| inputs.channel_mut(number).poll_items(cx) == Poll::Ready(true);
+            if arriving.parked.is_some() || (!arriving.ended && has_items(&mut self.inputs, cx)) {
                 return Poll::Ready(());
             }
         }

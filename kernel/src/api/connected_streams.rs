@@ -1,0 +1,91 @@
+//! Two streams that one operator takes in, each with its own type of records.
+
+use super::keyed_stream::KeyedStream;
+use super::stream::DataStream;
+use crate::graph::{ChainMeta, EdgeId, GraphBuilder};
+use crate::operators::{CoProcess, CoProcessFunction, Connected, KeyedCoProcess, KeyedCoProcessFunction};
+use crate::record::{Key, Record};
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+/// The edges that lead into an operator with two inputs, by input.
+pub(super) type TwoInputEdges = [Vec<EdgeId>; 2];
+
+/// Two streams, of `A` and of `B`, that one operator takes in (Flink's `ConnectedStreams`). Made by [`DataStream::connect`].
+#[must_use = "a stream that does not end in a sink is not run"]
+pub struct ConnectedStreams<A, B> {
+    graph: Rc<RefCell<GraphBuilder>>,
+    edges: TwoInputEdges,
+    records: PhantomData<fn(A, B)>,
+}
+
+impl<A: Record, B: Record> ConnectedStreams<A, B> {
+    pub(super) fn new(graph: Rc<RefCell<GraphBuilder>>, edges: TwoInputEdges) -> Self {
+        Self { graph, edges, records: PhantomData }
+    }
+
+    /// A function on the records of both, with side outputs. In which order records of the two come nobody promises; the watermark is the minimum of both.
+    pub fn process<P>(self, function: P) -> DataStream<Connected<A, B, CoProcess<P>>>
+    where
+        P: CoProcessFunction<In1 = A, In2 = B>,
+    {
+        let id = self.graph.borrow_mut().operator("co-process");
+        let meta = ChainMeta { operators: vec![id], inputs: self.edges.into(), ..ChainMeta::default() };
+        DataStream::new(self.graph, Connected::new(CoProcess { function, id }), meta)
+    }
+}
+
+/// Two streams with one type of key that one operator takes in: all records of a key, from both, go to the same subtask. Made by [`KeyedStream::connect`].
+#[must_use = "a stream that does not end in a sink is not run"]
+pub struct KeyedConnectedStreams<A, B, K, KF1, KF2> {
+    graph: Rc<RefCell<GraphBuilder>>,
+    edges: TwoInputEdges,
+    keys: (KF1, KF2),
+    types: PhantomData<fn(A, B) -> K>,
+}
+
+impl<A, B, K, KF1, KF2> KeyedConnectedStreams<A, B, K, KF1, KF2>
+where
+    A: Record,
+    B: Record,
+    K: Key,
+    KF1: for<'a> FnMut(&'a A::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
+    KF2: for<'a> FnMut(&'a B::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
+{
+    pub(super) fn new(graph: Rc<RefCell<GraphBuilder>>, edges: TwoInputEdges, keys: (KF1, KF2)) -> Self {
+        Self { graph, edges, keys, types: PhantomData }
+    }
+
+    /// A function on the records of both, with state and timers of their key, and side outputs.
+    pub fn process<P>(self, function: P) -> DataStream<Connected<A, B, KeyedCoProcess<KF1, KF2, P>>>
+    where
+        P: KeyedCoProcessFunction<Key = K, In1 = A, In2 = B>,
+    {
+        let id = self.graph.borrow_mut().stateful_operator("co-process");
+        let meta = ChainMeta { operators: vec![id], inputs: self.edges.into(), ..ChainMeta::default() };
+        DataStream::new(self.graph, Connected::new(KeyedCoProcess { keys: self.keys, function, id }), meta)
+    }
+}
+
+impl<T, K, KF> KeyedStream<T, K, KF>
+where
+    T: Record,
+    K: Key,
+    KF: for<'a> FnMut(&'a T::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
+{
+    /// Both streams for one operator, which sees the records of a key from either.
+    ///
+    /// # Panics
+    /// If the streams belong to different environments.
+    pub fn connect<U, KU>(self, other: KeyedStream<U, K, KU>) -> KeyedConnectedStreams<T, U, K, KF, KU>
+    where
+        U: Record,
+        KU: for<'a> FnMut(&'a U::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
+    {
+        let (graph, first_key, first) = self.into_parts();
+        let (other_graph, second_key, second) = other.into_parts();
+        assert!(Rc::ptr_eq(&graph, &other_graph), "streams of different environments cannot be connected");
+        KeyedConnectedStreams::new(graph, [vec![first], vec![second]], (first_key, second_key))
+    }
+}

@@ -1,0 +1,234 @@
+//! The channels that feed a subtask, input by input: an operator has one input or two, each with its own type of records, and an input has the channels of
+//! one edge or, behind a union, of several.
+//!
+//! The gate (`gate.rs`) takes turns, aligns barriers and merges watermarks over the channels of all inputs by their numbers, and does not know what they
+//! carry. Types come back where a frame is worked off: [`Heads`] says which head takes the records of which input.
+
+use super::frame::{Batch, Entry, InputChannel};
+use super::head::Head;
+use super::task::{ChannelTask, Worked};
+use super::watch::ChannelNumber;
+use crate::chain::Stage;
+use crate::record::Record;
+use crate::runtime::SubtaskContext;
+use std::task::{Context, Poll};
+
+/// The receiving end of a channel, whatever its records.
+pub(crate) trait ReceivingEnd {
+    fn number(&self) -> ChannelNumber;
+
+    /// Frames that wait.
+    fn waiting(&self) -> usize;
+
+    /// Frames that may wait.
+    fn capacity(&self) -> usize;
+
+    /// Tells the sender how many records may be under way.
+    fn tell_window(&mut self, records: u32);
+
+    /// `Ready(true)` when a frame waits, `Ready(false)` when the sender is gone; registers for that otherwise.
+    fn poll_items(&mut self, cx: &mut Context<'_>) -> Poll<bool>;
+}
+
+impl<T: Send> ReceivingEnd for InputChannel<T> {
+    fn number(&self) -> ChannelNumber {
+        self.number
+    }
+
+    fn waiting(&self) -> usize {
+        self.data.len()
+    }
+
+    fn capacity(&self) -> usize {
+        self.data.capacity()
+    }
+
+    fn tell_window(&mut self, records: u32) {
+        self.data.tell(records);
+        // A link between processes waits for frames that come back, and for nothing else.
+        self.returned.nudge();
+    }
+
+    fn poll_items(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.data.poll_items(cx)
+    }
+}
+
+impl<T> InputChannel<T> {
+    fn give_back(&mut self, mut batch: Batch<T>) {
+        if let Batch::Owned(frame) = &mut batch {
+            frame.clear();
+        }
+        // A sender that has ended has no use for it.
+        drop(self.returned.try_push(batch));
+    }
+}
+
+/// The channels of all inputs of a subtask, numbered through.
+pub(crate) trait Inputs: Sized + 'static {
+    /// A batch of any of them.
+    type Batch;
+    /// Memory in which a frame that is interrupted moves to its beginning.
+    type Spare: Default;
+
+    /// Takes the channels that were made for a subtask.
+    fn take(cx: &mut SubtaskContext) -> Self;
+
+    /// Number of channels.
+    fn count(&self) -> usize;
+
+    fn channel(&self, number: usize) -> &dyn ReceivingEnd;
+
+    fn channel_mut(&mut self, number: usize) -> &mut dyn ReceivingEnd;
+
+    /// The next batch of a channel.
+    fn pop(&mut self, number: usize) -> Option<Self::Batch>;
+
+    /// Returns the memory of a batch that was worked off.
+    fn give_back(&mut self, number: usize, batch: Self::Batch);
+
+    /// Records of a batch, and whether they came from another process.
+    fn describe(batch: &Self::Batch) -> (usize, bool);
+}
+
+fn describe<T>(batch: &Batch<T>) -> (usize, bool) {
+    (batch.records(), matches!(batch, Batch::Archived(_)))
+}
+
+/// One input, of `T`.
+pub(crate) struct OneInput<T> {
+    channels: Vec<InputChannel<T>>,
+}
+
+impl<T: Record> Inputs for OneInput<T> {
+    type Batch = Batch<T>;
+    type Spare = Vec<Entry<T>>;
+
+    fn take(cx: &mut SubtaskContext) -> Self {
+        Self { channels: cx.take_input(0) }
+    }
+
+    fn count(&self) -> usize {
+        self.channels.len()
+    }
+
+    fn channel(&self, number: usize) -> &dyn ReceivingEnd {
+        &self.channels[number]
+    }
+
+    fn channel_mut(&mut self, number: usize) -> &mut dyn ReceivingEnd {
+        &mut self.channels[number]
+    }
+
+    #[inline]
+    fn pop(&mut self, number: usize) -> Option<Batch<T>> {
+        self.channels[number].data.try_pop()
+    }
+
+    fn give_back(&mut self, number: usize, batch: Batch<T>) {
+        self.channels[number].give_back(batch);
+    }
+
+    fn describe(batch: &Batch<T>) -> (usize, bool) {
+        describe(batch)
+    }
+}
+
+/// Two inputs, of `A` and of `B`; the channels of the second are numbered behind those of the first.
+pub(crate) struct TwoInputs<A, B> {
+    first: Vec<InputChannel<A>>,
+    second: Vec<InputChannel<B>>,
+}
+
+/// A batch of the first or of the second input.
+pub(crate) enum OfTwo<A, B> {
+    First(Batch<A>),
+    Second(Batch<B>),
+}
+
+impl<A: Record, B: Record> Inputs for TwoInputs<A, B> {
+    type Batch = OfTwo<A, B>;
+    type Spare = (Vec<Entry<A>>, Vec<Entry<B>>);
+
+    fn take(cx: &mut SubtaskContext) -> Self {
+        Self { first: cx.take_input(0), second: cx.take_input(1) }
+    }
+
+    fn count(&self) -> usize {
+        self.first.len() + self.second.len()
+    }
+
+    fn channel(&self, number: usize) -> &dyn ReceivingEnd {
+        match number.checked_sub(self.first.len()) {
+            None => &self.first[number],
+            Some(number) => &self.second[number],
+        }
+    }
+
+    fn channel_mut(&mut self, number: usize) -> &mut dyn ReceivingEnd {
+        match number.checked_sub(self.first.len()) {
+            None => &mut self.first[number],
+            Some(number) => &mut self.second[number],
+        }
+    }
+
+    fn pop(&mut self, number: usize) -> Option<OfTwo<A, B>> {
+        match number.checked_sub(self.first.len()) {
+            None => self.first[number].data.try_pop().map(OfTwo::First),
+            Some(number) => self.second[number].data.try_pop().map(OfTwo::Second),
+        }
+    }
+
+    fn give_back(&mut self, number: usize, batch: OfTwo<A, B>) {
+        match batch {
+            OfTwo::First(batch) => self.first[number].give_back(batch),
+            OfTwo::Second(batch) => self.second[number - self.first.len()].give_back(batch),
+        }
+    }
+
+    fn describe(batch: &OfTwo<A, B>) -> (usize, bool) {
+        match batch {
+            OfTwo::First(batch) => describe(batch),
+            OfTwo::Second(batch) => describe(batch),
+        }
+    }
+}
+
+/// The heads of the inputs `I`, in one stage.
+pub(crate) trait Heads<I: Inputs>: Stage + Sized {
+    /// Hands the records of a batch, from `done` on, to the head of their input.
+    fn work_off(
+        task: &mut ChannelTask<I, Self>,
+        channel: usize,
+        batch: &mut I::Batch,
+        done: &mut usize,
+        controls_done: &mut usize,
+    ) -> Worked;
+}
+
+impl<T: Record, H: Head<T>> Heads<OneInput<T>> for H {
+    fn work_off(
+        task: &mut ChannelTask<OneInput<T>, H>,
+        channel: usize,
+        batch: &mut Batch<T>,
+        done: &mut usize,
+        controls_done: &mut usize,
+    ) -> Worked {
+        task.run::<T, 0>(channel, batch, done, controls_done, |spare| spare)
+    }
+}
+
+impl<A: Record, B: Record, H: Head<A, 0> + Head<B, 1>> Heads<TwoInputs<A, B>> for H {
+    fn work_off(
+        task: &mut ChannelTask<TwoInputs<A, B>, H>,
+        channel: usize,
+        batch: &mut OfTwo<A, B>,
+        done: &mut usize,
+        controls_done: &mut usize,
+    ) -> Worked {
+        match batch {
+            OfTwo::First(batch) => task.run::<A, 0>(channel, batch, done, controls_done, |(first, _)| first),
+            OfTwo::Second(batch) => task.run::<B, 1>(channel, batch, done, controls_done, |(_, second)| second),
+        }
+    }
+}

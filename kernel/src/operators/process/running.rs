@@ -1,0 +1,240 @@
+//! Calls a keyed function for its records and timers, whichever inputs the records come from.
+//!
+//! The function is called for one record or one timer at a time, and for the next only when all that the last call emitted has gone down the chain. A
+//! watermark goes down after the last timer that is due at it (docs/src/semantics.md#w-6), a barrier when state and timers are saved.
+
+use super::context::{Context, OpenContext, Output};
+use super::state::States;
+use super::timers::{Timer, TimerDomain, Timers};
+use crate::chain::{Collector, Resumed, Stage, pass_on};
+use crate::checkpoint::CheckpointId;
+use crate::graph::OperatorId;
+use crate::operators::side_output::WithSides;
+use crate::record::{Key, Record};
+use crate::runtime::{Now, OperatorInfo, SubtaskContext, TaskClock};
+use crate::time::{Control, Watermark};
+use std::fmt::Debug;
+use std::rc::Rc;
+use thalweg_io::MonotonicNs;
+
+/// What a function does apart from its records.
+pub(super) trait Fires: 'static {
+    type Key: Key;
+    type Out: Record;
+
+    fn open(&mut self, ctx: &mut OpenContext<'_, Self::Key>);
+
+    fn on_timer(&mut self, timer: Timer, ctx: &mut Context<'_, Self::Key>, out: &mut Output<Self::Out>);
+}
+
+/// How far a snapshot has come.
+struct Saving<K> {
+    checkpoint: CheckpointId,
+    /// The state that is being saved, and its next part.
+    state: usize,
+    part: usize,
+    /// The timers that are being saved once the states are, and the last one saved.
+    domain: TimerDomain,
+    timer: Option<(i64, K)>,
+}
+
+/// A running function on records of keys.
+pub(super) struct Running<F: Fires, D> {
+    function: F,
+    states: States<F::Key>,
+    timers: Timers<F::Key>,
+    watermark: Watermark,
+    /// The watermark whose timers are being fired: it goes down the chain after the last of them.
+    advancing: Option<Watermark>,
+    /// The wall-clock time up to which processing-time timers are being fired.
+    processing_time: Option<i64>,
+    saving: Option<Saving<F::Key>>,
+    /// With what the last call emitted and the output had no room for.
+    output: Output<F::Out>,
+    slice: usize,
+    clock: TaskClock,
+    info: Rc<OperatorInfo>,
+    down: WithSides<D>,
+}
+
+impl<F: Fires, D: Collector<F::Out>> Running<F, D> {
+    /// Opens `function`, with what the restored checkpoint holds of the operator `id`.
+    pub(super) fn start(mut function: F, cx: &mut SubtaskContext, id: OperatorId, down: D) -> Self {
+        let mut states = States::new(cx.state_of(id));
+        let info = cx.operator(id);
+        let mut open = OpenContext { states: &mut states, subtask: cx.subtask(), parallelism: cx.name.parallelism };
+        info.call("(open)", || function.open(&mut open));
+        let mut timers = Timers::new();
+        timers.restore(&states.saved);
+        states.saved.all_claimed();
+        Self {
+            function,
+            states,
+            timers,
+            watermark: cx.restored_watermark(),
+            saving: None,
+            advancing: None,
+            processing_time: None,
+            output: Output::new(),
+            slice: cx.settings().slice_timers,
+            clock: cx.clock.clone(),
+            info,
+            down: WithSides::new(cx, id, down),
+        }
+    }
+
+    /// Calls the function, by `call`, for the record `view` of the key that `key` finds in it. Behind each call comes [`hand_down`](Self::hand_down).
+    #[inline]
+    pub(super) fn element<'v, V: Debug>(
+        &'v mut self,
+        view: V,
+        hash: u64,
+        timestamp: i64,
+        key: impl FnOnce() -> <F::Key as Record>::Ref<'v>,
+        call: impl FnOnce(&mut F, &mut Context<'v, F::Key>, &mut Output<F::Out>),
+    ) {
+        let Self { function, states, timers, output, info, down, .. } = self;
+        output.timestamp = timestamp;
+        let (watermark, processing_time) = (self.watermark, self.clock.now().wall.0);
+        info.call(view, || {
+            let mut cx = Context { key: key(), hash, timestamp, watermark, processing_time, states, timers, sides: &mut down.sides };
+            call(function, &mut cx, output);
+        });
+    }
+
+    /// Hands down what the last call emitted. `false` if there is no room for all of it.
+    #[inline]
+    pub(super) fn hand_down(&mut self) -> bool {
+        self.output.hand_down(&mut self.down)
+    }
+
+    fn fire(&mut self, timestamp: i64, key: &F::Key, domain: TimerDomain) {
+        let timer = Timer { timestamp, domain };
+        let Self { function, states, timers, output, info, down, .. } = self;
+        output.timestamp = timestamp;
+        let view = key.view();
+        let (watermark, wall) = (self.watermark, self.clock.now().wall.0);
+        let processing_time = match domain {
+            TimerDomain::EventTime => wall,
+            // The clock may have been set back while the timer, which was due, waited for room (docs/src/semantics.md#p-2).
+            TimerDomain::ProcessingTime => wall.max(timestamp),
+        };
+        info.call((timer, view), || {
+            let hash = F::Key::hash(view);
+            let mut cx = Context { key: view, hash, timestamp, watermark, processing_time, states, timers, sides: &mut down.sides };
+            function.on_timer(timer, &mut cx, output);
+        });
+    }
+
+    /// Fires due timers until there are none, the output is full, or a slice is over (docs/src/semantics.md#p-3, #w-6).
+    fn fire_due(&mut self) -> Resumed {
+        for _ in 0..self.slice {
+            if !self.hand_down() || !self.down.ready() {
+                return Resumed::Again;
+            }
+            if let Some(watermark) = self.advancing {
+                match self.timers.event_time.pop_due(watermark.0) {
+                    Some((timestamp, key)) => self.fire(timestamp, &key, TimerDomain::EventTime),
+                    None => {
+                        self.advancing = None;
+                        self.down.control(Control::Watermark(watermark));
+                    }
+                }
+            } else if let Some(now) = self.processing_time {
+                match self.timers.processing_time.pop_due(now) {
+                    Some((timestamp, key)) => self.fire(timestamp, &key, TimerDomain::ProcessingTime),
+                    None => self.processing_time = None,
+                }
+            } else if self.timers.event_time.next_time().is_some_and(|time| time <= self.watermark.0) {
+                // Set for a time that event time has passed already (docs/src/semantics.md#p-1).
+                if let Some((timestamp, key)) = self.timers.event_time.pop_due(self.watermark.0) {
+                    self.fire(timestamp, &key, TimerDomain::EventTime);
+                }
+            } else {
+                return Resumed::Done;
+            }
+        }
+        Resumed::Again
+    }
+
+    /// Saves the next slice: the states in the order of their registration, then the timers. Nothing changes before the barrier goes down.
+    fn save(&mut self) -> Resumed {
+        let Some(saving) = &mut self.saving else { return Resumed::Done };
+        if let Some(is_saved) = self.states.save(saving.state, &mut saving.part, self.slice) {
+            if is_saved {
+                (saving.state, saving.part) = (saving.state + 1, 0);
+            }
+            return Resumed::Again;
+        }
+        saving.timer = self.timers.save(saving.domain, saving.timer.take(), &self.states.saved, self.slice);
+        if saving.timer.is_some() {
+            return Resumed::Again;
+        }
+        if saving.domain == TimerDomain::EventTime {
+            saving.domain = TimerDomain::ProcessingTime;
+            return Resumed::Again;
+        }
+        let checkpoint = saving.checkpoint;
+        self.saving = None;
+        self.down.control(Control::Barrier(checkpoint));
+        Resumed::Done
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.saving.is_some()
+            || !self.output.records.is_empty()
+            || self.advancing.is_some()
+            || self.processing_time.is_some()
+            || self.timers.event_time.next_time().is_some_and(|time| time <= self.watermark.0)
+    }
+}
+
+impl<F: Fires, D: Collector<F::Out>> Stage for Running<F, D> {
+    fn control(&mut self, control: Control) {
+        match control {
+            Control::Watermark(watermark) => {
+                self.watermark = watermark;
+                self.advancing = Some(watermark);
+                self.fire_due();
+            }
+            Control::Barrier(checkpoint) => {
+                self.saving = Some(Saving { checkpoint, state: 0, part: 0, domain: TimerDomain::EventTime, timer: None });
+                self.save();
+            }
+            control => self.down.control(control),
+        }
+    }
+
+    #[inline]
+    fn ready(&self) -> bool {
+        !self.is_suspended() && self.down.ready()
+    }
+
+    fn resume(&mut self) -> Resumed {
+        match self.down.resume() {
+            Resumed::Done if self.saving.is_some() => self.save(),
+            Resumed::Done => self.fire_due(),
+            other => other,
+        }
+    }
+
+    fn advance_processing_time(&mut self, now: Now) {
+        // docs/src/semantics.md#p-2: after the last watermark only the end of input follows.
+        let ended = self.watermark == Watermark::MAX;
+        if !ended && self.timers.processing_time.next_time().is_some_and(|time| time <= now.wall.0) {
+            self.processing_time = Some(now.wall.0);
+            self.fire_due();
+        }
+        if self.down.ready() {
+            self.down.advance_processing_time(now);
+        }
+    }
+
+    fn next_deadline(&self, now: Now) -> Option<MonotonicNs> {
+        let pending = self.timers.processing_time.next_time().filter(|_| self.watermark < Watermark::MAX);
+        let timer = pending.map(|time| now.deadline_of(thalweg_io::UnixMillis(time)));
+        timer.into_iter().chain(self.down.next_deadline(now)).min()
+    }
+
+    pass_on!(batch_end flush poll_progress finish);
+}
