@@ -233,16 +233,16 @@ impl KeyedProcessFunction for Remember {
         let count = ctx.value(self.count).take();
         let mut all = ctx.list(self.all).take();
         all.sort_unstable();
-        let by_rest: Vec<(u64, u64)> = ctx.map(self.by_rest).iter().map(|(rest, sum)| (*rest, *sum)).collect();
+        let by_rest: Vec<(u64, u64)> = ctx.map(self.by_rest).iter().collect();
         out.collect(format!("{key} {count:?} {} {:?} {by_rest:?}", all.len(), all.iter().sum::<u64>()));
     }
 }
 
-fn remembering(dir: &Path, parallelism: usize) -> StreamExecutionEnvironment {
+fn remembering(dir: &Path, parallelism: usize, per_second: Option<u64>) -> StreamExecutionEnvironment {
     let env = StreamExecutionEnvironment::new();
     env.set_parallelism(parallelism);
     env.enable_checkpointing(CheckpointConfig::new(dir.join("checkpoints")).interval(Duration::from_millis(10)));
-    env.set_source_rate(Some(15_000 / parallelism as u64));
+    env.set_source_rate(per_second.map(|per_second| per_second / parallelism as u64));
     env.set_engine_settings(EngineSettings { metrics_interval_ms: 5, slice_timers: 3, ..EngineSettings::default() });
     env.source(GeneratorSource::new(6_000, |n| Number { n }))
         .assign_timestamps_and_watermarks(
@@ -258,19 +258,20 @@ fn remembering(dir: &Path, parallelism: usize) -> StreamExecutionEnvironment {
 #[test]
 fn values_lists_maps_and_timers_are_found_again_at_another_parallelism() {
     let undisturbed = TempDir::new().unwrap();
-    remembering(undisturbed.path(), 1).execute("remember", 1).unwrap().wait().unwrap();
+    remembering(undisturbed.path(), 1, None).execute("remember", 1).unwrap().wait().unwrap();
     let (expected, _) = shown(&undisturbed.path().join("out"));
     assert!(expected.len() > 100, "{expected:?}");
     let dir = TempDir::new().unwrap();
     for parallelism in [1, 3, 2] {
-        let handle = remembering(dir.path(), parallelism).execute("remember", 2).unwrap();
+        // Slow enough that it is not over before it is stopped, however busy the machine is.
+        let handle = remembering(dir.path(), parallelism, Some(2_000)).execute("remember", 2).unwrap();
         while handle.metrics().sum("generator", "numRecordsOut") < 500 {
             std::thread::yield_now();
         }
         handle.stop_with_checkpoint();
         assert!(matches!(handle.wait().unwrap().ending, JobEnding::Stopped(_)));
     }
-    remembering(dir.path(), 4).execute("remember", 2).unwrap().wait().unwrap();
+    remembering(dir.path(), 4, None).execute("remember", 2).unwrap().wait().unwrap();
     assert_eq!(shown(&dir.path().join("out")), (expected, vec![]));
 }
 
@@ -280,9 +281,11 @@ fn of_two_runs_on_one_checkpoint_folder_the_later_one_wins() {
     let dir = TempDir::new().unwrap();
     // It is not over before the second has begun, however busy the machine is.
     let first = job(dir.path(), &Setting { per_second: 100, ..Setting::default() }, |_| ()).execute("sums", 1).unwrap();
+    // Metadata are written before the log says that the checkpoint is complete: with those of the second the first is.
     let has_a_checkpoint = || {
         let names = fs::read_dir(dir.path().join("checkpoints")).into_iter().flatten().map(|entry| entry.unwrap().file_name());
-        names.into_iter().any(|name| name.to_str().unwrap().ends_with(".metadata"))
+        let number = |name: &str| name.strip_prefix("chk-")?.strip_suffix(".metadata")?.split_once('-')?.0.parse::<u64>().ok();
+        names.into_iter().filter_map(|name| number(name.to_str().unwrap())).any(|number| number > 1)
     };
     while !has_a_checkpoint() {
         std::thread::sleep(Duration::from_millis(1));

@@ -45,7 +45,7 @@ impl KeyedProcessFunction for Everything {
         }
         let count = ctx.value(self.count).get().copied().unwrap_or(0);
         let map: Vec<_> = ctx.map(self.by_time).iter().map(|(at, value)| format!("{at}:{value}")).collect();
-        out.collect(format!("{} {count} {:?} {}", ctx.key(), ctx.list(self.values).get(), map.join(",")));
+        out.collect(format!("{} {count} {:?} {}", ctx.key(), ctx.list(self.values).get().collect::<Vec<_>>(), map.join(",")));
     }
 }
 
@@ -169,4 +169,48 @@ fn a_state_that_was_not_registered_fails_the_job_with_the_cure() {
     env.from_collection(vec![7u64]).key_by::<u64>(|n| *n).process(Forgetful::default()).for_each(|_| {});
     let error = env.execute("test", 1).and_then(thalweg::JobHandle::wait).unwrap_err().to_string();
     assert!(error.contains("operator process") && error.contains("in open()") && error.contains("at record: 7"), "{error}");
+}
+
+/// Uses a handle of nobody's, or one that another operator has registered.
+#[derive(Clone, Default)]
+struct Borrowed {
+    registers: bool,
+    /// Where the handle travels from the operator that registers it to one that does not.
+    handle: std::sync::Arc<std::sync::Mutex<ValueState<u64>>>,
+}
+
+impl KeyedProcessFunction for Borrowed {
+    type Key = u64;
+    type In = u64;
+    type Out = u64;
+
+    fn open(&mut self, ctx: &mut OpenContext<'_, u64>) {
+        let count = ctx.value_state::<u64>("count");
+        if self.registers {
+            *self.handle.lock().expect("nobody panics with it") = count;
+        }
+    }
+
+    fn process_element(&mut self, n: u64, ctx: &mut Context<'_, u64>, out: &mut Output<u64>) {
+        let handle = *self.handle.lock().expect("nobody panics with it");
+        *ctx.value(handle).get_or_insert_with(|| 0) += n;
+        out.collect(n);
+    }
+}
+
+#[test]
+fn a_handle_that_the_operator_has_not_registered_fails_it_by_name() {
+    for registers in [false, true] {
+        let env = StreamExecutionEnvironment::new();
+        let function = Borrowed { registers, ..Borrowed::default() };
+        let first = env.from_collection(vec![1u64]).key_by::<u64>(|n| *n).process(function.clone()).name("first");
+        first.key_by::<u64>(|n| *n).process(Borrowed { registers: false, ..function }).name("second").collect();
+        let failed =
+            env.execute("borrowed", 1).and_then(thalweg::JobHandle::wait).expect_err("the handle is not this operator's").to_string();
+        let operator = if registers { "second" } else { "first" };
+        assert!(
+            failed.contains(&format!("a state is used that operator {operator} ")) && failed.contains("has not registered"),
+            "{failed}"
+        );
+    }
 }

@@ -1,22 +1,30 @@
 //! The named states of one operator in one subtask.
 
 use crate::{HotTable, TableOwner};
-use std::any::{Any, type_name};
+use std::any::{Any, TypeId, type_name};
 use std::marker::PhantomData;
 
-/// Finds a registered state again. Of the type of its table, so that a mix-up does not compile.
-pub struct StateId<T> {
-    index: usize,
-    table: PhantomData<fn() -> T>,
+/// Finds a registered state of values `V` again. Made by [`KeyedStates::register`]; the default belongs to no state.
+pub struct StateId<V> {
+    index: u32,
+    /// Tells the states of one operator from those of another.
+    owner: u32,
+    value: PhantomData<fn(V) -> V>,
 }
 
-impl<T> Clone for StateId<T> {
+impl<V> Clone for StateId<V> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for StateId<T> {}
+impl<V> Copy for StateId<V> {}
+
+impl<V> Default for StateId<V> {
+    fn default() -> Self {
+        Self { index: u32::MAX, owner: 0, value: PhantomData }
+    }
+}
 
 /// Why a state could not be registered.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,14 +40,17 @@ pub struct StateError {
 struct Named {
     name: String,
     type_name: &'static str,
+    /// That of the values.
+    of_values: TypeId,
+    /// A `HotTable` of them.
     table: Box<dyn Any>,
 }
 
 /// Tables by name, for keys of type `K`.
 pub struct KeyedStates<K> {
     tables: Vec<Named>,
-    /// What their operator is called.
     operator: String,
+    owner: u32,
     key: PhantomData<K>,
 }
 
@@ -47,24 +58,24 @@ impl<K: 'static> KeyedStates<K> {
     /// None yet, of the operator that is called `operator`.
     #[must_use]
     pub fn of(operator: &str) -> Self {
-        Self { tables: Vec::new(), operator: operator.to_owned(), key: PhantomData }
+        Self { tables: Vec::new(), operator: operator.to_owned(), owner: crc32fast::hash(operator.as_bytes()), key: PhantomData }
     }
 
     /// The state of values `V` named `name`, made empty if there is none yet.
     ///
     /// # Errors
     /// If the name belongs to a state of another type.
-    pub fn register<V: 'static>(&mut self, name: &str) -> Result<StateId<HotTable<K, V>>, StateError> {
-        if let Some(index) = self.tables.iter().position(|named| named.name == name) {
-            let named = &self.tables[index];
-            if named.table.is::<HotTable<K, V>>() {
-                return Ok(StateId { index, table: PhantomData });
-            }
+    pub fn register<V: 'static>(&mut self, name: &str) -> Result<StateId<V>, StateError> {
+        let place = self.tables.iter().position(|named| named.name == name);
+        if let Some(named) = place.map(|place| &self.tables[place]).filter(|named| named.of_values != TypeId::of::<V>()) {
             return Err(StateError { name: name.to_owned(), before: named.type_name, now: type_name::<V>() });
         }
-        let table = Box::new(HotTable::<K, V>::of(TableOwner::state(name, &self.operator)));
-        self.tables.push(Named { name: name.to_owned(), type_name: type_name::<V>(), table });
-        Ok(StateId { index: self.tables.len() - 1, table: PhantomData })
+        let place = place.unwrap_or_else(|| {
+            let table = Box::new(HotTable::<K, V>::of(TableOwner::state(name, &self.operator)));
+            self.tables.push(Named { name: name.to_owned(), type_name: type_name::<V>(), of_values: TypeId::of::<V>(), table });
+            self.tables.len() - 1
+        });
+        Ok(StateId { index: place as u32, owner: self.owner, value: PhantomData })
     }
 
     /// Whether a state is registered under `name`.
@@ -73,10 +84,18 @@ impl<K: 'static> KeyedStates<K> {
         self.tables.iter().any(|named| named.name == name)
     }
 
-    /// The table of a registered state; `None` for an id of another store.
+    /// The table of a registered state; `None` for an id of another operator. Costs an indexed load and a comparison.
     #[inline]
-    pub fn table<V: 'static>(&mut self, id: StateId<HotTable<K, V>>) -> Option<&mut HotTable<K, V>> {
-        self.tables.get_mut(id.index)?.table.downcast_mut()
+    pub fn table<V: 'static>(&mut self, id: StateId<V>) -> Option<&mut HotTable<K, V>> {
+        let named = self.tables.get_mut(id.index as usize)?;
+        if id.owner != self.owner || named.of_values != TypeId::of::<V>() {
+            return None;
+        }
+        let table: *mut dyn Any = &raw mut *named.table;
+        // SAFETY: `register` is the only place that makes a `Named`, and puts a `HotTable<K, V>` beside the `TypeId` of its `V`, which is that of this `V`, as
+        // was just compared; `K` is that of `self`. So the box holds what the pointer is cast to. It is borrowed mutably from `self` for as long as the result.
+        // This is `downcast_mut` without its call through the vtable, which is there once for each access to state.
+        Some(unsafe { &mut *table.cast::<HotTable<K, V>>() })
     }
 }
 
@@ -92,5 +111,20 @@ mod tests {
         let again = states.register::<u32>("count").unwrap();
         assert_eq!(states.table(again).unwrap().get(1, |k| *k == 7), Some(&5));
         assert_eq!(states.register::<String>("count").err().map(|e| e.before), Some("u32"));
+    }
+
+    /// Ids are plain numbers, and a user may mix up those of two operators: a table must never be taken for one of another type.
+    #[test]
+    fn an_id_of_another_operator_finds_nothing_whatever_the_types() {
+        let (mut one, mut other) = (KeyedStates::<u64>::of("one"), KeyedStates::<u64>::of("other"));
+        let of_one = one.register::<u32>("count").unwrap();
+        let of_other = other.register::<String>("name").unwrap();
+        assert!(other.table(of_one).is_none() && one.table(of_other).is_none());
+        assert!(one.table(StateId::<u32>::default()).is_none());
+        // The same place in a store of the same name, as of another subtask, and another type there.
+        let mut twin = KeyedStates::<u64>::of("one");
+        twin.register::<Vec<String>>("names").unwrap();
+        assert!(twin.table(of_one).is_none());
+        assert!(one.table(of_one).is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! The receiving side of a task: the channels of all its inputs, taken in turn, with their merged watermark and their aligned barriers.
 //!
-//! A channel is a channel here, whichever input it belongs to (docs/src/semantics.md#p-5): a task with two inputs has the minimum of the watermarks of both, is idle when both are, takes
-//! its snapshot when the barrier has come on every channel of both, and ends with the last of them.
+//! A channel is a channel here, whichever input it belongs to (docs/src/semantics.md#p-5): a task with two inputs has the minimum of the watermarks of both,
+//! is idle when both are, takes its snapshot when the barrier has come on every channel of both, and ends with the last of them.
 
 use super::alignment::BarrierAligner;
 use super::debloating::{is_news, window_of_channel};

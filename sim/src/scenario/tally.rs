@@ -59,7 +59,7 @@ impl TallyFunction {
         assert_eq!((ctx.key(), ctx.timestamp()), (element.key, Some(element.at)), "a call is about its record");
         if element.id.is_multiple_of(8) {
             let (function, watermark) = (self.clone(), ctx.current_watermark().0);
-            let overdue = ctx.map(self.sums).iter().map(|(at, _)| function.timer_of(*at)).find(|timer| *timer <= watermark);
+            let overdue = ctx.map(self.sums).iter().map(|(at, _)| function.timer_of(at)).find(|timer| *timer <= watermark);
             assert_eq!(overdue, None, "a timer has not fired that was due before this record, at the watermark {watermark}");
         }
         *ctx.value(self.waiting).get_or_insert_with(|| 0) += 1;
@@ -93,7 +93,7 @@ impl TallyFunction {
         assert_eq!(self.timer_of(timer.timestamp), timer.timestamp, "a timer fired that was taken back");
         let (due, later): (Vec<_>, Vec<_>) =
             ctx.list(self.records).take().into_iter().partition(|(at, _)| self.timer_of(*at) == timer.timestamp);
-        let sums: BTreeMap<i64, i64> = ctx.map(self.sums).iter().map(|(at, sum)| (*at, *sum)).collect();
+        let sums: BTreeMap<i64, i64> = ctx.map(self.sums).iter().collect();
         let mut sum = 0i64;
         for (at, of_time) in sums.into_iter().filter(|(at, _)| self.timer_of(*at) == timer.timestamp) {
             sum = sum.wrapping_add(of_time);

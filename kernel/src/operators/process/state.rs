@@ -14,11 +14,10 @@ use thalweg_storage::{HotTable, KeyedStates, StateId};
 
 /// The handle of a state that was registered in `open`; the default belongs to no state.
 macro_rules! state_handle {
-    ($(#[$doc:meta])* $name:ident<$($p:ident),+>) => {
+    ($(#[$doc:meta])* $name:ident<$($p:ident),+> of $stored:ty) => {
         $(#[$doc])*
         pub struct $name<$($p),+> {
-            index: Option<usize>,
-            value: PhantomData<fn() -> ($($p,)+)>,
+            id: StateId<$stored>,
         }
         impl<$($p),+> Clone for $name<$($p),+> {
             fn clone(&self) -> Self {
@@ -28,33 +27,32 @@ macro_rules! state_handle {
         impl<$($p),+> Copy for $name<$($p),+> {}
         impl<$($p),+> Default for $name<$($p),+> {
             fn default() -> Self {
-                Self { index: None, value: PhantomData }
+                Self { id: StateId::default() }
             }
         }
     };
 }
 
 state_handle! {
-    /// One value a key.
-    ValueState<V>
+    /// One value for each key.
+    ValueState<V> of V
 }
 state_handle! {
-    /// A list of values a key.
-    ListState<V>
+    /// A list of values for each key.
+    ListState<V> of Vec<V>
 }
 state_handle! {
-    /// An ordered map a key.
-    MapState<MK, MV>
+    /// An ordered map for each key.
+    MapState<MK, MV> of BTreeMap<MK, MV>
 }
 
 type ValueTable<K, V> = HotTable<K, V>;
 type ListTable<K, V> = HotTable<K, Vec<V>>;
 type MapTable<K, MK, MV> = HotTable<K, BTreeMap<MK, MV>>;
 
-/// The ids of registered states by handle. Handles are `Send` and travel with the function; ids are typed and stay here.
+/// The registered states.
 pub(super) struct States<K> {
     store: KeyedStates<K>,
-    ids: Vec<Box<dyn std::any::Any>>,
     /// By which each state is saved, in the order of their first registration.
     durable: Vec<Box<dyn Durable<K>>>,
     pub(super) saved: OperatorState,
@@ -69,7 +67,8 @@ trait Durable<K> {
 /// A value or a list a key: saved as it is.
 struct Plain<K, V> {
     name: String,
-    id: StateId<HotTable<K, V>>,
+    id: StateId<V>,
+    key: PhantomData<fn(K)>,
 }
 
 impl<K: Key, V: Record> Durable<K> for Plain<K, V> {
@@ -81,7 +80,8 @@ impl<K: Key, V: Record> Durable<K> for Plain<K, V> {
 /// A map a key: saved as a list of pairs.
 struct Map<K, MK, MV> {
     name: String,
-    id: StateId<MapTable<K, MK, MV>>,
+    id: StateId<BTreeMap<MK, MV>>,
+    key: PhantomData<fn(K)>,
 }
 
 impl<K: Key, MK: Key, MV: Record> Durable<K> for Map<K, MK, MV> {
@@ -93,61 +93,66 @@ impl<K: Key, MK: Key, MV: Record> Durable<K> for Map<K, MK, MV> {
 
 impl<K: 'static> States<K> {
     pub(super) fn new(saved: OperatorState) -> Self {
-        Self { store: KeyedStates::of(&saved.operator()), ids: Vec::new(), durable: Vec::new(), saved }
+        Self { store: KeyedStates::of(&saved.operator()), durable: Vec::new(), saved }
     }
 
-    /// The index of the state in `ids`, and its id if it is new.
-    fn register<V: 'static>(&mut self, name: &str) -> (usize, Option<StateId<HotTable<K, V>>>) {
+    /// The id of the state, and whether it is new.
+    fn register<V: 'static>(&mut self, name: &str) -> (StateId<V>, bool) {
         assert!(!name.starts_with(RESERVED_STATES), "the name of a state may not begin with {RESERVED_STATES}: {name}");
         let is_new = !self.store.contains(name);
         match self.store.register::<V>(name) {
-            Ok(id) => {
-                self.ids.push(Box::new(id));
-                (self.ids.len() - 1, is_new.then_some(id))
-            }
+            Ok(id) => (id, is_new),
             Err(error) => panic!("state {} was registered as {} before and is {} now", error.name, error.before, error.now),
         }
     }
 
     #[inline]
-    fn table<V: 'static>(&mut self, index: Option<usize>) -> &mut HotTable<K, V> {
-        let id = index.and_then(|index| self.ids.get(index)?.downcast_ref::<StateId<HotTable<K, V>>>()).copied();
-        let table = id.and_then(|id| self.store.table(id));
-        table.expect("a state is used that was not registered: call ctx.value_state(..), list_state(..) or map_state(..) in open()")
+    fn table<V: 'static>(&mut self, id: StateId<V>) -> &mut HotTable<K, V> {
+        let Self { store, saved, .. } = self;
+        store.table(id).unwrap_or_else(|| Self::refuse(&saved.operator()))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse(operator: &str) -> ! {
+        panic!(
+            "a state is used that operator {operator} has not registered: call ctx.value_state(..), list_state(..) or map_state(..) in open(), and keep \
+             the handle for this operator alone"
+        )
     }
 }
 
 impl<K: Key> States<K> {
     pub(super) fn register_value<V: Record>(&mut self, name: &str) -> ValueState<V> {
-        ValueState { index: Some(self.register_plain::<V>(name)), value: PhantomData }
+        ValueState { id: self.register_plain::<V>(name) }
     }
 
     pub(super) fn register_list<V: Record>(&mut self, name: &str) -> ListState<V> {
-        ListState { index: Some(self.register_plain::<Vec<V>>(name)), value: PhantomData }
+        ListState { id: self.register_plain::<Vec<V>>(name) }
     }
 
     pub(super) fn register_map<MK: Key, MV: Record>(&mut self, name: &str) -> MapState<MK, MV> {
-        let (index, new) = self.register::<BTreeMap<MK, MV>>(name);
-        if let Some(id) = new {
+        let (id, is_new) = self.register::<BTreeMap<MK, MV>>(name);
+        if is_new {
             if let Some(table) = self.store.table(id) {
                 self.saved.restore::<K, Vec<(MK, MV)>>(name, |hash, saved| {
                     table.insert_new(hash, saved.key, saved.value.into_iter().collect());
                 });
             }
-            self.durable.push(Box::new(Map { name: name.to_owned(), id }));
+            self.durable.push(Box::new(Map { name: name.to_owned(), id, key: PhantomData }));
         }
-        MapState { index: Some(index), value: PhantomData }
+        MapState { id }
     }
 
-    fn register_plain<V: Record>(&mut self, name: &str) -> usize {
-        let (index, new) = self.register::<V>(name);
-        if let Some(id) = new {
+    fn register_plain<V: Record>(&mut self, name: &str) -> StateId<V> {
+        let (id, is_new) = self.register::<V>(name);
+        if is_new {
             if let Some(table) = self.store.table(id) {
                 self.saved.restore_table(name, table);
             }
-            self.durable.push(Box::new(Plain { name: name.to_owned(), id }));
+            self.durable.push(Box::new(Plain { name: name.to_owned(), id, key: PhantomData }));
         }
-        index
+        id
     }
 
     /// Saves the next parts of the state number `state`. `true` when all of it is saved, `None` if there is no such state.
@@ -159,13 +164,13 @@ impl<K: Key> States<K> {
     /// Access to the value of `key`, whose hash is `hash`.
     #[inline]
     pub(super) fn value<'k, V: Record>(&mut self, state: ValueState<V>, key: K::Ref<'k>, hash: u64) -> ValueAccess<'_, 'k, K, V> {
-        ValueAccess { table: self.table(state.index), key, hash }
+        ValueAccess { table: self.table(state.id), key, hash }
     }
 
     /// Access to the list of `key`, whose hash is `hash`.
     #[inline]
     pub(super) fn list<'k, V: Record>(&mut self, state: ListState<V>, key: K::Ref<'k>, hash: u64) -> ListAccess<'_, 'k, K, V> {
-        ListAccess { table: self.table(state.index), key, hash }
+        ListAccess { table: self.table(state.id), key, hash }
     }
 
     /// Access to the map of `key`, whose hash is `hash`.
@@ -176,7 +181,7 @@ impl<K: Key> States<K> {
         key: K::Ref<'k>,
         hash: u64,
     ) -> MapAccess<'_, 'k, K, MK, MV> {
-        MapAccess { table: self.table(state.index), key, hash }
+        MapAccess { table: self.table(state.id), key, hash }
     }
 }
 
@@ -234,10 +239,10 @@ pub struct ListAccess<'s, 'k, K: Key, V> {
 }
 
 impl<'s, K: Key, V: Record> ListAccess<'s, '_, K, V> {
-    /// The values in the order in which they were added.
-    pub fn get(self) -> &'s [V] {
+    /// Views of the values, in the order in which they were added.
+    pub fn get(self) -> impl Iterator<Item = V::Ref<'s>> {
         let key = self.key;
-        self.table.get(self.hash, |stored| stored.matches(key)).map_or(&[], Vec::as_slice)
+        self.table.get(self.hash, |stored| stored.matches(key)).into_iter().flatten().map(V::view)
     }
 
     /// Adds a value at the end.
@@ -294,19 +299,14 @@ impl<'s, K: Key, MK: Key, MV: Record> MapAccess<'s, '_, K, MK, MV> {
         self.whole()?.remove(map_key)
     }
 
-    /// The entries in the order of their keys.
-    pub fn iter(self) -> impl Iterator<Item = (&'s MK, &'s MV)> {
-        self.whole().into_iter().flat_map(|map| map.iter())
-    }
-
-    /// Number of entries.
-    pub fn len(self) -> usize {
-        self.whole().map_or(0, |map| map.len())
+    /// Views of the entries, in the order of their keys.
+    pub fn iter(self) -> impl Iterator<Item = (MK::Ref<'s>, MV::Ref<'s>)> {
+        self.whole().into_iter().flat_map(|map| map.iter()).map(|(key, value)| (key.view(), value.view()))
     }
 
     /// Whether there are no entries.
     pub fn is_empty(self) -> bool {
-        self.len() == 0
+        self.whole().is_none_or(|map| map.is_empty())
     }
 
     /// Removes the map.
