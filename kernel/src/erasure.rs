@@ -1,7 +1,7 @@
 //! Sources and sinks without their types, as the coordinator handles them: splits and transactions are archives that it carries and never looks into.
 
 use crate::graph::{OperatorId, SinkPlan, SourcePlan};
-use crate::record::{ArchiveError, Archiver, Record, read_owned};
+use crate::record::{ArchiveError, Archiver, Layout, Record, read_owned};
 use crate::sink::{Recovery, Sink, SinkError};
 use crate::source::{Source, SourceError};
 use rkyv::util::AlignedVec;
@@ -9,7 +9,7 @@ use rkyv::util::AlignedVec;
 /// `source` without its type.
 pub(crate) fn source_plan<S: Source>(operator: OperatorId, source: &S) -> SourcePlan {
     let enumerator = source.clone();
-    let layout = S::Split::fingerprint().as_u64();
+    let layout = Layout::of::<S::Split>();
     SourcePlan {
         operator,
         layout,
@@ -29,7 +29,7 @@ pub(crate) fn source_plan<S: Source>(operator: OperatorId, source: &S) -> Source
 /// `sink` without its type.
 pub(crate) fn sink_plan<S: Sink>(operator: OperatorId, sink: &S) -> SinkPlan {
     let (checking, recovering, committing) = (sink.clone(), sink.clone(), sink.clone());
-    let layout = S::Transaction::fingerprint().as_u64();
+    let layout = Layout::of::<S::Transaction>();
     SinkPlan {
         operator,
         layout,

@@ -8,7 +8,7 @@ use crate::checkpoint::{CheckpointConfig, RestartStrategy};
 use crate::exchange::{Exchanged, PartitionedEdge, RecordType, Spread};
 use crate::metrics_http::MetricsEndpoint;
 use crate::operators::SideSender;
-use crate::record::Record;
+use crate::record::{Layout, Record};
 use crate::runtime::{EngineSettings, JobError, JobHandle, KeyGroups, Subtask, SubtaskContext};
 use crate::sink::{Recovery, SinkError};
 use crate::source::SourceError;
@@ -36,6 +36,8 @@ pub(crate) struct SideEdge {
 #[derive(Clone)]
 pub struct OperatorMeta {
     pub(crate) name: String,
+    /// What it is, whatever it is called.
+    pub(crate) kind: String,
     /// By which its state is found again; derived from its place unless given.
     pub(crate) uid: String,
     /// Whether it keeps state that checkpoints hold.
@@ -57,8 +59,8 @@ pub(crate) type FindSplits = Box<dyn Fn(Io, usize) -> LocalBoxFuture<Result<Vec<
 pub(crate) struct SourcePlan {
     pub(crate) operator: OperatorId,
     pub(crate) splits: FindSplits,
-    /// Fingerprint of the type of its splits.
-    pub(crate) layout: u64,
+    /// What its splits are made of.
+    pub(crate) layout: Layout,
     /// The file or folder that it reads.
     pub(crate) input: Option<PathBuf>,
 }
@@ -75,8 +77,8 @@ pub(crate) struct SinkPlan {
     pub(crate) check: RecoverSink,
     pub(crate) recover: RecoverSink,
     pub(crate) commit: CommitSink,
-    /// Fingerprint of the type of its transactions.
-    pub(crate) layout: u64,
+    /// What its transactions are made of.
+    pub(crate) layout: Layout,
     pub(crate) location: Option<String>,
     pub(crate) spans_processes: bool,
 }
@@ -160,14 +162,6 @@ impl Job {
             "the sink {name} gathers results in the memory of one process, and its workers are others: write them to a place that all processes share"
         )))
     }
-
-    /// The tasks and their operators, one line each, for logs.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        let parallelism = |task: &TaskPlan| task.parallelism.map_or_else(|| "default".to_owned(), |p| p.to_string());
-        let line = |(i, task): (usize, &TaskPlan)| format!("task {i}: {} (parallelism {})\n", task.name, parallelism(task));
-        self.tasks.iter().enumerate().map(line).collect()
-    }
 }
 
 /// What is known of a chain that has not ended yet.
@@ -231,8 +225,9 @@ impl GraphBuilder {
     /// Adds an operator; a name that is taken gets a number.
     pub(crate) fn operator(&mut self, name: &str) -> OperatorId {
         let id = OperatorId(self.operators.len());
-        let name = self.free_name(name);
+        let (kind, name) = (name.to_owned(), self.free_name(name));
         self.operators.push(OperatorMeta {
+            kind,
             uid: format!("{}-{}", id.0, name),
             name,
             has_state: false,

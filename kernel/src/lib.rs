@@ -65,6 +65,7 @@ mod graph;
 mod listening;
 mod metrics_http;
 mod operators;
+mod plan;
 mod runtime;
 pub mod sink;
 pub mod source;
@@ -86,6 +87,7 @@ pub use operators::{
     MapAccess, MapState, OpenContext, Output, OutputTag, SlidingEventTimeWindows, Timer, TimerDomain, TumblingEventTimeWindows,
     ValueAccess, ValueState, WindowAssigner,
 };
+pub use plan::{JobPlan, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex};
 pub use record::{Key, Record};
 pub use runtime::{
     EngineSettings, FailureCause, JobControl, JobEnding, JobError, JobHandle, JobMetrics, JobReport, Metric, MetricKind, MetricScope,

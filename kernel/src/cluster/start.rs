@@ -27,7 +27,7 @@ impl Job {
                  CheckpointConfig::inline_bytes_max"
             )));
         }
-        let graph = self.graph_fingerprint();
+        let graph = self.plan().fingerprint();
         let muster = Muster { workers: config.workers, patience: config.worker_wait };
         let recruit = Box::new(move |recruiting: Recruiting| Box::pin(recruit(recruiting, config, graph)) as _);
         launch(self, cores, muster, Vec::new(), recruit)

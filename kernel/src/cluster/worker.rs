@@ -280,7 +280,7 @@ impl Worker {
         });
         let job = Rc::new(built.map_err(SessionEnd::Refused)?);
         job.settings.check().map_err(|reason| SessionEnd::Refused(JobError::Invalid(reason)))?;
-        let registration = Message::Register { graph: job.graph_fingerprint(), cores: self.config.cores, doors: self.doors.clone() };
+        let registration = Message::Register { graph: job.plan().fingerprint(), cores: self.config.cores, doors: self.doors.clone() };
         say(talk, registration).await?;
         match talk.hear().await? {
             Message::Accepted { worker } => Ok((job, heartbeat, worker)),

@@ -2,7 +2,7 @@
 
 use super::remote::{ArchivedFrame, Packer, RecordPacker, RecordUnpacker, Unpacker};
 use super::watch::ChannelNumber;
-use crate::record::{LayoutFingerprint, Record};
+use crate::record::{Layout, Record};
 use crate::time::Control;
 use std::any::Any;
 use thalweg_io::{Consumer, Producer, ring};
@@ -99,28 +99,28 @@ pub(crate) fn channel<T: Send>(number: ChannelNumber, frames: usize, window: u32
 pub(crate) type ErasedEnd = Box<dyn Any + Send>;
 
 /// What can be done with the records of an edge without knowing their type.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct RecordType {
-    /// Fingerprint of their layout.
-    pub(crate) layout: fn() -> LayoutFingerprint,
+    /// What they are made of.
+    pub(crate) layout: Layout,
     /// Makes the two ends of a channel with room for so many frames, and so many records at first: the sender's, the receiver's.
     pub(crate) channel: fn(ChannelNumber, usize, u32) -> (ErasedEnd, ErasedEnd),
     /// Takes the receiver's end of a channel, to make bytes of its frames.
-    pub(crate) packer: fn(ErasedEnd) -> Box<dyn Packer>,
+    pub(crate) packer: fn(ErasedEnd, &Layout) -> Box<dyn Packer>,
     /// Takes the sender's end of a channel, to feed it with frames that are bytes.
-    pub(crate) unpacker: fn(ErasedEnd) -> Box<dyn Unpacker>,
+    pub(crate) unpacker: fn(ErasedEnd, &Layout) -> Box<dyn Unpacker>,
 }
 
 impl RecordType {
     pub(crate) fn of<T: Record>() -> Self {
         Self {
-            layout: T::fingerprint,
+            layout: Layout::of::<T>(),
             channel: |number, frames, window| {
                 let (output, input) = channel::<T>(number, frames, window);
                 (Box::new(output), Box::new(input))
             },
-            packer: |end| Box::new(RecordPacker::new(typed::<InputChannel<T>>(end))),
-            unpacker: |end| Box::new(RecordUnpacker::new(typed::<OutputChannel<T>>(end))),
+            packer: |end, layout| Box::new(RecordPacker::new(typed::<InputChannel<T>>(end), layout)),
+            unpacker: |end, layout| Box::new(RecordUnpacker::new(typed::<OutputChannel<T>>(end), layout)),
         }
     }
 }

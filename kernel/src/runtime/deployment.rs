@@ -272,7 +272,7 @@ impl Layout {
                         if sender.seat == seat {
                             share.subtask_mut(sender.core, first_subtask[from] + s).add_output(edge, output);
                         } else {
-                            let channel = RemoteChannel { number, end: output, record: plan.record };
+                            let channel = RemoteChannel { number, end: output, record: plan.record.clone() };
                             share.links[receiver.core].receive(sender, &self.seats[sender.seat].name, channel);
                             share.subtask_mut(receiver.core, first_subtask[to] + r).inputs[input].push(receiving);
                             continue;
@@ -280,7 +280,7 @@ impl Layout {
                         if receiver.seat == seat {
                             share.subtask_mut(receiver.core, first_subtask[to] + r).inputs[input].push(receiving);
                         } else {
-                            let channel = RemoteChannel { number, end: receiving, record: plan.record };
+                            let channel = RemoteChannel { number, end: receiving, record: plan.record.clone() };
                             let door = self.seats[receiver.seat].doors[receiver.core];
                             let peer = &self.seats[receiver.seat].name;
                             share.links[sender.core].send(receiver, peer, door, channel);

@@ -3,6 +3,7 @@
 use super::error::JobError;
 use crate::checkpoint::{CheckpointId, Restore, Restored};
 use crate::graph::{Job, OperatorMeta};
+use crate::record::Layout;
 use std::path::{Path, PathBuf};
 use thalweg_io::Io;
 use thalweg_storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore, History, Metadata, Origin, load_metadata, load_path};
@@ -78,12 +79,11 @@ impl Job {
                  set them back with set_max_parallelism({then})"
             )));
         }
-        let layouts = self.sources.iter().map(|(source, _)| (source.operator, source.layout));
-        for (operator, now) in layouts {
-            let meta = &self.operators[operator.0];
-            let then = metadata.sources.iter().find(|entry| entry.uid == meta.uid).map_or(now, |entry| entry.layout);
-            if then != now {
-                return Err(other_layout(id, &meta.name, "positions", then, now));
+        for (source, _) in &self.sources {
+            let meta = &self.operators[source.operator.0];
+            let saved = metadata.sources.iter().find(|entry| entry.uid == meta.uid);
+            if let Some(then) = saved.map(|entry| entry.layout).filter(|then| *then != source.layout.fingerprint().as_u64()) {
+                return Err(other_layout(id, &meta.name, "positions", then, &source.layout));
             }
         }
         for transaction in &metadata.transactions {
@@ -96,8 +96,8 @@ impl Job {
                     transaction.sink_uid
                 )));
             };
-            if sink.layout != transaction.layout {
-                return Err(other_layout(id, &self.operators[sink.operator.0].name, "transactions", transaction.layout, sink.layout));
+            if sink.layout.fingerprint().as_u64() != transaction.layout {
+                return Err(other_layout(id, &self.operators[sink.operator.0].name, "transactions", transaction.layout, &sink.layout));
             }
         }
         let is_run = |uid: &str, has_part: &dyn Fn(&OperatorMeta) -> bool| {
@@ -120,8 +120,10 @@ impl Job {
     }
 }
 
-fn other_layout(id: CheckpointId, operator: &str, what: &str, then: u64, now: u64) -> JobError {
+fn other_layout(id: CheckpointId, operator: &str, what: &str, then: u64, now: &Layout) -> JobError {
+    let fingerprint = now.fingerprint();
     JobError::Invalid(format!(
-        "the {what} of {operator} have another layout than in checkpoint {id}: {then:016x} then, {now:016x} now; restore nothing (`--restore none`)"
+        "the {what} of {operator} have another layout than in checkpoint {id}: {then:016x} then, {fingerprint} now, which is {now}; restore nothing \
+         (`--restore none`)"
     ))
 }

@@ -5,6 +5,7 @@
 //! layouts with equal fingerprints are read as each other's bytes; nothing is migrated here.
 
 use core::fmt;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -35,6 +36,42 @@ impl LayoutFingerprint {
 impl fmt::Display for LayoutFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A layout, in words and as a number. Clones share the words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    text: Arc<str>,
+    fingerprint: LayoutFingerprint,
+}
+
+impl Layout {
+    /// That of `T`.
+    #[must_use]
+    pub fn of<T: Record>() -> Self {
+        let mut hasher = LayoutHasher::new();
+        T::layout(&mut hasher);
+        Self { text: hasher.description().into(), fingerprint: hasher.finish() }
+    }
+
+    /// The canonical description.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The fingerprint of the description.
+    #[must_use]
+    pub fn fingerprint(&self) -> LayoutFingerprint {
+        self.fingerprint
+    }
+}
+
+/// The description.
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

@@ -23,7 +23,7 @@ use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
 pub use archive::{Archiver, access, read_owned};
-pub use fingerprint::{LayoutFingerprint, LayoutHasher};
+pub use fingerprint::{Layout, LayoutFingerprint, LayoutHasher};
 pub use key::{Key, KeySink, write_terminated};
 pub use key_source::{KeyError, KeySource};
 pub use list::{ListIter, ListRef};

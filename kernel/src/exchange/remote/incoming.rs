@@ -63,7 +63,7 @@ impl Incoming {
         channels.sort_unstable_by_key(|channel| channel.number.0);
         let open = |RemoteChannel { number, end, record }: RemoteChannel| Channel {
             number,
-            unpacker: (record.unpacker)(end),
+            unpacker: (record.unpacker)(end, &record.layout),
             window: Window::new(window),
             records_window: 0,
             is_news: false,

@@ -80,7 +80,7 @@ impl Outgoing {
         channels.sort_unstable_by_key(|channel| channel.number.0);
         let open = |RemoteChannel { number, end, record }: RemoteChannel| Channel {
             number,
-            packer: (record.packer)(end),
+            packer: (record.packer)(end, &record.layout),
             credits: Credits::new(window),
             sequence: 0,
             records: 0,

@@ -29,10 +29,10 @@ fn auth(world: &World, core: usize) -> Authenticator {
 }
 
 /// The sender's end of a channel, and what a link takes.
-fn remote_channel(number: u32, record: RecordType) -> (ErasedEnd, RemoteChannel) {
+fn remote_channel(number: u32, record: &RecordType) -> (ErasedEnd, RemoteChannel) {
     let number = ChannelNumber(number);
     let (sender, end) = (record.channel)(number, 4, u32::MAX);
-    (sender, RemoteChannel { number, end, record })
+    (sender, RemoteChannel { number, end, record: record.clone() })
 }
 
 fn surroundings(world: &World, lifeline: &Lifeline) -> Surroundings {
@@ -50,7 +50,7 @@ fn surroundings(world: &World, lifeline: &Lifeline) -> Surroundings {
 /// Sets a link with one channel going; what it says when it fails is to be found where this returns.
 fn start(world: &World, lifeline: &Lifeline) -> (Surroundings, Rc<Mutex<Option<LinkFailure>>>) {
     let around = surroundings(world, lifeline);
-    let (sender, channel) = remote_channel(0, RecordType::of::<u64>());
+    let (sender, channel) = remote_channel(0, &RecordType::of::<u64>());
     let link = Outgoing::new(around.clone(), vec![channel], 4);
     let (failure, auth) = (Rc::<Mutex<_>>::default(), auth(world, 1));
     let failed = Rc::clone(&failure);
@@ -120,9 +120,11 @@ fn a_link_with_a_thousand_channels_looks_at_the_one_that_wakes_it() {
     const CHANNELS: u32 = 1000;
     let (world, lifeline) = (World::default(), Lifeline::new());
     let door = world.run(Door::open(&world.io(), at(), auth(&world, 0))).unwrap();
-    let record =
-        RecordType { packer: |end| Box::new(Watched(RecordPacker::new(typed::<InputChannel<u64>>(end)))), ..RecordType::of::<u64>() };
-    let (senders, channels): (Vec<_>, Vec<_>) = (0..CHANNELS).map(|number| remote_channel(number, record)).unzip();
+    let record = RecordType {
+        packer: |end, layout| Box::new(Watched(RecordPacker::new(typed::<InputChannel<u64>>(end), layout))),
+        ..RecordType::of::<u64>()
+    };
+    let (senders, channels): (Vec<_>, Vec<_>) = (0..CHANNELS).map(|number| remote_channel(number, &record)).unzip();
     let around = surroundings(&world, &lifeline);
     let link = Outgoing::new(around.clone(), channels, 4);
     let auth = auth(&world, 1);

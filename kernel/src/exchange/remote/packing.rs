@@ -9,7 +9,7 @@ use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BY
 use super::reader::BUFFER_BYTES_KEPT;
 use crate::checkpoint::Attempt;
 use crate::exchange::frame::{Batch, Entry, InputChannel, OutputChannel};
-use crate::record::{ArchiveError, Archiver, Record, RecordSerializer};
+use crate::record::{ArchiveError, Archiver, Layout, Record, RecordSerializer};
 use crate::time::Control;
 use rkyv::rancor::Fallible;
 use rkyv::util::AlignedVec;
@@ -103,8 +103,9 @@ pub(crate) struct RecordPacker<T> {
 }
 
 impl<T: Record> RecordPacker<T> {
-    pub(crate) fn new(channel: InputChannel<T>) -> Self {
-        Self { channel, archiver: Archiver::new(), payload: AlignedVec::new(), layout: T::fingerprint().as_u64() }
+    /// For records of `layout`.
+    pub(crate) fn new(channel: InputChannel<T>, layout: &Layout) -> Self {
+        Self { channel, archiver: Archiver::new(), payload: AlignedVec::new(), layout: layout.fingerprint().as_u64() }
     }
 }
 
@@ -165,8 +166,9 @@ pub(crate) struct RecordUnpacker<T> {
 }
 
 impl<T: Record> RecordUnpacker<T> {
-    pub(crate) fn new(channel: OutputChannel<T>) -> Self {
-        Self { channel, layout: T::fingerprint().as_u64() }
+    /// For records of `layout`.
+    pub(crate) fn new(channel: OutputChannel<T>, layout: &Layout) -> Self {
+        Self { channel, layout: layout.fingerprint().as_u64() }
     }
 }
 
@@ -230,7 +232,7 @@ mod tests {
     fn packed<T: Record>(frame: Frame<T>) -> (FrameHeader, Buffer) {
         let (mut output, input) = channel::<T>(ChannelNumber(0), 1, u32::MAX);
         assert!(output.data.try_push(Batch::Owned(frame)).is_ok());
-        let mut packer = RecordPacker::new(input);
+        let mut packer = RecordPacker::new(input, &Layout::of::<T>());
         let mut out = Buffer::default();
         packer.pack(Attempt(3), 5, 7, &mut out).unwrap();
         assert!(matches!(output.returned.try_pop(), Some(Batch::Owned(frame)) if frame.is_empty()), "its memory comes back");
@@ -239,7 +241,7 @@ mod tests {
 
     fn unpacked<T: Record>(header: &FrameHeader, buffer: Buffer) -> Result<ArchivedFrame<T>, FrameError> {
         let (output, mut input) = channel::<T>(ChannelNumber(0), 1, u32::MAX);
-        RecordUnpacker::new(output).deliver(header, buffer)?;
+        RecordUnpacker::new(output, &Layout::of::<T>()).deliver(header, buffer)?;
         match input.data.try_pop() {
             Some(Batch::Archived(frame)) => Ok(frame),
             _ => panic!("a frame was delivered"),
