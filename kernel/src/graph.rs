@@ -181,6 +181,11 @@ impl ChainMeta {
         Self { inputs: vec![vec![edge]], ..Self::default() }
     }
 
+    /// A chain that begins with `operator`, whose two inputs are fed by `edges`.
+    pub(crate) fn fed_by_two(edges: [Vec<EdgeId>; 2], operator: OperatorId) -> Self {
+        Self { operators: vec![operator], inputs: edges.into(), ..Self::default() }
+    }
+
     pub(crate) fn last(&self) -> Option<OperatorId> {
         self.operators.last().copied()
     }

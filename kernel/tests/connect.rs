@@ -6,14 +6,14 @@ mod common;
 
 use common::{Event, EventRef, event, events, run, sorted};
 use thalweg::{
-    CoProcessContext, CoProcessFunction, Context, KeyedCoProcessFunction, MapState, OpenContext, Output, OutputTag,
-    StreamExecutionEnvironment, Timer, ValueState,
+    CoProcessContext, CoProcessFunction, Context, EngineSettings, KeyedCoProcessFunction, MapState, OpenContext, Output, OutputTag,
+    StreamExecutionEnvironment, Timer, ValueState, Watermark,
 };
 
 const UNKNOWN: OutputTag<i64> = OutputTag::new("unknown");
 
-/// Reports, when the watermark of both inputs has come to the time of a record, the name of its key and what the watermark was; the names come in the
-/// second input.
+/// Reports, when the watermark of both inputs has come to the time of a record, the name of its key, the time and the value; the names come in the second
+/// input, which has no watermark before its end.
 #[derive(Clone, Default)]
 struct WhenBothAreThere {
     name: ValueState<String>,
@@ -36,6 +36,7 @@ impl KeyedCoProcessFunction for WhenBothAreThere {
     }
 
     fn process_element2(&mut self, (_, name): (&str, &str), ctx: &mut Context<'_, String>, _out: &mut Output<String>) {
+        assert_eq!(ctx.current_watermark(), Watermark::MIN, "it is the earlier of both");
         ctx.value(self.name).set(name.to_owned());
     }
 
@@ -103,9 +104,10 @@ fn two_streams_without_a_key_are_suspended_like_one() {
     const TIMES: u64 = 20_000;
     let env = StreamExecutionEnvironment::new();
     env.set_parallelism(2);
+    // Each call emits far more than there is room for.
+    env.set_engine_settings(EngineSettings { frame_records: 16, channel_frames: 1, ..EngineSettings::default() });
     let words = env.from_collection(vec!["a".to_owned(), "b".to_owned()]);
     let both = env.from_collection(vec![1u64, 2]).connect(words).process(Both { times: TIMES });
-    // A slow way out: frames of the usual size, and a hash partition behind.
     let counts = both.key_by::<String>(|pair| pair.1).reduce(|so_far, _| (so_far.0 + 1, so_far.1.to_owned())).collect();
     run(env, 2);
     let counts = sorted(counts.take());
@@ -154,4 +156,12 @@ fn an_input_may_be_a_union_and_another_a_broadcast_even_of_one_type() {
 fn streams_of_two_environments_are_refused() {
     let [one, other] = [(); 2].map(|()| StreamExecutionEnvironment::new());
     drop(one.from_collection(vec![1]).connect(other.from_collection(vec![2])));
+}
+
+#[test]
+#[should_panic(expected = "streams of different environments cannot be connected")]
+fn keyed_streams_of_two_environments_are_refused() {
+    let [one, other] = [(); 2].map(|()| StreamExecutionEnvironment::new());
+    let keyed = |env: &StreamExecutionEnvironment| env.from_collection(vec![1u64]).key_by::<u64>(|n| *n);
+    drop(keyed(&one).connect(keyed(&other)));
 }

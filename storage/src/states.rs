@@ -51,7 +51,8 @@ pub struct KeyedStates<K> {
     tables: Vec<Named>,
     operator: String,
     owner: u32,
-    key: PhantomData<K>,
+    /// Invariant: what is stored for one type of key is never looked at as if it were for another.
+    key: PhantomData<fn(K) -> K>,
 }
 
 impl<K: 'static> KeyedStates<K> {
@@ -84,7 +85,8 @@ impl<K: 'static> KeyedStates<K> {
         self.tables.iter().any(|named| named.name == name)
     }
 
-    /// The table of a registered state; `None` for an id of another operator. Costs an indexed load and a comparison.
+    /// The table of a registered state; `None` for an id of another operator (told by a hash of its name) or of another type. Costs an indexed load and a
+    /// comparison of the operator and the type.
     #[inline]
     pub fn table<V: 'static>(&mut self, id: StateId<V>) -> Option<&mut HotTable<K, V>> {
         let named = self.tables.get_mut(id.index as usize)?;
@@ -118,8 +120,10 @@ mod tests {
     fn an_id_of_another_operator_finds_nothing_whatever_the_types() {
         let (mut one, mut other) = (KeyedStates::<u64>::of("one"), KeyedStates::<u64>::of("other"));
         let of_one = one.register::<u32>("count").unwrap();
+        let of_same_type = other.register::<u32>("count").unwrap();
+        assert!(other.table(of_one).is_none() && one.table(of_same_type).is_none(), "the same place and type");
         let of_other = other.register::<String>("name").unwrap();
-        assert!(other.table(of_one).is_none() && one.table(of_other).is_none());
+        assert!(one.table(of_other).is_none());
         assert!(one.table(StateId::<u32>::default()).is_none());
         // The same place in a store of the same name, as of another subtask, and another type there.
         let mut twin = KeyedStates::<u64>::of("one");

@@ -76,7 +76,8 @@ pub(super) struct TaskWaker {
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        // AcqRel, here and where it is lowered: whoever raises it has made visible what the task will find, even if it was up already.
+        // AcqRel, here and where it is lowered: whoever raises it has made visible what the task will find, even if it was up already. Whoever wakes through
+        // marks of its own (the links of the exchange) relies on it.
         if self.queued.swap(true, Ordering::AcqRel) {
             return;
         }

@@ -31,7 +31,7 @@ impl<A: Record, B: Record> ConnectedStreams<A, B> {
         P: CoProcessFunction<In1 = A, In2 = B>,
     {
         let id = self.graph.borrow_mut().operator("co-process");
-        let meta = ChainMeta { operators: vec![id], inputs: self.edges.into(), ..ChainMeta::default() };
+        let meta = ChainMeta::fed_by_two(self.edges, id);
         DataStream::new(self.graph, Connected::new(CoProcess { function, id }), meta)
     }
 }
@@ -63,7 +63,7 @@ where
         P: KeyedCoProcessFunction<Key = K, In1 = A, In2 = B>,
     {
         let id = self.graph.borrow_mut().stateful_operator("co-process");
-        let meta = ChainMeta { operators: vec![id], inputs: self.edges.into(), ..ChainMeta::default() };
+        let meta = ChainMeta::fed_by_two(self.edges, id);
         DataStream::new(self.graph, Connected::new(KeyedCoProcess { keys: self.keys, function, id }), meta)
     }
 }

@@ -20,7 +20,7 @@ use std::rc::Rc;
 ///
 /// Operators that are called one after the other are *chained*: they run as one loop in one task, with one parallelism, and cost no more than the same
 /// code written by hand. A chain ends at [`key_by`](Self::key_by), [`rebalance`](Self::rebalance), [`broadcast`](Self::broadcast),
-/// [`union`](Self::union), [`shared`](Self::shared) and at sinks; [`set_parallelism`](Self::set_parallelism), [`start_new_chain`](Self::start_new_chain)
+/// [`union`](Self::union), [`connect`](Self::connect), [`shared`](Self::shared) and at sinks; [`set_parallelism`](Self::set_parallelism), [`start_new_chain`](Self::start_new_chain)
 /// and [`disable_chaining`](Self::disable_chaining) end it on request.
 ///
 /// The type of a stream names its chain. Where two streams must have one type (the arms of an `if`), end their chains:
@@ -153,15 +153,16 @@ impl<C: Chain> DataStream<C> {
     pub fn union<D: Chain<Out = C::Out>>(self, other: DataStream<D>) -> DataStream<Exchanged<C::Out>> {
         assert!(Rc::ptr_eq(&self.graph, &other.graph), "streams of different environments cannot be joined");
         let (mut left, right) = (self.into_inputs(), other.into_inputs());
-        // Each has one input, since each begins with an exchange.
+        assert_eq!((left.meta.inputs.len(), right.meta.inputs.len()), (1, 1), "what begins with an exchange has one input");
         for (edges, others) in left.meta.inputs.iter_mut().zip(right.meta.inputs) {
             edges.extend(others);
         }
         left
     }
 
-    /// Both streams for one operator, each with its own type of records. Where both are [keyed](Self::key_by), connect them behind that: then the operator
-    /// has state and timers.
+    /// Both streams for one operator, each with its own type of records, in no particular order between them (docs/src/semantics.md#p-5). The watermark is
+    /// the minimum of the two. Both chains end here: an exchange lies before the operator. Where both are [keyed](Self::key_by), connect them behind that:
+    /// then the operator has state and timers.
     ///
     /// # Panics
     /// If the streams belong to different environments.

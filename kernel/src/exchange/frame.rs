@@ -70,6 +70,11 @@ impl<T> Batch<T> {
             Self::Archived(frame) => frame.len(),
         }
     }
+
+    /// Whether it came from another process.
+    pub(crate) fn is_from_elsewhere(&self) -> bool {
+        matches!(self, Self::Archived(_))
+    }
 }
 
 /// The sender's end of a channel.

@@ -83,10 +83,9 @@ impl<I: Inputs> InputGate<I> {
     /// Whether the channel from which `work` was just taken held as many frames as its sender may send. From another process they come in portions: there it
     /// cannot be seen here, and is taken for granted.
     pub(crate) fn was_full(&self, work: &Work<I::Batch>) -> bool {
-        let (_, came_from_elsewhere) = I::describe(&work.batch);
         let channel = self.inputs.channel(work.channel);
         let frames = channel.capacity().min(self.channels[work.channel].told.max(1) as usize);
-        came_from_elsewhere || channel.waiting() + 1 >= frames
+        I::is_from_elsewhere(&work.batch) || channel.waiting() + 1 >= frames
     }
 
     /// Tells each sender how many records it may have under way: those that have something to say share `window`. The others might all begin at once, so

@@ -1,7 +1,7 @@
 //! The channels that feed a subtask, input by input: an operator has one input or two, each with its own type of records, and an input has the channels of
 //! one edge or, behind a union, of several.
 //!
-//! The gate (`gate.rs`) takes turns, aligns barriers and merges watermarks over the channels of all inputs by their numbers, and does not know what they
+//! The gate (`gate.rs`) takes turns, aligns barriers and merges watermarks over the channels of all inputs by their places, and does not know what they
 //! carry. Types come back where a frame is worked off: [`Heads`] says which head takes the records of which input.
 
 use super::frame::{Batch, Entry, InputChannel};
@@ -64,7 +64,7 @@ impl<T> InputChannel<T> {
     }
 }
 
-/// The channels of all inputs of a subtask, numbered through.
+/// The channels of all inputs of a subtask, each at a place of its own.
 pub(crate) trait Inputs: Sized + 'static {
     /// A batch of any of them.
     type Batch;
@@ -77,22 +77,21 @@ pub(crate) trait Inputs: Sized + 'static {
     /// Number of channels.
     fn count(&self) -> usize;
 
-    fn channel(&self, number: usize) -> &dyn ReceivingEnd;
+    fn channel(&self, place: usize) -> &dyn ReceivingEnd;
 
-    fn channel_mut(&mut self, number: usize) -> &mut dyn ReceivingEnd;
+    fn channel_mut(&mut self, place: usize) -> &mut dyn ReceivingEnd;
 
     /// The next batch of a channel.
-    fn pop(&mut self, number: usize) -> Option<Self::Batch>;
+    fn pop(&mut self, place: usize) -> Option<Self::Batch>;
 
     /// Returns the memory of a batch that was worked off.
-    fn give_back(&mut self, number: usize, batch: Self::Batch);
+    fn give_back(&mut self, place: usize, batch: Self::Batch);
 
-    /// Records of a batch, and whether they came from another process.
-    fn describe(batch: &Self::Batch) -> (usize, bool);
-}
+    /// Records of a batch.
+    fn records(batch: &Self::Batch) -> usize;
 
-fn describe<T>(batch: &Batch<T>) -> (usize, bool) {
-    (batch.records(), matches!(batch, Batch::Archived(_)))
+    /// Whether a batch came from another process.
+    fn is_from_elsewhere(batch: &Self::Batch) -> bool;
 }
 
 /// One input, of `T`.
@@ -112,29 +111,33 @@ impl<T: Record> Inputs for OneInput<T> {
         self.channels.len()
     }
 
-    fn channel(&self, number: usize) -> &dyn ReceivingEnd {
-        &self.channels[number]
+    fn channel(&self, place: usize) -> &dyn ReceivingEnd {
+        &self.channels[place]
     }
 
-    fn channel_mut(&mut self, number: usize) -> &mut dyn ReceivingEnd {
-        &mut self.channels[number]
+    fn channel_mut(&mut self, place: usize) -> &mut dyn ReceivingEnd {
+        &mut self.channels[place]
     }
 
     #[inline]
-    fn pop(&mut self, number: usize) -> Option<Batch<T>> {
-        self.channels[number].data.try_pop()
+    fn pop(&mut self, place: usize) -> Option<Batch<T>> {
+        self.channels[place].data.try_pop()
     }
 
-    fn give_back(&mut self, number: usize, batch: Batch<T>) {
-        self.channels[number].give_back(batch);
+    fn give_back(&mut self, place: usize, batch: Batch<T>) {
+        self.channels[place].give_back(batch);
     }
 
-    fn describe(batch: &Batch<T>) -> (usize, bool) {
-        describe(batch)
+    fn records(batch: &Batch<T>) -> usize {
+        batch.records()
+    }
+
+    fn is_from_elsewhere(batch: &Batch<T>) -> bool {
+        batch.is_from_elsewhere()
     }
 }
 
-/// Two inputs, of `A` and of `B`; the channels of the second are numbered behind those of the first.
+/// Two inputs, of `A` and of `B`; the places of the second are behind those of the first.
 pub(crate) struct TwoInputs<A, B> {
     first: Vec<InputChannel<A>>,
     second: Vec<InputChannel<B>>,
@@ -151,45 +154,54 @@ impl<A: Record, B: Record> Inputs for TwoInputs<A, B> {
     type Spare = (Vec<Entry<A>>, Vec<Entry<B>>);
 
     fn take(cx: &mut SubtaskContext) -> Self {
-        Self { first: cx.take_input(0), second: cx.take_input(1) }
+        let (first, second) = (cx.take_input(0), cx.take_input(1));
+        assert!(!first.is_empty() && !second.is_empty(), "each of two inputs has a channel");
+        Self { first, second }
     }
 
     fn count(&self) -> usize {
         self.first.len() + self.second.len()
     }
 
-    fn channel(&self, number: usize) -> &dyn ReceivingEnd {
-        match number.checked_sub(self.first.len()) {
-            None => &self.first[number],
-            Some(number) => &self.second[number],
+    fn channel(&self, place: usize) -> &dyn ReceivingEnd {
+        match place.checked_sub(self.first.len()) {
+            None => &self.first[place],
+            Some(place) => &self.second[place],
         }
     }
 
-    fn channel_mut(&mut self, number: usize) -> &mut dyn ReceivingEnd {
-        match number.checked_sub(self.first.len()) {
-            None => &mut self.first[number],
-            Some(number) => &mut self.second[number],
+    fn channel_mut(&mut self, place: usize) -> &mut dyn ReceivingEnd {
+        match place.checked_sub(self.first.len()) {
+            None => &mut self.first[place],
+            Some(place) => &mut self.second[place],
         }
     }
 
-    fn pop(&mut self, number: usize) -> Option<OfTwo<A, B>> {
-        match number.checked_sub(self.first.len()) {
-            None => self.first[number].data.try_pop().map(OfTwo::First),
-            Some(number) => self.second[number].data.try_pop().map(OfTwo::Second),
+    fn pop(&mut self, place: usize) -> Option<OfTwo<A, B>> {
+        match place.checked_sub(self.first.len()) {
+            None => self.first[place].data.try_pop().map(OfTwo::First),
+            Some(place) => self.second[place].data.try_pop().map(OfTwo::Second),
         }
     }
 
-    fn give_back(&mut self, number: usize, batch: OfTwo<A, B>) {
+    fn give_back(&mut self, place: usize, batch: OfTwo<A, B>) {
         match batch {
-            OfTwo::First(batch) => self.first[number].give_back(batch),
-            OfTwo::Second(batch) => self.second[number - self.first.len()].give_back(batch),
+            OfTwo::First(batch) => self.first[place].give_back(batch),
+            OfTwo::Second(batch) => self.second[place - self.first.len()].give_back(batch),
         }
     }
 
-    fn describe(batch: &OfTwo<A, B>) -> (usize, bool) {
+    fn records(batch: &OfTwo<A, B>) -> usize {
         match batch {
-            OfTwo::First(batch) => describe(batch),
-            OfTwo::Second(batch) => describe(batch),
+            OfTwo::First(batch) => batch.records(),
+            OfTwo::Second(batch) => batch.records(),
+        }
+    }
+
+    fn is_from_elsewhere(batch: &OfTwo<A, B>) -> bool {
+        match batch {
+            OfTwo::First(batch) => batch.is_from_elsewhere(),
+            OfTwo::Second(batch) => batch.is_from_elsewhere(),
         }
     }
 }

@@ -284,7 +284,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
                 self.debloater.found_full();
             }
             // A frame of in-band elements alone counts, too.
-            self.left -= usize::from(I::describe(&work.batch).0 == 0);
+            self.left -= usize::from(I::records(&work.batch) == 0);
             self.chain.count_batch();
             self.work = Some(work);
             if self.work_off() {

@@ -12,8 +12,8 @@ use crate::time::{Control, NO_TIMESTAMP, Watermark};
 use std::fmt::Debug;
 use std::rc::Rc;
 
-/// A function on the records of two streams (Flink's `CoProcessFunction`). State and timers belong to keys: for those there is
-/// [`KeyedCoProcessFunction`](crate::KeyedCoProcessFunction).
+/// A function on the records of two streams (Flink's `CoProcessFunction`). What it keeps in its fields is in no checkpoint, and begins anew after a restart:
+/// state and timers belong to keys, and for those there is [`KeyedCoProcessFunction`](crate::KeyedCoProcessFunction).
 ///
 /// Between the records of the two streams there is no order; the watermark is the minimum of both. Each subtask works on a clone.
 ///

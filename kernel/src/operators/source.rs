@@ -219,7 +219,7 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> SourceTask<R, D> {
             }
         }
         self.chain.observe("checkpoint.barrier", [checkpoint.0 as i64, 0, 0]);
-        self.chain.control(Control::Barrier(checkpoint));
+        self.chain.head.control(Control::Barrier(checkpoint));
         true
     }
 }
@@ -250,7 +250,7 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
             State::Requested => self.chain.run_dry(),
             State::Starting(split) => {
                 self.chain.observe("split.start", [i64::from(split), 0, 0]);
-                self.chain.control(Control::SplitStarted(split));
+                self.chain.head.control(Control::SplitStarted(split));
                 self.state = State::Reading(split);
                 Step::Busy
             }
@@ -260,19 +260,19 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
                 self.chain.head.batch_end();
                 if self.chain.head.ready() {
                     self.chain.observe("split.end", [i64::from(split), 0, 0]);
-                    self.chain.control(Control::SplitFinished(split));
+                    self.chain.head.control(Control::SplitFinished(split));
                     self.state = State::Idle;
                 }
                 Step::Busy
             }
             State::Ending => {
                 self.state = State::LastWatermark;
-                self.chain.control(Control::Watermark(Watermark::MAX));
+                self.chain.head.control(Control::Watermark(Watermark::MAX));
                 Step::Busy
             }
             State::LastWatermark => {
                 self.state = State::Ended;
-                self.chain.control(Control::EndOfInput);
+                self.chain.head.control(Control::EndOfInput);
                 Step::Busy
             }
             State::Ended => self.chain.wind_up(),

@@ -8,7 +8,6 @@ use super::context::SubtaskContext;
 use super::driver::Step;
 use crate::chain::{Resumed, Stage};
 use crate::checkpoint::{CheckpointId, Snapshots};
-use crate::time::Control;
 use std::rc::Rc;
 use std::task::Context;
 use thalweg_io::Io;
@@ -22,9 +21,9 @@ pub(crate) struct ChainLoop<H> {
     /// The barrier that is in the chain.
     barrier: Option<CheckpointId>,
     pub(crate) snapshots: Rc<Snapshots>,
-    pub(crate) io: Io,
+    io: Io,
     /// Name of the task, for those who watch.
-    pub(crate) place: String,
+    place: String,
 }
 
 impl<H: Stage> ChainLoop<H> {
@@ -110,10 +109,5 @@ impl<H: Stage> ChainLoop<H> {
     /// Tells those who watch.
     pub(crate) fn observe(&self, name: &'static str, values: [i64; 3]) {
         self.io.observe(name, &self.place, values);
-    }
-
-    /// Hands an in-band element to the chain.
-    pub(crate) fn control(&mut self, control: Control) {
-        self.head.control(control);
     }
 }

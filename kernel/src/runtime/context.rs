@@ -134,15 +134,15 @@ impl SubtaskContext {
         ChannelWatch::new(&self.io, self.attempt)
     }
 
-    /// Whether nothing feeds this subtask. To be asked before its inputs are taken.
+    /// Whether nothing feeds this subtask.
     pub(crate) fn is_source(&self) -> bool {
         self.inputs.is_empty()
     }
 
     /// The channels of one of its inputs.
     pub(crate) fn take_input<T: Record>(&mut self, input: usize) -> Vec<InputChannel<T>> {
-        let ends = self.inputs.get_mut(input).map(std::mem::take);
-        ends.into_iter().flatten().map(typed).collect()
+        let ends = std::mem::take(self.inputs.get_mut(input).expect("invariant: the graph gives a task the inputs that its head takes"));
+        ends.into_iter().map(typed).collect()
     }
 
     /// The sending side of `edge`; without channels if nobody consumes it.

@@ -28,7 +28,7 @@ pub struct Element {
     pub pause_ms: u64,
 }
 
-/// What half of the elements become on their way into an operator with two inputs: another type of record, with another layout.
+/// What elements become on their way into the second input of an operator: another type of record, with another layout.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
 pub struct Signal {
     /// The key.

@@ -1,9 +1,9 @@
 //! `process` on keyed streams: a user's function with state, timers and side outputs, on one stream or on two that share their key.
 //!
 //! [`running`] calls the function, [`state`] is what the function keeps for a key, [`timers`] what it is woken by, [`context`] through what it reaches both.
-//! [`connected`] is the form with two inputs.
+//! [`co_process`] is the form with two inputs.
 
-mod connected;
+mod co_process;
 mod context;
 mod running;
 mod state;
@@ -16,10 +16,10 @@ use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::runtime::SubtaskContext;
 
-pub(crate) use connected::KeyedCoProcess;
-pub use connected::KeyedCoProcessFunction;
+pub(crate) use co_process::KeyedCoProcess;
+pub use co_process::KeyedCoProcessFunction;
 pub use context::{Context, OpenContext, Output};
-use running::{Fires, Running};
+use running::{KeyedFunction, Running};
 pub use state::{ListAccess, ListState, MapAccess, MapState, ValueAccess, ValueState};
 pub use timers::{Timer, TimerDomain};
 
@@ -75,10 +75,10 @@ pub trait KeyedProcessFunction: Clone + Send + 'static {
     fn on_timer(&mut self, _timer: Timer, _ctx: &mut Context<'_, Self::Key>, _out: &mut Output<Self::Out>) {}
 }
 
-/// A function with one input, as what runs it sees it.
+/// A function with one input, as what runs it sees it. In a type of its own, since a function may have the trait of the other form, too.
 struct OneInputFunction<P>(P);
 
-impl<P: KeyedProcessFunction> Fires for OneInputFunction<P> {
+impl<P: KeyedProcessFunction> KeyedFunction for OneInputFunction<P> {
     type Key = P::Key;
     type Out = P::Out;
 

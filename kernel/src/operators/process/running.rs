@@ -18,7 +18,7 @@ use std::rc::Rc;
 use thalweg_io::MonotonicNs;
 
 /// What a function does apart from its records.
-pub(super) trait Fires: 'static {
+pub(super) trait KeyedFunction: 'static {
     type Key: Key;
     type Out: Record;
 
@@ -39,7 +39,7 @@ struct Saving<K> {
 }
 
 /// A running function on records of keys.
-pub(super) struct Running<F: Fires, D> {
+pub(super) struct Running<F: KeyedFunction, D> {
     function: F,
     states: States<F::Key>,
     timers: Timers<F::Key>,
@@ -57,7 +57,7 @@ pub(super) struct Running<F: Fires, D> {
     down: WithSides<D>,
 }
 
-impl<F: Fires, D: Collector<F::Out>> Running<F, D> {
+impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
     /// Opens `function`, with what the restored checkpoint holds of the operator `id`.
     pub(super) fn start(mut function: F, cx: &mut SubtaskContext, id: OperatorId, down: D) -> Self {
         let mut states = States::new(cx.state_of(id));
@@ -126,7 +126,7 @@ impl<F: Fires, D: Collector<F::Out>> Running<F, D> {
         });
     }
 
-    /// Fires due timers until there are none, the output is full, or a slice is over (docs/src/semantics.md#p-3, #w-6).
+    /// KeyedFunction due timers until there are none, the output is full, or a slice is over (docs/src/semantics.md#p-3, #w-6).
     fn fire_due(&mut self) -> Resumed {
         for _ in 0..self.slice {
             if !self.hand_down() || !self.down.ready() {
@@ -189,7 +189,7 @@ impl<F: Fires, D: Collector<F::Out>> Running<F, D> {
     }
 }
 
-impl<F: Fires, D: Collector<F::Out>> Stage for Running<F, D> {
+impl<F: KeyedFunction, D: Collector<F::Out>> Stage for Running<F, D> {
     fn control(&mut self, control: Control) {
         match control {
             Control::Watermark(watermark) => {

@@ -1,7 +1,7 @@
 //! The keyed state of one operator in one subtask: handles, and access through them.
 //!
-//! A handle ([`ValueState`], [`ListState`], [`MapState`]) is `Copy` and names a state, not its content; it means something only to the [`States`]
-//! that registered it. An access ([`ValueAccess`], [`ListAccess`], [`MapAccess`]) is a handle bound to one key: it sees and changes what is kept
+//! A handle ([`ValueState`], [`ListState`], [`MapState`]) is `Copy` and names a state, not its content: by its place among those that the operator has
+//! registered in `open`, so that it means something to this operator alone. An access ([`ValueAccess`], [`ListAccess`], [`MapAccess`]) is a handle bound to one key: it sees and changes what is kept
 //! for that key and nothing else (docs/src/semantics.md#k-3). Reading makes no entry.
 //!
 //! Pure: no clock, no I/O.

@@ -1,7 +1,7 @@
 //! `process` on two keyed streams: one function for the records of both, with state and timers that they share.
 
 use super::context::{Context, OpenContext, Output};
-use super::running::{Fires, Running};
+use super::running::{KeyedFunction, Running};
 use super::timers::Timer;
 use crate::chain::{Collector, Stage, pass_on};
 use crate::exchange::{Arrival, Head};
@@ -15,11 +15,11 @@ use crate::runtime::SubtaskContext;
 /// Between the records of the two streams there is no order; the watermark is the minimum of both. Each subtask works on a clone.
 ///
 /// ```
-/// use thalweg::{Context, KeyedCoProcessFunction, OpenContext, Output, StreamExecutionEnvironment, ValueState};
+/// use thalweg::{Context, KeyedCoProcessFunction, ListState, OpenContext, Output, StreamExecutionEnvironment, ValueState};
 ///
-/// /// Puts the name of its customer beside each order; orders that come before the name are counted, and not kept.
+/// /// Puts the name of its customer beside each order; orders that come before the name wait for it.
 /// #[derive(Clone, Default)]
-/// struct Enrich { name: ValueState<String>, unknown: ValueState<u64> }
+/// struct Enrich { name: ValueState<String>, early: ListState<u32> }
 ///
 /// impl KeyedCoProcessFunction for Enrich {
 ///     type Key = u64;
@@ -28,17 +28,18 @@ use crate::runtime::SubtaskContext;
 ///     type Out = (String, u32);
 ///
 ///     fn open(&mut self, ctx: &mut OpenContext<'_, u64>) {
-///         (self.name, self.unknown) = (ctx.value_state("name"), ctx.value_state("unknown"));
+///         (self.name, self.early) = (ctx.value_state("name"), ctx.list_state("early"));
 ///     }
 ///
 ///     fn process_element1(&mut self, (_, amount): (u64, u32), ctx: &mut Context<'_, u64>, out: &mut Output<(String, u32)>) {
 ///         match ctx.value(self.name).get() {
 ///             Some(name) => out.collect((name.clone(), amount)),
-///             None => *ctx.value(self.unknown).get_or_insert_with(|| 0) += 1,
+///             None => ctx.list(self.early).add(amount),
 ///         }
 ///     }
 ///
-///     fn process_element2(&mut self, (_, name): (u64, &str), ctx: &mut Context<'_, u64>, _out: &mut Output<(String, u32)>) {
+///     fn process_element2(&mut self, (_, name): (u64, &str), ctx: &mut Context<'_, u64>, out: &mut Output<(String, u32)>) {
+///         ctx.list(self.early).take().into_iter().for_each(|amount| out.collect((name.to_owned(), amount)));
 ///         ctx.value(self.name).set(name.to_owned());
 ///     }
 /// }
@@ -49,7 +50,7 @@ use crate::runtime::SubtaskContext;
 /// let names = env.from_collection(vec![(1u64, "Ada".to_owned())]).key_by::<u64>(|customer| customer.0);
 /// let named = orders.connect(names).process(Enrich::default()).collect();
 /// env.execute("orders", 1)?.wait()?;
-/// assert!(named.take().iter().all(|order| *order == ("Ada".to_owned(), 30)));
+/// assert_eq!(named.take(), [("Ada".to_owned(), 30)]);
 /// # Ok(())
 /// # }
 /// ```
@@ -76,10 +77,10 @@ pub trait KeyedCoProcessFunction: Clone + Send + 'static {
     fn on_timer(&mut self, _timer: Timer, _ctx: &mut Context<'_, Self::Key>, _out: &mut Output<Self::Out>) {}
 }
 
-/// A function with two inputs, as what runs it sees it.
+/// A function with two inputs, as what runs it sees it. In a type of its own, since a function may have the trait of the other form, too.
 struct TwoInputFunction<P>(P);
 
-impl<P: KeyedCoProcessFunction> Fires for TwoInputFunction<P> {
+impl<P: KeyedCoProcessFunction> KeyedFunction for TwoInputFunction<P> {
     type Key = P::Key;
     type Out = P::Out;
 
