@@ -218,8 +218,10 @@ fn another_number_of_key_groups_is_refused() {
 fn state_of_another_layout_is_refused_with_both_fingerprints() {
     let dir = TempDir::new().unwrap();
     Counting::default().part(dir.path());
-    Counting { wide: true, ..Counting::default() }
-        .is_refused(dir.path(), &["operator process", "state count", "another layout", "then", "now"]);
+    Counting { wide: true, ..Counting::default() }.is_refused(
+        dir.path(),
+        &["operator process", "state count", "another layout", "key u64 and value u64 then", "u64 and struct{count:u64,sum:u64,} now"],
+    );
 }
 
 #[test]

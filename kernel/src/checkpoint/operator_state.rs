@@ -7,7 +7,7 @@ use super::entries::{Entries, Namespace, SavedEntry, append_entry};
 use super::restored::{Restored, RestoredSubtask};
 use super::snapshots::Snapshots;
 use crate::checkpoint::CheckpointId;
-use crate::record::{Key, Record};
+use crate::record::{Key, Layout, Record};
 use crate::runtime::{KeyGroups, OperatorInfo};
 use crate::time::Watermark;
 use std::borrow::Borrow;
@@ -55,7 +55,7 @@ impl<C: Default> PartialSave<C> {
 }
 
 fn layout_of<K: Key, V: Record>() -> StateLayout {
-    StateLayout { key: K::fingerprint().as_u64(), value: V::fingerprint().as_u64() }
+    StateLayout { key: Layout::of::<K>(), value: Layout::of::<V>() }
 }
 
 impl OperatorState {
@@ -121,16 +121,16 @@ impl OperatorState {
     }
 
     /// Hands the entries of the state `name` that this subtask owns to `take`, with the hashes of their keys. What cannot be read fails the
-    /// subtask, and what was written with another layout is refused with both fingerprints (docs/src/semantics.md#c-7).
+    /// subtask, and what was written with another layout is refused with both layouts (docs/src/semantics.md#c-7).
     pub(crate) fn restore<K: Key, V: Record>(&self, name: &str, mut take: impl FnMut(u64, Saved<K, V>)) {
         self.claim(name);
         let Some(restored) = self.restored.borrow().clone() else { return };
         let now = layout_of::<K, V>();
         for (by, section) in restored.sections(&self.uid, name) {
-            if section.layout != now {
+            if *section.layout != now {
                 let (was, is) = (section.layout, now);
                 self.info.refuse(format!(
-                    "the state {name} has another layout than in checkpoint {}: key {:016x} and value {:016x} then, {:016x} and {:016x} now; \
+                    "the state {name} has another layout than in checkpoint {}: key {} and value {} then, {} and {} now; \
                      give the changed state another name, or restore nothing (`--restore none`)",
                     restored.checkpoint, was.key, was.value, is.key, is.value
                 ));

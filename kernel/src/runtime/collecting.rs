@@ -62,7 +62,7 @@ impl Collecting {
         let of_source = self.splits.iter().filter(|(operator, _)| *operator == source.operator);
         let mut splits: Vec<SplitEntry> = of_source.flat_map(|(_, splits)| splits.iter().cloned()).collect();
         splits.sort_by_key(|split| split.number);
-        SourceEntry { uid: job.operators[source.operator.0].uid.clone(), layout: source.layout.fingerprint().as_u64(), splits }
+        SourceEntry { uid: job.operators[source.operator.0].uid.clone(), layout: source.layout.clone(), splits }
     }
 
     /// The size of all snapshots.
@@ -93,7 +93,7 @@ fn entry_of(job: &Job, infos: &[SubtaskInfo], operator: &OperatorMeta) -> Option
 
 fn transaction_of(job: &Job, prepared: PreparedTransaction) -> TransactionEntry {
     let plan = job.sinks.iter().find(|sink| sink.operator == prepared.sink);
-    let layout = plan.map(|plan| plan.layout.fingerprint().as_u64()).expect("invariant: a transaction belongs to a sink of the job");
+    let layout = plan.map(|plan| plan.layout.clone()).expect("invariant: a transaction belongs to a sink of the job");
     let sink_uid = job.operators[prepared.sink.0].uid.clone();
     TransactionEntry { sink_uid, checkpoint: prepared.epoch, layout, transaction: prepared.bytes.to_vec() }
 }

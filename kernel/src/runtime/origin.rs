@@ -82,7 +82,7 @@ impl Job {
         for (source, _) in &self.sources {
             let meta = &self.operators[source.operator.0];
             let saved = metadata.sources.iter().find(|entry| entry.uid == meta.uid);
-            if let Some(then) = saved.map(|entry| entry.layout).filter(|then| *then != source.layout.fingerprint().as_u64()) {
+            if let Some(then) = saved.map(|entry| &entry.layout).filter(|then| **then != source.layout) {
                 return Err(other_layout(id, &meta.name, "positions", then, &source.layout));
             }
         }
@@ -96,8 +96,8 @@ impl Job {
                     transaction.sink_uid
                 )));
             };
-            if sink.layout.fingerprint().as_u64() != transaction.layout {
-                return Err(other_layout(id, &self.operators[sink.operator.0].name, "transactions", transaction.layout, &sink.layout));
+            if sink.layout != transaction.layout {
+                return Err(other_layout(id, &self.operators[sink.operator.0].name, "transactions", &transaction.layout, &sink.layout));
             }
         }
         let is_run = |uid: &str, has_part: &dyn Fn(&OperatorMeta) -> bool| {
@@ -120,10 +120,8 @@ impl Job {
     }
 }
 
-fn other_layout(id: CheckpointId, operator: &str, what: &str, then: u64, now: &Layout) -> JobError {
-    let fingerprint = now.fingerprint();
+fn other_layout(id: CheckpointId, operator: &str, what: &str, then: &Layout, now: &Layout) -> JobError {
     JobError::Invalid(format!(
-        "the {what} of {operator} have another layout than in checkpoint {id}: {then:016x} then, {fingerprint} now, which is {now}; restore nothing \
-         (`--restore none`)"
+        "the {what} of {operator} have another layout than in checkpoint {id}: {then} then, {now} now; restore nothing (`--restore none`)"
     ))
 }

@@ -37,7 +37,8 @@ impl Kind {
     /// The version that is written, and the only one that is read.
     pub(super) fn version(self) -> u32 {
         match self {
-            Self::Snapshot | Self::Metadata | Self::LogEntry => 1,
+            Self::Snapshot | Self::Metadata => 2,
+            Self::LogEntry => 1,
         }
     }
 

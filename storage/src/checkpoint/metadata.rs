@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use thalweg_io::Buffer;
 use thalweg_record::hex;
+use thalweg_record::record::Layout;
 
 /// What a checkpoint consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,8 +107,7 @@ pub struct SourceEntry {
     /// The source's uid.
     pub uid: String,
     /// The layout of a position.
-    #[serde(with = "hex::number")]
-    pub layout: u64,
+    pub layout: Layout,
     /// One for each split.
     pub splits: Vec<SplitEntry>,
 }
@@ -132,8 +132,7 @@ pub struct TransactionEntry {
     /// The checkpoint for which it was prepared: this one or an earlier one.
     pub checkpoint: CheckpointId,
     /// The layout of the transaction.
-    #[serde(with = "hex::number")]
-    pub layout: u64,
+    pub layout: Layout,
     /// Its archive.
     #[serde(with = "hex::bytes")]
     pub transaction: Vec<u8>,

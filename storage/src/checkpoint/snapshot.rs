@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use thalweg_io::Buffer;
+use thalweg_record::record::Layout;
 
 #[derive(Debug)]
 struct StateRow {
@@ -49,7 +50,7 @@ pub struct Section<'a> {
     /// Whose they are.
     pub scope: Scope,
     /// What they are made of.
-    pub layout: StateLayout,
+    pub layout: &'a StateLayout,
     /// How many they are.
     pub entries: u64,
     /// As they were appended, aligned to 16.
@@ -99,11 +100,12 @@ impl Snapshot {
 
     /// The sections of one state in the order of their scopes; none if there is no such state.
     pub fn sections<'a>(&'a self, operator: &str, state: &str) -> impl Iterator<Item = Section<'a>> + use<'a> {
-        let found = self.index.states.iter().position(|row| row.operator == operator && row.name == state);
-        let layout = found.and_then(|found| self.index.states.get(found)).map(|row| row.layout).unwrap_or_default();
+        let mut states = self.index.states.iter().enumerate();
+        let found = states.find(|(_, row)| row.operator == operator && row.name == state);
+        let (found, layout) = found.map(|(place, row)| (place, &row.layout)).unzip();
         let start = self.index.sections.partition_point(|row| found.is_some_and(|found| row.state < found));
         let rows = self.index.sections.get(start..).unwrap_or_default().iter().take_while(move |row| Some(row.state) == found);
-        rows.map(move |row| {
+        rows.zip(layout.into_iter().cycle()).map(move |(row, layout)| {
             let bytes = self.buffer.get(row.bytes.clone()).expect("invariant: parsing has checked where sections lie");
             Section { scope: row.scope, layout, entries: row.entries, bytes }
         })
@@ -116,7 +118,7 @@ impl Snapshot {
             let mut summary = StateSummary {
                 operator: row.operator.clone(),
                 state: row.name.clone(),
-                layout: row.layout,
+                layout: row.layout.clone(),
                 sections: 0,
                 entries: 0,
                 bytes: 0,
@@ -185,7 +187,8 @@ fn read_rows(mut index: Reader<'_>, mut sections: Reader<'_>) -> Result<Index, C
     for _ in 0..state_count {
         let at = index.at();
         let (operator, name) = (index.text("an operator's uid")?, index.text("a state's name")?);
-        let layout = StateLayout { key: index.u64("a layout")?, value: index.u64("a layout")? };
+        let (key, value) = (index.text("a layout")?, index.text("a layout")?);
+        let layout = StateLayout { key: Layout::described(key), value: Layout::described(value) };
         if !names.insert((operator, name)) {
             return Err(index.corrupt(at, format!("the state {name} of {operator} is there twice")));
         }

@@ -7,6 +7,7 @@ use super::frame::{ALIGN, HEADER_BYTES, Header, Kind};
 use rkyv::util::AlignedVec;
 use std::collections::BTreeMap;
 use thalweg_io::Buffer;
+use thalweg_record::record::Layout;
 
 /// What `end` marks: the last four bytes of an image.
 pub(super) const END_MARK: [u8; 4] = *b"end\n";
@@ -14,13 +15,13 @@ pub(super) const END_MARK: [u8; 4] = *b"end\n";
 /// Bytes of the footer.
 pub(super) const FOOTER_BYTES: usize = 32;
 
-/// Fingerprints of what a state's entries are made of. They are compared before any entry is read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a state's entries are made of. It is compared before any entry is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateLayout {
-    /// Of the key; 0 where there is none.
-    pub key: u64,
-    /// Of the value.
-    pub value: u64,
+    /// The key; none where the entries are not those of keys.
+    pub key: Layout,
+    /// The value; none where the entries are no records.
+    pub value: Layout,
 }
 
 /// What part of a job the entries of a section belong to: by this they find their place at another parallelism.
@@ -96,14 +97,22 @@ struct State {
     others: BTreeMap<Scope, usize>,
 }
 
+impl State {
+    /// Operator, name, and the layouts of key and value.
+    fn texts(&self) -> [&str; 4] {
+        [&self.operator, &self.name, self.layout.key.text(), self.layout.value.text()]
+    }
+}
+
 /// Collects the state of one subtask, one snapshot after the other. Memory is kept from one to the next: large snapshots would spend more on fresh
 /// pages than on their entries.
 ///
 /// ```
 /// use thalweg_io::Buffer;
+/// use thalweg_record::record::Layout;
 /// use thalweg_storage::checkpoint::{Scope, SnapshotWriter, StateLayout};
 /// let mut writer = SnapshotWriter::new();
-/// let count = writer.state("count per word", "count", StateLayout { key: 1, value: 2 });
+/// let count = writer.state("count per word", "count", StateLayout { key: Layout::of::<String>(), value: Layout::of::<u64>() });
 /// writer.section(count, Scope::KeyGroup(7)).entry().extend_from_slice(b"an entry");
 /// let image = writer.finish(Buffer::default());
 /// assert_eq!(image.len() % 16, 0);
@@ -134,8 +143,8 @@ impl SnapshotWriter {
     pub fn state(&mut self, operator: &str, state: &str, layout: StateLayout) -> StateIndex {
         let key = (operator.to_owned(), state.to_owned());
         if let Some(index) = self.by_name.get(&key) {
-            let before = self.states.get(*index).map(|state| state.layout);
-            assert_eq!(before, Some(layout), "the state {state} of {operator} has one layout");
+            let before = self.states.get(*index).map(|state| &state.layout);
+            assert_eq!(before, Some(&layout), "the state {state} of {operator} has one layout");
             return StateIndex(*index);
         }
         let index = self.states.len();
@@ -201,12 +210,10 @@ impl SnapshotWriter {
         put_u32(&mut index, self.states.len());
         put_u32(&mut index, self.sections.len());
         for state in &self.states {
-            for text in [&state.operator, &state.name] {
+            for text in state.texts() {
                 put_u32(&mut index, text.len());
                 index.extend_from_slice(text.as_bytes());
             }
-            index.extend_from_slice(&state.layout.key.to_le_bytes());
-            index.extend_from_slice(&state.layout.value.to_le_bytes());
         }
         for (number, state) in self.states.iter().enumerate() {
             let groups = state.by_key_group.iter().zip(0..=u16::MAX).filter(|(place, _)| **place != 0);
@@ -257,13 +264,13 @@ impl SnapshotWriter {
     }
 
     fn index_bytes(&self) -> usize {
-        let names: usize = self.states.iter().map(|state| STATE_BYTES + state.operator.len() + state.name.len()).sum();
-        8 + names + self.sections.len() * SECTION_BYTES
+        let states: usize = self.states.iter().map(|state| STATE_BYTES + state.texts().map(str::len).iter().sum::<usize>()).sum();
+        8 + states + self.sections.len() * SECTION_BYTES
     }
 }
 
-/// Bytes of a state in the index without its names.
-pub(super) const STATE_BYTES: usize = 4 + 4 + 8 + 8;
+/// Bytes of a state in the index without its texts: their lengths.
+pub(super) const STATE_BYTES: usize = 4 * 4;
 
 /// Bytes of a section in the index.
 pub(super) const SECTION_BYTES: usize = 4 * 4 + 3 * 8;

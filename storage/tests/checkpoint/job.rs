@@ -4,6 +4,7 @@ use crate::disk::{MemoryDisk, run};
 use std::path::Path;
 use std::rc::Rc;
 use thalweg_io::{Buffer, Disk, SplitMix, UnixMillis};
+use thalweg_record::record::Layout;
 use thalweg_storage::checkpoint::*;
 
 pub const DIR: &str = "/data/checkpoints";
@@ -18,7 +19,7 @@ pub fn dir() -> &'static Path {
 /// The state of a subtask at a checkpoint.
 pub fn image(attempt: Attempt, id: CheckpointId, subtask: u32) -> Buffer {
     let mut writer = SnapshotWriter::new();
-    let counts = writer.state("count per word", "count", StateLayout { key: 11, value: 22 });
+    let counts = writer.state("count per word", "count", StateLayout { key: Layout::of::<String>(), value: Layout::of::<u32>() });
     for group in 0..=subtask as u16 * 3 {
         let section = writer.section(counts, Scope::KeyGroup(group));
         section.entry().extend_from_slice(format!("{attempt}/{id}/{subtask}/{group}").as_bytes());
@@ -42,10 +43,15 @@ pub fn metadata(attempt: Attempt, id: CheckpointId) -> Metadata {
         snapshots: vec![],
         sources: vec![SourceEntry {
             uid: "read lines".to_owned(),
-            layout: 33,
+            layout: Layout::of::<(u64, u64)>(),
             splits: vec![SplitEntry { number: 0, position: vec![id.0 as u8, 0xff] }],
         }],
-        transactions: vec![TransactionEntry { sink_uid: "write".to_owned(), checkpoint: id, layout: 44, transaction: b"tx".to_vec() }],
+        transactions: vec![TransactionEntry {
+            sink_uid: "write".to_owned(),
+            checkpoint: id,
+            layout: Layout::of::<String>(),
+            transaction: b"tx".to_vec(),
+        }],
         finished_subtasks: vec![FinishedSubtask { task: "lines".to_owned(), subtask: 1 }],
     }
 }

@@ -4,6 +4,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use thalweg_io::Buffer;
+use thalweg_record::record::Layout;
 use thalweg_storage::checkpoint::*;
 
 fn scope() -> impl Strategy<Value = Scope> {
@@ -25,7 +26,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 const STATES: [(&str, &str); 4] = [("", ""), ("a", "b"), ("ab", ""), ("a", "\u{e9}\0/..")];
 
 fn layout(state: usize) -> StateLayout {
-    StateLayout { key: state as u64, value: u64::MAX - state as u64 }
+    StateLayout { key: Layout::described(&"k".repeat(state)), value: Layout::of::<u64>() }
 }
 
 fn written(steps: &[Step]) -> Buffer {
@@ -54,7 +55,7 @@ proptest! {
         for (number, (operator, name)) in STATES.iter().enumerate() {
             for section in snapshot.sections(operator, name) {
                 prop_assert_eq!(section.bytes.as_ptr().addr() % 16, 0);
-                prop_assert_eq!(section.layout, layout(number));
+                prop_assert_eq!(section.layout, &layout(number));
                 found.insert((number, section.scope), (section.entries, section.bytes.to_vec()));
             }
         }
@@ -114,8 +115,8 @@ fn metadata() -> impl Strategy<Value = Metadata> {
     let text = || proptest::string::string_regex("(?s).{0,8}").unwrap();
     let bytes = || vec(any::<u8>(), 0..20);
     let operators = vec((text(), text(), any::<u32>()), 0..4);
-    let sources = vec((text(), any::<u64>(), vec((any::<u32>(), bytes()), 0..4)), 0..4);
-    let transactions = vec((text(), any::<u64>(), any::<u64>(), bytes()), 0..4);
+    let sources = vec((text(), text(), vec((any::<u32>(), bytes()), 0..4)), 0..4);
+    let transactions = vec((text(), any::<u64>(), text(), bytes()), 0..4);
     let finished = btree_set((text(), any::<u32>()), 0..4);
     (numbers, operators, sources, transactions, finished).prop_map(|(numbers, operators, sources, transactions, finished)| {
         let (job, attempt, id, completed_at_ms, duration_ms, key_groups, finished_job) = numbers;
@@ -132,14 +133,18 @@ fn metadata() -> impl Strategy<Value = Metadata> {
             snapshots: vec![],
             sources: sources
                 .into_iter()
-                .map(|(uid, layout, splits)| SourceEntry { uid, layout, splits: splits.into_iter().map(split).collect() })
+                .map(|(uid, layout, splits)| SourceEntry {
+                    uid,
+                    layout: Layout::described(&layout),
+                    splits: splits.into_iter().map(split).collect(),
+                })
                 .collect(),
             transactions: transactions
                 .into_iter()
                 .map(|(sink_uid, checkpoint, layout, transaction)| TransactionEntry {
                     sink_uid,
                     checkpoint: CheckpointId(checkpoint.min(id)),
-                    layout,
+                    layout: Layout::described(&layout),
                     transaction,
                 })
                 .collect(),
