@@ -102,11 +102,13 @@ impl Oracle for StopWatch {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A source that could give millions behind three exchanges before a sink of 200 records a second. The sink has a parallelism of its own.
+/// A source that could give millions before three exchanges and a sink that takes so many records a second, all its subtasks together. The sink has a
+/// parallelism of its own.
 #[derive(Clone, Copy)]
 struct Setting {
     parallelism: usize,
     sinks: usize,
+    per_second: u64,
 }
 
 impl Setting {
@@ -116,7 +118,7 @@ impl Setting {
         env.set_parallelism(self.parallelism);
         let numbers = env.source(GeneratorSource::unbounded(|n| n));
         let numbers = numbers.rebalance().map(|n| n + 1).rebalance().map(|n| n + 1).rebalance().set_parallelism(self.sinks);
-        numbers.sink(SlowSink { pause_ms: 5 * self.sinks as u64 });
+        numbers.sink(SlowSink { pause_ms: 1_000 * self.sinks as u64 / self.per_second });
         env.build("slow").unwrap()
     }
 }
@@ -181,18 +183,24 @@ fn assert_short(took: &[Duration], what: &str) {
 #[test]
 fn a_checkpoint_and_a_stop_wait_seconds_for_a_sink_of_200_records_a_second_behind_three_exchanges() {
     for (seed, parallelism) in [(1, 1), (2, 2), (3, 4), (4, 16)] {
-        assert_short(&alone(seed, Setting { parallelism, sinks: parallelism }), &format!("parallelism {parallelism}"));
+        assert_short(&alone(seed, Setting { parallelism, sinks: parallelism, per_second: 200 }), &format!("parallelism {parallelism}"));
     }
 }
 
 #[test]
 fn so_they_do_where_many_send_to_one() {
-    assert_short(&alone(5, Setting { parallelism: 16, sinks: 1 }), "16 to one");
+    assert_short(&alone(5, Setting { parallelism: 16, sinks: 1, per_second: 200 }), "16 to one");
+}
+
+/// Each of 48 sinks has 48 senders. What each of those may have under way was once 64 records at least, which was a minute's work.
+#[test]
+fn so_they_do_where_many_send_to_many() {
+    assert_short(&alone(9, Setting { parallelism: 48, sinks: 48, per_second: 9_600 }), "48 to 48");
 }
 
 #[test]
 fn so_they_do_where_the_exchanges_lead_to_another_process() {
     for (seed, parallelism, sinks) in [(6, 2, 2), (7, 16, 16), (8, 16, 1)] {
-        assert_short(&in_a_cluster(seed, Setting { parallelism, sinks }), &format!("{parallelism} to {sinks}"));
+        assert_short(&in_a_cluster(seed, Setting { parallelism, sinks, per_second: 200 }), &format!("{parallelism} to {sinks}"));
     }
 }

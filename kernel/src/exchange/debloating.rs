@@ -8,9 +8,7 @@
 //! window begins small, since nobody knows yet how slow the receiver is, and what has been sent cannot be taken back. It grows to what keeps the receiver
 //! busy for some milliseconds, and beyond that only if the receiver ran dry between full channels; a second's worth is the end.
 //!
-//! Bounds: one record may always pass, so two or three lie in each channel whose sender has something to send, however slow the receiver is. Where more than
-//! [`CROWD`] send to one, what each of them may send is not made smaller than [`CROWD_WINDOW`]: a sender that stops after every record tells all its receivers
-//! of each watermark by itself, and with a hundred of them that is all it does.
+//! Bounds: one record may always pass, so two or three lie in each channel whose sender has something to send, however slow the receiver is.
 //!
 //! Pure: no clock, no I/O.
 
@@ -27,12 +25,6 @@ const PACE_TIME: Duration = Duration::from_millis(100);
 
 /// After this time without a record it is as slow as can be.
 const PACE_TIME_MAX: Duration = Duration::from_secs(1);
-
-/// Senders to one receiver beyond which there are windows that are too small.
-const CROWD: usize = 32;
-
-/// The least window of each of so many, in records.
-const CROWD_WINDOW: u32 = 64;
 
 /// Measures the pace of one receiver and says how many records may be under way to it, in all its channels together.
 #[derive(Clone, Debug)]
@@ -100,11 +92,10 @@ impl Debloater {
     }
 }
 
-/// The window of one of `channels` channels that share it, out of `all` there are: a power of two. In a crowd all share it, whoever speaks at the moment.
-pub(crate) fn window_of_channel(window: u64, channels: usize, all: usize) -> u32 {
-    let (channels, least) = if all > CROWD { (all, CROWD_WINDOW) } else { (channels.max(1), 1) };
-    let share = u32::try_from((window / channels as u64).max(1)).unwrap_or(u32::MAX);
-    (1 << share.ilog2()).max(least)
+/// The window of one of `channels` channels that share it: a power of two.
+pub(crate) fn window_of_channel(window: u64, channels: usize) -> u32 {
+    let share = u32::try_from((window / channels.max(1) as u64).max(1)).unwrap_or(u32::MAX);
+    1 << share.ilog2()
 }
 
 /// Whether a window that was `told` is so far from what it is `now` that the sender is told anew. Every word wakes somebody.
@@ -224,10 +215,8 @@ mod tests {
 
         #[test]
         fn what_is_told_fits_the_channel(window in 1..u64::MAX, channels in 1..1000usize, frames in 1..64usize, most in 1..5000usize) {
-            let told = window_of_channel(window, channels, channels);
-            prop_assert!(told.is_power_of_two());
-            let least = if channels > CROWD { u64::from(CROWD_WINDOW) } else { 1 };
-            prop_assert!(u64::from(told) <= (window / channels as u64).max(least) && u64::from(told) >= least);
+            let told = window_of_channel(window, channels);
+            prop_assert!(told.is_power_of_two() && u64::from(told) <= (window / channels as u64).max(1));
             let portion = Portion::of(told, frames, most);
             prop_assert!((1..=most).contains(&portion.records) && (1..=frames).contains(&portion.frames));
             prop_assert!(portion.records * portion.frames <= told as usize);

@@ -95,8 +95,8 @@ impl<I: Inputs> InputGate<I> {
         let speaks = |inputs: &I, number, arriving: &Arriving<I::Batch>| arriving.is_active || inputs.channel(number).waiting() > 0;
         let open = || channels.iter().enumerate().filter(|(_, arriving)| !arriving.ended);
         let all = open().count();
-        let of_speaker = window_of_channel(window, open().filter(|(number, arriving)| speaks(inputs, *number, arriving)).count(), all);
-        let of_silent = window_of_channel(most, all, all).min(of_speaker);
+        let of_speaker = window_of_channel(window, open().filter(|(number, arriving)| speaks(inputs, *number, arriving)).count());
+        let of_silent = window_of_channel(most, all).min(of_speaker);
         for (number, arriving) in channels.iter_mut().enumerate().filter(|(_, arriving)| !arriving.ended) {
             let of_channel = if speaks(inputs, number, arriving) { of_speaker } else { of_silent };
             arriving.is_active = false;

@@ -59,7 +59,7 @@ impl EngineSettings {
 
     /// The window of each of `channels` channels to one subtask, until it knows its pace.
     pub(crate) fn initial_window(&self, channels: usize) -> u32 {
-        window_of_channel(self.initial_window_records as u64, channels, channels)
+        window_of_channel(self.initial_window_records as u64, channels)
     }
 
     /// Measures the pace of a subtask.
