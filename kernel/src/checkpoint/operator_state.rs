@@ -70,14 +70,23 @@ impl OperatorState {
         TableOwner::state(name, &self.operator())
     }
 
-    /// Saves entries of the state `name`, each with its hash and namespace. Costs a lookup of the state by name for each call.
+    /// Saves entries of the state `name`, each with its hash and namespace. Costs the layouts and a lookup of the state by name for each call.
     pub(crate) fn save<'a, K: Key, V: Record, B: Borrow<V>>(
         &self,
         name: &str,
         entries: impl Iterator<Item = (u64, Option<Namespace>, &'a K, B)>,
     ) {
+        self.save_with_layout::<K, V, B>(name, &layout_of::<K, V>(), entries);
+    }
+
+    fn save_with_layout<'a, K: Key, V: Record, B: Borrow<V>>(
+        &self,
+        name: &str,
+        layout: &StateLayout,
+        entries: impl Iterator<Item = (u64, Option<Namespace>, &'a K, B)>,
+    ) {
         let failed = self.snapshots.write(|writer, archiver| {
-            let state = writer.state(&self.uid, name, layout_of::<K, V>());
+            let state = writer.state(&self.uid, name, layout.clone());
             for (hash, namespace, key, value) in entries {
                 let group = u16::try_from(self.key_groups.of_hash(hash)).expect("invariant: there are at most 2^15 key groups");
                 let section = writer.section(state, Scope::KeyGroup(group)).entry();
@@ -106,11 +115,11 @@ impl OperatorState {
         budget: usize,
         form: impl Fn(&'a V) -> B,
     ) -> bool {
-        let mut saved = 0;
+        let (mut saved, layout) = (0, layout_of::<K, W>());
         while let Some(entries) = table.part(*part) {
             saved += entries.len();
             if entries.len() > 0 {
-                self.save::<K, W, B>(name, entries.map(|(hash, key, value)| (hash, None, key, form(value))));
+                self.save_with_layout::<K, W, B>(name, &layout, entries.map(|(hash, key, value)| (hash, None, key, form(value))));
             }
             *part += 1;
             if saved >= budget {

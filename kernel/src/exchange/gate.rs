@@ -13,10 +13,16 @@ use crate::watermark::WatermarkValve;
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-/// A frame in work: `done` of its records and `controls_done` of its in-band elements have been taken.
+/// A frame in work, and how far it is.
 pub(crate) struct Work<B> {
-    pub(crate) channel: usize,
     pub(crate) batch: B,
+    pub(crate) at: Progress,
+}
+
+/// How far the frame of a channel has been worked off: `done` of its records and `controls_done` of its in-band elements have been taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    pub(crate) channel: usize,
     pub(crate) done: usize,
     pub(crate) controls_done: usize,
 }
@@ -71,7 +77,7 @@ impl<I: Inputs> InputGate<I> {
                 continue;
             }
             let arriving = &mut self.channels[channel];
-            let fresh = |batch| Work { channel, batch, done: 0, controls_done: 0 };
+            let fresh = |batch| Work { batch, at: Progress { channel, done: 0, controls_done: 0 } };
             if let Some(work) = arriving.parked.take().or_else(|| self.inputs.pop(channel).map(fresh)) {
                 arriving.is_active = true;
                 return Some(work);
@@ -83,8 +89,8 @@ impl<I: Inputs> InputGate<I> {
     /// Whether the channel from which `work` was just taken held as many frames as its sender may send. From another process they come in portions: there it
     /// cannot be seen here, and is taken for granted.
     pub(crate) fn was_full(&self, work: &Work<I::Batch>) -> bool {
-        let channel = self.inputs.channel(work.channel);
-        let frames = channel.capacity().min(self.channels[work.channel].told.max(1) as usize);
+        let channel = self.inputs.channel(work.at.channel);
+        let frames = channel.capacity().min(self.channels[work.at.channel].told.max(1) as usize);
         I::is_from_elsewhere(&work.batch) || channel.waiting() + 1 >= frames
     }
 
@@ -110,15 +116,15 @@ impl<I: Inputs> InputGate<I> {
 
     /// Lays aside what is left of a frame whose channel is blocked.
     pub(crate) fn park(&mut self, work: Work<I::Batch>) {
-        let arriving = &mut self.channels[work.channel];
+        let arriving = &mut self.channels[work.at.channel];
         assert!(arriving.parked.is_none(), "a blocked channel was read");
         arriving.parked = Some(work);
     }
 
     /// Returns a worked-off frame to its sender, to be filled again.
     pub(crate) fn give_back(&mut self, work: Work<I::Batch>) {
-        self.channels[work.channel].received += work.done as u64;
-        self.inputs.give_back(work.channel, work.batch);
+        self.channels[work.at.channel].received += work.at.done as u64;
+        self.inputs.give_back(work.at.channel, work.batch);
     }
 
     /// Of each channel that has not ended its number, and how many of its records have been taken; `in_work` is the channel whose frame is worked on, and
@@ -128,7 +134,7 @@ impl<I: Inputs> InputGate<I> {
         open.map(move |(number, arriving)| {
             let of_frame = match in_work {
                 Some((channel, done)) if channel == number => done,
-                _ => arriving.parked.as_ref().map_or(0, |work| work.done),
+                _ => arriving.parked.as_ref().map_or(0, |work| work.at.done),
             };
             (self.inputs.channel(number).number(), arriving.received + of_frame as u64)
         })

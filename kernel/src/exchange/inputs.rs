@@ -5,6 +5,7 @@
 //! carry. Types come back where a frame is worked off: [`Heads`] says which head takes the records of which input.
 
 use super::frame::{Batch, Entry, InputChannel};
+use super::gate::Progress;
 use super::head::Head;
 use super::task::{ChannelTask, Worked};
 use super::watch::ChannelNumber;
@@ -208,39 +209,21 @@ impl<A: Record, B: Record> Inputs for TwoInputs<A, B> {
 
 /// The heads of the inputs `I`, in one stage.
 pub(crate) trait Heads<I: Inputs>: Stage + Sized {
-    /// Hands the records of a batch, from `done` on, to the head of their input.
-    fn work_off(
-        task: &mut ChannelTask<I, Self>,
-        channel: usize,
-        batch: &mut I::Batch,
-        done: &mut usize,
-        controls_done: &mut usize,
-    ) -> Worked;
+    /// Hands the records of a batch, from where it is, to the head of their input.
+    fn work_off(task: &mut ChannelTask<I, Self>, batch: &mut I::Batch, at: &mut Progress) -> Worked;
 }
 
 impl<T: Record, H: Head<T>> Heads<OneInput<T>> for H {
-    fn work_off(
-        task: &mut ChannelTask<OneInput<T>, H>,
-        channel: usize,
-        batch: &mut Batch<T>,
-        done: &mut usize,
-        controls_done: &mut usize,
-    ) -> Worked {
-        task.run::<T, 0>(channel, batch, done, controls_done, |spare| spare)
+    fn work_off(task: &mut ChannelTask<OneInput<T>, H>, batch: &mut Batch<T>, at: &mut Progress) -> Worked {
+        task.run::<T, 0>(batch, at, |spare| spare)
     }
 }
 
 impl<A: Record, B: Record, H: Head<A, 0> + Head<B, 1>> Heads<TwoInputs<A, B>> for H {
-    fn work_off(
-        task: &mut ChannelTask<TwoInputs<A, B>, H>,
-        channel: usize,
-        batch: &mut OfTwo<A, B>,
-        done: &mut usize,
-        controls_done: &mut usize,
-    ) -> Worked {
+    fn work_off(task: &mut ChannelTask<TwoInputs<A, B>, H>, batch: &mut OfTwo<A, B>, at: &mut Progress) -> Worked {
         match batch {
-            OfTwo::First(batch) => task.run::<A, 0>(channel, batch, done, controls_done, |(first, _)| first),
-            OfTwo::Second(batch) => task.run::<B, 1>(channel, batch, done, controls_done, |(_, second)| second),
+            OfTwo::First(batch) => task.run::<A, 0>(batch, at, |(first, _)| first),
+            OfTwo::Second(batch) => task.run::<B, 1>(batch, at, |(_, second)| second),
         }
     }
 }

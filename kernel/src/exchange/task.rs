@@ -4,7 +4,7 @@ use super::alignment_time::AlignmentTime;
 use super::arrival::{InPlace, Owned};
 use super::debloating::Debloater;
 use super::frame::{Batch, Entry, Frame};
-use super::gate::{InputGate, Work};
+use super::gate::{InputGate, Progress, Work};
 use super::head::Head;
 use super::inputs::{Heads, Inputs};
 use super::remote::ArchivedFrame;
@@ -123,16 +123,15 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
     /// Works on the current frame until it is done or its channel blocked (`true`), or the chain is not ready (`false`).
     fn work_off(&mut self) -> bool {
         let Some(mut work) = self.work.take() else { return true };
-        let before = work.done;
-        let Work { channel, batch, done, controls_done } = &mut work;
-        let worked = H::work_off(self, *channel, batch, done, controls_done);
-        let taken = (work.done - before) as u64;
+        let before = work.at.done;
+        let worked = H::work_off(self, &mut work.batch, &mut work.at);
+        let taken = (work.at.done - before) as u64;
         self.taken += taken;
         self.records_in.add(taken);
         match worked {
             Worked::All => {
                 // A frame has been worked off: its channel, and the number of its records.
-                self.chain.observe("channel.frame", [work.channel as i64, work.done as i64, 0]);
+                self.chain.observe("channel.frame", [work.at.channel as i64, work.at.done as i64, 0]);
                 self.gate.give_back(work);
             }
             Worked::UpToBarrier => self.gate.park(work),
@@ -144,53 +143,49 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
     /// Works on a batch of one input, for which the head implements `Head<T, INPUT>`; `spare` finds the memory for its entries.
     pub(super) fn run<T: Record, const INPUT: usize>(
         &mut self,
-        channel: usize,
         batch: &mut Batch<T>,
-        done: &mut usize,
-        controls_done: &mut usize,
+        at: &mut Progress,
         spare: fn(&mut I::Spare) -> &mut Vec<Entry<T>>,
     ) -> Worked
     where
         H: Head<T, INPUT>,
     {
         match batch {
-            Batch::Owned(frame) => self.run_owned::<T, INPUT>(channel, frame, done, controls_done, spare),
-            Batch::Archived(frame) => self.run_archived::<T, INPUT>(channel, frame, done, controls_done),
+            Batch::Owned(frame) => self.run_owned::<T, INPUT>(frame, at, spare),
+            Batch::Archived(frame) => self.run_archived::<T, INPUT>(frame, at),
         }
     }
 
     fn run_owned<T: Record, const INPUT: usize>(
         &mut self,
-        channel: usize,
         frame: &mut Frame<T>,
-        done: &mut usize,
-        controls_done: &mut usize,
+        at: &mut Progress,
         spare: fn(&mut I::Spare) -> &mut Vec<Entry<T>>,
     ) -> Worked
     where
         H: Head<T, INPUT>,
     {
-        let total = *done + frame.entries.len();
+        let total = at.done + frame.entries.len();
         let mut entries = frame.entries.drain(..);
         let worked = 'frame: loop {
-            let until = frame.controls.get(*controls_done).map_or(total, |(position, _)| *position as usize);
-            while *done < until {
+            let until = frame.controls.get(at.controls_done).map_or(total, |(position, _)| *position as usize);
+            while at.done < until {
                 if !self.chain.head.ready() || self.left == 0 {
                     break 'frame Worked::Interrupted;
                 }
                 self.left -= 1;
                 let Some(entry) = entries.next() else { break };
-                let hash = frame.hashes.get(*done).copied().unwrap_or(0);
-                if done.is_multiple_of(PREFETCH_RECORDS) {
-                    let end = frame.hashes.len().min(*done + PREFETCH_RECORDS);
-                    Head::<T, INPUT>::prefetch(&mut self.chain.head, frame.hashes.get(*done..end).unwrap_or_default());
+                let hash = frame.hashes.get(at.done).copied().unwrap_or(0);
+                if at.done.is_multiple_of(PREFETCH_RECORDS) {
+                    let end = frame.hashes.len().min(at.done + PREFETCH_RECORDS);
+                    Head::<T, INPUT>::prefetch(&mut self.chain.head, frame.hashes.get(at.done..end).unwrap_or_default());
                 }
-                *done += 1;
+                at.done += 1;
                 Head::<T, INPUT>::take(&mut self.chain.head, hash, entry.timestamp, Owned(entry.record));
             }
-            let Some((_, control)) = frame.controls.get(*controls_done) else { break Worked::All };
-            *controls_done += 1;
-            if let Some(interrupted) = self.take_control(channel, *done, *control) {
+            let Some((_, control)) = frame.controls.get(at.controls_done) else { break Worked::All };
+            at.controls_done += 1;
+            if let Some(interrupted) = self.take_control(at.channel, at.done, *control) {
                 break interrupted;
             }
         };
@@ -202,38 +197,32 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
     }
 
     /// The same over the views of an archive.
-    fn run_archived<T: Record, const INPUT: usize>(
-        &mut self,
-        channel: usize,
-        frame: &ArchivedFrame<T>,
-        done: &mut usize,
-        controls_done: &mut usize,
-    ) -> Worked
+    fn run_archived<T: Record, const INPUT: usize>(&mut self, frame: &ArchivedFrame<T>, at: &mut Progress) -> Worked
     where
         H: Head<T, INPUT>,
     {
         let (records, timestamps, hashes) = (frame.records(), frame.timestamps(), frame.hashes());
         loop {
-            let until = frame.controls.get(*controls_done).map_or(records.len(), |(position, _)| *position as usize);
-            while *done < until {
+            let until = frame.controls.get(at.controls_done).map_or(records.len(), |(position, _)| *position as usize);
+            while at.done < until {
                 if !self.chain.head.ready() || self.left == 0 {
                     return Worked::Interrupted;
                 }
                 self.left -= 1;
-                let hash = hashes.get(*done).map_or(0, |hash| u64::from_le_bytes(*hash));
-                if done.is_multiple_of(PREFETCH_RECORDS) && !hashes.is_empty() {
-                    let ahead = &hashes[*done..hashes.len().min(*done + PREFETCH_RECORDS)];
+                let hash = hashes.get(at.done).map_or(0, |hash| u64::from_le_bytes(*hash));
+                if at.done.is_multiple_of(PREFETCH_RECORDS) && !hashes.is_empty() {
+                    let ahead = &hashes[at.done..hashes.len().min(at.done + PREFETCH_RECORDS)];
                     let mut next = [0; PREFETCH_RECORDS];
                     next.iter_mut().zip(ahead).for_each(|(next, hash)| *next = u64::from_le_bytes(*hash));
                     Head::<T, INPUT>::prefetch(&mut self.chain.head, &next[..ahead.len()]);
                 }
-                let (timestamp, record) = (i64::from_le_bytes(timestamps[*done]), &records[*done]);
-                *done += 1;
+                let (timestamp, record) = (i64::from_le_bytes(timestamps[at.done]), &records[at.done]);
+                at.done += 1;
                 Head::<T, INPUT>::take(&mut self.chain.head, hash, timestamp, InPlace(record));
             }
-            let Some((_, control)) = frame.controls.get(*controls_done) else { return Worked::All };
-            *controls_done += 1;
-            if let Some(interrupted) = self.take_control(channel, *done, *control) {
+            let Some((_, control)) = frame.controls.get(at.controls_done) else { return Worked::All };
+            at.controls_done += 1;
+            if let Some(interrupted) = self.take_control(at.channel, at.done, *control) {
                 return interrupted;
             }
         }
@@ -264,7 +253,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
             if let Some(step) = self.chain.resume(cx) {
                 return step;
             }
-            let interrupted = self.work.as_ref().map(|work| (work.channel, work.done));
+            let interrupted = self.work.as_ref().map(|work| (work.at.channel, work.at.done));
             if !self.forward_merged(interrupted) || !self.work_off() {
                 continue;
             }
