@@ -4,7 +4,7 @@
 //! names, and nothing of record types: those are sealed into the functions that build a subtask and the channels of an edge.
 
 use crate::chain::{Chain, Terminal};
-use crate::checkpoint::{CheckpointConfig, RestartStrategy};
+use crate::checkpoint::{CheckpointConfig, GivenLayouts, RestartStrategy};
 use crate::exchange::{Exchanged, PartitionedEdge, RecordType, Spread};
 use crate::metrics_http::MetricsEndpoint;
 use crate::operators::SideSender;
@@ -42,6 +42,10 @@ pub struct OperatorMeta {
     pub(crate) uid: String,
     /// Whether it keeps state that checkpoints hold.
     pub(crate) has_state: bool,
+    /// What its records are, unless they have the layout of their type.
+    pub(crate) output: Option<RecordType>,
+    /// What its states are, where that is not what their types say.
+    pub(crate) layouts: GivenLayouts,
     /// The task it became part of.
     pub(crate) task: Option<usize>,
     /// The streams that go on from it where it is shared.
@@ -236,6 +240,8 @@ impl GraphBuilder {
             uid: format!("{}-{}", id.0, name),
             name,
             has_state: false,
+            output: None,
+            layouts: GivenLayouts::default(),
             task: None,
             branches: vec![],
             side_outputs: vec![],
@@ -273,15 +279,29 @@ impl GraphBuilder {
         self.sinks.push(sink);
     }
 
-    /// Adds an edge of `T` that no task feeds yet.
-    pub(crate) fn edge<T: Record>(&mut self, partitioning: Partitioning) -> EdgeId {
-        self.edges.push(EdgePlan { from: None, from_operator: None, partitioning, record: RecordType::of::<T>() });
+    /// What the records of type `T` are that come out of a chain: what was said of its last operator, or of the edge that feeds it.
+    pub(crate) fn output_of<T: Record>(&self, chain: &ChainMeta) -> RecordType {
+        let given = match chain.last() {
+            Some(operator) => self.operators[operator.0].output.clone(),
+            None => chain.inputs.iter().flatten().next().map(|edge| self.edges[edge.0].record.clone()),
+        };
+        given.unwrap_or_else(RecordType::of::<T>)
+    }
+
+    /// What the records of an edge are.
+    pub(crate) fn record_of(&self, edge: EdgeId) -> &RecordType {
+        &self.edges[edge.0].record
+    }
+
+    /// Adds an edge that no task feeds yet.
+    pub(crate) fn edge(&mut self, partitioning: Partitioning, record: RecordType) -> EdgeId {
+        self.edges.push(EdgePlan { from: None, from_operator: None, partitioning, record });
         EdgeId(self.edges.len() - 1)
     }
 
-    /// Adds an edge of `T` that the task of `operator` will feed.
-    pub(crate) fn edge_from<T: Record>(&mut self, operator: OperatorId) -> EdgeId {
-        let edge = self.edge::<T>(Partitioning::Forward);
+    /// Adds an edge that the task of `operator` will feed.
+    pub(crate) fn edge_from(&mut self, operator: OperatorId, record: RecordType) -> EdgeId {
+        let edge = self.edge(Partitioning::Forward, record);
         self.edges[edge.0].from_operator = Some(operator);
         edge
     }
@@ -427,6 +447,8 @@ impl<'a> Cut<'a> {
     }
 
     fn split_meta<T: Record>(&mut self) -> (Vec<OperatorId>, EdgeId) {
-        (self.meta.operators.pop().into_iter().collect(), self.graph.edge::<T>(Partitioning::Forward))
+        let last = self.meta.operators.pop().into_iter().collect();
+        let record = self.graph.output_of::<T>(self.meta);
+        (last, self.graph.edge(Partitioning::Forward, record))
     }
 }

@@ -9,7 +9,7 @@
 //! removes whatever else older attempts have begun (docs/src/semantics.md#o-1).
 
 use crate::checkpoint::{Attempt, CheckpointId, JobId};
-use crate::record::Record;
+use crate::record::{Record, RecordLayout};
 use std::path::PathBuf;
 use std::task::{Context, Poll};
 use thalweg_io::{Io, IoError, LocalBoxFuture};
@@ -107,6 +107,11 @@ pub trait Sink: Clone + Send + 'static {
     /// says no.
     fn spans_processes(&self) -> bool {
         true
+    }
+
+    /// What its transactions are. Checkpoints hold it, and a transaction of another layout is refused.
+    fn transaction_layout(&self) -> RecordLayout<Self::Transaction> {
+        RecordLayout::default()
     }
 
     /// Makes the writer of one subtask, on its core.

@@ -4,7 +4,7 @@
 //! given out one at a time, lowest first, to the reader that asks (docs/src/semantics.md#s-1).
 
 use crate::operators::OutputTag;
-use crate::record::Record;
+use crate::record::{Record, RecordLayout};
 use std::path::PathBuf;
 use std::task::{Context, Poll};
 use thalweg_io::{Io, IoError, LocalBoxFuture};
@@ -50,6 +50,16 @@ pub trait Source: Clone + Send + 'static {
     /// The file or folder that it reads, if it reads one: a sink that works in that folder is refused.
     fn location(&self) -> Option<PathBuf> {
         None
+    }
+
+    /// What its records are, where their type stands for several layouts: see [`DataStream::with_layout`](crate::DataStream::with_layout).
+    fn record_layout(&self) -> RecordLayout<Self::Out> {
+        RecordLayout::default()
+    }
+
+    /// What its splits are. Checkpoints hold it, and a split of another layout is refused.
+    fn split_layout(&self) -> RecordLayout<Self::Split> {
+        RecordLayout::default()
     }
 
     /// Finds the splits, in the order in which they are to be given out. Called once, on core 0.

@@ -4,7 +4,7 @@
 //! [`KeyedStates`], which finds a state again by its name. Operators reach state only through these types, one lookup a record with the hash that
 //! the exchange computed; durable epochs and the tiers below memory will come behind the same calls.
 //!
-//! Nothing here knows of records, streams or time.
+//! Keys and values are records and are stored as such; nothing here knows of streams, or asks for the time.
 
 pub mod checkpoint;
 mod hot_table;

@@ -4,7 +4,7 @@ use super::keyed_stream::KeyedStream;
 use super::stream::DataStream;
 use crate::graph::{ChainMeta, EdgeId, GraphBuilder};
 use crate::operators::{CoProcess, CoProcessFunction, Connected, KeyedCoProcess, KeyedCoProcessFunction};
-use crate::record::{Key, Record};
+use crate::record::{Key, Record, RecordLayout};
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -38,10 +38,11 @@ impl<A: Record, B: Record> ConnectedStreams<A, B> {
 
 /// Two streams with one type of key that one operator takes in: all records of a key, from both, go to the same subtask. Made by [`KeyedStream::connect`].
 #[must_use = "a stream that does not end in a sink is not run"]
-pub struct KeyedConnectedStreams<A, B, K, KF1, KF2> {
+pub struct KeyedConnectedStreams<A, B, K: Key, KF1, KF2> {
     graph: Rc<RefCell<GraphBuilder>>,
     edges: TwoInputEdges,
     keys: (KF1, KF2),
+    key_layout: RecordLayout<K>,
     types: PhantomData<fn(A, B) -> K>,
 }
 
@@ -53,8 +54,8 @@ where
     KF1: for<'a> FnMut(&'a A::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
     KF2: for<'a> FnMut(&'a B::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
 {
-    pub(super) fn new(graph: Rc<RefCell<GraphBuilder>>, edges: TwoInputEdges, keys: (KF1, KF2)) -> Self {
-        Self { graph, edges, keys, types: PhantomData }
+    pub(super) fn new(graph: Rc<RefCell<GraphBuilder>>, edges: TwoInputEdges, keys: (KF1, KF2), key_layout: RecordLayout<K>) -> Self {
+        Self { graph, edges, keys, key_layout, types: PhantomData }
     }
 
     /// A function on the records of both, with state and timers of their key, and side outputs.
@@ -63,6 +64,7 @@ where
         P: KeyedCoProcessFunction<Key = K, In1 = A, In2 = B>,
     {
         let id = self.graph.borrow_mut().stateful_operator("co-process");
+        self.graph.borrow_mut().operator_mut(id).layouts.give_key(self.key_layout);
         let meta = ChainMeta::fed_by_two(self.edges, id);
         DataStream::new(self.graph, Connected::new(KeyedCoProcess { keys: self.keys, function, id }), meta)
     }
@@ -77,15 +79,16 @@ where
     /// Both streams for one operator, which sees the records of a key from either.
     ///
     /// # Panics
-    /// If the streams belong to different environments.
+    /// If the streams belong to different environments, or their keys have different [layouts](KeyedStream::with_key_layout).
     pub fn connect<U, KU>(self, other: KeyedStream<U, K, KU>) -> KeyedConnectedStreams<T, U, K, KF, KU>
     where
         U: Record,
         KU: for<'a> FnMut(&'a U::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
     {
-        let (graph, first_key, first) = self.into_parts();
-        let (other_graph, second_key, second) = other.into_parts();
+        let (graph, (first_key, key_layout), first) = self.into_parts();
+        let (other_graph, (second_key, other_layout), second) = other.into_parts();
         assert!(Rc::ptr_eq(&graph, &other_graph), "streams of different environments cannot be connected");
-        KeyedConnectedStreams::new(graph, [vec![first], vec![second]], (first_key, second_key))
+        assert_eq!(key_layout.layout().text(), other_layout.layout().text(), "streams can be connected by keys of one layout");
+        KeyedConnectedStreams::new(graph, [vec![first], vec![second]], (first_key, second_key), key_layout)
     }
 }

@@ -4,6 +4,7 @@ use super::stream::DataStream;
 use crate::checkpoint::{CheckpointConfig, RestartStrategy};
 use crate::connectors::CollectionSource;
 use crate::erasure::source_plan;
+use crate::exchange::RecordType;
 use crate::graph::{ChainMeta, GraphBuilder, Job};
 use crate::metrics_http::MetricsEndpoint;
 use crate::operators::FromSource;
@@ -114,6 +115,7 @@ impl StreamExecutionEnvironment {
     pub fn source<S: Source>(&self, source: S) -> DataStream<FromSource<S>> {
         let mut graph = self.graph.borrow_mut();
         let id = graph.operator(source.name());
+        graph.operator_mut(id).output = Some(RecordType::with(source.record_layout()));
         graph.add_source(source_plan(id, &source));
         drop(graph);
         let meta = ChainMeta { operators: vec![id], ..ChainMeta::default() };

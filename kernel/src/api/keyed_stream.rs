@@ -3,10 +3,10 @@
 use super::stream::DataStream;
 use crate::graph::{ChainMeta, EdgeId, GraphBuilder, OperatorId};
 use crate::operators::{
-    Aggregate, AggregateFunction, Keyed, KeyedProcessFunction, OutputTag, Process, Reduce, ReduceWindow, WindowAssigner, WindowOperator,
-    WindowSettings,
+    Aggregate, AggregateFunction, KEYED_STATE, Keyed, KeyedProcessFunction, OutputTag, Process, Reduce, ReduceWindow, WINDOW_CONTENTS,
+    WindowAssigner, WindowOperator, WindowSettings,
 };
-use crate::record::{Key, Record};
+use crate::record::{Key, Record, RecordLayout};
 use crate::time::TimeWindow;
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -15,9 +15,10 @@ use std::time::Duration;
 
 /// A stream of `T` partitioned by a key `K`: what follows sees, and remembers, one key at a time.
 #[must_use = "a stream that does not end in a sink is not run"]
-pub struct KeyedStream<T, K, KF> {
+pub struct KeyedStream<T, K: Key, KF> {
     graph: Rc<RefCell<GraphBuilder>>,
     key: KF,
+    key_layout: RecordLayout<K>,
     edge: EdgeId,
     types: PhantomData<fn(T) -> K>,
 }
@@ -29,12 +30,18 @@ where
     KF: for<'a> FnMut(&'a T::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
 {
     pub(crate) fn new(graph: Rc<RefCell<GraphBuilder>>, key: KF, edge: EdgeId) -> Self {
-        Self { graph, key, edge, types: PhantomData }
+        Self { graph, key, key_layout: RecordLayout::default(), edge, types: PhantomData }
     }
 
-    /// Its graph, its key, and the edge whose records are partitioned by it.
-    pub(super) fn into_parts(self) -> (Rc<RefCell<GraphBuilder>>, KF, EdgeId) {
-        (self.graph, self.key, self.edge)
+    /// Says what the keys are, where their type stands for several layouts: the states of the operators that follow are saved with that. Unless given it is
+    /// the type's own. See [`DataStream::with_layout`].
+    pub fn with_key_layout(self, layout: RecordLayout<K>) -> Self {
+        Self { key_layout: layout, ..self }
+    }
+
+    /// Its graph, its key with the layout of that, and the edge whose records are partitioned by it.
+    pub(super) fn into_parts(self) -> (Rc<RefCell<GraphBuilder>>, (KF, RecordLayout<K>), EdgeId) {
+        (self.graph, (self.key, self.key_layout), self.edge)
     }
 
     fn then<O>(self, name: &str, make: impl FnOnce(OperatorId, KF) -> O) -> DataStream<Keyed<T, O>>
@@ -42,6 +49,7 @@ where
         Keyed<T, O>: crate::chain::Chain,
     {
         let id = self.graph.borrow_mut().stateful_operator(name);
+        self.graph.borrow_mut().operator_mut(id).layouts.give_key(self.key_layout);
         let meta = ChainMeta { operators: vec![id], ..ChainMeta::fed_by(self.edge) };
         DataStream::new(self.graph, Keyed::new(make(id, self.key)), meta)
     }
@@ -59,7 +67,10 @@ where
     where
         F: for<'a, 'b> FnMut(T::Ref<'a>, T::Ref<'b>) -> T + Clone + Send + 'static,
     {
-        self.then("reduce", |id, key| Reduce { key, function, id, key_type: PhantomData })
+        let record = self.graph.borrow().record_of(self.edge).clone();
+        let reduced = self.then("reduce", |id, key| Reduce { key, function, id, key_type: PhantomData });
+        let layout = record.typed::<T>();
+        reduced.with_state_layout(KEYED_STATE, layout.optional()).with_layout(layout)
     }
 
     /// A running aggregate a key; each record emits `result(key, aggregate so far)`.
@@ -75,15 +86,16 @@ where
     /// Divides each key's records into windows of event time.
     pub fn window<W: WindowAssigner>(self, assigner: W) -> WindowedStream<T, K, KF, W> {
         let settings = WindowSettings { key: self.key, assigner, allowed_lateness_ms: 0, late: None, key_type: PhantomData };
-        WindowedStream { graph: self.graph, edge: self.edge, settings }
+        WindowedStream { graph: self.graph, edge: self.edge, key_layout: self.key_layout, settings }
     }
 }
 
 /// A keyed stream divided into windows.
 #[must_use = "a stream that does not end in a sink is not run"]
-pub struct WindowedStream<T, K, KF, W> {
+pub struct WindowedStream<T: Record, K: Key, KF, W> {
     graph: Rc<RefCell<GraphBuilder>>,
     edge: EdgeId,
+    key_layout: RecordLayout<K>,
     settings: WindowSettings<T, K, KF, W>,
 }
 
@@ -115,6 +127,7 @@ where
         RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out + Clone + Send + 'static,
     {
         let id = self.graph.borrow_mut().stateful_operator("window");
+        self.graph.borrow_mut().operator_mut(id).layouts.give_key(self.key_layout);
         let meta = ChainMeta { operators: vec![id], ..ChainMeta::fed_by(self.edge) };
         DataStream::new(self.graph, Keyed::new(WindowOperator { settings: self.settings, aggregate, result, id }), meta)
     }
@@ -129,6 +142,9 @@ where
     where
         F: for<'a, 'b> Fn(T::Ref<'a>, T::Ref<'b>) -> T + Clone + Send + 'static,
     {
-        self.aggregate(ReduceWindow { function }, |_key, _window, reduced| reduced)
+        let record = self.graph.borrow().record_of(self.edge).clone();
+        let layout = record.typed::<T>();
+        let reduced = self.aggregate(ReduceWindow { function }, |_key, _window, reduced| reduced);
+        reduced.with_state_layout(WINDOW_CONTENTS, layout.optional()).with_layout(layout)
     }
 }

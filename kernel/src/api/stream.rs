@@ -5,10 +5,10 @@ use super::keyed_stream::KeyedStream;
 use crate::chain::Chain;
 use crate::connectors::{CollectSink, Collected};
 use crate::erasure::sink_plan;
-use crate::exchange::{BroadcastEdge, Exchanged, KeyedBy, PartitionedEdge, Spread, TeeEdges};
+use crate::exchange::{BroadcastEdge, Exchanged, KeyedBy, PartitionedEdge, RecordType, Spread, TeeEdges};
 use crate::graph::{ChainMeta, Cut, EdgeId, GraphBuilder, OperatorId, Partitioning, SideEdge};
 use crate::operators::{AssignTimestamps, Filter, FlatMap, ForEach, Map, OutputTag, SideSender, SinkTerminal, Then};
-use crate::record::{Key, Record};
+use crate::record::{Key, Record, RecordLayout};
 use crate::runtime::SubtaskContext;
 use crate::sink::Sink;
 use crate::watermark::{TimestampAssigner, WatermarkGenerator, WatermarkStrategy};
@@ -54,6 +54,15 @@ impl<C: Chain> DataStream<C> {
         DataStream { chain: Then { upstream: self.chain, operator: make(id) }, graph: self.graph, meta: self.meta }
     }
 
+    /// The same for an operator whose records are those of the operator before it.
+    fn then_same<O>(self, id: OperatorId, make: impl FnOnce(OperatorId) -> O) -> DataStream<Then<C, O>> {
+        let mut graph = self.graph.borrow_mut();
+        let output = graph.output_of::<C::Out>(&self.meta);
+        graph.operator_mut(id).output = Some(output);
+        drop(graph);
+        self.then_operator(id, make)
+    }
+
     /// One record for each.
     pub fn map<O, F>(self, function: F) -> DataStream<Then<C, Map<F, O>>>
     where
@@ -68,7 +77,8 @@ impl<C: Chain> DataStream<C> {
     where
         F: for<'a> FnMut(<C::Out as Record>::Ref<'a>) -> bool + Clone + Send + 'static,
     {
-        self.then("filter", |id| Filter { predicate, id })
+        let id = self.graph.borrow_mut().operator("filter");
+        self.then_same(id, |id| Filter { predicate, id })
     }
 
     /// Any number of records for each: what the returned iterator yields. It is pulled while there is room downstream and suspended in between, so it
@@ -94,7 +104,7 @@ impl<C: Chain> DataStream<C> {
         A: TimestampAssigner<C::Out>,
     {
         let id = self.graph.borrow_mut().stateful_operator("timestamps");
-        self.then_operator(id, |id| AssignTimestamps { strategy, id })
+        self.then_same(id, |id| AssignTimestamps { strategy, id })
     }
 
     /// Partitions the stream: all records of a key go to the same subtask, in the order in which their sender emitted them.
@@ -109,7 +119,8 @@ impl<C: Chain> DataStream<C> {
         let mut graph = self.graph.borrow_mut();
         let operator = graph.operator("key-by");
         self.meta.terminal = Some(operator);
-        let edge = graph.edge::<C::Out>(Partitioning::Hash);
+        let record = graph.output_of::<C::Out>(&self.meta);
+        let edge = graph.edge(Partitioning::Hash, record);
         let partition = KeyedBy { key: key.clone(), operator, types: PhantomData::<fn() -> K> };
         graph.end(self.meta, self.chain, PartitionedEdge { edge, partition }, &[edge]);
         drop(graph);
@@ -118,7 +129,8 @@ impl<C: Chain> DataStream<C> {
 
     fn exchange(self, partitioning: Partitioning) -> DataStream<Exchanged<C::Out>> {
         let mut graph = self.graph.borrow_mut();
-        let edge = graph.edge::<C::Out>(partitioning);
+        let record = graph.output_of::<C::Out>(&self.meta);
+        let edge = graph.edge(partitioning, record);
         graph.end(self.meta, self.chain, PartitionedEdge { edge, partition: Spread::default() }, &[edge]);
         drop(graph);
         DataStream { graph: self.graph, chain: Exchanged::new(), meta: ChainMeta::fed_by(edge) }
@@ -140,7 +152,8 @@ impl<C: Chain> DataStream<C> {
     /// Sends every record to every subtask that follows.
     pub fn broadcast(self) -> DataStream<Exchanged<C::Out>> {
         let mut graph = self.graph.borrow_mut();
-        let edge = graph.edge::<C::Out>(Partitioning::Broadcast);
+        let record = graph.output_of::<C::Out>(&self.meta);
+        let edge = graph.edge(Partitioning::Broadcast, record);
         graph.end(self.meta, self.chain, BroadcastEdge { edge }, &[edge]);
         drop(graph);
         DataStream { graph: self.graph, chain: Exchanged::new(), meta: ChainMeta::fed_by(edge) }
@@ -149,10 +162,12 @@ impl<C: Chain> DataStream<C> {
     /// Both streams as one, in no particular order between them. The watermark is the minimum of the two.
     ///
     /// # Panics
-    /// If the streams belong to different environments.
+    /// If the streams belong to different environments, or their records have different [layouts](Self::with_layout).
     pub fn union<D: Chain<Out = C::Out>>(self, other: DataStream<D>) -> DataStream<Exchanged<C::Out>> {
         assert!(Rc::ptr_eq(&self.graph, &other.graph), "streams of different environments cannot be joined");
         let (mut left, right) = (self.into_inputs(), other.into_inputs());
+        let [of_left, of_right] = [&left.meta, &right.meta].map(|meta| left.graph.borrow().output_of::<C::Out>(meta).layout);
+        assert_eq!(of_left.text(), of_right.text(), "streams can be united if their records have one layout");
         assert_eq!((left.meta.inputs.len(), right.meta.inputs.len()), (1, 1), "what begins with an exchange has one input");
         for (edges, others) in left.meta.inputs.iter_mut().zip(right.meta.inputs) {
             edges.extend(others);
@@ -179,9 +194,10 @@ impl<C: Chain> DataStream<C> {
         let mut meta = self.meta;
         let operator = graph.operator("shared");
         meta.terminal = Some(operator);
+        let record = graph.output_of::<C::Out>(&meta);
         graph.end(meta, self.chain, TeeEdges { operator }, &[]);
         drop(graph);
-        SharedStream { graph: self.graph, operator, record: PhantomData }
+        SharedStream { graph: self.graph, operator, record, records: PhantomData }
     }
 
     /// The records that the last operator emits to `tag`.
@@ -191,7 +207,7 @@ impl<C: Chain> DataStream<C> {
     pub fn side_output<T: Record>(&self, tag: &OutputTag<T>) -> DataStream<Exchanged<T>> {
         let operator = self.last_operator("side_output");
         let mut graph = self.graph.borrow_mut();
-        let edge = graph.edge_from::<T>(operator);
+        let edge = graph.edge_from(operator, RecordType::with(tag.layout()));
         graph.operator_mut(operator).side_outputs.push(SideEdge { tag: tag.name().to_owned(), edge, sender: side_sender::<T> });
         drop(graph);
         DataStream { graph: Rc::clone(&self.graph), chain: Exchanged::new(), meta: ChainMeta::fed_by(edge) }
@@ -221,6 +237,50 @@ impl<C: Chain> DataStream<C> {
     pub fn uid(self, uid: &str) -> Self {
         let operator = self.last_operator("uid");
         uid.clone_into(&mut self.graph.borrow_mut().operator_mut(operator).uid);
+        self
+    }
+
+    /// Says what the records of the last operator are, where their type stands for several layouts: a row whose columns are known when the job runs, say. Edges
+    /// behind the operator carry that layout, and so do operators that pass the records on (`filter`, `assign_timestamps_and_watermarks`, a `reduce`).
+    /// Unless given it is the type's own.
+    ///
+    /// It is part of what the job is: processes that give different ones do not work together, and what one of them has saved the other does not read.
+    ///
+    /// ```
+    /// use thalweg::StreamExecutionEnvironment;
+    /// use thalweg::record::{Layout, RecordLayout};
+    ///
+    /// let columns = ["id", "amount"];
+    /// let text = format!("row{{{}}}", columns.map(|column| format!("{column}:i64,")).concat());
+    /// let row = RecordLayout::<Vec<i64>>::given(Layout::described(&text))
+    ///     .with_check(move |row| if row.len() == columns.len() { Ok(()) } else { Err(format!("a row of {} columns", row.len())) });
+    ///
+    /// let env = StreamExecutionEnvironment::new();
+    /// let rows = env.from_collection(vec![vec![1, 20], vec![2, 35]]).with_layout(row);
+    /// rows.rebalance().for_each(|row| assert_eq!(row.len(), 2));
+    /// assert_eq!(env.build("rows")?.plan().edges[0].layout, "row{id:i64,amount:i64,}");
+    /// # Ok::<(), thalweg::JobError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If the stream has no operator since its last exchange.
+    pub fn with_layout(self, layout: RecordLayout<C::Out>) -> Self {
+        let operator = self.last_operator("with_layout");
+        self.graph.borrow_mut().operator_mut(operator).output = Some(RecordType::with(layout));
+        self
+    }
+
+    /// Says what the state `name` of the last operator holds for a key, where its type `V` stands for several layouts. For a list of values `V` is a `Vec` of
+    /// them, for a map a `Vec` of pairs. A `reduce` keeps its result as `value`, a window as `window-contents`, and both know it from the stream's own
+    /// [layout](Self::with_layout).
+    ///
+    /// The job is refused when it starts if the operator has no such state, or one of another type.
+    ///
+    /// # Panics
+    /// If the stream has no operator since its last exchange.
+    pub fn with_state_layout<V: Record>(self, name: &str, layout: RecordLayout<V>) -> Self {
+        let operator = self.last_operator("with_state_layout");
+        self.graph.borrow_mut().operator_mut(operator).layouts.give_value(name, layout);
         self
     }
 
@@ -305,14 +365,15 @@ impl DataStreamSink {
 pub struct SharedStream<T> {
     graph: Rc<RefCell<GraphBuilder>>,
     operator: OperatorId,
-    record: PhantomData<fn() -> T>,
+    record: RecordType,
+    records: PhantomData<fn() -> T>,
 }
 
 impl<T: Record> SharedStream<T> {
     /// One more stream with all the records.
     pub fn stream(&self) -> DataStream<Exchanged<T>> {
         let mut graph = self.graph.borrow_mut();
-        let edge = graph.edge_from::<T>(self.operator);
+        let edge = graph.edge_from(self.operator, self.record.clone());
         graph.operator_mut(self.operator).branches.push(edge);
         drop(graph);
         DataStream { graph: Rc::clone(&self.graph), chain: Exchanged::new(), meta: ChainMeta::fed_by(edge) }

@@ -2,15 +2,16 @@
 //!
 //! A barrier runs through the graph; each stage with state puts it into the subtask's snapshot when the barrier reaches it (`operator_state.rs`), in
 //! slices, suspended meanwhile; the driver stores the snapshot in the background and tells the coordinator (docs/src/semantics.md#c-1). The bytes of
-//! state are described in `entries`, what is on disk in `thalweg_storage::checkpoint`.
+//! state, and all that is on disk, are the affair of `thalweg_storage::checkpoint`.
 
 mod config;
-mod entries;
+mod given_layouts;
 mod operator_state;
 mod restored;
 mod snapshots;
 
 pub use config::{CheckpointConfig, RestartStrategy, Restore};
+pub(crate) use given_layouts::GivenLayouts;
 pub(crate) use operator_state::{OperatorState, PartialSave};
 pub(crate) use restored::Restored;
 pub(crate) use snapshots::{PreparedEpoch, RESERVED_STATES, Snapshots, TakenSnapshot};

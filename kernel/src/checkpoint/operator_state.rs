@@ -3,11 +3,11 @@
 //! Saving walks over the operator's tables in slices ([`PartialSave`] keeps the place) while the operator is suspended: nothing it saves changes
 //! before the walk is over. Restoring takes the entries of the subtask's own key groups (docs/src/semantics.md#c-6) out of every snapshot there is.
 
-use super::entries::{Entries, Namespace, SavedEntry, append_entry};
+use super::given_layouts::GivenLayouts;
 use super::restored::{Restored, RestoredSubtask};
 use super::snapshots::Snapshots;
 use crate::checkpoint::CheckpointId;
-use crate::record::{Key, Layout, Record};
+use crate::record::{Key, Record, RecordLayout};
 use crate::runtime::{KeyGroups, OperatorInfo};
 use crate::time::Watermark;
 use std::borrow::Borrow;
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
-use thalweg_storage::checkpoint::{Scope, Section, StateLayout};
+use thalweg_storage::checkpoint::{Entries, Namespace, SavedEntry, Scope, Section, StateLayout, append_entry};
 use thalweg_storage::{HotTable, TableOwner};
 
 /// An entry of a restored state.
@@ -38,6 +38,8 @@ pub(crate) struct OperatorState {
     /// The key groups of this subtask.
     pub(crate) owned: Range<u32>,
     pub(crate) info: Rc<OperatorInfo>,
+    /// What was given where the job was described.
+    pub(crate) layouts: GivenLayouts,
     /// The states that were asked for.
     pub(crate) claimed: RefCell<Vec<String>>,
 }
@@ -54,15 +56,26 @@ impl<C: Default> PartialSave<C> {
     }
 }
 
-fn layout_of<K: Key, V: Record>() -> StateLayout {
-    StateLayout { key: Layout::of::<K>(), value: Layout::of::<V>() }
-}
-
 impl OperatorState {
     /// What the operator is called where there is no place for more: its name, and its uid if that is another.
     pub(crate) fn operator(&self) -> String {
         let name = &self.info.name;
         if *name == self.uid { name.clone() } else { format!("{name} (uid {})", self.uid) }
+    }
+
+    /// The layouts of keys and values of the state `name`.
+    fn layouts_of<K: Key, V: Record>(&self, name: &str) -> (RecordLayout<K>, RecordLayout<V>) {
+        let value = self.layouts.value(name).unwrap_or_else(|| {
+            self.info.refuse(format!("the layout that is given for the state {name} is one of another type than the state's"));
+            RecordLayout::default()
+        });
+        (self.layouts.key(), value)
+    }
+
+    /// The same without their types.
+    fn layout_of<K: Key, V: Record>(&self, name: &str) -> StateLayout {
+        let (key, value) = self.layouts_of::<K, V>(name);
+        StateLayout { key: key.layout().clone(), value: value.layout().clone() }
     }
 
     /// The owner of the table of the state `name`.
@@ -76,7 +89,7 @@ impl OperatorState {
         name: &str,
         entries: impl Iterator<Item = (u64, Option<Namespace>, &'a K, B)>,
     ) {
-        self.save_with_layout::<K, V, B>(name, &layout_of::<K, V>(), entries);
+        self.save_with_layout::<K, V, B>(name, &self.layout_of::<K, V>(name), entries);
     }
 
     fn save_with_layout<'a, K: Key, V: Record, B: Borrow<V>>(
@@ -115,7 +128,7 @@ impl OperatorState {
         budget: usize,
         form: impl Fn(&'a V) -> B,
     ) -> bool {
-        let (mut saved, layout) = (0, layout_of::<K, W>());
+        let (mut saved, layout) = (0, self.layout_of::<K, W>(name));
         while let Some(entries) = table.part(*part) {
             saved += entries.len();
             if entries.len() > 0 {
@@ -133,8 +146,9 @@ impl OperatorState {
     /// subtask, and what was written with another layout is refused with both layouts (docs/src/semantics.md#c-7).
     pub(crate) fn restore<K: Key, V: Record>(&self, name: &str, mut take: impl FnMut(u64, Saved<K, V>)) {
         self.claim(name);
+        let (key, value) = self.layouts_of::<K, V>(name);
+        let now = StateLayout { key: key.layout().clone(), value: value.layout().clone() };
         let Some(restored) = self.restored.borrow().clone() else { return };
-        let now = layout_of::<K, V>();
         for (by, section) in restored.sections(&self.uid, name) {
             if *section.layout != now {
                 let (was, is) = (section.layout, now);
@@ -153,7 +167,7 @@ impl OperatorState {
                 continue;
             }
             let mut entries = Entries::new(section.bytes);
-            while let Some(entry) = entries.next::<K, V>() {
+            while let Some(entry) = entries.next(&key, &value) {
                 match entry {
                     Ok(SavedEntry { namespace, key, value }) => {
                         let hash = K::hash(key.view());
@@ -203,6 +217,9 @@ impl OperatorState {
     /// All states have been asked for: state of this operator that nobody wanted is refused, unless it may be left behind
     /// (docs/src/semantics.md#c-7).
     pub(crate) fn all_claimed(&self) {
+        if let Some(name) = self.layouts.names().find(|name| !self.claimed.borrow().iter().any(|claimed| claimed == name)) {
+            self.info.refuse(format!("a layout is given for a state {name}, and this operator has none of that name"));
+        }
         let Some(restored) = self.restored.take().filter(|restored| !restored.allow_non_restored_state) else { return };
         let claimed = self.claimed.borrow();
         if let Some(left) = restored.states_of(&self.uid).into_iter().find(|state| !claimed.contains(state)) {

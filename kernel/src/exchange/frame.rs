@@ -2,9 +2,10 @@
 
 use super::remote::{ArchivedFrame, Packer, RecordPacker, RecordUnpacker, Unpacker};
 use super::watch::ChannelNumber;
-use crate::record::{Layout, Record};
+use crate::record::{Layout, Record, RecordLayout};
 use crate::time::Control;
 use std::any::Any;
+use std::sync::Arc;
 use thalweg_io::{Consumer, Producer, ring};
 
 /// A record and its timestamp.
@@ -111,22 +112,37 @@ pub(crate) struct RecordType {
     /// Makes the two ends of a channel with room for so many frames, and so many records at first: the sender's, the receiver's.
     pub(crate) channel: fn(ChannelNumber, usize, u32) -> (ErasedEnd, ErasedEnd),
     /// Takes the receiver's end of a channel, to make bytes of its frames.
-    pub(crate) packer: fn(ErasedEnd, &Layout) -> Box<dyn Packer>,
+    pub(crate) packer: fn(ErasedEnd, &Self) -> Box<dyn Packer>,
     /// Takes the sender's end of a channel, to feed it with frames that are bytes.
-    pub(crate) unpacker: fn(ErasedEnd, &Layout) -> Box<dyn Unpacker>,
+    pub(crate) unpacker: fn(ErasedEnd, &Self) -> Box<dyn Unpacker>,
+    /// A `RecordLayout<T>`.
+    typed: Arc<dyn Any + Send + Sync>,
 }
 
 impl RecordType {
+    /// Records of `T` with the layout of the type.
     pub(crate) fn of<T: Record>() -> Self {
+        Self::with(RecordLayout::<T>::default())
+    }
+
+    /// Records of `T` with this layout.
+    pub(crate) fn with<T: Record>(layout: RecordLayout<T>) -> Self {
         Self {
-            layout: Layout::of::<T>(),
+            layout: layout.layout().clone(),
             channel: |number, frames, window| {
                 let (output, input) = channel::<T>(number, frames, window);
                 (Box::new(output), Box::new(input))
             },
-            packer: |end, layout| Box::new(RecordPacker::new(typed::<InputChannel<T>>(end), layout)),
-            unpacker: |end, layout| Box::new(RecordUnpacker::new(typed::<OutputChannel<T>>(end), layout)),
+            packer: |end, record| Box::new(RecordPacker::new(typed::<InputChannel<T>>(end), &record.layout)),
+            unpacker: |end, record| Box::new(RecordUnpacker::new(typed::<OutputChannel<T>>(end), record.typed())),
+            typed: Arc::new(layout),
         }
+    }
+
+    /// The layout with its type.
+    pub(crate) fn typed<T: Record>(&self) -> RecordLayout<T> {
+        let layout: Option<&RecordLayout<T>> = self.typed.downcast_ref();
+        layout.expect("invariant: it was made for these records").clone()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::time::Control;
 use thalweg_storage::HotTable;
 
 /// The name of the one state of such an operator.
-const STATE: &str = "value";
+pub(crate) const KEYED_STATE: &str = "value";
 
 /// One value a key, saved and restored.
 pub(crate) struct KeyedTable<K, V> {
@@ -25,8 +25,8 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     /// The table of `operator` in this subtask, with what the restored checkpoint holds for it.
     pub(crate) fn new(cx: &SubtaskContext, operator: OperatorId) -> Self {
         let state = cx.state_of(operator);
-        let mut table = HotTable::of(state.owner_of(STATE));
-        state.restore_table(STATE, &mut table);
+        let mut table = HotTable::of(state.owner_of(KEYED_STATE));
+        state.restore_table(KEYED_STATE, &mut table);
         state.all_claimed();
         Self { table, state, saving: None, slice: cx.settings().slice_timers }
     }
@@ -46,7 +46,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     /// Saves the next slice. Only while `down` is ready.
     pub(crate) fn save(&mut self, down: &mut impl Stage) -> Resumed {
         let Some(saving) = &mut self.saving else { return Resumed::Done };
-        if !self.state.save_table(STATE, &self.table, &mut saving.cursor, self.slice) {
+        if !self.state.save_table(KEYED_STATE, &self.table, &mut saving.cursor, self.slice) {
             return Resumed::Again;
         }
         let checkpoint = saving.checkpoint;

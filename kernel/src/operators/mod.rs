@@ -29,6 +29,7 @@ pub(crate) use connected::Connected;
 pub(crate) use filter::Filter;
 pub(crate) use flat_map::FlatMap;
 pub(crate) use keyed::Keyed;
+pub(crate) use keyed_table::KEYED_STATE;
 pub(crate) use map::Map;
 pub use process::{
     Context, KeyedCoProcessFunction, KeyedProcessFunction, ListAccess, ListState, MapAccess, MapState, OpenContext, Output, Timer,
@@ -42,7 +43,7 @@ pub(crate) use sink::{ForEach, SinkTerminal};
 pub(crate) use source::FromSource;
 pub(crate) use timestamps::AssignTimestamps;
 pub use window::{AggregateFunction, SlidingEventTimeWindows, TumblingEventTimeWindows, WindowAssigner};
-pub(crate) use window::{ReduceWindow, WindowOperator, WindowSettings};
+pub(crate) use window::{CONTENTS as WINDOW_CONTENTS, ReduceWindow, WindowOperator, WindowSettings};
 
 /// An operator with one input and one output that joins a chain.
 pub trait Operator<In: Record>: Clone + Send + 'static {

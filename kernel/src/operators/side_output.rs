@@ -3,12 +3,11 @@
 use crate::chain::{Collector, Resumed, Stage};
 use crate::exchange::{FrameSender, Spread};
 use crate::graph::OperatorId;
-use crate::record::Record;
+use crate::record::{Record, RecordLayout};
 use crate::runtime::{Now, SubtaskContext};
 use crate::time::Control;
 use std::any::Any;
 use std::borrow::Cow;
-use std::marker::PhantomData;
 use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;
 
@@ -18,28 +17,39 @@ use thalweg_io::MonotonicNs;
 /// use thalweg::OutputTag;
 /// const LATE: OutputTag<String> = OutputTag::new("late");
 /// ```
-pub struct OutputTag<T> {
+pub struct OutputTag<T: Record> {
     name: Cow<'static, str>,
-    record: PhantomData<fn() -> T>,
+    /// That of the type, unless given.
+    layout: Option<RecordLayout<T>>,
 }
 
-impl<T> Clone for OutputTag<T> {
+impl<T: Record> Clone for OutputTag<T> {
     fn clone(&self) -> Self {
-        Self { name: self.name.clone(), record: PhantomData }
+        Self { name: self.name.clone(), layout: self.layout.clone() }
     }
 }
 
-impl<T> OutputTag<T> {
+impl<T: Record> OutputTag<T> {
     /// The tag named `name`.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), record: PhantomData }
+        Self { name: Cow::Borrowed(name), layout: None }
     }
 
     /// The tag named `name`, where the name is made at run time.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: Cow::Owned(name.into()), record: PhantomData }
+        Self { name: Cow::Owned(name.into()), layout: None }
+    }
+
+    /// The same with what its records are, where their type stands for several layouts: see [`DataStream::with_layout`](crate::DataStream::with_layout).
+    #[must_use]
+    pub fn with_layout(self, layout: RecordLayout<T>) -> Self {
+        Self { layout: Some(layout), ..self }
+    }
+
+    pub(crate) fn layout(&self) -> RecordLayout<T> {
+        self.layout.clone().unwrap_or_default()
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -5,7 +5,7 @@ use super::side_output::{OutputTag, WithSides};
 use crate::chain::{Chain, Collector, Stage};
 use crate::checkpoint::{Attempt, CheckpointId};
 use crate::graph::{Cut, OperatorId};
-use crate::record::{Archiver, Record, read_owned};
+use crate::record::{Archiver, Record, RecordLayout};
 use crate::runtime::{
     ChainLoop, Counter, FailureSlot, FromSubtask, JobError, Now, OperatorInfo, SliceBudget, Step, Subtask, SubtaskContext, TaskClock,
     ToCoordinator, ToSubtask,
@@ -35,6 +35,7 @@ impl<S: Source> Chain for FromSource<S> {
         let chain = ChainLoop::new(cx, with_sides);
         let context = ReaderContext { io: cx.io.clone(), read_block_bytes: cx.settings().read_block_bytes };
         Box::new(SourceTask {
+            split_layout: self.source.split_layout(),
             reader: self.source.reader(context),
             chain,
             state: State::Idle,
@@ -96,8 +97,9 @@ impl State {
 }
 
 /// A running source.
-struct SourceTask<R, D> {
+struct SourceTask<R: SourceReader<Split: Record>, D> {
     reader: R,
+    split_layout: RecordLayout<R::Split>,
     chain: ChainLoop<WithSides<D>>,
     state: State,
     id: OperatorId,
@@ -310,7 +312,7 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
     fn receive(&mut self, message: ToSubtask) {
         match message {
             ToSubtask::Split { number, split } if self.state == State::Requested && !self.draining => {
-                match read_owned::<R::Split>(&split) {
+                match self.split_layout.read_owned(&split) {
                     Ok(split) => self.reader.start(split),
                     Err(error) => self.fail(SourceError::Other(format!("split {number} cannot be read: {error}"))),
                 }

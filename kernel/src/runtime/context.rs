@@ -93,6 +93,7 @@ impl SubtaskContext {
             key_groups: self.key_groups,
             owned: self.key_groups.owned_by(self.subtask(), self.name.parallelism),
             info: self.operator(operator),
+            layouts: self.operators[operator.0].layouts.clone(),
             claimed: RefCell::default(),
         }
     }

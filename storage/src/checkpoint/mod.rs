@@ -5,8 +5,9 @@
 //! them hold, and which attempt may write ([`CheckpointStore`]). Every durable byte is checked before it is believed; the formats are told, field by
 //! field, in docs/src/formats.md.
 //!
-//! Nothing here knows what an entry of a state is made of, and nothing asks for the time.
+//! What an entry of a state is made of says `entries`; what it means, the operator that saved it. Nothing here asks for the time.
 
+mod entries;
 mod error;
 mod files;
 mod frame;
@@ -21,6 +22,7 @@ mod snapshot;
 mod snapshot_writer;
 mod store;
 
+pub use entries::{Entries, Namespace, SavedEntry, append_entry};
 pub use error::CheckpointError;
 pub use files::{discard, write_snapshot};
 pub use garbage::Cleanup;

@@ -5,9 +5,7 @@
 //! layouts with equal fingerprints are read as each other's bytes; nothing is migrated here.
 
 use core::fmt;
-use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Record;
@@ -37,81 +35,6 @@ impl LayoutFingerprint {
 impl fmt::Display for LayoutFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
-    }
-}
-
-/// A layout, in words and as a number that follows from them. Clones share the words. In files it is the words.
-///
-/// ```
-/// use thalweg_record::record::Layout;
-/// let layout = Layout::of::<(u64, String)>();
-/// assert_eq!(layout.text(), "tuple{0:u64,1:string,}");
-/// assert_eq!(layout, Layout::described(layout.text()));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
-    text: Arc<str>,
-    fingerprint: LayoutFingerprint,
-}
-
-impl Layout {
-    /// That of `T`.
-    #[must_use]
-    pub fn of<T: Record>() -> Self {
-        let mut hasher = LayoutHasher::new();
-        T::layout(&mut hasher);
-        Self { text: hasher.description().into(), fingerprint: hasher.finish() }
-    }
-
-    /// The layout with this description.
-    #[must_use]
-    pub fn described(text: &str) -> Self {
-        let mut hasher = LayoutHasher::new();
-        hasher.leaf(text);
-        Self { text: text.into(), fingerprint: hasher.finish() }
-    }
-
-    /// That of nothing: where a state has no key.
-    #[must_use]
-    pub fn none() -> Self {
-        Self::described("")
-    }
-
-    /// The canonical description.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The fingerprint of the description.
-    #[must_use]
-    pub fn fingerprint(&self) -> LayoutFingerprint {
-        self.fingerprint
-    }
-}
-
-impl Default for Layout {
-    fn default() -> Self {
-        Self::none()
-    }
-}
-
-impl Serialize for Layout {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
-
-impl<'de> Deserialize<'de> for Layout {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self::described(&text))
-    }
-}
-
-/// The description.
-impl fmt::Display for Layout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 

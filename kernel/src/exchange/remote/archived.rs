@@ -6,7 +6,7 @@
 
 use super::header::{FrameError, FrameHeader, HEADER_BYTES};
 use crate::checkpoint::CheckpointId;
-use crate::record::{Record, access};
+use crate::record::{Record, RecordLayout, access};
 use crate::time::{Control, Watermark};
 use rkyv::vec::ArchivedVec;
 use std::marker::PhantomData;
@@ -81,8 +81,8 @@ impl<T> ArchivedFrame<T> {
 }
 
 impl<T: Record> ArchivedFrame<T> {
-    /// Takes a buffer that holds a header and what follows it, and checks every byte.
-    pub(crate) fn check(header: &FrameHeader, buffer: Buffer) -> Result<Self, FrameError> {
+    /// Takes a buffer that holds a header and what follows it, and checks every byte. The records were said to be of `layout`.
+    pub(crate) fn check(header: &FrameHeader, buffer: Buffer, layout: &RecordLayout<T>) -> Result<Self, FrameError> {
         let damaged = |reason: String| FrameError::Damaged { channel: header.channel, reason };
         header.check_payload(&buffer[HEADER_BYTES..])?;
         let len = header.count as usize;
@@ -111,6 +111,11 @@ impl<T: Record> ArchivedFrame<T> {
         let records = access::<Vec<T>>(&frame.buffer[frame.archive.clone()]).map_err(|error| damaged(error.to_string()))?;
         if records.len() != len {
             return Err(damaged(format!("it holds {} records instead of {len}", records.len())));
+        }
+        if layout.has_check() {
+            for (place, record) in records.iter().enumerate() {
+                layout.check(T::view_archived(record)).map_err(|reason| damaged(format!("record {place}: {reason}")))?;
+            }
         }
         Ok(frame)
     }

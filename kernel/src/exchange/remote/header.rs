@@ -13,7 +13,7 @@ pub(crate) const HEADER_BYTES: usize = 64;
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 256 << 20;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"TWF1");
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +26,12 @@ pub(crate) enum FrameKind {
     Credit,
     /// The sender has a frame for a channel and no credit that it could wait for.
     Demand,
+    /// A layout in words, before the first records that have it.
+    Layout,
 }
 
 impl FrameKind {
-    const ALL: [Self; 4] = [Self::Open, Self::Records, Self::Credit, Self::Demand];
+    const ALL: [Self; 5] = [Self::Open, Self::Records, Self::Credit, Self::Demand, Self::Layout];
 
     fn number(self) -> u16 {
         match self {
@@ -37,6 +39,7 @@ impl FrameKind {
             Self::Records => 2,
             Self::Credit => 3,
             Self::Demand => 4,
+            Self::Layout => 5,
         }
     }
 }
@@ -87,9 +90,9 @@ pub(crate) enum FrameError {
     #[error("channel {0} does not end here")]
     Channel(u32),
     #[error(
-        "the records of channel {channel} have the layout {found:016x} and are expected with {expected:016x}: run the same build everywhere"
+        "the records of channel {channel} have the layout {found} and are expected with {expected}: run the same build, with the same schemas, everywhere"
     )]
-    Layout { channel: u32, expected: u64, found: u64 },
+    Layout { channel: u32, expected: String, found: String },
     #[error("channel {0} was sent a frame without credit")]
     Credit(u32),
     #[error("a frame of channel {channel} is damaged: {reason}")]

@@ -6,12 +6,14 @@
 use super::credits::Window;
 use super::door::{Awaited, Caller};
 use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX};
+use super::layouts::ToldLayouts;
 use super::links::{RemoteChannel, Surroundings};
 use super::outgoing::{Sender, append_entries, entries};
 use super::packing::Unpacker;
 use super::reader::{FrameReader, ReadError};
 use super::ready::{Places, ReadyChannels};
 use crate::exchange::watch::ChannelNumber;
+use crate::record::Layout;
 use crate::runtime::Counter;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -24,6 +26,7 @@ const FRAMES_A_TURN: usize = 16;
 struct Channel {
     number: ChannelNumber,
     unpacker: Box<dyn Unpacker>,
+    layout: Layout,
     window: Window,
     /// What the receiver wishes to have under way, in records; 0 before it has said so.
     records_window: u32,
@@ -50,6 +53,8 @@ pub(super) struct Incoming {
     channels: Vec<Channel>,
     /// Those that may have given memory back, or whose receivers may have said what they wish.
     ready: ReadyChannels,
+    /// What the sender has told.
+    told: ToldLayouts,
     /// Those of which something has happened since credit was last granted.
     changed: Places,
     window: usize,
@@ -63,7 +68,8 @@ impl Incoming {
         channels.sort_unstable_by_key(|channel| channel.number.0);
         let open = |RemoteChannel { number, end, record }: RemoteChannel| Channel {
             number,
-            unpacker: (record.unpacker)(end, &record.layout),
+            unpacker: (record.unpacker)(end, &record),
+            layout: record.layout,
             window: Window::new(window),
             records_window: 0,
             is_news: false,
@@ -74,6 +80,7 @@ impl Incoming {
         };
         Self {
             ready: ReadyChannels::new(channels.len()),
+            told: ToldLayouts::default(),
             changed: Places::all(channels.len()),
             channels: channels.into_iter().map(open).collect(),
             window,
@@ -195,6 +202,7 @@ impl Incoming {
         }
         match header.kind {
             FrameKind::Records => self.deliver(header, frame),
+            FrameKind::Layout => self.told.hear(header, &frame, self.channels.len()),
             FrameKind::Demand => {
                 for [number, ..] in entries(header, &frame[HEADER_BYTES..])? {
                     let place = self.find(number)?;
@@ -225,6 +233,7 @@ impl Incoming {
             return Err(FrameError::Credit(number));
         }
         self.changed.insert(place);
+        self.told.check(header, &channel.layout)?;
         let carried = channel.unpacker.deliver(header, frame)?;
         channel.has_ended |= carried.is_end;
         let (watch, attempt) = (&self.around.watch, header.attempt.0 as i64);

@@ -14,6 +14,7 @@ mod early;
 mod failure;
 mod header;
 mod incoming;
+mod layouts;
 mod lifeline;
 mod links;
 mod outgoing;

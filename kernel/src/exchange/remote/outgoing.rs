@@ -7,6 +7,7 @@ use super::credits::Credits;
 use super::door::{Opening, PATIENCE};
 use super::failure::LinkFailure;
 use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES};
+use super::layouts::ToldLayouts;
 use super::links::{RemoteChannel, Surroundings};
 use super::packing::Packer;
 use super::reader::{BUFFER_BYTES_KEPT, FrameReader, ReadError};
@@ -14,6 +15,7 @@ use super::ready::ReadyChannels;
 use crate::auth::{Authenticator, Purpose, Side};
 use crate::deadline::within;
 use crate::exchange::watch::ChannelNumber;
+use crate::record::Layout;
 use crate::runtime::Counter;
 use core::net::SocketAddr;
 use std::future::{pending, poll_fn};
@@ -36,6 +38,7 @@ const CREDIT_BYTES_MAX: usize = 12 << 20;
 struct Channel {
     number: ChannelNumber,
     packer: Box<dyn Packer>,
+    layout: Layout,
     credits: Credits,
     sequence: u64,
     /// Records sent, for those who watch.
@@ -65,6 +68,8 @@ pub(super) struct Outgoing {
     channels: Vec<Channel>,
     /// Those that may have a frame, and the credit for it.
     ready: ReadyChannels,
+    /// What the receiver has been told.
+    told: ToldLayouts,
     /// Whose turn it is, if it is ready.
     next: usize,
     /// The receiver has granted credit: it runs.
@@ -80,7 +85,8 @@ impl Outgoing {
         channels.sort_unstable_by_key(|channel| channel.number.0);
         let open = |RemoteChannel { number, end, record }: RemoteChannel| Channel {
             number,
-            packer: (record.packer)(end, &record.layout),
+            packer: (record.packer)(end, &record),
+            layout: record.layout,
             credits: Credits::new(window),
             sequence: 0,
             records: 0,
@@ -88,6 +94,7 @@ impl Outgoing {
         };
         Self {
             ready: ReadyChannels::new(channels.len()),
+            told: ToldLayouts::default(),
             channels: channels.into_iter().map(open).collect(),
             next: 0,
             is_received: false,
@@ -251,6 +258,9 @@ impl Outgoing {
                     demands.push(channel.number.0);
                 }
                 continue;
+            }
+            if channel.sequence == 0 {
+                self.told.tell(&channel.layout, self.around.attempt, channel.number.0, buffer);
             }
             let carried = channel.packer.pack(self.around.attempt, channel.number.0, channel.sequence, buffer)?;
             channel.credits.sent();

@@ -1,13 +1,15 @@
 use super::super::door::Door;
 use super::super::early::UNKNOWN_TIME;
+use super::super::incoming::Incoming;
 use super::super::lifeline::Lifeline;
 use super::super::links::Place;
 use super::*;
 use crate::checkpoint::{Attempt, JobId};
 use crate::cluster::testing::World;
-use crate::exchange::frame::{Batch, ErasedEnd, Frame, InputChannel, OutputChannel, RecordType, typed};
+use crate::exchange::frame::{Batch, Entry, ErasedEnd, Frame, InputChannel, OutputChannel, RecordType, typed};
 use crate::exchange::remote::RecordPacker;
 use crate::exchange::remote::packing::Carried;
+use crate::record::RecordLayout;
 use crate::runtime::{EngineSettings, JobMetrics, KeyGroups, MetricRegistry, Shared};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -120,10 +122,8 @@ fn a_link_with_a_thousand_channels_looks_at_the_one_that_wakes_it() {
     const CHANNELS: u32 = 1000;
     let (world, lifeline) = (World::default(), Lifeline::new());
     let door = world.run(Door::open(&world.io(), at(), auth(&world, 0))).unwrap();
-    let record = RecordType {
-        packer: |end, layout| Box::new(Watched(RecordPacker::new(typed::<InputChannel<u64>>(end), layout))),
-        ..RecordType::of::<u64>()
-    };
+    let mut record = RecordType::of::<u64>();
+    record.packer = |end, record| Box::new(Watched(RecordPacker::new(typed::<InputChannel<u64>>(end), &record.layout)));
     let (senders, channels): (Vec<_>, Vec<_>) = (0..CHANNELS).map(|number| remote_channel(number, &record)).unzip();
     let around = surroundings(&world, &lifeline);
     let link = Outgoing::new(around.clone(), channels, 4);
@@ -153,4 +153,39 @@ fn a_link_with_a_thousand_channels_looks_at_the_one_that_wakes_it() {
             assert_eq!(senders[number].data.len(), 0, "it was sent");
         }
     });
+}
+
+/// One Rust type with two layouts, as two processes may give that were started with different schemas: rkyv would take the bytes.
+#[test]
+fn records_of_two_layouts_of_one_type_are_refused_by_the_receiver_with_both_texts() {
+    let [sent, expected] =
+        ["row{id:u64,}", "row{cents:u64,}"].map(|text| RecordType::with(RecordLayout::<u64>::given(Layout::described(text))));
+    for (receives, refused) in [(&sent, false), (&expected, true)] {
+        let (world, lifeline) = (World::default(), Lifeline::new());
+        let door = world.run(Door::open(&world.io(), at(), auth(&world, 0))).unwrap();
+        door.begin(JobId(1), 1, ATTEMPT);
+        let around = surroundings(&world, &lifeline);
+        let (sender, channel) = remote_channel(0, &sent);
+        let link = Outgoing::new(around.clone(), vec![channel], 4);
+        let auth = auth(&world, 1);
+        world.io().spawner().spawn(TaskClass::Latency, "link-out", Box::pin(async move { drop(link.run(at(), auth, opening()).await) }));
+        let number = ChannelNumber(0);
+        let (end, receiver) = (receives.channel)(number, 4, u32::MAX);
+        let link = Incoming::new(around, vec![RemoteChannel { number, end, record: receives.clone() }], 4);
+        let (failure, awaited) = (Rc::<Mutex<_>>::default(), door.expect(opening()));
+        let failed = Rc::clone(&failure);
+        let run = async move { *failed.lock().unwrap() = link.run(awaited).await.err() };
+        world.io().spawner().spawn(TaskClass::Latency, "link-in", Box::pin(run));
+        let mut frame = Frame::new();
+        frame.entries.push(Entry { timestamp: 1, record: 7u64 });
+        let mut sender: OutputChannel<u64> = typed(sender);
+        assert!(sender.data.try_push(Batch::Owned(frame)).is_ok());
+        world.sleep(Duration::from_secs(1));
+        let mut receiver: InputChannel<u64> = typed(receiver);
+        assert_eq!(receiver.data.try_pop().is_some(), !refused);
+        let failure = failure.lock().unwrap().take().unwrap_or_default();
+        for text in ["row{id:u64,}", "row{cents:u64,}"] {
+            assert_eq!(failure.contains(text), refused, "{failure}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BY
 use super::reader::BUFFER_BYTES_KEPT;
 use crate::checkpoint::Attempt;
 use crate::exchange::frame::{Batch, Entry, InputChannel, OutputChannel};
-use crate::record::{ArchiveError, Archiver, Layout, Record, RecordSerializer};
+use crate::record::{ArchiveError, Archiver, Layout, Record, RecordLayout, RecordSerializer};
 use crate::time::Control;
 use rkyv::rancor::Fallible;
 use rkyv::util::AlignedVec;
@@ -160,26 +160,21 @@ impl<T: Record> Packer for RecordPacker<T> {
 }
 
 /// The unpacker of a channel of `T`.
-pub(crate) struct RecordUnpacker<T> {
+pub(crate) struct RecordUnpacker<T: Record> {
     channel: OutputChannel<T>,
-    layout: u64,
+    layout: RecordLayout<T>,
 }
 
 impl<T: Record> RecordUnpacker<T> {
     /// For records of `layout`.
-    pub(crate) fn new(channel: OutputChannel<T>, layout: &Layout) -> Self {
-        Self { channel, layout: layout.fingerprint().as_u64() }
+    pub(crate) fn new(channel: OutputChannel<T>, layout: RecordLayout<T>) -> Self {
+        Self { channel, layout }
     }
 }
 
 impl<T: Record> Unpacker for RecordUnpacker<T> {
     fn deliver(&mut self, header: &FrameHeader, buffer: Buffer) -> Result<Carried, FrameError> {
-        // Bytes of another layout can pass rkyv's check and be wrong all the same.
-        if header.layout != self.layout {
-            let (channel, expected, found) = (header.channel, self.layout, header.layout);
-            return Err(FrameError::Layout { channel, expected, found });
-        }
-        let frame = ArchivedFrame::<T>::check(header, buffer)?;
+        let frame = ArchivedFrame::<T>::check(header, buffer, &self.layout)?;
         let mut carried =
             Carried { records: frame.len() as u64, bytes: HEADER_BYTES as u64 + u64::from(header.payload_bytes), ..Carried::default() };
         carried.note(&frame.controls);
@@ -241,7 +236,7 @@ mod tests {
 
     fn unpacked<T: Record>(header: &FrameHeader, buffer: Buffer) -> Result<ArchivedFrame<T>, FrameError> {
         let (output, mut input) = channel::<T>(ChannelNumber(0), 1, u32::MAX);
-        RecordUnpacker::new(output, &Layout::of::<T>()).deliver(header, buffer)?;
+        RecordUnpacker::new(output, RecordLayout::default()).deliver(header, buffer)?;
         match input.data.try_pop() {
             Some(Batch::Archived(frame)) => Ok(frame),
             _ => panic!("a frame was delivered"),
@@ -301,10 +296,11 @@ mod tests {
     }
 
     #[test]
-    fn records_of_another_layout_are_refused_with_both_fingerprints() {
-        let (header, bytes) = packed(frame_of(vec![(1, 7u64)], false, &[]));
-        let refused = unpacked::<i64>(&header, bytes).err().unwrap();
-        let (sent, expected) = (u64::fingerprint().as_u64(), i64::fingerprint().as_u64());
-        assert_eq!(refused, FrameError::Layout { channel: 5, expected, found: sent });
+    fn a_record_that_its_layout_refuses_is_a_damaged_frame_that_names_it() {
+        let (header, bytes) = packed(frame_of(vec![(1, 4u64), (2, 5)], false, &[]));
+        let even = RecordLayout::<u64>::default().with_check(|n| if n % 2 == 0 { Ok(()) } else { Err(format!("{n} is odd")) });
+        let (output, _input) = channel::<u64>(ChannelNumber(0), 1, u32::MAX);
+        let refused = RecordUnpacker::new(output, even).deliver(&header, bytes).unwrap_err();
+        assert_eq!(refused, FrameError::Damaged { channel: 5, reason: "record 1: 5 is odd".to_owned() });
     }
 }

@@ -32,7 +32,7 @@ pub(crate) use aggregate::ReduceWindow;
 pub use assigner::{SlidingEventTimeWindows, TumblingEventTimeWindows, WindowAssigner};
 
 /// What all kinds of windowed operators have in common.
-pub struct WindowSettings<In, K, KF, W> {
+pub struct WindowSettings<In: Record, K, KF, W> {
     pub(crate) key: KF,
     pub(crate) assigner: W,
     pub(crate) allowed_lateness_ms: i64,
@@ -40,7 +40,7 @@ pub struct WindowSettings<In, K, KF, W> {
     pub(crate) key_type: PhantomData<fn() -> K>,
 }
 
-impl<In, K, KF: Clone, W: Clone> Clone for WindowSettings<In, K, KF, W> {
+impl<In: Record, K, KF: Clone, W: Clone> Clone for WindowSettings<In, K, KF, W> {
     fn clone(&self) -> Self {
         Self {
             key: self.key.clone(),
@@ -53,17 +53,17 @@ impl<In, K, KF: Clone, W: Clone> Clone for WindowSettings<In, K, KF, W> {
 }
 
 /// The state that holds the accumulators of open windows, with the span of each as namespace.
-const CONTENTS: &str = "window-contents";
+pub(crate) const CONTENTS: &str = "window-contents";
 
 /// Describes a windowed aggregate: `result` makes what is emitted from key, window and aggregate.
-pub struct WindowOperator<In, K, KF, W, A, RF> {
+pub struct WindowOperator<In: Record, K, KF, W, A, RF> {
     pub(crate) settings: WindowSettings<In, K, KF, W>,
     pub(crate) aggregate: A,
     pub(crate) result: RF,
     pub(crate) id: OperatorId,
 }
 
-impl<In, K, KF: Clone, W: Clone, A: Clone, RF: Clone> Clone for WindowOperator<In, K, KF, W, A, RF> {
+impl<In: Record, K, KF: Clone, W: Clone, A: Clone, RF: Clone> Clone for WindowOperator<In, K, KF, W, A, RF> {
     fn clone(&self) -> Self {
         Self { settings: self.settings.clone(), aggregate: self.aggregate.clone(), result: self.result.clone(), id: self.id }
     }
@@ -115,7 +115,7 @@ where
 }
 
 /// A running windowed aggregate.
-pub struct Running<In, K, KF, W, A, Acc, RF, Out, D> {
+pub struct Running<In: Record, K, KF, W, A, Acc, RF, Out, D> {
     settings: WindowSettings<In, K, KF, W>,
     aggregate: A,
     result: RF,

@@ -12,24 +12,30 @@
 //!
 //! Bytes are suspicious: a section that passed its checksum is still checked by length and by rkyv, and what is wrong is said, never guessed.
 
-use crate::record::{ArchiveError, Archiver, Key, Record, read_owned};
 use rkyv::util::AlignedVec;
+use thalweg_record::record::{ArchiveError, Archiver, Key, Record, RecordLayout, UnreadableRecord};
 
 /// Header of an entry, and alignment of its parts, in bytes.
 const UNIT: usize = 16;
 
 /// What tells entries of one key apart: the two ends of a window, a timer's time.
-pub(crate) type Namespace = (i64, i64);
+pub type Namespace = (i64, i64);
 
 /// An entry as it is read.
-pub(crate) struct SavedEntry<K, V> {
-    pub(crate) namespace: Option<Namespace>,
-    pub(crate) key: K,
-    pub(crate) value: V,
+pub struct SavedEntry<K, V> {
+    /// What tells it apart from others of its key.
+    pub namespace: Option<Namespace>,
+    /// The key.
+    pub key: K,
+    /// What is kept for the key.
+    pub value: V,
 }
 
 /// Appends an entry to a section.
-pub(crate) fn append_entry<K: Key, V: Record>(
+///
+/// # Errors
+/// A key or value that is too long for rkyv's 32-bit offsets.
+pub fn append_entry<K: Key, V: Record>(
     archiver: &mut Archiver,
     section: &mut AlignedVec,
     namespace: Option<Namespace>,
@@ -54,28 +60,37 @@ pub(crate) fn append_entry<K: Key, V: Record>(
 }
 
 /// Reads the entries of a section, which must be aligned to 16 bytes. After an error there is nothing more.
-pub(crate) struct Entries<'a> {
+pub struct Entries<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Entries<'a> {
-    pub(crate) fn new(section: &'a [u8]) -> Self {
+    /// At the first entry of `section`.
+    #[must_use]
+    pub fn new(section: &'a [u8]) -> Self {
         Self { rest: section }
     }
 
-    /// The next entry; `None` at the end.
-    pub(crate) fn next<K: Key, V: Record>(&mut self) -> Option<Result<SavedEntry<K, V>, String>> {
+    /// The next entry, with the layouts of its key and value; `None` at the end.
+    ///
+    /// # Errors
+    /// What is wrong with its bytes.
+    pub fn next<K: Key, V: Record>(&mut self, key: &RecordLayout<K>, value: &RecordLayout<V>) -> Option<Result<SavedEntry<K, V>, String>> {
         if self.rest.is_empty() {
             return None;
         }
-        let read = self.read();
+        let read = self.read(key, value);
         if read.is_err() {
             self.rest = &[];
         }
         Some(read)
     }
 
-    fn read<K: Key, V: Record>(&mut self) -> Result<SavedEntry<K, V>, String> {
+    fn read<K: Key, V: Record>(
+        &mut self,
+        key_layout: &RecordLayout<K>,
+        value_layout: &RecordLayout<V>,
+    ) -> Result<SavedEntry<K, V>, String> {
         let header = self.split(UNIT, "its header")?;
         let field = |i: usize| header.get(4 * i..4 * i + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
         let (key_bytes, value_bytes, has_namespace) = (field(0) as usize, field(1) as usize, field(2));
@@ -90,9 +105,9 @@ impl<'a> Entries<'a> {
         };
         let key = self.archive(key_bytes, "its key")?;
         let value = self.archive(value_bytes, "its value")?;
-        let damaged = |part: &str, error: ArchiveError| format!("the {part} of an entry of state is damaged: {error}");
-        let key = read_owned::<K>(key).map_err(|error| damaged("key", error))?;
-        let value = read_owned::<V>(value).map_err(|error| damaged("value", error))?;
+        let unreadable = |part: &str, error: UnreadableRecord| format!("the {part} of an entry of state cannot be taken: {error}");
+        let key = key_layout.read_owned(key).map_err(|error| unreadable("key", error))?;
+        let value = value_layout.read_owned(value).map_err(|error| unreadable("value", error))?;
         Ok(SavedEntry { namespace, key, value })
     }
 
@@ -126,7 +141,8 @@ mod tests {
 
     fn read_all(section: &[u8]) -> Result<Vec<Owned>, String> {
         let mut entries = Entries::new(section);
-        std::iter::from_fn(|| entries.next::<String, Vec<u64>>()).map(|e| e.map(|e| (e.namespace, e.key, e.value))).collect()
+        let (key, value) = (RecordLayout::<String>::default(), RecordLayout::<Vec<u64>>::default());
+        std::iter::from_fn(|| entries.next(&key, &value)).map(|e| e.map(|e| (e.namespace, e.key, e.value))).collect()
     }
 
     proptest! {
