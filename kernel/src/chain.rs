@@ -32,6 +32,8 @@ pub enum Resumed {
     Again,
     /// The output has no room.
     Blocked,
+    /// What is to be worked on next has state that is still being fetched; [`Stage::poll_progress`] is ready when it is there.
+    AwaitsState,
 }
 
 /// What every operator of a fused chain can do, whatever the type of its records. Each call passes down the chain.
@@ -52,8 +54,8 @@ pub trait Stage: 'static {
     /// Hands over what is held in open frames. `true` when nothing is held any more.
     fn flush(&mut self) -> bool;
 
-    /// Ready if something that is held back can move now, so that [`resume`](Self::resume) or [`flush`](Self::flush) would get further. Registers
-    /// for that otherwise, and drives the I/O of a sink.
+    /// Ready if something that is held back can move now, so that [`resume`](Self::resume) or [`flush`](Self::flush) would get further, or if state that was
+    /// asked for has come. Registers for that otherwise, and drives the I/O of a sink.
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Starts the I/O of a sink that has enough for it, while the task is busy and does not park. Nothing to do for an exchange.

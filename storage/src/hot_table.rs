@@ -5,6 +5,7 @@
 
 use crate::TableOwner;
 use hashbrown::HashTable;
+use std::task::{Context, Poll};
 
 /// Parts of a table. 256 parts of 1,000 entries cost no more than one of 256,000; each grows on its own.
 const PARTS: usize = 256;
@@ -87,6 +88,17 @@ impl<K, V> HotTable<K, V> {
     #[inline]
     pub fn prefetch(&self, hash: u64) {
         std::hint::black_box(self.parts[part_of(hash)].find(hash, |slot| slot.hash == hash).is_some());
+    }
+
+    /// Of how many of `hashes`, from the first on, what is stored is at hand: a lookup finds it without waiting. In memory that is all of them.
+    #[inline]
+    pub fn at_hand(&mut self, hashes: impl ExactSizeIterator<Item = u64>) -> usize {
+        hashes.len()
+    }
+
+    /// Ready when something has come that [`at_hand`](Self::at_hand) did not find there; registers for that otherwise. In memory nothing ever has to.
+    pub fn poll_at_hand(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
     }
 
     /// The value of the key with this hash for which `is_key` holds, to be changed.

@@ -3,6 +3,7 @@
 use crate::{HotTable, TableOwner};
 use std::any::{Any, TypeId, type_name};
 use std::marker::PhantomData;
+use std::task::{Context, Poll};
 
 /// Finds a registered state of values `V` again. Made by [`KeyedStates::register`]; the default belongs to no state.
 pub struct StateId<V> {
@@ -43,7 +44,28 @@ struct Named {
     /// That of the values.
     of_values: TypeId,
     /// A `HotTable` of them.
-    table: Box<dyn Any>,
+    table: Box<dyn Table>,
+}
+
+/// What can be done with a table without knowing what it holds.
+trait Table: Any {
+    fn prefetch(&self, hashes: &[u64]);
+    fn at_hand(&mut self, hashes: &[u64]) -> usize;
+    fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+impl<K: 'static, V: 'static> Table for HotTable<K, V> {
+    fn prefetch(&self, hashes: &[u64]) {
+        hashes.iter().for_each(|hash| self.prefetch(*hash));
+    }
+
+    fn at_hand(&mut self, hashes: &[u64]) -> usize {
+        self.at_hand(hashes.iter().copied())
+    }
+
+    fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_at_hand(cx)
+    }
 }
 
 /// Tables by name, for keys of type `K`.
@@ -85,6 +107,25 @@ impl<K: 'static> KeyedStates<K> {
         self.tables.iter().any(|named| named.name == name)
     }
 
+    /// Brings what all states hold under these hashes into the processor's caches. Costs a call and a look into the table for each state and hash.
+    pub fn prefetch(&self, hashes: &[u64]) {
+        self.tables.iter().for_each(|named| named.table.prefetch(hashes));
+    }
+
+    /// Of how many of `hashes`, from the first on, what all states hold is at hand (see [`HotTable::at_hand`]).
+    pub fn at_hand(&mut self, hashes: &[u64]) -> usize {
+        self.tables.iter_mut().map(|named| named.table.at_hand(hashes)).min().unwrap_or(hashes.len())
+    }
+
+    /// Ready when something has come that was not at hand; registers for that otherwise.
+    pub fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut has_come = false;
+        for named in &mut self.tables {
+            has_come |= named.table.poll_at_hand(cx).is_ready();
+        }
+        if has_come { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// The table of a registered state; `None` for an id of another operator (told by a hash of its name) or of another type. Costs an indexed load and a
     /// comparison of the operator and the type.
     #[inline]
@@ -93,7 +134,7 @@ impl<K: 'static> KeyedStates<K> {
         if id.owner != self.owner || named.of_values != TypeId::of::<V>() {
             return None;
         }
-        let table: *mut dyn Any = &raw mut *named.table;
+        let table: *mut dyn Table = &raw mut *named.table;
         // SAFETY: `register` is the only place that makes a `Named`, and puts a `HotTable<K, V>` beside the `TypeId` of its `V`, which is that of this `V`, as
         // was just compared; `K` is that of `self`. So the box holds what the pointer is cast to. It is borrowed mutably from `self` for as long as the result.
         // This is `downcast_mut` without its call through the vtable, which is there once for each access to state.

@@ -32,6 +32,11 @@ impl<K: Ord> TimerQueue<K> {
         self.timers.first().map(|(time, _)| *time)
     }
 
+    /// The timers that are due at `now`, in the order in which they are taken out.
+    pub fn due(&self, now: i64) -> impl Iterator<Item = &(i64, K)> {
+        self.timers.iter().take_while(move |(time, _)| *time <= now)
+    }
+
     /// Takes the next timer out if it is due at `now`: the earliest, and of several at one time the one with the lowest key.
     pub fn pop_due(&mut self, now: i64) -> Option<(i64, K)> {
         if self.next_time()? > now {

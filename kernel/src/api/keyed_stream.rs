@@ -40,7 +40,7 @@ where
     }
 
     /// Its graph, its key with the layout of that, and the edge whose records are partitioned by it.
-    pub(super) fn into_parts(self) -> (Rc<RefCell<GraphBuilder>>, (KF, RecordLayout<K>), EdgeId) {
+    pub(crate) fn into_parts(self) -> (Rc<RefCell<GraphBuilder>>, (KF, RecordLayout<K>), EdgeId) {
         (self.graph, (self.key, self.key_layout), self.edge)
     }
 

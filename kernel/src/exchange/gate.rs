@@ -19,11 +19,13 @@ pub(crate) struct Work<B> {
     pub(crate) at: Progress,
 }
 
-/// How far the frame of a channel has been worked off: `done` of its records and `controls_done` of its in-band elements have been taken.
+/// How far the frame of a channel has been worked off: `done` of its records and `controls_done` of its in-band elements have been taken. The state of the
+/// records before `prepared` is at hand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
     pub(crate) channel: usize,
     pub(crate) done: usize,
+    pub(crate) prepared: usize,
     pub(crate) controls_done: usize,
 }
 
@@ -77,7 +79,7 @@ impl<I: Inputs> InputGate<I> {
                 continue;
             }
             let arriving = &mut self.channels[channel];
-            let fresh = |batch| Work { batch, at: Progress { channel, done: 0, controls_done: 0 } };
+            let fresh = |batch| Work { batch, at: Progress { channel, done: 0, prepared: 0, controls_done: 0 } };
             if let Some(work) = arriving.parked.take().or_else(|| self.inputs.pop(channel).map(fresh)) {
                 arriving.is_active = true;
                 return Some(work);
@@ -114,8 +116,9 @@ impl<I: Inputs> InputGate<I> {
         of_speaker
     }
 
-    /// Lays aside what is left of a frame whose channel is blocked.
-    pub(crate) fn park(&mut self, work: Work<I::Batch>) {
+    /// Lays aside what is left of a frame whose channel is blocked. State is at hand for the frame in work alone.
+    pub(crate) fn park(&mut self, mut work: Work<I::Batch>) {
+        work.at.prepared = work.at.done;
         let arriving = &mut self.channels[work.at.channel];
         assert!(arriving.parked.is_none(), "a blocked channel was read");
         arriving.parked = Some(work);

@@ -33,6 +33,10 @@ pub(crate) enum Worked {
     UpToBarrier,
     /// The chain takes no more for now.
     Interrupted,
+    /// Nobody has asked yet whether the state of the next record is at hand.
+    Unprepared,
+    /// The state of the next record is being fetched.
+    AwaitsState,
 }
 
 /// Pulls frames through a fused chain.
@@ -46,6 +50,8 @@ pub(crate) struct ChannelTask<I: Inputs, H> {
     /// Records left of the slice.
     left: usize,
     end_forwarded: bool,
+    /// The frame in work cannot be gone on with before state has come.
+    awaits_state: bool,
     records_in: Counter,
     watermark_in: Gauge,
     alignment: AlignmentTime,
@@ -76,6 +82,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
             slice: Rc::clone(&cx.slice),
             left: 0,
             end_forwarded: false,
+            awaits_state: false,
             records_in: cx.task_counter("numRecordsIn"),
             watermark_in: cx.task_gauge("currentInputWatermark"),
             alignment: AlignmentTime::new(cx.task_gauge("checkpointAlignmentTime")),
@@ -120,7 +127,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
         }
     }
 
-    /// Works on the current frame until it is done or its channel blocked (`true`), or the chain is not ready (`false`).
+    /// Works on the current frame until it is done or its channel blocked (`true`), or the chain is not ready or state has to come first (`false`).
     fn work_off(&mut self) -> bool {
         let Some(mut work) = self.work.take() else { return true };
         let before = work.at.done;
@@ -135,9 +142,10 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
                 self.gate.give_back(work);
             }
             Worked::UpToBarrier => self.gate.park(work),
-            Worked::Interrupted => self.work = Some(work),
+            Worked::Interrupted | Worked::Unprepared | Worked::AwaitsState => self.work = Some(work),
         }
-        worked != Worked::Interrupted
+        self.awaits_state = worked == Worked::AwaitsState;
+        matches!(worked, Worked::All | Worked::UpToBarrier)
     }
 
     /// Works on a batch of one input, for which the head implements `Head<T, INPUT>`; `spare` finds the memory for its entries.
@@ -150,10 +158,30 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
     where
         H: Head<T, INPUT>,
     {
-        match batch {
-            Batch::Owned(frame) => self.run_owned::<T, INPUT>(frame, at, spare),
-            Batch::Archived(frame) => self.run_archived::<T, INPUT>(frame, at),
+        loop {
+            if at.done == at.prepared && self.chain.head.ready() && self.left > 0 {
+                let ahead = batch.ahead(at.done);
+                if !ahead.is_empty() {
+                    let prepared = Head::<T, INPUT>::prepare(&mut self.chain.head, ahead);
+                    if prepared == 0 {
+                        return Worked::AwaitsState;
+                    }
+                    at.prepared += prepared;
+                }
+            }
+            let worked = match batch {
+                Batch::Owned(frame) => self.run_owned::<T, INPUT>(frame, at, spare),
+                Batch::Archived(frame) => self.run_archived::<T, INPUT>(frame, at),
+            };
+            if worked != Worked::Unprepared {
+                return worked;
+            }
         }
+    }
+
+    /// Why records are left that are not prepared.
+    fn left_unprepared(&self) -> Worked {
+        if self.chain.head.ready() && self.left > 0 { Worked::Unprepared } else { Worked::Interrupted }
     }
 
     fn run_owned<T: Record, const INPUT: usize>(
@@ -169,7 +197,8 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
         let mut entries = frame.entries.drain(..);
         let worked = 'frame: loop {
             let until = frame.controls.get(at.controls_done).map_or(total, |(position, _)| *position as usize);
-            while at.done < until {
+            let prepared = until.min(at.prepared);
+            while at.done < prepared {
                 if !self.chain.head.ready() || self.left == 0 {
                     break 'frame Worked::Interrupted;
                 }
@@ -182,6 +211,9 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
                 }
                 at.done += 1;
                 Head::<T, INPUT>::take(&mut self.chain.head, hash, entry.timestamp, Owned(entry.record));
+            }
+            if at.done < until {
+                break self.left_unprepared();
             }
             let Some((_, control)) = frame.controls.get(at.controls_done) else { break Worked::All };
             at.controls_done += 1;
@@ -204,7 +236,8 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
         let (records, timestamps, hashes) = (frame.records(), frame.timestamps(), frame.hashes());
         loop {
             let until = frame.controls.get(at.controls_done).map_or(records.len(), |(position, _)| *position as usize);
-            while at.done < until {
+            let prepared = until.min(at.prepared);
+            while at.done < prepared {
                 if !self.chain.head.ready() || self.left == 0 {
                     return Worked::Interrupted;
                 }
@@ -219,6 +252,9 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
                 let (timestamp, record) = (i64::from_le_bytes(timestamps[at.done]), &records[at.done]);
                 at.done += 1;
                 Head::<T, INPUT>::take(&mut self.chain.head, hash, timestamp, InPlace(record));
+            }
+            if at.done < until {
+                return self.left_unprepared();
             }
             let Some((_, control)) = frame.controls.get(at.controls_done) else { return Worked::All };
             at.controls_done += 1;
@@ -254,7 +290,13 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
                 return step;
             }
             let interrupted = self.work.as_ref().map(|work| (work.at.channel, work.at.done));
-            if !self.forward_merged(interrupted) || !self.work_off() {
+            if !self.forward_merged(interrupted) {
+                continue;
+            }
+            if !self.work_off() {
+                if self.awaits_state {
+                    return self.chain.await_state(cx);
+                }
                 continue;
             }
             if interrupted.is_some() {
@@ -278,6 +320,8 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
             self.work = Some(work);
             if self.work_off() {
                 self.chain.head.batch_end();
+            } else if self.awaits_state {
+                return self.chain.await_state(cx);
             }
         }
         if self.gate.is_ended() {
@@ -319,13 +363,14 @@ impl<I: Inputs, H: Heads<I>> Subtask for ChannelTask<I, H> {
         let budget = self.slice.records();
         let step = self.work(cx, budget);
         // While it waits for room it is not dry: a task before a slow one is as slow.
-        self.was_dry = step == Step::Waiting && self.chain.head.ready();
+        self.was_dry = step == Step::Waiting && self.awaits_input();
         step
     }
 
     fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let progress = self.chain.head.poll_progress(cx);
-        if progress.is_ready() || !self.chain.head.ready() || self.end_forwarded {
+        // Frames that wait are no reason to go on while the one in work cannot be gone on with.
+        if progress.is_ready() || !self.awaits_input() || self.end_forwarded {
             return progress;
         }
         self.gate.poll_frames(cx)
@@ -347,7 +392,7 @@ impl<I: Inputs, H: Heads<I>> Subtask for ChannelTask<I, H> {
     }
 
     fn awaits_input(&self) -> bool {
-        self.chain.head.ready()
+        self.chain.head.ready() && !self.awaits_state
     }
 
     fn sample(&self, samples: &mut Samples<'_>) {
@@ -367,3 +412,7 @@ impl<I: Inputs, H: Heads<I>> Subtask for ChannelTask<I, H> {
         self.chain.head.poll_close(cx)
     }
 }
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;

@@ -79,7 +79,17 @@ macro_rules! save_and_pass_on {
             }
         }
 
-        $crate::chain::pass_on!(batch_end flush poll_progress processing_time finish);
+        fn poll_progress(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+            // Both, so that each can wake the task.
+            let (below, state) = (self.down.poll_progress(cx), self.state.table.poll_at_hand(cx));
+            if below.is_ready() { below } else { state }
+        }
+
+        fn drive(&mut self, cx: &mut std::task::Context<'_>) {
+            self.down.drive(cx);
+        }
+
+        $crate::chain::pass_on!(batch_end flush processing_time finish);
     };
 }
 pub(crate) use save_and_pass_on;

@@ -4,7 +4,7 @@ use super::keyed::KeyedOperator;
 use super::keyed_table::{KeyedTable, save_and_pass_on};
 use super::window::AggregateFunction;
 use crate::chain::{Collector, Stage};
-use crate::exchange::{Arrival, Head};
+use crate::exchange::{Ahead, Arrival, Head};
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::runtime::{OperatorInfo, SubtaskContext};
@@ -64,6 +64,10 @@ where
     RF: for<'a> FnMut(K::Ref<'a>, A::Output) -> Out + 'static,
     D: Collector<Out>,
 {
+    fn prepare(&mut self, ahead: Ahead<'_, In>) -> usize {
+        self.state.table.at_hand(ahead.hashes())
+    }
+
     fn prefetch(&mut self, hashes: &[u64]) {
         hashes.iter().for_each(|hash| self.state.table.prefetch(*hash));
     }
@@ -134,6 +138,10 @@ where
     F: for<'a, 'b> FnMut(In::Ref<'a>, In::Ref<'b>) -> In + 'static,
     D: Collector<In>,
 {
+    fn prepare(&mut self, ahead: Ahead<'_, In>) -> usize {
+        self.state.table.at_hand(ahead.hashes())
+    }
+
     fn prefetch(&mut self, hashes: &[u64]) {
         hashes.iter().for_each(|hash| self.state.table.prefetch(*hash));
     }

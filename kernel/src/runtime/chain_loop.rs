@@ -46,8 +46,13 @@ impl<H: Stage> ChainLoop<H> {
         }
         let resumed = self.head.resume();
         if resumed != Resumed::Done {
-            // A suspended chain gets no further for now: 1 for want of room, 0 because a slice is over.
-            self.io.observe("task.suspended", &self.place, [i64::from(resumed == Resumed::Blocked), 0, 0]);
+            // A suspended chain gets no further for now: 0 because a slice is over, 1 for want of room, 2 because state is being fetched.
+            let reason = match resumed {
+                Resumed::Done | Resumed::Again => 0,
+                Resumed::Blocked => 1,
+                Resumed::AwaitsState => 2,
+            };
+            self.observe("task.suspended", [reason, 0, 0]);
         }
         match resumed {
             Resumed::Done => None,
@@ -63,7 +68,14 @@ impl<H: Stage> ChainLoop<H> {
                 self.head.flush();
                 Some(Step::Waiting)
             }
+            Resumed::AwaitsState => Some(self.await_state(cx)),
         }
+    }
+
+    /// Nothing can be done before state has come, and nobody knows how long that takes: what is held is handed over.
+    pub(crate) fn await_state(&mut self, cx: &mut Context<'_>) -> Step {
+        self.head.drive(cx);
+        self.run_dry()
     }
 
     /// A batch more has gone down the chain.

@@ -4,7 +4,7 @@ use super::context::{Context, OpenContext, Output};
 use super::running::{KeyedFunction, Running};
 use super::timers::Timer;
 use crate::chain::{Collector, Stage, pass_on};
-use crate::exchange::{Arrival, Head};
+use crate::exchange::{Ahead, Arrival, Head};
 use crate::graph::OperatorId;
 use crate::operators::connected::TwoInputOperator;
 use crate::record::{Key, Record};
@@ -129,6 +129,14 @@ where
     KF2: 'static,
     D: Collector<P::Out>,
 {
+    fn prepare(&mut self, ahead: Ahead<'_, P::In1>) -> usize {
+        self.down.prepare(ahead.hashes())
+    }
+
+    fn prefetch(&mut self, hashes: &[u64]) {
+        self.down.prefetch(hashes);
+    }
+
     #[inline]
     fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<P::In1>) {
         let view = record.view();
@@ -145,6 +153,14 @@ where
     KF2: for<'a> FnMut(&'a <P::In2 as Record>::Ref<'a>) -> <P::Key as Record>::Ref<'a> + 'static,
     D: Collector<P::Out>,
 {
+    fn prepare(&mut self, ahead: Ahead<'_, P::In2>) -> usize {
+        self.down.prepare(ahead.hashes())
+    }
+
+    fn prefetch(&mut self, hashes: &[u64]) {
+        self.down.prefetch(hashes);
+    }
+
     #[inline]
     fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<P::In2>) {
         let view = record.view();

@@ -11,7 +11,7 @@ mod timers;
 
 use super::keyed::KeyedOperator;
 use crate::chain::{Collector, Stage, pass_on};
-use crate::exchange::{Arrival, Head};
+use crate::exchange::{Ahead, Arrival, Head};
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::runtime::SubtaskContext;
@@ -125,6 +125,14 @@ where
     KF: for<'a> FnMut(&'a <P::In as Record>::Ref<'a>) -> <P::Key as Record>::Ref<'a> + 'static,
     D: Collector<P::Out>,
 {
+    fn prepare(&mut self, ahead: Ahead<'_, P::In>) -> usize {
+        self.down.prepare(ahead.hashes())
+    }
+
+    fn prefetch(&mut self, hashes: &[u64]) {
+        self.down.prefetch(hashes);
+    }
+
     #[inline]
     fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<P::In>) {
         let view = record.view();

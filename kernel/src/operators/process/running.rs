@@ -15,6 +15,7 @@ use crate::runtime::{Now, OperatorInfo, SubtaskContext, TaskClock};
 use crate::time::{Control, Watermark};
 use std::fmt::Debug;
 use std::rc::Rc;
+use std::task::{self, Poll};
 use thalweg_io::MonotonicNs;
 
 /// What a function does apart from its records.
@@ -26,6 +27,12 @@ pub(super) trait KeyedFunction: 'static {
 
     fn on_timer(&mut self, timer: Timer, ctx: &mut Context<'_, Self::Key>, out: &mut Output<Self::Out>);
 }
+
+/// Timers whose state is looked for together: the cache misses of so many lookups overlap.
+const PREFETCH_TIMERS: usize = 32;
+
+/// The state of the next key has to come first.
+struct AwaitsState;
 
 /// How far a snapshot has come.
 struct Saving<K> {
@@ -49,6 +56,11 @@ pub(super) struct Running<F: KeyedFunction, D> {
     /// The wall-clock time up to which processing-time timers are being fired.
     processing_time: Option<i64>,
     saving: Option<Saving<F::Key>>,
+    /// While timers are fired: those up to this one have their state at hand. A timer that is set meanwhile and comes before it is one of the key that was
+    /// just called.
+    at_hand: Option<(i64, F::Key)>,
+    /// The hashes of what lies ahead, kept for their memory.
+    ahead: Vec<u64>,
     /// With what the last call emitted and the output had no room for.
     output: Output<F::Out>,
     slice: usize,
@@ -75,12 +87,46 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
             saving: None,
             advancing: None,
             processing_time: None,
+            at_hand: None,
+            ahead: Vec::new(),
             output: Output::new(),
             slice: cx.settings().slice_timers,
             clock: cx.clock.clone(),
             info,
             down: WithSides::new(cx, id, down),
         }
+    }
+
+    /// See [`Head::prepare`](crate::exchange::Head::prepare).
+    pub(super) fn prepare(&mut self, hashes: impl Iterator<Item = u64>) -> usize {
+        self.ahead.clear();
+        self.ahead.extend(hashes);
+        self.states.at_hand(&self.ahead)
+    }
+
+    /// See [`Head::prefetch`](crate::exchange::Head::prefetch).
+    pub(super) fn prefetch(&mut self, hashes: &[u64]) {
+        self.states.prefetch(hashes);
+    }
+
+    /// Takes out the next timer of `domain` that is due at `now`.
+    fn pop_due(&mut self, domain: TimerDomain, now: i64) -> Result<Option<(i64, F::Key)>, AwaitsState> {
+        let Self { timers, states, at_hand, ahead, .. } = self;
+        let timers = timers.queue(domain);
+        let is_at_hand = |next: &(i64, F::Key)| at_hand.as_ref().is_some_and(|last| next <= last);
+        if timers.due(now).next().is_some_and(|next| !is_at_hand(next)) {
+            ahead.clear();
+            ahead.extend(timers.due(now).take(PREFETCH_TIMERS).map(|(_, key)| F::Key::hash(key.view())));
+            let count = states.at_hand(ahead);
+            let Some(last) = count.checked_sub(1) else { return Err(AwaitsState) };
+            states.prefetch(&ahead[..count]);
+            *at_hand = timers.due(now).nth(last).cloned();
+        }
+        let due = timers.pop_due(now);
+        if due.is_none() {
+            *at_hand = None;
+        }
+        Ok(due)
     }
 
     /// Calls the function, by `call`, for the record `view` of the key that `key` finds in it. Behind each call comes [`hand_down`](Self::hand_down).
@@ -133,24 +179,29 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
                 return Resumed::Again;
             }
             if let Some(watermark) = self.advancing {
-                match self.timers.event_time.pop_due(watermark.0) {
-                    Some((timestamp, key)) => self.fire(timestamp, &key, TimerDomain::EventTime),
-                    None => {
+                match self.pop_due(TimerDomain::EventTime, watermark.0) {
+                    Err(AwaitsState) => return Resumed::AwaitsState,
+                    Ok(Some((timestamp, key))) => self.fire(timestamp, &key, TimerDomain::EventTime),
+                    Ok(None) => {
                         self.advancing = None;
                         self.down.control(Control::Watermark(watermark));
                     }
                 }
             } else if let Some(now) = self.processing_time {
-                match self.timers.processing_time.pop_due(now) {
-                    Some((timestamp, key)) => self.fire(timestamp, &key, TimerDomain::ProcessingTime),
-                    None => self.processing_time = None,
+                match self.pop_due(TimerDomain::ProcessingTime, now) {
+                    Err(AwaitsState) => return Resumed::AwaitsState,
+                    Ok(Some((timestamp, key))) => self.fire(timestamp, &key, TimerDomain::ProcessingTime),
+                    Ok(None) => self.processing_time = None,
                 }
             } else if self.timers.event_time.next_time().is_some_and(|time| time <= self.watermark.0) {
                 // Set for a time that event time has passed already (docs/src/semantics.md#p-1).
-                if let Some((timestamp, key)) = self.timers.event_time.pop_due(self.watermark.0) {
-                    self.fire(timestamp, &key, TimerDomain::EventTime);
+                match self.pop_due(TimerDomain::EventTime, self.watermark.0) {
+                    Err(AwaitsState) => return Resumed::AwaitsState,
+                    Ok(Some((timestamp, key))) => self.fire(timestamp, &key, TimerDomain::EventTime),
+                    Ok(None) => {}
                 }
             } else {
+                self.at_hand = None;
                 return Resumed::Done;
             }
         }
@@ -236,5 +287,15 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Stage for Running<F, D> {
         timer.into_iter().chain(self.down.next_deadline(now)).min()
     }
 
-    pass_on!(batch_end flush poll_progress finish);
+    fn poll_progress(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
+        // Both, so that each can wake the task.
+        let (below, state) = (self.down.poll_progress(cx), self.states.poll_at_hand(cx));
+        if below.is_ready() { below } else { state }
+    }
+
+    fn drive(&mut self, cx: &mut task::Context<'_>) {
+        self.down.drive(cx);
+    }
+
+    pass_on!(batch_end flush finish);
 }

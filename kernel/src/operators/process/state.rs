@@ -10,6 +10,7 @@ use crate::checkpoint::{OperatorState, RESERVED_STATES};
 use crate::record::{Key, Record};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::task::{Context, Poll};
 use thalweg_storage::{HotTable, KeyedStates, StateId};
 
 /// The handle of a state that was registered in `open`; the default belongs to no state.
@@ -153,6 +154,21 @@ impl<K: Key> States<K> {
             self.durable.push(Box::new(Plain { name: name.to_owned(), id, key: PhantomData }));
         }
         id
+    }
+
+    /// See [`KeyedStates::prefetch`].
+    pub(super) fn prefetch(&self, hashes: &[u64]) {
+        self.store.prefetch(hashes);
+    }
+
+    /// See [`KeyedStates::at_hand`].
+    pub(super) fn at_hand(&mut self, hashes: &[u64]) -> usize {
+        self.store.at_hand(hashes)
+    }
+
+    /// See [`KeyedStates::poll_at_hand`].
+    pub(super) fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.store.poll_at_hand(cx)
     }
 
     /// Saves the next parts of the state number `state`. `true` when all of it is saved, `None` if there is no such state.

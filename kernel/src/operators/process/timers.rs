@@ -40,6 +40,13 @@ impl<K: Key> Timers<K> {
         Self { event_time: TimerQueue::default(), processing_time: TimerQueue::default() }
     }
 
+    pub(super) fn queue(&mut self, domain: TimerDomain) -> &mut TimerQueue<K> {
+        match domain {
+            TimerDomain::EventTime => &mut self.event_time,
+            TimerDomain::ProcessingTime => &mut self.processing_time,
+        }
+    }
+
     /// Takes the timers of this subtask's keys out of the restored checkpoint.
     pub(super) fn restore(&mut self, saved: &OperatorState) {
         for (name, queue) in [(EVENT_TIME, &mut self.event_time), (PROCESSING_TIME, &mut self.processing_time)] {
