@@ -57,6 +57,14 @@ impl<T> Mailbox<T> {
     }
 }
 
+impl<T> Mailbox<T> {
+    /// Whether the receiver is gone: nobody will ever receive what is sent.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        lock(&self.shared).receiver_gone
+    }
+}
+
 impl<T> Clone for Mailbox<T> {
     fn clone(&self) -> Self {
         lock(&self.shared).senders += 1;
@@ -138,7 +146,9 @@ mod tests {
     #[test]
     fn a_message_to_nobody_comes_back() {
         let (sender, receiver) = mailbox();
+        assert!(!sender.is_closed());
         drop(receiver);
+        assert!(sender.is_closed());
         assert_eq!(sender.send("lost"), Err("lost"));
     }
 }

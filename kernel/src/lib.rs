@@ -90,8 +90,9 @@ pub use operators::{
 pub use plan::{JobPlan, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex};
 pub use record::{Key, Record};
 pub use runtime::{
-    EngineSettings, FailureCause, JobControl, JobEnding, JobError, JobHandle, JobMetrics, JobReport, Metric, MetricKind, MetricScope,
-    RestoredFrom, WorkerShare,
+    AttemptOutcome, AttemptRecord, CheckpointFailure, CheckpointOutcome, CheckpointRecord, CheckpointState, EngineSettings, Failure,
+    FailureCause, JobControl, JobEnd, JobEnding, JobError, JobHandle, JobHistory, JobMetrics, JobOutcome, JobReport, Metric, MetricKind,
+    MetricScope, RequestedCheckpoint, RestoredFrom, SnapshotTimes, SubtaskCheckpoint, TaskCheckpoint, TaskPlacement, WorkerShare,
 };
 pub use thalweg_io as io;
 pub use thalweg_record::record;

@@ -13,8 +13,8 @@ use thalweg::cluster::{ClusterConfig, Heartbeat, WorkerConfig, WorkerHandle, sta
 use thalweg::connectors::{FileSink, GeneratorSource};
 use thalweg::io::uring::UringCores;
 use thalweg::{
-    AggregateFunction, CheckpointConfig, EngineSettings, Job, JobEnding, JobError, JobHandle, JobReport, Record, RestartStrategy,
-    StreamExecutionEnvironment,
+    AggregateFunction, CheckpointConfig, CheckpointOutcome, EngineSettings, Job, JobEnding, JobError, JobHandle, JobOutcome, JobReport,
+    Record, RestartStrategy, StreamExecutionEnvironment,
 };
 
 /// Something with a string that is too long to lie inline in an archive.
@@ -259,6 +259,50 @@ fn a_worker_that_leaves_and_another_that_comes_cost_restarts_and_nothing_else() 
     assert_eq!(report.workers.iter().map(|worker| worker.cores).sum::<usize>(), 3);
     check(&setting);
     drop((first.wait(), third.wait()));
+}
+
+#[test]
+fn the_history_says_what_each_workers_subtasks_had_to_do_with_a_checkpoint_and_which_worker_was_lost() {
+    let dir = TempDir::new().unwrap();
+    let setting = Setting { rate: Some(3_000), interval_ms: 3_600_000, ..Setting::new(dir.path()) };
+    let config = config(&setting, 2);
+    let handle = coordinator(&setting, &config);
+    let control = handle.control();
+    let workers = [worker(&config, 1), worker(&config, 1)];
+    let CheckpointOutcome::Completed { checkpoint, bytes, .. } = control.checkpoint().wait() else { panic!("it is complete") };
+    let history = control.history();
+    let (attempt, record) = (history.attempts().next().unwrap(), history.checkpoint(checkpoint).unwrap());
+    // Each task has a subtask at each worker.
+    assert!(attempt.tasks.iter().all(|task| task.subtasks == [0, 1]), "{attempt:?}");
+    assert_eq!((record.acknowledged_of(), record.bytes()), ((4, 4), bytes));
+    for part in record.parts() {
+        let times = part.times;
+        assert!(part.bytes > 0 && part.end_to_end <= record.duration && times.alignment < Duration::from_secs(30), "{record:?}");
+        assert!(times.saving + times.storing > Duration::ZERO, "it has come over the wire: {record:?}");
+    }
+    assert_eq!(control.metrics().job(), history.job());
+    let until = Instant::now() + Duration::from_secs(30);
+    while !control.metrics().iter().any(|metric| metric.worker.is_some() && metric.operator.starts_with("aggregate")) {
+        assert!(Instant::now() < until, "no numbers");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let metrics = control.metrics();
+    let of_task = metrics.iter().find(|metric| metric.worker.is_some() && metric.operator.starts_with("aggregate")).unwrap();
+    assert_eq!(*of_task.uid, attempt.tasks[1].uid);
+    let [first, second] = workers;
+    second.stop();
+    drop(second.wait());
+    while control.history().failures().len() == 0 {
+        assert!(Instant::now() < until, "no failure");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let history = control.history();
+    let failure = history.failures().next().unwrap();
+    let gone: Vec<_> = attempt.workers.iter().map(|worker| &worker.name).filter(|name| failure.worker.as_ref() == Some(name)).collect();
+    assert_eq!((gone.len(), failure.attempt), (1, Some(attempt.attempt)), "{failure:?}");
+    assert!(matches!(control.cancel().wait(), JobOutcome::Cancelled));
+    assert!(handle.wait().is_err());
+    drop(first.wait());
 }
 
 #[test]

@@ -274,9 +274,9 @@ impl Course<'_> {
             }
             let handle = env.execute_on("simulated", &cores, life.engine.cores)?;
             let steer: Option<(_, fn(&JobControl))> = match life.trouble {
-                Trouble::Stop(moment) => Some((moment, JobControl::stop_with_checkpoint)),
-                Trouble::Drain(moment) => Some((moment, JobControl::stop)),
-                Trouble::Cancel(moment) => Some((moment, JobControl::cancel)),
+                Trouble::Stop(moment) => Some((moment, |control| drop(control.stop_with_checkpoint()))),
+                Trouble::Drain(moment) => Some((moment, |control| drop(control.stop()))),
+                Trouble::Cancel(moment) => Some((moment, |control| drop(control.cancel()))),
                 Trouble::None | Trouble::Panics { .. } | Trouble::Disk(_) => None,
             };
             if let Some((moment, act)) = steer {

@@ -10,7 +10,8 @@ use crate::time::Watermark;
 use rkyv::util::AlignedVec;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use thalweg_io::Buffer;
+use std::time::Duration;
+use thalweg_io::{Buffer, MonotonicNs};
 use thalweg_storage::checkpoint::{Scope, SnapshotWriter, StateLayout};
 
 /// What the names of states begin with that belong to the engine. A user's state may not be called so.
@@ -25,6 +26,9 @@ pub(crate) struct TakenSnapshot {
     pub(crate) image: Buffer,
     /// The splits in work, by number.
     pub(crate) splits: Vec<(u32, AlignedVec)>,
+    /// When its barrier entered the chain, and how long the channels had waited for each other then.
+    pub(crate) begun: MonotonicNs,
+    pub(crate) alignment: Duration,
 }
 
 /// What a sink has prepared of one epoch: nothing, if nothing was written in it.
@@ -37,6 +41,8 @@ pub(crate) struct PreparedEpoch {
 struct Writing {
     checkpoint: CheckpointId,
     splits: Vec<(u32, AlignedVec)>,
+    begun: MonotonicNs,
+    alignment: Duration,
 }
 
 /// Gathers the snapshots of one subtask. On its core alone; each call is on the control path.
@@ -68,11 +74,18 @@ impl Snapshots {
         }
     }
 
-    /// The barrier of `checkpoint` is about to enter the chain.
-    pub(crate) fn begin(&self, checkpoint: CheckpointId) {
-        let begun = Writing { checkpoint, splits: Vec::new() };
+    /// The barrier of `checkpoint` is about to enter the chain, now.
+    pub(crate) fn begin(&self, checkpoint: CheckpointId, now: MonotonicNs) {
+        let begun = Writing { checkpoint, splits: Vec::new(), begun: now, alignment: Duration::ZERO };
         let before = self.writing.replace(Some(begun));
         assert!(before.is_none(), "the barrier of checkpoint {checkpoint} came while another one was in the chain");
+    }
+
+    /// Notes how long the channels have waited for the last of them to deliver the barrier.
+    pub(crate) fn aligned(&self, alignment: Duration) {
+        if let Some(writing) = &mut *self.writing.borrow_mut() {
+            writing.alignment = alignment;
+        }
     }
 
     /// Notes the watermark that the whole task has been told.
@@ -99,10 +112,11 @@ impl Snapshots {
 
     /// The barrier of `checkpoint` has passed the whole chain: what is written is the subtask's state.
     pub(crate) fn end(&self, checkpoint: CheckpointId) {
-        let Writing { checkpoint: begun, splits } = self.writing.take().expect("invariant: a snapshot ends after it began");
-        assert_eq!(begun, checkpoint, "one snapshot began and another one ended");
+        let writing = self.writing.take().expect("invariant: a snapshot ends after it began");
+        let Writing { checkpoint: written, splits, begun, alignment } = writing;
+        assert_eq!(written, checkpoint, "one snapshot began and another one ended");
         let image = self.writer.borrow_mut().finish(self.spare.take());
-        self.taken.borrow_mut().push_back(TakenSnapshot { checkpoint, image, splits });
+        self.taken.borrow_mut().push_back(TakenSnapshot { checkpoint, image, splits, begun, alignment });
     }
 
     /// Gives back the memory of an image that has been stored, for one of the next.

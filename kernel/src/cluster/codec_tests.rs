@@ -4,7 +4,7 @@ use crate::cluster::Heartbeat;
 use crate::graph::OperatorId;
 use crate::runtime::{
     Acknowledgement, AttemptPlan, Deployment, FailureCause, FromSubtask, JobError, Layout, Metric, MetricKind, MetricScope, RestorePlan,
-    Seat, SnapshotPlace, ToSubtask, ToWorker, WorkerId,
+    Seat, SnapshotPlace, SnapshotTimes, ToSubtask, ToWorker, WorkerId,
 };
 use proptest::prelude::*;
 use rkyv::util::AlignedVec;
@@ -24,8 +24,10 @@ fn prepared() -> Option<PreparedEpoch> {
 }
 
 fn acknowledged(image: Image) -> Message {
+    let millis = Duration::from_millis;
+    let times = SnapshotTimes { alignment: millis(1), saving: millis(2), storing: millis(3) };
     let splits = vec![(4, archive(&[9; 20])), (5, archive(&[]))];
-    let acknowledgement = Acknowledgement { checkpoint: CheckpointId(7), image, splits, prepared: prepared() };
+    let acknowledgement = Acknowledgement { checkpoint: CheckpointId(7), image, splits, prepared: prepared(), times };
     report(FromSubtask::Acknowledged { subtask: 11, acknowledgement })
 }
 
@@ -41,6 +43,7 @@ fn metric() -> Metric {
     Metric {
         scope: MetricScope::Task,
         operator: "source -> map".to_owned(),
+        uid: "numbers".into(),
         subtask: 1,
         channel: Some(2),
         worker: None,
@@ -121,7 +124,7 @@ fn all() -> Vec<Message> {
         report(FromSubtask::Finished { subtask: 5, prepared: None }),
         report(FromSubtask::Ended { subtask: 5, metrics: vec![metric()] }),
     ];
-    all.extend(failures().into_iter().map(|error| report(FromSubtask::Failed { error })));
+    all.extend(failures().into_iter().map(|error| report(FromSubtask::Failed { subtask: Some(3), error })));
     all
 }
 
@@ -164,8 +167,8 @@ fn what_a_message_holds_arrives() {
 fn failures_keep_what_a_user_sees_of_them() {
     for error in failures() {
         let text = format!("{error:?}");
-        let read = decode(&encoded(&report(FromSubtask::Failed { error })), 1 << 20).unwrap();
-        let Message::Report { message: FromSubtask::Failed { error }, .. } = read else { panic!("it was a failure") };
+        let read = decode(&encoded(&report(FromSubtask::Failed { subtask: Some(3), error })), 1 << 20).unwrap();
+        let Message::Report { message: FromSubtask::Failed { error, .. }, .. } = read else { panic!("it was a failure") };
         assert_eq!(format!("{error:?}"), text);
     }
     let full = || IoError::new("write to", "out/part-1", std::io::ErrorKind::StorageFull.into());
@@ -182,8 +185,8 @@ fn failures_keep_what_a_user_sees_of_them() {
     ];
     for (error, expected, worth) in cases {
         let text = error.to_string();
-        let read = decode(&encoded(&report(FromSubtask::Failed { error })), 1 << 20).unwrap();
-        let Message::Report { message: FromSubtask::Failed { error }, .. } = read else { panic!("it was a failure") };
+        let read = decode(&encoded(&report(FromSubtask::Failed { subtask: Some(3), error })), 1 << 20).unwrap();
+        let Message::Report { message: FromSubtask::Failed { error, .. }, .. } = read else { panic!("it was a failure") };
         assert_eq!(error.to_string(), text);
         let JobError::Remote { cause, is_worth_a_restart, .. } = error else { panic!("it has no form of its own") };
         assert_eq!((cause, is_worth_a_restart), (expected, worth), "{text}");
@@ -194,16 +197,16 @@ fn failures_keep_what_a_user_sees_of_them() {
 fn a_failure_that_is_too_long_arrives_shortened_and_is_still_what_it_was() {
     let long = "\u{e4}".repeat(MESSAGE_BYTES_MAX);
     let panicked = |record| JobError::UserPanic { operator: "map".to_owned(), subtask: 3, message: "division by zero".to_owned(), record };
-    let read = decode(&encoded(&report(FromSubtask::Failed { error: panicked(format!("x{long}")) })), 1 << 20).unwrap();
-    let Message::Report { message: FromSubtask::Failed { error: error @ JobError::UserPanic { .. } }, .. } = read else {
+    let read = decode(&encoded(&report(FromSubtask::Failed { subtask: None, error: panicked(format!("x{long}")) })), 1 << 20).unwrap();
+    let Message::Report { message: FromSubtask::Failed { error: error @ JobError::UserPanic { .. }, .. }, .. } = read else {
         panic!("it was a panic")
     };
     let text = error.to_string();
     assert!(error.is_worth_a_restart() && text.contains("division by zero") && text.contains("x\u{e4}"));
     assert!(text.ends_with(&format!("... (the first {} of {} bytes)", (64 << 10) - 1, 2 * MESSAGE_BYTES_MAX + 1)), "{}", text.len());
     let place = JobError::Checkpoint { place: long, source: CheckpointError::Fenced { folder: "c".to_owned(), entry: 3 } };
-    let read = decode(&encoded(&report(FromSubtask::Failed { error: place })), 1 << 20).unwrap();
-    let Message::Report { message: FromSubtask::Failed { error }, .. } = read else { panic!("it was a failure") };
+    let read = decode(&encoded(&report(FromSubtask::Failed { subtask: None, error: place })), 1 << 20).unwrap();
+    let Message::Report { message: FromSubtask::Failed { error, .. }, .. } = read else { panic!("it was a failure") };
     assert_eq!((error.cause(), error.is_worth_a_restart()), (FailureCause::Fenced, false));
 }
 

@@ -9,10 +9,11 @@ use crate::checkpoint::{Attempt, CheckpointId, JobId, PreparedEpoch};
 use crate::graph::OperatorId;
 use crate::runtime::{
     Acknowledgement, AttemptPlan, Deployment, FailureCause, FromSubtask, JobError, Layout, Metric, MetricKind, MetricScope, RestorePlan,
-    Seat, SnapshotPlace, ToSubtask, ToWorker, WorkerId,
+    Seat, SnapshotPlace, SnapshotTimes, ToSubtask, ToWorker, WorkerId,
 };
 use core::net::SocketAddr;
 use std::borrow::Cow;
+use std::sync::Arc;
 use thalweg_storage::checkpoint::{FileRef, Image};
 
 /// A control message.
@@ -91,7 +92,7 @@ variants!(FromSubtask, "a message of a subtask of an unknown kind":
     2 => Acknowledged { subtask: subtask, acknowledgement: acknowledgement },
     3 => Declined { checkpoint: checkpoint, prepared: prepared },
     4 => Finished { subtask: subtask, prepared: prepared },
-    5 => Failed { error: error },
+    5 => Failed { subtask: subtask, error: error },
     6 => Ended { subtask: subtask, metrics: metrics },
 );
 
@@ -127,7 +128,8 @@ record! {
     OperatorId { 0: number }
     WorkerId { 0: number }
     FileRef { name: name, len: len, crc: crc }
-    Acknowledgement { checkpoint: checkpoint, image: image, splits: splits, prepared: prepared }
+    Acknowledgement { checkpoint: checkpoint, image: image, splits: splits, prepared: prepared, times: times }
+    SnapshotTimes { alignment: alignment, saving: saving, storing: storing }
     PreparedEpoch { checkpoint: checkpoint, sink: sink, transaction: transaction }
     AttemptPlan { job: job, attempt: attempt, owner: owner, epoch: epoch, snapshots: snapshots }
     SnapshotPlace { dir: dir, inline_bytes_max: inline_bytes_max }
@@ -154,9 +156,10 @@ impl Field for RestorePlan {
 impl Field for Metric {
     fn put(&self, out: &mut Vec<u8>) {
         // Whose it is the connection says.
-        let Self { scope, operator, subtask, channel, worker: _, name, kind, value } = self;
+        let Self { scope, operator, uid, subtask, channel, worker: _, name, kind, value } = self;
         scope.put(out);
         operator.put(out);
+        uid.put(out);
         subtask.put(out);
         channel.put(out);
         name.put(out);
@@ -168,6 +171,7 @@ impl Field for Metric {
         Ok(Self {
             scope: Field::take(fields)?,
             operator: Field::take(fields)?,
+            uid: Field::take(fields)?,
             subtask: Field::take(fields)?,
             channel: Field::take(fields)?,
             worker: None,
@@ -208,6 +212,17 @@ impl Field for Cow<'static, str> {
 
     fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
         String::take(fields).map(Cow::Owned)
+    }
+}
+
+impl Field for Arc<str> {
+    fn put(&self, out: &mut Vec<u8>) {
+        // The same bytes as those of a `String`.
+        self.to_string().put(out);
+    }
+
+    fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
+        String::take(fields).map(Self::from)
     }
 }
 

@@ -227,7 +227,7 @@ impl Session {
                     if let Err(fault) = self.check(deployment) {
                         return broken(fault);
                     }
-                    self.numbers(JobMetrics::begin_attempt);
+                    self.numbers(|numbers| numbers.begin_attempt(deployment.plan.job));
                 }
                 self.share.told(&order);
                 self.local.work.push_back(Work::Order(order));
@@ -277,8 +277,9 @@ impl Session {
             self.send_metrics();
         }
         let ended = if let FromSubtask::Ended { subtask, .. } = &message { Some(*subtask) } else { None };
+        let subtask = message.subtask();
         if let Err(too_long) = self.connection.send(&Message::Report { attempt, message }) {
-            let message = ended.map_or_else(|| too_much(&too_long), |subtask| FromSubtask::Ended { subtask, metrics: vec![] });
+            let message = ended.map_or_else(|| too_much(subtask, &too_long), |subtask| FromSubtask::Ended { subtask, metrics: vec![] });
             let said = self.connection.send(&Message::Report { attempt, message });
             assert!(said.is_ok(), "it is short");
         }
@@ -329,8 +330,8 @@ impl Session {
 }
 
 /// State, positions or transactions that no message takes: another attempt would have as much of them.
-fn too_much(error: &TooLong) -> FromSubtask {
-    FromSubtask::Failed { error: JobError::Invalid(error.to_string()) }
+fn too_much(subtask: Option<usize>, error: &TooLong) -> FromSubtask {
+    FromSubtask::Failed { subtask, error: JobError::Invalid(error.to_string()) }
 }
 
 #[cfg(test)]

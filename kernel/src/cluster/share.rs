@@ -167,7 +167,12 @@ impl Share {
                 prepared_by(task, prepared.as_ref(), None)?;
             }
             // With that the attempt is over for all: none of them has to be told.
-            FromSubtask::Failed { .. } => self.closed(),
+            FromSubtask::Failed { subtask, .. } => {
+                if let Some(subtask) = subtask {
+                    self.part(*subtask)?;
+                }
+                self.closed();
+            }
             FromSubtask::Ended { subtask, .. } => {
                 if !self.part(*subtask)?.0.is_closing {
                     return Err(format!("subtask {subtask} has ended before it was told to close"));

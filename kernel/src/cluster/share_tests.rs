@@ -1,6 +1,6 @@
 use super::*;
 use crate::checkpoint::JobId;
-use crate::runtime::{Acknowledgement, AttemptPlan, JobError, Layout, Seat, WorkerId};
+use crate::runtime::{Acknowledgement, AttemptPlan, JobError, Layout, Seat, SnapshotTimes, WorkerId};
 use rkyv::util::AlignedVec;
 use thalweg_io::Buffer;
 use thalweg_storage::checkpoint::FileRef;
@@ -36,7 +36,13 @@ fn prepared(sink: OperatorId, checkpoint: u64) -> Option<PreparedEpoch> {
 }
 
 fn part(checkpoint: u64) -> Acknowledgement {
-    Acknowledgement { checkpoint: CheckpointId(checkpoint), image: Image::Inline(Buffer::default()), splits: vec![], prepared: None }
+    Acknowledgement {
+        checkpoint: CheckpointId(checkpoint),
+        image: Image::Inline(Buffer::default()),
+        splits: vec![],
+        prepared: None,
+        times: SnapshotTimes::default(),
+    }
 }
 
 fn acknowledged(subtask: usize, acknowledgement: Acknowledgement) -> FromSubtask {
@@ -109,7 +115,9 @@ fn only_the_sink_of_a_task_prepares_something_and_for_the_checkpoint_at_hand() {
     assert_eq!(share().hear(Attempt(3), &FromSubtask::Finished { subtask: 3, prepared: prepared(SINK, 9) }), Ok(()));
     let declined = |sink| FromSubtask::Declined { checkpoint: CheckpointId(1), prepared: prepared(sink, 1) };
     the_last_is_a_lie(&mut share(), &[declined(SINK), declined(OperatorId(1))], "none of its subtasks");
-    assert_eq!(share().hear(Attempt(3), &FromSubtask::Failed { error: JobError::Cancelled }), Ok(()));
+    assert_eq!(share().hear(Attempt(3), &FromSubtask::Failed { subtask: None, error: JobError::Cancelled }), Ok(()));
+    let failed = |subtask| FromSubtask::Failed { subtask: Some(subtask), error: JobError::Cancelled };
+    the_last_is_a_lie(&mut share(), &[failed(3), failed(0)], "not its own");
 }
 
 #[test]

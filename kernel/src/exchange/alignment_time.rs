@@ -5,17 +5,19 @@
 
 use crate::checkpoint::CheckpointId;
 use crate::runtime::Gauge;
+use std::time::Duration;
 use thalweg_io::MonotonicNs;
 
 /// Shows the duration of the latest alignment, in nanoseconds.
 pub(crate) struct AlignmentTime {
     gauge: Gauge,
     under_way: Option<(CheckpointId, MonotonicNs)>,
+    latest: Duration,
 }
 
 impl AlignmentTime {
     pub(crate) fn new(gauge: Gauge) -> Self {
-        Self { gauge, under_way: None }
+        Self { gauge, under_way: None, latest: Duration::ZERO }
     }
 
     /// A channel's in-band element has been taken into account, a barrier perhaps; `aligning` is the checkpoint that waits for channels now.
@@ -25,32 +27,41 @@ impl AlignmentTime {
             (_, Some(current)) => self.under_way = Some((current, now)),
             (Some((_, since)), None) => {
                 self.under_way = None;
-                self.gauge.set(i64::try_from(now.since(since).as_nanos()).unwrap_or(i64::MAX));
+                self.show(now.since(since));
             }
             // The only channel that is open.
-            (None, None) if is_barrier => self.gauge.set(0),
+            (None, None) if is_barrier => self.show(Duration::ZERO),
             (None, None) => {}
         }
+    }
+
+    fn show(&mut self, latest: Duration) {
+        self.latest = latest;
+        self.gauge.set(i64::try_from(latest.as_nanos()).unwrap_or(i64::MAX));
+    }
+
+    /// What the alignment of the latest barrier took.
+    pub(crate) fn latest(&self) -> Duration {
+        self.latest
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::MetricRegistry;
-    use crate::runtime::MetricScope::Task;
+    use crate::runtime::{MetricRegistry, Subject};
 
     #[test]
     fn it_lasts_from_the_first_barrier_of_a_checkpoint_to_its_last() {
         let registry = MetricRegistry::new(0);
-        let mut time = AlignmentTime::new(registry.gauge(Task, "map", "checkpointAlignmentTime", i64::MIN));
+        let mut time = AlignmentTime::new(registry.gauge(Subject::task("map", "map"), "checkpointAlignmentTime", i64::MIN));
         let shown = || registry.snapshot()[0].value;
         let checkpoint = |number| Some(CheckpointId(number));
         time.step(true, checkpoint(1), MonotonicNs(100));
         time.step(false, checkpoint(1), MonotonicNs(150));
         assert_eq!(shown(), i64::MIN);
         time.step(true, None, MonotonicNs(180));
-        assert_eq!(shown(), 80);
+        assert_eq!((shown(), time.latest()), (80, Duration::from_nanos(80)));
         // The second one is given up for the third.
         time.step(true, checkpoint(2), MonotonicNs(200));
         time.step(true, checkpoint(3), MonotonicNs(300));

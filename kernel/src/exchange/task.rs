@@ -105,6 +105,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
             if let Control::Barrier(checkpoint) = control {
                 self.tell_cut(checkpoint, in_work);
                 self.chain.begin_snapshot(checkpoint);
+                self.chain.snapshots.aligned(self.alignment.latest());
                 self.chain.snapshots.watermark(self.gate.watermark());
             }
             if let Control::Watermark(watermark) = control {

@@ -5,6 +5,7 @@
 
 use super::MetricNames;
 use super::names::{DESCRIPTIONS, Description, Unit};
+use crate::checkpoint::JobId;
 use crate::runtime::{JobMetrics, Metric, MetricKind, MetricScope};
 use std::io::Write;
 use thalweg_io::{Buffer, yield_now};
@@ -61,7 +62,7 @@ impl Exposition {
                 if std::mem::take(&mut is_first) {
                     introduce(description, metric.kind, style, text);
                 }
-                self.sample(metric, description, style, text);
+                self.sample(metric, metrics.job(), description, style, text);
                 *units += SAMPLE_UNITS;
             }
             if *units >= SLICE_UNITS {
@@ -71,20 +72,27 @@ impl Exposition {
         }
     }
 
-    fn sample(&self, metric: &Metric, description: &Description, style: Style<'_>, text: &mut Buffer) {
-        let (name, job, [task, operator], subtask, worker) = match style {
-            Style::Thalweg => (description.shown, "job", ["task", "operator"], "subtask", "worker"),
-            Style::Flink(name) => (name, "job_name", ["task_name", "operator_name"], "subtask_index", "tm_id"),
+    fn sample(&self, metric: &Metric, id: Option<JobId>, description: &Description, style: Style<'_>, text: &mut Buffer) {
+        let (name, job, [task, operator], [of_task, of_operator], subtask, worker) = match style {
+            Style::Thalweg => (description.shown, "job", ["task", "operator"], ["uid", "uid"], "subtask", "worker"),
+            Style::Flink(name) => (name, "job_name", ["task_name", "operator_name"], ["task_id", "operator_id"], "subtask_index", "tm_id"),
         };
         // Writing to a buffer does not fail.
         let _ = write!(text, "{name}{{{job}=\"{}\"", self.job);
+        if let Some(id) = id {
+            let _ = write!(text, ",job_id=\"{id}\"");
+        }
         let of = match metric.scope {
             MetricScope::Job => None,
-            MetricScope::Task => Some(task),
-            MetricScope::Operator => Some(operator),
+            MetricScope::Task => Some((task, of_task)),
+            MetricScope::Operator => Some((operator, of_operator)),
         };
-        if let Some(of) = of {
-            let _ = write!(text, ",{of}=\"{}\",{subtask}=\"{}\"", escaped(&metric.operator), metric.subtask);
+        if let Some((of, uid)) = of {
+            let _ = write!(text, ",{of}=\"{}\"", escaped(&metric.operator));
+            if !metric.uid.is_empty() {
+                let _ = write!(text, ",{uid}=\"{}\"", escaped(&metric.uid));
+            }
+            let _ = write!(text, ",{subtask}=\"{}\"", metric.subtask);
         }
         if let Some(channel) = metric.channel {
             let _ = write!(text, ",channel=\"{channel}\"");
@@ -132,11 +140,12 @@ mod tests {
 
     fn metric(scope: MetricScope, operator: &str, name: &'static str, kind: MetricKind, value: i64) -> Metric {
         let (operator, name) = (operator.to_owned(), Cow::Borrowed(name));
-        Metric { scope, operator, subtask: 1, channel: None, worker: None, name, kind, value }
+        Metric { scope, operator, uid: "a-uid".into(), subtask: 1, channel: None, worker: None, name, kind, value }
     }
 
     fn render(names: MetricNames, metrics: Vec<Metric>) -> String {
         let mut all = JobMetrics::default();
+        all.begin_attempt(JobId(0xab));
         all.update(metrics);
         let text = thalweg_io::block_on(Exposition::new("a \"job\"", names).render(&all));
         String::from_utf8(text.to_vec()).unwrap()
@@ -163,14 +172,14 @@ mod tests {
         );
         let expected = r#"# HELP thalweg_job_restarts_total Attempts that failed and were followed by another one.
 # TYPE thalweg_job_restarts_total counter
-thalweg_job_restarts_total{job="a \"job\""} 3
+thalweg_job_restarts_total{job="a \"job\"",job_id="00000000000000ab"} 3
 # HELP thalweg_task_input_queue_frames Frames that wait to be taken, by channel.
 # TYPE thalweg_task_input_queue_frames gauge
-thalweg_task_input_queue_frames{job="a \"job\"",task="map",subtask="1",channel="0",worker="w\\1"} 0
-thalweg_task_input_queue_frames{job="a \"job\"",task="map",subtask="1",channel="1",worker="w\\1"} 1
+thalweg_task_input_queue_frames{job="a \"job\"",job_id="00000000000000ab",task="map",uid="a-uid",subtask="1",channel="0",worker="w\\1"} 0
+thalweg_task_input_queue_frames{job="a \"job\"",job_id="00000000000000ab",task="map",uid="a-uid",subtask="1",channel="1",worker="w\\1"} 1
 # HELP thalweg_operator_records_out_total Records that a source has emitted.
 # TYPE thalweg_operator_records_out_total counter
-thalweg_operator_records_out_total{job="a \"job\"",operator="read\n",subtask="1"} 12
+thalweg_operator_records_out_total{job="a \"job\"",job_id="00000000000000ab",operator="read\n",uid="a-uid",subtask="1"} 12
 "#;
         assert_eq!(text, expected);
     }
@@ -179,10 +188,9 @@ thalweg_operator_records_out_total{job="a \"job\"",operator="read\n",subtask="1"
     fn flinks_names_come_beside_with_flinks_units() {
         let duration = metric(MetricScope::Task, "map", "accumulateBusyTimeMs", MetricKind::Counter, 1_500);
         let text = render(MetricNames::WithFlink, vec![duration]);
-        assert!(text.contains("\nthalweg_task_busy_seconds_total{job=\"a \\\"job\\\"\",task=\"map\",subtask=\"1\"} 1.500\n"), "{text}");
+        assert!(text.contains("\nthalweg_task_busy_seconds_total{job=\"a \\\"job\\\"\",job_id=\"00000000000000ab\",task=\"map\",uid=\"a-uid\",subtask=\"1\"} 1.500\n"), "{text}");
         assert!(text.contains("# TYPE flink_taskmanager_job_task_accumulateBusyTimeMs gauge\n"), "{text}");
-        let alias =
-            "flink_taskmanager_job_task_accumulateBusyTimeMs{job_name=\"a \\\"job\\\"\",task_name=\"map\",subtask_index=\"1\"} 1500\n";
+        let alias = "flink_taskmanager_job_task_accumulateBusyTimeMs{job_name=\"a \\\"job\\\"\",job_id=\"00000000000000ab\",task_name=\"map\",task_id=\"a-uid\",subtask_index=\"1\"} 1500\n";
         assert!(text.contains(alias), "{text}");
     }
 

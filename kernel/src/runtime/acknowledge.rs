@@ -5,6 +5,7 @@
 
 use super::context::SubtaskId;
 use super::error::JobError;
+use super::history::SnapshotTimes;
 use super::messages::{Acknowledgement, FromSubtask, ToCoordinator};
 use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch, Snapshots, TakenSnapshot};
 use rkyv::util::AlignedVec;
@@ -12,7 +13,8 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use thalweg_io::{Buffer, Io, LocalBoxFuture, Mailbox};
+use std::time::Duration;
+use thalweg_io::{Buffer, Io, LocalBoxFuture, Mailbox, MonotonicNs};
 use thalweg_storage::checkpoint::{CheckpointError, FileRef, Image, state_file_name, write_snapshot};
 
 /// Where snapshots go.
@@ -27,11 +29,15 @@ pub(crate) struct SnapshotPlace {
 struct Waiting {
     taken: TakenSnapshot,
     is_over: bool,
+    /// When it was taken.
+    since: MonotonicNs,
 }
 
 struct Storing {
     checkpoint: CheckpointId,
     splits: Vec<(u32, AlignedVec)>,
+    times: SnapshotTimes,
+    since: MonotonicNs,
     write: LocalBoxFuture<Result<(FileRef, Buffer), CheckpointError>>,
 }
 
@@ -40,6 +46,7 @@ struct Stored {
     /// `None` if there was no room for it, or no use any more.
     snapshot: Option<Image>,
     splits: Vec<(u32, AlignedVec)>,
+    times: SnapshotTimes,
 }
 
 /// Stores and acknowledges the snapshots of one subtask.
@@ -84,12 +91,13 @@ impl Acknowledger {
             self.io.observe("checkpoint.snapshot", &self.name, [taken.checkpoint.0 as i64, taken.image.len() as i64, 0]);
             // Barriers come one checkpoint after the other: those that still wait to be stored have been given up.
             self.waiting.iter_mut().for_each(|waiting| waiting.is_over = true);
-            self.waiting.push_back(Waiting { taken, is_over: false });
+            self.waiting.push_back(Waiting { taken, is_over: false, since: self.io.clock().now() });
         }
         loop {
             if let Some(storing) = &mut self.storing {
                 let Poll::Ready(written) = storing.write.as_mut().poll(cx) else { break };
-                let Some(Storing { checkpoint, splits, .. }) = self.storing.take() else { break };
+                let Some(Storing { checkpoint, splits, times, since, .. }) = self.storing.take() else { break };
+                let times = SnapshotTimes { storing: self.io.clock().now().since(since), ..times };
                 let snapshot = match written {
                     Ok((file, memory)) => {
                         self.snapshots.give_back(memory);
@@ -102,13 +110,14 @@ impl Acknowledger {
                     }
                     Err(error) => return Err(JobError::of_a_snapshot(&self.name, error)),
                 };
-                self.stored.push_back(Stored { checkpoint, snapshot, splits });
+                self.stored.push_back(Stored { checkpoint, snapshot, splits, times });
             }
-            let Some(Waiting { taken, is_over }) = self.waiting.pop_front() else { break };
+            let Some(Waiting { taken, is_over, since }) = self.waiting.pop_front() else { break };
             if is_over {
-                self.stored.push_back(Stored { checkpoint: taken.checkpoint, snapshot: None, splits: taken.splits });
+                let times = SnapshotTimes::default();
+                self.stored.push_back(Stored { checkpoint: taken.checkpoint, snapshot: None, splits: taken.splits, times });
             } else {
-                self.store(taken);
+                self.store(taken, since);
             }
         }
         while let Some(epoch) = self.snapshots.pop_prepared() {
@@ -118,16 +127,18 @@ impl Acknowledger {
         Ok(())
     }
 
-    fn store(&mut self, taken: TakenSnapshot) {
-        let TakenSnapshot { checkpoint, image, splits } = taken;
+    /// Stores a snapshot that was taken at `since`.
+    fn store(&mut self, taken: TakenSnapshot, since: MonotonicNs) {
+        let TakenSnapshot { checkpoint, image, splits, begun, alignment } = taken;
+        let times = SnapshotTimes { alignment, saving: since.since(begun), storing: Duration::ZERO };
         match &self.place {
             Some(place) if image.len() > place.inline_bytes_max => {
                 let (disk, dir) = (self.io.disk(), place.dir.clone());
                 let name = state_file_name(self.attempt, checkpoint, &self.task, self.number);
                 let write = Box::pin(async move { write_snapshot(&*disk, &dir, &name, image).await });
-                self.storing = Some(Storing { checkpoint, splits, write });
+                self.storing = Some(Storing { checkpoint, splits, times, since, write });
             }
-            _ => self.stored.push_back(Stored { checkpoint, snapshot: Some(Image::Inline(image)), splits }),
+            _ => self.stored.push_back(Stored { checkpoint, snapshot: Some(Image::Inline(image)), splits, times }),
         }
     }
 
@@ -141,11 +152,11 @@ impl Acknowledger {
             } else {
                 None
             };
-            let Some(Stored { checkpoint, snapshot, splits }) = self.stored.pop_front() else { return };
+            let Some(Stored { checkpoint, snapshot, splits, times }) = self.stored.pop_front() else { return };
             let message = match snapshot {
                 Some(snapshot) => {
                     self.io.observe("checkpoint.acknowledge", &self.name, [checkpoint.0 as i64, 0, 0]);
-                    let acknowledgement = Acknowledgement { checkpoint, image: snapshot, splits, prepared };
+                    let acknowledgement = Acknowledgement { checkpoint, image: snapshot, splits, prepared, times };
                     FromSubtask::Acknowledged { subtask: self.subtask, acknowledgement }
                 }
                 None => FromSubtask::Declined { checkpoint, prepared },

@@ -149,7 +149,7 @@ impl Agent {
     fn give_up(&mut self, layout: &Layout, seat: usize, error: JobError) {
         let own = layout.subtasks(&self.job).into_iter().enumerate().filter(|(_, info)| info.seat == seat);
         self.subtasks = own.map(|(subtask, _)| (subtask, None)).collect();
-        self.report(FromSubtask::Failed { error });
+        self.report(FromSubtask::Failed { subtask: None, error });
     }
 
     fn pass_on(&mut self, subtask: SubtaskId, message: ToSubtask) {
@@ -254,7 +254,7 @@ mod tests {
         };
         world.run(agent.take(ToWorker::Deploy(Box::new(deployment))));
         match said.try_recv() {
-            Some(ToCoordinator::FromSubtask { message: FromSubtask::Failed { error }, .. }) => Some(error),
+            Some(ToCoordinator::FromSubtask { message: FromSubtask::Failed { error, .. }, .. }) => Some(error),
             None => None,
             Some(_) => panic!("it says something else"),
         }

@@ -3,8 +3,11 @@
 //! Carries out what the coordinators decide: passes on splits and triggers, gathers acknowledgements, stores checkpoints and has sinks commit. Storing
 //! and committing go on beside each other and beside everything else; both come to their end before the attempt does.
 
+mod event;
+mod word;
+
 use super::checkpoint_coordinator::{self as checkpoints, Cadence, CheckpointCoordinator, Completion, GivenUp};
-use super::collecting::{About, Collecting};
+use super::collecting::{About, Collecting, size_of_image};
 use super::context::SubtaskId;
 use super::coordinator::{self, Coordinator};
 use super::core::Shared;
@@ -12,24 +15,21 @@ use super::crew::WorkerId;
 use super::deployment::AttemptPlan;
 use super::error::JobError;
 use super::folder::{Complete, Folder, Persisted, Storage};
+use super::history::CheckpointFailure;
+use super::journal::Journal;
 use super::messages::{Acknowledgement, FromSubtask, ToCoordinator, ToSubtask};
 use super::roster::Roster;
 use super::sinks;
 use super::splits::SplitsOfSource;
+use super::telling::Telling;
 use super::transactions::{PreparedTransaction, TransactionLedger};
 use crate::checkpoint::{CheckpointId, PreparedEpoch};
 use crate::graph::{Job, OperatorId};
-use std::future::poll_fn;
-use std::task::Poll;
+use event::Event;
 use std::time::Duration;
 use thalweg_io::{Io, LocalBoxFuture, MailboxReceiver, MonotonicNs};
 use thalweg_storage::checkpoint::SplitEntry;
-
-/// A stop that takes longer says what it waits for, and again each time after as much.
-const STOP_PATIENCE: Duration = Duration::from_secs(2);
-
-/// So many of the subtasks that a stop waits for are named.
-const NAMED_MAX: usize = 3;
+use word::STOP_PATIENCE;
 
 /// What is needed to run an attempt.
 pub(super) struct AttemptParts<'a> {
@@ -38,6 +38,8 @@ pub(super) struct AttemptParts<'a> {
     pub(super) shared: &'a Shared,
     pub(super) plan: AttemptPlan,
     pub(super) roster: Roster<'a>,
+    pub(super) journal: &'a Journal,
+    pub(super) telling: Telling<'a>,
     /// How many workers the job is to run on, if there are as many.
     pub(super) workers_wanted: usize,
     pub(super) splits: Vec<SplitsOfSource>,
@@ -66,16 +68,6 @@ pub(super) struct AttemptEnd {
     pub(super) storage: Option<Storage>,
 }
 
-/// What wakes the coordinator.
-enum Event {
-    Message(Option<ToCoordinator>),
-    Persisted(Box<Persisted>),
-    /// Files of earlier checkpoints are removed.
-    Cleaned,
-    Committed(CheckpointId, Result<(), JobError>),
-    Tick,
-}
-
 /// A running attempt.
 pub(super) struct AttemptRun<'a> {
     parts: AttemptParts<'a>,
@@ -93,6 +85,8 @@ pub(super) struct AttemptRun<'a> {
     commit_is_open: bool,
     is_cancelled: bool,
     is_fenced: bool,
+    /// Who has failed, of those that can say it themselves.
+    failed_by: Option<SubtaskId>,
     /// Everybody has been told that the attempt is over: no checkpoint begins or is committed any more.
     closing: bool,
     end: Option<Result<Completion, JobError>>,
@@ -125,6 +119,7 @@ impl<'a> AttemptRun<'a> {
             commit_is_open: false,
             is_cancelled: false,
             is_fenced: false,
+            failed_by: None,
             closing: false,
             end: None,
             folder,
@@ -140,6 +135,9 @@ impl<'a> AttemptRun<'a> {
         if self.parts.stops {
             self.take_message(ToCoordinator::Stop);
         }
+        if self.parts.telling.callers().want_checkpoint() {
+            self.requested();
+        }
         while self.end.is_none() || self.folder.is_busy() || self.committing.is_some() {
             match self.next_event(inbox).await {
                 Event::Message(Some(message)) => self.take_message(message),
@@ -154,6 +152,7 @@ impl<'a> AttemptRun<'a> {
                 }
             }
         }
+        self.parts.telling.attempt_ended();
         let torn_down = || Err(JobError::Internal { place: "core 0".to_owned(), message: "it was torn down".to_owned() });
         AttemptEnd {
             result: self.end.unwrap_or_else(torn_down),
@@ -165,41 +164,6 @@ impl<'a> AttemptRun<'a> {
             is_fenced: self.is_fenced,
             storage: self.folder.into_storage(),
         }
-    }
-
-    async fn next_event(&mut self, inbox: &mut MailboxReceiver<ToCoordinator>) -> Event {
-        // When nothing is decided any more, a deadline would be waited for in vain, again and again.
-        let deadlines = self.checkpoints.next_deadline().into_iter().chain(self.stop_word_at);
-        let deadline = deadlines.min().filter(|_| !self.closing);
-        if self.timer.as_ref().map(|(at, _)| *at) != deadline {
-            self.timer = deadline.map(|at| (at, self.parts.io.clock().sleep_until(at)));
-        }
-        let Self { folder, committing, timer, .. } = self;
-        poll_fn(|cx| {
-            if let Poll::Ready(persisted) = folder.poll_persisted(cx) {
-                return Poll::Ready(Event::Persisted(persisted));
-            }
-            if folder.poll_cleaned(cx).is_ready() {
-                return Poll::Ready(Event::Cleaned);
-            }
-            if let Some(future) = committing
-                && let Poll::Ready((checkpoint, result)) = future.as_mut().poll(cx)
-            {
-                *committing = None;
-                return Poll::Ready(Event::Committed(checkpoint, result));
-            }
-            if let Poll::Ready(message) = inbox.poll_recv(cx) {
-                return Poll::Ready(Event::Message(message));
-            }
-            if let Some((_, sleep)) = timer
-                && sleep.as_mut().poll(cx).is_ready()
-            {
-                *timer = None;
-                return Poll::Ready(Event::Tick);
-            }
-            Poll::Pending
-        })
-        .await
     }
 
     fn take_message(&mut self, message: ToCoordinator) {
@@ -226,41 +190,12 @@ impl<'a> AttemptRun<'a> {
                 self.decide(checkpoints::Input::Stop);
             }
             ToCoordinator::Stop => self.steer(coordinator::Input::Failed(JobError::Cancelled)),
-        }
-    }
-
-    /// Somebody waits for a job to stop, and may want to know what holds it up.
-    fn say_what_a_stop_waits_for(&mut self) {
-        let now = self.parts.io.clock().now();
-        if self.stop_word_at.is_none_or(|at| now < at) {
-            return;
-        }
-        self.stop_word_at = Some(now.after(STOP_PATIENCE));
-        match self.checkpoints.awaited() {
-            Some((checkpoint, missing)) if !missing.is_empty() => {
-                let (missing, all, named) = (missing.len(), self.finished.len(), self.named(&missing));
-                tracing::info!(target: "thalweg::cli", "the stop waits for checkpoint {checkpoint}: the parts of {missing} of {all} subtasks are missing ({named})");
+            ToCoordinator::Checkpoint(caller) => {
+                self.parts.telling.callers().ask(caller);
+                self.requested();
             }
-            Some((checkpoint, _)) => {
-                tracing::info!(target: "thalweg::cli", "the stop waits for checkpoint {checkpoint} to be made durable");
-            }
-            None if self.committing.is_some() => tracing::info!(target: "thalweg::cli", "the stop waits for results to be shown"),
-            // No source is left that could send a barrier: what is read is worked off, and the last checkpoint is that of the end.
-            None if self.checkpoints.only_the_end_is_left() => {
-                let working = (0..self.finished.len()).filter(|subtask| !self.finished[*subtask]).collect::<Vec<_>>();
-                let (count, all, named) = (working.len(), self.finished.len(), self.named(&working));
-                tracing::info!(target: "thalweg::cli", "the stop waits for the end of the input: {count} of {all} subtasks work on ({named})");
-            }
-            None => tracing::info!(target: "thalweg::cli", "the stop waits for its checkpoint to begin"),
+            ToCoordinator::Watch(caller) => self.parts.telling.callers().watch(caller),
         }
-    }
-
-    /// The names of a few of these subtasks.
-    fn named(&self, subtasks: &[SubtaskId]) -> String {
-        let infos = self.parts.roster.infos();
-        let names = subtasks.iter().take(NAMED_MAX).map(|subtask| infos[*subtask].name(self.parts.job));
-        let more = (subtasks.len() > NAMED_MAX).then(|| "...".to_owned());
-        names.chain(more).collect::<Vec<_>>().join(", ")
     }
 
     fn take_from_subtask(&mut self, message: FromSubtask) {
@@ -276,7 +211,10 @@ impl<'a> AttemptRun<'a> {
                 self.finished[subtask] = true;
                 self.decide(checkpoints::Input::Finished { subtask });
             }
-            FromSubtask::Failed { error } => self.steer(coordinator::Input::Failed(error)),
+            FromSubtask::Failed { subtask, error } => {
+                self.failed_by = subtask;
+                self.steer(coordinator::Input::Failed(error));
+            }
             FromSubtask::Ended { subtask, metrics } => {
                 self.parts.shared.publish(metrics);
                 self.steer(coordinator::Input::Ended { subtask });
@@ -298,11 +236,12 @@ impl<'a> AttemptRun<'a> {
     }
 
     fn acknowledged(&mut self, subtask: SubtaskId, acknowledgement: Acknowledgement) {
-        let Acknowledgement { checkpoint, image, splits, prepared } = acknowledgement;
+        let Acknowledgement { checkpoint, image, splits, prepared, times } = acknowledgement;
         // Also of a checkpoint that was given up: the next one names it (docs/src/semantics.md#o-2).
         self.note_prepared(prepared);
         match &mut self.collecting {
             Some(collecting) if collecting.checkpoint == checkpoint && self.checkpoints.is_collecting(checkpoint) => {
+                self.parts.telling.acknowledged(&self.parts.roster.infos()[subtask], size_of_image(&image), times);
                 collecting.snapshots.push((subtask, image));
                 if !splits.is_empty() {
                     let source = self.parts.roster.infos()[subtask].source.expect("invariant: only the subtasks of a source have splits");
@@ -322,6 +261,7 @@ impl<'a> AttemptRun<'a> {
 
     /// Asks the attempt's coordinator and does what it says.
     fn steer(&mut self, input: coordinator::Input) {
+        self.tell_failure(&input);
         for action in self.coordinator.step(input) {
             match action {
                 coordinator::Action::Assign { source, subtask, number } => {
@@ -335,6 +275,9 @@ impl<'a> AttemptRun<'a> {
                 coordinator::Action::CloseAll => {
                     self.parts.io.observe("attempt.close", &self.parts.job.name, [self.parts.plan.attempt.0 as i64, 0, 0]);
                     self.closing = true;
+                    if self.collecting.is_some() {
+                        self.parts.telling.attempt_ended();
+                    }
                     self.discard_collected();
                     self.parts.roster.tell_all(|| ToSubtask::Close);
                 }
@@ -355,9 +298,10 @@ impl<'a> AttemptRun<'a> {
                 checkpoints::Action::Persist { checkpoint, is_last } => self.persist(checkpoint, is_last, now),
                 checkpoints::Action::GiveUp { checkpoint, reason } => {
                     let why = match reason {
-                        GivenUp::Expired => "it was not complete in time",
-                        GivenUp::NoRoom => "the disk is full",
+                        GivenUp::Expired => CheckpointFailure::Expired,
+                        GivenUp::NoRoom => CheckpointFailure::NoRoom,
                     };
+                    self.parts.telling.failed(checkpoint, why);
                     tracing::warn!(%checkpoint, "checkpoint given up: {why}");
                     self.observe("checkpoint.give-up", checkpoint, 0);
                     self.parts.shared.numbers(|numbers| numbers.count("numberOfFailedCheckpoints", 1));
@@ -378,6 +322,7 @@ impl<'a> AttemptRun<'a> {
     fn trigger(&mut self, checkpoint: CheckpointId, stops: bool, now: MonotonicNs) {
         self.observe("checkpoint.trigger", checkpoint, 0);
         tracing::debug!(%checkpoint, stops, "checkpoint triggered");
+        self.parts.telling.began(checkpoint, stops);
         self.collecting = Some(Collecting { checkpoint, since: now, snapshots: Vec::new(), splits: self.unassigned() });
         self.parts.roster.tell_sources(|| ToSubtask::Trigger { checkpoint, stops });
     }
@@ -390,6 +335,9 @@ impl<'a> AttemptRun<'a> {
     fn persist(&mut self, checkpoint: CheckpointId, is_last: bool, now: MonotonicNs) {
         self.observe("checkpoint.collected", checkpoint, i64::from(is_last));
         let collected = self.collecting.take();
+        if collected.is_none() && self.folder.exists() {
+            self.parts.telling.began(checkpoint, is_last);
+        }
         let collecting =
             collected.unwrap_or_else(|| Collecting { checkpoint, since: now, snapshots: Vec::new(), splits: self.unassigned() });
         assert_eq!(collecting.checkpoint, checkpoint, "the checkpoint that is complete is the one that was collected");
@@ -422,6 +370,7 @@ impl<'a> AttemptRun<'a> {
                     numbers.show("lastCheckpointDuration", i64::try_from(duration.as_millis()).unwrap_or(i64::MAX));
                     numbers.show("lastCheckpointSize", i64::try_from(bytes).unwrap_or(i64::MAX));
                 });
+                self.parts.telling.completed(checkpoint, bytes);
                 self.observe("checkpoint.complete", checkpoint, 0);
                 tracing::debug!(%checkpoint, "checkpoint complete");
                 self.decide(checkpoints::Input::Persisted { checkpoint });

@@ -105,7 +105,7 @@ impl<H: Stage> ChainLoop<H> {
 
     /// From here on the chain is in the snapshot of `checkpoint`, until its barrier has passed.
     pub(crate) fn begin_snapshot(&mut self, checkpoint: CheckpointId) {
-        self.snapshots.begin(checkpoint);
+        self.snapshots.begin(checkpoint, self.io.clock().now());
         self.barrier = Some(checkpoint);
     }
 

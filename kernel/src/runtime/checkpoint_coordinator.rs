@@ -43,6 +43,8 @@ pub(crate) enum Input {
     Committed { checkpoint: CheckpointId },
     /// The job is to end with a checkpoint from which it can go on.
     Stop,
+    /// Somebody wants a checkpoint that begins from now on.
+    Request,
     /// The sources end where they are. A checkpoint that began now would hold no position for what is not going to be read.
     Drain,
 }
@@ -108,6 +110,8 @@ pub(crate) struct CheckpointCoordinator {
     last_retry: Option<MonotonicNs>,
     failures: u32,
     stopping: bool,
+    /// Somebody has asked for the next one: it does not wait for its time.
+    requested: bool,
     draining: bool,
     /// Durable and not yet known to be committed, the newest; and whether the sinks are at work on an older one or this.
     to_commit: Option<CheckpointId>,
@@ -131,6 +135,7 @@ impl CheckpointCoordinator {
             last_retry: None,
             failures: 0,
             stopping: false,
+            requested: false,
             draining: false,
             to_commit: None,
             committing: None,
@@ -214,6 +219,12 @@ impl CheckpointCoordinator {
                     self.next_trigger = Some(now);
                 }
             }
+            Input::Request => {
+                self.requested = true;
+                if self.pending.is_none() {
+                    self.next_trigger = Some(now);
+                }
+            }
         }
         self.advance(now, &mut actions);
         actions
@@ -267,6 +278,7 @@ impl CheckpointCoordinator {
     fn begin(&mut self, now: MonotonicNs) -> CheckpointId {
         let checkpoint = self.next;
         self.next = checkpoint.next();
+        self.requested = false;
         let acknowledged = vec![false; self.finished.len()];
         self.pending = Some(Pending { checkpoint, since: now, acknowledged, stage: Stage::Collecting, stops: self.stopping });
         self.next_trigger = self.cadence.interval.map(|interval| now.after(interval));
@@ -291,7 +303,7 @@ impl CheckpointCoordinator {
             Stage::Persisting { is_last: false } => {
                 let earliest = now.after(self.cadence.min_pause);
                 let wanted = if self.stopping { Some(now) } else { self.next_trigger };
-                self.next_trigger = wanted.map(|at| at.max(earliest));
+                self.next_trigger = if self.requested { Some(now) } else { wanted.map(|at| at.max(earliest)) };
             }
         }
     }
@@ -300,7 +312,8 @@ impl CheckpointCoordinator {
         let pending = self.pending.take().expect("invariant: a checkpoint is given up while it is under way");
         let mut actions = vec![Action::GiveUp { checkpoint: pending.checkpoint, reason }];
         let wanted = if self.stopping { Some(now.after(RETRY)) } else { self.next_trigger };
-        self.next_trigger = wanted.map(|at| at.max(now.after(self.cadence.min_pause)));
+        let paused = wanted.map(|at| at.max(now.after(self.cadence.min_pause)));
+        self.next_trigger = if self.requested { Some(now) } else { paused };
         self.last_retry = Some(now.after(RETRY)).filter(|_| self.all_finished());
         // A full disk is waited for. Without a source that could have sent the barrier it was nobody's fault.
         let counts = reason == GivenUp::Expired && self.sources_remain();

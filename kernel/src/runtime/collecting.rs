@@ -67,11 +67,7 @@ impl Collecting {
 
     /// The size of all snapshots.
     pub(crate) fn bytes(&self) -> u64 {
-        let size = |image: &Image| match image {
-            Image::Inline(bytes) => bytes.len() as u64,
-            Image::File(file) => file.len,
-        };
-        self.snapshots.iter().map(|(_, image)| size(image)).sum()
+        self.snapshots.iter().map(|(_, image)| size_of_image(image)).sum()
     }
 
     /// The snapshots, with the subtasks they are of.
@@ -81,6 +77,14 @@ impl Collecting {
             TaskSnapshot { task: task_uid.clone(), subtask: *subtask as u32, parallelism: *parallelism as u32, image }
         };
         self.snapshots.into_iter().map(of_subtask).collect()
+    }
+}
+
+/// The size of a snapshot, in bytes.
+pub(crate) fn size_of_image(image: &Image) -> u64 {
+    match image {
+        Image::Inline(bytes) => bytes.len() as u64,
+        Image::File(file) => file.len,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::driver::TaskClock;
 use super::error::FailureSlot;
 use super::messages::ToCoordinator;
-use super::metrics::{Counter, Gauge, MetricRegistry, MetricScope};
+use super::metrics::{Counter, Gauge, MetricRegistry, Subject};
 use super::operator::OperatorInfo;
 use super::settings::EngineSettings;
 use super::slice::SliceBudget;
@@ -104,20 +104,29 @@ impl SubtaskContext {
         Rc::new(OperatorInfo { name, task: Rc::clone(&self.name), failure: Rc::clone(&self.failure) })
     }
 
+    fn subject(&self, operator: OperatorId) -> Subject<'_> {
+        let OperatorMeta { name, uid, .. } = &self.operators[operator.0];
+        Subject::operator(name, uid)
+    }
+
+    fn subject_of_task(&self) -> Subject<'_> {
+        Subject::task(&self.name.operators, &self.task_uid)
+    }
+
     pub(crate) fn counter(&self, operator: OperatorId, name: &'static str) -> Counter {
-        self.metrics.counter(MetricScope::Operator, &self.operators[operator.0].name, name)
+        self.metrics.counter(self.subject(operator), name)
     }
 
     pub(crate) fn gauge(&self, operator: OperatorId, name: &'static str) -> Gauge {
-        self.metrics.gauge(MetricScope::Operator, &self.operators[operator.0].name, name, i64::MIN)
+        self.metrics.gauge(self.subject(operator), name, i64::MIN)
     }
 
     pub(crate) fn task_counter(&self, name: &'static str) -> Counter {
-        self.metrics.counter(MetricScope::Task, &self.name.operators, name)
+        self.metrics.counter(self.subject_of_task(), name)
     }
 
     pub(crate) fn task_gauge(&self, name: &'static str) -> Gauge {
-        self.metrics.gauge(MetricScope::Task, &self.name.operators, name, i64::MIN)
+        self.metrics.gauge(self.subject_of_task(), name, i64::MIN)
     }
 
     /// What all outputs of this task count together.

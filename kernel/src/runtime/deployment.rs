@@ -10,10 +10,11 @@ use super::crew::{Crew, Member, WorkerId};
 use super::driver::Subtask;
 use super::error::JobError;
 use super::handle::WorkerShare;
+use super::history::TaskPlacement;
 use super::messages::ToSubtask;
 use crate::checkpoint::{Attempt, CheckpointId, JobId, Restored};
 use crate::exchange::{ChannelNumber, ErasedEnd, Links, Place, RemoteChannel};
-use crate::graph::{EdgeId, EdgePlan, Job, OperatorId, Partitioning};
+use crate::graph::{EdgeId, EdgePlan, Job, OperatorId, Partitioning, TaskPlan};
 use core::net::SocketAddr;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -170,6 +171,16 @@ impl Layout {
             })
         };
         self.parallelism.iter().enumerate().flat_map(of_task).collect()
+    }
+
+    /// Which worker runs which subtask.
+    pub(super) fn tasks(&self, job: &Job) -> Vec<TaskPlacement> {
+        let placed = |(number, task): (usize, &TaskPlan)| TaskPlacement {
+            uid: task.uid.clone(),
+            name: task.name.clone(),
+            subtasks: (0..self.parallelism[number]).map(|subtask| self.place(number, subtask).seat).collect(),
+        };
+        job.tasks.iter().enumerate().map(placed).collect()
     }
 
     /// What each worker does.

@@ -9,7 +9,7 @@ use super::context::SubtaskId;
 use super::error::{FailureSlot, JobError};
 use super::load::{Doing, Load, TaskSampler};
 use super::messages::{FromSubtask, ToSubtask};
-use super::metrics::{MetricRegistry, Samples};
+use super::metrics::{MetricRegistry, Samples, Subject};
 use super::panics::panic_text;
 use super::slice::SliceBudget;
 use std::cell::{Cell, RefCell};
@@ -129,6 +129,8 @@ pub(crate) struct Driver {
     /// Of the links of its core, if there are any.
     pub(crate) of_links: Option<Rc<MetricRegistry>>,
     pub(crate) operators: String,
+    /// Of the first of them.
+    pub(crate) task_uid: String,
     pub(crate) blocked_outputs: Rc<Cell<usize>>,
     pub(crate) acknowledger: Acknowledger,
     pub(crate) inbox: MailboxReceiver<ToSubtask>,
@@ -140,7 +142,7 @@ impl Driver {
         let task = Rc::new(RefCell::new(task));
         let load = Rc::new(Load::new(self.io.clock().now()));
         let sampler = TaskSampler { io: self.io.clone(), load: Rc::clone(&load), task: Rc::downgrade(&task) };
-        self.metrics.ask(&self.operators, Rc::new(sampler));
+        self.metrics.ask(Subject::task(&self.operators, &self.task_uid), Rc::new(sampler));
         self.io.observe("subtask.start", &self.name, [self.id as i64, 0, 0]);
         let mut spin = AdaptiveSpin::new(self.io.spin_limit());
         let mut phase = Phase::Running;
@@ -176,7 +178,7 @@ impl Driver {
                         tracing::warn!(subtask = %self.name, %error, "closing after a failure failed too");
                         break;
                     }
-                    self.acknowledger.report(FromSubtask::Failed { error });
+                    self.acknowledger.report(FromSubtask::Failed { subtask: Some(self.id), error });
                     self.failure.take();
                     phase = Phase::Closing;
                     continue;
@@ -247,7 +249,7 @@ impl Driver {
     /// Building the subtask panicked: reports that, and waits for the end that follows.
     pub(crate) async fn fail_to_build(mut self, payload: &(dyn std::any::Any + Send)) {
         let error = self.failure.take().unwrap_or_else(|| self.describe_panic(payload));
-        self.acknowledger.report(FromSubtask::Failed { error });
+        self.acknowledger.report(FromSubtask::Failed { subtask: Some(self.id), error });
         while !matches!(self.inbox.recv().await, Some(ToSubtask::Close) | None) {}
         self.acknowledger.report(FromSubtask::Ended { subtask: self.id, metrics: vec![] });
     }

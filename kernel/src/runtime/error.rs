@@ -185,6 +185,37 @@ impl JobError {
         }
     }
 
+    /// The operator in which it happened, if that is known.
+    pub(crate) fn operator(&self) -> Option<&str> {
+        match self {
+            Self::UserPanic { operator, .. }
+            | Self::Operator { operator, .. }
+            | Self::Source { operator, .. }
+            | Self::Sink { operator, .. }
+            | Self::Overtaken { operator, .. } => Some(operator),
+            _ => None,
+        }
+    }
+
+    /// The subtask of that operator, if it is known.
+    pub(crate) fn subtask(&self) -> Option<usize> {
+        match self {
+            Self::UserPanic { subtask, .. }
+            | Self::Operator { subtask, .. }
+            | Self::Source { subtask, .. }
+            | Self::Sink { subtask, .. } => Some(*subtask),
+            _ => None,
+        }
+    }
+
+    /// The worker that is lost, or unfit.
+    pub(crate) fn worker(&self) -> Option<&str> {
+        match self {
+            Self::WorkerLost { worker, .. } | Self::Unfit { worker, .. } => Some(worker),
+            _ => None,
+        }
+    }
+
     /// Whether another attempt has taken over, also if it was a worker that found it out.
     pub(super) fn is_fenced(&self) -> bool {
         self.cause() == FailureCause::Fenced

@@ -1,14 +1,17 @@
 //! What the user holds of a running job.
 
 use super::error::JobError;
+use super::history::JobHistory;
+use super::journal::{SharedHistory, snapshot};
 use super::messages::ToCoordinator;
 use super::metrics::JobMetrics;
+use super::outcome::{JobEnd, RequestedCheckpoint};
 use crate::checkpoint::CheckpointId;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use thalweg_io::{CoreGroup, Mailbox, MailboxReceiver, block_on};
+use thalweg_io::{CoreGroup, Mailbox, MailboxReceiver, block_on, mailbox};
 
 /// How a job came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,28 +67,82 @@ pub struct JobReport {
     pub metrics: JobMetrics,
 }
 
-/// Steers a running job from any thread. Clones steer the same job.
+/// Steers a running job from any thread, and shows what has become of it. Clones steer the same job.
+///
+/// A command does its work also if nobody waits for what it gives back.
+///
+/// ```
+/// use std::time::Duration;
+/// use thalweg::{CheckpointConfig, CheckpointOutcome, JobOutcome, StreamExecutionEnvironment};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = std::env::temp_dir().join(format!("thalweg-control-{}", std::process::id()));
+/// let env = StreamExecutionEnvironment::new();
+/// env.enable_checkpointing(CheckpointConfig::new(&dir));
+/// env.set_source_rate(Some(1_000));
+/// env.from_collection((0..1_000_000u64).collect()).for_each(|_| {});
+/// let handle = env.execute("a long job", 1)?;
+/// let control = handle.control();
+/// let CheckpointOutcome::Completed { checkpoint, .. } = control.checkpoint().wait() else { panic!("there is a folder") };
+/// assert!(control.history().checkpoint(checkpoint).is_some());
+/// assert_eq!(control.cancel().wait(), JobOutcome::Cancelled);
+/// # std::fs::remove_dir_all(dir)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct JobControl {
     coordinator: Mailbox<ToCoordinator>,
     metrics: Arc<Mutex<JobMetrics>>,
+    history: SharedHistory,
 }
 
 impl JobControl {
     /// Ends the job: what is not committed is removed, what checkpoints have committed stays. Nothing happens if the job has ended or is about to.
-    pub fn cancel(&self) {
-        drop(self.coordinator.send(ToCoordinator::Cancel));
+    pub fn cancel(&self) -> JobEnd {
+        self.end_by(ToCoordinator::Cancel)
     }
 
     /// Ends the input where it is (Flink's `stop --drain`): what is open fires, results are committed, the job finishes.
-    pub fn stop(&self) {
-        drop(self.coordinator.send(ToCoordinator::Drain));
+    pub fn stop(&self) -> JobEnd {
+        self.end_by(ToCoordinator::Drain)
     }
 
     /// Takes a checkpoint, commits what it names, and ends the job, which can go on from there later (Flink's `stop` without `--drain`). Without
     /// checkpoints this is [`cancel`](Self::cancel).
-    pub fn stop_with_checkpoint(&self) {
-        drop(self.coordinator.send(ToCoordinator::Stop));
+    pub fn stop_with_checkpoint(&self) -> JobEnd {
+        self.end_by(ToCoordinator::Stop)
+    }
+
+    /// Takes a checkpoint as soon as none is under way, whatever the interval and the least pause between two, and tells what has become of it.
+    ///
+    /// It begins after this call: what had been read before is in it. While no attempt runs it is waited for; where the input has ended it is the last one,
+    /// which comes when everything is worked off. It is tried once, and one that has begun does not outlive its attempt.
+    pub fn checkpoint(&self) -> RequestedCheckpoint {
+        let (caller, answer) = mailbox();
+        drop(self.coordinator.send(ToCoordinator::Checkpoint(caller)));
+        RequestedCheckpoint::new(answer)
+    }
+
+    /// The end of the job, for somebody who waits for it without the handle.
+    #[must_use]
+    pub fn ended(&self) -> JobEnd {
+        let (caller, closed) = mailbox();
+        drop(self.coordinator.send(ToCoordinator::Watch(caller)));
+        JobEnd::new(closed, Arc::clone(&self.history))
+    }
+
+    fn end_by(&self, command: ToCoordinator) -> JobEnd {
+        // In this order: a job that ends by the command has heard before who wants to know.
+        let end = self.ended();
+        drop(self.coordinator.send(command));
+        end
+    }
+
+    /// What has become of the job so far: attempts, failures, checkpoints. Costs a lock and some pointers; it can be asked for also when the job has ended.
+    #[must_use]
+    pub fn history(&self) -> JobHistory {
+        snapshot(&self.history)
     }
 
     /// The job's numbers, at most some tenths of a second old.
@@ -108,9 +165,10 @@ impl JobHandle {
         result: MailboxReceiver<Result<JobReport, JobError>>,
         coordinator: Mailbox<ToCoordinator>,
         metrics: Arc<Mutex<JobMetrics>>,
+        history: SharedHistory,
         group: Box<dyn CoreGroup>,
     ) -> Self {
-        Self { result, control: JobControl { coordinator, metrics }, group: Some(group) }
+        Self { result, control: JobControl { coordinator, metrics, history }, group: Some(group) }
     }
 
     /// Waits on the current thread, which must not be one of the job's cores, until the job has ended.
@@ -122,18 +180,29 @@ impl JobHandle {
     }
 
     /// See [`JobControl::cancel`].
-    pub fn cancel(&self) {
-        self.control.cancel();
+    pub fn cancel(&self) -> JobEnd {
+        self.control.cancel()
     }
 
     /// See [`JobControl::stop`].
-    pub fn stop(&self) {
-        self.control.stop();
+    pub fn stop(&self) -> JobEnd {
+        self.control.stop()
     }
 
     /// See [`JobControl::stop_with_checkpoint`].
-    pub fn stop_with_checkpoint(&self) {
-        self.control.stop_with_checkpoint();
+    pub fn stop_with_checkpoint(&self) -> JobEnd {
+        self.control.stop_with_checkpoint()
+    }
+
+    /// See [`JobControl::checkpoint`].
+    pub fn checkpoint(&self) -> RequestedCheckpoint {
+        self.control.checkpoint()
+    }
+
+    /// See [`JobControl::history`].
+    #[must_use]
+    pub fn history(&self) -> JobHistory {
+        self.control.history()
     }
 
     /// See [`JobControl::metrics`].

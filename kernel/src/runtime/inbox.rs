@@ -4,6 +4,7 @@
 //! [`Inbox::listening`], so that the end is not put off and nobody who has come is forgotten. What an attempt says that is over changes nothing (law 10).
 //! An attempt that is under way takes messages and crew for itself.
 
+use super::callers::Callers;
 use super::crew::Crew;
 use super::error::JobError;
 use super::messages::ToCoordinator;
@@ -16,6 +17,8 @@ use thalweg_io::MailboxReceiver;
 pub(super) struct Inbox {
     pub(super) messages: MailboxReceiver<ToCoordinator>,
     pub(super) crew: Crew,
+    /// They wait also while no attempt is under way.
+    pub(super) callers: Callers,
     /// The job is to end.
     pub(super) is_cancelled: bool,
     /// The input is to end where it is.
@@ -26,7 +29,7 @@ pub(super) struct Inbox {
 
 impl Inbox {
     pub(super) fn new(messages: MailboxReceiver<ToCoordinator>) -> Self {
-        Self { messages, crew: Crew::default(), is_cancelled: false, drains: false, stops: false }
+        Self { messages, crew: Crew::default(), callers: Callers::default(), is_cancelled: false, drains: false, stops: false }
     }
 
     /// Waits for `future`, and for the word that the job is to end.
@@ -63,6 +66,8 @@ impl Inbox {
             }
             ToCoordinator::Impossible(error) => return Err(error),
             ToCoordinator::Drain => self.drains = true,
+            ToCoordinator::Checkpoint(caller) => self.callers.ask(caller),
+            ToCoordinator::Watch(caller) => self.callers.watch(caller),
             // Nothing has been read since the last checkpoint: to stop with one is to end here.
             ToCoordinator::Cancel | ToCoordinator::Stop => {
                 self.is_cancelled = true;

@@ -9,6 +9,8 @@ use super::crew::{Member, WorkerId};
 use super::deployment::parallelism;
 use super::error::JobError;
 use super::handle::JobHandle;
+use super::history::JobHistory;
+use super::journal::Journal;
 use super::master::Master;
 use super::messages::ToCoordinator;
 use super::metrics::JobMetrics;
@@ -76,14 +78,17 @@ pub(crate) fn launch(job: Job, cores: &dyn Cores, muster: Muster, others: Vec<Co
     }
     let (coordinator, inbox) = mailbox();
     let metrics = Arc::new(Mutex::new(JobMetrics::default()));
+    let history = Arc::new(Mutex::new(JobHistory::default()));
     let (result_sender, result) = mailbox();
     let shared = Shared::new(&job, coordinator.clone(), Arc::clone(&metrics));
+    let told = Arc::clone(&history);
     let head: CoreMain = Box::new(move |core, io| {
         Box::pin(async move {
             let job = Rc::new(job);
             let (job_is_on, job_end) = mailbox();
             let recruiting = Recruiting { core, io: io.clone(), job: Rc::clone(&job), shared: shared.clone(), job_end };
-            let mut master = Master::new(job, muster, inbox, job_is_on, shared, io.clone());
+            let journal = Journal::new(io.clone(), told);
+            let mut master = Master::new(job, muster, inbox, job_is_on, shared, journal, io.clone());
             let run = async move {
                 let report = master.run().await;
                 // Its ways to the workers end with it.
@@ -95,5 +100,5 @@ pub(crate) fn launch(job: Job, cores: &dyn Cores, muster: Muster, others: Vec<Co
         })
     });
     let group = cores.start(std::iter::once(head).chain(others).collect())?;
-    Ok(JobHandle::new(result, coordinator, metrics, group))
+    Ok(JobHandle::new(result, coordinator, metrics, history, group))
 }

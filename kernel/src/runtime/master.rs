@@ -13,18 +13,20 @@ use super::deployment::{AttemptPlan, Deployment, Layout, RestorePlan};
 use super::error::JobError;
 use super::folder::Storage;
 use super::handle::{JobEnding, JobReport, RestoredFrom, WorkerShare};
+use super::history::{AttemptOutcome, FailurePlace, JobEvent, JobOutcome};
 use super::inbox::Inbox;
+use super::journal::Journal;
 use super::launch::Farewell;
 use super::logbook::Logbook;
 use super::messages::{ToCoordinator, ToWorker};
-use super::metrics::JobMetrics;
 use super::muster::Muster;
 use super::origin;
 use super::restart::RestartPolicy;
 use super::roster::Roster;
 use super::sinks::Sinks;
 use super::splits::SplitsOfSource;
-use crate::checkpoint::RestartStrategy;
+use super::telling::Telling;
+use crate::checkpoint::{Attempt, RestartStrategy};
 use crate::graph::Job;
 use crate::metrics_http;
 use std::rc::Rc;
@@ -40,6 +42,7 @@ pub(super) struct Master {
     inbox: Inbox,
     logbook: Logbook,
     shared: Shared,
+    journal: Journal,
     io: Io,
     restarts: u32,
     /// When the last attempt failed.
@@ -61,6 +64,7 @@ impl Master {
         messages: MailboxReceiver<ToCoordinator>,
         job_is_on: Mailbox<Farewell>,
         shared: Shared,
+        journal: Journal,
         io: Io,
     ) -> Self {
         Self {
@@ -69,6 +73,7 @@ impl Master {
             inbox: Inbox::new(messages),
             logbook: Logbook::new(&io),
             shared,
+            journal,
             io,
             restarts: 0,
             failed_at: None,
@@ -102,6 +107,7 @@ impl Master {
                 tracing::warn!(%error, "what the job left behind cannot be removed");
             }
         }
+        self.tell_outcome(&result);
         self.say_goodbye(result.as_ref().err());
         let ending = result?;
         let metrics = self.shared.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -115,6 +121,16 @@ impl Master {
             elapsed: self.io.clock().now().since(started),
             metrics,
         })
+    }
+
+    /// Tells those who look in from outside how the job has ended.
+    fn tell_outcome(&self, result: &Result<JobEnding, JobError>) {
+        let outcome = match result {
+            Ok(ending) => JobOutcome::Ended(*ending),
+            Err(JobError::Cancelled) => JobOutcome::Cancelled,
+            Err(error) => JobOutcome::Failed(Arc::new(self.journal.failure(&self.job, None, error, FailurePlace::default()))),
+        };
+        self.journal.tell(JobEvent::JobEnded { outcome });
     }
 
     /// Tells the workers that the job is over, also those that have come in the last moment, or are about to join. If another coordinator goes on with the
@@ -142,7 +158,10 @@ impl Master {
         let default = if with_checkpoints { RestartStrategy::exponential_delay() } else { RestartStrategy::None };
         let mut policy = RestartPolicy::new(self.job.restart.clone().unwrap_or(default));
         loop {
-            let error = match self.attempt().await {
+            let before = self.logbook.attempt;
+            let result = self.attempt().await;
+            self.tell_attempt(Some(self.logbook.attempt).filter(|attempt| *attempt != before), &result);
+            let error = match result {
                 Ok(ending) => return Ok(ending),
                 Err(error) => error,
             };
@@ -177,6 +196,23 @@ impl Master {
         }
     }
 
+    /// Tells how the attempt has ended, if one had begun. That it fails is told already if it was its subtasks, or what it did with them, that failed.
+    fn tell_attempt(&self, attempt: Option<Attempt>, result: &Result<JobEnding, JobError>) {
+        let outcome = match result {
+            Ok(JobEnding::Stopped(checkpoint)) => AttemptOutcome::Stopped(*checkpoint),
+            Ok(JobEnding::Finished | JobEnding::AlreadyFinished) => AttemptOutcome::Finished,
+            Err(JobError::Rescaled) => AttemptOutcome::Rescaled,
+            Err(JobError::Cancelled) => AttemptOutcome::Cancelled,
+            Err(error) => {
+                self.journal.tell_failure(&self.job, attempt, error, FailurePlace::default());
+                AttemptOutcome::Failed
+            }
+        };
+        if let Some(attempt) = attempt {
+            self.journal.tell(JobEvent::AttemptEnded { attempt, outcome });
+        }
+    }
+
     /// Goes on without a worker that cannot do its part.
     fn dismiss(&mut self, worker: &str, error: &JobError) {
         let found = self.inbox.crew.members().iter().find(|member| member.name == worker).map(|member| member.id);
@@ -205,10 +241,12 @@ impl Master {
             self.restoring(metadata);
         }
         self.logbook.attempt = attempt;
-        self.shared.numbers(JobMetrics::begin_attempt);
+        self.shared.numbers(|numbers| numbers.begin_attempt(self.logbook.job));
         tracing::info!(%attempt, job = %self.job.name, %epoch, "the attempt begins");
         // Its number, its first checkpoint, and the one it goes on from, if any.
         let restored = metadata.as_ref().map_or(0, |metadata| metadata.id.0 as i64);
+        let from = metadata.as_ref().map(|metadata| metadata.id);
+        self.journal.tell(JobEvent::AttemptBegan { job: self.logbook.job, attempt, restored: from });
         self.io.observe("attempt.begin", &self.job.name, [attempt.0 as i64, epoch.0 as i64, restored]);
         let discard = storage.as_ref().is_some_and(|storage| storage.config.discard_later_output);
         let sinks =
@@ -232,6 +270,8 @@ impl Master {
         let plan = AttemptPlan { job, attempt, owner, epoch, snapshots: storage.as_ref().map(place) };
         let layout = Layout::of_crew(&self.job, &self.inbox.crew)?;
         self.workers = layout.shares(&self.job);
+        let (workers, tasks) = (self.workers.clone(), layout.tasks(&self.job));
+        self.journal.tell(JobEvent::AttemptDeployed { attempt, workers, tasks });
         self.deploy(&plan, &layout, restore.as_ref());
         // The subtasks hold the state until each has taken what is its own.
         drop(restore);
@@ -274,10 +314,12 @@ impl Master {
         storage: Option<Storage>,
     ) -> (Result<Completion, JobError>, Option<Storage>) {
         let infos = layout.subtasks(&self.job);
-        let Self { job, io, shared, muster, inbox: Inbox { messages, crew, drains, stops, .. }, .. } = self;
+        let Self { job, io, shared, journal, muster, inbox: Inbox { messages, crew, callers, drains, stops, .. }, .. } = self;
         let (workers_wanted, drains, stops) = (muster.workers, *drains, *stops);
         let roster = Roster::new(plan.attempt, infos, layout, crew);
-        let run = AttemptRun::new(AttemptParts { job, io, shared, plan, roster, workers_wanted, splits, storage, drains, stops });
+        let telling = Telling::new(journal, io, callers, plan.attempt);
+        let parts = AttemptParts { job, io, shared, plan, roster, journal, telling, workers_wanted, splits, storage, drains, stops };
+        let run = AttemptRun::new(parts);
         let AttemptEnd { result, completed, commit_is_open, is_cancelled, drains, stops, is_fenced, storage } = run.run(messages).await;
         // An attempt that failed is not followed by one that is only to stop; one that made room for more workers is.
         self.inbox.is_cancelled |= is_cancelled || stops && !matches!(result, Err(JobError::Rescaled));

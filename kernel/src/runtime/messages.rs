@@ -6,10 +6,14 @@ use super::context::SubtaskId;
 use super::crew::{Member, WorkerId};
 use super::deployment::Deployment;
 use super::error::JobError;
+use super::history::SnapshotTimes;
 use super::metrics::Metric;
+use super::outcome::CheckpointOutcome;
 use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch};
 use crate::graph::OperatorId;
 use rkyv::util::AlignedVec;
+use std::convert::Infallible;
+use thalweg_io::Mailbox;
 use thalweg_storage::checkpoint::Image;
 
 /// What one subtask adds to a checkpoint.
@@ -20,6 +24,8 @@ pub(crate) struct Acknowledgement {
     pub(crate) splits: Vec<(u32, AlignedVec)>,
     /// What its sink has prepared of the epoch that the checkpoint ends.
     pub(crate) prepared: Option<PreparedEpoch>,
+    /// What it took.
+    pub(crate) times: SnapshotTimes,
 }
 
 /// What subtasks say to the coordinator.
@@ -32,10 +38,24 @@ pub(crate) enum FromSubtask {
     Declined { checkpoint: CheckpointId, prepared: Option<PreparedEpoch> },
     /// The input has ended, everything is handed over, and what the sink was given since the last barrier is prepared.
     Finished { subtask: SubtaskId, prepared: Option<PreparedEpoch> },
-    /// The subtask failed and is closing.
-    Failed { error: JobError },
+    /// The subtask failed and is closing; without one, it is something else at the same worker that failed.
+    Failed { subtask: Option<SubtaskId>, error: JobError },
     /// The subtask is gone.
     Ended { subtask: SubtaskId, metrics: Vec<Metric> },
+}
+
+impl FromSubtask {
+    /// Who says it, as far as it says that itself.
+    pub(crate) fn subtask(&self) -> Option<SubtaskId> {
+        match self {
+            Self::SplitRequested { subtask, .. }
+            | Self::Acknowledged { subtask, .. }
+            | Self::Finished { subtask, .. }
+            | Self::Ended { subtask, .. } => Some(*subtask),
+            Self::Failed { subtask, .. } => *subtask,
+            Self::Declined { .. } => None,
+        }
+    }
 }
 
 /// What somebody else says to the coordinator.
@@ -56,6 +76,10 @@ pub(crate) enum ToCoordinator {
     Drain,
     /// The user wants the job to end with a checkpoint from which it can go on.
     Stop,
+    /// The user wants a checkpoint, and to know what becomes of it.
+    Checkpoint(Mailbox<CheckpointOutcome>),
+    /// Somebody wants to know when the job has ended: then this is closed.
+    Watch(Mailbox<Infallible>),
 }
 
 /// What the coordinator says to a worker.

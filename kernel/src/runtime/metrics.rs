@@ -4,6 +4,7 @@
 //! What is cheaper to ask than to keep up to date, such as the length of a queue, is asked at that moment ([`Sampler`]). Names are Flink's; what each
 //! means, and how Prometheus sees it, is listed in `docs/src/observability.md`.
 
+use crate::checkpoint::JobId;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
@@ -37,6 +38,8 @@ pub struct Metric {
     pub scope: MetricScope,
     /// The operator, or the chain of operators of a task; empty for a number of the job.
     pub operator: String,
+    /// The uid of the operator, or of the first one of the task; empty where there is none, as for the exchange with another worker.
+    pub uid: Arc<str>,
     /// The subtask, from 0.
     pub subtask: usize,
     /// The channel of the subtask, if the number concerns one of them alone.
@@ -55,7 +58,7 @@ impl Metric {
     /// A number of the whole job.
     pub(crate) fn of_job(name: &'static str, kind: MetricKind, value: i64) -> Self {
         let (scope, operator) = (MetricScope::Job, String::new());
-        Self { scope, operator, subtask: 0, channel: None, worker: None, name: Cow::Borrowed(name), kind, value }
+        Self { scope, operator, uid: no_uid(), subtask: 0, channel: None, worker: None, name: Cow::Borrowed(name), kind, value }
     }
 
     /// The same number, as one of `worker`.
@@ -67,6 +70,10 @@ impl Metric {
     fn group(&self) -> (&str, usize, Option<&str>) {
         (&self.operator, self.subtask, self.worker.as_deref())
     }
+}
+
+fn no_uid() -> Arc<str> {
+    Arc::from("")
 }
 
 /// The numbers of one operator, or task, in one subtask at one worker. Never empty.
@@ -89,11 +96,18 @@ fn merge(older: &[Metric], newer: &[Metric]) -> Group {
 /// A snapshot of a job's numbers, at most some tenths of a second old while the job runs and exact when it has ended. Cloning copies some pointers.
 #[derive(Clone, Debug, Default)]
 pub struct JobMetrics {
+    job: Option<JobId>,
     /// In the order of what they are about.
     groups: Vec<Group>,
 }
 
 impl JobMetrics {
+    /// The number of the job, by which its checkpoints and results know it too; `None` before its first attempt.
+    #[must_use]
+    pub fn job(&self) -> Option<JobId> {
+        self.job
+    }
+
     /// All numbers, by operator and subtask.
     pub fn iter(&self) -> impl Iterator<Item = &Metric> {
         self.groups.iter().flat_map(|group| group.iter())
@@ -149,8 +163,9 @@ impl JobMetrics {
         self.update(metrics);
     }
 
-    /// A new attempt begins, perhaps with other subtasks at other workers: what was said of those of the one before is forgotten.
-    pub(crate) fn begin_attempt(&mut self) {
+    /// A new attempt of `job` begins, perhaps with other subtasks at other workers: what was said of those of the one before is forgotten.
+    pub(crate) fn begin_attempt(&mut self, job: JobId) {
+        self.job = Some(job);
         self.groups.retain(|group| group.first().is_some_and(|first| first.scope == MetricScope::Job));
     }
 }
@@ -190,6 +205,7 @@ pub(crate) trait Sampler {
 /// Where a [`Sampler`] puts its numbers. They are those of one task.
 pub struct Samples<'a> {
     task: &'a str,
+    uid: &'a Arc<str>,
     subtask: usize,
     metrics: &'a mut Vec<Metric>,
 }
@@ -204,15 +220,35 @@ impl Samples<'_> {
     }
 
     fn add(&mut self, name: &'static str, kind: MetricKind, channel: Option<usize>, value: i64) {
-        let (operator, subtask) = (self.task.to_owned(), self.subtask);
+        let (operator, uid, subtask) = (self.task.to_owned(), Arc::clone(self.uid), self.subtask);
         let name = Cow::Borrowed(name);
-        self.metrics.push(Metric { scope: MetricScope::Task, operator, subtask, channel, worker: None, name, kind, value });
+        self.metrics.push(Metric { scope: MetricScope::Task, operator, uid, subtask, channel, worker: None, name, kind, value });
+    }
+}
+
+/// What a number of a subtask is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    scope: MetricScope,
+    name: &'a str,
+    uid: &'a str,
+}
+
+impl<'a> Subject<'a> {
+    /// The task of these operators, the first of which has `uid`.
+    pub(crate) fn task(name: &'a str, uid: &'a str) -> Self {
+        Self { scope: MetricScope::Task, name, uid }
+    }
+
+    pub(crate) fn operator(name: &'a str, uid: &'a str) -> Self {
+        Self { scope: MetricScope::Operator, name, uid }
     }
 }
 
 struct Registered {
     scope: MetricScope,
     operator: String,
+    uid: Arc<str>,
     name: &'static str,
     kind: MetricKind,
     cell: Rc<Cell<i64>>,
@@ -223,7 +259,7 @@ pub(crate) struct MetricRegistry {
     subtask: usize,
     registered: RefCell<Vec<Registered>>,
     /// Each with the task it speaks of.
-    samplers: RefCell<Vec<(String, Rc<dyn Sampler>)>>,
+    samplers: RefCell<Vec<(String, Arc<str>, Rc<dyn Sampler>)>>,
 }
 
 impl MetricRegistry {
@@ -231,29 +267,29 @@ impl MetricRegistry {
         Self { subtask, registered: RefCell::default(), samplers: RefCell::default() }
     }
 
-    fn register(&self, scope: MetricScope, operator: &str, name: &'static str, kind: MetricKind, initial: i64) -> Rc<Cell<i64>> {
+    fn register(&self, of: Subject<'_>, name: &'static str, kind: MetricKind, initial: i64) -> Rc<Cell<i64>> {
+        let Subject { scope, name: operator, uid } = of;
         let mut registered = self.registered.borrow_mut();
         let same = |r: &&Registered| r.name == name && r.scope == scope && r.operator == operator;
         if let Some(known) = registered.iter().find(same) {
             return Rc::clone(&known.cell);
         }
         let cell = Rc::new(Cell::new(initial));
-        registered.push(Registered { scope, operator: operator.to_owned(), name, kind, cell: Rc::clone(&cell) });
+        registered.push(Registered { scope, operator: operator.to_owned(), uid: uid.into(), name, kind, cell: Rc::clone(&cell) });
         cell
     }
 
-    /// A counter of `operator`, or of the chain of that name.
-    pub(crate) fn counter(&self, scope: MetricScope, operator: &str, name: &'static str) -> Counter {
-        Counter { cell: self.register(scope, operator, name, MetricKind::Counter, 0) }
+    pub(crate) fn counter(&self, of: Subject<'_>, name: &'static str) -> Counter {
+        Counter { cell: self.register(of, name, MetricKind::Counter, 0) }
     }
 
-    pub(crate) fn gauge(&self, scope: MetricScope, operator: &str, name: &'static str, initial: i64) -> Gauge {
-        Gauge { cell: self.register(scope, operator, name, MetricKind::Gauge, initial) }
+    pub(crate) fn gauge(&self, of: Subject<'_>, name: &'static str, initial: i64) -> Gauge {
+        Gauge { cell: self.register(of, name, MetricKind::Gauge, initial) }
     }
 
-    /// Has `sampler` asked for numbers of `task` with every snapshot from now on.
-    pub(crate) fn ask(&self, task: &str, sampler: Rc<dyn Sampler>) {
-        self.samplers.borrow_mut().push((task.to_owned(), sampler));
+    /// Has `sampler` asked for numbers of the task `of` with every snapshot from now on.
+    pub(crate) fn ask(&self, of: Subject<'_>, sampler: Rc<dyn Sampler>) {
+        self.samplers.borrow_mut().push((of.name.to_owned(), of.uid.into(), sampler));
     }
 
     pub(crate) fn subtask(&self) -> usize {
@@ -264,6 +300,7 @@ impl MetricRegistry {
         let metric = |r: &Registered| Metric {
             scope: r.scope,
             operator: r.operator.clone(),
+            uid: Arc::clone(&r.uid),
             subtask: self.subtask,
             channel: None,
             worker: None,
@@ -272,8 +309,8 @@ impl MetricRegistry {
             value: r.cell.get(),
         };
         let mut metrics: Vec<Metric> = self.registered.borrow().iter().map(metric).collect();
-        for (task, sampler) in &*self.samplers.borrow() {
-            sampler.sample(&mut Samples { task, subtask: self.subtask, metrics: &mut metrics });
+        for (task, uid, sampler) in &*self.samplers.borrow() {
+            sampler.sample(&mut Samples { task, uid, subtask: self.subtask, metrics: &mut metrics });
         }
         metrics
     }
@@ -285,8 +322,8 @@ mod tests {
 
     fn registry(subtask: usize, records: u64) -> MetricRegistry {
         let registry = MetricRegistry::new(subtask);
-        registry.counter(MetricScope::Task, "map -> sink", "numRecordsIn").add(records);
-        registry.counter(MetricScope::Operator, "sink", "numRecordsSend").add(records + 1);
+        registry.counter(Subject::task("map -> sink", "map-uid"), "numRecordsIn").add(records);
+        registry.counter(Subject::operator("sink", "sink-uid"), "numRecordsSend").add(records + 1);
         registry
     }
 
@@ -301,7 +338,9 @@ mod tests {
         assert_eq!((metrics.total("numRecordsIn"), metrics.sum("sink", "numRecordsSend"), metrics.total("numRestarts")), (25, 27, 2));
         assert_eq!((metrics.min("numRecordsIn"), metrics.iter().count()), (Some(5), 5));
         let earlier = metrics.clone();
-        metrics.begin_attempt();
+        assert_eq!(metrics.job(), None);
+        metrics.begin_attempt(JobId(7));
+        assert_eq!((metrics.job(), earlier.job()), (Some(JobId(7)), None));
         assert_eq!((metrics.total("numRecordsIn"), metrics.total("numRestarts"), earlier.total("numRecordsIn")), (0, 2, 25));
     }
 
@@ -325,8 +364,10 @@ mod tests {
             }
         }
         let registry = registry(2, 1);
-        registry.ask("map -> sink", Rc::new(Queues));
+        registry.ask(Subject::task("map -> sink", "map-uid"), Rc::new(Queues));
         let snapshot = registry.snapshot();
+        let uids: Vec<_> = snapshot.iter().map(|metric| (&*metric.operator, &*metric.uid)).collect();
+        assert_eq!(uids, [("map -> sink", "map-uid"), ("sink", "sink-uid"), ("map -> sink", "map-uid"), ("map -> sink", "map-uid")]);
         let channels: Vec<_> = snapshot.iter().filter(|metric| metric.name == "inputQueueLength").map(|metric| metric.channel).collect();
         assert_eq!(channels, [Some(0), Some(1)]);
         let mut metrics = JobMetrics::default();

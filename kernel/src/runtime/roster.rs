@@ -5,6 +5,7 @@
 use super::context::SubtaskId;
 use super::crew::{Crew, Member, WorkerId};
 use super::deployment::{Layout, SubtaskInfo};
+use super::history::FailurePlace;
 use super::messages::{ToSubtask, ToWorker};
 use crate::checkpoint::Attempt;
 
@@ -24,6 +25,13 @@ impl<'a> Roster<'a> {
     /// All subtasks, by their number.
     pub(super) fn infos(&self) -> &[SubtaskInfo] {
         &self.infos
+    }
+
+    /// Where a subtask runs.
+    pub(super) fn place_of(&self, subtask: SubtaskId) -> FailurePlace {
+        let Some(info) = self.infos.get(subtask) else { return FailurePlace::default() };
+        let worker = self.layout.seats.get(info.seat).map(|seat| seat.name.clone());
+        FailurePlace { task_uid: Some(info.task_uid.clone()), subtask: Some(info.subtask), worker }
     }
 
     /// A worker has come. It takes part in the next attempt.

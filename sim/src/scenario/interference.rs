@@ -113,16 +113,20 @@ impl Interference {
     pub(crate) fn start(self, cores: &SimCores, control: JobControl) {
         let (moment, act): (_, fn(&JobControl)) = match self {
             Self::Silence { records } => return start_core(cores, Box::new(move |_, io| Box::pin(wait_for_arrival(io, control, records)))),
-            Self::Cancel(moment) => (moment, JobControl::cancel),
-            Self::Stop(moment) => (moment, JobControl::stop),
+            Self::Cancel(moment) => (moment, |control| drop(control.cancel())),
+            Self::Stop(moment) => (moment, |control| drop(control.stop())),
             Self::None | Self::Panic { .. } | Self::DiskFault(_) | Self::SmallDisk { .. } => return,
         };
         start_at(cores, moment, control, act);
     }
 }
 
+/// Of so many jobs that are steered, one is asked for a checkpoint just before.
+const ONE_IS_ASKED_OF: u64 = 3;
+
 /// Steers a job at a moment, from a core of its own.
 pub(crate) fn start_at(cores: &SimCores, moment: Moment, control: JobControl, act: fn(&JobControl)) {
+    let (Moment::Polls(number) | Moment::Millis(number)) = moment;
     let main: CoreMain = Box::new(move |_, io| {
         Box::pin(async move {
             match moment {
@@ -132,6 +136,9 @@ pub(crate) fn start_at(cores: &SimCores, moment: Moment, control: JobControl, ac
                     }
                 }
                 Moment::Millis(ms) => sleep_ms(&io, ms).await,
+            }
+            if number % ONE_IS_ASKED_OF == 0 {
+                drop(control.checkpoint());
             }
             act(&control);
         })
@@ -154,7 +161,8 @@ async fn wait_for_arrival(io: Io, control: JobControl, records: u64) {
     for _ in 0..ARRIVED_MS / LOOK_EVERY_MS {
         sleep_ms(&io, LOOK_EVERY_MS).await;
         if control.metrics().total("numRecordsSend").unsigned_abs() >= records {
-            return control.stop();
+            drop(control.stop());
+            return;
         }
     }
     control.cancel();

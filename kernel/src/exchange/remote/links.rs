@@ -9,7 +9,7 @@ use super::outgoing::Outgoing;
 use crate::checkpoint::{Attempt, JobId};
 use crate::exchange::frame::{ErasedEnd, RecordType};
 use crate::exchange::watch::{ChannelNumber, ChannelWatch};
-use crate::runtime::{AttemptPlan, Counter, FromSubtask, MetricRegistry, MetricScope, Shared, ToCoordinator};
+use crate::runtime::{AttemptPlan, Counter, FromSubtask, MetricRegistry, Shared, Subject, ToCoordinator};
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -136,13 +136,13 @@ impl Surroundings {
 
     /// Fails the attempt.
     pub(super) fn fail(&self, failure: LinkFailure) {
-        let message = FromSubtask::Failed { error: failure.of_the_job(self.peer.clone()) };
+        let message = FromSubtask::Failed { subtask: None, error: failure.of_the_job(self.peer.clone()) };
         // If the coordinator is gone nobody listens.
         drop(self.coordinator.send(ToCoordinator::FromSubtask { attempt: self.attempt, message }));
     }
 
     /// A number of this link.
     pub(super) fn counter(&self, name: &'static str) -> Counter {
-        self.metrics.counter(MetricScope::Task, &format!("exchange with {}", self.peer), name)
+        self.metrics.counter(Subject::task(&format!("exchange with {}", self.peer), ""), name)
     }
 }

@@ -50,6 +50,49 @@ fn a_checkpoint_is_durable_before_anything_is_committed() {
 }
 
 #[test]
+fn a_checkpoint_that_is_asked_for_begins_at_once_or_when_the_one_under_way_is_decided_and_waits_for_no_pause() {
+    check(
+        &mut coordinator(),
+        &[
+            (1, Input::Request, &[Action::Trigger { checkpoint: id(1), stops: false }]),
+            (1, Input::Request, &[]),
+            (2, acknowledged(0, 1), &[]),
+            (2, acknowledged(1, 1), &[Action::Persist { checkpoint: id(1), is_last: false }]),
+            (
+                3,
+                Input::Persisted { checkpoint: id(1) },
+                &[Action::Trigger { checkpoint: id(2), stops: false }, Action::Commit { checkpoint: id(1) }],
+            ),
+            (3, Input::Committed { checkpoint: id(1) }, &[]),
+            (4, Input::Request, &[]),
+            (
+                4,
+                Input::Declined { checkpoint: id(2) },
+                &[Action::GiveUp { checkpoint: id(2), reason: GivenUp::NoRoom }, Action::Trigger { checkpoint: id(3), stops: false }],
+            ),
+            // Each is tried once; then the interval counts from the last that began.
+            (5, Input::Declined { checkpoint: id(3) }, &[Action::GiveUp { checkpoint: id(3), reason: GivenUp::NoRoom }]),
+            (13, Input::Tick, &[]),
+            (14, Input::Tick, &[Action::Trigger { checkpoint: id(4), stops: false }]),
+        ],
+    );
+}
+
+#[test]
+fn where_no_source_is_left_the_last_checkpoint_is_the_one_that_was_asked_for() {
+    let mut coordinator = coordinator();
+    check(
+        &mut coordinator,
+        &[
+            (1, Input::Finished { subtask: 0 }, &[]),
+            (2, Input::Request, &[]),
+            (3, Input::Finished { subtask: 1 }, &[Action::Persist { checkpoint: id(1), is_last: true }]),
+        ],
+    );
+    assert_eq!(coordinator.next_deadline(), None);
+}
+
+#[test]
 fn a_checkpoint_under_way_knows_whom_it_waits_for() {
     let mut coordinator = coordinator();
     assert_eq!(coordinator.awaited(), None);
@@ -197,7 +240,7 @@ proptest! {
     /// A driver that does what it is told, in any order and speed: whatever happens, nothing is committed that is not durable, nothing is durable
     /// that somebody has neither acknowledged nor finished, and one checkpoint is under way at a time.
     #[test]
-    fn whatever_happens_the_order_is_kept(choices in prop::collection::vec((0..6u8, 0..3usize, 0..5u64), 1..200)) {
+    fn whatever_happens_the_order_is_kept(choices in prop::collection::vec((0..7u8, 0..3usize, 0..5u64), 1..200)) {
         let mut coordinator = CheckpointCoordinator::new(CADENCE, vec![true, true, false], id(1), at_s(0));
         let mut now = 0;
         let mut triggered = Vec::new();
@@ -226,6 +269,7 @@ proptest! {
                     None => Input::Tick,
                 },
                 4 => committing.take().map_or(Input::Tick, |checkpoint| Input::Committed { checkpoint }),
+                6 => Input::Request,
                 _ => Input::Tick,
             };
             for action in coordinator.step(at_s(now), input) {
