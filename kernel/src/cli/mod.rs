@@ -3,6 +3,7 @@
 //! A job's `main` is one call of [`run`]; its own options are a `clap::Args` struct that stands beside those of the engine in `run --help`:
 //!
 //! ```no_run
+//! # extern crate thalweg_kernel as thalweg;
 //! use thalweg::cli::{self, About};
 //!
 //! #[derive(clap::Args)]

@@ -58,6 +58,7 @@ pub type RowFunction<T> = fn(&CsvRow<'_>) -> Result<T, CsvError>;
 /// Reads a CSV file, or every `*.csv` of a folder in the order of the names (hidden files and folders within are left out).
 ///
 /// ```no_run
+/// # extern crate thalweg_kernel as thalweg;
 /// use serde::Deserialize;
 /// use thalweg::connectors::{CsvSource, MALFORMED};
 /// use thalweg::{Record, StreamExecutionEnvironment};

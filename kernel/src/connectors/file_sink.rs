@@ -34,6 +34,7 @@ const ROLL_AT_BYTES: u64 = 128 << 20;
 /// Writes each record as a line.
 ///
 /// ```no_run
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::connectors::FileSink;
 /// use thalweg::{Record, StreamExecutionEnvironment};
 ///

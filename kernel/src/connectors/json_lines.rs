@@ -36,6 +36,7 @@ where
 /// is `None`. A name that is given twice stands twice.
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::connectors::JsonObjectWriter;
 ///
 /// let mut object = JsonObjectWriter::default();

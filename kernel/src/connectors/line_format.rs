@@ -64,6 +64,7 @@ where
 /// Takes the fields of one row, from left to right. What needs quotes gets them.
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::connectors::CsvRowWriter;
 ///
 /// let mut row = CsvRowWriter::default();

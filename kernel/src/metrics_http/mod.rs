@@ -57,6 +57,7 @@ pub enum MetricNames {
 /// Where a job shows its numbers to Prometheus.
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::{MetricsEndpoint, StreamExecutionEnvironment, connectors::GeneratorSource};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -37,7 +37,7 @@ fn engine_and_store_name_no_clock_disk_network_thread_or_randomness() {
     let crates = ["rand::", "getrandom::", "libc::", "tokio::", "glommio::", "io_uring::", "madsim::"];
     forbid(
         "one door: go through thalweg-io",
-        &["kernel/src", "kernel/record/src", "kernel/derive/src", "storage/src"],
+        &["thalweg/src", "kernel/src", "kernel/record/src", "kernel/derive/src", "storage/src"],
         &[&words[..], &crates[..]].concat(),
         |_| false,
     );
@@ -48,7 +48,7 @@ fn what_runs_in_production_is_what_runs_in_the_simulator() {
     let flags = ["madsim", "loom", "feature = \"sim"];
     forbid(
         "same code: no special way for the simulator or a model",
-        &["kernel/src", "kernel/record/src", "kernel/derive/src", "storage/src"],
+        &["thalweg/src", "kernel/src", "kernel/record/src", "kernel/derive/src", "storage/src"],
         &flags,
         |_| false,
     );
@@ -58,9 +58,9 @@ fn what_runs_in_production_is_what_runs_in_the_simulator() {
 fn io_uring_is_spoken_to_in_one_folder() {
     forbid(
         "a second backend must be addable without touching another folder",
-        &["io", "storage", "kernel", "sim", "bench"],
+        &["io", "storage", "kernel", "thalweg", "sim", "bench"],
         &["io_uring::", "squeue", "cqueue"],
-        |path| path.starts_with("io/src/uring/") || path.starts_with("kernel/tests/laws/"),
+        |path| path.starts_with("io/src/uring/") || path.starts_with("thalweg/tests/laws/"),
     );
 }
 
@@ -73,7 +73,7 @@ fn unsafe_code_lies_in_few_places() {
     let exempt = |path: &str| places.iter().any(|place| path.starts_with(place)) || path.contains("/tests");
     forbid(
         "unsafe code belongs to rings, buffers, frames, the table of states and the backend",
-        &["io", "storage", "kernel", "sim", "bench"],
+        &["io", "storage", "kernel", "thalweg", "sim", "bench"],
         &["unsafe"],
         exempt,
     );
@@ -87,6 +87,7 @@ fn arrows_between_crates_run_one_way() {
             "kernel/record" => &["thalweg-derive"],
             "storage" => &["thalweg-io", "thalweg-record"],
             "kernel" => &["thalweg-io", "thalweg-record", "thalweg-storage"],
+            "thalweg" => &["thalweg-io", "thalweg-record", "thalweg-kernel"],
             _ => &["thalweg", "thalweg-io", "thalweg-record", "thalweg-storage"],
         }
     };
@@ -101,7 +102,7 @@ fn arrows_between_crates_run_one_way() {
 fn engine_and_store_depend_on_nothing_that_reaches_outside() {
     let reaching: BTreeSet<String> =
         ["rand", "getrandom", "libc", "tokio", "glommio", "io-uring", "madsim", "loom"].map(str::to_owned).into();
-    for folder in ["storage", "kernel", "kernel/record", "kernel/derive"] {
+    for folder in ["storage", "kernel", "thalweg", "kernel/record", "kernel/derive"] {
         let found: Vec<_> = dependencies(folder, Kind::Built).intersection(&reaching).cloned().collect();
         assert!(found.is_empty(), "{folder} must not depend on {found:?}");
     }

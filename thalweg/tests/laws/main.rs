@@ -1,20 +1,21 @@
 //! The laws of the house bite (docs/src/architecture.md#the-laws).
 //!
 //! `clippy.rs` compiles what must not be written and expects the refusal; `tree.rs` reads the sources for what clippy does not see; `docs.rs` holds the
-//! documents against the code and the manifests. No network, no build of the workspace itself.
+//! documents against the code and the manifests, `rooms.rs` the crates against each other. No network, no build of the workspace itself.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it reads the tree and starts cargo")]
 
 mod clippy;
 mod docs;
 mod manifest;
+mod rooms;
 mod tree;
 
 use std::path::{Path, PathBuf};
 
 /// The root of the repository.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the kernel lies in the root").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the root").to_owned()
 }
 
 /// The content of the file at `path`, relative to the root.
