@@ -10,7 +10,6 @@ mod api;
 mod auth;
 pub mod chain;
 pub mod checkpoint;
-pub mod cli;
 pub mod cluster;
 mod complaints;
 pub mod connectors;

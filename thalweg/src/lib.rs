@@ -41,12 +41,29 @@
 //! # }
 //! ```
 //!
+//! # Features
+//!
+//! All are on unless a job says `default-features = false`; one that is off brings no dependency.
+//!
+//! | feature | what |
+//! | --- | --- |
+//! | `cli` | [`cli`], the command line of a job |
+//! | `files` | [`connectors::FileSink`] |
+//! | `csv` | [`connectors::CsvSource`], and rows of CSV as a format of files |
+//! | `json` | lines of JSON as a format of files |
+//! | `generator` | [`connectors::GeneratorSource`] |
+//!
 //! # Where to read on
 //!
 //! [`StreamExecutionEnvironment`] and [`DataStream`] are the way in, [`KeyedStream`] and [`WindowedStream`] follow; [`Record`] says what can flow;
 //! [`KeyedProcessFunction`] is for logic of your own; [`JobHandle`] steers a running job. The rules of time, windows and lateness are numbered
 //! paragraphs in `docs/src/semantics.md`, cited in the code.
 
+pub mod connectors;
+
+#[cfg(feature = "cli")]
+#[doc(inline)]
+pub use thalweg_cli as cli;
 #[doc(inline)]
 pub use thalweg_io as io;
 #[doc(inline)]
@@ -61,7 +78,7 @@ pub use thalweg_kernel::{
     WatermarkStrategy, WindowAssigner, WindowedStream, WorkerShare, format_millis,
 };
 #[doc(inline)]
-pub use thalweg_kernel::{chain, checkpoint, cli, cluster, connectors, sink, source};
+pub use thalweg_kernel::{chain, checkpoint, cluster, sink, source};
 #[doc(inline)]
 pub use thalweg_record::record;
 

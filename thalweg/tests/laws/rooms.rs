@@ -17,6 +17,16 @@ fn shown(source: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn a_job_sees_all_connectors() {
+    let mut connectors = shown(&read("connectors/src/lib.rs"));
+    connectors.extend(shown(&read("kernel/src/connectors/mod.rs")));
+    // For the command line, which looks at a folder before a job does.
+    assert!(connectors.remove("owner_report"));
+    let missing: Vec<_> = connectors.difference(&shown(&read("thalweg/src/connectors.rs"))).cloned().collect();
+    assert!(connectors.len() > 20 && missing.is_empty(), "thalweg/src/connectors.rs does not show {missing:?}");
+}
+
+#[test]
 fn a_job_sees_all_that_the_engine_shows() {
     let (engine, facade) = (shown(&read("kernel/src/lib.rs")), shown(&read("thalweg/src/lib.rs")));
     assert!(engine.len() > 50, "{engine:?}: has the form of the file changed?");
