@@ -1,51 +1,7 @@
-//! Thalweg: a stateful stream-processing engine, as a library.
+//! The engine: what a job is made of, and what runs it.
 //!
-//! A job is described with a typed API whose names are Flink's, and runs on pinned threads, one a core, that share nothing: event time and
-//! watermarks, windows, keyed state and timers, side outputs, results that become visible only when they are complete. The same code runs,
-//! unchanged, in a deterministic simulator (`thalweg-sim`).
-//!
-//! # A first job
-//!
-//! ```
-//! use std::time::Duration;
-//! use thalweg::{AggregateFunction, Record, StreamExecutionEnvironment, TumblingEventTimeWindows, WatermarkStrategy};
-//!
-//! #[derive(Clone, Debug, Record)]
-//! struct Click { at_ms: i64, page: String }
-//!
-//! #[derive(Clone)]
-//! struct Count;
-//! impl AggregateFunction<Click> for Count {
-//!     type Accumulator = u64;
-//!     type Output = u64;
-//!     fn create_accumulator(&self) -> u64 { 0 }
-//!     fn add(&self, _click: ClickRef<'_>, count: &mut u64) { *count += 1; }
-//!     fn get_result(&self, count: &u64) -> u64 { *count }
-//! }
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let env = StreamExecutionEnvironment::new();
-//! let clicks = [(1_000, "home"), (2_000, "cart"), (61_000, "home"), (3_000, "home")];
-//! let counts = env
-//!     .from_collection(clicks.map(|(at_ms, page)| Click { at_ms, page: page.to_owned() }).to_vec())
-//!     .assign_timestamps_and_watermarks(
-//!         WatermarkStrategy::for_bounded_out_of_orderness(Duration::from_secs(60)).with_timestamp_assigner(|click: ClickRef<'_>| click.at_ms),
-//!     )
-//!     .key_by::<String>(|click| click.page)
-//!     .window(TumblingEventTimeWindows::of(Duration::from_secs(60)))
-//!     .aggregate(Count, |page, window, count| (page.to_owned(), window.start, count))
-//!     .collect();
-//! env.execute("clicks a minute", 1)?.wait()?;
-//! assert_eq!(counts.take(), [("home".into(), 0, 2), ("cart".into(), 0, 1), ("home".into(), 60_000, 1)]);
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # Where to read on
-//!
-//! [`StreamExecutionEnvironment`] and [`DataStream`] are the way in, [`KeyedStream`] and [`WindowedStream`] follow; [`Record`] says what can flow;
-//! [`KeyedProcessFunction`] is for logic of your own; [`JobHandle`] steers a running job. The rules of time, windows and lateness are numbered
-//! paragraphs in `docs/src/semantics.md`, cited in the code.
+//! `api/` describes a job, `graph.rs` is the description, `chain.rs` and `operators/` compute, `exchange/` carries frames between subtasks, `runtime/`
+//! starts them, takes checkpoints and goes on after failures. Programs depend on the crate `thalweg`, which shows what of this is theirs.
 
 extern crate self as thalweg;
 
@@ -54,7 +10,6 @@ mod api;
 mod auth;
 pub mod chain;
 pub mod checkpoint;
-pub mod cli;
 pub mod cluster;
 mod complaints;
 pub mod connectors;
@@ -100,8 +55,3 @@ pub use time::{NO_TIMESTAMP, TimeWindow, Watermark, format_millis};
 pub use watermark::{
     BoundedOutOfOrderness, NoWatermarks, RecordTimestamp, TimestampAssigner, WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
 };
-
-/// The program of the README is a test.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;

@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// A job as plain data. Made by [`Job::plan`].
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::StreamExecutionEnvironment;
 ///
 /// let env = StreamExecutionEnvironment::new();

@@ -19,6 +19,7 @@ use thalweg_io::uring::UringCores;
 /// Collects a job: sources, what becomes of them, and settings that hold for all of it.
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::StreamExecutionEnvironment;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -336,6 +336,7 @@ impl<C: Chain> DataStream<C> {
 /// The sink at the end of a stream (Flink's `DataStreamSink`).
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::StreamExecutionEnvironment;
 ///
 /// let env = StreamExecutionEnvironment::new();

@@ -18,6 +18,7 @@ pub enum Restore {
 /// Where and how often a job's state is made durable (docs/src/semantics.md#c-1).
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use std::time::Duration;
 /// use thalweg::{CheckpointConfig, StreamExecutionEnvironment};
 ///

@@ -46,6 +46,7 @@ const WORKER_WAIT: Duration = Duration::from_secs(2);
 /// How a coordinator finds its workers.
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use std::time::Duration;
 /// use thalweg::cluster::ClusterConfig;
 ///
@@ -123,6 +124,7 @@ impl ClusterConfig {
 /// How a worker finds its coordinator, and others find it.
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::cluster::WorkerConfig;
 ///
 /// let config = WorkerConfig::new("127.0.0.1:7100".parse().unwrap(), 2);

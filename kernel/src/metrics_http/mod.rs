@@ -57,13 +57,14 @@ pub enum MetricNames {
 /// Where a job shows its numbers to Prometheus.
 ///
 /// ```
-/// use thalweg::{MetricsEndpoint, StreamExecutionEnvironment, connectors::GeneratorSource};
+/// # extern crate thalweg_kernel as thalweg;
+/// use thalweg::{MetricsEndpoint, StreamExecutionEnvironment};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let endpoint = MetricsEndpoint::new("127.0.0.1:0".parse()?);
 /// let env = StreamExecutionEnvironment::new();
 /// env.set_metrics_endpoint(endpoint.clone());
-/// env.source(GeneratorSource::new(10, |i| i)).collect();
+/// env.from_collection((0..10u64).collect()).collect();
 /// env.execute("numbers", 1)?.wait()?;
 /// // Port 0 has picked a free one, where Prometheus found the numbers as long as the job ran.
 /// assert!(endpoint.address().is_some_and(|address| address.port() != 0));

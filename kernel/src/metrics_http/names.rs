@@ -42,7 +42,7 @@ const fn row(
 
 use Unit::{Milliseconds, Nanoseconds, One, Thousandths};
 
-/// All of them, in the order in which they are shown. A number that is not here is not shown; kernel/tests/metrics.rs watches over that.
+/// All of them, in the order in which they are shown. A number that is not here is not shown; thalweg/tests/metrics.rs watches over that.
 #[rustfmt::skip]
 pub(super) const DESCRIPTIONS: &[Description] = &[
     row(Job, "numRestarts", One, "thalweg_job_restarts_total", Some("numRestarts"),

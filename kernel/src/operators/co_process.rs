@@ -18,6 +18,7 @@ use std::rc::Rc;
 /// Between the records of the two streams there is no order; the watermark is the minimum of both. Each subtask works on a clone.
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::{CoProcessContext, CoProcessFunction, Output, StreamExecutionEnvironment};
 ///
 /// /// Numbers and words as lines.

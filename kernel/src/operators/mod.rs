@@ -28,7 +28,9 @@ pub use co_process::{CoProcessContext, CoProcessFunction};
 pub(crate) use connected::Connected;
 pub(crate) use filter::Filter;
 pub(crate) use flat_map::FlatMap;
-pub(crate) use keyed::{Keyed, KeyedOperator};
+pub(crate) use keyed::Keyed;
+#[cfg(test)]
+pub(crate) use keyed::KeyedOperator;
 pub(crate) use keyed_table::KEYED_STATE;
 pub(crate) use map::Map;
 pub use process::{

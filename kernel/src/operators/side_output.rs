@@ -14,6 +14,7 @@ use thalweg_io::MonotonicNs;
 /// Names a side output of records of type `T`. Two tags of the same name are the same output.
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::OutputTag;
 /// const LATE: OutputTag<String> = OutputTag::new("late");
 /// ```

@@ -160,8 +160,9 @@ pub enum FailureCause {
 }
 
 impl JobError {
-    /// Nothing can be listened for. An address that this machine does not have, or that this user may not take, is one that cannot be meant.
-    pub(crate) fn cannot_listen(what: impl Into<String>, source: IoError, cure: &'static str) -> Self {
+    /// That nothing can be listened for at an address: `what` cannot be done, for the reason `source`, and `cure` says what the person can do. An address that this machine does not have, or that this user may not take, is one that cannot be meant.
+    #[must_use]
+    pub fn cannot_listen(what: impl Into<String>, source: IoError, cure: &'static str) -> Self {
         use std::io::ErrorKind::{AddrNotAvailable, PermissionDenied};
         let what = what.into();
         match source.kind() {
@@ -222,7 +223,8 @@ impl JobError {
     }
 
     /// Whether another attempt could fare better.
-    pub(crate) fn is_worth_a_restart(&self) -> bool {
+    #[must_use]
+    pub fn is_worth_a_restart(&self) -> bool {
         match self {
             Self::Invalid(_) | Self::Listen { .. } | Self::Start(_) | Self::Cancelled | Self::Overtaken { .. } => false,
             Self::Checkpoint { source, .. } => !source.is_fenced() && !source.is_damage() && !source.is_unusable(),
@@ -232,7 +234,8 @@ impl JobError {
     }
 
     /// What lies behind it.
-    pub(crate) fn cause(&self) -> FailureCause {
+    #[must_use]
+    pub fn cause(&self) -> FailureCause {
         use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, StorageFull};
         match self {
             Self::Sink { source, .. } => match source.kind() {

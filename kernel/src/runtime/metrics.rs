@@ -170,6 +170,15 @@ impl JobMetrics {
     }
 }
 
+/// Of several numbers about the same the last one counts.
+impl FromIterator<Metric> for JobMetrics {
+    fn from_iter<I: IntoIterator<Item = Metric>>(metrics: I) -> Self {
+        let mut all = Self::default();
+        all.update(metrics.into_iter().collect());
+        all
+    }
+}
+
 /// Counts up, on one core.
 #[derive(Clone, Default)]
 pub(crate) struct Counter {

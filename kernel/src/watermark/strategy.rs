@@ -117,6 +117,7 @@ impl<T: Record> WatermarkGenerator<T> for NoWatermarks {
 /// Timestamps and watermarks of a stream of `T`; see [`DataStream::assign_timestamps_and_watermarks`](crate::DataStream::assign_timestamps_and_watermarks).
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use std::time::Duration;
 /// use thalweg::{Record, WatermarkStrategy};
 ///

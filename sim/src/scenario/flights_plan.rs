@@ -1,4 +1,4 @@
-//! The flights job, `kernel/examples/flights.rs` as it stands, and the files it is given: generated ones with everything that is met in CSV files,
+//! The flights job, `thalweg/examples/flights.rs` as it stands, and the files it is given: generated ones with everything that is met in CSV files,
 //! or a slice of the real ones.
 
 use crate::disk::SimulatedDisk;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use thalweg::StreamExecutionEnvironment;
 use thalweg_io::{Rng, SplitMix};
 
-#[path = "../../../kernel/examples/flights.rs"]
+#[path = "../../../thalweg/examples/flights.rs"]
 mod flights;
 
 /// The real input, a file a month.
 const REAL: [&str; 3] = [
-    include_str!("../../../kernel/examples/data/flights-2013-01.csv"),
-    include_str!("../../../kernel/examples/data/flights-2013-02.csv"),
-    include_str!("../../../kernel/examples/data/flights-2013-03.csv"),
+    include_str!("../../../thalweg/examples/data/flights-2013-01.csv"),
+    include_str!("../../../thalweg/examples/data/flights-2013-02.csv"),
+    include_str!("../../../thalweg/examples/data/flights-2013-03.csv"),
 ];
 
 /// Where the input lies.

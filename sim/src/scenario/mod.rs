@@ -58,7 +58,7 @@ pub struct Scenario {
 /// A job and its input.
 #[derive(Clone, Debug)]
 pub enum JobPlan {
-    /// `kernel/examples/flights.rs`.
+    /// `thalweg/examples/flights.rs`.
     Flights(FlightsPlan),
     /// One of generated elements.
     Elements(ElementsPlan),

@@ -15,6 +15,7 @@ use crate::runtime::SubtaskContext;
 /// Between the records of the two streams there is no order; the watermark is the minimum of both. Each subtask works on a clone.
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::{Context, KeyedCoProcessFunction, ListState, OpenContext, Output, StreamExecutionEnvironment, ValueState};
 ///
 /// /// Puts the name of its customer beside each order; orders that come before the name wait for it.

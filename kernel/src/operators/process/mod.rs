@@ -28,6 +28,7 @@ pub use timers::{Timer, TimerDomain};
 /// Each subtask works on a clone. State and timers survive between calls; fields of the function do not belong to a key.
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::{Context, KeyedProcessFunction, OpenContext, Output, Timer, ValueState};
 ///
 /// /// Emits how often a word was seen, ten seconds after it was seen first.

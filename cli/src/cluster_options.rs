@@ -1,0 +1,224 @@
+//! Options of the processes of a cluster.
+//!
+//! The secret itself is never an argument: everybody on a machine can read those.
+
+use super::metrics_options::{MetricsOptions, address};
+use super::on_core::on_core;
+use super::options::{CORES_MAX, duration, positive_duration};
+use clap::builder::RangedU64ValueParser;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thalweg_io::uring::{UringCores, machine};
+use thalweg_io::{Buffer, Cores, Io, OpenMode};
+use thalweg_kernel::JobError;
+use thalweg_kernel::cluster::{ClusterConfig, Heartbeat, Secret, WorkerConfig, binary_fingerprint};
+
+/// Where a coordinator listens unless told otherwise.
+const COORDINATOR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7100);
+
+/// The variable that may hold the secret.
+const SECRET: &str = "THALWEG_SECRET";
+
+/// Bytes that are read of a file with a secret; more than a secret may have, so that a file that is too long is found out.
+const SECRET_FILE_BYTES_MAX: usize = 8 << 10;
+
+/// In the permissions of a file.
+const OTHERS_MAY_READ: u32 = 0o004;
+
+/// What coordinator and workers have in common.
+#[derive(Clone, Debug, clap::Args)]
+struct ProcessOptions {
+    /// A file with the secret that all processes of the cluster share; the environment variable THALWEG_SECRET may hold it instead
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+
+    /// The CPUs that this process is pinned to, one for each core in turn [default: none, so that several processes on a machine do not meet on one]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    cpus: Vec<usize>,
+}
+
+impl ProcessOptions {
+    /// Without CPUs of its own a core that has nothing to do gives its CPU back at once: somebody else may want it.
+    fn cores(&self) -> UringCores {
+        let cores = UringCores::new().on_cpus(self.cpus.clone());
+        if self.cpus.is_empty() { cores.with_spin_limit(0) } else { cores }
+    }
+
+    /// The fingerprint of the program, and the secret if there is one.
+    fn identity(&self) -> Result<(u64, Option<Secret>), JobError> {
+        let secret_file = self.secret_file.clone();
+        let (binary, secret) = on_core(move |io| {
+            Box::pin(async move {
+                let secret = match secret_file {
+                    Some(path) => {
+                        warn_of_readers(&path);
+                        Some(read_secret(&io, &path).await)
+                    }
+                    None => None,
+                };
+                (binary_fingerprint(&io).await, secret)
+            })
+        })?;
+        let binary = binary.map_err(|error| JobError::Invalid(format!("the program's own file cannot be read: {error}")))?;
+        let from_environment =
+            || std::env::var(SECRET).ok().map(|secret| Secret::new(secret).map_err(|error| format!("{SECRET}: {error}")));
+        let secret = secret.or_else(from_environment).transpose().map_err(JobError::Invalid)?;
+        Ok((binary, secret))
+    }
+}
+
+/// A secret that everybody on the machine can read is none. That is no reason not to start: it may be a machine with one user.
+fn warn_of_readers(path: &Path) {
+    // That the file cannot be read is said by whoever reads it.
+    if let Some(mode) = machine::permissions(path).ok().filter(|mode| mode & OTHERS_MAY_READ != 0) {
+        let file = path.display();
+        tracing::warn!(
+            target: "thalweg::job",
+            %file,
+            mode = %format_args!("{mode:03o}"),
+            "everybody on this machine can read the secret: run `chmod 600 {file}`"
+        );
+    }
+}
+
+async fn read_secret(io: &Io, path: &Path) -> Result<Secret, String> {
+    let read = async {
+        let file = io.disk().open(path, OpenMode::Read).await?;
+        file.read_at(0, Buffer::with_capacity(SECRET_FILE_BYTES_MAX)).await
+    };
+    let bytes = read.await.map_err(|error| format!("the secret cannot be read: {error}"))?;
+    Secret::new(&bytes[..]).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Options of `coordinator`, besides those of `run`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Cluster options")]
+pub(super) struct CoordinatorOptions {
+    /// Where workers report; a port alone is one of the loopback interface, anything else demands a secret
+    #[arg(long, value_name = "ADDRESS", value_parser = address, default_value_t = COORDINATOR)]
+    listen: SocketAddr,
+
+    /// How many workers the job begins with
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    workers: usize,
+
+    /// How long a job that has begun before waits for missing workers before it goes on with those that are there [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    worker_wait: Option<Duration>,
+
+    /// Time between two signs of life, of the coordinator and of each worker [default: 500ms]
+    #[arg(long, value_name = "TIME", value_parser = positive_duration)]
+    heartbeat_interval: Option<Duration>,
+
+    /// The silence after which another process is dead; at least twice the interval [default: 2s 500ms]
+    #[arg(long, value_name = "TIME", value_parser = positive_duration)]
+    heartbeat_timeout: Option<Duration>,
+
+    #[command(flatten)]
+    process: ProcessOptions,
+}
+
+impl CoordinatorOptions {
+    /// The cores to start on, and the cluster to be; its workers are told `options`.
+    pub(super) fn config(&self, options: Vec<String>) -> Result<(UringCores, ClusterConfig), JobError> {
+        let (binary, secret) = self.process.identity()?;
+        let usual = ClusterConfig::new(self.listen, self.workers);
+        let heartbeat = Heartbeat {
+            interval: self.heartbeat_interval.unwrap_or(usual.heartbeat.interval),
+            timeout: self.heartbeat_timeout.unwrap_or(usual.heartbeat.timeout),
+        };
+        let worker_wait = self.worker_wait.unwrap_or(usual.worker_wait);
+        Ok((self.process.cores(), ClusterConfig { worker_wait, heartbeat, secret, binary, options, ..usual }))
+    }
+}
+
+/// Options of `worker`.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct WorkerOptions {
+    /// Where the coordinator listens
+    #[arg(long, value_name = "ADDRESS", value_parser = address, default_value_t = COORDINATOR)]
+    coordinator: SocketAddr,
+
+    /// Threads to run subtasks on [default: as many as there are CPUs]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=CORES_MAX))]
+    cores: Option<usize>,
+
+    /// Where other workers reach this one: core n listens at PORT + n, at free ports if PORT is 0. Not loopback: demands a secret
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address, default_value = "127.0.0.1:0")]
+    data: SocketAddr,
+
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+
+    #[command(flatten)]
+    process: ProcessOptions,
+
+    #[command(flatten)]
+    metrics: MetricsOptions,
+}
+
+impl WorkerOptions {
+    /// The cores to start on, and how to find the coordinator.
+    pub(super) fn config(&self) -> Result<(UringCores, WorkerConfig), JobError> {
+        let (binary, secret) = self.process.identity()?;
+        let count = self.cores.unwrap_or_else(|| UringCores::new().available());
+        let usual = WorkerConfig::new(self.coordinator, count);
+        let metrics_endpoint = self.metrics.endpoint();
+        Ok((self.process.cores(), WorkerConfig { data: self.data, secret, binary, metrics_endpoint, ..usual }))
+    }
+}
+
+/// What workers are told: in which folder the coordinator works, and its arguments.
+///
+/// A worker goes to that folder. So whatever is said by a relative path, be it an option, the default of one or a constant of the program, is the same place
+/// for all, and it is written into results and checkpoints as it would be by `run`. If only some paths were made absolute (those that can be told from other
+/// text), the rest would quietly lead elsewhere.
+pub(super) fn told(arguments: &[std::ffi::OsString]) -> Result<Vec<String>, JobError> {
+    let folder =
+        std::env::current_dir().map_err(|error| JobError::Invalid(format!("the folder it is started in cannot be named: {error}")))?;
+    let texts = std::iter::once(folder.as_os_str()).chain(arguments.iter().map(|argument| &**argument));
+    let text = |text: &std::ffi::OsStr| {
+        let not_unicode = || format!("{} cannot be told to workers: it is not valid UTF-8", text.display());
+        text.to_str().map(str::to_owned).ok_or_else(not_unicode)
+    };
+    texts.map(text).collect::<Result<_, _>>().map_err(JobError::Invalid)
+}
+
+/// Goes to the folder that a coordinator has named, and says what its arguments are.
+pub(super) fn follow(told: &[String]) -> Result<&[String], JobError> {
+    let Some((folder, arguments)) = told.split_first() else {
+        return Err(JobError::Invalid("the coordinator was not started by its command line".to_owned()));
+    };
+    std::env::set_current_dir(folder).map_err(|error| {
+        JobError::Invalid(format!(
+            "the coordinator works in {folder}, and this worker cannot: {error}; start the coordinator in a folder that all machines have, such as /, and \
+             name everything else by absolute paths"
+        ))
+    })?;
+    Ok(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    #[test]
+    fn workers_are_told_the_folder_and_the_arguments_word_for_word() {
+        let arguments = ["--input", "in put.csv"].map(Into::into);
+        let told = told(&arguments).unwrap();
+        assert_eq!(told[0], std::env::current_dir().unwrap().to_str().unwrap());
+        assert_eq!(follow(&told).unwrap(), ["--input", "in put.csv"]);
+        let error = super::told(&[std::ffi::OsString::from_vec(vec![0xff])]).unwrap_err().to_string();
+        assert!(error.contains("not valid UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_here_is_named_with_the_cure() {
+        let error = follow(&["/no/such/folder".to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("/no/such/folder") && error.contains("absolute paths"), "{error}");
+        assert!(follow(&[]).is_err());
+    }
+}

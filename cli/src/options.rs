@@ -1,0 +1,117 @@
+//! The engine's options, the same for every job, and parsers for those of jobs.
+
+use super::checkpoint_options::CheckpointOptions;
+use super::metrics_options::MetricsOptions;
+use super::restart_options::RestartOptions;
+use clap::builder::RangedU64ValueParser;
+use std::time::Duration;
+use thalweg_io::Cores;
+use thalweg_io::uring::UringCores;
+use thalweg_kernel::StreamExecutionEnvironment;
+
+/// More threads than any machine has CPUs are a slip of the finger.
+pub(super) const CORES_MAX: u64 = 1024;
+
+/// Options of the engine.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Engine options")]
+pub(super) struct EngineOptions {
+    /// Threads to run on, each pinned to a CPU of its own [default: as many as there are CPUs]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=CORES_MAX))]
+    cores: Option<usize>,
+
+    /// Parallel instances of each operator [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    parallelism: Option<usize>,
+
+    /// Slow each source instance down to N records a second, to make a run last
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    rate: Option<u64>,
+
+    /// Make every operator a task of its own, to find out which one does what (slower)
+    #[arg(long)]
+    disable_operator_chaining: bool,
+
+    /// Take folders of results over that belong to another job, if you know that it does not run any more: it shows nothing there from then on
+    #[arg(long)]
+    take_over_output: bool,
+
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+
+    #[command(flatten)]
+    pub(super) checkpoints: CheckpointOptions,
+
+    #[command(flatten)]
+    restarts: RestartOptions,
+
+    #[command(flatten)]
+    metrics: MetricsOptions,
+}
+
+impl EngineOptions {
+    pub(super) fn cores(&self) -> usize {
+        self.cores.unwrap_or_else(|| UringCores::new().available())
+    }
+
+    /// Whether a number of cores was asked for.
+    pub(super) fn names_cores(&self) -> bool {
+        self.cores.is_some()
+    }
+
+    /// Applies what concerns the description of the job, before anything is added to it.
+    ///
+    /// # Errors
+    /// If options contradict each other; says how.
+    pub(super) fn apply(&self, env: &StreamExecutionEnvironment) -> Result<(), String> {
+        if let Some(parallelism) = self.parallelism {
+            env.set_parallelism(parallelism);
+        }
+        env.set_source_rate(self.rate);
+        if self.disable_operator_chaining {
+            env.disable_operator_chaining();
+        }
+        env.take_over_output(self.take_over_output);
+        self.checkpoints.apply(env);
+        self.metrics.apply(env);
+        self.restarts.apply(env)
+    }
+}
+
+/// A span of time for an option's `value_parser`: `1d`, `1h 30min`, `250ms`, or `0`.
+///
+/// # Errors
+/// What is wrong, with examples of what is right.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    match text.trim() {
+        "0" => Ok(Duration::ZERO),
+        text => humantime::parse_duration(text).map_err(|error| format!("{error}; write for example 1d, 90min or 250ms")),
+    }
+}
+
+/// The same for a span that must be at least one millisecond: a window's size, say.
+///
+/// # Errors
+/// As [`duration`].
+pub fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        span if span.as_millis() == 0 => Err("it must be at least 1ms".to_owned()),
+        span => Ok(span),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_of_time_are_read_as_people_write_them() {
+        assert_eq!(duration("1d"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(duration("1h 30min"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert!(duration("soon").is_err_and(|message| message.contains("write for example")));
+        assert!(positive_duration("0").is_err());
+        assert!(positive_duration("1us").is_err());
+    }
+}

@@ -1,0 +1,135 @@
+//! What is said at the end of a job: what it went on from, where every row went, what was written where, and how fast.
+
+use super::bottleneck::Bottleneck;
+use super::progress::{per_second, rows_read};
+use super::workers;
+use indicatif::HumanCount;
+use std::fmt::Write;
+use std::time::Duration;
+use thalweg_kernel::{JobEnding, JobReport};
+
+/// The summary of a finished job, whose sinks have put their results at `outputs`.
+pub(super) fn describe(report: &JobReport, outputs: &[(String, String)]) -> String {
+    if report.ending == JobEnding::AlreadyFinished {
+        return format!("{}: the job has finished before; nothing to do\n", report.job);
+    }
+    let metrics = &report.metrics;
+    let total = |name| metrics.total(name).unsigned_abs();
+    let rows = rows_read(metrics);
+    let malformed = total("numRecordsInErrors");
+    // Dropped, or sent to an output of their own.
+    let late = total("numLateRecordsDropped") + total("numLateRecords");
+    let mut windows: Vec<_> = metrics.iter().filter(|metric| metric.name == "numLateRecords").map(|metric| &metric.operator).collect();
+    windows.dedup();
+
+    let rate = HumanCount(per_second(rows, report.elapsed));
+    let seconds = report.elapsed.as_secs_f64();
+    let ended = match report.ending {
+        JobEnding::Stopped(_) => "stopped after",
+        JobEnding::Finished | JobEnding::AlreadyFinished => "done in",
+    };
+    let mut text = format!("{}: {ended} {seconds:.2} s, {} rows read, {rate} rows/s\n", report.job, HumanCount(rows));
+    text.push_str(&recovery(report));
+    let mut line = |count: u64, what: &str| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  {:>12} {what}", HumanCount(count).to_string());
+    };
+    // With several windows a row may be on time for one and late for another.
+    if windows.len() == 1 && rows >= malformed + late {
+        line(rows - malformed - late, "counted");
+    }
+    if !windows.is_empty() {
+        line(late, "late");
+    }
+    line(malformed, "malformed");
+    for (sink, place) in outputs {
+        line(metrics.sum(sink, "numRecordsSend").unsigned_abs(), &format!("lines written by {sink} to {place}"));
+    }
+    text.push_str(&workers::describe(report));
+    if let Some(bottleneck) = Bottleneck::overall(metrics) {
+        text.push_str(&format!("  {bottleneck}\n"));
+    }
+    if let JobEnding::Stopped(checkpoint) = report.ending {
+        text.push_str(&format!("stopped with checkpoint {checkpoint}; run the same command again to go on\n"));
+    }
+    text
+}
+
+/// What it went on from, and what happened on the way; nothing of a job that simply ran.
+fn recovery(report: &JobReport) -> String {
+    let mut parts = Vec::new();
+    if let Some(from) = report.restored {
+        parts.push(format!("restored checkpoint {}, {} old", from.checkpoint, age(from.age)));
+    }
+    if report.checkpoints > 0 {
+        parts.push(counted(report.checkpoints, "checkpoint completed", "checkpoints completed"));
+    }
+    if report.restarts > 0 {
+        parts.push(counted(u64::from(report.restarts), "restart", "restarts"));
+    }
+    let since = match (report.restarts > 0, report.restored.is_some()) {
+        (true, _) => "; the numbers are those since the last restart",
+        (false, true) => "; the numbers are those since then",
+        (false, false) => "",
+    };
+    // Sources go on after the barrier of the last checkpoint.
+    if parts.is_empty() { String::new() } else { format!("  {}{since}\n", parts.join(", ")) }
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", HumanCount(count), if count == 1 { one } else { many })
+}
+
+/// To the tenth of a second while that matters.
+fn age(age: Duration) -> String {
+    if age < Duration::from_secs(1) {
+        format!("{} ms", age.as_millis())
+    } else if age < Duration::from_secs(10) {
+        format!("{:.1} s", age.as_secs_f64())
+    } else {
+        humantime::format_duration(Duration::from_secs(age.as_secs())).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use thalweg_kernel::checkpoint::CheckpointId;
+    use thalweg_kernel::{JobMetrics, RestoredFrom};
+
+    fn report(ending: JobEnding) -> JobReport {
+        JobReport {
+            job: "sums".to_owned(),
+            ending,
+            restored: None,
+            restarts: 0,
+            workers: vec![],
+            checkpoints: 0,
+            elapsed: Duration::from_secs(2),
+            metrics: JobMetrics::default(),
+        }
+    }
+
+    #[test]
+    fn a_job_that_went_on_says_from_where() {
+        let from = RestoredFrom { checkpoint: CheckpointId(12), age: Duration::from_millis(3_040) };
+        let text = describe(&JobReport { restored: Some(from), checkpoints: 1, ..report(JobEnding::Finished) }, &[]);
+        assert!(
+            text.contains("\n  restored checkpoint 12, 3.0 s old, 1 checkpoint completed; the numbers are those since then\n"),
+            "{text}"
+        );
+        let text = describe(&JobReport { restarts: 2, checkpoints: 31, ..report(JobEnding::Finished) }, &[]);
+        assert!(text.contains("  31 checkpoints completed, 2 restarts; the numbers are those since the last restart\n"), "{text}");
+        assert_eq!(age(Duration::from_millis(62_900)), "1m 2s");
+    }
+
+    #[test]
+    fn a_job_that_was_stopped_or_had_finished_says_so() {
+        let text = describe(&report(JobEnding::Stopped(CheckpointId(7))), &[]);
+        assert!(
+            text.starts_with("sums: stopped after 2.00 s")
+                && text.ends_with("stopped with checkpoint 7; run the same command again to go on\n")
+        );
+        assert_eq!(describe(&report(JobEnding::AlreadyFinished), &[]), "sums: the job has finished before; nothing to do\n");
+    }
+}

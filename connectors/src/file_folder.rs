@@ -1,0 +1,143 @@
+//! The folder of a [`FileSink`](super::FileSink): how hidden files become visible in it.
+//!
+//! A file is shown by an exclusive link, never by writing over anything. All links of a commit become durable with one sync of the folder, and only then
+//! do the hidden names go: whenever the power fails, each file has at least one of its two names. So a commit that was interrupted, or that is
+//! heard of twice, finds out from the names alone what is left to do: both are there, the visible one alone, or the hidden one alone. Files show one
+//! after the other, not all in one instant (docs/src/semantics.md#o-3).
+
+use super::delivery::DeliveryGuarantee;
+use super::part_name::{PartName, is_result};
+use std::io::{Error, ErrorKind};
+use std::path::PathBuf;
+use std::rc::Rc;
+use thalweg_io::{Disk, EntryKind, Io, IoError};
+use thalweg_kernel::checkpoint::JobId;
+use thalweg_record::record::Record;
+
+/// A file that is durable under its hidden name.
+#[derive(Clone, Debug, PartialEq, Eq, Record)]
+pub struct PreparedFile {
+    /// Its name in the folder.
+    pub hidden: String,
+    /// The name it is to be shown under.
+    pub visible: String,
+}
+
+/// What one subtask has written in one epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Record)]
+pub struct FileTransaction {
+    /// The number of the job.
+    pub job: u64,
+    /// The files, in the order in which they were written.
+    pub files: Vec<PreparedFile>,
+}
+
+/// A folder on a disk, and what is promised about the results in it.
+#[derive(Clone)]
+pub(super) struct Folder {
+    pub(super) disk: Rc<dyn Disk>,
+    pub(super) dir: PathBuf,
+    /// The door of the process that works in it.
+    pub(super) io: Io,
+    pub(super) delivery: DeliveryGuarantee,
+}
+
+impl Folder {
+    /// The path of the file `name`.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The names of the files in it.
+    pub(super) async fn names(&self) -> Result<Vec<String>, IoError> {
+        let entries = self.disk.list(&self.dir).await?;
+        Ok(entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory).map(|entry| entry.name).collect())
+    }
+
+    /// Makes its names durable.
+    pub(super) async fn sync(&self) -> Result<(), IoError> {
+        self.disk.sync_dir(&self.dir).await
+    }
+
+    /// Removes a name, if it is there.
+    pub(super) async fn remove(&self, name: &str) -> Result<(), IoError> {
+        match self.disk.unlink(&self.path(name)).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Shows what `transactions`, of one job, stand for; first, the results of `others` are removed, which were there before.
+    ///
+    /// # Errors
+    /// A failed operation, or a file that has neither of its names any more, unless a recovery may have dropped it.
+    pub(super) async fn commit(&self, transactions: &[FileTransaction], others: &[String]) -> Result<(), IoError> {
+        let Some(FileTransaction { job, .. }) = transactions.first() else { return Ok(()) };
+        let job = JobId(*job);
+        if let Some(FileTransaction { job: other, .. }) = transactions.iter().find(|transaction| transaction.job != job.0) {
+            let reason = format!("transactions of two jobs, {job} and {}; the checkpoint is damaged", JobId(*other));
+            return Err(IoError::at("show results in", &self.dir, Error::new(ErrorKind::InvalidData, reason)));
+        }
+        for name in others {
+            self.remove(name).await?;
+        }
+        let files = || transactions.iter().flat_map(|transaction| &transaction.files);
+        if files().next().is_some() {
+            self.publish(files().cloned().collect()).await
+        } else if others.is_empty() {
+            Ok(())
+        } else {
+            self.sync().await
+        }
+    }
+
+    /// Gives `files` their visible names and takes the hidden ones away. Costs two syncs of the folder, however many files there are.
+    pub(super) async fn publish(&self, files: Vec<PreparedFile>) -> Result<(), IoError> {
+        for file in &files {
+            self.show(file).await?;
+        }
+        self.sync().await?;
+        for file in &files {
+            self.remove(&file.hidden).await?;
+        }
+        // So that none of them comes back.
+        self.sync().await
+    }
+
+    async fn show(&self, file: &PreparedFile) -> Result<(), IoError> {
+        let PreparedFile { hidden, visible } = file;
+        let visible_path = self.path(visible);
+        if PartName::of_hidden(hidden).is_none() || PartName::of_visible(visible).is_none() || visible.contains('/') || hidden.contains('/')
+        {
+            let reason = format!("{hidden:?} and {visible:?} are no names of result files; the checkpoint is damaged");
+            return Err(IoError::at("show", &self.dir, Error::new(ErrorKind::InvalidData, reason)));
+        }
+        match self.disk.link(&self.path(hidden), &visible_path).await {
+            // It was shown before: no other file ever gets this name.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => match self.disk.kind(&visible_path).await? {
+                Some(_) => Ok(()),
+                None if self.delivery == DeliveryGuarantee::AtMostOnce => Ok(()),
+                None => {
+                    let reason = format!(
+                        "results lost: a checkpoint names this file, and neither it nor {hidden} is there; somebody has removed it"
+                    );
+                    Err(IoError::at("show", &visible_path, Error::new(ErrorKind::NotFound, reason)))
+                }
+            },
+            result => result,
+        }
+    }
+
+    /// The visible results that are not those of `job`.
+    pub(super) async fn results_of_others(&self, job: JobId) -> Result<Vec<String>, IoError> {
+        let mut names = self.names().await?;
+        names.retain(|name| is_of_others(name, job));
+        Ok(names)
+    }
+}
+
+/// Whether `name` is that of a visible result that is not one of `job`.
+pub(super) fn is_of_others(name: &str, job: JobId) -> bool {
+    is_result(name) && PartName::of_visible(name).is_none_or(|part| part.job != job)
+}

@@ -1,0 +1,322 @@
+//! The writer of one subtask of a [`FileSink`](super::FileSink).
+//!
+//! Records become lines in a block; full blocks go to the file in work, one under way and one waiting while the next is being filled. A file that is long
+//! enough, or whose epoch is sealed, is put *behind* the writer: files there are finished one after the other while the next one is being written, and
+//! behind the last file of an epoch stands its end, where the epoch becomes prepared. Thus sealing is nothing but closing a file, and epochs are prepared in
+//! their order.
+//!
+//! Bounded: while more than [`FILES_BEHIND`] files or [`EPOCHS_BEHIND`] epochs are not finished, no more records are taken. So a few blocks each of
+//! that many files and of the one in work are all that is held.
+//!
+//! After a failed operation nothing more is begun and nothing more is prepared.
+
+use super::delivery::DeliveryGuarantee;
+use super::file_folder::{FileTransaction, Folder, PreparedFile};
+use super::file_tenure::ensure_owned_by;
+use super::line_format::LineFormat;
+use super::part_file::PartFile;
+use super::part_name::PartName;
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::task::{Context, Poll, ready};
+use thalweg_io::{Buffer, BufferPool, IoError, LocalBoxFuture};
+use thalweg_kernel::checkpoint::{Attempt, CheckpointId, JobId};
+use thalweg_kernel::sink::{SinkContext, SinkWriter};
+use thalweg_record::record::Record;
+
+/// Full blocks of the file in work, under way or waiting, at which a writer takes no more records.
+const FULL_BLOCKS: usize = 2;
+
+/// Closed files that are not finished, beyond which a writer takes no more records: one being synced and one waiting behind it.
+const FILES_BEHIND: usize = 2;
+
+/// Sealed epochs that are not prepared, beyond which a writer takes no more records.
+const EPOCHS_BEHIND: usize = 2;
+
+/// Empty blocks that are kept instead of being allocated again.
+const SPARE_BLOCKS: usize = 3;
+
+/// What the writers of a sink have in common.
+#[derive(Clone)]
+pub(super) struct WriterSettings {
+    pub(super) suffix: String,
+    pub(super) roll_at_bytes: u64,
+    /// The results of other jobs go at the first commit.
+    pub(super) replaces: bool,
+}
+
+/// What stands behind the writer, in order.
+enum Behind {
+    /// A file that gets no more blocks.
+    File(PartFile),
+    /// The end of an epoch, and what its files are.
+    Epoch(Vec<PreparedFile>),
+}
+
+/// What of it is under way. Each future runs to its end, also when the attempt is over.
+enum Finishing {
+    File(LocalBoxFuture<Result<(), IoError>>),
+    Epoch(LocalBoxFuture<Result<Option<FileTransaction>, IoError>>),
+}
+
+/// Gathers lines into blocks and writes them.
+pub struct FileWriter<T, L> {
+    folder: Folder,
+    settings: WriterSettings,
+    format: L,
+    block_bytes: usize,
+    blocks: BufferPool,
+    job: JobId,
+    /// The process that coordinates the job.
+    owner: u64,
+    subtask: u64,
+    attempt: Attempt,
+    /// Of what is being written. The barrier may turn out to be a later one's.
+    epoch: CheckpointId,
+    /// The number of the file in work within its epoch.
+    roll: u64,
+    /// Being filled.
+    block: Buffer,
+    /// How full it may get.
+    block_limit: usize,
+    /// The file in work, from its first block on.
+    current: Option<PartFile>,
+    /// Files of the epoch in work that are closed.
+    closed: Vec<PartName>,
+    behind: VecDeque<Behind>,
+    finishing: Option<Finishing>,
+    /// Of `behind` and `finishing`.
+    files_behind: usize,
+    epochs_behind: usize,
+    /// Prepared, and not handed out yet.
+    prepared: VecDeque<Option<FileTransaction>>,
+    /// Nothing has been sealed yet.
+    is_first_epoch: bool,
+    failed: bool,
+    record: PhantomData<fn(T)>,
+}
+
+impl<T: Record, L: LineFormat<T>> FileWriter<T, L> {
+    pub(super) fn new(folder: Folder, settings: WriterSettings, format: L, context: &SinkContext) -> Self {
+        let block_bytes = context.write_block_bytes.max(1);
+        let mut writer = Self {
+            folder,
+            settings,
+            format,
+            block_bytes,
+            blocks: BufferPool::new(block_bytes, SPARE_BLOCKS),
+            job: context.job,
+            owner: context.owner,
+            subtask: context.subtask as u64,
+            attempt: context.attempt,
+            epoch: context.epoch,
+            roll: 0,
+            block: Buffer::default(),
+            block_limit: 0,
+            current: None,
+            closed: Vec::new(),
+            behind: VecDeque::new(),
+            finishing: None,
+            files_behind: 0,
+            epochs_behind: 0,
+            prepared: VecDeque::new(),
+            is_first_epoch: true,
+            failed: false,
+            record: PhantomData,
+        };
+        writer.limit_block();
+        writer
+    }
+
+    /// A block ends where the file does.
+    fn limit_block(&mut self) {
+        let left = self.settings.roll_at_bytes.saturating_sub(self.current.as_ref().map_or(0, PartFile::bytes));
+        self.block_limit = self.block_bytes.min(usize::try_from(left).unwrap_or(usize::MAX)).max(1);
+    }
+
+    /// Gives the block to the file in work, and closes that if it is long enough.
+    #[cold]
+    fn close_block(&mut self) {
+        let block = std::mem::replace(&mut self.block, self.blocks.take());
+        let name = PartName { job: self.job, subtask: self.subtask, epoch: self.epoch, roll: self.roll, attempt: Some(self.attempt) };
+        let current = self
+            .current
+            .get_or_insert_with(|| PartFile::new(name, name.hidden(&self.settings.suffix), self.folder.clone(), self.blocks.clone()));
+        current.append(block);
+        if current.bytes() >= self.settings.roll_at_bytes {
+            self.close_file();
+        }
+        self.limit_block();
+    }
+
+    fn close_file(&mut self) {
+        if let Some(file) = self.current.take() {
+            self.closed.push(file.name);
+            self.roll += 1;
+            self.files_behind += 1;
+            self.behind.push_back(Behind::File(file));
+        }
+    }
+
+    /// The names of a file of the epoch that `checkpoint` ends.
+    fn prepared_file(&self, name: PartName, checkpoint: CheckpointId) -> PreparedFile {
+        let attempt = name.attempt.filter(|_| self.folder.delivery == DeliveryGuarantee::AtLeastOnce);
+        let visible = PartName { epoch: checkpoint, attempt, ..name };
+        PreparedFile { hidden: name.hidden(&self.settings.suffix), visible: visible.visible(&self.settings.suffix) }
+    }
+
+    /// Begins with the next thing that stands behind.
+    fn start_finishing(&mut self) {
+        debug_assert!(self.finishing.is_none(), "one after the other");
+        self.finishing = match self.behind.pop_front() {
+            Some(Behind::File(file)) => Some(Finishing::File(Box::pin(file.finish()))),
+            Some(Behind::Epoch(files)) => Some(Finishing::Epoch(self.end_of_epoch(files))),
+            None => None,
+        };
+    }
+
+    /// Makes the names of `files`, which are durable themselves, durable or visible.
+    fn end_of_epoch(&mut self, files: Vec<PreparedFile>) -> LocalBoxFuture<Result<Option<FileTransaction>, IoError>> {
+        let folder = self.folder.clone();
+        let at_once = self.folder.delivery == DeliveryGuarantee::AtLeastOnce;
+        let (job, owner) = (self.job.0, self.owner);
+        // So that the commit learns of this job even if it has no results yet.
+        let announces = self.settings.replaces && self.subtask == 0 && std::mem::take(&mut self.is_first_epoch);
+        Box::pin(async move {
+            let files = match (files.is_empty(), at_once) {
+                (true, _) => files,
+                (false, true) => {
+                    ensure_owned_by(&folder, owner).await?;
+                    folder.publish(files).await?;
+                    Vec::new()
+                }
+                (false, false) => {
+                    folder.sync().await?;
+                    files
+                }
+            };
+            Ok((announces || !files.is_empty()).then_some(FileTransaction { job, files }))
+        })
+    }
+
+    /// Drives the file in work. Ready if a block was written.
+    fn poll_current(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
+        let Some(file) = &mut self.current else { return Poll::Pending };
+        let mut changed = false;
+        // The block that is sent after one that was written has to be able to wake the task.
+        while let Poll::Ready(true) = file.poll_write(cx)? {
+            changed = true;
+        }
+        if changed { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Drives what stands behind. Ready if something was finished.
+    fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
+        let mut changed = false;
+        loop {
+            match &mut self.finishing {
+                None => {
+                    if self.behind.is_empty() {
+                        break;
+                    }
+                    self.start_finishing();
+                    continue;
+                }
+                Some(Finishing::File(finishing)) => {
+                    let Poll::Ready(result) = finishing.as_mut().poll(cx) else { break };
+                    self.finishing = None;
+                    result?;
+                    self.files_behind -= 1;
+                }
+                Some(Finishing::Epoch(finishing)) => {
+                    let Poll::Ready(result) = finishing.as_mut().poll(cx) else { break };
+                    self.finishing = None;
+                    self.prepared.push_back(result?);
+                    self.epochs_behind -= 1;
+                }
+            }
+            changed = true;
+        }
+        if changed { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+impl<T: Record, L: LineFormat<T>> SinkWriter for FileWriter<T, L> {
+    type In = T;
+    type Transaction = FileTransaction;
+
+    #[inline]
+    fn write(&mut self, _timestamp: i64, record: T::Ref<'_>) {
+        self.format.append(record, &mut self.block);
+        if self.block.len() >= self.block_limit {
+            self.close_block();
+        }
+    }
+
+    #[inline]
+    fn ready(&self) -> bool {
+        self.current.as_ref().is_none_or(|file| file.blocks_pending() < FULL_BLOCKS)
+            && self.files_behind <= FILES_BEHIND
+            && self.epochs_behind <= EPOCHS_BEHIND
+    }
+
+    fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
+        if self.failed {
+            return Poll::Pending;
+        }
+        // Both, so that each can wake the task.
+        let polled = [self.poll_current(cx), self.poll_behind(cx)];
+        let mut progress = Poll::Pending;
+        for result in polled.into_iter().filter(Poll::is_ready) {
+            if let Poll::Ready(Err(_)) = &result {
+                self.failed = true;
+                return result;
+            }
+            progress = result;
+        }
+        progress
+    }
+
+    fn seal(&mut self, checkpoint: CheckpointId) {
+        assert!(checkpoint >= self.epoch, "epoch {} is sealed by the barrier of checkpoint {checkpoint}", self.epoch);
+        if !self.block.is_empty() {
+            self.close_block();
+        }
+        self.close_file();
+        let files = std::mem::take(&mut self.closed);
+        let files = files.into_iter().map(|name| self.prepared_file(name, checkpoint)).collect();
+        self.behind.push_back(Behind::Epoch(files));
+        self.epochs_behind += 1;
+        self.epoch = checkpoint.next();
+        self.roll = 0;
+        self.limit_block();
+    }
+
+    fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<FileTransaction>, IoError>> {
+        assert!(self.epochs_behind + self.prepared.len() > 0, "preparing is asked for once for each sealed epoch");
+        // Until it is pending: only then is the task woken.
+        while self.prepared.is_empty() {
+            ready!(self.poll_progress(cx))?;
+        }
+        Poll::Ready(Ok(self.prepared.pop_front().flatten()))
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(file) = &mut self.current {
+            ready!(file.poll_rest(cx));
+        }
+        match &mut self.finishing {
+            Some(Finishing::File(finishing)) => drop(ready!(finishing.as_mut().poll(cx))),
+            Some(Finishing::Epoch(finishing)) => drop(ready!(finishing.as_mut().poll(cx))),
+            None => {}
+        }
+        self.finishing = None;
+        while let Some(behind) = self.behind.front_mut() {
+            if let Behind::File(file) = behind {
+                ready!(file.poll_rest(cx));
+            }
+            self.behind.pop_front();
+        }
+        Poll::Ready(())
+    }
+}
