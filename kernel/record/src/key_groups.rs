@@ -6,6 +6,20 @@ pub struct KeyGroups {
     count: u32,
 }
 
+/// A range of hashes by their low 32 bits, by which key groups are cut: `first` and `last` belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashRange {
+    /// The lowest.
+    pub first: u32,
+    /// The highest.
+    pub last: u32,
+}
+
+impl HashRange {
+    /// Every hash.
+    pub const ALL: Self = Self { first: 0, last: u32::MAX };
+}
+
 impl KeyGroups {
     /// Flink's bound: the number of a group fits 16 bits.
     const MOST: u32 = 1 << 15;
@@ -52,6 +66,18 @@ impl KeyGroups {
         first(subtask)..first(subtask + 1)
     }
 
+    /// The hashes of the keys in `groups`, of which there is at least one.
+    ///
+    /// # Panics
+    /// If there is none, or one that is not of these key groups.
+    #[must_use]
+    pub fn hashes_of(self, groups: std::ops::Range<u32>) -> HashRange {
+        assert!(groups.start < groups.end && groups.end <= self.count, "{groups:?} of {} key groups", self.count);
+        // The first hash h with h * count >> 32 >= group.
+        let first = |group: u32| (u64::from(group) << 32).div_ceil(u64::from(self.count));
+        HashRange { first: first(groups.start) as u32, last: (first(groups.end) - 1) as u32 }
+    }
+
     /// The subtask that owns the key with this hash.
     #[must_use]
     #[inline]
@@ -73,6 +99,20 @@ mod tests {
                 assert_eq!(ranges.collect::<Vec<_>>(), owners);
                 assert!(owners.windows(2).all(|w| w[1] == w[0] || w[1] == w[0] + 1));
                 assert_eq!((owners[0], owners[count as usize - 1]), (0, parallelism - 1));
+            }
+        }
+    }
+
+    #[test]
+    fn the_hashes_of_key_groups_are_those_that_fall_into_them() {
+        for count in [1u32, 3, 7, 128, 1000, 1 << 15] {
+            let groups = KeyGroups::new(count);
+            assert_eq!(groups.hashes_of(0..count), HashRange::ALL);
+            for group in [0, count / 3, count - 1] {
+                let HashRange { first, last } = groups.hashes_of(group..group + 1);
+                assert_eq!((groups.of_hash(first.into()), groups.of_hash(last.into())), (group, group));
+                assert!(first == 0 || groups.of_hash(u64::from(first) - 1) == group - 1);
+                assert!(last == u32::MAX || groups.of_hash(u64::from(last) + 1) == group + 1);
             }
         }
     }

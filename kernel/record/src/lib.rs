@@ -15,5 +15,5 @@ pub mod record;
 mod time;
 
 pub use ids::{Attempt, CheckpointId, JobId};
-pub use key_groups::KeyGroups;
+pub use key_groups::{HashRange, KeyGroups};
 pub use time::{NO_TIMESTAMP, TimeWindow, Watermark, format_millis};

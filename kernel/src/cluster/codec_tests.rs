@@ -1,6 +1,7 @@
 use super::*;
 use crate::checkpoint::{Attempt, CheckpointId, JobId, PreparedEpoch};
 use crate::cluster::Heartbeat;
+use crate::cluster::testing::whole;
 use crate::graph::OperatorId;
 use crate::runtime::{
     Acknowledgement, AttemptPlan, Deployment, FailureCause, FromSubtask, JobError, Layout, Metric, MetricKind, MetricScope, RestorePlan,
@@ -27,7 +28,7 @@ fn acknowledged(image: Image) -> Message {
     let millis = Duration::from_millis;
     let times = SnapshotTimes { alignment: millis(1), saving: millis(2), storing: millis(3) };
     let splits = vec![(4, archive(&[9; 20])), (5, archive(&[]))];
-    let acknowledgement = Acknowledgement { checkpoint: CheckpointId(7), image, splits, prepared: prepared(), times };
+    let acknowledgement = Acknowledgement { checkpoint: CheckpointId(7), state: whole(image), splits, prepared: prepared(), times };
     report(FromSubtask::Acknowledged { subtask: 11, acknowledgement })
 }
 
@@ -158,7 +159,7 @@ fn what_a_message_holds_arrives() {
     else {
         panic!("it was an acknowledgement")
     };
-    let Image::Inline(image) = acknowledgement.image else { panic!("it was here") };
+    let Image::Inline(image) = acknowledgement.state.into_iter().next().unwrap().image else { panic!("it was here") };
     assert_eq!((&*image, image.as_ptr() as usize % BUFFER_ALIGN), (&[8; 100][..], 0));
     assert_eq!(&*acknowledgement.splits[0].1, &[9; 20]);
 }

@@ -14,7 +14,8 @@ use crate::runtime::{
 use core::net::SocketAddr;
 use std::borrow::Cow;
 use std::sync::Arc;
-use thalweg_storage::checkpoint::{FileRef, Image};
+use thalweg_record::HashRange;
+use thalweg_storage::checkpoint::{FileRef, Image, StateFile};
 
 /// A control message.
 pub(crate) enum Message {
@@ -128,7 +129,9 @@ record! {
     OperatorId { 0: number }
     WorkerId { 0: number }
     FileRef { name: name, len: len, crc: crc }
-    Acknowledgement { checkpoint: checkpoint, image: image, splits: splits, prepared: prepared, times: times }
+    HashRange { first: first, last: last }
+    StateFile { hashes: hashes, image: image }
+    Acknowledgement { checkpoint: checkpoint, state: state, splits: splits, prepared: prepared, times: times }
     SnapshotTimes { alignment: alignment, saving: saving, storing: storing }
     PreparedEpoch { checkpoint: checkpoint, sink: sink, transaction: transaction }
     AttemptPlan { job: job, attempt: attempt, owner: owner, epoch: epoch, snapshots: snapshots }

@@ -5,6 +5,7 @@ use super::*;
 use crate::StreamExecutionEnvironment;
 use crate::checkpoint::{CheckpointId, JobId};
 use crate::cluster::codec::{INLINE_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::cluster::testing::whole;
 use crate::runtime::{Acknowledgement, AttemptPlan, CoreOrder, Layout, Seat, Shared, SnapshotTimes, ToSubtask, WorkerId};
 use thalweg_io::{Buffer, Mailbox, mailbox};
 use thalweg_storage::checkpoint::Image;
@@ -80,7 +81,8 @@ fn more_state_than_any_queue_takes_is_acknowledged_in_one_turn_to_a_coordinator_
         let mut state = Buffer::default();
         state.resize(INLINE_BYTES_MAX, 0);
         let (checkpoint, image) = (CheckpointId(checkpoint), Image::Inline(state));
-        let acknowledgement = Acknowledgement { checkpoint, image, splits: vec![], prepared: None, times: SnapshotTimes::default() };
+        let acknowledgement =
+            Acknowledgement { checkpoint, state: whole(image), splits: vec![], prepared: None, times: SnapshotTimes::default() };
         set.say(FromSubtask::Acknowledged { subtask: 0, acknowledgement });
     }
     let heard = set.hear(10, Duration::from_secs(3600));

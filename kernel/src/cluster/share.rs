@@ -11,7 +11,7 @@ use crate::graph::{Job, OperatorId};
 use crate::runtime::{Deployment, FromSubtask, ToSubtask, ToWorker};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use thalweg_storage::checkpoint::{Image, state_file_name};
+use thalweg_storage::checkpoint::{Image, StateFile, state_file_name};
 
 /// A task as far as it matters what its subtasks may say.
 pub(super) struct TaskShape {
@@ -144,7 +144,10 @@ impl Share {
                 if task.source.is_none() && !acknowledgement.splits.is_empty() {
                     return Err(format!("subtask {subtask} has splits, and its task has no source"));
                 }
-                if let Image::File(file) = &acknowledgement.image
+                let [StateFile { image, .. }] = &acknowledgement.state[..] else {
+                    return Err(format!("subtask {subtask} acknowledges {} files, and its state is one", acknowledgement.state.len()));
+                };
+                if let Image::File(file) = image
                     && u32::try_from(part.number).ok().map(|number| state_file_name(attempt, checkpoint, &task.uid, number)).as_ref()
                         != Some(&file.name)
                 {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::checkpoint::JobId;
+use crate::cluster::testing::whole;
 use crate::runtime::{Acknowledgement, AttemptPlan, JobError, Layout, Seat, SnapshotTimes, WorkerId};
 use rkyv::util::AlignedVec;
 use thalweg_io::Buffer;
@@ -38,7 +39,7 @@ fn prepared(sink: OperatorId, checkpoint: u64) -> Option<PreparedEpoch> {
 fn part(checkpoint: u64) -> Acknowledgement {
     Acknowledgement {
         checkpoint: CheckpointId(checkpoint),
-        image: Image::Inline(Buffer::default()),
+        state: whole(Image::Inline(Buffer::default())),
         splits: vec![],
         prepared: None,
         times: SnapshotTimes::default(),
@@ -121,10 +122,17 @@ fn only_the_sink_of_a_task_prepares_something_and_for_the_checkpoint_at_hand() {
 }
 
 #[test]
+fn a_subtask_acknowledges_one_file() {
+    let two = || [Image::Inline(Buffer::default()), Image::Inline(Buffer::default())].into_iter().flat_map(whole).collect();
+    the_last_is_a_lie(&mut share(), &[acknowledged(3, Acknowledgement { state: two(), ..part(1) })], "2 files");
+    the_last_is_a_lie(&mut share(), &[acknowledged(3, Acknowledgement { state: vec![], ..part(1) })], "0 files");
+}
+
+#[test]
 fn a_subtask_names_the_file_that_is_its_own_and_no_other() {
     let stored = |name: &str| {
         let image = Image::File(FileRef { name: name.to_owned(), len: 1, crc: 1 });
-        acknowledged(3, Acknowledgement { image, ..part(7) })
+        acknowledged(3, Acknowledgement { state: whole(image), ..part(7) })
     };
     let own = state_file_name(Attempt(3), CheckpointId(7), "writes", 1);
     assert_eq!(share().hear(Attempt(3), &stored(&own)), Ok(()));

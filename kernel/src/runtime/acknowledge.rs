@@ -15,7 +15,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thalweg_io::{Buffer, Io, LocalBoxFuture, Mailbox, MonotonicNs};
-use thalweg_storage::checkpoint::{CheckpointError, FileRef, Image, state_file_name, write_snapshot};
+use thalweg_record::HashRange;
+use thalweg_storage::checkpoint::{CheckpointError, FileRef, Image, StateFile, state_file_name, write_snapshot};
 
 /// Where snapshots go.
 #[derive(Clone)]
@@ -57,6 +58,8 @@ pub(crate) struct Acknowledger {
     /// Of the task and of the subtask in it, for the names of files.
     task: String,
     number: u32,
+    /// The hashes of the keys that are its own.
+    hashes: HashRange,
     name: String,
     place: Option<SnapshotPlace>,
     snapshots: Rc<Snapshots>,
@@ -75,6 +78,7 @@ impl Acknowledger {
         attempt: Attempt,
         io: Io,
         (task, number): (String, usize),
+        hashes: HashRange,
         name: String,
         place: Option<SnapshotPlace>,
         snapshots: Rc<Snapshots>,
@@ -82,7 +86,7 @@ impl Acknowledger {
     ) -> Self {
         let (waiting, stored, prepared) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
         let number = u32::try_from(number).expect("invariant: there are no more subtasks than key groups");
-        Self { subtask, attempt, io, task, number, name, place, snapshots, coordinator, waiting, storing: None, stored, prepared }
+        Self { subtask, attempt, io, task, number, hashes, name, place, snapshots, coordinator, waiting, storing: None, stored, prepared }
     }
 
     /// Goes on as far as possible; registers for the write that is under way.
@@ -154,9 +158,10 @@ impl Acknowledger {
             };
             let Some(Stored { checkpoint, snapshot, splits, times }) = self.stored.pop_front() else { return };
             let message = match snapshot {
-                Some(snapshot) => {
+                Some(image) => {
                     self.io.observe("checkpoint.acknowledge", &self.name, [checkpoint.0 as i64, 0, 0]);
-                    let acknowledgement = Acknowledgement { checkpoint, image: snapshot, splits, prepared, times };
+                    let acknowledgement =
+                        Acknowledgement { checkpoint, state: vec![StateFile { hashes: self.hashes, image }], splits, prepared, times };
                     FromSubtask::Acknowledged { subtask: self.subtask, acknowledgement }
                 }
                 None => FromSubtask::Declined { checkpoint, prepared },

@@ -7,7 +7,7 @@ mod event;
 mod word;
 
 use super::checkpoint_coordinator::{self as checkpoints, Cadence, CheckpointCoordinator, Completion, GivenUp};
-use super::collecting::{About, Collecting, size_of_image};
+use super::collecting::{About, Collecting, bytes_of};
 use super::context::SubtaskId;
 use super::coordinator::{self, Coordinator};
 use super::core::Shared;
@@ -236,27 +236,27 @@ impl<'a> AttemptRun<'a> {
     }
 
     fn acknowledged(&mut self, subtask: SubtaskId, acknowledgement: Acknowledgement) {
-        let Acknowledgement { checkpoint, image, splits, prepared, times } = acknowledgement;
+        let Acknowledgement { checkpoint, state, splits, prepared, times } = acknowledgement;
         // Also of a checkpoint that was given up: the next one names it (docs/src/semantics.md#o-2).
         self.note_prepared(prepared);
         match &mut self.collecting {
             Some(collecting) if collecting.checkpoint == checkpoint && self.checkpoints.is_collecting(checkpoint) => {
-                self.parts.telling.acknowledged(&self.parts.roster.infos()[subtask], size_of_image(&image), times);
-                collecting.snapshots.push((subtask, image));
+                self.parts.telling.acknowledged(&self.parts.roster.infos()[subtask], bytes_of(&state), times);
+                collecting.snapshots.push((subtask, state));
                 if !splits.is_empty() {
                     let source = self.parts.roster.infos()[subtask].source.expect("invariant: only the subtasks of a source have splits");
                     let positions = splits.into_iter().map(|(number, split)| SplitEntry { number, position: split.to_vec() });
                     collecting.splits.push((source, positions.collect()));
                 }
             }
-            _ => self.folder.discard(self.parts.io, [image]),
+            _ => self.folder.discard(self.parts.io, state),
         }
         self.decide(checkpoints::Input::Acknowledged { subtask, checkpoint });
     }
 
     fn discard_collected(&mut self) {
-        let images = self.collecting.take().into_iter().flat_map(|collecting| collecting.snapshots).map(|(_, image)| image);
-        self.folder.discard(self.parts.io, images);
+        let collected = self.collecting.take().into_iter().flat_map(|collecting| collecting.snapshots);
+        self.folder.discard(self.parts.io, collected.flat_map(|(_, state)| state));
     }
 
     /// Asks the attempt's coordinator and does what it says.

@@ -8,14 +8,14 @@ use crate::graph::{Job, OperatorId, OperatorMeta, SourcePlan};
 use std::time::Duration;
 use thalweg_io::{MonotonicNs, UnixMillis};
 use thalweg_storage::checkpoint::{
-    FinishedSubtask, Image, Metadata, OperatorEntry, SourceEntry, SplitEntry, TaskSnapshot, TransactionEntry,
+    FinishedSubtask, Metadata, OperatorEntry, SourceEntry, SplitEntry, StateFile, TaskSnapshot, TransactionEntry,
 };
 
 /// The parts of a checkpoint that have come.
 pub(crate) struct Collecting {
     pub(crate) checkpoint: CheckpointId,
     pub(crate) since: MonotonicNs,
-    pub(crate) snapshots: Vec<(SubtaskId, Image)>,
+    pub(crate) snapshots: Vec<(SubtaskId, Vec<StateFile>)>,
     /// Splits nobody had been given at the trigger, and those that were being read at the barrier, with their positions.
     pub(crate) splits: Vec<(OperatorId, Vec<SplitEntry>)>,
 }
@@ -67,25 +67,23 @@ impl Collecting {
 
     /// The size of all snapshots.
     pub(crate) fn bytes(&self) -> u64 {
-        self.snapshots.iter().map(|(_, image)| size_of_image(image)).sum()
+        self.snapshots.iter().map(|(_, state)| bytes_of(state)).sum()
     }
 
     /// The snapshots, with the subtasks they are of.
     pub(crate) fn into_snapshots(self, infos: &[SubtaskInfo]) -> Vec<TaskSnapshot> {
-        let of_subtask = |(subtask, image): (SubtaskId, Image)| {
+        let of_subtask = |(subtask, state): (SubtaskId, Vec<StateFile>)| {
             let SubtaskInfo { task_uid, subtask, parallelism, .. } = &infos[subtask];
+            let [StateFile { image, .. }]: [StateFile; 1] = state.try_into().expect("invariant: a subtask acknowledges one file");
             TaskSnapshot { task: task_uid.clone(), subtask: *subtask as u32, parallelism: *parallelism as u32, image }
         };
         self.snapshots.into_iter().map(of_subtask).collect()
     }
 }
 
-/// The size of a snapshot, in bytes.
-pub(crate) fn size_of_image(image: &Image) -> u64 {
-    match image {
-        Image::Inline(bytes) => bytes.len() as u64,
-        Image::File(file) => file.len,
-    }
+/// The size of a subtask's state.
+pub(crate) fn bytes_of(state: &[StateFile]) -> u64 {
+    state.iter().map(|file| file.image.bytes()).sum()
 }
 
 /// An operator that is run.

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use thalweg_io::{CoreId, Io, LocalBoxFuture, Mailbox, MailboxReceiver, TaskClass};
-use thalweg_record::KeyGroups;
+use thalweg_record::{HashRange, KeyGroups};
 use tracing::Instrument;
 
 /// What all cores of a job share.
@@ -120,6 +120,12 @@ pub(crate) async fn run_core(core: CoreId, io: Io, door: Option<Door>, mut order
     tracing::debug!(core = core.0, "core has ended");
 }
 
+/// The hashes of the keys that a subtask owns: all of them, where there are more subtasks than key groups, which is so for none with keys.
+fn hashes_of(key_groups: KeyGroups, subtask: usize, parallelism: usize) -> HashRange {
+    let groups = key_groups.owned_by(subtask, parallelism);
+    if groups.is_empty() { HashRange::ALL } else { key_groups.hashes_of(groups) }
+}
+
 /// Builds a subtask and sets it going.
 fn spawn(io: &Io, plan: SubtaskPlan, shared: &Shared, lifeline: Lifeline, of_links: Option<Rc<MetricRegistry>>) -> Rc<MetricRegistry> {
     let name = Rc::new(TaskName { operators: plan.operators, subtask: plan.subtask, parallelism: plan.parallelism });
@@ -154,6 +160,7 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &Shared, lifeline: Lifeline, of_lin
         plan.attempt.attempt,
         io.clone(),
         (plan.task_uid.clone(), plan.subtask),
+        hashes_of(shared.key_groups, plan.subtask, name.parallelism),
         name.to_string(),
         plan.attempt.snapshots,
         snapshots,

@@ -6,7 +6,7 @@
 use crate::checkpoint::{CheckpointConfig, CheckpointId};
 use std::task::{Context, Poll};
 use thalweg_io::{Io, LocalBoxFuture, MonotonicNs, TaskClass};
-use thalweg_storage::checkpoint::{CheckpointError, CheckpointStore, FileRef, Image, Metadata, Retained, TaskSnapshot};
+use thalweg_storage::checkpoint::{CheckpointError, CheckpointStore, FileRef, Image, Metadata, Retained, StateFile, TaskSnapshot};
 
 /// A checkpoint folder in use.
 pub(super) struct Storage {
@@ -111,9 +111,9 @@ impl Folder {
     }
 
     /// Removes what was stored for a checkpoint that will not be.
-    pub(super) fn discard(&self, io: &Io, images: impl IntoIterator<Item = Image>) {
-        let files: Vec<FileRef> =
-            images.into_iter().filter_map(|image| if let Image::File(file) = image { Some(file) } else { None }).collect();
+    pub(super) fn discard(&self, io: &Io, state: impl IntoIterator<Item = StateFile>) {
+        let stored = |file: StateFile| if let Image::File(file) = file.image { Some(file) } else { None };
+        let files: Vec<FileRef> = state.into_iter().filter_map(stored).collect();
         let Some(storage) = self.at_rest.as_ref().filter(|_| !files.is_empty()) else { return };
         let (disk, dir) = (io.disk(), storage.store.dir().to_owned());
         let remove = async move {

@@ -14,12 +14,13 @@ use crate::graph::OperatorId;
 use rkyv::util::AlignedVec;
 use std::convert::Infallible;
 use thalweg_io::Mailbox;
-use thalweg_storage::checkpoint::Image;
+use thalweg_storage::checkpoint::StateFile;
 
 /// What one subtask adds to a checkpoint.
 pub(crate) struct Acknowledgement {
     pub(crate) checkpoint: CheckpointId,
-    pub(crate) image: Image,
+    /// Its state: today one file, which holds all of it.
+    pub(crate) state: Vec<StateFile>,
     /// Splits in work, by number, with their positions.
     pub(crate) splits: Vec<(u32, AlignedVec)>,
     /// What its sink has prepared of the epoch that the checkpoint ends.

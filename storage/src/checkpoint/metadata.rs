@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use thalweg_io::Buffer;
-use thalweg_record::hex;
 use thalweg_record::record::Layout;
+use thalweg_record::{HashRange, hex};
 
 /// What a checkpoint consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +155,26 @@ pub enum Image {
     Inline(Buffer),
     /// A durable file; its *name* becomes durable when the checkpoint is completed.
     File(FileRef),
+}
+
+impl Image {
+    /// Its size in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::File(file) => file.len,
+        }
+    }
+}
+
+/// A part of a subtask's state, as the subtask acknowledges it: the keys of a range of hashes, and all that has no key.
+#[derive(Debug)]
+pub struct StateFile {
+    /// The hashes of its keys.
+    pub hashes: HashRange,
+    /// Where it is.
+    pub image: Image,
 }
 
 /// What a subtask contributes to a checkpoint.

@@ -30,8 +30,8 @@ pub use inspect::{CheckpointContent, CheckpointSummary, Inspection, Listing, Sta
 pub use load::{Checkpoint, load, load_metadata, load_path};
 pub use log_entry::{Event, LogEntry, Origin, Retained};
 pub use metadata::{
-    Decoded, FileRef, FinishedSubtask, Image, Metadata, OperatorEntry, Place, SnapshotEntry, SourceEntry, SplitEntry, TaskSnapshot,
-    TransactionEntry,
+    Decoded, FileRef, FinishedSubtask, Image, Metadata, OperatorEntry, Place, SnapshotEntry, SourceEntry, SplitEntry, StateFile,
+    TaskSnapshot, TransactionEntry,
 };
 pub use names::state_file_name;
 pub use snapshot::{Section, Snapshot, StateSummary};

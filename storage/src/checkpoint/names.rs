@@ -19,8 +19,8 @@ pub(super) enum FileName {
     Temporary { number: u64, random: u64 },
     /// `chk-<checkpoint>-<attempt>.metadata`.
     Metadata { checkpoint: CheckpointId, attempt: Attempt },
-    /// `<attempt>-<checkpoint>-<task>-<subtask>.state`.
-    State { attempt: Attempt, checkpoint: CheckpointId, task: String, subtask: u32 },
+    /// `<attempt>-<checkpoint>-<letters, digits, underscores and hyphens>.state`: whose state it is says whoever names the file.
+    State { attempt: Attempt, checkpoint: CheckpointId, rest: String },
 }
 
 impl std::fmt::Display for FileName {
@@ -30,7 +30,7 @@ impl std::fmt::Display for FileName {
             Self::Head { number } => write!(f, "log-{number:020}.head"),
             Self::Temporary { number, random } => write!(f, "log-{number:020}-{random:016x}.tmp"),
             Self::Metadata { checkpoint, attempt } => write!(f, "chk-{checkpoint}-{attempt}.metadata"),
-            Self::State { attempt, checkpoint, task, subtask } => write!(f, "{attempt}-{checkpoint}-{task}-{subtask}.state"),
+            Self::State { attempt, checkpoint, rest } => write!(f, "{attempt}-{checkpoint}-{rest}.state"),
         }
     }
 }
@@ -58,14 +58,12 @@ impl FileName {
             "state" => {
                 let (attempt, rest) = stem.split_once('-')?;
                 let (checkpoint, rest) = rest.split_once('-')?;
-                let (task, subtask) = rest.rsplit_once('-')?;
-                let is_plain = task.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-                is_plain.then_some(())?;
+                let is_plain = rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+                (is_plain && !rest.is_empty()).then_some(())?;
                 Some(Self::State {
                     attempt: Attempt(attempt.parse().ok()?),
                     checkpoint: CheckpointId(checkpoint.parse().ok()?),
-                    task: task.to_owned(),
-                    subtask: subtask.parse().ok()?,
+                    rest: rest.to_owned(),
                 })
             }
             _ => None,
@@ -92,7 +90,7 @@ pub fn state_file_name(attempt: Attempt, checkpoint: CheckpointId, task: &str, s
     let plain: String = task.chars().filter(char::is_ascii_alphanumeric).take(TASK_NAME_LENGTH).collect();
     // An underscore appears only before a checksum, so a name with one is never the plain name of another task.
     let task = if plain == task && !plain.is_empty() { plain } else { format!("{plain}_{:08x}", crc32fast::hash(task.as_bytes())) };
-    FileName::State { attempt, checkpoint, task, subtask }.to_string()
+    FileName::State { attempt, checkpoint, rest: format!("{task}-{subtask}") }.to_string()
 }
 
 /// Whether `name` can be that of a state file.
@@ -106,7 +104,7 @@ mod tests {
 
     #[test]
     fn names_come_back_and_those_of_others_are_left_alone() {
-        let state = FileName::State { attempt: Attempt(3), checkpoint: CheckpointId(12), task: "a_0f".to_owned(), subtask: 4 };
+        let state = FileName::State { attempt: Attempt(3), checkpoint: CheckpointId(12), rest: "a_0f-4".to_owned() };
         let metadata = FileName::Metadata { checkpoint: CheckpointId(1), attempt: Attempt(u64::MAX) };
         let of_log =
             [FileName::LogEntry { number: 7 }, FileName::Head { number: 8 }, FileName::Temporary { number: u64::MAX, random: 255 }];
@@ -120,7 +118,7 @@ mod tests {
             "chk-1.metadata",
             "chk-01-1.metadata",
             "chk-1-1.metadata~",
-            "1-1-a.state",
+            "1-1-.state",
         ];
         for other in
             others.into_iter().chain(["1-1-../x-1.state", "1-1-a-1.states", "notes.txt", "", ".", "log-00000000000000000007-FF.tmp"])

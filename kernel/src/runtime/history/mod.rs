@@ -35,6 +35,7 @@ pub const CHECKPOINTS_MAX: usize = 16;
 /// A snapshot of a job's history. Cloning copies some pointers.
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::{CheckpointConfig, StreamExecutionEnvironment};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
