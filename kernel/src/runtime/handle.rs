@@ -72,6 +72,7 @@ pub struct JobReport {
 /// A command does its work also if nobody waits for what it gives back.
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use std::time::Duration;
 /// use thalweg::{CheckpointConfig, CheckpointOutcome, JobOutcome, StreamExecutionEnvironment};
 ///
