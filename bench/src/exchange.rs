@@ -47,6 +47,10 @@ impl AggregateFunction<NamedBid> for CountSumOfPrice {
         total.add(bid.price + u64::from(bid.channel.is_empty()));
     }
 
+    fn merge(&self, other: CountSum, total: &mut CountSum) {
+        total.merge(&other);
+    }
+
     fn get_result(&self, total: &CountSum) -> CountSum {
         total.clone()
     }

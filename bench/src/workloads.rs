@@ -80,6 +80,12 @@ impl CountSum {
         self.sum += price;
     }
 
+    /// Counts what another has counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+    }
+
     /// How many.
     pub fn count(&self) -> u64 {
         self.count
@@ -105,6 +111,10 @@ impl AggregateFunction<Bid> for CountSumOfPrice {
 
     fn add(&self, bid: BidRef<'_>, total: &mut CountSum) {
         total.add(bid.price);
+    }
+
+    fn merge(&self, other: CountSum, total: &mut CountSum) {
+        total.merge(&other);
     }
 
     fn get_result(&self, total: &CountSum) -> CountSum {

@@ -38,6 +38,10 @@ impl AggregateFunction<(u64, u64)> for Sum {
         *sum += value;
     }
 
+    fn merge(&self, other: u64, sum: &mut u64) {
+        *sum += other;
+    }
+
     fn get_result(&self, sum: &u64) -> u64 {
         *sum
     }

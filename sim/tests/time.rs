@@ -176,6 +176,10 @@ impl thalweg::AggregateFunction<i64> for Count {
         *count += 1;
     }
 
+    fn merge(&self, other: u64, count: &mut u64) {
+        *count += other;
+    }
+
     fn get_result(&self, count: &u64) -> u64 {
         *count
     }

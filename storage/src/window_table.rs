@@ -5,6 +5,7 @@
 
 use crate::TableOwner;
 use hashbrown::HashTable;
+use std::ops::Range;
 
 struct Slot<K, V> {
     hash: u64,
@@ -108,10 +109,12 @@ impl<K, V> WindowTable<K, V> {
         kept == 0
     }
 
-    /// The hash of the key at `position`.
-    #[must_use]
-    pub fn hash(&self, position: usize) -> Option<u64> {
-        self.slots.get(position).map(|slot| slot.hash)
+    /// The entries at these positions, with the hashes of their keys.
+    ///
+    /// # Panics
+    /// If there are not so many entries.
+    pub fn slice(&self, positions: Range<usize>) -> impl ExactSizeIterator<Item = (u64, &K, &V)> {
+        self.slots[positions].iter().map(|slot| (slot.hash, &slot.key, &slot.value))
     }
 
     /// The entry at `position`, counted in the order of insertion.
@@ -137,6 +140,7 @@ mod tests {
         let entries: Vec<_> = (0..table.len()).map(|i| table.entry(i).map(|(k, v)| (*k, *v)).unwrap()).collect();
         assert_eq!(entries, [(5, 3), (3, 2), (9, 1)]);
         assert!(table.entry(3).is_none());
+        assert_eq!(table.slice(1..3).collect::<Vec<_>>(), [(7, &3, &2), (7, &9, &1)]);
     }
 
     #[test]

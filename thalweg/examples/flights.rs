@@ -77,6 +77,13 @@ impl AggregateFunction<Flight> for Sum {
         totals.max_delay_min = totals.max_delay_min.max(flight.delay_min);
     }
 
+    fn merge(&self, other: Totals, totals: &mut Totals) {
+        totals.flights += other.flights;
+        totals.cancelled += other.cancelled;
+        totals.total_delay_min += other.total_delay_min;
+        totals.max_delay_min = totals.max_delay_min.max(other.max_delay_min);
+    }
+
     fn get_result(&self, totals: &Totals) -> Totals {
         totals.clone()
     }

@@ -20,6 +20,7 @@
 //!     type Output = u64;
 //!     fn create_accumulator(&self) -> u64 { 0 }
 //!     fn add(&self, _click: ClickRef<'_>, count: &mut u64) { *count += 1; }
+//!     fn merge(&self, other: u64, count: &mut u64) { *count += other; }
 //!     fn get_result(&self, count: &u64) -> u64 { *count }
 //! }
 //!

@@ -119,6 +119,11 @@ impl thalweg::AggregateFunction<(u64, u64)> for CountAndSum {
         *sum += n;
     }
 
+    fn merge(&self, other: (u64, u64), (count, sum): &mut (u64, u64)) {
+        *count += other.0;
+        *sum += other.1;
+    }
+
     fn get_result(&self, accumulator: &(u64, u64)) -> (u64, u64) {
         *accumulator
     }

@@ -46,6 +46,11 @@ impl AggregateFunction<Sale> for Add {
         till.cents += sale.cents;
     }
 
+    fn merge(&self, other: Till, till: &mut Till) {
+        till.sales += other.sales;
+        till.cents += other.cents;
+    }
+
     fn get_result(&self, till: &Till) -> Till {
         till.clone()
     }

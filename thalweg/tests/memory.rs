@@ -59,6 +59,10 @@ impl thalweg::AggregateFunction<u64> for Keep {
         kept.a.0 = n;
     }
 
+    fn merge(&self, other: Profile, kept: &mut Profile) {
+        *kept = other;
+    }
+
     fn get_result(&self, kept: &Profile) -> u64 {
         kept.a.0
     }

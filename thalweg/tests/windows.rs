@@ -8,8 +8,8 @@ use common::{Event, EventRef, event, events, run, sorted};
 use std::time::Duration;
 use thalweg::connectors::CollectionSource;
 use thalweg::{
-    AggregateFunction, EngineSettings, OutputTag, SlidingEventTimeWindows, StreamExecutionEnvironment, TumblingEventTimeWindows,
-    WatermarkStrategy, WindowAssigner,
+    AggregateFunction, EngineSettings, OutputTag, SlidingEventTimeWindows, StreamExecutionEnvironment, TimeWindow,
+    TumblingEventTimeWindows, WatermarkStrategy, WindowAssigner,
 };
 
 const LATE: OutputTag<Event> = OutputTag::new("late");
@@ -29,13 +29,17 @@ impl AggregateFunction<Event> for Sum {
         *sum += event.value;
     }
 
+    fn merge(&self, other: i64, sum: &mut i64) {
+        *sum += other;
+    }
+
     fn get_result(&self, sum: &i64) -> i64 {
         *sum
     }
 }
 
 /// Results as `key[start,end)=sum` and late records as `key@time`, each in the order of their emission.
-fn windowed(assigner: impl WindowAssigner, lateness_ms: u64, input: Vec<Event>) -> (Vec<String>, Vec<String>) {
+fn windowed(assigner: impl WindowAssigner<Event>, lateness_ms: u64, input: Vec<Event>) -> (Vec<String>, Vec<String>) {
     let env = StreamExecutionEnvironment::new();
     let results = events(&env, input)
         .key_by::<String>(|event| event.key)
@@ -96,6 +100,52 @@ fn a_record_of_sliding_windows_is_late_only_if_it_is_for_all_of_them() {
     let (results, late) = windowed(sliding, 0, input);
     assert_eq!(results, ["a[0,10)=1", "a[5,15)=3"]);
     assert_eq!(late, ["a@9"]);
+}
+
+/// Tumbling windows of as many milliseconds as the record's key says.
+#[derive(Clone)]
+struct LengthOfKey;
+
+impl WindowAssigner<Event> for LengthOfKey {
+    type Windows = Option<TimeWindow>;
+
+    fn assign_windows(&self, event: EventRef<'_>, timestamp: i64) -> Option<TimeWindow> {
+        let length = event.key.parse::<i64>().expect("a number");
+        let start = timestamp - timestamp.rem_euclid(length.max(1));
+        Some(TimeWindow { start, end: start + length })
+    }
+}
+
+#[test]
+fn windows_of_several_lengths_fire_by_their_ends_and_are_late_each_for_itself() {
+    let input = vec![
+        event("100", 5, 1),
+        event("30", 5, 2),
+        event("10", 5, 4),
+        event("10", 25, 8),
+        event("30", 25, 16).then_watermark(29),
+        // Over for the short ones; the long one began earlier and is open.
+        event("10", 26, 32),
+        event("30", 27, 64),
+        event("100", 28, 128).then_watermark(98),
+        event("10", 95, 256),
+        event("100", 99, 512),
+    ];
+    let (results, late) = windowed(LengthOfKey, 0, input);
+    assert_eq!(results, ["10[0,10)=4", "30[0,30)=18", "10[20,30)=8", "100[0,100)=641", "10[90,100)=256"]);
+    assert_eq!(late, ["10@26", "30@27"]);
+}
+
+#[test]
+fn a_window_assigner_that_gives_an_empty_window_fails_the_job() {
+    let env = StreamExecutionEnvironment::new();
+    events(&env, vec![event("0", 5, 1)])
+        .key_by::<String>(|event| event.key)
+        .window(LengthOfKey)
+        .aggregate(Sum, |_, _, sum| sum)
+        .for_each(|_| {});
+    let error = env.execute("test", 1).and_then(thalweg::JobHandle::wait).unwrap_err().to_string();
+    assert!(error.contains("operator window") && error.contains("an empty window, from 5 to 5"), "{error}");
 }
 
 #[test]

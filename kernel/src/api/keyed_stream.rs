@@ -3,8 +3,8 @@
 use super::stream::DataStream;
 use crate::graph::{ChainMeta, EdgeId, GraphBuilder, OperatorId};
 use crate::operators::{
-    Aggregate, AggregateFunction, KEYED_STATE, Keyed, KeyedProcessFunction, OutputTag, Process, Reduce, ReduceWindow, WINDOW_CONTENTS,
-    WindowAssigner, WindowOperator, WindowSettings,
+    Aggregate, AggregateFunction, EventTimeTrigger, KEYED_STATE, Keyed, KeyedProcessFunction, OutputTag, Panes, Process, Reduce,
+    ReduceWindow, Trigger, WINDOW_CONTENTS, WindowAssigner, WindowOperator, WindowSettings, WindowStore,
 };
 use crate::record::{Key, Record, RecordLayout};
 use crate::time::TimeWindow;
@@ -84,11 +84,15 @@ where
     }
 
     /// Divides each key's records into windows of event time.
-    pub fn window<W: WindowAssigner>(self, assigner: W) -> WindowedStream<T, K, KF, W> {
+    pub fn window<W: WindowAssigner<T>>(self, assigner: W) -> WindowedStream<T, K, KF, W> {
         let settings = WindowSettings { key: self.key, assigner, allowed_lateness_ms: 0, late: None, key_type: PhantomData };
         WindowedStream { graph: self.graph, edge: self.edge, key_layout: self.key_layout, settings }
     }
 }
+
+/// Windows that stand each for itself and fire by event time.
+type PanesOperator<T, K, KF, W, A, RF> =
+    WindowOperator<T, K, KF, W, EventTimeTrigger, A, Panes<K, <A as AggregateFunction<T>>::Accumulator>, RF>;
 
 /// A keyed stream divided into windows.
 #[must_use = "a stream that does not end in a sink is not run"]
@@ -103,7 +107,7 @@ impl<T, K, KF, W> WindowedStream<T, K, KF, W>
 where
     T: Record,
     K: Key,
-    W: WindowAssigner,
+    W: WindowAssigner<T>,
     KF: for<'a> FnMut(&'a T::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
 {
     /// Keeps windows for `lateness` after they fired; a record that comes meanwhile fires its window again (docs/src/semantics.md#l-3).
@@ -120,24 +124,43 @@ where
 
     /// An aggregate a key and window; `result(key, window, aggregate)` makes what is emitted when the window fires, with the timestamp
     /// [`TimeWindow::max_timestamp`].
-    pub fn aggregate<A, RF, Out>(self, aggregate: A, result: RF) -> DataStream<Keyed<T, WindowOperator<T, K, KF, W, A, RF>>>
+    pub fn aggregate<A, RF, Out>(self, aggregate: A, result: RF) -> DataStream<Keyed<T, PanesOperator<T, K, KF, W, A, RF>>>
     where
         Out: Record,
         A: AggregateFunction<T>,
         RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out + Clone + Send + 'static,
     {
+        self.aggregate_in(EventTimeTrigger, aggregate, result)
+    }
+
+    /// The same with a trigger and a store of one's choice.
+    pub(crate) fn aggregate_in<Tr, A, S, RF, Out>(
+        self,
+        trigger: Tr,
+        aggregate: A,
+        result: RF,
+    ) -> DataStream<Keyed<T, WindowOperator<T, K, KF, W, Tr, A, S, RF>>>
+    where
+        Out: Record,
+        Tr: Trigger,
+        A: AggregateFunction<T>,
+        S: WindowStore<K, Tr::Kept<A::Accumulator>>,
+        RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out + Clone + Send + 'static,
+    {
         let id = self.graph.borrow_mut().stateful_operator("window");
         self.graph.borrow_mut().operator_mut(id).layouts.give_key(self.key_layout);
         let meta = ChainMeta { operators: vec![id], ..ChainMeta::fed_by(self.edge) };
-        DataStream::new(self.graph, Keyed::new(WindowOperator { settings: self.settings, aggregate, result, id }), meta)
+        let operator = WindowOperator { settings: self.settings, trigger, aggregate, result, id, store: PhantomData };
+        DataStream::new(self.graph, Keyed::new(operator), meta)
     }
 
-    /// The records of a key and window joined two by two: `function(result so far, record)`.
+    /// The records of a key and window joined two by two: `function(result so far, record)`. Where windows merge their results are joined by it too: it has
+    /// to be associative then.
     pub fn reduce<F>(
         self,
         function: F,
     ) -> DataStream<
-        Keyed<T, WindowOperator<T, K, KF, W, ReduceWindow<F>, impl for<'a> FnMut(K::Ref<'a>, TimeWindow, T) -> T + Clone + Send + 'static>>,
+        Keyed<T, PanesOperator<T, K, KF, W, ReduceWindow<F>, impl for<'a> FnMut(K::Ref<'a>, TimeWindow, T) -> T + Clone + Send + 'static>>,
     >
     where
         F: for<'a, 'b> Fn(T::Ref<'a>, T::Ref<'b>) -> T + Clone + Send + 'static,

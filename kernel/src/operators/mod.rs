@@ -45,7 +45,9 @@ pub(crate) use sink::{ForEach, SinkTerminal};
 pub(crate) use source::FromSource;
 pub(crate) use timestamps::AssignTimestamps;
 pub use window::{AggregateFunction, SlidingEventTimeWindows, TumblingEventTimeWindows, WindowAssigner};
-pub(crate) use window::{CONTENTS as WINDOW_CONTENTS, ReduceWindow, WindowOperator, WindowSettings};
+pub(crate) use window::{
+    CONTENTS as WINDOW_CONTENTS, EventTimeTrigger, Panes, ReduceWindow, Trigger, WindowOperator, WindowSettings, WindowStore,
+};
 
 /// An operator with one input and one output that joins a chain.
 pub trait Operator<In: Record>: Clone + Send + 'static {

@@ -206,13 +206,14 @@ impl AnyWindows {
     }
 }
 
-impl WindowAssigner for AnyWindows {
-    fn assign_windows(&self, timestamp: i64) -> impl Iterator<Item = TimeWindow> {
-        let windows: Vec<_> = match self {
-            Self::Tumbling(tumbling) => tumbling.assign_windows(timestamp).collect(),
-            Self::Sliding(sliding) => sliding.assign_windows(timestamp).collect(),
-        };
-        windows.into_iter()
+impl<In: Record> WindowAssigner<In> for AnyWindows {
+    type Windows = Vec<TimeWindow>;
+
+    fn assign_windows(&self, record: In::Ref<'_>, timestamp: i64) -> Vec<TimeWindow> {
+        match self {
+            Self::Tumbling(tumbling) => WindowAssigner::<In>::assign_windows(tumbling, record, timestamp).to_vec(),
+            Self::Sliding(sliding) => WindowAssigner::<In>::assign_windows(sliding, record, timestamp).collect(),
+        }
     }
 }
 
@@ -240,6 +241,11 @@ impl AggregateFunction<Element> for Gather {
         gathered.ids.push(element.id);
     }
 
+    fn merge(&self, other: Gathered, gathered: &mut Gathered) {
+        gathered.sum = gathered.sum.wrapping_add(other.sum);
+        gathered.ids.extend(other.ids);
+    }
+
     fn get_result(&self, gathered: &Gathered) -> (i64, Vec<u64>) {
         let mut ids = gathered.ids.clone();
         ids.sort_unstable();
@@ -261,6 +267,10 @@ impl AggregateFunction<Tally> for GatherTimers {
 
     fn add(&self, tally: TallyRef<'_>, timers: &mut Vec<i64>) {
         timers.push(tally.timer);
+    }
+
+    fn merge(&self, other: Vec<i64>, timers: &mut Vec<i64>) {
+        timers.extend(other);
     }
 
     fn get_result(&self, timers: &Vec<i64>) -> Vec<i64> {

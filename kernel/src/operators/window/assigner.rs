@@ -1,15 +1,42 @@
-//! To which windows a record belongs: a pure function of its timestamp (docs/src/semantics.md#win-1).
+//! To which windows a record belongs: a pure function of the record and its timestamp (docs/src/semantics.md#win-1).
 //!
-//! An assigner yields the windows that contain the timestamp, by ascending time. Spans that would reach past the ends of time are cut off there.
-//! It knows no watermark and no lateness: which of the windows are over is for the operator to say.
+//! The assigners of the engine yield the windows that contain the timestamp, by ascending time. Spans that would reach past the ends of time are cut off
+//! there. An assigner knows no watermark and no lateness: which of the windows are over is for `lateness.rs` to say.
 
+use crate::record::Record;
 use crate::time::TimeWindow;
 use std::time::Duration;
 
-/// Says to which windows a record belongs (docs/src/semantics.md#win-1).
-pub trait WindowAssigner: Clone + Send + 'static {
-    /// The windows of a record with this timestamp, by ascending time.
-    fn assign_windows(&self, timestamp: i64) -> impl Iterator<Item = TimeWindow>;
+/// Says to which windows a record of `In` belongs (docs/src/semantics.md#win-1).
+///
+/// Equal records must always get equal windows: after a failure they are assigned once more.
+///
+/// ```
+/// use thalweg::{TimeWindow, WindowAssigner};
+///
+/// /// Each reading, in seconds, says itself for how long it is valid.
+/// #[derive(Clone)]
+/// struct Validity;
+///
+/// impl WindowAssigner<u32> for Validity {
+///     type Windows = Option<TimeWindow>;
+///
+///     fn assign_windows(&self, seconds: u32, timestamp: i64) -> Option<TimeWindow> {
+///         let length = 1_000 * i64::from(seconds);
+///         let start = timestamp - timestamp.checked_rem_euclid(length)?;
+///         Some(TimeWindow { start, end: start + length })
+///     }
+/// }
+/// assert_eq!(Validity.assign_windows(2, 5_100), Some(TimeWindow { start: 4_000, end: 6_000 }));
+/// assert_eq!(Validity.assign_windows(0, 5_100), None);
+/// ```
+pub trait WindowAssigner<In: Record>: Clone + Send + 'static {
+    /// The windows of one record: an `Option`, an array, an iterator. A `Vec` would be allocated for each record.
+    type Windows: IntoIterator<Item = TimeWindow>;
+
+    /// The windows of `record`, each once. They may be of different lengths, and each has at least one millisecond: an empty one fails the job. A record
+    /// that is given none is neither counted nor late.
+    fn assign_windows(&self, record: In::Ref<'_>, timestamp: i64) -> Self::Windows;
 }
 
 /// The window of `size` that holds `timestamp`, if windows begin at `offset` and every `size` after and before it. At the ends of time the window
@@ -53,10 +80,12 @@ impl TumblingEventTimeWindows {
     }
 }
 
-impl WindowAssigner for TumblingEventTimeWindows {
+impl<In: Record> WindowAssigner<In> for TumblingEventTimeWindows {
+    type Windows = [TimeWindow; 1];
+
     #[inline]
-    fn assign_windows(&self, timestamp: i64) -> impl Iterator<Item = TimeWindow> {
-        std::iter::once(window_of(timestamp, self.size_ms, self.offset_ms))
+    fn assign_windows(&self, _record: In::Ref<'_>, timestamp: i64) -> [TimeWindow; 1] {
+        [window_of(timestamp, self.size_ms, self.offset_ms)]
     }
 }
 
@@ -85,18 +114,42 @@ impl SlidingEventTimeWindows {
     }
 }
 
-impl WindowAssigner for SlidingEventTimeWindows {
+impl<In: Record> WindowAssigner<In> for SlidingEventTimeWindows {
+    type Windows = SlidingWindows;
+
     #[inline]
-    fn assign_windows(&self, timestamp: i64) -> impl Iterator<Item = TimeWindow> {
+    fn assign_windows(&self, _record: In::Ref<'_>, timestamp: i64) -> SlidingWindows {
         let Self { size_ms, slide_ms, offset_ms } = *self;
         let last = window_of(timestamp, slide_ms, offset_ms).start;
         // The earliest start whose window still reaches the timestamp lies at most size - 1 before it.
         let earliest = timestamp.saturating_sub(size_ms - 1);
         let count = if last < earliest { 0 } else { (last.abs_diff(earliest) / slide_ms.unsigned_abs()) as i64 + 1 };
-        (0..count).rev().map(move |back| {
-            let start = last.saturating_sub(back.saturating_mul(slide_ms));
-            TimeWindow { start, end: start.saturating_add(size_ms) }
-        })
+        SlidingWindows { size_ms, slide_ms, last, left: count }
+    }
+}
+
+/// The windows that [`SlidingEventTimeWindows`] gives one record, by ascending time.
+#[derive(Clone, Debug)]
+pub struct SlidingWindows {
+    size_ms: i64,
+    slide_ms: i64,
+    /// The start of the last of them.
+    last: i64,
+    left: i64,
+}
+
+impl Iterator for SlidingWindows {
+    type Item = TimeWindow;
+
+    #[inline]
+    fn next(&mut self) -> Option<TimeWindow> {
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        let back = self.left;
+        let start = self.last.saturating_sub(back.saturating_mul(self.slide_ms));
+        Some(TimeWindow { start, end: start.saturating_add(self.size_ms) })
     }
 }
 
@@ -105,26 +158,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn spans(windows: impl Iterator<Item = TimeWindow>) -> Vec<(i64, i64)> {
-        windows.map(|w| (w.start, w.end)).collect()
+    fn spans(assigner: impl WindowAssigner<u32>, timestamp: i64) -> Vec<(i64, i64)> {
+        assigner.assign_windows(0, timestamp).into_iter().map(|w| (w.start, w.end)).collect()
     }
 
     #[test]
     fn tumbling_windows_are_aligned_to_the_epoch_before_and_after_it() {
         let windows = TumblingEventTimeWindows::of(Duration::from_millis(10));
-        let of = |timestamp| spans(windows.assign_windows(timestamp));
+        let of = |timestamp| spans(windows, timestamp);
         assert_eq!([of(0), of(9), of(10), of(-1)].concat(), [(0, 10), (0, 10), (10, 20), (-10, 0)]);
-        assert_eq!(spans(windows.with_offset(3).assign_windows(2)), [(-7, 3)]);
+        assert_eq!(spans(windows.with_offset(3), 2), [(-7, 3)]);
     }
 
     #[test]
     fn sliding_windows_overlap_and_may_leave_gaps() {
         let overlapping = SlidingEventTimeWindows::of(Duration::from_millis(10), Duration::from_millis(4));
-        assert_eq!(spans(overlapping.assign_windows(9)), [(0, 10), (4, 14), (8, 18)]);
-        assert_eq!(spans(overlapping.assign_windows(11)), [(4, 14), (8, 18)]);
+        assert_eq!(spans(overlapping, 9), [(0, 10), (4, 14), (8, 18)]);
+        assert_eq!(spans(overlapping, 11), [(4, 14), (8, 18)]);
         let gaps = SlidingEventTimeWindows::of(Duration::from_millis(2), Duration::from_millis(5));
-        assert_eq!(spans(gaps.assign_windows(1)), [(0, 2)]);
-        assert_eq!(spans(gaps.assign_windows(3)), []);
+        assert_eq!(spans(gaps, 1), [(0, 2)]);
+        assert_eq!(spans(gaps, 3), []);
     }
 
     proptest! {
@@ -138,7 +191,7 @@ mod tests {
                 .map(|start| (start, start.saturating_add(size)))
                 .collect();
             if timestamp > i64::MIN + 200 {
-                prop_assert_eq!(spans(assigner.assign_windows(timestamp)), expected);
+                prop_assert_eq!(spans(assigner, timestamp), expected);
             }
         }
     }

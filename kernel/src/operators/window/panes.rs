@@ -1,44 +1,55 @@
-//! The open spans of time of one subtask, and what each holds of every key.
+//! The store of windows that stand each for itself: a [`WindowTable`] for each span of time, its *pane*, in order of time.
 //!
-//! Windows of one span live together: a [`WindowTable`] a span, in order of time. Panes that are over are the first ones; they are taken off as a
-//! whole, and their keys are freed in slices. A pane that is *complete* is not fired as a whole any more: a record that comes later fires its key
-//! alone (docs/src/semantics.md#l-3).
+//! The order is that of the ends, and of the starts where ends are equal, whatever the lengths: so panes that are due, and panes that are over, are always
+//! the first ones. What is over is taken off as a whole, and its keys are freed in slices. A pane that is *complete* is not fired as a whole any more: a
+//! record that comes later fires its key alone (docs/src/semantics.md#l-3).
 //!
 //! Pure: no clock, no I/O. The watermark reaches it as an argument.
 
+use super::store::{Cursor, Due, Place, RestoredAs, WindowStore};
+use crate::record::Key;
 use crate::time::{TimeWindow, Watermark};
 use std::collections::VecDeque;
 use thalweg_storage::{TableOwner, WindowTable};
 
+/// Panes in which the keys of the next records are brought near. For the 32 keys that are looked up together a pane takes two cache lines each, in its index
+/// and in its entries: eight panes are 32 KiB, a processor's first cache. More would push out what was brought in before it is used.
+const PREFETCH_PANES: usize = 8;
+
 /// The contents of one span of time.
-pub(super) struct Pane<K, Acc> {
-    pub(super) table: WindowTable<K, Acc>,
+pub(super) struct Pane<K, V> {
+    table: WindowTable<K, V>,
     /// Keys that have fired; all of them once the span has.
-    pub(super) fired: usize,
-    pub(super) complete: bool,
+    fired: usize,
+    complete: bool,
+    /// The last group of records of which some went here.
+    group: u64,
 }
 
 /// The open spans of a subtask, by ascending time. Nearly every record belongs to the one that was asked for last; firing and cleaning up go
 /// forward through time and look at no span twice.
-pub(super) struct Panes<K, Acc> {
-    panes: VecDeque<(TimeWindow, Pane<K, Acc>)>,
+pub struct Panes<K, V> {
+    panes: VecDeque<(TimeWindow, Pane<K, V>)>,
     last: usize,
     /// All panes before this one are complete.
     first_incomplete: usize,
     /// What is over and still holds keys to be freed.
-    retired: Vec<WindowTable<K, Acc>>,
+    retired: Vec<WindowTable<K, V>>,
     owner: TableOwner,
+    /// Which group of records is being added, and the panes it has gone to so far, at most [`PREFETCH_PANES`].
+    group: u64,
+    in_use: Vec<usize>,
 }
 
-impl<K, Acc> Panes<K, Acc> {
-    /// None yet, of `owner`.
-    pub(super) fn new(owner: TableOwner) -> Self {
-        Self { panes: VecDeque::new(), last: 0, first_incomplete: 0, retired: Vec::new(), owner }
-    }
+/// What panes are ordered by.
+fn order(window: TimeWindow) -> (i64, i64) {
+    (window.end, window.start)
+}
 
+impl<K, V> Panes<K, V> {
     /// The pane of `window`, made if there is none.
     #[inline]
-    pub(super) fn get_or_insert(&mut self, window: TimeWindow) -> &mut Pane<K, Acc> {
+    fn get_or_insert(&mut self, window: TimeWindow) -> &mut Pane<K, V> {
         if self.panes.get(self.last).is_none_or(|(last, _)| *last != window) {
             self.last = self.seek(window);
         }
@@ -47,113 +58,168 @@ impl<K, Acc> Panes<K, Acc> {
 
     #[inline(never)]
     fn seek(&mut self, window: TimeWindow) -> usize {
-        self.panes.binary_search_by_key(&window, |(window, _)| *window).unwrap_or_else(|place| {
-            self.panes.insert(place, (window, Pane { table: WindowTable::of(self.owner.clone()), fired: 0, complete: false }));
+        let place = self.find(window).unwrap_or_else(|place| {
+            assert!(window.start < window.end, "a window assigner gave an empty window, from {} to {}", window.start, window.end);
+            let pane = Pane { table: WindowTable::of(self.owner.clone()), fired: 0, complete: false, group: 0 };
+            self.panes.insert(place, (window, pane));
             self.first_incomplete = self.first_incomplete.min(place);
+            self.next_group();
             place
-        })
+        });
+        self.note_use(place);
+        place
     }
 
-    pub(super) fn get(&self, window: TimeWindow) -> Option<&Pane<K, Acc>> {
-        let place = self.panes.binary_search_by_key(&window, |(window, _)| *window).ok()?;
-        Some(&self.panes[place].1)
+    /// Where the pane of `window` is, or would be.
+    fn find(&self, window: TimeWindow) -> Result<usize, usize> {
+        self.panes.binary_search_by_key(&order(window), |(window, _)| order(*window))
     }
 
-    /// The pane at `place`, in the order of time.
-    pub(super) fn nth(&self, place: usize) -> Option<(TimeWindow, &Pane<K, Acc>)> {
-        self.panes.get(place).map(|(window, pane)| (*window, pane))
+    fn get(&self, window: TimeWindow) -> Option<&Pane<K, V>> {
+        self.find(window).ok().map(|place| &self.panes[place].1)
     }
 
-    /// The pane that was asked for last, if it is still open.
-    pub(super) fn last(&self) -> Option<&Pane<K, Acc>> {
-        Some(&self.panes.get(self.last)?.1)
+    fn get_mut(&mut self, window: TimeWindow) -> Option<&mut Pane<K, V>> {
+        self.find(window).ok().map(|place| &mut self.panes[place].1)
     }
 
-    /// The pane at a place that [`first_due`](Self::first_due) gave.
-    pub(super) fn at(&mut self, place: usize) -> (TimeWindow, &mut Pane<K, Acc>) {
-        let (window, pane) = &mut self.panes[place];
-        (*window, pane)
+    /// A group of records begins, or the places of panes have changed.
+    fn next_group(&mut self) {
+        self.group += 1;
+        self.in_use.clear();
     }
 
-    /// The earliest pane that ends at or before `watermark` and has not fired.
-    pub(super) fn first_due(&mut self, watermark: Watermark) -> Option<usize> {
+    /// A record of this group goes to the pane at `place`.
+    fn note_use(&mut self, place: usize) {
+        let Self { panes, group, in_use, .. } = self;
+        if let Some((_, pane)) = panes.get_mut(place).filter(|(_, pane)| pane.group != *group && in_use.len() < PREFETCH_PANES) {
+            pane.group = *group;
+            in_use.push(place);
+        }
+    }
+}
+
+impl<K: Key, V: 'static> WindowStore<K, V> for Panes<K, V> {
+    fn new(owner: TableOwner) -> Self {
+        Self {
+            panes: VecDeque::new(),
+            last: 0,
+            first_incomplete: 0,
+            retired: Vec::new(),
+            owner,
+            group: 1,
+            in_use: Vec::with_capacity(PREFETCH_PANES),
+        }
+    }
+
+    /// Looks the keys up in the panes that the records of the group before went to. Others that are open get stragglers at most: to look for every key in
+    /// each of them would cost more than it brings.
+    fn prefetch(&mut self, hashes: &[u64]) {
+        for place in &self.in_use {
+            if let Some((_, pane)) = self.panes.get(*place) {
+                hashes.iter().for_each(|hash| pane.table.prefetch(*hash));
+            }
+        }
+        self.next_group();
+        self.note_use(self.last);
+    }
+
+    #[inline]
+    fn window_for(&self, window: TimeWindow, _hash: u64, _key: K::Ref<'_>) -> TimeWindow {
+        window
+    }
+
+    #[inline]
+    fn find_or_insert(
+        &mut self,
+        window: TimeWindow,
+        hash: u64,
+        key: K::Ref<'_>,
+        make: impl FnOnce() -> V,
+        _merge: impl FnMut(V, &mut V),
+    ) -> (usize, &mut V) {
+        let pane = self.get_or_insert(window);
+        let position = pane.table.find_or_insert_with(hash, |stored| stored.matches(key), || (K::from_view(key), make()));
+        (position, pane.table.value_mut(position))
+    }
+
+    fn entry(&self, place: Place) -> Option<(&K, &V)> {
+        self.get(place.window)?.table.entry(place.position)
+    }
+
+    fn set_passed(&mut self, place: Place) {
+        if let Some(pane) = self.get_mut(place.window) {
+            pane.complete = true;
+        }
+    }
+
+    fn first_due(&mut self, watermark: Watermark) -> Option<Due> {
         while self.panes.get(self.first_incomplete).is_some_and(|(_, pane)| pane.complete) {
             self.first_incomplete += 1;
         }
-        let (window, _) = self.panes.get(self.first_incomplete)?;
-        (window.max_timestamp() <= watermark.0).then_some(self.first_incomplete)
+        let (window, pane) = self.panes.get(self.first_incomplete)?;
+        let due = Due { first: Place { window: *window, position: pane.fired }, end: pane.table.len() };
+        (window.max_timestamp() <= watermark.0).then_some(due)
     }
 
-    /// Retires the panes for which `is_over` holds; those are the first ones.
-    pub(super) fn retire(&mut self, is_over: impl Fn(TimeWindow) -> bool) {
+    fn set_fired(&mut self, due: Due, until: usize) {
+        if let Some(pane) = self.get_mut(due.first.window) {
+            pane.fired = until;
+            pane.complete = until == due.end;
+        }
+    }
+
+    fn retire(&mut self, is_over: impl Fn(TimeWindow) -> bool) {
         while self.panes.front().is_some_and(|(window, _)| is_over(*window)) {
             let Some((_, pane)) = self.panes.pop_front() else { break };
             self.retired.push(pane.table);
             self.last = self.last.wrapping_sub(1);
             self.first_incomplete = self.first_incomplete.saturating_sub(1);
+            self.next_group();
         }
+        self.note_use(self.last);
     }
 
-    /// Whether there are retired panes that still hold keys.
     #[inline]
-    pub(super) fn is_freeing(&self) -> bool {
+    fn is_freeing(&self) -> bool {
         !self.retired.is_empty()
     }
 
-    /// Frees up to `keys` keys of retired panes. `true` when none are left.
-    pub(super) fn free(&mut self, keys: usize) -> bool {
+    fn free(&mut self, entries: usize) -> bool {
         while let Some(table) = self.retired.last_mut() {
-            if !table.free(keys) {
+            if !table.free(entries) {
                 return false;
             }
             self.retired.pop();
         }
         true
     }
-}
 
-/// The panes of a subtask while they are filled from a checkpoint.
-///
-/// A subtask may take over keys of several, which had been told different watermarks; it starts behind the highest (docs/src/semantics.md#c-5). A window
-/// that had fired where its key comes from is complete. One that had not, and is due by now, fires at once: no later watermark may come to do it.
-pub(super) struct RestoredPanes<K, Acc> {
-    panes: Panes<K, Acc>,
-    /// What the subtask starts behind.
-    watermark: Watermark,
-    /// What fires at once.
-    due: Vec<(TimeWindow, u64, K, Acc)>,
-}
-
-impl<K, Acc> RestoredPanes<K, Acc> {
-    /// None yet, of `owner` in a subtask that starts behind `watermark`.
-    pub(super) fn new(watermark: Watermark, owner: TableOwner) -> Self {
-        Self { panes: Panes::new(owner), watermark, due: Vec::new() }
+    fn next_part<'a>(&'a self, cursor: &mut Cursor, budget: usize) -> Option<impl ExactSizeIterator<Item = (u64, TimeWindow, &'a K, &'a V)>>
+    where
+        K: 'a,
+        V: 'a,
+    {
+        let Cursor { part, position } = *cursor;
+        let (window, pane) = self.panes.get(part)?;
+        let end = pane.table.len().min(position + budget);
+        *cursor = if end == pane.table.len() { Cursor { part: part + 1, position: 0 } } else { Cursor { part, position: end } };
+        Some(pane.table.slice(position..end).map(|(hash, key, value)| (hash, *window, key, value)))
     }
 
-    /// Takes what a subtask that had been told the watermark `told` held of a key, whose hash is `hash`.
-    pub(super) fn take(&mut self, window: TimeWindow, hash: u64, key: K, accumulator: Acc, told: Watermark) {
-        let is_due = window.max_timestamp() <= self.watermark.0;
-        if is_due && window.max_timestamp() > told.0 {
-            self.due.push((window, hash, key, accumulator));
-            return;
-        }
-        let pane = self.panes.get_or_insert(window);
-        pane.complete = is_due;
-        pane.table.find_or_insert_with(hash, |_| false, || (key, accumulator));
-    }
-
-    /// The panes, and whether some of them are to fire at once.
-    pub(super) fn finish(self) -> (Panes<K, Acc>, bool) {
-        let Self { mut panes, due, .. } = self;
-        let has_due = !due.is_empty();
-        for (window, hash, key, accumulator) in due {
-            let pane = panes.get_or_insert(window);
-            if std::mem::replace(&mut pane.complete, false) {
-                pane.fired = pane.table.len();
+    fn restore(&mut self, window: TimeWindow, hash: u64, key: K, value: V, restored: RestoredAs) {
+        let pane = self.get_or_insert(window);
+        match restored {
+            RestoredAs::Open => pane.complete = false,
+            RestoredAs::Fired => pane.complete = true,
+            // Those of its keys that had fired came before.
+            RestoredAs::Due => {
+                if std::mem::replace(&mut pane.complete, false) {
+                    pane.fired = pane.table.len();
+                }
             }
-            pane.table.find_or_insert_with(hash, |_| false, || (key, accumulator));
         }
-        (panes, has_due)
+        pane.table.find_or_insert_with(hash, |_| false, || (key, value));
     }
 }
 
@@ -161,43 +227,69 @@ impl<K, Acc> RestoredPanes<K, Acc> {
 mod tests {
     use super::*;
 
-    const FIRST: TimeWindow = TimeWindow { start: 0, end: 10 };
-    const SECOND: TimeWindow = TimeWindow { start: 10, end: 20 };
-    const THIRD: TimeWindow = TimeWindow { start: 20, end: 30 };
-
-    fn restored(watermark: i64, entries: &[(TimeWindow, u64, i64)]) -> (Panes<u64, ()>, bool) {
-        let mut restored = RestoredPanes::new(Watermark(watermark), TableOwner::default());
-        entries.iter().for_each(|(window, key, told)| restored.take(*window, *key, *key, (), Watermark(*told)));
-        restored.finish()
+    fn window(start: i64, end: i64) -> TimeWindow {
+        TimeWindow { start, end }
     }
 
-    fn keys(pane: &Pane<u64, ()>, from: usize) -> Vec<u64> {
-        (from..pane.table.len()).filter_map(|position| Some(*pane.table.entry(position)?.0)).collect()
+    fn add(panes: &mut Panes<u64, ()>, window: TimeWindow) {
+        panes.find_or_insert(window, 7, 7, || (), |(), ()| ());
     }
 
-    /// One subtask had been told 15 and another 25: what comes of both starts behind 25, and of the second window only the keys of one had fired.
+    fn due(panes: &mut Panes<u64, ()>, watermark: i64) -> Vec<TimeWindow> {
+        std::iter::from_fn(|| {
+            let due = panes.first_due(Watermark(watermark))?;
+            panes.set_fired(due, due.end);
+            Some(due.first.window)
+        })
+        .collect()
+    }
+
     #[test]
-    fn keys_of_two_subtasks_fire_once_each_whichever_comes_first() {
-        let low = [(FIRST, 1, 15), (SECOND, 2, 15), (SECOND, 3, 15), (THIRD, 4, 15)];
-        let high = [(SECOND, 5, 25), (THIRD, 6, 25)];
-        for entries in [[&low[..], &high].concat(), [&high[..], &low].concat()] {
-            let (mut panes, has_due) = restored(25, &entries);
-            assert!(has_due);
-            let due = panes.first_due(Watermark(25)).unwrap();
-            let (window, pane) = panes.at(due);
-            assert_eq!((window, pane.fired, keys(pane, pane.fired)), (SECOND, 1, vec![2, 3]));
-            assert_eq!(keys(pane, 0), [5, 2, 3]);
-            pane.complete = true;
-            assert_eq!(panes.first_due(Watermark(25)), None, "the first window had fired, and the third is open");
-            assert!(!panes.get(THIRD).unwrap().complete);
+    fn windows_of_several_lengths_are_due_and_over_by_their_ends() {
+        let mut panes = Panes::new(TableOwner::default());
+        for (start, end) in [(0, 100), (30, 40), (20, 40), (0, 10), (35, 45)] {
+            add(&mut panes, window(start, end));
         }
+        assert_eq!(due(&mut panes, 39), [window(0, 10), window(20, 40), window(30, 40)]);
+        panes.retire(|window| window.end <= 40);
+        assert!(panes.get(window(20, 40)).is_none() && panes.get(window(0, 100)).is_some());
+        assert_eq!(due(&mut panes, 99), [window(35, 45), window(0, 100)]);
+    }
+
+    fn brought_near(panes: &mut Panes<u64, ()>) -> Vec<TimeWindow> {
+        let windows = panes.in_use.iter().map(|place| panes.panes[*place].0).collect();
+        panes.prefetch(&[7]);
+        windows
+    }
+
+    /// Keys are looked up in each pane that records go to, whichever came last, and in no other.
+    #[test]
+    fn keys_are_brought_near_in_the_panes_that_records_go_to() {
+        let windows: Vec<_> = (0..20).map(|i| window(i, i + 5)).collect();
+        let mut panes = Panes::new(TableOwner::default());
+        windows.iter().for_each(|window| add(&mut panes, *window));
+        brought_near(&mut panes);
+        for _ in 0..2 {
+            windows[3..8].iter().for_each(|window| add(&mut panes, *window));
+        }
+        let mut near = brought_near(&mut panes);
+        near.sort_unstable();
+        assert_eq!(near, [&windows[3..8], &windows[19..]].concat());
+        add(&mut panes, windows[7]);
+        assert_eq!(brought_near(&mut panes), [windows[7]], "the last one stays");
+        panes.retire(|window| window.start < 6);
+        add(&mut panes, windows[7]);
+        add(&mut panes, windows[8]);
+        assert_eq!(brought_near(&mut panes), [windows[7], windows[8]], "places have changed and are noted anew");
     }
 
     #[test]
-    fn a_window_that_had_fired_everywhere_or_nowhere_does_not_fire_at_once() {
-        let (mut panes, has_due) = restored(25, &[(SECOND, 1, 25), (SECOND, 2, 20), (THIRD, 3, 15)]);
-        assert!(!has_due);
-        assert_eq!(panes.first_due(Watermark(25)), None);
-        assert_eq!(panes.first_due(Watermark(29)), Some(1));
+    fn no_more_than_eight_panes_are_brought_near() {
+        let mut panes = Panes::new(TableOwner::default());
+        for _ in 0..2 {
+            brought_near(&mut panes);
+            (0..20).for_each(|i| add(&mut panes, window(i, i + 5)));
+        }
+        assert_eq!(brought_near(&mut panes).len(), PREFETCH_PANES);
     }
 }

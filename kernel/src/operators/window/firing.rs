@@ -1,0 +1,109 @@
+//! Firing: what is due is emitted, in slices and while there is room, before the watermark that made it due goes on (docs/src/semantics.md#win-2, #w-6).
+//!
+//! What is due comes in two ways. A watermark makes whole windows due; a record makes a single entry due, if the trigger says so: that of a window whose
+//! time has passed already, say (docs/src/semantics.md#l-3). In both the trigger decides, and the store says which entries there are.
+
+use super::aggregate::AggregateFunction;
+use super::running::Running;
+use super::store::{Place, WindowStore};
+use super::trigger::{Trigger, TriggerResult};
+use crate::chain::{Collector, Resumed, Stage};
+use crate::record::{Key, Record};
+use crate::time::{Control, TimeWindow, Watermark};
+use std::collections::VecDeque;
+
+/// What is being fired.
+pub(super) struct Firing {
+    /// The watermark whose windows are being fired: it goes down the chain after the last of them.
+    advancing: Option<Watermark>,
+    /// Entries that fire for a record that was added to them, and were not handed down yet for want of room: at most those of one record.
+    again: VecDeque<Place>,
+    /// Entries that are fired in one go.
+    slice: usize,
+}
+
+impl Firing {
+    /// Of an operator that has `advancing` still to fire at.
+    pub(super) fn new(advancing: Option<Watermark>, slice: usize) -> Self {
+        Self { advancing, again: VecDeque::new(), slice }
+    }
+
+    /// `watermark` has come: what it makes due is fired, and it goes on.
+    pub(super) fn advance(&mut self, watermark: Watermark) {
+        self.advancing = Some(watermark);
+    }
+
+    /// The entry at `place`, to which a record was added, fires behind those that fire for the same record already.
+    pub(super) fn fire_again(&mut self, place: Place) {
+        self.again.push_back(place);
+    }
+
+    /// Whether entries are to fire for a record that was added to them.
+    #[inline]
+    pub(super) fn has_again(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    /// Whether nothing is left to be fired.
+    #[inline]
+    pub(super) fn is_done(&self) -> bool {
+        self.advancing.is_none() && self.again.is_empty()
+    }
+}
+
+impl<In, K, KF, W, T, A, S, RF, Out, D> Running<In, K, KF, W, T, A, S, RF, Out, D>
+where
+    In: Record,
+    K: Key,
+    Out: Record,
+    T: Trigger,
+    A: AggregateFunction<In>,
+    S: WindowStore<K, T::Kept<A::Accumulator>>,
+    RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out,
+    D: Collector<Out>,
+{
+    /// Emits the result of the entry at `place` if `asked` of the trigger it is to fire. Only while there is room.
+    fn emit(&mut self, place: Place, asked: impl FnOnce(&T, &T::Kept<A::Accumulator>) -> TriggerResult) {
+        let Self { store, trigger, aggregate, result, info, down, .. } = self;
+        let Some((key, kept)) = store.entry(place).filter(|(_, kept)| asked(trigger, kept) == TriggerResult::Fire) else { return };
+        let (key, window) = (key.view(), place.window);
+        let out = info.call((key, window), || result(key, window, aggregate.get_result(T::accumulator(kept))));
+        down.push(window.max_timestamp(), out);
+    }
+
+    /// Fires what is due until there is nothing, the output is full, or a slice is over.
+    pub(super) fn fire(&mut self) -> Resumed {
+        let mut budget = self.firing.slice;
+        while let Some(place) = self.firing.again.pop_front() {
+            if !self.down.ready() {
+                self.firing.again.push_front(place);
+                return Resumed::Again;
+            }
+            self.emit(place, |_, _| TriggerResult::Fire);
+        }
+        let Some(watermark) = self.firing.advancing else {
+            return if self.store.free(self.firing.slice) { Resumed::Done } else { Resumed::Again };
+        };
+        while let Some(due) = self.store.first_due(watermark) {
+            let (window, mut position) = (due.first.window, due.first.position);
+            while position < due.end && budget > 0 && self.down.ready() {
+                self.emit(Place { window, position }, |trigger, kept| trigger.on_event_time::<A::Accumulator>(window, kept));
+                position += 1;
+                budget -= 1;
+            }
+            self.store.set_fired(due, position);
+            if position < due.end {
+                return Resumed::Again;
+            }
+            self.io.observe("window.fire", &self.place, [window.end, watermark.0, due.end as i64]);
+        }
+        if !self.down.ready() {
+            return Resumed::Again;
+        }
+        let allowed = self.allowed_lateness;
+        self.store.retire(|window| allowed.is_over(window, watermark));
+        self.firing.advancing = None;
+        self.down.control(Control::Watermark(watermark));
+        if self.store.free(self.firing.slice) && self.down.ready() { Resumed::Done } else { Resumed::Again }
+    }
+}

@@ -1,0 +1,164 @@
+//! The running windowed operator: takes records in, and divides what is to be done with them among the parts of this folder.
+
+use super::aggregate::AggregateFunction;
+use super::assigner::WindowAssigner;
+use super::firing::Firing;
+use super::lateness::{Admission, AllowedLateness, LateRecords};
+use super::saving::Saving;
+use super::store::{Place, WindowStore};
+use super::trigger::{Trigger, TriggerResult};
+use crate::chain::{Collector, Resumed, Stage, pass_on};
+use crate::exchange::{Arrival, Head};
+use crate::operators::side_output::WithSides;
+use crate::record::{Key, Record};
+use crate::runtime::OperatorInfo;
+use crate::time::{Control, NO_TIMESTAMP, TimeWindow, Watermark};
+use std::marker::PhantomData;
+use std::rc::Rc;
+use thalweg_io::Io;
+
+/// A running windowed aggregate.
+pub struct Running<In: Record, K, KF, W, T, A, S, RF, Out, D> {
+    pub(super) key: KF,
+    pub(super) assigner: W,
+    pub(super) trigger: T,
+    pub(super) aggregate: A,
+    pub(super) result: RF,
+    pub(super) store: S,
+    pub(super) watermark: Watermark,
+    pub(super) allowed_lateness: AllowedLateness,
+    pub(super) late: LateRecords<In>,
+    pub(super) firing: Firing,
+    pub(super) saving: Saving,
+    pub(super) io: Io,
+    pub(super) place: String,
+    pub(super) info: Rc<OperatorInfo>,
+    pub(super) types: PhantomData<fn() -> (K, Out)>,
+    pub(super) down: WithSides<D>,
+}
+
+impl<In, K, KF, W, T, A, S, RF, Out, D> Running<In, K, KF, W, T, A, S, RF, Out, D>
+where
+    In: Record,
+    K: Key,
+    T: Trigger,
+    A: AggregateFunction<In>,
+    S: WindowStore<K, T::Kept<A::Accumulator>>,
+    D: Stage,
+{
+    #[cold]
+    fn take_late(&mut self, timestamp: i64, record: impl Arrival<In>) {
+        self.io.observe("window.late", &self.place, [timestamp, self.watermark.0, self.allowed_lateness.ms]);
+        self.late.take(&mut self.down.sides, timestamp, || record.into_owned());
+    }
+
+    /// Saves the next slice of the open windows. Nothing changes before the barrier goes down.
+    fn save(&mut self) -> Resumed {
+        match self.saving.step(&self.store) {
+            Some(checkpoint) => self.down.control(Control::Barrier(checkpoint)),
+            None if self.saving.is_under_way() => return Resumed::Again,
+            None => {}
+        }
+        Resumed::Done
+    }
+}
+
+impl<In, K, KF, W, T, A, S, RF, Out, D> Head<In> for Running<In, K, KF, W, T, A, S, RF, Out, D>
+where
+    In: Record,
+    K: Key,
+    Out: Record,
+    W: WindowAssigner<In>,
+    T: Trigger,
+    A: AggregateFunction<In>,
+    S: WindowStore<K, T::Kept<A::Accumulator>>,
+    KF: for<'a> FnMut(&'a In::Ref<'a>) -> K::Ref<'a> + 'static,
+    RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out + 'static,
+    D: Collector<Out>,
+{
+    fn prefetch(&mut self, hashes: &[u64]) {
+        self.store.prefetch(hashes);
+    }
+
+    #[inline]
+    fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<In>) {
+        let view = record.view();
+        if timestamp == NO_TIMESTAMP {
+            self.info.fail("a record has no timestamp: call assign_timestamps_and_watermarks before window");
+            return;
+        }
+        let Self { key, assigner, trigger, aggregate, store, watermark, allowed_lateness, firing, info, .. } = self;
+        let mut admission = Admission::new(*allowed_lateness, *watermark);
+        info.call(view, || {
+            let key = key(&view);
+            for assigned in assigner.assign_windows(view, timestamp) {
+                let window = store.window_for(assigned, hash, key);
+                if !admission.admit(window) {
+                    continue;
+                }
+                let make = || trigger.keep(aggregate.create_accumulator());
+                let merge =
+                    |later, earlier: &mut _| trigger.merge(later, earlier, |other, accumulator| aggregate.merge(other, accumulator));
+                let (position, kept) = store.find_or_insert(window, hash, key, make, merge);
+                aggregate.add(view, T::accumulator_mut(kept));
+                let fires = trigger.on_element::<A::Accumulator>(window, *watermark, kept) == TriggerResult::Fire;
+                let place = Place { window, position };
+                if window.max_timestamp() <= watermark.0 {
+                    store.set_passed(place);
+                }
+                if fires {
+                    firing.fire_again(place);
+                }
+            }
+        });
+        if admission.is_late() {
+            self.take_late(timestamp, record);
+        } else if self.firing.has_again() {
+            self.fire();
+        }
+    }
+}
+
+impl<In, K, KF, W, T, A, S, RF, Out, D> Stage for Running<In, K, KF, W, T, A, S, RF, Out, D>
+where
+    In: Record,
+    K: Key,
+    Out: Record,
+    W: 'static,
+    T: Trigger,
+    A: AggregateFunction<In>,
+    S: WindowStore<K, T::Kept<A::Accumulator>>,
+    KF: 'static,
+    RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out + 'static,
+    D: Collector<Out>,
+{
+    fn control(&mut self, control: Control) {
+        match control {
+            Control::Watermark(watermark) => {
+                self.watermark = watermark;
+                self.firing.advance(watermark);
+                self.fire();
+            }
+            Control::Barrier(checkpoint) => {
+                self.saving.begin(checkpoint);
+                self.save();
+            }
+            control => self.down.control(control),
+        }
+    }
+
+    #[inline]
+    fn ready(&self) -> bool {
+        self.firing.is_done() && !self.saving.is_under_way() && !self.store.is_freeing() && self.down.ready()
+    }
+
+    fn resume(&mut self) -> Resumed {
+        match self.down.resume() {
+            Resumed::Done if self.saving.is_under_way() => self.save(),
+            Resumed::Done => self.fire(),
+            other => other,
+        }
+    }
+
+    pass_on!(batch_end flush poll_progress processing_time finish);
+}

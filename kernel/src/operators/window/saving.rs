@@ -1,0 +1,147 @@
+//! How the entries of windows get into the snapshots of their subtask, and back out of a checkpoint.
+//!
+//! They are saved in slices, with their windows as namespaces, while the operator is suspended. Nothing here knows how they are stored or when they fire, but
+//! for one thing: a subtask may take over keys of several, which had been told different watermarks, and it starts behind the highest
+//! (docs/src/semantics.md#c-5). A window that had fired where its key comes from does not fire as a whole again. One that had not, and is due by now, fires
+//! at once: no later watermark may come to do it.
+
+use super::store::{Cursor, RestoredAs, WindowStore};
+use crate::checkpoint::{CheckpointId, OperatorState, PartialSave};
+use crate::record::{Key, Record};
+use crate::time::{TimeWindow, Watermark};
+
+/// The state that holds the entries of open windows, with the span of each as namespace.
+pub(crate) const CONTENTS: &str = "window-contents";
+
+/// Saves the entries of a store.
+pub(super) struct Saving {
+    state: OperatorState,
+    under_way: Option<PartialSave<Cursor>>,
+    /// Entries that are saved in one go.
+    slice: usize,
+}
+
+impl Saving {
+    /// Saves into the snapshots of `state`, `slice` entries in one go.
+    pub(super) fn new(state: OperatorState, slice: usize) -> Self {
+        Self { state, under_way: None, slice }
+    }
+
+    /// The barrier of `checkpoint` has come: from now on nothing changes until all is saved.
+    pub(super) fn begin(&mut self, checkpoint: CheckpointId) {
+        self.under_way = Some(PartialSave::new(checkpoint));
+    }
+
+    /// Whether the store must not change.
+    #[inline]
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// Saves the next slice of `store`. When all of it is saved: the checkpoint whose barrier is to go on.
+    pub(super) fn step<K: Key, V: Record>(&mut self, store: &impl WindowStore<K, V>) -> Option<CheckpointId> {
+        let saving = self.under_way.as_mut()?;
+        let mut budget = self.slice;
+        while let Some(entries) = store.next_part(&mut saving.cursor, budget) {
+            budget -= entries.len();
+            let namespaced = entries.map(|(hash, window, key, value)| (hash, Some((window.start, window.end)), key, value));
+            self.state.save::<K, V, _>(CONTENTS, namespaced);
+            if budget == 0 {
+                return None;
+            }
+        }
+        self.under_way.take().map(|saved| saved.checkpoint)
+    }
+}
+
+/// The store with what the checkpoint holds for a subtask that starts behind `watermark`, and whether some of it is to fire at once.
+pub(super) fn restored<K: Key, V: Record, S: WindowStore<K, V>>(state: &OperatorState, watermark: Watermark) -> (S, bool) {
+    let mut restoring = Restoring::new(S::new(state.owner_of(CONTENTS)), watermark);
+    state.restore::<K, V>(CONTENTS, |hash, saved| {
+        let Some((start, end)) = saved.namespace else { return };
+        restoring.take(TimeWindow { start, end }, hash, saved.key, saved.value, saved.watermark);
+    });
+    state.all_claimed();
+    restoring.finish()
+}
+
+/// A store while it is filled from a checkpoint.
+struct Restoring<K, V, S> {
+    store: S,
+    /// What the subtask starts behind.
+    watermark: Watermark,
+    /// What fires at once.
+    due: Vec<(TimeWindow, u64, K, V)>,
+}
+
+impl<K: Key, V, S: WindowStore<K, V>> Restoring<K, V, S> {
+    fn new(store: S, watermark: Watermark) -> Self {
+        Self { store, watermark, due: Vec::new() }
+    }
+
+    /// Takes what a subtask that had been told the watermark `told` held of a key, whose hash is `hash`.
+    fn take(&mut self, window: TimeWindow, hash: u64, key: K, value: V, told: Watermark) {
+        let has_come = |watermark: Watermark| window.max_timestamp() <= watermark.0;
+        match (has_come(self.watermark), has_come(told)) {
+            (true, false) => self.due.push((window, hash, key, value)),
+            (true, true) => self.store.restore(window, hash, key, value, RestoredAs::Fired),
+            (false, _) => self.store.restore(window, hash, key, value, RestoredAs::Open),
+        }
+    }
+
+    /// The store, and whether some of it is to fire at once.
+    fn finish(self) -> (S, bool) {
+        let Self { mut store, due, .. } = self;
+        let has_due = !due.is_empty();
+        due.into_iter().for_each(|(window, hash, key, value)| store.restore(window, hash, key, value, RestoredAs::Due));
+        (store, has_due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::window::panes::Panes;
+    use crate::operators::window::store::Place;
+    use thalweg_storage::TableOwner;
+
+    const FIRST: TimeWindow = TimeWindow { start: 0, end: 10 };
+    const SECOND: TimeWindow = TimeWindow { start: 10, end: 20 };
+    const THIRD: TimeWindow = TimeWindow { start: 20, end: 30 };
+
+    fn restored(watermark: i64, entries: &[(TimeWindow, u64, i64)]) -> (Panes<u64, ()>, bool) {
+        let mut restoring = Restoring::new(Panes::new(TableOwner::default()), Watermark(watermark));
+        entries.iter().for_each(|(window, key, told)| restoring.take(*window, *key, *key, (), Watermark(*told)));
+        restoring.finish()
+    }
+
+    fn keys(panes: &Panes<u64, ()>, window: TimeWindow, from: usize) -> Vec<u64> {
+        (from..).map_while(|position| panes.entry(Place { window, position }).map(|(key, ())| *key)).collect()
+    }
+
+    /// One subtask had been told 15 and another 25: what comes of both starts behind 25, and of the second window only the keys of one had fired.
+    #[test]
+    fn keys_of_two_subtasks_fire_once_each_whichever_comes_first() {
+        let low = [(FIRST, 1, 15), (SECOND, 2, 15), (SECOND, 3, 15), (THIRD, 4, 15)];
+        let high = [(SECOND, 5, 25), (THIRD, 6, 25)];
+        for entries in [[&low[..], &high].concat(), [&high[..], &low].concat()] {
+            let (mut panes, has_due) = restored(25, &entries);
+            assert!(has_due);
+            let due = panes.first_due(Watermark(25)).unwrap();
+            assert_eq!((due.first, due.end), (Place { window: SECOND, position: 1 }, 3));
+            assert_eq!(keys(&panes, SECOND, 1), [2, 3]);
+            assert_eq!(keys(&panes, SECOND, 0), [5, 2, 3]);
+            panes.set_fired(due, due.end);
+            assert_eq!(panes.first_due(Watermark(25)), None, "the first window had fired, and the third is open");
+            assert_eq!(panes.first_due(Watermark(29)).unwrap().first.window, THIRD);
+        }
+    }
+
+    #[test]
+    fn a_window_that_had_fired_everywhere_or_nowhere_does_not_fire_at_once() {
+        let (mut panes, has_due) = restored(25, &[(SECOND, 1, 25), (SECOND, 2, 20), (THIRD, 3, 15)]);
+        assert!(!has_due);
+        assert_eq!(panes.first_due(Watermark(25)), None);
+        assert_eq!(panes.first_due(Watermark(29)).unwrap().first.window, THIRD);
+    }
+}
