@@ -5,6 +5,7 @@
 
 use crate::chain::{Chain, Terminal};
 use crate::checkpoint::{CheckpointConfig, GivenLayouts, RestartStrategy};
+use crate::description::Description;
 use crate::exchange::{Exchanged, PartitionedEdge, RecordType, Spread};
 use crate::metrics_http::MetricsEndpoint;
 use crate::operators::SideSender;
@@ -142,6 +143,8 @@ pub struct Job {
     pub(crate) restart: Option<RestartStrategy>,
     pub(crate) take_over_output: bool,
     pub(crate) metrics_endpoint: Option<MetricsEndpoint>,
+    /// What it was described by beside its options.
+    pub(crate) description: Option<Description>,
 }
 
 impl Job {
@@ -210,6 +213,7 @@ pub(crate) struct GraphBuilder {
     pub(crate) restart: Option<RestartStrategy>,
     pub(crate) take_over_output: bool,
     pub(crate) metrics_endpoint: Option<MetricsEndpoint>,
+    pub(crate) description: Option<Description>,
 }
 
 impl GraphBuilder {
@@ -228,6 +232,7 @@ impl GraphBuilder {
             restart: None,
             take_over_output: false,
             metrics_endpoint: None,
+            description: None,
         }
     }
 
@@ -345,6 +350,9 @@ impl GraphBuilder {
 
     /// Closes the graph.
     pub(crate) fn build(mut self, name: &str) -> Result<Job, JobError> {
+        if let Some(description) = &self.description {
+            description.check()?;
+        }
         if self.tasks.is_empty() {
             return Err(JobError::Invalid("it has no sink: end a stream in sink(), collect() or for_each()".to_owned()));
         }
@@ -405,6 +413,7 @@ impl GraphBuilder {
             restart: self.restart,
             take_over_output: self.take_over_output,
             metrics_endpoint: self.metrics_endpoint,
+            description: self.description,
         })
     }
 }

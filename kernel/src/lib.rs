@@ -59,6 +59,7 @@ pub mod cluster;
 mod complaints;
 pub mod connectors;
 mod deadline;
+mod description;
 mod erasure;
 mod exchange;
 mod graph;
@@ -79,6 +80,7 @@ pub use api::{
 pub use chain::Chain;
 pub use checkpoint::{CheckpointConfig, RestartStrategy, Restore};
 pub use connectors::Collected;
+pub use description::DESCRIPTION_BYTES_MAX;
 pub use exchange::Exchanged;
 pub use graph::Job;
 pub use metrics_http::{MetricNames, MetricsEndpoint};
@@ -87,7 +89,7 @@ pub use operators::{
     MapAccess, MapState, OpenContext, Output, OutputTag, SlidingEventTimeWindows, Timer, TimerDomain, TumblingEventTimeWindows,
     ValueAccess, ValueState, WindowAssigner,
 };
-pub use plan::{JobPlan, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex};
+pub use plan::{JobPlan, PlanDescription, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex};
 pub use record::{Key, Record};
 pub use runtime::{
     AttemptOutcome, AttemptRecord, CheckpointFailure, CheckpointOutcome, CheckpointRecord, CheckpointState, EngineSettings, Failure,

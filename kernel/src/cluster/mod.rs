@@ -31,4 +31,4 @@ mod worker;
 pub use crate::auth::Secret;
 pub use config::{ClusterConfig, Heartbeat, WorkerConfig};
 pub use fingerprint::binary_fingerprint;
-pub use worker::{WorkerControl, WorkerHandle, WorkerReport, start_worker};
+pub use worker::{WorkerControl, WorkerHandle, WorkerReport, start_worker, start_worker_with_description};
