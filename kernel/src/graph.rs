@@ -4,7 +4,7 @@
 //! names, and nothing of record types: those are sealed into the functions that build a subtask and the channels of an edge.
 
 use crate::chain::{Chain, Terminal};
-use crate::checkpoint::{CheckpointConfig, GivenLayouts, RestartStrategy};
+use crate::checkpoint::{CheckpointConfig, GivenLayouts, RestartStrategy, WantedStates};
 use crate::description::Description;
 use crate::exchange::{Exchanged, PartitionedEdge, RecordType, Spread};
 use crate::metrics_http::MetricsEndpoint;
@@ -43,6 +43,8 @@ pub struct OperatorMeta {
     pub(crate) uid: String,
     /// Whether it keeps state that checkpoints hold.
     pub(crate) has_state: bool,
+    /// Which states those are.
+    pub(crate) wanted_states: Option<WantedStates>,
     /// What its records are, unless they have the layout of their type.
     pub(crate) output: Option<RecordType>,
     /// What its states are, where that is not what their types say.
@@ -245,6 +247,7 @@ impl GraphBuilder {
             uid: format!("{}-{}", id.0, name),
             name,
             has_state: false,
+            wanted_states: None,
             output: None,
             layouts: GivenLayouts::default(),
             task: None,
@@ -255,9 +258,10 @@ impl GraphBuilder {
     }
 
     /// The same for an operator whose state checkpoints hold.
-    pub(crate) fn stateful_operator(&mut self, name: &str) -> OperatorId {
+    pub(crate) fn stateful_operator(&mut self, name: &str, states: WantedStates) -> OperatorId {
         let id = self.operator(name);
         self.operators[id.0].has_state = true;
+        self.operators[id.0].wanted_states = Some(states);
         id
     }
 

@@ -78,7 +78,9 @@ pub use api::{
     WindowedStream,
 };
 pub use chain::Chain;
-pub use checkpoint::{CheckpointConfig, RestartStrategy, Restore};
+pub use checkpoint::{
+    CheckpointConfig, CheckpointContents, CheckpointDifference, ComparedPart, PartFate, PartKind, PartLayout, RestartStrategy, Restore,
+};
 pub use connectors::Collected;
 pub use description::DESCRIPTION_BYTES_MAX;
 pub use exchange::Exchanged;
