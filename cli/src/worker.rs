@@ -8,18 +8,20 @@ use super::{About, COORDINATOR, TICK, fail, on_interrupt};
 use clap::{Args, FromArgMatches};
 use std::io::{Write, stdout};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use thalweg_io::block_on_for;
 use thalweg_io::uring::UringCores;
 use thalweg_kernel::Job;
 use thalweg_kernel::JobError;
 use thalweg_kernel::StreamExecutionEnvironment;
-use thalweg_kernel::cluster::{WorkerConfig, WorkerReport, start_worker};
+use thalweg_kernel::cluster::{WorkerConfig, WorkerReport, start_worker_with_description};
 
 /// Works until the job has ended, or somebody stops it. Returns the exit code.
 pub(super) fn work<A: Args>(about: About, options: &WorkerOptions, build: impl Fn(&StreamExecutionEnvironment, &A) + Send + 'static) -> u8 {
-    let ended =
-        options.config().and_then(|(cores, config)| run_to_end(&cores, config, options.quiet, move |told| described(about, told, &build)));
+    let ended = options
+        .config()
+        .and_then(|(cores, config)| run_to_end(&cores, config, options.quiet, move |told, bytes| described(about, told, bytes, &build)));
     let report = match ended {
         Ok(report) => report,
         Err(error) => return fail(&error, exit_code(&error, false)),
@@ -37,7 +39,12 @@ pub(super) fn work<A: Args>(about: About, options: &WorkerOptions, build: impl F
 }
 
 /// The job, from what the coordinator was told.
-fn described<A: Args>(about: About, told: &[String], build: &impl Fn(&StreamExecutionEnvironment, &A)) -> Result<Job, JobError> {
+fn described<A: Args>(
+    about: About,
+    told: &[String],
+    bytes: &Arc<[u8]>,
+    build: &impl Fn(&StreamExecutionEnvironment, &A),
+) -> Result<Job, JobError> {
     let command_line = [about.job, COORDINATOR].into_iter().chain(follow(told)?.iter().map(|argument| &**argument));
     let not_understood = |error: clap::Error| JobError::Invalid(format!("the coordinator's options cannot be understood here: {error}"));
     let matches = about.command::<A>().try_get_matches_from(command_line).map_err(not_understood)?;
@@ -46,6 +53,7 @@ fn described<A: Args>(about: About, told: &[String], build: &impl Fn(&StreamExec
     let options = EngineOptions::from_arg_matches(&matches).map_err(not_understood)?;
     let env = StreamExecutionEnvironment::new();
     options.apply(&env).map_err(JobError::Invalid)?;
+    env.set_description_bytes(Arc::clone(bytes));
     build(&env, &args);
     env.build(about.job)
 }
@@ -54,10 +62,10 @@ fn run_to_end(
     cores: &UringCores,
     config: WorkerConfig,
     quiet: bool,
-    build: impl Fn(&[String]) -> Result<Job, JobError> + Send + 'static,
+    build: impl Fn(&[String], &Arc<[u8]>) -> Result<Job, JobError> + Send + 'static,
 ) -> Result<WorkerReport, JobError> {
     let interrupted = on_interrupt()?;
-    let mut handle = start_worker(cores, config, build)?;
+    let mut handle = start_worker_with_description(cores, config, build)?;
     let control = handle.control();
     let mut progress = Progress::new(quiet, "waiting for the coordinator");
     let mut is_ending = false;

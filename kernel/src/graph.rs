@@ -4,7 +4,8 @@
 //! names, and nothing of record types: those are sealed into the functions that build a subtask and the channels of an edge.
 
 use crate::chain::{Chain, Terminal};
-use crate::checkpoint::{CheckpointConfig, GivenLayouts, RestartStrategy};
+use crate::checkpoint::{CheckpointConfig, GivenLayouts, RestartStrategy, WantedStates};
+use crate::description::Description;
 use crate::exchange::{Exchanged, PartitionedEdge, RecordType, Spread};
 use crate::operators::SideSender;
 use crate::record::{Layout, Record};
@@ -42,6 +43,8 @@ pub struct OperatorMeta {
     pub(crate) uid: String,
     /// Whether it keeps state that checkpoints hold.
     pub(crate) has_state: bool,
+    /// Which states those are.
+    pub(crate) wanted_states: Option<WantedStates>,
     /// What its records are, unless they have the layout of their type.
     pub(crate) output: Option<RecordType>,
     /// What its states are, where that is not what their types say.
@@ -142,6 +145,8 @@ pub struct Job {
     pub(crate) restart: Option<RestartStrategy>,
     pub(crate) take_over_output: bool,
     pub(crate) observers: Vec<Arc<dyn JobObserver>>,
+    /// What it was described by beside its options.
+    pub(crate) description: Option<Description>,
 }
 
 impl Job {
@@ -210,6 +215,7 @@ pub(crate) struct GraphBuilder {
     pub(crate) restart: Option<RestartStrategy>,
     pub(crate) take_over_output: bool,
     pub(crate) observers: Vec<Arc<dyn JobObserver>>,
+    pub(crate) description: Option<Description>,
 }
 
 impl GraphBuilder {
@@ -228,6 +234,7 @@ impl GraphBuilder {
             restart: None,
             take_over_output: false,
             observers: Vec::new(),
+            description: None,
         }
     }
 
@@ -240,6 +247,7 @@ impl GraphBuilder {
             uid: format!("{}-{}", id.0, name),
             name,
             has_state: false,
+            wanted_states: None,
             output: None,
             layouts: GivenLayouts::default(),
             task: None,
@@ -250,9 +258,10 @@ impl GraphBuilder {
     }
 
     /// The same for an operator whose state checkpoints hold.
-    pub(crate) fn stateful_operator(&mut self, name: &str) -> OperatorId {
+    pub(crate) fn stateful_operator(&mut self, name: &str, states: WantedStates) -> OperatorId {
         let id = self.operator(name);
         self.operators[id.0].has_state = true;
+        self.operators[id.0].wanted_states = Some(states);
         id
     }
 
@@ -345,6 +354,9 @@ impl GraphBuilder {
 
     /// Closes the graph.
     pub(crate) fn build(mut self, name: &str) -> Result<Job, JobError> {
+        if let Some(description) = &self.description {
+            description.check()?;
+        }
         if self.tasks.is_empty() {
             return Err(JobError::Invalid("it has no sink: end a stream in sink(), collect() or for_each()".to_owned()));
         }
@@ -405,6 +417,7 @@ impl GraphBuilder {
             restart: self.restart,
             take_over_output: self.take_over_output,
             observers: self.observers,
+            description: self.description,
         })
     }
 }

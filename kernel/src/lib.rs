@@ -11,6 +11,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod cluster;
 pub mod connectors;
+mod description;
 mod erasure;
 mod exchange;
 mod graph;
@@ -27,8 +28,11 @@ pub use api::{
     WindowedStream,
 };
 pub use chain::Chain;
-pub use checkpoint::{CheckpointConfig, RestartStrategy, Restore};
+pub use checkpoint::{
+    CheckpointConfig, CheckpointContents, CheckpointDifference, ComparedPart, PartFate, PartKind, PartLayout, RestartStrategy, Restore,
+};
 pub use connectors::Collected;
+pub use description::DESCRIPTION_BYTES_MAX;
 pub use exchange::Exchanged;
 pub use graph::Job;
 pub use operators::{
@@ -36,12 +40,13 @@ pub use operators::{
     MapAccess, MapState, OpenContext, Output, OutputTag, SlidingEventTimeWindows, Timer, TimerDomain, TumblingEventTimeWindows,
     ValueAccess, ValueState, WindowAssigner,
 };
-pub use plan::{JobPlan, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex};
+pub use plan::{JobPlan, PlanDescription, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex};
 pub use record::{Key, Record};
 pub use runtime::{
     AttemptOutcome, AttemptRecord, CheckpointFailure, CheckpointOutcome, CheckpointRecord, CheckpointState, EngineSettings, Failure,
-    FailureCause, JobControl, JobEnd, JobEnding, JobError, JobHandle, JobHistory, JobMetrics, JobObserver, JobOutcome, JobReport, Metric, MetricKind,
-    MetricScope, RequestedCheckpoint, RestoredFrom, SnapshotTimes, SubtaskCheckpoint, TaskCheckpoint, TaskPlacement, Watched, WorkerShare,
+    FailureCause, JobControl, JobEnd, JobEnding, JobError, JobHandle, JobHistory, JobMetrics, JobObserver, JobOutcome, JobReport, Metric,
+    MetricKind, MetricScope, RequestedCheckpoint, RestoredFrom, SnapshotTimes, SubtaskCheckpoint, TaskCheckpoint, TaskPlacement, Watched,
+    WorkerShare,
 };
 pub use thalweg_io as io;
 pub use thalweg_record::record;

@@ -34,6 +34,9 @@ pub struct JobPlan {
     pub frame_records: usize,
     /// Frames that a channel holds.
     pub channel_frames: usize,
+    /// What it is described by beside its options.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<PlanDescription>,
     /// The tasks, in the order of their numbers.
     pub vertices: Vec<PlanVertex>,
     /// What leads from task to task, in the order of the inputs that it leads into.
@@ -42,6 +45,16 @@ pub struct JobPlan {
     pub sources: Vec<PlanSource>,
     /// Where results go.
     pub sinks: Vec<PlanSink>,
+}
+
+/// Bytes that a job is described by ([`set_description_bytes`](crate::StreamExecutionEnvironment::set_description_bytes)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PlanDescription {
+    /// How many there are.
+    pub bytes: usize,
+    /// Their XXH3-64.
+    pub fingerprint: u64,
 }
 
 /// A task: operators that run as one loop.
@@ -173,6 +186,8 @@ impl Job {
             default_parallelism: self.default_parallelism,
             frame_records: self.settings.frame_records,
             channel_frames: self.settings.channel_frames,
+            description: (self.description.as_ref())
+                .map(|description| PlanDescription { bytes: description.bytes().len(), fingerprint: description.fingerprint() }),
             vertices: self.tasks.iter().enumerate().map(|(number, task)| self.vertex(number, task)).collect(),
             edges: self.tasks.iter().enumerate().flat_map(edges).collect(),
             sources: (self.sources.iter())
@@ -307,6 +322,14 @@ mod tests {
                 numbers(env);
             }),
             job(|env| {
+                env.set_description_bytes(*b"a query");
+                numbers(env);
+            }),
+            job(|env| {
+                env.set_description_bytes(*b"another");
+                numbers(env);
+            }),
+            job(|env| {
                 env.set_max_parallelism(64);
                 numbers(env);
             }),
@@ -332,6 +355,20 @@ mod tests {
             assert_ne!(*other, job(numbers), "{i}");
             assert!(!others[..i].contains(other), "{i}");
         }
+    }
+
+    #[test]
+    fn a_description_is_bounded_and_none_is_as_good_as_an_empty_one() {
+        let described_by = |bytes: usize| {
+            let env = StreamExecutionEnvironment::new();
+            env.set_description_bytes(vec![7; bytes]);
+            numbers(&env);
+            env.build("a job").map(|job| job.plan().fingerprint())
+        };
+        assert_eq!(described_by(0).unwrap(), job(numbers));
+        assert_ne!(described_by(crate::DESCRIPTION_BYTES_MAX).unwrap(), job(numbers));
+        let error = described_by(crate::DESCRIPTION_BYTES_MAX + 1).unwrap_err().to_string();
+        assert!(error.contains("1048577 bytes beside its options, 1048576 are the most"), "{error}");
     }
 
     #[test]

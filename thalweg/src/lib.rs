@@ -70,16 +70,17 @@ pub use thalweg_cli as cli;
 pub use thalweg_io as io;
 #[doc(inline)]
 pub use thalweg_kernel::{
-    AggregateFunction, AttemptOutcome, AttemptRecord, BoundedOutOfOrderness, Chain, CheckpointConfig, CheckpointFailure, CheckpointOutcome,
-    CheckpointRecord, CheckpointState, CoProcessContext, CoProcessFunction, Collected, ConnectedStreams, Context, DataStream,
-    DataStreamSink, EngineSettings, Exchanged, Failure, FailureCause, Job, JobControl, JobEnd, JobEnding, JobError, JobHandle, JobHistory,
-    JobMetrics, JobObserver, JobOutcome, JobPlan, JobReport, Key, KeyedCoProcessFunction, KeyedConnectedStreams, KeyedProcessFunction, KeyedStream,
-    ListAccess, ListState, MapAccess, MapState, Metric, MetricKind, MetricScope, NO_TIMESTAMP, NoWatermarks,
-    OpenContext, Output, OutputTag, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex, Record,
+    AggregateFunction, AttemptOutcome, AttemptRecord, BoundedOutOfOrderness, Chain, CheckpointConfig, CheckpointContents,
+    CheckpointDifference, CheckpointFailure, CheckpointOutcome, CheckpointRecord, CheckpointState, CoProcessContext, CoProcessFunction,
+    Collected, ComparedPart, ConnectedStreams, Context, DESCRIPTION_BYTES_MAX, DataStream, DataStreamSink, EngineSettings, Exchanged,
+    Failure, FailureCause, Job, JobControl, JobEnd, JobEnding, JobError, JobHandle, JobHistory, JobMetrics, JobObserver, JobOutcome,
+    JobPlan, JobReport, Key, KeyedCoProcessFunction, KeyedConnectedStreams, KeyedProcessFunction, KeyedStream, ListAccess, ListState,
+    MapAccess, MapState, Metric, MetricKind, MetricScope, NO_TIMESTAMP, NoWatermarks, OpenContext, Output, OutputTag, PartFate, PartKind,
+    PartLayout, PlanDescription, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex, Record,
     RecordTimestamp, RequestedCheckpoint, RestartStrategy, Restore, RestoredFrom, SharedStream, SlidingEventTimeWindows, SnapshotTimes,
     StreamExecutionEnvironment, SubtaskCheckpoint, TaskCheckpoint, TaskPlacement, TimeWindow, Timer, TimerDomain, TimestampAssigner,
-    TumblingEventTimeWindows, ValueAccess, ValueState, Watched, Watermark, WatermarkGenerator, WatermarkOutput, WatermarkStrategy, WindowAssigner,
-    WindowedStream, WorkerShare, format_millis,
+    TumblingEventTimeWindows, ValueAccess, ValueState, Watched, Watermark, WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
+    WindowAssigner, WindowedStream, WorkerShare, format_millis,
 };
 #[doc(inline)]
 pub use thalweg_kernel::{chain, checkpoint, cluster, sink, source};

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use thalweg::cluster::{ClusterConfig, Heartbeat, WorkerConfig, WorkerHandle, start_worker};
+use thalweg::cluster::{ClusterConfig, Heartbeat, WorkerConfig, WorkerHandle, start_worker, start_worker_with_description};
 use thalweg::connectors::{FileSink, GeneratorSource};
 use thalweg::io::uring::UringCores;
 use thalweg::{
@@ -366,6 +367,36 @@ fn a_second_coordinator_takes_the_job_over_and_the_first_is_fenced() {
         worker.stop();
         assert!(worker.wait().unwrap().stopped);
     }
+}
+
+#[test]
+fn both_sides_describe_the_job_from_the_options_and_the_coordinators_bytes() {
+    let dir = TempDir::new().unwrap();
+    let described = |out: &str, bytes: &[u8]| {
+        let env = StreamExecutionEnvironment::new();
+        let factor: u64 = std::str::from_utf8(bytes).unwrap().parse().unwrap();
+        env.source(GeneratorSource::new(3, move |n| n * factor)).sink(FileSink::lines(out, |n: u64, out| out.push_str(&n.to_string())));
+        env
+    };
+    let out = dir.path().join("out").display().to_string();
+    let config = ClusterConfig::new(free_address(), 1).options(vec![out.clone()]).heartbeat(heartbeat());
+    let env = described(&out, b"7");
+    env.set_description_bytes(*b"7");
+    let handle = env.build("sevens").unwrap().start_coordinator(&UringCores::new().with_spin_limit(0), config.clone()).unwrap();
+    let of_worker = || WorkerConfig::new(config.listen, 1).heartbeat(config.heartbeat);
+    // Whoever knows of options alone would describe another job.
+    let refused = start_worker(&UringCores::new(), of_worker(), move |options| described(&options[0], b"7").build("sevens")).unwrap();
+    let refused = refused.wait().unwrap_err().to_string();
+    assert!(refused.contains("start_worker_with_description"), "{refused}");
+    let build = move |options: &[String], bytes: &Arc<[u8]>| described(&options[0], bytes).build("sevens");
+    let worker = start_worker_with_description(&UringCores::new().with_spin_limit(0), of_worker(), build).unwrap();
+    handle.wait().unwrap();
+    worker.wait().unwrap();
+    let parts = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
+    let mut lines: Vec<String> =
+        parts.flat_map(|part| fs::read_to_string(part).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    lines.sort();
+    assert_eq!(lines, ["0", "14", "7"]);
 }
 
 #[test]

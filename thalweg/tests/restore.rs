@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use thalweg::connectors::{FileSink, GeneratorSource};
+use thalweg::io::uring::UringCores;
 use thalweg::{
-    CheckpointConfig, Context, JobEnding, JobError, JobReport, KeyedProcessFunction, OpenContext, Output, Record, RestartStrategy, Restore,
-    StreamExecutionEnvironment, ValueState,
+    CheckpointConfig, CheckpointContents, Context, JobEnding, JobError, JobReport, KeyedProcessFunction, OpenContext, Output, PartFate,
+    PartKind, Record, RestartStrategy, Restore, StreamExecutionEnvironment, ValueState,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Record)]
@@ -236,6 +237,56 @@ fn state_that_the_job_no_longer_has_is_refused_unless_it_may_be_left_behind() {
     Counting { uid: "another", map_uid: Some("counter"), ..Counting::default() }.is_refused(dir.path(), words);
     let report = Counting { name: "renamed", allow_non_restored_state: true, ..Counting::default() }.rest(dir.path()).unwrap();
     assert_eq!(report.ending, JobEnding::Finished);
+}
+
+#[test]
+fn what_a_checkpoint_holds_against_what_a_job_wants_is_known_without_starting_and_refused_in_the_same_words() {
+    let dir = TempDir::new().unwrap();
+    Counting::default().part(dir.path());
+    let held = CheckpointContents::read(&UringCores::new(), dir.path().join("checkpoints")).unwrap();
+    let compared = |job: &Counting| {
+        let described = job.describe(dir.path(), &Arc::default(), PER_SECOND).build("counting").unwrap();
+        let difference = described.compare_with(&held);
+        let fates: Vec<_> = difference.parts.iter().map(|part| (part.uid.clone(), part.kind.clone(), part.fate.clone())).collect();
+        (difference, fates)
+    };
+    let state = |name: &str| PartKind::State(name.to_owned());
+    let layout = |text: &str| text.to_owned();
+    let (same, fates) = compared(&Counting::default());
+    assert_eq!((same.refusal(false), same.to_string(), same.checkpoint), (None, String::new(), held.checkpoint()));
+    assert!(fates.contains(&("counter".to_owned(), state("count"), PartFate::Kept)), "{fates:?}");
+    assert!(fates.iter().any(|(_, kind, fate)| (kind, fate) == (&PartKind::Positions, &PartFate::Kept)), "{fates:?}");
+
+    let wide = Counting { wide: true, ..Counting::default() };
+    let (difference, fates) = compared(&wide);
+    let other = fates.iter().find(|(uid, kind, _)| uid == "counter" && *kind == state("count"));
+    let Some((.., PartFate::OtherLayout { then, now })) = other else { panic!("{fates:?}") };
+    assert_eq!(
+        (then.key.clone(), then.value.clone(), now.value.clone()),
+        (Some(layout("u64")), layout("u64"), layout("struct{count:u64,sum:u64,}"))
+    );
+    assert!(difference.to_string().contains("process (uid counter), state count: key u64 and value u64 then"), "{difference}");
+
+    let renamed = Counting { name: "renamed", ..Counting::default() };
+    let (_, fates) = compared(&renamed);
+    assert!(fates.contains(&("counter".to_owned(), state("count"), missing(&fates, "count"))), "{fates:?}");
+    assert!(fates.contains(&("counter".to_owned(), state("renamed"), PartFate::New)), "{fates:?}");
+
+    let few = Counting { max_parallelism: 64, ..Counting::default() };
+    let gone = Counting { uid: "another", ..Counting::default() };
+    for (job, may_be_left_behind) in [(wide, false), (few, false), (gone, true), (renamed, true)] {
+        let (difference, _) = compared(&job);
+        let reason = difference.refusal(false).unwrap();
+        assert_eq!(difference.refusal(true).is_none(), may_be_left_behind, "{reason}");
+        let said = job.rest(dir.path()).unwrap_err().to_string();
+        assert_eq!(said, format!("the job cannot be run: {reason}"));
+    }
+}
+
+fn missing(fates: &[(String, PartKind, PartFate)], name: &str) -> PartFate {
+    let fate = fates.iter().find(|(_, kind, _)| *kind == PartKind::State(name.to_owned())).map(|(.., fate)| fate.clone());
+    assert!(matches!(fate, Some(PartFate::Missing { .. })), "{fate:?}");
+    fate.unwrap()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::keyed_stream::KeyedStream;
 use super::stream::DataStream;
 use crate::graph::{ChainMeta, EdgeId, GraphBuilder};
-use crate::operators::{CoProcess, CoProcessFunction, Connected, KeyedCoProcess, KeyedCoProcessFunction};
+use crate::operators::{CoProcess, CoProcessFunction, Connected, KeyedCoProcess, KeyedCoProcessFunction, co_process_states};
 use crate::record::{Key, Record, RecordLayout};
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -63,7 +63,7 @@ where
     where
         P: KeyedCoProcessFunction<Key = K, In1 = A, In2 = B>,
     {
-        let id = self.graph.borrow_mut().stateful_operator("co-process");
+        let id = self.graph.borrow_mut().stateful_operator("co-process", co_process_states(&function));
         self.graph.borrow_mut().operator_mut(id).layouts.give_key(self.key_layout);
         let meta = ChainMeta::fed_by_two(self.edges, id);
         DataStream::new(self.graph, Connected::new(KeyedCoProcess { keys: self.keys, function, id }), meta)

@@ -3,6 +3,7 @@
 use super::stream::DataStream;
 use crate::checkpoint::{CheckpointConfig, RestartStrategy};
 use crate::connectors::CollectionSource;
+use crate::description::Description;
 use crate::erasure::source_plan;
 use crate::exchange::RecordType;
 use crate::graph::{ChainMeta, GraphBuilder, Job};
@@ -110,6 +111,38 @@ impl StreamExecutionEnvironment {
     pub fn add_observer(&self, observer: impl JobObserver) -> &Self {
         self.graph.borrow_mut().observers.push(Arc::new(observer));
         self
+    }
+
+    /// Has the job described by `bytes` beside its options, at most [`DESCRIPTION_BYTES_MAX`](crate::DESCRIPTION_BYTES_MAX). A coordinator sends them to its
+    /// workers ([`start_worker_with_description`](crate::cluster::start_worker_with_description)), and they are part of the job's fingerprint.
+    pub fn set_description_bytes(&self, bytes: impl Into<Arc<[u8]>>) -> &Self {
+        self.graph.borrow_mut().description = Description::of(bytes.into());
+        self
+    }
+
+    /// The bytes that the job is described by beside its options: in a worker those that its coordinator has sent, else those that `make` gives. So a
+    /// program that runs from its command line reads a file where the job is coordinated and nowhere else:
+    ///
+    /// ```
+    /// use thalweg::StreamExecutionEnvironment;
+    ///
+    /// # fn main() -> Result<(), std::convert::Infallible> {
+    /// let env = StreamExecutionEnvironment::new();
+    /// let query = env.description_bytes(|| Ok(b"SELECT 1".to_vec()))?;
+    /// assert_eq!((&*query, &*env.description_bytes(|| Ok(vec![]))?), (&b"SELECT 1"[..], &b"SELECT 1"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What `make` gives.
+    pub fn description_bytes<E>(&self, make: impl FnOnce() -> Result<Vec<u8>, E>) -> Result<Arc<[u8]>, E> {
+        if let Some(given) = &self.graph.borrow().description {
+            return Ok(Arc::clone(given.bytes()));
+        }
+        let bytes: Arc<[u8]> = make()?.into();
+        self.set_description_bytes(Arc::clone(&bytes));
+        Ok(bytes)
     }
 
     /// Adds a source.

@@ -1,10 +1,11 @@
 //! Streams with a key, and windows on them.
 
 use super::stream::DataStream;
+use crate::checkpoint::WantedStates;
 use crate::graph::{ChainMeta, EdgeId, GraphBuilder, OperatorId};
 use crate::operators::{
     Aggregate, AggregateFunction, EventTimeTrigger, KEYED_STATE, Keyed, KeyedProcessFunction, OutputTag, Panes, Process, Reduce,
-    ReduceWindow, Trigger, WINDOW_CONTENTS, WindowAssigner, WindowOperator, WindowSettings, WindowStore,
+    ReduceWindow, Trigger, WINDOW_CONTENTS, WindowAssigner, WindowOperator, WindowSettings, WindowStore, keyed_states, process_states,
 };
 use crate::record::{Key, Record, RecordLayout};
 use crate::time::TimeWindow;
@@ -44,11 +45,11 @@ where
         (self.graph, (self.key, self.key_layout), self.edge)
     }
 
-    fn then<O>(self, name: &str, make: impl FnOnce(OperatorId, KF) -> O) -> DataStream<Keyed<T, O>>
+    fn then<O>(self, name: &str, states: WantedStates, make: impl FnOnce(OperatorId, KF) -> O) -> DataStream<Keyed<T, O>>
     where
         Keyed<T, O>: crate::chain::Chain,
     {
-        let id = self.graph.borrow_mut().stateful_operator(name);
+        let id = self.graph.borrow_mut().stateful_operator(name, states);
         self.graph.borrow_mut().operator_mut(id).layouts.give_key(self.key_layout);
         let meta = ChainMeta { operators: vec![id], ..ChainMeta::fed_by(self.edge) };
         DataStream::new(self.graph, Keyed::new(make(id, self.key)), meta)
@@ -59,7 +60,8 @@ where
     where
         P: KeyedProcessFunction<Key = K, In = T>,
     {
-        self.then("process", |id, key| Process { key, function, id })
+        let states = process_states(&function);
+        self.then("process", states, |id, key| Process { key, function, id })
     }
 
     /// A running result a key: `function(result so far, record)`. The first record of a key is its first result; each record emits one.
@@ -68,7 +70,8 @@ where
         F: for<'a, 'b> FnMut(T::Ref<'a>, T::Ref<'b>) -> T + Clone + Send + 'static,
     {
         let record = self.graph.borrow().record_of(self.edge).clone();
-        let reduced = self.then("reduce", |id, key| Reduce { key, function, id, key_type: PhantomData });
+        let reduced =
+            self.then("reduce", keyed_states::<K, Option<T>>(KEYED_STATE), |id, key| Reduce { key, function, id, key_type: PhantomData });
         let layout = record.typed::<T>();
         reduced.with_state_layout(KEYED_STATE, layout.optional()).with_layout(layout)
     }
@@ -80,7 +83,13 @@ where
         A: AggregateFunction<T>,
         RF: for<'a> FnMut(K::Ref<'a>, A::Output) -> Out + Clone + Send + 'static,
     {
-        self.then("aggregate", |id, key| Aggregate { key, aggregate, result, id, key_type: PhantomData })
+        self.then("aggregate", keyed_states::<K, A::Accumulator>(KEYED_STATE), |id, key| Aggregate {
+            key,
+            aggregate,
+            result,
+            id,
+            key_type: PhantomData,
+        })
     }
 
     /// Divides each key's records into windows of event time.
@@ -147,7 +156,7 @@ where
         S: WindowStore<K, Tr::Kept<A::Accumulator>>,
         RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out + Clone + Send + 'static,
     {
-        let id = self.graph.borrow_mut().stateful_operator("window");
+        let id = self.graph.borrow_mut().stateful_operator("window", keyed_states::<K, Tr::Kept<A::Accumulator>>(WINDOW_CONTENTS));
         self.graph.borrow_mut().operator_mut(id).layouts.give_key(self.key_layout);
         let meta = ChainMeta { operators: vec![id], ..ChainMeta::fed_by(self.edge) };
         let operator = WindowOperator { settings: self.settings, trigger, aggregate, result, id, store: PhantomData };

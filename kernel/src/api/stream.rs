@@ -7,7 +7,7 @@ use crate::connectors::{CollectSink, Collected};
 use crate::erasure::sink_plan;
 use crate::exchange::{BroadcastEdge, Exchanged, KeyedBy, PartitionedEdge, RecordType, Spread, TeeEdges};
 use crate::graph::{ChainMeta, Cut, EdgeId, GraphBuilder, OperatorId, Partitioning, SideEdge};
-use crate::operators::{AssignTimestamps, Filter, FlatMap, ForEach, Map, OutputTag, SideSender, SinkTerminal, Then};
+use crate::operators::{AssignTimestamps, Filter, FlatMap, ForEach, Map, OutputTag, SideSender, SinkTerminal, Then, timestamp_states};
 use crate::record::{Key, Record, RecordLayout};
 use crate::runtime::SubtaskContext;
 use crate::sink::Sink;
@@ -103,7 +103,7 @@ impl<C: Chain> DataStream<C> {
         G: WatermarkGenerator<C::Out>,
         A: TimestampAssigner<C::Out>,
     {
-        let id = self.graph.borrow_mut().stateful_operator("timestamps");
+        let id = self.graph.borrow_mut().stateful_operator("timestamps", timestamp_states());
         self.then_same(id, |id| AssignTimestamps { strategy, id })
     }
 

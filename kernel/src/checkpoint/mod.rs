@@ -5,12 +5,17 @@
 //! state, and all that is on disk, are the affair of `thalweg_storage::checkpoint`.
 
 mod config;
+mod contents;
+mod difference;
 mod given_layouts;
 mod operator_state;
 mod restored;
 mod snapshots;
 
 pub use config::{CheckpointConfig, RestartStrategy, Restore};
+pub use contents::CheckpointContents;
+pub(crate) use contents::{WantedState, WantedStates};
+pub use difference::{CheckpointDifference, ComparedPart, PartFate, PartKind, PartLayout};
 pub(crate) use given_layouts::GivenLayouts;
 pub(crate) use operator_state::{OperatorState, PartialSave};
 pub(crate) use restored::Restored;

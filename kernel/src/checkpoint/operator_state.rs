@@ -3,12 +3,15 @@
 //! Saving walks over the operator's tables in slices ([`PartialSave`] keeps the place) while the operator is suspended: nothing it saves changes
 //! before the walk is over. Restoring takes the entries of the subtask's own key groups (docs/src/semantics.md#c-6) out of every snapshot there is.
 
+use super::contents::WantedState;
+use super::difference::{PartFate, state_refusal};
 use super::given_layouts::GivenLayouts;
 use super::restored::{Restored, RestoredSubtask};
 use super::snapshots::Snapshots;
 use crate::checkpoint::CheckpointId;
+use crate::graph::OperatorMeta;
 use crate::record::{Key, Record, RecordLayout};
-use crate::runtime::{KeyGroups, OperatorInfo};
+use crate::runtime::{KeyGroups, OperatorInfo, TaskName};
 use crate::time::Watermark;
 use std::borrow::Borrow;
 use std::cell::RefCell;
@@ -41,7 +44,7 @@ pub(crate) struct OperatorState {
     /// What was given where the job was described.
     pub(crate) layouts: GivenLayouts,
     /// The states that were asked for.
-    pub(crate) claimed: RefCell<Vec<String>>,
+    pub(crate) claimed: RefCell<Vec<WantedState>>,
 }
 
 /// How far a snapshot of an operator with one state has come.
@@ -145,18 +148,14 @@ impl OperatorState {
     /// Hands the entries of the state `name` that this subtask owns to `take`, with the hashes of their keys. What cannot be read fails the
     /// subtask, and what was written with another layout is refused with both layouts (docs/src/semantics.md#c-7).
     pub(crate) fn restore<K: Key, V: Record>(&self, name: &str, mut take: impl FnMut(u64, Saved<K, V>)) {
-        self.claim(name);
         let (key, value) = self.layouts_of::<K, V>(name);
         let now = StateLayout { key: key.layout().clone(), value: value.layout().clone() };
+        self.claim(name, &now);
         let Some(restored) = self.restored.borrow().clone() else { return };
         for (by, section) in restored.sections(&self.uid, name) {
-            if *section.layout != now {
-                let (was, is) = (section.layout, now);
-                self.info.refuse(format!(
-                    "the state {name} has another layout than in checkpoint {}: key {} and value {} then, {} and {} now; \
-                     give the changed state another name, or restore nothing (`--restore none`)",
-                    restored.checkpoint, was.key, was.value, is.key, is.value
-                ));
+            let fate = PartFate::of(Some(section.layout), Some(&now));
+            if let Some(reason) = state_refusal(restored.checkpoint, name, &fate, restored.allow_non_restored_state) {
+                self.info.refuse(reason);
                 return;
             }
             let Scope::KeyGroup(group) = section.scope else {
@@ -182,8 +181,28 @@ impl OperatorState {
         }
     }
 
-    fn claim(&self, name: &str) {
-        self.claimed.borrow_mut().push(name.to_owned());
+    fn claim(&self, name: &str, layout: &StateLayout) {
+        self.claimed.borrow_mut().push((name.to_owned(), layout.clone()));
+    }
+
+    /// The states that were asked for.
+    pub(crate) fn into_claimed(self) -> Vec<WantedState> {
+        self.claimed.into_inner()
+    }
+
+    /// Of an operator that is not run, to find out which states it asks for.
+    pub(crate) fn without_checkpoint(operator: &OperatorMeta, key_groups: KeyGroups) -> Self {
+        let task = TaskName { operators: operator.name.clone(), subtask: 0, parallelism: 1 };
+        Self {
+            uid: operator.uid.clone(),
+            snapshots: Rc::new(Snapshots::new(operator.uid.clone())),
+            restored: RefCell::default(),
+            key_groups,
+            owned: key_groups.owned_by(0, 1),
+            info: Rc::new(OperatorInfo { name: operator.name.clone(), task: Rc::new(task), failure: Rc::default() }),
+            layouts: operator.layouts.clone(),
+            claimed: RefCell::default(),
+        }
     }
 
     /// Saves what belongs to a split.
@@ -196,7 +215,7 @@ impl OperatorState {
 
     /// What was saved for each split, whichever subtask read it.
     pub(crate) fn restore_splits(&self, name: &str) -> BTreeMap<u32, Vec<u8>> {
-        self.claim(name);
+        self.claim(name, &StateLayout::default());
         let restored = self.restored.borrow();
         let sections = restored.iter().flat_map(|restored| restored.sections(&self.uid, name));
         let of_split = |(_, section): (&RestoredSubtask, Section<'_>)| match section.scope {
@@ -217,17 +236,16 @@ impl OperatorState {
     /// All states have been asked for: state of this operator that nobody wanted is refused, unless it may be left behind
     /// (docs/src/semantics.md#c-7).
     pub(crate) fn all_claimed(&self) {
-        if let Some(name) = self.layouts.names().find(|name| !self.claimed.borrow().iter().any(|claimed| claimed == name)) {
+        if let Some(name) = self.layouts.names().find(|name| !self.claimed.borrow().iter().any(|(claimed, _)| claimed == name)) {
             self.info.refuse(format!("a layout is given for a state {name}, and this operator has none of that name"));
         }
         let Some(restored) = self.restored.take().filter(|restored| !restored.allow_non_restored_state) else { return };
         let claimed = self.claimed.borrow();
-        if let Some(left) = restored.states_of(&self.uid).into_iter().find(|state| !claimed.contains(state)) {
-            let checkpoint = restored.checkpoint;
-            self.info.refuse(format!(
-                "checkpoint {checkpoint} holds a state {left} that this operator does not have any more; \
-                 leave it behind with `--allow-non-restored-state`, or restore nothing (`--restore none`)"
-            ));
+        let is_claimed = |name: &String| claimed.iter().any(|(claimed, _)| claimed == name);
+        let left = restored.states_of(&self.uid).into_iter().find(|name| !is_claimed(name));
+        let missing = PartFate::Missing { has_operator: true };
+        if let Some(reason) = left.and_then(|name| state_refusal(restored.checkpoint, &name, &missing, false)) {
+            self.info.refuse(reason);
         }
     }
 }

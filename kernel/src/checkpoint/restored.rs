@@ -58,10 +58,9 @@ impl Restored {
         of_operator.map(|state| state.state).filter(|state| state != WATERMARK_STATE).collect()
     }
 
-    /// The operators that have state, those of the engine's own state left out.
-    pub(crate) fn operators(&self) -> BTreeSet<String> {
-        let with_state = self.subtasks.iter().flat_map(|of| of.snapshot.states()).filter(|state| state.state != WATERMARK_STATE);
-        with_state.map(|state| state.operator).collect()
+    /// What each subtask has saved.
+    pub(crate) fn snapshots(&self) -> impl Iterator<Item = &Snapshot> {
+        self.subtasks.iter().map(|of| &of.snapshot)
     }
 
     /// What subtask `subtask` of `parallelism` of the task that begins with the operator `task` is to start behind: what the same subtask had been told,

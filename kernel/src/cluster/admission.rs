@@ -28,6 +28,8 @@ pub(super) struct Terms {
     pub(super) binary: u64,
     pub(super) graph: u64,
     pub(super) options: Vec<String>,
+    /// What the job is described by beside them.
+    pub(super) description: Vec<u8>,
     pub(super) heartbeat: Heartbeat,
     /// The address at which workers call.
     pub(super) here: IpAddr,
@@ -105,7 +107,8 @@ async fn register(talk: &mut Talk, terms: &Terms, from: IpAddr) -> Result<Regist
             "the worker's program has the fingerprint {binary:016x} and the coordinator's {own:016x}: start the same binary everywhere"
         )));
     }
-    let options = Message::Options { options: terms.options.clone(), heartbeat: terms.heartbeat };
+    let (options, description) = (terms.options.clone(), terms.description.clone());
+    let options = Message::Options { options, description, heartbeat: terms.heartbeat };
     talk.say(&options).await?.map_err(|too_long| Unfit::Refused(too_long.to_string()))?;
     let (graph, cores, doors) = match talk.hear().await? {
         Message::Register { graph, cores, doors } => (graph, cores, doors),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::checkpoint::{Attempt, CheckpointId, JobId, PreparedEpoch};
 use crate::cluster::Heartbeat;
-use crate::cluster::testing::whole;
+use crate::cluster::whole;
 use crate::graph::OperatorId;
 use crate::runtime::{
     Acknowledgement, AttemptPlan, Deployment, FailureCause, FromSubtask, JobError, Layout, Metric, MetricKind, MetricScope, RestorePlan,
@@ -100,7 +100,11 @@ fn failures() -> Vec<JobError> {
 fn all() -> Vec<Message> {
     let mut all = vec![
         Message::Hello { binary: 7, name: "127.0.0.1:7000".to_owned() },
-        Message::Options { options: vec!["--input".to_owned(), "a b".to_owned()], heartbeat: Heartbeat::default() },
+        Message::Options {
+            options: vec!["--input".to_owned(), "a b".to_owned()],
+            description: vec![0, 255],
+            heartbeat: Heartbeat::default(),
+        },
         Message::Register { graph: 9, cores: 2, doors: vec![([127, 0, 0, 1], 7000).into(), ([0u16; 8], 1).into()] },
         Message::Accepted { worker: WorkerId(3) },
         Message::Refused { reason: "another binary".to_owned(), is_final: true },
@@ -309,11 +313,11 @@ proptest! {
     }
 
     #[test]
-    fn heartbeats_and_options_arrive(options: Vec<String>, interval in 1u64..1 << 40, timeout in 1u64..1 << 40) {
+    fn heartbeats_and_options_arrive(options: Vec<String>, description: Vec<u8>, interval in 1u64..1 << 40, timeout in 1u64..1 << 40) {
         let options: Vec<String> = options.into_iter().take(20).collect();
         let heartbeat = Heartbeat { interval: Duration::from_nanos(interval), timeout: Duration::from_nanos(timeout) };
-        let bytes = encoded(&Message::Options { options: options.clone(), heartbeat });
-        let Ok(Message::Options { options: read, heartbeat: beat }) = decode(&bytes, MESSAGE_BYTES_MAX) else { panic!("they were options") };
-        prop_assert_eq!((read, beat), (options, heartbeat));
+        let bytes = encoded(&Message::Options { options: options.clone(), description: description.clone(), heartbeat });
+        let Ok(Message::Options { options: read, description: bytes, heartbeat: beat }) = decode(&bytes, MESSAGE_BYTES_MAX) else { panic!("they were options") };
+        prop_assert_eq!((read, bytes, beat), (options, description, heartbeat));
     }
 }

@@ -22,7 +22,7 @@ pub(crate) enum Message {
     /// A worker is there. The first it says.
     Hello { binary: u64, name: String },
     /// The coordinator knows the binary; this is what the job is to be built with, and how often both give a sign of life.
-    Options { options: Vec<String>, heartbeat: Heartbeat },
+    Options { options: Vec<String>, description: Vec<u8>, heartbeat: Heartbeat },
     /// The worker has built the job.
     Register { graph: u64, cores: usize, doors: Vec<SocketAddr> },
     /// The worker belongs to the job.
@@ -63,7 +63,7 @@ impl Message {
 
 variants!(Message, "a message of an unknown kind":
     1 => Hello { binary: binary, name: name },
-    2 => Options { options: options, heartbeat: heartbeat },
+    2 => Options { options: options, description: description, heartbeat: heartbeat },
     3 => Register { graph: graph, cores: cores, doors: doors },
     4 => Accepted { worker: worker },
     5 => Refused { reason: reason, is_final: is_final },

@@ -29,4 +29,10 @@ mod worker;
 pub use crate::auth::Secret;
 pub use config::{ClusterConfig, Heartbeat, WorkerConfig};
 pub use fingerprint::binary_fingerprint;
-pub use worker::{WorkerControl, WorkerHandle, WorkerReport, start_worker};
+pub use worker::{WorkerControl, WorkerHandle, WorkerReport, start_worker, start_worker_with_description};
+
+/// A subtask's state as it acknowledges it.
+#[cfg(test)]
+fn whole(image: thalweg_storage::checkpoint::Image) -> Vec<thalweg_storage::checkpoint::StateFile> {
+    vec![thalweg_storage::checkpoint::StateFile { hashes: thalweg_record::HashRange::ALL, image }]
+}

@@ -40,7 +40,16 @@ fn reception() -> Set {
     let auth = Authenticator::new(&io, CoreId(0), Some(secret()), HANDSHAKE);
     let task = TaskShape { uid: "all".to_owned(), name: "all".to_owned(), source: Some(OperatorId(0)), sinks: vec![] };
     let (options, heartbeat) = (vec!["--fast".to_owned()], Heartbeat::default());
-    let terms = Terms { binary: BINARY, graph: GRAPH, options, heartbeat, here: at().ip(), workers_max: 3, shape: [task].into() };
+    let terms = Terms {
+        binary: BINARY,
+        graph: GRAPH,
+        options,
+        description: vec![1, 2],
+        heartbeat,
+        here: at().ip(),
+        workers_max: 3,
+        shape: [task].into(),
+    };
     let run = {
         let io = io.clone();
         async move {
@@ -67,7 +76,7 @@ impl Set {
         let mut talk = self.call().await;
         talk.say(&Message::Hello { binary, name: name.to_owned() }).await.unwrap().unwrap();
         match talk.hear().await.unwrap() {
-            Message::Options { options, .. } => assert_eq!(options, ["--fast"]),
+            Message::Options { options, description, .. } => assert_eq!((options, description), (vec!["--fast".to_owned()], vec![1, 2])),
             refused => return (talk, refused),
         }
         talk.say(&Message::Register { graph, cores: 1, doors: vec![at()] }).await.unwrap().unwrap();
@@ -200,7 +209,7 @@ fn a_worker_that_comes_back_is_lost_before_it_joins_again() {
 
 #[test]
 fn what_a_worker_cannot_have_said_ends_its_session_and_is_not_heard() {
-    let misplaced = Message::Options { options: vec![], heartbeat: Heartbeat::default() };
+    let misplaced = Message::Options { options: vec![], description: vec![], heartbeat: Heartbeat::default() };
     let lies = [
         (ended(1, 1), "subtask 1"),
         (ended(2, 0), "attempt 2"),

@@ -4,7 +4,7 @@ use super::*;
 use crate::StreamExecutionEnvironment;
 use crate::checkpoint::{CheckpointId, JobId};
 use crate::cluster::codec::{INLINE_BYTES_MAX, MESSAGE_BYTES_MAX};
-use crate::cluster::testing::whole;
+use crate::cluster::whole;
 use crate::runtime::{Acknowledgement, AttemptPlan, CoreOrder, Layout, Seat, Shared, SnapshotTimes, ToSubtask, WorkerId};
 use thalweg_io::{Buffer, Mailbox, mailbox};
 use thalweg_storage::checkpoint::Image;

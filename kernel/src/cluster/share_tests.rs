@@ -1,6 +1,6 @@
 use super::*;
 use crate::checkpoint::JobId;
-use crate::cluster::testing::whole;
+use crate::cluster::whole;
 use crate::runtime::{Acknowledgement, AttemptPlan, JobError, Layout, Seat, SnapshotTimes, WorkerId};
 use rkyv::util::AlignedVec;
 use thalweg_io::Buffer;

@@ -50,6 +50,7 @@ async fn recruit(recruiting: Recruiting, config: ClusterConfig, graph: u64) {
     tracing::info!(target: "thalweg::job", address = %listener.address(), "the coordinator listens for workers");
     let auth = Authenticator::new(&io, core, secret, HANDSHAKE);
     let (here, workers_max, shape) = (listener.address().ip(), WORKERS_MAX, shape_of(&job));
-    let terms = Terms { binary, graph, options, heartbeat, here, workers_max, shape };
+    let description = job.description.as_ref().map_or_else(Vec::new, |description| description.bytes().to_vec());
+    let terms = Terms { binary, graph, options, description, heartbeat, here, workers_max, shape };
     receive_workers(io, listener, auth, terms, shared.coordinator, job_end).await;
 }

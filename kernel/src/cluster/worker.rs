@@ -11,6 +11,7 @@ use super::connection::{Connection, Talk};
 use super::message::Message;
 use super::session::{Local, Session, SessionEnd};
 use crate::auth::{AuthError, Authenticator, Purpose, Side};
+use crate::description::Description;
 use crate::exchange::Door;
 use crate::graph::Job;
 use crate::runtime::{Agent, CoreOrder, JobError, JobMetrics, Shared, Watched, WorkerId, panic_text, run_core};
@@ -31,8 +32,8 @@ const RECONNECT_MIN: Duration = Duration::from_millis(50);
 /// Different reasons that are shown of why no coordinator can be joined.
 const REASONS_MAX: usize = 16;
 
-/// Builds the job from the options.
-type Build = Box<dyn Fn(&[String]) -> Result<Job, JobError> + Send>;
+/// Builds the job from the options, and from the bytes that describe it beside them.
+type Build = Box<dyn Fn(&[String], &Arc<[u8]>) -> Result<Job, JobError> + Send>;
 
 /// How a worker came to its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,7 +109,7 @@ impl Future for WorkerHandle {
 }
 
 /// Starts a worker on the first of `cores`. `build` describes the job from the options that the coordinator was given; it must depend on nothing else, and is
-/// called again for each coordinator that the worker joins. It has ten seconds.
+/// called again for each coordinator that the worker joins. It has ten seconds. A job that is described by bytes beside its options is refused.
 ///
 /// # Errors
 /// If the configuration contradicts itself or is not safe, or the cores cannot be started.
@@ -116,6 +117,29 @@ pub fn start_worker(
     cores: &dyn Cores,
     config: WorkerConfig,
     build: impl Fn(&[String]) -> Result<Job, JobError> + Send + 'static,
+) -> Result<WorkerHandle, JobError> {
+    start_worker_with_description(cores, config, move |options, description| {
+        if !description.is_empty() {
+            return Err(JobError::Invalid(
+                "the coordinator describes the job by bytes beside its options, and this worker does not take them: start it with \
+                 start_worker_with_description"
+                    .to_owned(),
+            ));
+        }
+        build(options)
+    })
+}
+
+/// The same for a job that is described by bytes beside its options
+/// ([`set_description_bytes`](crate::StreamExecutionEnvironment::set_description_bytes)): `build` is given both, as the coordinator had them. The bytes are
+/// none if it had none; it need not set them for the job that it describes.
+///
+/// # Errors
+/// As [`start_worker`].
+pub fn start_worker_with_description(
+    cores: &dyn Cores,
+    config: WorkerConfig,
+    build: impl Fn(&[String], &Arc<[u8]>) -> Result<Job, JobError> + Send + 'static,
 ) -> Result<WorkerHandle, JobError> {
     config.check().map_err(JobError::Invalid)?;
     let metrics = Arc::new(Mutex::new(JobMetrics::default()));
@@ -265,16 +289,18 @@ impl Worker {
     async fn register(&self, talk: &mut Talk) -> Result<(Rc<Job>, Heartbeat, WorkerId), SessionEnd> {
         let name = self.doors.first().map_or_else(|| "a worker".to_owned(), ToString::to_string);
         say(talk, Message::Hello { binary: self.config.binary, name }).await?;
-        let (options, heartbeat) = match talk.hear().await? {
-            Message::Options { options, heartbeat } => (options, heartbeat),
+        let (options, description, heartbeat) = match talk.hear().await? {
+            Message::Options { options, description, heartbeat } => (options, Arc::<[u8]>::from(description), heartbeat),
             other => return Err(self.unexpected(other)),
         };
         heartbeat.check().map_err(SessionEnd::Lost)?;
-        let built = catch_unwind(AssertUnwindSafe(|| (self.build)(&options)));
+        let built = catch_unwind(AssertUnwindSafe(|| (self.build)(&options, &description)));
         let built = built.unwrap_or_else(|payload| {
             Err(JobError::Invalid(format!("describing the job from the coordinator's options panicked: {}", panic_text(&*payload))))
         });
-        let job = Rc::new(built.map_err(SessionEnd::Refused)?);
+        let mut job = built.map_err(SessionEnd::Refused)?;
+        job.description = Description::of(description);
+        let job = Rc::new(job);
         job.settings.check().map_err(|reason| SessionEnd::Refused(JobError::Invalid(reason)))?;
         let registration = Message::Register { graph: job.plan().fingerprint(), cores: self.config.cores, doors: self.doors.clone() };
         say(talk, registration).await?;

@@ -3,15 +3,24 @@
 //! For operators that keep one value a key and nothing else. While the table is being saved its operator is suspended.
 
 use crate::chain::{Resumed, Stage};
-use crate::checkpoint::{CheckpointId, OperatorState, PartialSave};
+use crate::checkpoint::{CheckpointId, OperatorState, PartialSave, WantedStates};
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::runtime::SubtaskContext;
 use crate::time::Control;
+use std::sync::Arc;
 use thalweg_storage::HotTable;
 
 /// The name of the one state of such an operator.
 pub(crate) const KEYED_STATE: &str = "value";
+
+/// That of an operator with one state of this name.
+pub(crate) fn keyed_states<K: Key, V: Record>(name: &'static str) -> WantedStates {
+    Arc::new(move |state| {
+        state.restore::<K, V>(name, |_, _| {});
+        state.into_claimed()
+    })
+}
 
 /// One value a key, saved and restored.
 pub(crate) struct KeyedTable<K, V> {

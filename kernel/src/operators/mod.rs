@@ -31,19 +31,19 @@ pub(crate) use flat_map::FlatMap;
 pub(crate) use keyed::Keyed;
 #[cfg(test)]
 pub(crate) use keyed::KeyedOperator;
-pub(crate) use keyed_table::KEYED_STATE;
+pub(crate) use keyed_table::{KEYED_STATE, keyed_states};
 pub(crate) use map::Map;
 pub use process::{
     Context, KeyedCoProcessFunction, KeyedProcessFunction, ListAccess, ListState, MapAccess, MapState, OpenContext, Output, Timer,
     TimerDomain, ValueAccess, ValueState,
 };
-pub(crate) use process::{KeyedCoProcess, Process};
+pub(crate) use process::{KeyedCoProcess, Process, co_process_states, process_states};
 pub(crate) use reduce::{Aggregate, Reduce};
 pub use side_output::OutputTag;
 pub(crate) use side_output::{SideOutputs, SideSender};
 pub(crate) use sink::{ForEach, SinkTerminal};
 pub(crate) use source::FromSource;
-pub(crate) use timestamps::AssignTimestamps;
+pub(crate) use timestamps::{AssignTimestamps, timestamp_states};
 pub use window::{AggregateFunction, SlidingEventTimeWindows, TumblingEventTimeWindows, WindowAssigner};
 pub(crate) use window::{
     CONTENTS as WINDOW_CONTENTS, EventTimeTrigger, Panes, ReduceWindow, Trigger, WindowOperator, WindowSettings, WindowStore,

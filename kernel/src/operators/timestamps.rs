@@ -6,7 +6,7 @@
 
 use super::Operator;
 use crate::chain::{Collector, Resumed, Stage, pass_on};
-use crate::checkpoint::OperatorState;
+use crate::checkpoint::{OperatorState, WantedStates};
 use crate::graph::OperatorId;
 use crate::record::Record;
 use crate::runtime::{Gauge, Now, OperatorInfo, SubtaskContext};
@@ -14,6 +14,7 @@ use crate::time::{Control, Watermark};
 use crate::watermark::{TimestampAssigner, WatermarkGenerator, WatermarkOutput, WatermarkStrategy};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use thalweg_io::{Io, MonotonicNs};
 
@@ -27,6 +28,14 @@ impl<T, G: Clone, A: Clone> Clone for AssignTimestamps<T, G, A> {
     fn clone(&self) -> Self {
         Self { strategy: self.strategy.clone(), id: self.id }
     }
+}
+
+/// The states that it keeps.
+pub(crate) fn timestamp_states() -> WantedStates {
+    Arc::new(|state| {
+        [WAITING, GENERATORS, WHOLE].iter().for_each(|name| drop(state.restore_splits(name)));
+        state.into_claimed()
+    })
 }
 
 impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> for AssignTimestamps<T, G, A> {

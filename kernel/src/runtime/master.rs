@@ -30,7 +30,7 @@ use super::telling::Telling;
 use crate::checkpoint::{Attempt, RestartStrategy};
 use crate::graph::Job;
 use std::rc::Rc;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use thalweg_io::{Io, Mailbox, MailboxReceiver, MonotonicNs};
 use thalweg_storage::checkpoint::Metadata;

@@ -48,7 +48,7 @@ mod transactions;
 pub(crate) use acknowledge::SnapshotPlace;
 pub(crate) use agent::Agent;
 pub(crate) use chain_loop::ChainLoop;
-pub(crate) use context::SubtaskContext;
+pub(crate) use context::{SubtaskContext, TaskName};
 pub(crate) use core::{CoreOrder, Shared, run_core};
 pub(crate) use crew::{Member, WorkerId};
 pub(crate) use deployment::{AttemptPlan, Deployment, Layout, RestorePlan, Seat};

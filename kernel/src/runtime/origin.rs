@@ -1,9 +1,6 @@
 //! What an attempt goes on from (docs/src/semantics.md#c-6).
 
-use super::error::JobError;
-use crate::checkpoint::{CheckpointId, Restore, Restored};
-use crate::graph::{Job, OperatorMeta};
-use crate::record::Layout;
+use crate::checkpoint::Restore;
 use std::path::{Path, PathBuf};
 use thalweg_io::Io;
 use thalweg_storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore, History, Metadata, Origin, load_metadata, load_path};
@@ -65,63 +62,4 @@ pub(crate) async fn latest(io: &Io, dir: &Path) -> Result<(History, Option<Metad
         None => None,
     };
     Ok((history, latest))
-}
-
-impl Job {
-    /// Refuses a checkpoint that this job cannot go on from as a whole; what concerns a single state its operator sees
-    /// (docs/src/semantics.md#c-7).
-    pub(crate) fn check_restorable(&self, metadata: &Metadata, restored: &Restored) -> Result<(), JobError> {
-        let id = metadata.id;
-        if metadata.key_groups != self.key_groups.count() {
-            let (then, now) = (metadata.key_groups, self.key_groups.count());
-            return Err(JobError::Invalid(format!(
-                "checkpoint {id} was taken with {then} key groups and the job has {now}: they cannot change in a job's life; \
-                 set them back with set_max_parallelism({then})"
-            )));
-        }
-        for (source, _) in &self.sources {
-            let meta = &self.operators[source.operator.0];
-            let saved = metadata.sources.iter().find(|entry| entry.uid == meta.uid);
-            if let Some(then) = saved.map(|entry| &entry.layout).filter(|then| **then != source.layout) {
-                return Err(other_layout(id, &meta.name, "positions", then, &source.layout));
-            }
-        }
-        for transaction in &metadata.transactions {
-            let sink = self.sinks.iter().find(|sink| self.operators[sink.operator.0].uid == transaction.sink_uid);
-            let Some(sink) = sink else {
-                // Results that are prepared and cannot be shown would be lost: no option allows that.
-                return Err(JobError::Invalid(format!(
-                    "checkpoint {id} holds results of a sink with the uid {} that the job does not have any more: \
-                     bring the sink back to have them committed, or restore nothing (`--restore none`)",
-                    transaction.sink_uid
-                )));
-            };
-            if sink.layout != transaction.layout {
-                return Err(other_layout(id, &self.operators[sink.operator.0].name, "transactions", &transaction.layout, &sink.layout));
-            }
-        }
-        let is_run = |uid: &str, has_part: &dyn Fn(&OperatorMeta) -> bool| {
-            self.operators.iter().any(|operator| operator.uid == uid && operator.task.is_some() && has_part(operator))
-        };
-        let with_state = restored.operators().into_iter().filter(|uid| !is_run(uid, &|operator| operator.has_state));
-        let is_source = |uid: &str| self.sources.iter().any(|(source, _)| self.operators[source.operator.0].uid == uid);
-        let with_splits = metadata.sources.iter().filter(|source| !source.splits.is_empty() && !is_source(&source.uid));
-        let left = with_state.chain(with_splits.map(|source| source.uid.clone())).next();
-        match left.filter(|_| !restored.allow_non_restored_state) {
-            None => Ok(()),
-            Some(uid) => {
-                let name = metadata.operators.iter().find(|operator| operator.uid == uid).map_or(uid.as_str(), |operator| &operator.name);
-                Err(JobError::Invalid(format!(
-                    "checkpoint {id} holds state of the operator {name} (uid {uid}) that the job does not have any more: \
-                     leave it behind with `--allow-non-restored-state`, or restore nothing (`--restore none`)"
-                )))
-            }
-        }
-    }
-}
-
-fn other_layout(id: CheckpointId, operator: &str, what: &str, then: &Layout, now: &Layout) -> JobError {
-    JobError::Invalid(format!(
-        "the {what} of {operator} have another layout than in checkpoint {id}: {then} then, {now} now; restore nothing (`--restore none`)"
-    ))
 }

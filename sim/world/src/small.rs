@@ -15,15 +15,8 @@ use thalweg_io::{
     Buffer, Clock, DirEntry, Disk, EntryKind, File, Io, IoError, IoParts, Listener, LocalBoxFuture, MonotonicNs, Net, NetRead, NetWrite,
     OpenMode, ProcessIdentity, Spawner, SplitMix, TaskClass, UnixMillis,
 };
-use thalweg_record::HashRange;
-use thalweg_storage::checkpoint::{Image, StateFile};
 
-/// A subtask's state as it acknowledges it.
-pub(crate) fn whole(image: Image) -> Vec<StateFile> {
-    vec![StateFile { hashes: HashRange::ALL, image }]
-}
-
-/// What is read from and what is written to, of one end of a stream.
+/// Both ends of a stream.
 pub type Halves = (Box<dyn NetRead>, Box<dyn NetWrite>);
 
 #[derive(Default)]

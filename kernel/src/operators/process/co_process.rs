@@ -1,14 +1,16 @@
 //! `process` on two keyed streams: one function for the records of both, with state and timers that they share.
 
 use super::context::{Context, OpenContext, Output};
-use super::running::{KeyedFunction, Running};
+use super::running::{KeyedFunction, Running, states_of};
 use super::timers::Timer;
 use crate::chain::{Collector, Stage, pass_on};
+use crate::checkpoint::WantedStates;
 use crate::exchange::{Ahead, Arrival, Head};
 use crate::graph::OperatorId;
 use crate::operators::connected::TwoInputOperator;
 use crate::record::{Key, Record};
 use crate::runtime::SubtaskContext;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A function on the records of one key at a time that come in two streams, with state and timers of that key (Flink's `KeyedCoProcessFunction`).
 ///
@@ -65,7 +67,8 @@ pub trait KeyedCoProcessFunction: Clone + Send + 'static {
     /// What goes out.
     type Out: Record;
 
-    /// Called once per subtask, before anything else: the place to register state.
+    /// Called once per subtask, before anything else: the place to register state, and for nothing that cannot be done twice. It is also called when the job is
+    /// [compared with a checkpoint](crate::Job::compare_with).
     fn open(&mut self, _ctx: &mut OpenContext<'_, Self::Key>) {}
 
     /// Called for every record of the first stream.
@@ -80,6 +83,15 @@ pub trait KeyedCoProcessFunction: Clone + Send + 'static {
 
 /// A function with two inputs, as what runs it sees it. In a type of its own, since a function may have the trait of the other form, too.
 struct TwoInputFunction<P>(P);
+
+/// The states that it keeps.
+pub(crate) fn co_process_states<P: KeyedCoProcessFunction>(function: &P) -> WantedStates {
+    let function = Mutex::new(function.clone());
+    Arc::new(move |state| {
+        let function = function.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        states_of(TwoInputFunction(function), state)
+    })
+}
 
 impl<P: KeyedCoProcessFunction> KeyedFunction for TwoInputFunction<P> {
     type Key = P::Key;

@@ -11,16 +11,18 @@ mod timers;
 
 use super::keyed::KeyedOperator;
 use crate::chain::{Collector, Stage, pass_on};
+use crate::checkpoint::WantedStates;
 use crate::exchange::{Ahead, Arrival, Head};
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::runtime::SubtaskContext;
 
-pub(crate) use co_process::KeyedCoProcess;
 pub use co_process::KeyedCoProcessFunction;
+pub(crate) use co_process::{KeyedCoProcess, co_process_states};
 pub use context::{Context, OpenContext, Output};
-use running::{KeyedFunction, Running};
+use running::{KeyedFunction, Running, states_of};
 pub use state::{ListAccess, ListState, MapAccess, MapState, ValueAccess, ValueState};
+use std::sync::{Arc, Mutex, PoisonError};
 pub use timers::{Timer, TimerDomain};
 
 /// A function on the records of one key at a time, with state and timers of that key (Flink's `KeyedProcessFunction`).
@@ -66,7 +68,8 @@ pub trait KeyedProcessFunction: Clone + Send + 'static {
     /// What goes out.
     type Out: Record;
 
-    /// Called once a subtask, before anything else: the place to register state.
+    /// Called once a subtask, before anything else: the place to register state, and for nothing that cannot be done twice. It is also called when the job is
+    /// [compared with a checkpoint](crate::Job::compare_with).
     fn open(&mut self, _ctx: &mut OpenContext<'_, Self::Key>) {}
 
     /// Called for every record.
@@ -90,6 +93,15 @@ impl<P: KeyedProcessFunction> KeyedFunction for OneInputFunction<P> {
     fn on_timer(&mut self, timer: Timer, ctx: &mut Context<'_, P::Key>, out: &mut Output<P::Out>) {
         self.0.on_timer(timer, ctx, out);
     }
+}
+
+/// The states that a keyed process keeps.
+pub(crate) fn process_states<P: KeyedProcessFunction>(function: &P) -> WantedStates {
+    let function = Mutex::new(function.clone());
+    Arc::new(move |state| {
+        let function = function.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        states_of(OneInputFunction(function), state)
+    })
 }
 
 /// Describes a keyed process.

@@ -7,7 +7,7 @@ use super::context::{Context, OpenContext, Output};
 use super::state::States;
 use super::timers::{Timer, TimerDomain, Timers};
 use crate::chain::{Collector, Resumed, Stage, pass_on};
-use crate::checkpoint::CheckpointId;
+use crate::checkpoint::{CheckpointId, OperatorState, WantedState};
 use crate::graph::OperatorId;
 use crate::operators::side_output::WithSides;
 use crate::record::{Key, Record};
@@ -43,6 +43,14 @@ struct Saving<K> {
     /// The timers that are being saved once the states are, and the last one saved.
     domain: TimerDomain,
     timer: Option<(i64, K)>,
+}
+
+/// The states that `function` registers, without running it.
+pub(super) fn states_of<F: KeyedFunction>(mut function: F, state: OperatorState) -> Vec<WantedState> {
+    let mut states = States::new(state);
+    function.open(&mut OpenContext { states: &mut states, subtask: 0, parallelism: 1 });
+    Timers::<F::Key>::new().restore(&states.saved);
+    states.saved.into_claimed()
 }
 
 /// A running function on records of keys.

@@ -1,0 +1,203 @@
+//! What a checkpoint consists of, as plain data, and how a job compares it with what it wants.
+
+use super::difference::{CheckpointDifference, ComparedPart, PartFate, PartKind};
+use super::operator_state::OperatorState;
+use super::restored::Restored;
+use super::snapshots::WATERMARK_STATE;
+use crate::checkpoint::CheckpointId;
+use crate::graph::{Job, OperatorMeta};
+use crate::record::Layout;
+use crate::runtime::{JobError, panic_text};
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use thalweg_io::{CoreMain, Cores, block_on, mailbox};
+use thalweg_storage::checkpoint::{Metadata, Snapshot, StateLayout, load_path};
+
+/// A state that an operator keeps: its name, and what it is made of.
+pub(crate) type WantedState = (String, StateLayout);
+
+/// Finds out which states an operator keeps, without running it.
+pub(crate) type WantedStates = Arc<dyn Fn(OperatorState) -> Vec<WantedState> + Send + Sync>;
+
+/// What a checkpoint holds, by uid. Whose bytes it is, and what they say, is left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointContents {
+    checkpoint: CheckpointId,
+    key_groups: u32,
+    /// The names of all operators.
+    names: BTreeMap<String, String>,
+    /// Of sources, and whether there are splits to be read on.
+    positions: BTreeMap<String, (StateLayout, bool)>,
+    transactions: BTreeMap<String, Vec<StateLayout>>,
+    /// By operator, the states by name; those of the engine for a whole task left out.
+    states: BTreeMap<String, BTreeMap<String, StateLayout>>,
+}
+
+/// Where there are no keys.
+fn unkeyed(layout: &Layout) -> StateLayout {
+    StateLayout { key: Layout::none(), value: layout.clone() }
+}
+
+impl CheckpointContents {
+    /// Reads the checkpoint at `path` whole, on one of `cores`: of a checkpoint folder the latest, of a metadata file that one. Nothing is written. Waits on
+    /// the current thread, which must not be one of a job's cores.
+    ///
+    /// # Errors
+    /// If the core cannot be started, or anything about the checkpoint is missing or not as it was written.
+    pub fn read(cores: &dyn Cores, path: impl Into<PathBuf>) -> Result<Self, JobError> {
+        let path = path.into();
+        let place = path.display().to_string();
+        let (sender, mut receiver) = mailbox();
+        let main: CoreMain = Box::new(move |_, io| {
+            Box::pin(async move {
+                let loaded = load_path(&*io.disk(), &path).await;
+                drop(sender.send(loaded.map(|loaded| Self::of(&loaded.metadata, loaded.snapshots.iter().map(|(_, snapshot)| snapshot)))));
+            })
+        });
+        let group = cores.start(vec![main])?;
+        let read = block_on(receiver.recv());
+        group.join();
+        let read =
+            read.ok_or_else(|| JobError::Internal { place: "a core".to_owned(), message: "it has ended without a result".to_owned() })?;
+        read.map_err(|source| JobError::Checkpoint { place, source })
+    }
+
+    /// Of a checkpoint that was read for an attempt.
+    pub(crate) fn of_restored(metadata: &Metadata, restored: &Restored) -> Self {
+        Self::of(metadata, restored.snapshots())
+    }
+
+    fn of<'a>(metadata: &Metadata, snapshots: impl Iterator<Item = &'a Snapshot>) -> Self {
+        let mut states: BTreeMap<String, BTreeMap<String, StateLayout>> = BTreeMap::new();
+        for state in snapshots.flat_map(Snapshot::states).filter(|state| state.state != WATERMARK_STATE) {
+            states.entry(state.operator).or_default().entry(state.state).or_insert(state.layout);
+        }
+        let mut transactions: BTreeMap<String, Vec<StateLayout>> = BTreeMap::new();
+        for transaction in &metadata.transactions {
+            let (layouts, layout) = (transactions.entry(transaction.sink_uid.clone()).or_default(), unkeyed(&transaction.layout));
+            if !layouts.contains(&layout) {
+                layouts.push(layout);
+            }
+        }
+        let positions = metadata.sources.iter().map(|source| (source.uid.clone(), (unkeyed(&source.layout), !source.splits.is_empty())));
+        Self {
+            checkpoint: metadata.id,
+            key_groups: metadata.key_groups,
+            names: metadata.operators.iter().map(|operator| (operator.uid.clone(), operator.name.clone())).collect(),
+            positions: positions.collect(),
+            transactions,
+            states,
+        }
+    }
+
+    /// Of a checkpoint with one state.
+    #[cfg(test)]
+    pub(crate) fn with_state(uid: &str, name: &str, layout: StateLayout) -> Self {
+        let states = BTreeMap::from([(uid.to_owned(), BTreeMap::from([(name.to_owned(), layout)]))]);
+        let (names, positions, transactions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { checkpoint: CheckpointId(7), key_groups: 128, names, positions, transactions, states }
+    }
+
+    /// The checkpoint's number.
+    #[must_use]
+    pub fn checkpoint(&self) -> CheckpointId {
+        self.checkpoint
+    }
+}
+
+impl Job {
+    /// What a checkpoint holds against what the job wants of it. Nothing is started and no file is looked at, but `open` of functions with state is called, on
+    /// clones, to find out which states they have.
+    ///
+    /// ```no_run
+    /// use thalweg::io::uring::UringCores;
+    /// use thalweg::{CheckpointContents, StreamExecutionEnvironment};
+    ///
+    /// # fn main() -> Result<(), thalweg::JobError> {
+    /// let env = StreamExecutionEnvironment::new();
+    /// env.from_collection(vec![1u64]).key_by::<u64>(|n| *n).reduce(|a, b| a + b).uid("sums").for_each(|_| {});
+    /// let difference = env.build("sums")?.compare_with(&CheckpointContents::read(&UringCores::new(), "checkpoints")?);
+    /// match difference.refusal(false) {
+    ///     Some(reason) => println!("{reason}\n{difference}"),
+    ///     None => println!("the job goes on from checkpoint {}", difference.checkpoint),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn compare_with(&self, held: &CheckpointContents) -> CheckpointDifference {
+        let mut difference = self.compare_whole(held);
+        for operator in self.operators.iter().filter(|operator| operator.has_state && operator.task.is_some()) {
+            let of_operator = held.states.get(&operator.uid);
+            let part =
+                |kind, fate| ComparedPart { uid: operator.uid.clone(), operator: operator.name.clone(), kind: PartKind::State(kind), fate };
+            match self.wanted_states(operator) {
+                Ok(wanted) => {
+                    let now = |name: &str| wanted.iter().find(|(wanted, _)| wanted == name).map(|(_, layout)| layout);
+                    let names: BTreeSet<&String> =
+                        of_operator.into_iter().flat_map(BTreeMap::keys).chain(wanted.iter().map(|(name, _)| name)).collect();
+                    let of_state = |name: &String| PartFate::of(of_operator.and_then(|held| held.get(name)), now(name));
+                    difference.parts.extend(names.into_iter().map(|name| part(name.clone(), of_state(name))));
+                }
+                Err(reason) => {
+                    let names = of_operator.into_iter().flat_map(BTreeMap::keys);
+                    difference.parts.extend(names.map(|name| part(name.clone(), PartFate::Unknown(reason.clone()))));
+                }
+            }
+        }
+        difference
+    }
+
+    /// Refuses a checkpoint that this job cannot go on from as a whole; what concerns a single state its operator sees
+    /// (docs/src/semantics.md#c-7).
+    pub(crate) fn check_restorable(&self, metadata: &Metadata, restored: &Restored) -> Result<(), JobError> {
+        let difference = self.compare_whole(&CheckpointContents::of_restored(metadata, restored));
+        difference.refusal(restored.allow_non_restored_state).map_or(Ok(()), |reason| Err(JobError::Invalid(reason)))
+    }
+
+    /// The same but for the states of operators that the job has.
+    fn compare_whole(&self, held: &CheckpointContents) -> CheckpointDifference {
+        let mut parts = Vec::new();
+        let part = |uid: &str, kind, fate| {
+            let own = self.operators.iter().find(|operator| operator.uid == uid).map(|operator| &operator.name);
+            let operator = own.or_else(|| held.names.get(uid)).map_or_else(|| uid.to_owned(), Clone::clone);
+            ComparedPart { uid: uid.to_owned(), operator, kind, fate }
+        };
+        let gone = PartFate::Missing { has_operator: false };
+        let mut sources = BTreeSet::new();
+        for (source, _) in &self.sources {
+            let uid = &self.operators[source.operator.0].uid;
+            sources.insert(uid);
+            let fate = PartFate::of(held.positions.get(uid).map(|(layout, _)| layout), Some(&unkeyed(&source.layout)));
+            parts.push(part(uid, PartKind::Positions, fate));
+        }
+        for (uid, layouts) in &held.transactions {
+            let sink = self.sinks.iter().find(|sink| self.operators[sink.operator.0].uid == *uid);
+            for then in layouts {
+                let fate = sink.map_or_else(|| gone.clone(), |sink| PartFate::of(Some(then), Some(&unkeyed(&sink.layout))));
+                parts.push(part(uid, PartKind::Transactions, fate));
+            }
+        }
+        let is_run = |uid: &str| self.operators.iter().any(|operator| operator.uid == uid && operator.task.is_some() && operator.has_state);
+        for (uid, states) in held.states.iter().filter(|(uid, _)| !is_run(uid)) {
+            parts.extend(states.keys().map(|name| part(uid, PartKind::State(name.clone()), gone.clone())));
+        }
+        let with_splits = held.positions.iter().filter(|(uid, (_, has_splits))| *has_splits && !sources.contains(uid));
+        parts.extend(with_splits.map(|(uid, _)| part(uid, PartKind::Positions, gone.clone())));
+        CheckpointDifference {
+            checkpoint: held.checkpoint,
+            key_groups_then: held.key_groups,
+            key_groups_now: self.key_groups.count(),
+            parts,
+        }
+    }
+
+    /// Which states `operator` keeps.
+    fn wanted_states(&self, operator: &OperatorMeta) -> Result<Vec<WantedState>, String> {
+        let Some(wanted) = &operator.wanted_states else { return Err("the operator does not say".to_owned()) };
+        let state = OperatorState::without_checkpoint(operator, self.key_groups);
+        catch_unwind(AssertUnwindSafe(|| wanted(state))).map_err(|payload| format!("open() panicked: {}", panic_text(&*payload)))
+    }
+}
