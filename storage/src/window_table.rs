@@ -6,6 +6,7 @@
 use crate::TableOwner;
 use hashbrown::HashTable;
 use std::ops::Range;
+use std::task::{Context, Poll};
 
 struct Slot<K, V> {
     hash: u64,
@@ -82,6 +83,23 @@ impl<K, V> WindowTable<K, V> {
         slots.push(Slot { hash, key, value });
         self.index.insert_unique(hash, position, |position| slots[*position as usize].hash);
         position as usize
+    }
+
+    /// Of how many of `hashes`, from the first on, what is stored is at hand; see [`HotTable::at_hand`](crate::HotTable::at_hand).
+    #[inline]
+    pub fn at_hand(&mut self, hashes: impl ExactSizeIterator<Item = u64>) -> usize {
+        hashes.len()
+    }
+
+    /// Of how many entries, from `position` on, what is stored is at hand.
+    #[inline]
+    pub fn entries_at_hand(&mut self, position: usize) -> usize {
+        self.slots.len() - position
+    }
+
+    /// Ready when something has come that was not at hand; see [`HotTable::poll_at_hand`](crate::HotTable::poll_at_hand).
+    pub fn poll_at_hand(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
     }
 
     /// Brings what is stored under `hash` into the processor's caches; see [`HotTable::prefetch`](crate::HotTable::prefetch).

@@ -30,7 +30,7 @@ impl<T: Record> Ahead<'_, T> {
     }
 
     /// The hashes of their keys; none where the edge is not keyed.
-    pub fn hashes(&self) -> impl ExactSizeIterator<Item = u64> {
+    pub fn hashes(&self) -> impl ExactSizeIterator<Item = u64> + Clone {
         let (owned, archived): (&[u64], &[[u8; 8]]) = match &self.0 {
             Left::Owned(_, hashes) => (hashes, &[]),
             Left::Archived(_, hashes) => (&[], hashes),

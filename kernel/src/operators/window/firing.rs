@@ -86,7 +86,11 @@ where
         };
         while let Some(due) = self.store.first_due(watermark) {
             let (window, mut position) = (due.first.window, due.first.position);
-            while position < due.end && budget > 0 && self.down.ready() {
+            let at_hand = due.end.min(position + self.store.due_at_hand(due));
+            if at_hand == position && position < due.end {
+                return Resumed::AwaitsState;
+            }
+            while position < at_hand && budget > 0 && self.down.ready() {
                 self.emit(Place { window, position }, |trigger, kept| trigger.on_event_time::<A::Accumulator>(window, kept));
                 position += 1;
                 budget -= 1;

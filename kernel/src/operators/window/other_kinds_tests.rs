@@ -7,6 +7,7 @@ use super::{AggregateFunction, Panes, ReduceWindow, TumblingEventTimeWindows, Wi
 use crate::record::{Key, Record};
 use crate::time::{TimeWindow, Watermark};
 use crate::{DataStream, JobHandle, OutputTag, StreamExecutionEnvironment, WatermarkGenerator, WatermarkOutput, WatermarkStrategy};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use thalweg_storage::TableOwner;
 
@@ -114,6 +115,18 @@ impl<K: Key, V> Sessions<K, V> {
 impl<K: Key, V: 'static> WindowStore<K, V> for Sessions<K, V> {
     fn new(_owner: TableOwner) -> Self {
         Self { entries: Vec::new() }
+    }
+
+    fn at_hand(&mut self, hashes: impl ExactSizeIterator<Item = u64> + Clone) -> usize {
+        hashes.len()
+    }
+
+    fn due_at_hand(&mut self, due: Due) -> usize {
+        due.end - due.first.position
+    }
+
+    fn poll_at_hand(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
     }
 
     fn prefetch(&mut self, _hashes: &[u64]) {}

@@ -10,6 +10,7 @@ use super::store::{Cursor, Due, Place, RestoredAs, WindowStore};
 use crate::record::Key;
 use crate::time::{TimeWindow, Watermark};
 use std::collections::VecDeque;
+use std::task::{Context, Poll};
 use thalweg_storage::{TableOwner, WindowTable};
 
 /// Panes in which the keys of the next records are brought near. For the 32 keys that are looked up together a pane takes two cache lines each, in its index
@@ -110,6 +111,24 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Panes<K, V> {
             group: 1,
             in_use: Vec::with_capacity(PREFETCH_PANES),
         }
+    }
+
+    fn at_hand(&mut self, hashes: impl ExactSizeIterator<Item = u64> + Clone) -> usize {
+        let all = hashes.len();
+        self.panes.iter_mut().map(|(_, pane)| pane.table.at_hand(hashes.clone())).min().unwrap_or(all)
+    }
+
+    fn due_at_hand(&mut self, due: Due) -> usize {
+        let pane = self.panes.iter_mut().find(|(window, _)| *window == due.first.window);
+        pane.map_or(0, |(_, pane)| pane.table.entries_at_hand(due.first.position))
+    }
+
+    fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut has_come = false;
+        for (_, pane) in &mut self.panes {
+            has_come |= pane.table.poll_at_hand(cx).is_ready();
+        }
+        if has_come { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Looks the keys up in the panes that the records of the group before went to. Others that are open get stragglers at most: to look for every key in

@@ -8,13 +8,14 @@ use super::saving::Saving;
 use super::store::{Place, WindowStore};
 use super::trigger::{Trigger, TriggerResult};
 use crate::chain::{Collector, Resumed, Stage, pass_on};
-use crate::exchange::{Arrival, Head};
+use crate::exchange::{Ahead, Arrival, Head};
 use crate::operators::side_output::WithSides;
 use crate::record::{Key, Record};
 use crate::runtime::OperatorInfo;
 use crate::time::{Control, NO_TIMESTAMP, TimeWindow, Watermark};
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use thalweg_io::Io;
 
 /// A running windowed aggregate.
@@ -76,6 +77,10 @@ where
     RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out + 'static,
     D: Collector<Out>,
 {
+    fn prepare(&mut self, ahead: Ahead<'_, In>) -> usize {
+        self.store.at_hand(ahead.hashes())
+    }
+
     fn prefetch(&mut self, hashes: &[u64]) {
         self.store.prefetch(hashes);
     }
@@ -160,5 +165,15 @@ where
         }
     }
 
-    pass_on!(batch_end flush poll_progress processing_time finish);
+    fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Both, so that each can wake the task.
+        let (below, state) = (self.down.poll_progress(cx), self.store.poll_at_hand(cx));
+        if below.is_ready() { below } else { state }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        self.down.drive(cx);
+    }
+
+    pass_on!(batch_end flush processing_time finish);
 }

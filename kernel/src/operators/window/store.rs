@@ -9,6 +9,7 @@
 
 use crate::record::Key;
 use crate::time::{TimeWindow, Watermark};
+use std::task::{Context, Poll};
 use thalweg_storage::TableOwner;
 
 /// An entry: its window, and a number by which its store finds it there. It holds until the store is changed in another way than by adding to entries.
@@ -51,6 +52,16 @@ pub struct Cursor {
 pub trait WindowStore<K: Key, V>: 'static {
     /// Holds nothing yet, for `owner`.
     fn new(owner: TableOwner) -> Self;
+
+    /// Of how many of the next records, whose keys have these hashes, what is stored is at hand, in whichever window (see
+    /// [`Head::prepare`](crate::exchange::Head::prepare)).
+    fn at_hand(&mut self, hashes: impl ExactSizeIterator<Item = u64> + Clone) -> usize;
+
+    /// How many entries of `due`, from the first on, are at hand.
+    fn due_at_hand(&mut self, due: Due) -> usize;
+
+    /// Ready when something has come that was not at hand; registers for that otherwise.
+    fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Brings near what is stored of the keys of the next records, which have these hashes. Bounded: whatever the number of windows, no more is touched
     /// than fits the processor's first cache.
