@@ -27,7 +27,7 @@ pub use api::{
     ConnectedStreams, DataStream, DataStreamSink, KeyedConnectedStreams, KeyedStream, SharedStream, StreamExecutionEnvironment,
     WindowedStream,
 };
-pub use chain::Chain;
+pub use chain::{Boxed, Chain};
 pub use checkpoint::{
     CheckpointConfig, CheckpointContents, CheckpointDifference, ComparedPart, PartFate, PartKind, PartLayout, RestartStrategy, Restore,
 };

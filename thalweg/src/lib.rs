@@ -70,7 +70,7 @@ pub use thalweg_cli as cli;
 pub use thalweg_io as io;
 #[doc(inline)]
 pub use thalweg_kernel::{
-    AggregateFunction, AttemptOutcome, AttemptRecord, BoundedOutOfOrderness, Chain, CheckpointConfig, CheckpointContents,
+    AggregateFunction, AttemptOutcome, AttemptRecord, BoundedOutOfOrderness, Boxed, Chain, CheckpointConfig, CheckpointContents,
     CheckpointDifference, CheckpointFailure, CheckpointOutcome, CheckpointRecord, CheckpointState, CoProcessContext, CoProcessFunction,
     Collected, ComparedPart, ConnectedStreams, Context, DESCRIPTION_BYTES_MAX, DataStream, DataStreamSink, EngineSettings, Exchanged,
     Failure, FailureCause, Job, JobControl, JobEnd, JobEnding, JobError, JobHandle, JobHistory, JobMetrics, JobObserver, JobOutcome,

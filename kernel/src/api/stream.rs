@@ -2,7 +2,7 @@
 
 use super::connected_streams::ConnectedStreams;
 use super::keyed_stream::KeyedStream;
-use crate::chain::Chain;
+use crate::chain::{Boxed, Chain};
 use crate::connectors::{CollectSink, Collected};
 use crate::erasure::sink_plan;
 use crate::exchange::{BroadcastEdge, Exchanged, KeyedBy, PartitionedEdge, RecordType, Spread, TeeEdges};
@@ -23,8 +23,8 @@ use std::rc::Rc;
 /// [`union`](Self::union), [`connect`](Self::connect), [`shared`](Self::shared) and at sinks; [`set_parallelism`](Self::set_parallelism), [`start_new_chain`](Self::start_new_chain)
 /// and [`disable_chaining`](Self::disable_chaining) end it on request.
 ///
-/// The type of a stream names its chain. Where two streams must have one type (the arms of an `if`), end their chains:
-/// [`disable_chaining`](Self::disable_chaining) makes both a `DataStream<Exchanged<T>>`.
+/// The type of a stream names its chain. Where two streams must have one type (the arms of an `if`, the turns of a loop), make both
+/// [`boxed`](Self::boxed), or end their chains: [`disable_chaining`](Self::disable_chaining) makes both a `DataStream<Exchanged<T>>`.
 ///
 /// User functions are given a *view* of the record: numbers by value, strings and lists by reference (see [`Record`]).
 #[must_use = "a stream that does not end in a sink is not run"]
@@ -142,6 +142,35 @@ impl<C: Chain> DataStream<C> {
             return DataStream { graph: self.graph, chain: Exchanged::new(), meta: self.meta };
         }
         self.exchange(Partitioning::Forward)
+    }
+
+    /// The same stream in a type that does not name its operators: where the shape of a job is decided when it is described, by an option or by a query,
+    /// the arms of an `if` and the turns of a loop have one type.
+    ///
+    /// Everything can be done with it that can be done with the stream as it was, and it runs in the same task. It costs one dynamic call for each run of
+    /// records, of up to a frame, and makes records that were views owned.
+    ///
+    /// ```
+    /// # extern crate thalweg_kernel as thalweg;
+    /// use thalweg::StreamExecutionEnvironment;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let env = StreamExecutionEnvironment::new();
+    /// let mut numbers = env.from_collection(vec![1i64, 2, 3]).boxed();
+    /// for step in ["double", "only above 3", "double"] {
+    ///     numbers = match step {
+    ///         "double" => numbers.map(|n| 2 * n).boxed(),
+    ///         _ => numbers.filter(|n| n > 3).boxed(),
+    ///     };
+    /// }
+    /// let collected = numbers.collect();
+    /// env.execute("steps", 1)?.wait()?;
+    /// assert_eq!(collected.take(), [8, 12]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn boxed(self) -> DataStream<Boxed<C::Out>> {
+        DataStream { graph: self.graph, chain: Boxed::new(self.chain), meta: self.meta }
     }
 
     /// Deals the records out evenly over the subtasks that follow.

@@ -1,7 +1,7 @@
 //! The first operator of a task that is fed by an exchange.
 
-use super::ahead::Ahead;
 use super::arrival::Arrival;
+use super::frame::Ahead;
 use crate::chain::{Collector, Stage, pass_on};
 use crate::record::Record;
 

@@ -4,7 +4,7 @@
 //! The gate (`gate.rs`) takes turns, aligns barriers and merges watermarks over the channels of all inputs by their places, and does not know what they
 //! carry. Types come back where a frame is worked off: [`Heads`] says which head takes the records of which input.
 
-use super::frame::{Batch, Entry, InputChannel};
+use super::frame::{Batch, InputChannel, Spare};
 use super::gate::Progress;
 use super::head::Head;
 use super::task::{ChannelTask, Worked};
@@ -102,7 +102,7 @@ pub(crate) struct OneInput<T> {
 
 impl<T: Record> Inputs for OneInput<T> {
     type Batch = Batch<T>;
-    type Spare = Vec<Entry<T>>;
+    type Spare = Spare<T>;
 
     fn take(cx: &mut SubtaskContext) -> Self {
         Self { channels: cx.take_input(0) }
@@ -152,7 +152,7 @@ pub(crate) enum OfTwo<A, B> {
 
 impl<A: Record, B: Record> Inputs for TwoInputs<A, B> {
     type Batch = OfTwo<A, B>;
-    type Spare = (Vec<Entry<A>>, Vec<Entry<B>>);
+    type Spare = (Spare<A>, Spare<B>);
 
     fn take(cx: &mut SubtaskContext) -> Self {
         let (first, second) = (cx.take_input(0), cx.take_input(1));

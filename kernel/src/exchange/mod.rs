@@ -5,7 +5,6 @@
 //! back to be filled again. The ring's capacity is the receiver's credit; a sender without credit stops, and the pressure travels up to the
 //! source. How many records a frame may hold the receiver says (`debloating.rs`): what lies in a channel is bounded by time as well as by count.
 
-mod ahead;
 mod alignment;
 mod alignment_time;
 mod arrival;
@@ -21,11 +20,11 @@ mod sender;
 mod task;
 mod watch;
 
-pub use ahead::Ahead;
 pub use arrival::Arrival;
 pub(crate) use debloating::{Debloater, window_of_channel};
 pub use exchanged::Exchanged;
-pub(crate) use frame::{ErasedEnd, InputChannel, RecordType, typed};
+pub use frame::Ahead;
+pub(crate) use frame::{ErasedEnd, InputChannel, RecordType, Run, typed};
 pub use head::Head;
 pub(crate) use inputs::{OneInput, TwoInputs};
 pub(crate) use output::{OutputNumbers, Outputs};

@@ -11,7 +11,7 @@
 //! function emits.
 
 use super::debloating::Portion;
-use super::frame::{Batch, Entry, Frame, OutputChannel};
+use super::frame::{Batch, Frame, OutputChannel};
 use super::watch::ChannelWatch;
 use crate::runtime::Counter;
 use crate::time::Control;
@@ -94,11 +94,8 @@ impl<T: Send> Outputs<T> {
     #[inline]
     pub(crate) fn push(&mut self, target: usize, hash: Option<u64>, timestamp: i64, record: T) {
         let output = &mut self.outputs[target];
-        output.open.entries.push(Entry { timestamp, record });
-        if let Some(hash) = hash {
-            output.open.hashes.push(hash);
-        }
-        if output.open.entries.len() >= output.portion.records {
+        output.open.push(hash, timestamp, record);
+        if output.open.len() >= output.portion.records {
             self.seal(target);
         }
     }
@@ -108,7 +105,7 @@ impl<T: Send> Outputs<T> {
         if let (Control::Barrier(checkpoint), Some(watch)) = (control, &self.watch) {
             for output in &self.outputs {
                 // The checkpoint, and how many records stand before its barrier.
-                let before = output.sent + output.open.entries.len() as u64;
+                let before = output.sent + output.open.len() as u64;
                 watch.tell("channel.barrier.out", output.channel.number, [checkpoint.0 as i64, before as i64, 0]);
             }
         }
@@ -134,7 +131,7 @@ impl<T: Send> Outputs<T> {
 
     /// Moves the open frame into the channel. `false` if the channel is full.
     fn send(output: &mut Output<T>, frame_records: usize, numbers: &OutputNumbers) -> bool {
-        let records = output.open.entries.len();
+        let records = output.open.len();
         let frame = std::mem::replace(&mut output.open, Frame::new());
         match output.channel.data.try_push_within(output.portion.frames, Batch::Owned(frame)) {
             Ok(()) => {
@@ -147,7 +144,7 @@ impl<T: Send> Outputs<T> {
                     _ => {
                         let mut frame = Frame::new();
                         // Small frames stay small: a cold channel should not cost a full frame's memory.
-                        frame.entries.reserve(records.min(output.portion.records));
+                        frame.reserve(records.min(output.portion.records));
                         frame
                     }
                 };

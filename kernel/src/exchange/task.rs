@@ -3,7 +3,7 @@
 use super::alignment_time::AlignmentTime;
 use super::arrival::{InPlace, Owned};
 use super::debloating::Debloater;
-use super::frame::{Batch, Entry, Frame};
+use super::frame::{Batch, Frame, Spare, Taking};
 use super::gate::{InputGate, Progress, Work};
 use super::head::Head;
 use super::inputs::{Heads, Inputs};
@@ -154,7 +154,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
         &mut self,
         batch: &mut Batch<T>,
         at: &mut Progress,
-        spare: fn(&mut I::Spare) -> &mut Vec<Entry<T>>,
+        spare: fn(&mut I::Spare) -> &mut Spare<T>,
     ) -> Worked
     where
         H: Head<T, INPUT>,
@@ -189,44 +189,50 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
         &mut self,
         frame: &mut Frame<T>,
         at: &mut Progress,
-        spare: fn(&mut I::Spare) -> &mut Vec<Entry<T>>,
+        spare: fn(&mut I::Spare) -> &mut Spare<T>,
     ) -> Worked
     where
         H: Head<T, INPUT>,
     {
-        let total = at.done + frame.entries.len();
-        let mut entries = frame.entries.drain(..);
-        let worked = 'frame: loop {
-            let until = frame.controls.get(at.controls_done).map_or(total, |(position, _)| *position as usize);
+        // Out of the task while it is at work itself.
+        let mut room = std::mem::take(spare(&mut self.spare));
+        let worked = frame.taking(&mut room, |taking| self.take_owned::<T, INPUT>(taking, at));
+        *spare(&mut self.spare) = room;
+        worked
+    }
+
+    fn take_owned<T: Record, const INPUT: usize>(&mut self, taking: &mut Taking<'_, T>, at: &mut Progress) -> Worked
+    where
+        H: Head<T, INPUT>,
+    {
+        let total = at.done + taking.len();
+        let (hashes, controls) = (taking.hashes, taking.controls);
+        loop {
+            let until = controls.get(at.controls_done).map_or(total, |(position, _)| *position as usize);
             let prepared = until.min(at.prepared);
             while at.done < prepared {
                 if !self.chain.head.ready() || self.left == 0 {
-                    break 'frame Worked::Interrupted;
+                    return Worked::Interrupted;
                 }
                 self.left -= 1;
-                let Some(entry) = entries.next() else { break };
-                let hash = frame.hashes.get(at.done).copied().unwrap_or(0);
+                let Some((timestamp, record)) = taking.next() else { break };
+                let hash = hashes.get(at.done).copied().unwrap_or(0);
                 if at.done.is_multiple_of(PREFETCH_RECORDS) {
-                    let end = frame.hashes.len().min(at.done + PREFETCH_RECORDS);
-                    Head::<T, INPUT>::prefetch(&mut self.chain.head, frame.hashes.get(at.done..end).unwrap_or_default());
+                    let end = hashes.len().min(at.done + PREFETCH_RECORDS);
+                    Head::<T, INPUT>::prefetch(&mut self.chain.head, hashes.get(at.done..end).unwrap_or_default());
                 }
                 at.done += 1;
-                Head::<T, INPUT>::take(&mut self.chain.head, hash, entry.timestamp, Owned(entry.record));
+                Head::<T, INPUT>::take(&mut self.chain.head, hash, timestamp, Owned(record));
             }
             if at.done < until {
-                break self.left_unprepared();
+                return self.left_unprepared();
             }
-            let Some((_, control)) = frame.controls.get(at.controls_done) else { break Worked::All };
+            let Some((_, control)) = controls.get(at.controls_done) else { return Worked::All };
             at.controls_done += 1;
             if let Some(interrupted) = self.take_control(at.channel, at.done, *control) {
-                break interrupted;
+                return interrupted;
             }
-        };
-        // What an interrupted frame still holds moves to its beginning.
-        let spare = spare(&mut self.spare);
-        spare.extend(entries);
-        std::mem::swap(spare, &mut frame.entries);
-        worked
+        }
     }
 
     /// The same over the views of an archive.
@@ -236,7 +242,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
     {
         let (records, timestamps, hashes) = (frame.records(), frame.timestamps(), frame.hashes());
         loop {
-            let until = frame.controls.get(at.controls_done).map_or(records.len(), |(position, _)| *position as usize);
+            let until = frame.controls().get(at.controls_done).map_or(records.len(), |(position, _)| *position as usize);
             let prepared = until.min(at.prepared);
             while at.done < prepared {
                 if !self.chain.head.ready() || self.left == 0 {
@@ -257,7 +263,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
             if at.done < until {
                 return self.left_unprepared();
             }
-            let Some((_, control)) = frame.controls.get(at.controls_done) else { return Worked::All };
+            let Some((_, control)) = frame.controls().get(at.controls_done) else { return Worked::All };
             at.controls_done += 1;
             if let Some(interrupted) = self.take_control(at.channel, at.done, *control) {
                 return interrupted;

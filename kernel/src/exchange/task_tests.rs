@@ -1,7 +1,7 @@
 //! A head whose state has to be fetched before its records can be taken, and before a watermark can go down.
 
-use super::super::ahead::Ahead;
 use super::super::arrival::Arrival;
+use super::super::frame::Ahead;
 use super::*;
 use crate::api::{DataStream, StreamExecutionEnvironment};
 use crate::chain::{Collector, Resumed, Stage, pass_on};

@@ -151,7 +151,8 @@ impl Builder {
             Work::Map => self.place(stream.map(map).name(GUARDED), segment),
             Work::Filter => self.place(stream.filter(filter), segment),
             Work::FlatMap => self.place(stream.flat_map(flat_map), segment),
-            Work::MapFlatMapFilter => self.place(stream.map(map).name(GUARDED).flat_map(flat_map).filter(filter), segment),
+            // With a joint behind the record that becomes many, and one where a chain may be cut.
+            Work::MapFlatMapFilter => self.place(stream.map(map).name(GUARDED).flat_map(flat_map).boxed().filter(filter).boxed(), segment),
         }
     }
 

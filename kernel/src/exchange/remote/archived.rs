@@ -54,7 +54,7 @@ pub(crate) struct ArchivedFrame<T> {
     timestamps: Range<usize>,
     hashes: Range<usize>,
     archive: Range<usize>,
-    pub(crate) controls: Vec<(u32, Control)>,
+    controls: Vec<(u32, Control)>,
     records: PhantomData<fn() -> T>,
 }
 
@@ -72,6 +72,11 @@ impl<T> ArchivedFrame<T> {
     /// The hashes of their keys, little endian; empty if the edge is not keyed.
     pub(crate) fn hashes(&self) -> &[[u8; 8]] {
         self.buffer[self.hashes.clone()].as_chunks().0
+    }
+
+    /// The in-band elements, each with the number of records before it.
+    pub(crate) fn controls(&self) -> &[(u32, Control)] {
+        &self.controls
     }
 
     /// The memory, to be filled again.

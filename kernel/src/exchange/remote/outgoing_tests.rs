@@ -5,7 +5,7 @@ use super::super::lifeline::Lifeline;
 use super::super::links::Place;
 use super::*;
 use crate::checkpoint::{Attempt, JobId};
-use crate::exchange::frame::{Batch, Entry, ErasedEnd, Frame, InputChannel, OutputChannel, RecordType, typed};
+use crate::exchange::frame::{Batch, ErasedEnd, Frame, InputChannel, OutputChannel, RecordType, typed};
 use crate::exchange::remote::RecordPacker;
 use crate::exchange::remote::packing::Carried;
 use crate::record::RecordLayout;
@@ -177,7 +177,7 @@ fn records_of_two_layouts_of_one_type_are_refused_by_the_receiver_with_both_text
         let run = async move { *failed.lock().unwrap() = link.run(awaited).await.err() };
         world.io().spawner().spawn(TaskClass::Latency, "link-in", Box::pin(run));
         let mut frame = Frame::new();
-        frame.entries.push(Entry { timestamp: 1, record: 7u64 });
+        frame.push(None, 1, 7u64);
         let mut sender: OutputChannel<u64> = typed(sender);
         assert!(sender.data.try_push(Batch::Owned(frame)).is_ok());
         world.sleep(Duration::from_secs(1));

@@ -8,7 +8,7 @@ use super::failure::LinkFailure;
 use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX};
 use super::reader::BUFFER_BYTES_KEPT;
 use crate::checkpoint::Attempt;
-use crate::exchange::frame::{Batch, Entry, InputChannel, OutputChannel};
+use crate::exchange::frame::{Batch, Frame, InputChannel, OutputChannel};
 use crate::record::{ArchiveError, Archiver, Layout, Record, RecordLayout, RecordSerializer};
 use crate::time::Control;
 use rkyv::rancor::Fallible;
@@ -66,7 +66,7 @@ pub(crate) trait Unpacker {
 }
 
 /// The records of a frame, to be archived as a list.
-struct Records<'a, T>(&'a [Entry<T>]);
+struct Records<'a, T>(&'a Frame<T>);
 
 impl<T: Record> Archive for Records<'_, T> {
     type Archived = ArchivedVec<T::Archived>;
@@ -79,7 +79,7 @@ impl<T: Record> Archive for Records<'_, T> {
 
 impl<'s, T: Record> Serialize<RecordSerializer<'s>> for Records<'_, T> {
     fn serialize(&self, serializer: &mut RecordSerializer<'s>) -> Result<VecResolver, <RecordSerializer<'s> as Fallible>::Error> {
-        ArchivedVec::<T::Archived>::serialize_from_iter::<T, _, _>(self.0.iter().map(|entry| &entry.record), serializer)
+        ArchivedVec::<T::Archived>::serialize_from_iter::<T, _, _>(self.0.records(), serializer)
     }
 }
 
@@ -120,24 +120,24 @@ impl<T: Record> Packer for RecordPacker<T> {
         };
         let payload = &mut self.payload;
         payload.clear();
-        payload.reserve(frame.entries.len() * 2 * size_of::<u64>());
-        frame.entries.iter().for_each(|entry| payload.extend_from_slice(&entry.timestamp.to_le_bytes()));
-        frame.hashes.iter().for_each(|hash| payload.extend_from_slice(&hash.to_le_bytes()));
+        payload.reserve(frame.len() * 2 * size_of::<u64>());
+        frame.timestamps().for_each(|timestamp| payload.extend_from_slice(&timestamp.to_le_bytes()));
+        frame.hashes().iter().for_each(|hash| payload.extend_from_slice(&hash.to_le_bytes()));
         payload.resize(payload.len().next_multiple_of(UNIT), 0);
-        frame.controls.iter().for_each(|(position, control)| payload.extend_from_slice(&encode_control(*position, *control)));
+        frame.controls().iter().for_each(|(position, control)| payload.extend_from_slice(&encode_control(*position, *control)));
         let archive_at = payload.len() as u32;
-        let archived = self.archiver.append_archive(&Records(&frame.entries), payload);
+        let archived = self.archiver.append_archive(&Records(&frame), payload);
         archived.map_err(|error: ArchiveError| LinkFailure::Unsendable(format!("a frame cannot be made bytes of: {error}")))?;
-        check_size(frame.entries.len(), payload.len())?;
-        let mut carried = Carried { records: frame.entries.len() as u64, ..Carried::default() };
-        carried.note(&frame.controls);
+        check_size(frame.len(), payload.len())?;
+        let mut carried = Carried { records: frame.len() as u64, ..Carried::default() };
+        carried.note(frame.controls());
         let header = FrameHeader {
             channel,
             sequence,
             layout: self.layout,
-            count: frame.entries.len() as u32,
-            controls: frame.controls.len() as u32,
-            is_keyed: !frame.hashes.is_empty(),
+            count: frame.len() as u32,
+            controls: frame.controls().len() as u32,
+            is_keyed: !frame.hashes().is_empty(),
             archive_at,
             ..FrameHeader::new(FrameKind::Records, attempt)
         };
@@ -177,7 +177,7 @@ impl<T: Record> Unpacker for RecordUnpacker<T> {
         let frame = ArchivedFrame::<T>::check(header, buffer, &self.layout)?;
         let mut carried =
             Carried { records: frame.len() as u64, bytes: HEADER_BYTES as u64 + u64::from(header.payload_bytes), ..Carried::default() };
-        carried.note(&frame.controls);
+        carried.note(frame.controls());
         match self.channel.data.try_push(Batch::Archived(frame)) {
             Ok(()) => Ok(carried),
             Err(_) if self.channel.data.is_closed() => Ok(carried),
@@ -205,7 +205,7 @@ impl<T: Record> Unpacker for RecordUnpacker<T> {
 mod tests {
     use super::*;
     use crate::checkpoint::CheckpointId;
-    use crate::exchange::frame::{Frame, channel};
+    use crate::exchange::frame::channel;
     use crate::exchange::watch::ChannelNumber;
     use crate::record::Record;
     use crate::time::Watermark;
@@ -216,11 +216,9 @@ mod tests {
     fn frame_of<T>(records: Vec<(i64, T)>, is_keyed: bool, controls: &[(u32, Control)]) -> Frame<T> {
         let mut frame = Frame::new();
         for (timestamp, record) in records {
-            frame.hashes.extend(is_keyed.then_some(timestamp.cast_unsigned().wrapping_mul(3)));
-            frame.entries.push(Entry { timestamp, record });
+            frame.push(is_keyed.then_some(timestamp.cast_unsigned().wrapping_mul(3)), timestamp, record);
         }
-        frame.controls.extend_from_slice(controls);
-        frame
+        frame.with_controls(controls)
     }
 
     /// The frame as bytes, and its header.
@@ -250,7 +248,7 @@ mod tests {
             controls.sort_by_key(|(at, _)| *at);
             let (header, bytes) = packed(frame_of(records.clone(), is_keyed, &controls));
             let frame = unpacked::<(u64, String, Option<Vec<i32>>)>(&header, bytes).unwrap();
-            prop_assert_eq!(&frame.controls, &controls);
+            prop_assert_eq!(frame.controls(), &controls);
             prop_assert_eq!(frame.len(), records.len());
             let read: Owned = frame.records().iter().zip(frame.timestamps())
                 .map(|(record, time)| (i64::from_le_bytes(*time), Record::from_view(<(u64, String, Option<Vec<i32>>)>::view_archived(record))))

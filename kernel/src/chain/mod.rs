@@ -8,9 +8,14 @@
 //! Where a chain is cut (another parallelism, `disable_chaining`, several consumers) the upstream part becomes a task of its own and the rest
 //! begins with [`Exchanged`](crate::Exchanged).
 //!
+//! A chain whose shape is known only when the job runs is [`Boxed`]: it ends in a joint, over which records go by runs (`joint.rs`).
+//!
 //! *Back-pressure.* A collector accepts a record only while it is [`ready`](Stage::ready). One that has more to give than there is room for
 //! keeps its place and is not ready; [`resume`](Stage::resume) goes on. So a chain stops between any two records or timers, without blocking
 //! and without buffering more than one call of a user function produced.
+
+mod boxed;
+mod joint;
 
 use crate::graph::Cut;
 use crate::record::Record;
@@ -18,6 +23,8 @@ use crate::runtime::{Now, Subtask, SubtaskContext};
 use crate::time::Control;
 use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;
+
+pub use boxed::Boxed;
 
 /// How far a suspended stage came.
 ///

@@ -1,30 +1,124 @@
 //! What moves through a channel: a batch of records with the in-band elements between them.
+//!
+//! How a frame keeps them is the affair of this folder: who fills one adds records and elements, who empties one takes them in turn ([`Frame::taking`]), who
+//! makes bytes of one walks over them. [`ahead`] shows what has not been taken yet; [`run`] is what crosses a joint between two chains in one task;
+//! [`channel`] are the two ends between which frames move.
 
-use super::remote::{ArchivedFrame, Packer, RecordPacker, RecordUnpacker, Unpacker};
-use super::watch::ChannelNumber;
-use crate::record::{Layout, Record, RecordLayout};
+mod ahead;
+mod channel;
+mod run;
+
+pub use ahead::Ahead;
+#[cfg(test)]
+pub(crate) use channel::channel;
+pub(crate) use channel::{ErasedEnd, InputChannel, OutputChannel, RecordType, typed};
+pub(crate) use run::Run;
+
+use super::remote::ArchivedFrame;
 use crate::time::Control;
-use std::any::Any;
-use std::sync::Arc;
-use thalweg_io::{Consumer, Producer, ring};
 
 /// A record and its timestamp.
 pub(crate) struct Entry<T> {
-    pub(crate) timestamp: i64,
-    pub(crate) record: T,
+    timestamp: i64,
+    record: T,
 }
 
 /// A batch. `controls` holds in-band elements with the number of records that precede each of them, in order.
 pub(crate) struct Frame<T> {
-    pub(crate) entries: Vec<Entry<T>>,
+    entries: Vec<Entry<T>>,
     /// On a keyed edge the key hash of each record, so that no key is hashed twice; empty elsewhere.
-    pub(crate) hashes: Vec<u64>,
-    pub(crate) controls: Vec<(u32, Control)>,
+    hashes: Vec<u64>,
+    controls: Vec<(u32, Control)>,
+}
+
+/// Memory in which a frame that is interrupted moves to its beginning.
+pub(crate) type Spare<T> = Vec<Entry<T>>;
+
+/// A frame whose records are being taken. Those that are left stay in the frame.
+pub(crate) struct Taking<'a, T> {
+    entries: std::vec::Drain<'a, Entry<T>>,
+    /// Of all its records, those that were taken before included.
+    pub(crate) hashes: &'a [u64],
+    pub(crate) controls: &'a [(u32, Control)],
+}
+
+impl<T> Taking<'_, T> {
+    /// Records that are left.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Takes the next record, with its timestamp.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<(i64, T)> {
+        self.entries.next().map(|entry| (entry.timestamp, entry.record))
+    }
+
+    /// Moves what is left to `spare`.
+    fn finish(self, spare: &mut Spare<T>) {
+        spare.extend(self.entries);
+    }
 }
 
 impl<T> Frame<T> {
     pub(crate) fn new() -> Self {
         Self { entries: Vec::new(), hashes: Vec::new(), controls: Vec::new() }
+    }
+
+    /// Number of records.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Provides memory for so many more records.
+    pub(crate) fn reserve(&mut self, records: usize) {
+        self.entries.reserve(records);
+    }
+
+    /// Adds a record, with the hash of its key on a keyed edge.
+    #[inline]
+    pub(crate) fn push(&mut self, hash: Option<u64>, timestamp: i64, record: T) {
+        self.entries.push(Entry { timestamp, record });
+        if let Some(hash) = hash {
+            self.hashes.push(hash);
+        }
+    }
+
+    /// Lets its records be taken. What `taking` leaves goes to `spare` and back.
+    pub(crate) fn taking<R>(&mut self, spare: &mut Spare<T>, take: impl FnOnce(&mut Taking<'_, T>) -> R) -> R {
+        let mut taking = Taking { entries: self.entries.drain(..), hashes: &self.hashes, controls: &self.controls };
+        let taken = take(&mut taking);
+        taking.finish(spare);
+        std::mem::swap(spare, &mut self.entries);
+        taken
+    }
+
+    /// The records.
+    pub(crate) fn records(&self) -> impl ExactSizeIterator<Item = &T> + Clone {
+        self.entries.iter().map(|entry| &entry.record)
+    }
+
+    /// Their timestamps.
+    pub(crate) fn timestamps(&self) -> impl ExactSizeIterator<Item = i64> {
+        self.entries.iter().map(|entry| entry.timestamp)
+    }
+
+    /// The hashes of their keys; none where the edge is not keyed.
+    pub(crate) fn hashes(&self) -> &[u64] {
+        &self.hashes
+    }
+
+    /// With these in-band elements, wherever they stand.
+    #[cfg(test)]
+    pub(crate) fn with_controls(self, controls: &[(u32, Control)]) -> Self {
+        Self { controls: controls.to_vec(), ..self }
+    }
+
+    /// The in-band elements, each with the number of records before it.
+    pub(crate) fn controls(&self) -> &[(u32, Control)] {
+        &self.controls
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -78,79 +172,6 @@ impl<T> Batch<T> {
     }
 }
 
-/// The sender's end of a channel.
-pub(crate) struct OutputChannel<T> {
-    pub(crate) number: ChannelNumber,
-    pub(crate) data: Producer<Batch<T>>,
-    pub(crate) returned: Consumer<Batch<T>>,
-}
-
-/// The receiver's end of a channel.
-pub(crate) struct InputChannel<T> {
-    pub(crate) number: ChannelNumber,
-    pub(crate) data: Consumer<Batch<T>>,
-    pub(crate) returned: Producer<Batch<T>>,
-}
-
-/// The two ends of the channel `number` with room for `frames` frames under way, in which `window` records may be until the receiver knows its pace.
-pub(crate) fn channel<T: Send>(number: ChannelNumber, frames: usize, window: u32) -> (OutputChannel<T>, InputChannel<T>) {
-    let (data_in, mut data_out) = ring(frames);
-    data_out.tell(window);
-    // One frame may be open at the sender and one in work at the receiver: with two more places a return never finds the ring full.
-    let (returned_in, returned_out) = ring(frames + 2);
-    (OutputChannel { number, data: data_in, returned: returned_out }, InputChannel { number, data: data_out, returned: returned_in })
-}
-
-/// An end of a channel, without its type: an `OutputChannel<T>` or an `InputChannel<T>`.
-pub(crate) type ErasedEnd = Box<dyn Any + Send>;
-
-/// What can be done with the records of an edge without knowing their type.
-#[derive(Clone)]
-pub(crate) struct RecordType {
-    /// What they are made of.
-    pub(crate) layout: Layout,
-    /// Makes the two ends of a channel with room for so many frames, and so many records at first: the sender's, the receiver's.
-    pub(crate) channel: fn(ChannelNumber, usize, u32) -> (ErasedEnd, ErasedEnd),
-    /// Takes the receiver's end of a channel, to make bytes of its frames.
-    pub(crate) packer: fn(ErasedEnd, &Self) -> Box<dyn Packer>,
-    /// Takes the sender's end of a channel, to feed it with frames that are bytes.
-    pub(crate) unpacker: fn(ErasedEnd, &Self) -> Box<dyn Unpacker>,
-    /// A `RecordLayout<T>`.
-    typed: Arc<dyn Any + Send + Sync>,
-}
-
-impl RecordType {
-    /// Records of `T` with the layout of the type.
-    pub(crate) fn of<T: Record>() -> Self {
-        Self::with(RecordLayout::<T>::default())
-    }
-
-    /// Records of `T` with this layout.
-    pub(crate) fn with<T: Record>(layout: RecordLayout<T>) -> Self {
-        Self {
-            layout: layout.layout().clone(),
-            channel: |number, frames, window| {
-                let (output, input) = channel::<T>(number, frames, window);
-                (Box::new(output), Box::new(input))
-            },
-            packer: |end, record| Box::new(RecordPacker::new(typed::<InputChannel<T>>(end), &record.layout)),
-            unpacker: |end, record| Box::new(RecordUnpacker::new(typed::<OutputChannel<T>>(end), record.typed())),
-            typed: Arc::new(layout),
-        }
-    }
-
-    /// The layout with its type.
-    pub(crate) fn typed<T: Record>(&self) -> RecordLayout<T> {
-        let layout: Option<&RecordLayout<T>> = self.typed.downcast_ref();
-        layout.expect("invariant: it was made for these records").clone()
-    }
-}
-
-/// The end with its type.
-pub(crate) fn typed<C: 'static>(end: ErasedEnd) -> C {
-    *end.downcast().expect("invariant: an edge and what stands at its ends were made for the same record type")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,7 +185,7 @@ mod tests {
         for control in [watermark(1), Control::Idle, watermark(2), Control::Active] {
             frame.push_control(control);
         }
-        frame.entries.push(Entry { timestamp: 0, record: 7u64 });
+        frame.push(None, 0, 7u64);
         frame.push_control(watermark(3));
         frame.push_control(Control::EndOfInput);
         assert_eq!(frame.controls, [(0, watermark(2)), (0, Control::Active), (1, watermark(3)), (1, Control::EndOfInput)]);

@@ -1,6 +1,6 @@
 //! What lies before the head of a task: the records of a frame that have not been taken yet.
 
-use super::frame::{Batch, Entry};
+use super::{Batch, Entry};
 use crate::record::Record;
 
 /// The records of a frame that have not been taken, in order, with the hashes of their keys.
@@ -54,7 +54,7 @@ impl<T: Record> Ahead<'_, T> {
 
 impl<T: Record> Batch<T> {
     /// What is left of it when `done` records have been taken.
-    pub(super) fn ahead(&self, done: usize) -> Ahead<'_, T> {
+    pub(crate) fn ahead(&self, done: usize) -> Ahead<'_, T> {
         Ahead(match self {
             // Records that were taken are gone; their hashes are not.
             Self::Owned(frame) => Left::Owned(&frame.entries, frame.hashes.get(done..).unwrap_or_default()),
@@ -65,17 +65,16 @@ impl<T: Record> Batch<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::Frame;
+    use super::super::Frame;
     use super::*;
 
     #[test]
     fn of_a_frame_that_was_begun_the_rest_is_ahead() {
         let mut frame = Frame::new();
         for n in 0..4u64 {
-            frame.entries.push(Entry { timestamp: 0, record: n });
-            frame.hashes.push(10 * n);
+            frame.push(Some(10 * n), 0, n);
         }
-        frame.entries.drain(..3);
+        frame.taking(&mut Vec::new(), |taking| assert!(taking.next().zip(taking.next()).zip(taking.next()).is_some()));
         let batch = Batch::Owned(frame);
         let ahead = batch.ahead(3);
         assert_eq!((ahead.len(), ahead.view(0), ahead.hashes().collect::<Vec<_>>()), (1, 3, vec![30]));

@@ -1,0 +1,70 @@
+//! A chain whose type does not name its operators: what is decided when the job is described, and not when it is compiled, has one type.
+//!
+//! Where a boxed chain ends stands a [`Joint`]: two loops that call each other once for each run of records, and not once for each record.
+
+use super::joint::{Joint, RunCollector};
+use super::{Chain, Collector};
+use crate::graph::Cut;
+use crate::record::Record;
+use crate::runtime::{Subtask, SubtaskContext};
+
+/// A chain of any operators whose last one emits `Out`. Made by [`DataStream::boxed`](crate::DataStream::boxed).
+pub struct Boxed<Out> {
+    chain: Box<dyn AnyChain<Out>>,
+}
+
+impl<Out: Record> Boxed<Out> {
+    pub(crate) fn new(chain: impl Chain<Out = Out>) -> Self {
+        Self { chain: Box::new(chain) }
+    }
+}
+
+impl<Out: Record> Clone for Boxed<Out> {
+    fn clone(&self) -> Self {
+        Self { chain: self.chain.boxed_clone() }
+    }
+}
+
+/// What a chain can do, without its type.
+trait AnyChain<Out>: Send {
+    fn boxed_clone(&self) -> Box<dyn AnyChain<Out>>;
+    fn fuse_any(self: Box<Self>, cx: &mut SubtaskContext, down: Box<dyn RunCollector<Out>>) -> Box<dyn Subtask>;
+    fn detach_any(self: Box<Self>, cut: &mut Cut<'_>) -> Boxed<Out>;
+    fn unchain_any(self: Box<Self>, cut: &mut Cut<'_>) -> Boxed<Out>;
+}
+
+impl<C: Chain> AnyChain<C::Out> for C {
+    fn boxed_clone(&self) -> Box<dyn AnyChain<C::Out>> {
+        Box::new(self.clone())
+    }
+
+    fn fuse_any(self: Box<Self>, cx: &mut SubtaskContext, down: Box<dyn RunCollector<C::Out>>) -> Box<dyn Subtask> {
+        let joint = Joint::new(cx, down);
+        self.fuse(cx, joint)
+    }
+
+    fn detach_any(self: Box<Self>, cut: &mut Cut<'_>) -> Boxed<C::Out> {
+        Boxed::new(self.detach(cut))
+    }
+
+    fn unchain_any(self: Box<Self>, cut: &mut Cut<'_>) -> Boxed<C::Out> {
+        Boxed::new(self.unchain(cut))
+    }
+}
+
+impl<Out: Record> Chain for Boxed<Out> {
+    type Out = Out;
+    type Detached = Self;
+
+    fn fuse<D: Collector<Out>>(self, cx: &mut SubtaskContext, down: D) -> Box<dyn Subtask> {
+        self.chain.fuse_any(cx, Box::new(down))
+    }
+
+    fn detach(self, cut: &mut Cut<'_>) -> Self {
+        self.chain.detach_any(cut)
+    }
+
+    fn unchain(self, cut: &mut Cut<'_>) -> Self {
+        self.chain.unchain_any(cut)
+    }
+}
