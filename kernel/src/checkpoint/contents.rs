@@ -112,6 +112,7 @@ impl Job {
     /// clones, to find out which states they have.
     ///
     /// ```no_run
+    /// # extern crate thalweg_kernel as thalweg;
     /// use thalweg::io::uring::UringCores;
     /// use thalweg::{CheckpointContents, StreamExecutionEnvironment};
     ///

@@ -10,6 +10,7 @@ use crate::record::Record;
 /// windows merge, what was added to each of them before is joined by [`merge`](Self::merge).
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::AggregateFunction;
 ///
 /// /// The mean of some numbers: how many there are, and their sum.

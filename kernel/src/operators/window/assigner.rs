@@ -12,6 +12,7 @@ use std::time::Duration;
 /// Equal records must always get equal windows: after a failure they are assigned once more.
 ///
 /// ```
+/// # extern crate thalweg_kernel as thalweg;
 /// use thalweg::{TimeWindow, WindowAssigner};
 ///
 /// /// Each reading, in seconds, says itself for how long it is valid.
