@@ -127,7 +127,9 @@ impl StreamExecutionEnvironment {
     /// # extern crate thalweg_kernel as thalweg;
     /// use thalweg::StreamExecutionEnvironment;
     ///
-    /// # fn main() -> Result<(), std::convert::Infallible> {
+    /// # fn main() -> Result<(), std::io::Error> {
+    /// # std::fs::write(std::env::temp_dir().join("thalweg-query.sql"), "SELECT 1")?;
+    /// # let path = std::env::temp_dir().join("thalweg-query.sql");
     /// let env = StreamExecutionEnvironment::new();
     /// let read = || Ok::<_, std::convert::Infallible>(b"SELECT 1".to_vec());
     /// assert_eq!(&*env.description_bytes(read)?, b"SELECT 1");
