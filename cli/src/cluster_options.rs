@@ -165,8 +165,12 @@ impl WorkerOptions {
         let (binary, secret) = self.process.identity()?;
         let count = self.cores.unwrap_or_else(|| UringCores::new().available());
         let usual = WorkerConfig::new(self.coordinator, count);
-        let metrics_endpoint = self.metrics.endpoint();
-        Ok((self.process.cores(), WorkerConfig { data: self.data, secret, binary, metrics_endpoint, ..usual }))
+        let config = WorkerConfig { data: self.data, secret, binary, ..usual };
+        let config = match self.metrics.endpoint() {
+            Some(endpoint) => config.observer(endpoint),
+            None => config,
+        };
+        Ok((self.process.cores(), config))
     }
 }
 

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use core::net::{Ipv4Addr, SocketAddr};
 use thalweg_kernel::StreamExecutionEnvironment;
-use thalweg_kernel::{MetricNames, MetricsEndpoint};
+use thalweg_metrics::{MetricNames, MetricsEndpoint};
 
 /// By which names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -40,7 +40,7 @@ impl MetricsOptions {
 
     pub(super) fn apply(&self, env: &StreamExecutionEnvironment) {
         if let Some(endpoint) = self.endpoint() {
-            env.set_metrics_endpoint(endpoint);
+            env.add_observer(endpoint);
         }
     }
 }

@@ -109,7 +109,7 @@ impl Tenure {
                 // Others were to take it for living until now.
                 drop(of_the_dead);
                 if let Some(line) = line {
-                    tracing::info!(target: "thalweg::cli", "{line}");
+                    tracing::info!(target: "thalweg::job", "{line}");
                 }
                 return self.settle(folder, number).await.map_err(unfit);
             }

@@ -9,22 +9,26 @@
 //! write into it).
 //!
 //! What is here: the traits ([`Clock`], [`Rng`], [`Spawner`], [`Disk`], [`File`], [`Net`], [`Cores`]), the handle [`Io`] that carries one core's
-//! set of them, [`blocking`], a makeshift for tools where io_uring is denied, and what both worlds share unchanged: [`Buffer`], the rings between cores ([`ring()`]), the [`mailbox()`] of the control plane, and
-//! [`conformance`], the suite that each backend must pass.
+//! set of them, [`blocking`], a makeshift for tools where io_uring is denied, and what both worlds share unchanged: [`Buffer`], the rings between cores ([`ring()`]), the [`mailbox()`] of the control plane, what whoever
+//! listens needs ([`listen`], [`Acceptor`], [`within`], [`Complaints`]), and [`conformance`], the suite that each backend must pass.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros, reason = "this is the door itself")]
 
+mod acceptor;
 #[cfg(not(loom))]
 pub mod blocking;
 mod buffer;
 mod clock;
+mod complaints;
 pub mod conformance;
 mod cores;
+mod deadline;
 mod disk;
 mod doorbell;
 mod error;
 mod handle;
 mod identity;
+mod listening;
 mod mailbox;
 mod memory;
 mod net;
@@ -38,13 +42,17 @@ mod spin;
 pub mod uring;
 mod wait;
 
+pub use acceptor::{Acceptor, Call};
 pub use buffer::{BUFFER_ALIGN, Buffer, BufferPool};
 pub use clock::{Clock, MonotonicNs, UnixMillis};
+pub use complaints::Complaints;
 pub use cores::{CoreGroup, CoreId, CoreMain, Cores, StartError, block_on};
+pub use deadline::within;
 pub use disk::{DirEntry, Disk, EntryKind, File, FileLock, OpenMode, ReadRequest};
 pub use error::IoError;
 pub use handle::{Io, IoParts};
 pub use identity::ProcessIdentity;
+pub use listening::listen;
 pub use mailbox::{Mailbox, MailboxReceiver, mailbox};
 pub use memory::out_of_memory;
 pub use net::{Listener, Net, NetRead, NetWrite};

@@ -6,14 +6,14 @@
 use crate::chain::{Chain, Terminal};
 use crate::checkpoint::{CheckpointConfig, GivenLayouts, RestartStrategy};
 use crate::exchange::{Exchanged, PartitionedEdge, RecordType, Spread};
-use crate::metrics_http::MetricsEndpoint;
 use crate::operators::SideSender;
 use crate::record::{Layout, Record};
-use crate::runtime::{EngineSettings, JobError, JobHandle, KeyGroups, Subtask, SubtaskContext};
+use crate::runtime::{EngineSettings, JobError, JobHandle, JobObserver, KeyGroups, Subtask, SubtaskContext};
 use crate::sink::{Recovery, SinkError};
 use crate::source::SourceError;
 use rkyv::util::AlignedVec;
 use std::path::PathBuf;
+use std::sync::Arc;
 use thalweg_io::{Cores, Io, LocalBoxFuture};
 
 /// The number of an operator within its job.
@@ -141,7 +141,7 @@ pub struct Job {
     pub(crate) checkpoints: Option<CheckpointConfig>,
     pub(crate) restart: Option<RestartStrategy>,
     pub(crate) take_over_output: bool,
-    pub(crate) metrics_endpoint: Option<MetricsEndpoint>,
+    pub(crate) observers: Vec<Arc<dyn JobObserver>>,
 }
 
 impl Job {
@@ -209,7 +209,7 @@ pub(crate) struct GraphBuilder {
     pub(crate) checkpoints: Option<CheckpointConfig>,
     pub(crate) restart: Option<RestartStrategy>,
     pub(crate) take_over_output: bool,
-    pub(crate) metrics_endpoint: Option<MetricsEndpoint>,
+    pub(crate) observers: Vec<Arc<dyn JobObserver>>,
 }
 
 impl GraphBuilder {
@@ -227,7 +227,7 @@ impl GraphBuilder {
             checkpoints: None,
             restart: None,
             take_over_output: false,
-            metrics_endpoint: None,
+            observers: Vec::new(),
         }
     }
 
@@ -404,7 +404,7 @@ impl GraphBuilder {
             checkpoints: self.checkpoints,
             restart: self.restart,
             take_over_output: self.take_over_output,
-            metrics_endpoint: self.metrics_endpoint,
+            observers: self.observers,
         })
     }
 }

@@ -5,20 +5,15 @@
 
 extern crate self as thalweg;
 
-mod acceptor;
 mod api;
 mod auth;
 pub mod chain;
 pub mod checkpoint;
 pub mod cluster;
-mod complaints;
 pub mod connectors;
-mod deadline;
 mod erasure;
 mod exchange;
 mod graph;
-mod listening;
-mod metrics_http;
 mod operators;
 mod plan;
 mod runtime;
@@ -36,7 +31,6 @@ pub use checkpoint::{CheckpointConfig, RestartStrategy, Restore};
 pub use connectors::Collected;
 pub use exchange::Exchanged;
 pub use graph::Job;
-pub use metrics_http::{MetricNames, MetricsEndpoint};
 pub use operators::{
     AggregateFunction, CoProcessContext, CoProcessFunction, Context, KeyedCoProcessFunction, KeyedProcessFunction, ListAccess, ListState,
     MapAccess, MapState, OpenContext, Output, OutputTag, SlidingEventTimeWindows, Timer, TimerDomain, TumblingEventTimeWindows,
@@ -46,8 +40,9 @@ pub use plan::{JobPlan, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, Pl
 pub use record::{Key, Record};
 pub use runtime::{
     AttemptOutcome, AttemptRecord, CheckpointFailure, CheckpointOutcome, CheckpointRecord, CheckpointState, EngineSettings, Failure,
-    FailureCause, JobControl, JobEnd, JobEnding, JobError, JobHandle, JobHistory, JobMetrics, JobOutcome, JobReport, Metric, MetricKind,
-    MetricScope, RequestedCheckpoint, RestoredFrom, SnapshotTimes, SubtaskCheckpoint, TaskCheckpoint, TaskPlacement, WorkerShare,
+    FailureCause, JobControl, JobEnd, JobEnding, JobError, JobHandle, JobHistory, JobMetrics, JobObserver, JobOutcome, JobReport, Metric,
+    MetricKind, MetricScope, RequestedCheckpoint, RestoredFrom, SnapshotTimes, SubtaskCheckpoint, TaskCheckpoint, TaskPlacement, Watched,
+    WorkerShare,
 };
 pub use thalweg_io as io;
 pub use thalweg_record::record;

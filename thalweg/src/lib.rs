@@ -52,6 +52,7 @@
 //! | `csv` | [`connectors::CsvSource`], and rows of CSV as a format of files |
 //! | `json` | lines of JSON as a format of files |
 //! | `generator` | [`connectors::GeneratorSource`] |
+//! | `metrics` | [`MetricsEndpoint`], which shows the numbers of a job to Prometheus |
 //!
 //! # Where to read on
 //!
@@ -71,16 +72,19 @@ pub use thalweg_kernel::{
     AggregateFunction, AttemptOutcome, AttemptRecord, BoundedOutOfOrderness, Chain, CheckpointConfig, CheckpointFailure, CheckpointOutcome,
     CheckpointRecord, CheckpointState, CoProcessContext, CoProcessFunction, Collected, ConnectedStreams, Context, DataStream,
     DataStreamSink, EngineSettings, Exchanged, Failure, FailureCause, Job, JobControl, JobEnd, JobEnding, JobError, JobHandle, JobHistory,
-    JobMetrics, JobOutcome, JobPlan, JobReport, Key, KeyedCoProcessFunction, KeyedConnectedStreams, KeyedProcessFunction, KeyedStream,
-    ListAccess, ListState, MapAccess, MapState, Metric, MetricKind, MetricNames, MetricScope, MetricsEndpoint, NO_TIMESTAMP, NoWatermarks,
-    OpenContext, Output, OutputTag, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex, Record,
-    RecordTimestamp, RequestedCheckpoint, RestartStrategy, Restore, RestoredFrom, SharedStream, SlidingEventTimeWindows, SnapshotTimes,
+    JobMetrics, JobObserver, JobOutcome, JobPlan, JobReport, Key, KeyedCoProcessFunction, KeyedConnectedStreams, KeyedProcessFunction,
+    KeyedStream, ListAccess, ListState, MapAccess, MapState, Metric, MetricKind, MetricScope, NO_TIMESTAMP, NoWatermarks, OpenContext,
+    Output, OutputTag, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex, Record, RecordTimestamp,
+    RequestedCheckpoint, RestartStrategy, Restore, RestoredFrom, SharedStream, SlidingEventTimeWindows, SnapshotTimes,
     StreamExecutionEnvironment, SubtaskCheckpoint, TaskCheckpoint, TaskPlacement, TimeWindow, Timer, TimerDomain, TimestampAssigner,
-    TumblingEventTimeWindows, ValueAccess, ValueState, Watermark, WatermarkGenerator, WatermarkOutput, WatermarkStrategy, WindowAssigner,
-    WindowedStream, WorkerShare, format_millis,
+    TumblingEventTimeWindows, ValueAccess, ValueState, Watched, Watermark, WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
+    WindowAssigner, WindowedStream, WorkerShare, format_millis,
 };
 #[doc(inline)]
 pub use thalweg_kernel::{chain, checkpoint, cluster, sink, source};
+#[cfg(feature = "metrics")]
+#[doc(inline)]
+pub use thalweg_metrics::{MetricNames, MetricsEndpoint};
 #[doc(inline)]
 pub use thalweg_record::record;
 

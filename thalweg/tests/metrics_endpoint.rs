@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn sums(name: &str, names: MetricNames) -> (JobHandle, SocketAddr) {
     let env = StreamExecutionEnvironment::new();
     let endpoint = MetricsEndpoint::new("127.0.0.1:0".parse().unwrap()).with_names(names);
-    env.set_metrics_endpoint(endpoint.clone()).set_source_rate(Some(50_000));
+    env.add_observer(endpoint.clone()).set_source_rate(Some(50_000));
     env.source(GeneratorSource::unbounded(|i| i)).key_by::<u64>(|n| *n % 10).reduce(|a, b| a + b).for_each(|_| ());
     let handle = env.execute(name, 2).unwrap();
     let address = loop {
@@ -241,7 +241,7 @@ fn a_reader_that_takes_nothing_holds_nobody_up() {
 fn a_job_whose_address_is_taken_does_not_start() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let env = StreamExecutionEnvironment::new();
-    env.set_metrics_endpoint(MetricsEndpoint::new(taken.local_addr().unwrap()));
+    env.add_observer(MetricsEndpoint::new(taken.local_addr().unwrap()));
     let out = env.source(GeneratorSource::new(10, |i| i)).collect();
     let error = env.execute("numbers", 1).unwrap().wait().unwrap_err();
     assert!(matches!(error, JobError::Listen { .. }) && error.to_string().contains("choose another address or port"), "{error}");

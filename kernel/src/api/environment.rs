@@ -6,13 +6,13 @@ use crate::connectors::CollectionSource;
 use crate::erasure::source_plan;
 use crate::exchange::RecordType;
 use crate::graph::{ChainMeta, GraphBuilder, Job};
-use crate::metrics_http::MetricsEndpoint;
 use crate::operators::FromSource;
 use crate::record::Record;
-use crate::runtime::{EngineSettings, JobError, JobHandle, KeyGroups};
+use crate::runtime::{EngineSettings, JobError, JobHandle, JobObserver, KeyGroups};
 use crate::source::Source;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use thalweg_io::Cores;
 use thalweg_io::uring::UringCores;
 
@@ -106,9 +106,9 @@ impl StreamExecutionEnvironment {
         self
     }
 
-    /// Has the job's numbers shown to Prometheus while it runs.
-    pub fn set_metrics_endpoint(&self, endpoint: MetricsEndpoint) -> &Self {
-        self.graph.borrow_mut().metrics_endpoint = Some(endpoint);
+    /// Has the job watched while it runs: a `MetricsEndpoint`, for instance, shows its numbers to Prometheus.
+    pub fn add_observer(&self, observer: impl JobObserver) -> &Self {
+        self.graph.borrow_mut().observers.push(Arc::new(observer));
         self
     }
 

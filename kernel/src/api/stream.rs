@@ -247,6 +247,7 @@ impl<C: Chain> DataStream<C> {
     /// It is part of what the job is: processes that give different ones do not work together, and what one of them has saved the other does not read.
     ///
     /// ```
+    /// # extern crate thalweg_kernel as thalweg;
     /// use thalweg::StreamExecutionEnvironment;
     /// use thalweg::record::{Layout, RecordLayout};
     ///

@@ -2,10 +2,10 @@
 
 use super::handshake::{AuthError, Handshake, NONCE_BYTES, Nonce, Purpose, Side, Turn};
 use super::secret::Secret;
-use crate::deadline::within;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
+use thalweg_io::within;
 use thalweg_io::{Buffer, CoreId, Io, NetRead, NetWrite, Rng};
 
 /// Authenticates connections of one core. There is one of them a core, for as long as its process lives: no nonce is used twice. Clones are the same one.

@@ -8,11 +8,11 @@ use super::connection::{ConnectionError, Talk};
 use super::message::Message;
 use super::share::TaskShape;
 use super::turned_away::TurnedAway;
-use crate::deadline::within;
 use core::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use thalweg_io::Io;
+use thalweg_io::within;
 
 /// The longest name of a worker.
 const NAME_BYTES_MAX: usize = 256;

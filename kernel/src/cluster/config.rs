@@ -1,8 +1,9 @@
 //! What a user decides about the processes of a cluster.
 
 use crate::auth::Secret;
-use crate::metrics_http::MetricsEndpoint;
+use crate::runtime::JobObserver;
 use core::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a coordinator and its workers notice each other's death: each gives a sign of life every `interval`, and one that was silent for `timeout` is dead.
@@ -147,8 +148,8 @@ pub struct WorkerConfig {
     pub binary: u64,
     /// The longest time between two attempts to reach the coordinator.
     pub reconnect_max: Duration,
-    /// Where the numbers of what runs here can be had, from the first job on that the worker joins.
-    pub metrics_endpoint: Option<MetricsEndpoint>,
+    /// Who watches what runs here, from the first job on that the worker joins.
+    pub observers: Vec<Arc<dyn JobObserver>>,
 }
 
 impl WorkerConfig {
@@ -157,7 +158,7 @@ impl WorkerConfig {
     pub fn new(coordinator: SocketAddr, cores: usize) -> Self {
         let data = SocketAddr::from(([127, 0, 0, 1], 0));
         let (heartbeat, reconnect_max) = (Heartbeat::default(), Duration::from_secs(1));
-        Self { coordinator, cores, data, heartbeat, secret: None, binary: 0, reconnect_max, metrics_endpoint: None }
+        Self { coordinator, cores, data, heartbeat, secret: None, binary: 0, reconnect_max, observers: Vec::new() }
     }
 
     /// See [`data`](Self::data).
@@ -184,10 +185,11 @@ impl WorkerConfig {
         Self { binary: fingerprint, ..self }
     }
 
-    /// See [`metrics_endpoint`](Self::metrics_endpoint).
+    /// Adds one to the [`observers`](Self::observers).
     #[must_use]
-    pub fn metrics_endpoint(self, endpoint: MetricsEndpoint) -> Self {
-        Self { metrics_endpoint: Some(endpoint), ..self }
+    pub fn observer(mut self, observer: impl JobObserver) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
     }
 
     /// See [`reconnect_max`](Self::reconnect_max).

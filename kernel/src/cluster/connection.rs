@@ -10,10 +10,10 @@ use super::codec::{self, CodecError, HEADER_BYTES, Header, MESSAGE_BYTES_MAX, To
 use super::config::Heartbeat;
 use super::liveness::{Input, Liveness};
 use super::message::Message;
-use crate::deadline::within;
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use thalweg_io::within;
 use thalweg_io::{Buffer, Io, IoError, LocalBoxFuture, MonotonicNs, NetRead, NetWrite};
 
 /// What may wait to be sent: four of the longest messages.

@@ -70,7 +70,7 @@ pub(super) struct Parting {
 
 impl Membership {
     pub(super) async fn run(mut self, member: Member) {
-        tracing::info!(target: "thalweg::cli", worker = %member.name, cores = member.cores, "a worker has joined");
+        tracing::info!(target: "thalweg::job", worker = %member.name, cores = member.cores, "a worker has joined");
         let accepted = self.connection.send(&Message::Accepted { worker: self.worker });
         assert!(accepted.is_ok(), "an answer is short");
         self.io.observe("worker.join", &self.label, [self.worker.0 as i64, 0, 0]);

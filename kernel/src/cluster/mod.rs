@@ -23,8 +23,6 @@ mod reception;
 mod session;
 mod share;
 mod start;
-#[cfg(test)]
-pub(crate) mod testing;
 mod turned_away;
 mod worker;
 

@@ -12,9 +12,7 @@ use super::connection::{Connection, Talk};
 use super::membership::{Membership, Parting, send_home};
 use super::share::Share;
 use super::turned_away::TurnedAway;
-use crate::acceptor::{Acceptor, Call};
 use crate::auth::{Authenticator, Purpose, Side};
-use crate::deadline::within;
 use crate::runtime::{Farewell, Member, ToCoordinator, WorkerId};
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -22,6 +20,8 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use thalweg_io::within;
+use thalweg_io::{Acceptor, Call};
 use thalweg_io::{Io, Listener, LocalBoxFuture, Mailbox, MailboxReceiver, TaskClass, mailbox};
 
 /// Callers that are not workers yet.

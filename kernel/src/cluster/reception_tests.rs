@@ -2,7 +2,6 @@ use super::super::admission::{GOODBYE, HANDSHAKE};
 use super::super::config::Heartbeat;
 use super::super::message::Message;
 use super::super::share::TaskShape;
-use super::super::testing::World;
 use super::*;
 use crate::auth::Secret;
 use crate::checkpoint::{Attempt, CheckpointId, JobId};
@@ -11,6 +10,7 @@ use crate::runtime::{AttemptPlan, Deployment, FromSubtask, JobError, Layout, Sea
 use core::net::SocketAddr;
 use std::time::Duration;
 use thalweg_io::{CoreId, Net, NetRead, NetWrite, yield_now};
+use thalweg_world::small::World;
 
 const GRAPH: u64 = 77;
 const BINARY: u64 = 7;
@@ -294,7 +294,7 @@ fn a_flood_of_silent_callers_is_bounded_and_does_not_keep_a_worker_out() {
 
 fn set_is_open(world: &World, read: &mut Box<dyn NetRead>) -> bool {
     let mut reading = read.read_more(thalweg_io::Buffer::with_capacity(1), 1);
-    world.run(super::super::testing::poll_once(reading.as_mut())).is_none()
+    world.run(thalweg_world::small::poll_once(reading.as_mut())).is_none()
 }
 
 #[test]

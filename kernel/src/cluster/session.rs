@@ -169,7 +169,7 @@ impl Overdue {
             self.timer = None;
             self.count += 1;
             let (subtasks, waited) = (share.closing().collect::<Vec<_>>().join(", "), self.count * CLOSE_PATIENCE);
-            tracing::warn!(target: "thalweg::cli", %subtasks, "told to close {waited:?} ago and not gone yet: is there a user function that waits?");
+            tracing::warn!(target: "thalweg::job", %subtasks, "told to close {waited:?} ago and not gone yet: is there a user function that waits?");
         }
     }
 }

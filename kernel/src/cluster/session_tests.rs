@@ -1,6 +1,5 @@
 use super::super::config::Heartbeat;
 use super::super::connection::Talk;
-use super::super::testing::{Halves, World};
 use super::*;
 use crate::StreamExecutionEnvironment;
 use crate::checkpoint::{CheckpointId, JobId};
@@ -8,6 +7,7 @@ use crate::cluster::codec::{INLINE_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::runtime::{Acknowledgement, AttemptPlan, CoreOrder, Layout, Seat, Shared, SnapshotTimes, ToSubtask, WorkerId};
 use thalweg_io::{Buffer, Mailbox, mailbox};
 use thalweg_storage::checkpoint::Image;
+use thalweg_world::small::{Halves, World};
 
 /// A session, what its subtasks speak into, and the coordinator's end of its connection.
 struct Set {

@@ -7,7 +7,6 @@ use super::reception::{WORKERS_MAX, receive_workers};
 use super::share::shape_of;
 use crate::auth::Authenticator;
 use crate::graph::Job;
-use crate::listening;
 use crate::runtime::{JobError, JobHandle, Muster, Recruiting, ToCoordinator, launch};
 use thalweg_io::Cores;
 
@@ -37,7 +36,7 @@ impl Job {
 async fn recruit(recruiting: Recruiting, config: ClusterConfig, graph: u64) {
     let Recruiting { core, io, job, shared, mut job_end } = recruiting;
     let ClusterConfig { listen, heartbeat, secret, binary, options, .. } = config;
-    let listener = match listening::listen(&io, listen).await {
+    let listener = match thalweg_io::listen(&io, listen).await {
         Ok(listener) => listener,
         Err(error) => {
             let what = "workers cannot report to the coordinator";
@@ -48,7 +47,7 @@ async fn recruit(recruiting: Recruiting, config: ClusterConfig, graph: u64) {
             return;
         }
     };
-    tracing::info!(target: "thalweg::cli", address = %listener.address(), "the coordinator listens for workers");
+    tracing::info!(target: "thalweg::job", address = %listener.address(), "the coordinator listens for workers");
     let auth = Authenticator::new(&io, core, secret, HANDSHAKE);
     let (here, workers_max, shape) = (listener.address().ip(), WORKERS_MAX, shape_of(&job));
     let terms = Terms { binary, graph, options, heartbeat, here, workers_max, shape };

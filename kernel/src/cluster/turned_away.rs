@@ -3,11 +3,11 @@
 //! Without a secret anybody on the machine gets as far as being refused as a worker. So all of them are counted together, whether they did not know the
 //! secret, said nothing, or were refused.
 
-use crate::complaints::Complaints;
 use core::net::SocketAddr;
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
+use thalweg_io::Complaints;
 use thalweg_io::Io;
 
 /// Counts them. Clones are the same count.

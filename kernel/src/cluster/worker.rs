@@ -11,11 +11,9 @@ use super::connection::{Connection, Talk};
 use super::message::Message;
 use super::session::{Local, Session, SessionEnd};
 use crate::auth::{AuthError, Authenticator, Purpose, Side};
-use crate::deadline::within;
 use crate::exchange::Door;
 use crate::graph::Job;
-use crate::metrics_http;
-use crate::runtime::{Agent, CoreOrder, JobError, JobMetrics, Shared, WorkerId, panic_text, run_core};
+use crate::runtime::{Agent, CoreOrder, JobError, JobMetrics, Shared, Watched, WorkerId, panic_text, run_core};
 use core::net::SocketAddr;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,6 +22,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use thalweg_io::within;
 use thalweg_io::{CoreGroup, CoreId, CoreMain, Cores, Io, IoError, Mailbox, MailboxReceiver, TaskClass, block_on, mailbox};
 
 /// The first pause after a failure to reach the coordinator; each is twice as long as the one before, up to the configured one.
@@ -185,10 +184,10 @@ impl Worker {
             };
             if self.sessions > sessions_before {
                 (pause, reasons) = (RECONNECT_MIN, Reasons::default());
-                tracing::warn!(target: "thalweg::cli", %reason, "the coordinator is lost; looking for it again");
+                tracing::warn!(target: "thalweg::job", %reason, "the coordinator is lost; looking for it again");
             } else if reasons.is_new(&reason) {
                 let coordinator = self.config.coordinator;
-                tracing::warn!(target: "thalweg::cli", %coordinator, %reason, "the coordinator cannot be joined; trying again and again");
+                tracing::warn!(target: "thalweg::job", %coordinator, %reason, "the coordinator cannot be joined; trying again and again");
             } else {
                 tracing::debug!(%reason, "the coordinator cannot be joined");
             }
@@ -211,12 +210,12 @@ impl Worker {
             Some(Err(end)) => return end,
             Some(Ok(joined)) => joined,
         };
-        if let Err(end) = self.show_metrics(&job).await {
+        if let Err(end) = self.begin_observers(&job).await {
             return end;
         }
         self.sessions += 1;
         self.io.observe("worker.joined", &job.name, [worker.0 as i64, i64::from(self.sessions), 0]);
-        tracing::info!(target: "thalweg::cli", coordinator = %self.config.coordinator, "joined as worker {worker}");
+        tracing::info!(target: "thalweg::job", coordinator = %self.config.coordinator, "joined as worker {worker}");
         let (reports, inbox) = mailbox();
         *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = JobMetrics::default();
         let shared = Shared::new(&job, reports, Arc::clone(&self.metrics));
@@ -230,15 +229,12 @@ impl Worker {
         end
     }
 
-    /// Opens the endpoint for metrics, once.
-    async fn show_metrics(&mut self, job: &Job) -> Result<(), SessionEnd> {
-        let Some(endpoint) = self.config.metrics_endpoint.take() else { return Ok(()) };
-        let metrics = Arc::clone(&self.metrics);
-        let source = move || metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let served = metrics_http::serve(&self.io, &endpoint, &job.name, source).await;
-        served.map_err(|error| {
-            SessionEnd::Refused(JobError::cannot_listen("metrics cannot be shown", error, "choose another address or port"))
-        })
+    /// Lets those begin who watch, once.
+    async fn begin_observers(&mut self, job: &Job) -> Result<(), SessionEnd> {
+        for observer in std::mem::take(&mut self.config.observers) {
+            observer.begin(Watched::new(&job.name, &self.io, &self.metrics)).await.map_err(SessionEnd::Refused)?;
+        }
+        Ok(())
     }
 
     /// Connects, shakes hands and builds the job.

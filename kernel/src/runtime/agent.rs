@@ -220,10 +220,10 @@ mod tests {
     use super::*;
     use crate::StreamExecutionEnvironment;
     use crate::checkpoint::{CheckpointId, JobId};
-    use crate::cluster::testing::World;
     use crate::runtime::{Seat, WorkerId};
     use std::sync::Mutex;
     use thalweg_io::{IoError, mailbox};
+    use thalweg_world::small::World;
 
     /// What the worker at `seat` says when it is to go on from a file that is gone, in a job with one subtask, which is that of seat 0.
     fn says(seat: usize) -> Option<JobError> {

@@ -20,6 +20,7 @@ use super::launch::Farewell;
 use super::logbook::Logbook;
 use super::messages::{ToCoordinator, ToWorker};
 use super::muster::Muster;
+use super::observer::Watched;
 use super::origin;
 use super::restart::RestartPolicy;
 use super::roster::Roster;
@@ -28,7 +29,6 @@ use super::splits::SplitsOfSource;
 use super::telling::Telling;
 use crate::checkpoint::{Attempt, RestartStrategy};
 use crate::graph::Job;
-use crate::metrics_http;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -153,7 +153,7 @@ impl Master {
     }
 
     async fn attempts(&mut self) -> Result<JobEnding, JobError> {
-        self.show_metrics().await?;
+        self.begin_observers().await?;
         let with_checkpoints = self.job.checkpoints.is_some();
         let default = if with_checkpoints { RestartStrategy::exponential_delay() } else { RestartStrategy::None };
         let mut policy = RestartPolicy::new(self.job.restart.clone().unwrap_or(default));
@@ -188,7 +188,7 @@ impl Master {
                 tracing::warn!(%error, %attempt, ?delay, "the attempt failed, another one follows");
             } else {
                 let workers = self.inbox.crew.members().len();
-                tracing::info!(target: "thalweg::cli", %attempt, workers, "more workers have come: the job goes on with all of them");
+                tracing::info!(target: "thalweg::job", %attempt, workers, "more workers have come: the job goes on with all of them");
             }
             self.io.observe("job.restart", &self.job.name, [attempt.0 as i64, 0, 0]);
             let sleep = self.io.clock().sleep_until(self.io.clock().now().after(delay));
@@ -221,13 +221,12 @@ impl Master {
         }
     }
 
-    /// Begins to show the job's numbers to whoever asks, if it is to.
-    async fn show_metrics(&self) -> Result<(), JobError> {
-        let Some(endpoint) = &self.job.metrics_endpoint else { return Ok(()) };
-        let metrics = Arc::clone(&self.shared.metrics);
-        let source = move || metrics.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let serving = metrics_http::serve(&self.io, endpoint, &self.job.name, source).await;
-        serving.map_err(|error| JobError::cannot_listen("the metrics cannot be shown", error, "choose another address or port"))
+    /// Lets those begin who watch the job.
+    async fn begin_observers(&self) -> Result<(), JobError> {
+        for observer in &self.job.observers {
+            observer.begin(Watched::new(&self.job.name, &self.io, &self.shared.metrics)).await?;
+        }
+        Ok(())
     }
 
     /// Makes one attempt.
@@ -290,7 +289,7 @@ impl Master {
     fn restoring(&mut self, metadata: &Metadata) {
         let age_ms = self.io.clock().wall().0.saturating_sub(metadata.completed_at_ms);
         let from = RestoredFrom { checkpoint: metadata.id, age: Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)) };
-        tracing::info!(target: "thalweg::cli", checkpoint = %from.checkpoint, age = ?from.age, "restoring");
+        tracing::info!(target: "thalweg::job", checkpoint = %from.checkpoint, age = ?from.age, "restoring");
         if self.logbook.is_blank() {
             self.restored = Some(from);
         }

@@ -164,17 +164,23 @@ impl JobMetrics {
     }
 
     /// A new attempt of `job` begins, perhaps with other subtasks at other workers: what was said of those of the one before is forgotten.
-    pub(crate) fn begin_attempt(&mut self, job: JobId) {
+    pub fn begin_attempt(&mut self, job: JobId) {
         self.job = Some(job);
         self.groups.retain(|group| group.first().is_some_and(|first| first.scope == MetricScope::Job));
     }
 }
 
 /// Of several numbers about the same the last one counts.
+impl Extend<Metric> for JobMetrics {
+    fn extend<I: IntoIterator<Item = Metric>>(&mut self, metrics: I) {
+        self.update(metrics.into_iter().collect());
+    }
+}
+
 impl FromIterator<Metric> for JobMetrics {
     fn from_iter<I: IntoIterator<Item = Metric>>(metrics: I) -> Self {
         let mut all = Self::default();
-        all.update(metrics.into_iter().collect());
+        all.extend(metrics);
         all
     }
 }

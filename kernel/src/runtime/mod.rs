@@ -31,6 +31,7 @@ mod master;
 mod messages;
 mod metrics;
 mod muster;
+mod observer;
 mod operator;
 mod origin;
 mod outcome;
@@ -64,6 +65,7 @@ pub(crate) use messages::{Acknowledgement, FromSubtask, ToCoordinator, ToSubtask
 pub(crate) use metrics::{Counter, Gauge, MetricRegistry, Samples, Subject};
 pub use metrics::{JobMetrics, Metric, MetricKind, MetricScope};
 pub(crate) use muster::Muster;
+pub use observer::{JobObserver, Watched};
 pub(crate) use operator::OperatorInfo;
 pub use outcome::{CheckpointOutcome, JobEnd, RequestedCheckpoint};
 pub(crate) use panics::panic_text;

@@ -56,7 +56,7 @@ impl Muster {
                 return Ok(());
             }
             if told != Some(present) {
-                tracing::info!(target: "thalweg::cli", "waiting for workers: {present} of {} are there", self.workers);
+                tracing::info!(target: "thalweg::job", "waiting for workers: {present} of {} are there", self.workers);
                 told = Some(present);
             }
             let messages = &mut inbox.messages;

@@ -9,11 +9,8 @@ use super::early::{Announced, Early};
 use super::header::{FrameHeader, FrameKind, HEADER_BYTES};
 use super::links::Place;
 use super::reader::FrameReader;
-use crate::acceptor::{Acceptor, Call};
 use crate::auth::{Authenticator, Purpose, Side};
 use crate::checkpoint::{Attempt, JobId};
-use crate::deadline::within;
-use crate::listening;
 use core::net::SocketAddr;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +18,8 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use thalweg_io::within;
+use thalweg_io::{Acceptor, Call};
 use thalweg_io::{Buffer, Io, IoError, Listener, LocalBoxFuture, NetWrite, TaskClass};
 
 /// Callers that may be on the doorstep at a time; at one more the one that stands there longest has to go.
@@ -124,7 +123,7 @@ pub(crate) struct Door {
 impl Door {
     /// Listens at `address` for as long as the core lives.
     pub(crate) async fn open(io: &Io, address: SocketAddr, auth: Authenticator) -> Result<Self, IoError> {
-        let listener = listening::listen(io, address).await?;
+        let listener = thalweg_io::listen(io, address).await?;
         let door = Self { address: listener.address(), auth, doorstep: Rc::default() };
         io.spawner().spawn(TaskClass::Latency, "door", Box::pin(door.clone().answer(io.clone(), listener)));
         Ok(door)

@@ -1,9 +1,9 @@
 use super::super::early::{UNKNOWN_MAX, UNKNOWN_TIME};
 use super::*;
 use crate::checkpoint::CheckpointId;
-use crate::cluster::testing::{World, poll_once};
 use crate::runtime::AttemptPlan;
 use thalweg_io::{CoreId, Net, NetRead};
+use thalweg_world::small::{World, poll_once};
 
 fn at() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 7200))

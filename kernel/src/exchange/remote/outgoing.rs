@@ -13,7 +13,6 @@ use super::packing::Packer;
 use super::reader::{BUFFER_BYTES_KEPT, FrameReader, ReadError};
 use super::ready::ReadyChannels;
 use crate::auth::{Authenticator, Purpose, Side};
-use crate::deadline::within;
 use crate::exchange::watch::ChannelNumber;
 use crate::record::Layout;
 use crate::runtime::Counter;
@@ -21,6 +20,7 @@ use core::net::SocketAddr;
 use std::future::{pending, poll_fn};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use thalweg_io::within;
 use thalweg_io::{Buffer, Io, IoError, LocalBoxFuture, NetWrite};
 
 /// Frames are gathered for one write up to this size: enough to spread its cost, little enough to stay in the cache until it is sent.

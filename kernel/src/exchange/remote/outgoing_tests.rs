@@ -5,7 +5,6 @@ use super::super::lifeline::Lifeline;
 use super::super::links::Place;
 use super::*;
 use crate::checkpoint::{Attempt, JobId};
-use crate::cluster::testing::World;
 use crate::exchange::frame::{Batch, Entry, ErasedEnd, Frame, InputChannel, OutputChannel, RecordType, typed};
 use crate::exchange::remote::RecordPacker;
 use crate::exchange::remote::packing::Carried;
@@ -15,6 +14,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use thalweg_io::{Clock, CoreId, TaskClass, mailbox};
+use thalweg_world::small::World;
 
 const ATTEMPT: Attempt = Attempt(1);
 

@@ -40,19 +40,19 @@ impl AttemptRun<'_> {
         match self.checkpoints.awaited() {
             Some((checkpoint, missing)) if !missing.is_empty() => {
                 let (missing, all, named) = (missing.len(), self.finished.len(), self.named(&missing));
-                tracing::info!(target: "thalweg::cli", "the stop waits for checkpoint {checkpoint}: the parts of {missing} of {all} subtasks are missing ({named})");
+                tracing::info!(target: "thalweg::job", "the stop waits for checkpoint {checkpoint}: the parts of {missing} of {all} subtasks are missing ({named})");
             }
             Some((checkpoint, _)) => {
-                tracing::info!(target: "thalweg::cli", "the stop waits for checkpoint {checkpoint} to be made durable");
+                tracing::info!(target: "thalweg::job", "the stop waits for checkpoint {checkpoint} to be made durable");
             }
-            None if self.committing.is_some() => tracing::info!(target: "thalweg::cli", "the stop waits for results to be shown"),
+            None if self.committing.is_some() => tracing::info!(target: "thalweg::job", "the stop waits for results to be shown"),
             // No source is left that could send a barrier: what is read is worked off, and the last checkpoint is that of the end.
             None if self.checkpoints.only_the_end_is_left() => {
                 let working = (0..self.finished.len()).filter(|subtask| !self.finished[*subtask]).collect::<Vec<_>>();
                 let (count, all, named) = (working.len(), self.finished.len(), self.named(&working));
-                tracing::info!(target: "thalweg::cli", "the stop waits for the end of the input: {count} of {all} subtasks work on ({named})");
+                tracing::info!(target: "thalweg::job", "the stop waits for the end of the input: {count} of {all} subtasks work on ({named})");
             }
-            None => tracing::info!(target: "thalweg::cli", "the stop waits for its checkpoint to begin"),
+            None => tracing::info!(target: "thalweg::job", "the stop waits for its checkpoint to begin"),
         }
     }
 

@@ -1,7 +1,6 @@
 //! The numbers of a running job for Prometheus: `GET /metrics` over HTTP/1.1, and `GET /health`.
 //!
-//! It stands beside the runtime and not in the command line, because whoever starts a job from a program of their own, a coordinator and a worker want it
-//! as much; and it goes through the door, so that it is a task on core 0 like any other, in the simulator, too. It only ever answers: a
+//! A [`MetricsEndpoint`] is an observer that a job, a coordinator or a worker is handed. It goes through the door, so that it is a task on core 0 like any other, in the simulator, too. It only ever answers: a
 //! request changes nothing, and whatever comes in costs a bounded amount. There are at most [`CONNECTIONS_MAX`] connections, of which the oldest that has
 //! said nothing yet makes room for a new one; a request's head has at most [`HEAD_BYTES_MAX`] bytes and must be there within
 //! [`HEAD_DEADLINE`]; an answer must be taken within [`ANSWER_DEADLINE`]; long answers are written in slices. One request a connection: what a
@@ -14,9 +13,6 @@ mod exposition;
 mod names;
 mod request;
 
-use crate::acceptor::Acceptor;
-use crate::listening;
-use crate::runtime::JobMetrics;
 use connection::{Answers, attend};
 use core::net::SocketAddr;
 use exposition::Exposition;
@@ -27,7 +23,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, ready};
 use std::time::Duration;
-use thalweg_io::{Io, IoError, Listener, LocalBoxFuture, TaskClass};
+use thalweg_io::{Acceptor, Io, Listener, LocalBoxFuture, TaskClass, listen};
+use thalweg_kernel::{JobError, JobObserver, Watched};
 
 /// Prometheus needs one, and a person with a browser a few.
 const CONNECTIONS_MAX: usize = 16;
@@ -57,13 +54,13 @@ pub enum MetricNames {
 /// Where a job shows its numbers to Prometheus.
 ///
 /// ```
-/// # extern crate thalweg_kernel as thalweg;
+/// # mod thalweg { pub use thalweg_kernel::*; pub use thalweg_metrics::*; }
 /// use thalweg::{MetricsEndpoint, StreamExecutionEnvironment};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let endpoint = MetricsEndpoint::new("127.0.0.1:0".parse()?);
 /// let env = StreamExecutionEnvironment::new();
-/// env.set_metrics_endpoint(endpoint.clone());
+/// env.add_observer(endpoint.clone());
 /// env.from_collection((0..10u64).collect()).collect();
 /// env.execute("numbers", 1)?.wait()?;
 /// // Port 0 has picked a free one, where Prometheus found the numbers as long as the job ran.
@@ -98,27 +95,24 @@ impl MetricsEndpoint {
     }
 }
 
-/// Shows what `source` gives, at each request anew, as the numbers of `job`. Returns when it listens; it goes on until the core ends.
-///
-/// # Errors
-/// If it cannot listen there.
-pub(crate) async fn serve(
-    io: &Io,
-    endpoint: &MetricsEndpoint,
-    job: &str,
-    source: impl Fn() -> JobMetrics + 'static,
-) -> Result<(), IoError> {
-    let listener = listening::listen(io, endpoint.listen).await?;
-    let address = listener.address();
-    *endpoint.bound.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
-    tracing::info!(target: "thalweg::cli", "metrics at http://{address}/metrics");
-    let answers = Answers { source: Box::new(source), exposition: Exposition::new(job, endpoint.names) };
-    let io_of_server = io.clone();
-    let run = async move {
-        run(io_of_server, listener, Rc::new(answers)).await;
-    };
-    io.spawner().spawn(TaskClass::Background, "metrics endpoint", Box::pin(run));
-    Ok(())
+impl JobObserver for MetricsEndpoint {
+    fn begin(&self, watched: Watched) -> LocalBoxFuture<Result<(), JobError>> {
+        let endpoint = self.clone();
+        Box::pin(async move {
+            let listened = listen(watched.io(), endpoint.listen).await;
+            let listener = listened
+                .map_err(|error| JobError::cannot_listen("the metrics cannot be shown", error, "choose another address or port"))?;
+            let address = listener.address();
+            *endpoint.bound.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+            tracing::info!(target: "thalweg::job", "metrics at http://{address}/metrics");
+            let exposition = Exposition::new(watched.job(), endpoint.names);
+            let io = watched.io().clone();
+            let answers = Answers { source: Box::new(move || watched.metrics()), exposition };
+            let run = run(io.clone(), listener, Rc::new(answers));
+            io.spawner().spawn(TaskClass::Background, "metrics endpoint", Box::pin(async { _ = run.await }));
+            Ok(())
+        })
+    }
 }
 
 /// A connection that is being attended to.

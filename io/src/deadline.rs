@@ -1,13 +1,13 @@
 //! Waiting with a limit.
 
+use crate::Io;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
-use thalweg_io::Io;
 
 /// What `future` gives, or `None` if it is not done within `limit`. What has arrived by then counts.
-pub(crate) async fn within<F: Future>(io: &Io, limit: Duration, future: F) -> Option<F::Output> {
+pub async fn within<F: Future>(io: &Io, limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut timeout = io.clock().sleep_until(io.clock().now().after(limit));
     poll_fn(|cx| match future.as_mut().poll(cx) {

@@ -3,13 +3,13 @@
 use super::exposition::{CONTENT_TYPE, Exposition};
 use super::request::{Asked, parse};
 use super::{ANSWER_DEADLINE, HEAD_BYTES_MAX, HEAD_DEADLINE};
-use crate::deadline::within;
-use crate::runtime::JobMetrics;
 use std::cell::Cell;
 use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
+use thalweg_io::within;
 use thalweg_io::{Buffer, Io, IoError, NetRead, NetWrite};
+use thalweg_kernel::JobMetrics;
 
 /// What a peer may still send after its answer before it is hung up on: with bytes unread the system would take the answer back (RFC 9112, 9.6).
 const FAREWELL_BYTES_MAX: usize = 64 << 10;

@@ -5,10 +5,10 @@
 
 use super::MetricNames;
 use super::names::{DESCRIPTIONS, Description, Unit};
-use crate::checkpoint::JobId;
-use crate::runtime::{JobMetrics, Metric, MetricKind, MetricScope};
 use std::io::Write;
 use thalweg_io::{Buffer, yield_now};
+use thalweg_kernel::checkpoint::JobId;
+use thalweg_kernel::{JobMetrics, Metric, MetricKind, MetricScope};
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -146,7 +146,7 @@ mod tests {
     fn render(names: MetricNames, metrics: Vec<Metric>) -> String {
         let mut all = JobMetrics::default();
         all.begin_attempt(JobId(0xab));
-        all.update(metrics);
+        all.extend(metrics);
         let text = thalweg_io::block_on(Exposition::new("a \"job\"", names).render(&all));
         String::from_utf8(text.to_vec()).unwrap()
     }
@@ -162,7 +162,7 @@ mod tests {
         let text = render(
             MetricNames::Thalweg,
             vec![
-                Metric::of_job("numRestarts", Counter, 3),
+                Metric { subtask: 0, ..metric(MetricScope::Job, "", "numRestarts", Counter, 3) },
                 queue(0),
                 queue(1),
                 metric(MetricScope::Operator, "read\n", "numRecordsOut", Counter, 12),

@@ -1,4 +1,5 @@
-//! A small world for the tests of connections: virtual time, and streams between ends in one thread.
+//! A small world for the tests of connections: virtual time, and streams between ends in one thread. Everything that can happen happens at once, in one
+//! order; there are no files and no faults.
 
 use core::net::SocketAddr;
 use std::cell::{Cell, RefCell};
@@ -15,7 +16,8 @@ use thalweg_io::{
     OpenMode, ProcessIdentity, Spawner, SplitMix, TaskClass, UnixMillis,
 };
 
-pub(crate) type Halves = (Box<dyn NetRead>, Box<dyn NetWrite>);
+/// What is read from and what is written to, of one end of a stream.
+pub type Halves = (Box<dyn NetRead>, Box<dyn NetWrite>);
 
 #[derive(Default)]
 struct State {
@@ -27,8 +29,9 @@ struct State {
     callers: Cell<Option<SocketAddr>>,
 }
 
+/// Clones are the same world.
 #[derive(Clone, Default)]
-pub(crate) struct World {
+pub struct World {
     state: Rc<State>,
 }
 
@@ -41,7 +44,8 @@ impl Wake for Woken {
 }
 
 impl World {
-    pub(crate) fn io(&self) -> Io {
+    /// The door to it.
+    pub fn io(&self) -> Io {
         let door = Rc::new(self.clone());
         Io::new(IoParts {
             clock: door.clone(),
@@ -55,12 +59,16 @@ impl World {
         })
     }
 
-    pub(crate) fn now(&self) -> Duration {
+    /// The time since it began.
+    pub fn now(&self) -> Duration {
         Duration::from_nanos(self.state.now.get())
     }
 
     /// Runs everything until `future` is done. Time passes only when nothing else can happen.
-    pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
+    ///
+    /// # Panics
+    /// If nothing will ever happen again.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = std::pin::pin!(future);
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let waker = Arc::clone(&woken).into();
@@ -86,16 +94,17 @@ impl World {
     }
 
     /// Lets callers be elsewhere from now on.
-    pub(crate) fn set_callers(&self, address: SocketAddr) {
+    pub fn set_callers(&self, address: SocketAddr) {
         self.state.callers.set(Some(address));
     }
 
-    pub(crate) fn sleep(&self, duration: Duration) {
+    /// Lets so much time pass.
+    pub fn sleep(&self, duration: Duration) {
         self.run(self.sleep_until(self.io().clock().now().after(duration)));
     }
 
     /// Two ends of a stream; each direction holds `capacity` bytes and gives at most `chunk` at a time.
-    pub(crate) fn pair(&self, capacity: usize, chunk: usize) -> (Halves, Halves) {
+    pub fn pair(&self, capacity: usize, chunk: usize) -> (Halves, Halves) {
         let pipe = || Rc::new(RefCell::new(Pipe { capacity, chunk, ..Pipe::default() }));
         let (there, back) = (pipe(), pipe());
         let end = |read: &Rc<RefCell<Pipe>>, write: &Rc<RefCell<Pipe>>| -> Halves {
@@ -304,7 +313,7 @@ fn no_files<T: 'static>(operation: &'static str, path: &Path) -> LocalBoxFuture<
 }
 
 /// Polls `future` once, whatever comes of it.
-pub(crate) async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
+pub async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),

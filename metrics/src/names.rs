@@ -3,7 +3,7 @@
 //! Prometheus wants base units: seconds, bytes, shares of one. Within the engine numbers are Flink's, in milliseconds and nanoseconds, and so they are in
 //! the aliases that carry Flink's names.
 
-use crate::runtime::MetricScope::{self, Job, Operator, Task};
+use thalweg_kernel::MetricScope::{self, Job, Operator, Task};
 
 /// What a number counts, within the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_page_lists_every_number() {
-        let page = include_str!("../../../docs/src/observability.md");
+        let page = include_str!("../../docs/src/observability.md");
         for row in DESCRIPTIONS {
             let line = page.lines().find(|line| line.starts_with(&format!("| `{}`", row.shown)));
             let line = line.unwrap_or_else(|| panic!("docs/src/observability.md does not list {}", row.shown));
