@@ -16,7 +16,7 @@ use thalweg_io::{
     OpenMode, ProcessIdentity, Spawner, SplitMix, TaskClass, UnixMillis,
 };
 
-/// Both ends of a stream.
+/// What is read from and what is written to, of one end of a stream.
 pub type Halves = (Box<dyn NetRead>, Box<dyn NetWrite>);
 
 #[derive(Default)]
