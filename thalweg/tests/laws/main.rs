@@ -7,6 +7,7 @@
 
 mod clippy;
 mod docs;
+mod events;
 mod manifest;
 mod rooms;
 mod tree;
