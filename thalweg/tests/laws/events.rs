@@ -7,22 +7,7 @@ use std::collections::BTreeSet;
 const TELLING: &[&str] = &["kernel/src", "connectors/src", "storage/src"];
 
 /// Events that are for those who read a trace, and for nobody else.
-const FOR_PEOPLE: &[&str] = &[
-    "attempt.close",
-    "attempt.recovered",
-    "checkpoint.barrier",
-    "checkpoint.trigger",
-    "door.refuse",
-    "job.restart",
-    "split.end",
-    "split.start",
-    "worker.closed",
-    "worker.gone",
-    "worker.join",
-    "worker.joined",
-    "worker.lost",
-    "worker.refuse",
-];
+const FOR_PEOPLE: &[&str] = &["door.refuse", "split.end", "split.start", "worker.refuse"];
 
 /// The string literals of `source` that are names of events: words of lower-case letters with points between them. What the simulated world notes by itself
 /// is left out, and so are test modules, which come last in a file.
