@@ -9,10 +9,10 @@ use clap::builder::RangedU64ValueParser;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use thalweg_cluster::{ClusterConfig, Heartbeat, Secret, WorkerConfig, binary_fingerprint};
 use thalweg_io::uring::{UringCores, machine};
 use thalweg_io::{Buffer, Cores, Io, OpenMode};
 use thalweg_kernel::JobError;
-use thalweg_kernel::cluster::{ClusterConfig, Heartbeat, Secret, WorkerConfig, binary_fingerprint};
 
 /// Where a coordinator listens unless told otherwise.
 const COORDINATOR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7100);

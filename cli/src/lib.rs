@@ -47,6 +47,7 @@
 mod bottleneck;
 mod checkpoint_options;
 mod checkpoints;
+#[cfg(feature = "cluster")]
 mod cluster_options;
 mod doctor;
 mod exit_code;
@@ -57,6 +58,7 @@ mod progress;
 mod restart_options;
 mod summary;
 mod terminal;
+#[cfg(feature = "cluster")]
 mod worker;
 mod workers;
 
@@ -64,6 +66,7 @@ pub use options::{duration, positive_duration};
 
 use checkpoints::CheckpointsCommand;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
+#[cfg(feature = "cluster")]
 use cluster_options::{CoordinatorOptions, WorkerOptions, told};
 use doctor::DoctorOptions;
 use exit_code::{DONE, FAILED, INTERRUPTED, WRONG_USE, exit_code};
@@ -94,7 +97,9 @@ const CHECKPOINTS: &str = "checkpoints";
 /// The subcommand that looks at the machine.
 const DOCTOR: &str = "doctor";
 /// The subcommands of the processes of a cluster.
+#[cfg(feature = "cluster")]
 const COORDINATOR: &str = "coordinator";
+#[cfg(feature = "cluster")]
 const WORKER: &str = "worker";
 
 /// What a job says of itself in `--help`.
@@ -115,19 +120,24 @@ impl About {
         let examples = format!("Examples:{}", self.examples.iter().map(example).collect::<String>());
         let of_job = |name| EngineOptions::augment_args(A::augment_args(Command::new(name))).long_about(self.what);
         let run = of_job("run").about("Run the job on this machine").after_help(examples.clone());
-        // Workers say how many cores they have.
-        let coordinator = CoordinatorOptions::augment_args(of_job(COORDINATOR).mut_arg("cores", |cores| cores.hide(true)))
-            .about("Run the job on workers, here and on other machines");
-        let worker = WorkerOptions::augment_args(Command::new(WORKER)).about("Work for a coordinator, which says what the job is");
-        Command::new(self.job)
+        #[cfg(feature = "cluster")]
+        let [coordinator, worker] = {
+            // Workers say how many cores they have.
+            let coordinator = CoordinatorOptions::augment_args(of_job(COORDINATOR).mut_arg("cores", |cores| cores.hide(true)))
+                .about("Run the job on workers, here and on other machines");
+            let worker = WorkerOptions::augment_args(Command::new(WORKER)).about("Work for a coordinator, which says what the job is");
+            [coordinator, worker]
+        };
+        let command = Command::new(self.job)
             .about(self.what)
             .after_help(examples)
             .subcommand_required(true)
             .arg_required_else_help(true)
             .disable_help_subcommand(true)
-            .subcommand(run)
-            .subcommand(coordinator)
-            .subcommand(worker)
+            .subcommand(run);
+        #[cfg(feature = "cluster")]
+        let command = command.subcommand(coordinator).subcommand(worker);
+        command
             .subcommand(
                 DoctorOptions::augment_args(Command::new(DOCTOR)).about("Find out what would keep a job from running on this machine"),
             )
@@ -168,10 +178,12 @@ where
             Ok(options) => options.run(),
             Err(error) => finish_parsing(&error),
         },
+        #[cfg(feature = "cluster")]
         Some((COORDINATOR, matches)) => {
             // Behind the program and the subcommand.
             coordinate(about, matches, command_line.get(2..).unwrap_or_default(), build)
         }
+        #[cfg(feature = "cluster")]
         Some((WORKER, matches)) => match WorkerOptions::from_arg_matches(matches) {
             Ok(options) => {
                 terminal::start_logging(options.quiet);
@@ -186,6 +198,7 @@ where
     }
 }
 
+#[cfg(feature = "cluster")]
 fn coordinate<A: Args>(
     about: About,
     matches: &ArgMatches,

@@ -56,6 +56,7 @@ impl EngineOptions {
     }
 
     /// Whether a number of cores was asked for.
+    #[cfg(feature = "cluster")]
     pub(super) fn names_cores(&self) -> bool {
         self.cores.is_some()
     }

@@ -10,12 +10,12 @@ use std::io::{Write, stdout};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use thalweg_cluster::{WorkerConfig, WorkerReport, start_worker_with_description};
 use thalweg_io::block_on_for;
 use thalweg_io::uring::UringCores;
 use thalweg_kernel::Job;
 use thalweg_kernel::JobError;
 use thalweg_kernel::StreamExecutionEnvironment;
-use thalweg_kernel::cluster::{WorkerConfig, WorkerReport, start_worker_with_description};
 
 /// Works until the job has ended, or somebody stops it. Returns the exit code.
 pub(super) fn work<A: Args>(about: About, options: &WorkerOptions, build: impl Fn(&StreamExecutionEnvironment, &A) + Send + 'static) -> u8 {

@@ -9,7 +9,7 @@ use crate::description::Description;
 use crate::exchange::{Exchanged, PartitionedEdge, RecordType, Spread};
 use crate::operators::SideSender;
 use crate::record::{Layout, Record};
-use crate::runtime::{EngineSettings, JobError, JobHandle, JobObserver, KeyGroups, Subtask, SubtaskContext};
+use crate::runtime::{EngineSettings, JobError, JobHandle, JobObserver, KeyGroups, Recruiter, Subtask, SubtaskContext};
 use crate::sink::{Recovery, SinkError};
 use crate::source::SourceError;
 use rkyv::util::AlignedVec;
@@ -19,7 +19,7 @@ use thalweg_io::{Cores, Io, LocalBoxFuture};
 
 /// The number of an operator within its job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OperatorId(pub(crate) usize);
+pub struct OperatorId(pub usize);
 
 /// The number of an edge within its job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,6 +156,54 @@ impl Job {
     /// If the cores cannot be started or a parallelism is out of range.
     pub fn start(self, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
         crate::runtime::start(self, cores, core_count)
+    }
+
+    /// Starts the coordinator of the job on one of `cores`; its subtasks run at workers, other processes of the same program, which `recruiter` finds: a
+    /// `ClusterConfig`. The job begins when as many have reported as that asks for.
+    ///
+    /// # Errors
+    /// If the recruiter contradicts itself or is not safe, the job cannot be run by several processes, or the core cannot be started. That an address is
+    /// taken, for longer than some seconds, is the failure of the job.
+    pub fn start_coordinator(self, cores: &dyn Cores, recruiter: impl Recruiter) -> Result<JobHandle, JobError> {
+        let (muster, recruit) = recruiter.recruit(&self)?;
+        self.check_spans_processes()?;
+        crate::runtime::launch(self, cores, muster, Vec::new(), recruit)
+    }
+
+    /// The bytes that it is described by beside its options; none, unless it was given some.
+    #[must_use]
+    pub fn description_bytes(&self) -> &[u8] {
+        self.description.as_ref().map_or(&[], |description| description.bytes())
+    }
+
+    /// The same job, described by `bytes` besides: for a worker, which is told them.
+    #[must_use]
+    pub fn with_description_bytes(self, bytes: Arc<[u8]>) -> Self {
+        Self { description: Description::of(bytes), ..self }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The engine's constants, as the job has them.
+    #[must_use]
+    pub fn settings(&self) -> &EngineSettings {
+        &self.settings
+    }
+
+    /// The number of key groups, and so the highest parallelism of its keyed operators.
+    #[must_use]
+    pub fn max_parallelism(&self) -> u32 {
+        self.key_groups.count()
+    }
+
+    /// The largest state, in bytes, that travels within a checkpoint's metadata; `None` without checkpoints.
+    #[must_use]
+    pub fn inline_bytes_max(&self) -> Option<usize> {
+        self.checkpoints.as_ref().map(|config| config.inline_bytes_max)
     }
 
     /// The sinks whose results can be found somewhere: operator, and where.

@@ -6,10 +6,8 @@
 extern crate self as thalweg;
 
 mod api;
-mod auth;
 pub mod chain;
 pub mod checkpoint;
-pub mod cluster;
 pub mod connectors;
 mod description;
 mod erasure;
@@ -22,6 +20,7 @@ pub mod sink;
 pub mod source;
 mod time;
 mod watermark;
+pub mod worker;
 
 pub use api::{
     ConnectedStreams, DataStream, DataStreamSink, KeyedConnectedStreams, KeyedStream, SharedStream, StreamExecutionEnvironment,

@@ -49,6 +49,7 @@
 //! | feature | what |
 //! | --- | --- |
 //! | `cli` | [`cli`], the command line of a job |
+//! | `cluster` | [`cluster`], jobs in several processes |
 //! | `files` | [`connectors::FileSink`] |
 //! | `csv` | [`connectors::CsvSource`], and rows of CSV as a format of files |
 //! | `json` | lines of JSON as a format of files |
@@ -66,6 +67,9 @@ pub mod connectors;
 #[cfg(feature = "cli")]
 #[doc(inline)]
 pub use thalweg_cli as cli;
+#[cfg(feature = "cluster")]
+#[doc(inline)]
+pub use thalweg_cluster as cluster;
 #[doc(inline)]
 pub use thalweg_io as io;
 #[doc(inline)]
@@ -83,7 +87,7 @@ pub use thalweg_kernel::{
     WindowAssigner, WindowedStream, WorkerShare, format_millis,
 };
 #[doc(inline)]
-pub use thalweg_kernel::{chain, checkpoint, cluster, sink, source};
+pub use thalweg_kernel::{chain, checkpoint, sink, source};
 #[cfg(feature = "metrics")]
 #[doc(inline)]
 pub use thalweg_metrics::{MetricNames, MetricsEndpoint};

@@ -114,7 +114,7 @@ impl StreamExecutionEnvironment {
     }
 
     /// Has the job described by `bytes` beside its options, at most [`DESCRIPTION_BYTES_MAX`](crate::DESCRIPTION_BYTES_MAX). A coordinator sends them to its
-    /// workers ([`start_worker_with_description`](crate::cluster::start_worker_with_description)), and they are part of the job's fingerprint.
+    /// workers (`start_worker_with_description`), and they are part of the job's fingerprint.
     pub fn set_description_bytes(&self, bytes: impl Into<Arc<[u8]>>) -> &Self {
         self.graph.borrow_mut().description = Description::of(bytes.into());
         self

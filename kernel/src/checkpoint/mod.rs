@@ -19,5 +19,6 @@ pub use difference::{CheckpointDifference, ComparedPart, PartFate, PartKind, Par
 pub(crate) use given_layouts::GivenLayouts;
 pub(crate) use operator_state::{OperatorState, PartialSave};
 pub(crate) use restored::Restored;
-pub(crate) use snapshots::{PreparedEpoch, RESERVED_STATES, Snapshots, TakenSnapshot};
+pub use snapshots::PreparedEpoch;
+pub(crate) use snapshots::{RESERVED_STATES, Snapshots, TakenSnapshot};
 pub use thalweg_storage::checkpoint::{Attempt, CheckpointId, JobId};

@@ -32,10 +32,13 @@ pub(crate) struct TakenSnapshot {
 }
 
 /// What a sink has prepared of one epoch: nothing, if nothing was written in it.
-pub(crate) struct PreparedEpoch {
-    pub(crate) checkpoint: CheckpointId,
-    pub(crate) sink: OperatorId,
-    pub(crate) transaction: Option<AlignedVec>,
+pub struct PreparedEpoch {
+    /// The checkpoint that ends the epoch.
+    pub checkpoint: CheckpointId,
+    /// The sink.
+    pub sink: OperatorId,
+    /// The archive of its transaction.
+    pub transaction: Option<AlignedVec>,
 }
 
 struct Writing {

@@ -28,7 +28,11 @@ pub(crate) use frame::{ErasedEnd, InputChannel, RecordType, Run, typed};
 pub use head::Head;
 pub(crate) use inputs::{OneInput, TwoInputs};
 pub(crate) use output::{OutputNumbers, Outputs};
-pub(crate) use remote::{Announced, Door, Lifeline, LifelineEnd, Links, Place, RemoteChannel};
+pub(crate) use remote::ErasedChannel;
+pub use remote::{
+    Announced, BUFFER_BYTES_KEPT, Carried, FrameDoor, FrameError, FrameHeader, FrameKind, HEADER_BYTES, Lifeline, LifelineEnd, LinkFailure,
+    Links, PAYLOAD_BYTES_MAX, Packer, Peer, Place, RemoteChannel, Unpacker,
+};
 pub(crate) use sender::{BroadcastEdge, FrameSender, KeyedBy, PartitionedEdge, Spread, TeeEdges};
 pub(crate) use task::ChannelTask;
-pub(crate) use watch::{ChannelNumber, ChannelWatch};
+pub use watch::{ChannelNumber, ChannelWatch};

@@ -20,10 +20,11 @@ use thalweg_storage::checkpoint::{CheckpointError, FileRef, Image, StateFile, st
 
 /// Where snapshots go.
 #[derive(Clone)]
-pub(crate) struct SnapshotPlace {
-    pub(crate) dir: PathBuf,
+pub struct SnapshotPlace {
+    /// The folder for checkpoints.
+    pub dir: PathBuf,
     /// Snapshots up to this size travel with the acknowledgement.
-    pub(crate) inline_bytes_max: usize,
+    pub inline_bytes_max: usize,
 }
 
 /// A snapshot that is to be stored, unless a later barrier has come meanwhile.

@@ -18,7 +18,7 @@ use thalweg_io::{Io, Mailbox};
 use thalweg_storage::checkpoint::{CheckpointError, CheckpointStore, load_path};
 
 /// The subtasks of one process, over all its cores.
-pub(crate) struct Agent {
+pub struct Agent {
     io: Io,
     job: Rc<Job>,
     /// The way to each core.
@@ -30,12 +30,14 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    pub(crate) fn new(io: Io, job: Rc<Job>, cores: Vec<Mailbox<CoreOrder>>, shared: Shared) -> Self {
+    /// An agent with nothing to run yet; `cores` is the way to each core.
+    #[must_use]
+    pub fn new(io: Io, job: Rc<Job>, cores: Vec<Mailbox<CoreOrder>>, shared: Shared) -> Self {
         Self { io, job, cores, shared, attempt: Attempt(0), subtasks: BTreeMap::new() }
     }
 
     /// Carries an order out. Ready at once, unless the state of a checkpoint has to be read first.
-    pub(crate) async fn take(&mut self, order: ToWorker) {
+    pub async fn take(&mut self, order: ToWorker) {
         match order {
             ToWorker::Deploy(deployment) => self.deploy(*deployment).await,
             ToWorker::ToSubtask { attempt, subtask, message } if attempt == self.attempt => self.pass_on(subtask, message),
@@ -46,20 +48,20 @@ impl Agent {
     }
 
     /// Tells every subtask that its attempt is over.
-    pub(crate) fn close_all(&mut self) {
+    pub fn close_all(&mut self) {
         let subtasks: Vec<SubtaskId> = self.subtasks.keys().copied().collect();
         subtasks.into_iter().for_each(|subtask| self.pass_on(subtask, ToSubtask::Close));
     }
 
     /// A subtask has reported its end.
-    pub(crate) fn ended(&mut self, attempt: Attempt, subtask: SubtaskId) {
+    pub fn ended(&mut self, attempt: Attempt, subtask: SubtaskId) {
         if attempt == self.attempt {
             self.subtasks.remove(&subtask);
         }
     }
 
     /// Whether every subtask has reported its end.
-    pub(crate) fn is_idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.subtasks.is_empty()
     }
 

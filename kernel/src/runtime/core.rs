@@ -10,7 +10,7 @@ use super::metrics::{JobMetrics, Metric, MetricRegistry};
 use super::settings::EngineSettings;
 use super::slice::SliceBudget;
 use crate::checkpoint::Snapshots;
-use crate::exchange::{Announced, Door, Lifeline, LifelineEnd, Links};
+use crate::exchange::{Announced, FrameDoor, Lifeline, LifelineEnd, Links};
 use crate::graph::{Job, OperatorMeta};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -23,17 +23,21 @@ use tracing::Instrument;
 
 /// What all cores of a job share.
 #[derive(Clone)]
-pub(crate) struct Shared {
+pub struct Shared {
     pub(crate) operators: Arc<[OperatorMeta]>,
-    pub(crate) settings: Arc<EngineSettings>,
+    /// The engine's constants.
+    pub settings: Arc<EngineSettings>,
     pub(crate) key_groups: KeyGroups,
-    pub(crate) coordinator: Mailbox<ToCoordinator>,
-    pub(crate) metrics: Arc<Mutex<JobMetrics>>,
+    /// The way to the coordinator, or to whoever passes things on to it.
+    pub coordinator: Mailbox<ToCoordinator>,
+    /// What is known of the numbers of what runs.
+    pub metrics: Arc<Mutex<JobMetrics>>,
 }
 
 impl Shared {
     /// What the cores that run `job` share; who reports to `coordinator`.
-    pub(crate) fn new(job: &Job, coordinator: Mailbox<ToCoordinator>, metrics: Arc<Mutex<JobMetrics>>) -> Self {
+    #[must_use]
+    pub fn new(job: &Job, coordinator: Mailbox<ToCoordinator>, metrics: Arc<Mutex<JobMetrics>>) -> Self {
         Self {
             operators: job.operators.clone().into(),
             settings: Arc::new(job.settings.clone()),
@@ -54,7 +58,7 @@ impl Shared {
 }
 
 /// What a core is to do.
-pub(crate) enum CoreOrder {
+pub enum CoreOrder {
     /// Let callers of an attempt wait that will follow when its state has been read.
     Announce(Announced),
     /// Run its part of an attempt.
@@ -62,14 +66,14 @@ pub(crate) enum CoreOrder {
 }
 
 /// What a core is to run of an attempt.
-pub(crate) struct CoreShare {
+pub struct CoreShare {
     pub(crate) shared: Shared,
     pub(crate) subtasks: Vec<SubtaskPlan>,
     pub(crate) links: Links,
 }
 
 /// Runs what is ordered of this core, one attempt after the other, until there is nobody left to order. Frames of other workers come in by `door`.
-pub(crate) async fn run_core(core: CoreId, io: Io, door: Option<Door>, mut orders: MailboxReceiver<CoreOrder>) {
+pub async fn run_core(core: CoreId, io: Io, door: Option<Box<dyn FrameDoor>>, mut orders: MailboxReceiver<CoreOrder>) {
     let mut registries: Vec<Rc<MetricRegistry>> = Vec::new();
     let mut running: Option<Shared> = None;
     let mut running_subtasks: Option<LifelineEnd> = None;
@@ -94,7 +98,8 @@ pub(crate) async fn run_core(core: CoreId, io: Io, door: Option<Door>, mut order
             Some(CoreOrder::Run(CoreShare { shared, subtasks, links })) => {
                 // Those of the attempt before have said their last when they ended.
                 let lifeline = Lifeline::new();
-                let of_links = links.start(&io, door.as_ref(), &shared, &lifeline);
+                assert!(door.is_some() || links.are_none(), "a core without a door has links to others");
+                let of_links = door.as_ref().map(|door| door.start(links, &io, &shared, &lifeline));
                 let spawn = |plan| spawn(&io, plan, &shared, lifeline.clone(), of_links.clone());
                 registries = subtasks.into_iter().map(spawn).chain(of_links.clone()).collect();
                 running = Some(shared);

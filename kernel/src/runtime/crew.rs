@@ -7,7 +7,7 @@ use thalweg_io::Mailbox;
 
 /// The number of a worker among all that a coordinator has seen. One that comes back gets a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct WorkerId(pub(crate) u64);
+pub struct WorkerId(pub u64);
 
 impl fmt::Display for WorkerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -17,16 +17,17 @@ impl fmt::Display for WorkerId {
 
 /// A worker that is there.
 #[derive(Clone)]
-pub(crate) struct Member {
-    pub(crate) id: WorkerId,
+pub struct Member {
+    /// Its number.
+    pub id: WorkerId,
     /// What people know it by.
-    pub(crate) name: String,
+    pub name: String,
     /// How many cores it has.
-    pub(crate) cores: usize,
+    pub cores: usize,
     /// Where each of its cores listens for the frames of others; empty if there are no others.
-    pub(crate) doors: Vec<SocketAddr>,
+    pub doors: Vec<SocketAddr>,
     /// The way to it.
-    pub(crate) orders: Mailbox<ToWorker>,
+    pub orders: Mailbox<ToWorker>,
 }
 
 /// The workers that are there, in the order in which they came.

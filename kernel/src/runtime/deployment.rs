@@ -13,7 +13,7 @@ use super::handle::WorkerShare;
 use super::history::TaskPlacement;
 use super::messages::ToSubtask;
 use crate::checkpoint::{Attempt, CheckpointId, JobId, Restored};
-use crate::exchange::{ChannelNumber, ErasedEnd, Links, Place, RemoteChannel};
+use crate::exchange::{ChannelNumber, ErasedChannel, ErasedEnd, Links, Place};
 use crate::graph::{EdgeId, EdgePlan, Job, OperatorId, Partitioning, TaskPlan};
 use core::net::SocketAddr;
 use std::collections::BTreeSet;
@@ -24,37 +24,51 @@ use thalweg_record::KeyGroups;
 
 /// What every subtask of an attempt is told.
 #[derive(Clone)]
-pub(crate) struct AttemptPlan {
-    pub(crate) job: JobId,
-    pub(crate) attempt: Attempt,
+pub struct AttemptPlan {
+    /// The job, over all its attempts.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
     /// The coordinator's process, as the log knows it: attempts of two folders can have one number.
-    pub(crate) owner: u64,
+    pub owner: u64,
     /// The first checkpoint it can take.
-    pub(crate) epoch: CheckpointId,
-    pub(crate) snapshots: Option<SnapshotPlace>,
+    pub epoch: CheckpointId,
+    /// Where state is saved, if it is.
+    pub snapshots: Option<SnapshotPlace>,
 }
 
 /// The checkpoint that an attempt goes on from.
 #[derive(Clone)]
-pub(crate) struct RestorePlan {
+pub struct RestorePlan {
     /// Its metadata file, in a folder that every worker sees.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// Length and CRC-32 of that file: a worker that finds another one sees another folder.
-    pub(crate) metadata: (u64, u32),
+    pub metadata: (u64, u32),
     /// State that no operator asks for is left behind instead of refused.
-    pub(crate) allow_non_restored_state: bool,
+    pub allow_non_restored_state: bool,
     /// As the coordinator has read it; for a worker in its own process.
     pub(crate) loaded: Option<Arc<Restored>>,
 }
 
+impl RestorePlan {
+    /// For a worker in another process than the coordinator's: it reads the checkpoint itself. The fields are those of the same names.
+    #[must_use]
+    pub fn to_be_read(path: PathBuf, metadata: (u64, u32), allow_non_restored_state: bool) -> Self {
+        Self { path, metadata, allow_non_restored_state, loaded: None }
+    }
+}
+
 /// A worker's part in an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seat {
-    pub(crate) worker: WorkerId,
-    pub(crate) name: String,
-    pub(crate) cores: usize,
+pub struct Seat {
+    /// Who sits there.
+    pub worker: WorkerId,
+    /// What people know it by.
+    pub name: String,
+    /// How many cores it has.
+    pub cores: usize,
     /// Where each of its cores listens for frames; empty if it is alone.
-    pub(crate) doors: Vec<SocketAddr>,
+    pub doors: Vec<SocketAddr>,
 }
 
 impl Seat {
@@ -65,12 +79,15 @@ impl Seat {
 
 /// Everything a worker has to know to do its part in an attempt.
 #[derive(Clone)]
-pub(crate) struct Deployment {
-    pub(crate) plan: AttemptPlan,
-    pub(crate) restore: Option<RestorePlan>,
-    pub(crate) layout: Layout,
+pub struct Deployment {
+    /// What every subtask is told.
+    pub plan: AttemptPlan,
+    /// What the attempt goes on from.
+    pub restore: Option<RestorePlan>,
+    /// Who runs what.
+    pub layout: Layout,
     /// Which seat is the receiver's.
-    pub(crate) seat: usize,
+    pub seat: usize,
 }
 
 /// A subtask on its way to its core.
@@ -113,10 +130,11 @@ impl SubtaskInfo {
 
 /// How many subtasks each task has, and where they run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
+pub struct Layout {
     /// By task.
-    pub(crate) parallelism: Vec<usize>,
-    pub(crate) seats: Vec<Seat>,
+    pub parallelism: Vec<usize>,
+    /// All workers of the attempt.
+    pub seats: Vec<Seat>,
 }
 
 /// A worker's share of an attempt.
@@ -146,7 +164,7 @@ impl Layout {
     }
 
     /// Where subtask `subtask` of `task` runs. The cores of all workers are counted through.
-    pub(crate) fn place(&self, task: usize, subtask: usize) -> Place {
+    pub fn place(&self, task: usize, subtask: usize) -> Place {
         let mut core = place(task, subtask, self.parallelism[task], self.cores());
         for (seat, of) in self.seats.iter().enumerate() {
             if core < of.cores {
@@ -283,7 +301,7 @@ impl Layout {
                         if sender.seat == seat {
                             share.subtask_mut(sender.core, first_subtask[from] + s).add_output(edge, output);
                         } else {
-                            let channel = RemoteChannel { number, end: output, record: plan.record.clone() };
+                            let channel = ErasedChannel { number, end: output, record: plan.record.clone() };
                             share.links[receiver.core].receive(sender, &self.seats[sender.seat].name, channel);
                             share.subtask_mut(receiver.core, first_subtask[to] + r).inputs[input].push(receiving);
                             continue;
@@ -291,7 +309,7 @@ impl Layout {
                         if receiver.seat == seat {
                             share.subtask_mut(receiver.core, first_subtask[to] + r).inputs[input].push(receiving);
                         } else {
-                            let channel = RemoteChannel { number, end: receiving, record: plan.record.clone() };
+                            let channel = ErasedChannel { number, end: receiving, record: plan.record.clone() };
                             let door = self.seats[receiver.seat].doors[receiver.core];
                             let peer = &self.seats[receiver.seat].name;
                             share.links[sender.core].send(receiver, peer, door, channel);

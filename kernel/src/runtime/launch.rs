@@ -51,24 +51,37 @@ pub(crate) fn start(job: Job, cores: &dyn Cores, core_count: usize) -> Result<Jo
 }
 
 /// What is needed to find workers for a job. It runs on the coordinator's core.
-pub(crate) struct Recruiting {
-    pub(crate) core: CoreId,
-    pub(crate) io: Io,
-    pub(crate) job: Rc<Job>,
+pub struct Recruiting {
+    /// The coordinator's core.
+    pub core: CoreId,
+    /// Its door.
+    pub io: Io,
+    /// The job.
+    pub job: Rc<Job>,
     /// With the way to the coordinator, who is told of each worker that has come or gone.
-    pub(crate) shared: Shared,
+    pub shared: Shared,
     /// Gives the last word to workers that have not joined yet, and ends when the job has ended, after every worker was told.
-    pub(crate) job_end: MailboxReceiver<Farewell>,
+    pub job_end: MailboxReceiver<Farewell>,
 }
 
 /// There will be no other attempt, of anybody: the reason, if the job has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Farewell {
-    pub(crate) failure: Option<String>,
+pub struct Farewell {
+    /// Why the job has failed.
+    pub failure: Option<String>,
+}
+
+/// Finds workers for a job: what [`Job::start_coordinator`](crate::Job::start_coordinator) is given.
+pub trait Recruiter {
+    /// How many workers the job waits for, and what finds them on the coordinator's core.
+    ///
+    /// # Errors
+    /// If the job cannot be run by workers that are found like that.
+    fn recruit(self, job: &Job) -> Result<(Muster, Recruit), JobError>;
 }
 
 /// Finds workers; the core ends when it does.
-pub(crate) type Recruit = Box<dyn FnOnce(Recruiting) -> LocalBoxFuture<()> + Send>;
+pub type Recruit = Box<dyn FnOnce(Recruiting) -> LocalBoxFuture<()> + Send>;
 
 /// Starts the coordinator of `job` on the first of `cores`, and `others` on those that follow.
 pub(crate) fn launch(job: Job, cores: &dyn Cores, muster: Muster, others: Vec<CoreMain>, recruit: Recruit) -> Result<JobHandle, JobError> {

@@ -17,37 +17,68 @@ use thalweg_io::Mailbox;
 use thalweg_storage::checkpoint::StateFile;
 
 /// What one subtask adds to a checkpoint.
-pub(crate) struct Acknowledgement {
-    pub(crate) checkpoint: CheckpointId,
+pub struct Acknowledgement {
+    /// The checkpoint.
+    pub checkpoint: CheckpointId,
     /// Its state: today one file, which holds all of it.
-    pub(crate) state: Vec<StateFile>,
+    pub state: Vec<StateFile>,
     /// Splits in work, by number, with their positions.
-    pub(crate) splits: Vec<(u32, AlignedVec)>,
+    pub splits: Vec<(u32, AlignedVec)>,
     /// What its sink has prepared of the epoch that the checkpoint ends.
-    pub(crate) prepared: Option<PreparedEpoch>,
+    pub prepared: Option<PreparedEpoch>,
     /// What it took.
-    pub(crate) times: SnapshotTimes,
+    pub times: SnapshotTimes,
 }
 
 /// What subtasks say to the coordinator.
-pub(crate) enum FromSubtask {
+pub enum FromSubtask {
     /// A source reader has nothing to read.
-    SplitRequested { source: OperatorId, subtask: SubtaskId },
+    SplitRequested {
+        /// The source that it belongs to.
+        source: OperatorId,
+        /// Who asks.
+        subtask: SubtaskId,
+    },
     /// The subtask's part of a checkpoint is durable.
-    Acknowledged { subtask: SubtaskId, acknowledgement: Acknowledgement },
+    Acknowledged {
+        /// Whose part it is.
+        subtask: SubtaskId,
+        /// The part.
+        acknowledgement: Acknowledgement,
+    },
     /// The disk has no room for the subtask's part of a checkpoint. What its sink has prepared is kept.
-    Declined { checkpoint: CheckpointId, prepared: Option<PreparedEpoch> },
+    Declined {
+        /// The checkpoint, which is declined.
+        checkpoint: CheckpointId,
+        /// What its sink has prepared.
+        prepared: Option<PreparedEpoch>,
+    },
     /// The input has ended, everything is handed over, and what the sink was given since the last barrier is prepared.
-    Finished { subtask: SubtaskId, prepared: Option<PreparedEpoch> },
+    Finished {
+        /// Who has finished.
+        subtask: SubtaskId,
+        /// The last that its sink has prepared.
+        prepared: Option<PreparedEpoch>,
+    },
     /// The subtask failed and is closing; without one, it is something else at the same worker that failed.
-    Failed { subtask: Option<SubtaskId>, error: JobError },
+    Failed {
+        /// Who failed.
+        subtask: Option<SubtaskId>,
+        /// Why.
+        error: JobError,
+    },
     /// The subtask is gone.
-    Ended { subtask: SubtaskId, metrics: Vec<Metric> },
+    Ended {
+        /// Who it was.
+        subtask: SubtaskId,
+        /// Its last numbers.
+        metrics: Vec<Metric>,
+    },
 }
 
 impl FromSubtask {
     /// Who says it, as far as it says that itself.
-    pub(crate) fn subtask(&self) -> Option<SubtaskId> {
+    pub fn subtask(&self) -> Option<SubtaskId> {
         match self {
             Self::SplitRequested { subtask, .. }
             | Self::Acknowledged { subtask, .. }
@@ -60,15 +91,30 @@ impl FromSubtask {
 }
 
 /// What somebody else says to the coordinator.
-pub(crate) enum ToCoordinator {
+pub enum ToCoordinator {
     /// A subtask of an attempt. What an older attempt says late is refused.
-    FromSubtask { attempt: Attempt, message: FromSubtask },
+    FromSubtask {
+        /// The attempt that it belongs to.
+        attempt: Attempt,
+        /// What it says.
+        message: FromSubtask,
+    },
     /// A worker is there.
     Joined(Member),
     /// It is gone, and with it its subtasks; nothing of it follows.
-    Lost { worker: WorkerId, reason: String },
+    Lost {
+        /// Which one.
+        worker: WorkerId,
+        /// How that was noticed, for people.
+        reason: String,
+    },
     /// Numbers of what a worker of another process runs of an attempt, each labelled with its name.
-    Metrics { attempt: Attempt, metrics: Vec<Metric> },
+    Metrics {
+        /// The attempt.
+        attempt: Attempt,
+        /// The numbers.
+        metrics: Vec<Metric>,
+    },
     /// Workers cannot be had: the reason, which is the job's failure.
     Impossible(JobError),
     /// The user wants the job to end, without results beyond those committed.
@@ -84,23 +130,43 @@ pub(crate) enum ToCoordinator {
 }
 
 /// What the coordinator says to a worker.
-pub(crate) enum ToWorker {
+pub enum ToWorker {
     /// Bring your share of an attempt onto your cores.
     Deploy(Box<Deployment>),
     /// Something for one of its subtasks. Of another attempt than the one that was deployed last it is for nobody.
-    ToSubtask { attempt: Attempt, subtask: SubtaskId, message: ToSubtask },
+    ToSubtask {
+        /// The attempt that the subtask belongs to.
+        attempt: Attempt,
+        /// Who is told.
+        subtask: SubtaskId,
+        /// What.
+        message: ToSubtask,
+    },
     /// There will be no other attempt: the reason, if the job has failed.
-    End { failure: Option<String> },
+    End {
+        /// Why the job has failed.
+        failure: Option<String>,
+    },
 }
 
 /// What the coordinator says to a subtask.
 pub enum ToSubtask {
     /// Read this split next.
-    Split { number: u32, split: AlignedVec },
+    Split {
+        /// The number of the split among those of its source.
+        number: u32,
+        /// Its archive.
+        split: AlignedVec,
+    },
     /// There is nothing more to read (docs/src/semantics.md#s-2).
     NoMoreSplits,
     /// Send the barrier of this checkpoint, and nothing behind it if the job stops there.
-    Trigger { checkpoint: CheckpointId, stops: bool },
+    Trigger {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// Whether the job ends with it.
+        stops: bool,
+    },
     /// End the input where it is.
     Drain,
     /// The attempt is over.

@@ -56,13 +56,14 @@ pub struct Metric {
 
 impl Metric {
     /// A number of the whole job.
-    pub(crate) fn of_job(name: &'static str, kind: MetricKind, value: i64) -> Self {
+    pub fn of_job(name: &'static str, kind: MetricKind, value: i64) -> Self {
         let (scope, operator) = (MetricScope::Job, String::new());
         Self { scope, operator, uid: no_uid(), subtask: 0, channel: None, worker: None, name: Cow::Borrowed(name), kind, value }
     }
 
     /// The same number, as one of `worker`.
-    pub(crate) fn at(self, worker: &Arc<str>) -> Self {
+    #[must_use]
+    pub fn at(self, worker: &Arc<str>) -> Self {
         Self { worker: Some(Arc::clone(worker)), ..self }
     }
 
@@ -187,13 +188,14 @@ impl FromIterator<Metric> for JobMetrics {
 
 /// Counts up, on one core.
 #[derive(Clone, Default)]
-pub(crate) struct Counter {
+pub struct Counter {
     cell: Rc<Cell<i64>>,
 }
 
 impl Counter {
     #[inline]
-    pub(crate) fn add(&self, n: u64) {
+    /// Counts `n` more.
+    pub fn add(&self, n: u64) {
         self.cell.set(self.cell.get().wrapping_add(n as i64));
     }
 }
@@ -243,7 +245,7 @@ impl Samples<'_> {
 
 /// What a number of a subtask is about.
 #[derive(Clone, Copy)]
-pub(crate) struct Subject<'a> {
+pub struct Subject<'a> {
     scope: MetricScope,
     name: &'a str,
     uid: &'a str,
@@ -251,11 +253,14 @@ pub(crate) struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// The task of these operators, the first of which has `uid`.
-    pub(crate) fn task(name: &'a str, uid: &'a str) -> Self {
+    #[must_use]
+    pub fn task(name: &'a str, uid: &'a str) -> Self {
         Self { scope: MetricScope::Task, name, uid }
     }
 
-    pub(crate) fn operator(name: &'a str, uid: &'a str) -> Self {
+    /// The operator of this name and `uid`.
+    #[must_use]
+    pub fn operator(name: &'a str, uid: &'a str) -> Self {
         Self { scope: MetricScope::Operator, name, uid }
     }
 }
@@ -270,7 +275,7 @@ struct Registered {
 }
 
 /// The numbers of one subtask.
-pub(crate) struct MetricRegistry {
+pub struct MetricRegistry {
     subtask: usize,
     registered: RefCell<Vec<Registered>>,
     /// Each with the task it speaks of.
@@ -278,7 +283,9 @@ pub(crate) struct MetricRegistry {
 }
 
 impl MetricRegistry {
-    pub(crate) fn new(subtask: usize) -> Self {
+    /// No numbers yet, of subtask (or core) `subtask`.
+    #[must_use]
+    pub fn new(subtask: usize) -> Self {
         Self { subtask, registered: RefCell::default(), samplers: RefCell::default() }
     }
 
@@ -294,7 +301,8 @@ impl MetricRegistry {
         cell
     }
 
-    pub(crate) fn counter(&self, of: Subject<'_>, name: &'static str) -> Counter {
+    /// The counter `name` of a subject: the same for everybody who asks.
+    pub fn counter(&self, of: Subject<'_>, name: &'static str) -> Counter {
         Counter { cell: self.register(of, name, MetricKind::Counter, 0) }
     }
 

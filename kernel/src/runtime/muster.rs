@@ -19,10 +19,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How many workers an attempt waits for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Muster {
-    pub(crate) workers: usize,
+pub struct Muster {
+    /// So many.
+    pub workers: usize,
     /// A job that goes on does so with those that are there after so long, one at least.
-    pub(crate) patience: Duration,
+    pub patience: Duration,
 }
 
 impl Muster {

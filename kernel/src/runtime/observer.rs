@@ -27,7 +27,9 @@ pub struct Watched {
 }
 
 impl Watched {
-    pub(crate) fn new(job: &str, io: &Io, metrics: &Arc<Mutex<JobMetrics>>) -> Self {
+    /// The numbers of the job of this name, on the core with this door.
+    #[must_use]
+    pub fn new(job: &str, io: &Io, metrics: &Arc<Mutex<JobMetrics>>) -> Self {
         Self { job: job.to_owned(), io: io.clone(), metrics: Arc::clone(metrics) }
     }
 

@@ -68,7 +68,7 @@ impl EngineSettings {
     }
 
     /// Refuses a size of zero, which could make no progress.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let sizes = [
             self.frame_records,
             self.initial_window_records,

@@ -90,6 +90,14 @@ fn every_dependency_is_argued_and_none_is_argued_that_is_not_there() {
     }
 }
 
+#[test]
+fn the_dependencies_of_the_engine_are_shown() {
+    let text = read("docs/src/dependencies.md");
+    let (_, tree) = text.split_once("```text\nthalweg-kernel\n").expect("the tree of the engine stands in the page");
+    let shown = tree.lines().map_while(|line| Some(line.split_once("── ")?.1.to_owned()));
+    assert_eq!(shown.collect::<BTreeSet<_>>(), dependencies("kernel", Kind::Built));
+}
+
 /// The targets of Markdown links in `text`, those outside the repository left out.
 fn links(text: &str) -> Vec<String> {
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);

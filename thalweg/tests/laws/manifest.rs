@@ -4,8 +4,21 @@ use crate::read;
 use std::collections::BTreeSet;
 
 /// The crates of the workspace by their folders.
-pub const CRATES: [&str; 12] =
-    ["io", "kernel/record", "kernel/derive", "storage", "kernel", "connectors", "metrics", "cli", "thalweg", "sim/world", "sim", "bench"];
+pub const CRATES: [&str; 13] = [
+    "io",
+    "kernel/record",
+    "kernel/derive",
+    "storage",
+    "kernel",
+    "cluster",
+    "connectors",
+    "metrics",
+    "cli",
+    "thalweg",
+    "sim/world",
+    "sim",
+    "bench",
+];
 
 /// Whether a dependency is part of what is built for a user, or of tests only.
 #[derive(Clone, Copy, PartialEq, Eq)]

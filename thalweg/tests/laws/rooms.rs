@@ -1,6 +1,6 @@
 //! What the crates of the workspace show of each other.
 
-use crate::read;
+use crate::{files, read};
 use std::collections::BTreeSet;
 
 /// The words that `source` makes public at its root: those of `pub mod` and `pub use`, without the paths they come from.
@@ -16,6 +16,24 @@ fn shown(source: &str) -> BTreeSet<String> {
     names
 }
 
+/// What `thalweg-cluster` needs of the engine and programs do not see. Each word more is one that the engine cannot change by itself.
+const WORKER: &str = "Acknowledgement Agent Announced AttemptPlan BUFFER_BYTES_KEPT Carried ChannelNumber ChannelWatch CoreOrder Counter \
+     Deployment Farewell FrameDoor FrameError FrameHeader FrameKind FromSubtask HEADER_BYTES Layout Lifeline LifelineEnd LinkFailure Links Member \
+     MetricRegistry Muster OperatorId PAYLOAD_BYTES_MAX Packer Peer Place PreparedEpoch Recruit Recruiter Recruiting RemoteChannel RestorePlan Seat \
+     Shared SnapshotPlace Subject TaskShape ToCoordinator ToSubtask ToWorker Unpacker WorkerId panic_text run_core shape_of";
+
+#[test]
+fn the_door_to_the_cluster_is_as_wide_as_it_is_written_here_and_no_program_sees_it() {
+    let list: BTreeSet<String> = WORKER.split_whitespace().map(str::to_owned).collect();
+    assert_eq!(shown(&read("kernel/src/worker.rs")), list);
+    for path in ["thalweg/src", "cli/src", "metrics/src", "connectors/src"].iter().flat_map(|folder| files(folder, "rs")) {
+        assert!(!read(&path).contains("::worker::"), "{path}: `thalweg_kernel::worker` is for the cluster alone");
+    }
+    let users: Vec<_> = files("cluster/src", "rs").into_iter().map(|path| read(&path)).collect();
+    let unused: Vec<_> = list.iter().filter(|name| !users.iter().any(|source| source.contains(name.as_str()))).collect();
+    assert!(unused.is_empty(), "the cluster does not need {unused:?}");
+}
+
 #[test]
 fn a_job_sees_all_connectors() {
     let mut connectors = shown(&read("connectors/src/lib.rs"));
@@ -28,7 +46,8 @@ fn a_job_sees_all_connectors() {
 
 #[test]
 fn a_job_sees_all_that_the_engine_shows() {
-    let (engine, facade) = (shown(&read("kernel/src/lib.rs")), shown(&read("thalweg/src/lib.rs")));
+    let (mut engine, facade) = (shown(&read("kernel/src/lib.rs")), shown(&read("thalweg/src/lib.rs")));
+    assert!(engine.remove("worker") && !facade.contains("worker"), "that is for the cluster");
     assert!(engine.len() > 50, "{engine:?}: has the form of the file changed?");
     let missing: Vec<_> = engine.difference(&facade).collect();
     assert!(missing.is_empty(), "thalweg/src/lib.rs does not show {missing:?}");

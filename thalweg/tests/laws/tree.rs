@@ -5,8 +5,17 @@ use crate::{files, read};
 use std::collections::BTreeSet;
 
 /// What must do as the simulator says: everything but the door.
-const INSIDE: &[&str] =
-    &["thalweg/src", "cli/src", "metrics/src", "connectors/src", "kernel/src", "kernel/record/src", "kernel/derive/src", "storage/src"];
+const INSIDE: &[&str] = &[
+    "thalweg/src",
+    "cli/src",
+    "metrics/src",
+    "cluster/src",
+    "connectors/src",
+    "kernel/src",
+    "kernel/record/src",
+    "kernel/derive/src",
+    "storage/src",
+];
 
 /// The lines of a source file without comments, with their numbers.
 fn code(path: &str) -> Vec<(usize, String)> {
@@ -52,7 +61,7 @@ fn what_runs_in_production_is_what_runs_in_the_simulator() {
 fn io_uring_is_spoken_to_in_one_folder() {
     forbid(
         "a second backend must be addable without touching another folder",
-        &["io", "storage", "kernel", "connectors", "metrics", "cli", "thalweg", "sim", "bench"],
+        &["io", "storage", "kernel", "cluster", "connectors", "metrics", "cli", "thalweg", "sim", "bench"],
         &["io_uring::", "squeue", "cqueue"],
         |path| path.starts_with("io/src/uring/") || path.starts_with("thalweg/tests/laws/"),
     );
@@ -67,7 +76,7 @@ fn unsafe_code_lies_in_few_places() {
     let exempt = |path: &str| places.iter().any(|place| path.starts_with(place)) || path.contains("/tests");
     forbid(
         "unsafe code belongs to rings, buffers, frames, the table of states and the backend",
-        &["io", "storage", "kernel", "connectors", "metrics", "cli", "thalweg", "sim", "bench"],
+        &["io", "storage", "kernel", "cluster", "connectors", "metrics", "cli", "thalweg", "sim", "bench"],
         &["unsafe"],
         exempt,
     );
@@ -85,9 +94,18 @@ fn arrows_between_crates_run_one_way() {
             "storage" => &["thalweg-io", "thalweg-record"],
             "kernel" => &["thalweg-io", "thalweg-record", "thalweg-storage", "thalweg-world"],
             "connectors" => &["thalweg-io", "thalweg-record", "thalweg-kernel"],
+            "cluster" => &["thalweg-io", "thalweg-record", "thalweg-storage", "thalweg-kernel", "thalweg-world"],
             "metrics" => &["thalweg-io", "thalweg-kernel"],
-            "cli" => &["thalweg-io", "thalweg-storage", "thalweg-kernel", "thalweg-connectors", "thalweg-metrics"],
-            "thalweg" => &["thalweg-io", "thalweg-record", "thalweg-kernel", "thalweg-connectors", "thalweg-metrics", "thalweg-cli"],
+            "cli" => &["thalweg-io", "thalweg-storage", "thalweg-kernel", "thalweg-connectors", "thalweg-metrics", "thalweg-cluster"],
+            "thalweg" => &[
+                "thalweg-io",
+                "thalweg-record",
+                "thalweg-kernel",
+                "thalweg-connectors",
+                "thalweg-metrics",
+                "thalweg-cluster",
+                "thalweg-cli",
+            ],
             _ => &["thalweg", "thalweg-io", "thalweg-record", "thalweg-storage"],
         }
     };
@@ -102,7 +120,7 @@ fn arrows_between_crates_run_one_way() {
 fn engine_and_store_depend_on_nothing_that_reaches_outside() {
     let reaching: BTreeSet<String> =
         ["rand", "getrandom", "libc", "tokio", "glommio", "io-uring", "madsim", "loom"].map(str::to_owned).into();
-    for folder in ["storage", "kernel", "connectors", "metrics", "cli", "thalweg", "kernel/record", "kernel/derive"] {
+    for folder in ["storage", "kernel", "cluster", "connectors", "metrics", "cli", "thalweg", "kernel/record", "kernel/derive"] {
         let found: Vec<_> = dependencies(folder, Kind::Built).intersection(&reaching).cloned().collect();
         assert!(found.is_empty(), "{folder} must not depend on {found:?}");
     }

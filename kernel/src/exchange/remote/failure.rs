@@ -4,7 +4,7 @@ use crate::runtime::JobError;
 
 /// What ended a link.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum LinkFailure {
+pub enum LinkFailure {
     /// The stream of frames broke: another attempt may have more luck.
     Broken(String),
     /// What is to be sent does not fit: it comes again with every attempt. The cure is said.
@@ -13,7 +13,7 @@ pub(crate) enum LinkFailure {
 
 impl LinkFailure {
     /// As the failure of the job, for a link to the worker `peer`.
-    pub(super) fn of_the_job(self, peer: String) -> JobError {
+    pub fn of_the_job(self, peer: String) -> JobError {
         match self {
             Self::Broken(reason) => JobError::Exchange { worker: peer, reason },
             Self::Unsendable(reason) => JobError::Invalid(format!("the exchange with worker {peer}: {reason}")),

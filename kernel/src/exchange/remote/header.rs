@@ -7,17 +7,17 @@ use crate::checkpoint::Attempt;
 use thiserror::Error;
 
 /// Bytes of a header.
-pub(crate) const HEADER_BYTES: usize = 64;
+pub const HEADER_BYTES: usize = 64;
 
 /// Bytes that may follow a header. A frame holds a fixed number of records, but a record may be large.
-pub(crate) const PAYLOAD_BYTES_MAX: usize = 256 << 20;
+pub const PAYLOAD_BYTES_MAX: usize = 256 << 20;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"TWF1");
 const VERSION: u16 = 3;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FrameKind {
+pub enum FrameKind {
     /// The first on a connection: who calls, and for which attempt.
     Open,
     /// Records and in-band elements of a channel.
@@ -46,59 +46,97 @@ impl FrameKind {
 
 /// A frame without what it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FrameHeader {
-    pub(crate) kind: FrameKind,
+pub struct FrameHeader {
+    /// What it is.
+    pub kind: FrameKind,
     /// Law 10: whatever comes from an older one is refused.
-    pub(crate) attempt: Attempt,
+    pub attempt: Attempt,
     /// The channel, for [`FrameKind::Records`].
-    pub(crate) channel: u32,
+    pub channel: u32,
     /// Counted from 0 in each channel.
-    pub(crate) sequence: u64,
+    pub sequence: u64,
     /// Fingerprint of the layout of the records.
-    pub(crate) layout: u64,
+    pub layout: u64,
     /// Number of records, or of entries.
-    pub(crate) count: u32,
+    pub count: u32,
     /// Number of in-band elements.
-    pub(crate) controls: u32,
+    pub controls: u32,
     /// Whether the hashes of keys are there.
-    pub(crate) is_keyed: bool,
+    pub is_keyed: bool,
     /// Where the archive of the records begins in what follows.
-    pub(crate) archive_at: u32,
+    pub archive_at: u32,
     /// Bytes that follow.
-    pub(crate) payload_bytes: u32,
+    pub payload_bytes: u32,
     /// Checksum of what follows.
-    pub(crate) payload_crc: u32,
+    pub payload_crc: u32,
 }
 
 /// Why bytes are no frame, or not one that may come here.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(crate) enum FrameError {
+pub enum FrameError {
+    /// Something else.
     #[error("what came is no frame (magic {0:08x})")]
     Magic(u32),
+    /// Of another version.
     #[error("the frame has version {0}, and this build knows version {VERSION}: run the same build everywhere")]
     Version(u16),
+    /// Of a kind that is not known.
     #[error("a frame of the unknown kind {0}")]
     Kind(u16),
+    /// Bytes are not those that were sent.
     #[error("the checksum of a frame's {0} does not match")]
     Checksum(&'static str),
+    /// Longer than a frame may be.
     #[error("a frame of {0} bytes is longer than the {PAYLOAD_BYTES_MAX} that a frame can have")]
     TooLong(u32),
+    /// Of another attempt.
     #[error("a frame of attempt {found} came where attempt {expected} is under way")]
-    Attempt { expected: Attempt, found: Attempt },
+    Attempt {
+        /// What was to come.
+        expected: Attempt,
+        /// What came.
+        found: Attempt,
+    },
+    /// Not the one that was to follow.
     #[error("frame {found} of channel {channel} came where frame {expected} was to follow")]
-    Sequence { channel: u32, expected: u64, found: u64 },
+    Sequence {
+        /// The channel.
+        channel: u32,
+        /// What was to come.
+        expected: u64,
+        /// What came.
+        found: u64,
+    },
+    /// Of a channel that does not end here.
     #[error("channel {0} does not end here")]
     Channel(u32),
+    /// Records of another layout.
     #[error(
         "the records of channel {channel} have the layout {found} and are expected with {expected}: run the same build, with the same schemas, everywhere"
     )]
-    Layout { channel: u32, expected: String, found: String },
+    Layout {
+        /// The channel.
+        channel: u32,
+        /// What was to come.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// Sent without credit.
     #[error("channel {0} was sent a frame without credit")]
     Credit(u32),
+    /// Damaged where no checksum tells.
     #[error("a frame of channel {channel} is damaged: {reason}")]
-    Damaged { channel: u32, reason: String },
+    Damaged {
+        /// The channel.
+        channel: u32,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Neither keyed nor not.
     #[error("a frame says of its keys neither yes nor no")]
     Keyed,
+    /// Of a kind that may not come here.
     #[error("a frame of kind {0:?} has no place here")]
     Unexpected(FrameKind),
 }
@@ -113,7 +151,7 @@ fn u64_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {
 
 impl FrameHeader {
     /// A header of `kind` whose other fields are zero.
-    pub(crate) fn new(kind: FrameKind, attempt: Attempt) -> Self {
+    pub fn new(kind: FrameKind, attempt: Attempt) -> Self {
         Self {
             kind,
             attempt,
@@ -130,7 +168,7 @@ impl FrameHeader {
     }
 
     /// Its bytes in front of `payload`, whose length and checksum they hold.
-    pub(crate) fn encode(mut self, payload: &[u8]) -> [u8; HEADER_BYTES] {
+    pub fn encode(mut self, payload: &[u8]) -> [u8; HEADER_BYTES] {
         assert!(payload.len() <= PAYLOAD_BYTES_MAX, "a frame of {} bytes", payload.len());
         self.payload_bytes = payload.len() as u32;
         self.payload_crc = crc32fast::hash(payload);
@@ -154,7 +192,7 @@ impl FrameHeader {
     }
 
     /// Reads a header and checks everything about it that it says of itself.
-    pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, FrameError> {
+    pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, FrameError> {
         let magic = u32_at(bytes, 0);
         if magic != MAGIC {
             return Err(FrameError::Magic(magic));
@@ -189,7 +227,7 @@ impl FrameHeader {
     }
 
     /// Holds what followed against the checksum.
-    pub(crate) fn check_payload(&self, payload: &[u8]) -> Result<(), FrameError> {
+    pub fn check_payload(&self, payload: &[u8]) -> Result<(), FrameError> {
         if crc32fast::hash(payload) == self.payload_crc { Ok(()) } else { Err(FrameError::Checksum("payload")) }
     }
 }

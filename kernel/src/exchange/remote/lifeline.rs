@@ -5,8 +5,8 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 /// Held by each subtask of an attempt for as long as it lives.
-#[derive(Clone)]
-pub(crate) struct Lifeline(Rc<Waiting>);
+#[derive(Clone, Default)]
+pub struct Lifeline(Rc<Waiting>);
 
 /// Who waits for the end; woken when the last lifeline is dropped.
 #[derive(Default)]
@@ -20,26 +20,30 @@ impl Drop for Waiting {
 
 /// The other end: holds nothing.
 #[derive(Clone)]
-pub(crate) struct LifelineEnd(Weak<Waiting>);
+pub struct LifelineEnd(Weak<Waiting>);
 
 impl Lifeline {
-    pub(crate) fn new() -> Self {
-        Self(Rc::default())
+    /// A lifeline that nobody else holds yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    pub(crate) fn end(&self) -> LifelineEnd {
+    /// The other end.
+    #[must_use]
+    pub fn end(&self) -> LifelineEnd {
         LifelineEnd(Rc::downgrade(&self.0))
     }
 }
 
 impl LifelineEnd {
     /// Whether the last subtask is gone.
-    pub(crate) fn is_gone(&self) -> bool {
+    pub fn is_gone(&self) -> bool {
         self.0.strong_count() == 0
     }
 
     /// Ready when the last subtask is gone; registers for that otherwise.
-    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(waiting) = self.0.upgrade() else { return Poll::Ready(()) };
         let mut wakers = waiting.0.borrow_mut();
         if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
@@ -49,7 +53,7 @@ impl LifelineEnd {
     }
 
     /// Runs `work` for as long as there are subtasks; `None` if they have gone before it was done.
-    pub(super) async fn during<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub async fn during<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = std::pin::pin!(work);
         std::future::poll_fn(|cx| match self.poll_gone(cx) {
             Poll::Ready(()) => Poll::Ready(None),

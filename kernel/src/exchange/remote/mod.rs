@@ -1,30 +1,23 @@
-//! Moving records between the cores of different workers.
+//! Channels between the cores of different workers, as far as the types of records are concerned.
 //!
-//! To a subtask a remote channel is like any other: a ring of frames. At the other end of the ring stands, on the same core, a *link*: one for each core
-//! of another worker that something is sent to or comes from, with one connection each, for one attempt. The sending link makes bytes of frames as far as
-//! the receiver has granted credit; the receiving link checks them and hands them on as they are, to be read in place.
-//!
-//! A connection that breaks ends the attempt: frames are lost with it, and the last checkpoint is the one place from which all can go on. So nothing is
-//! sent again, and a link knows no state of another attempt.
+//! To a subtask a remote channel is like any other: a ring of frames. At the other end of the ring stands whatever carries bytes to the other worker and
+//! back, on the same core (`thalweg-cluster`). Here frames become bytes and come out of them again (`packing.rs`, `archived.rs`), behind a header
+//! (`header.rs`) that says whose they are; `links.rs` says which channels lead where, and is all that a carrier has to know of an attempt.
 
+mod announced;
 mod archived;
-mod credits;
-mod door;
-mod early;
 mod failure;
 mod header;
-mod incoming;
-mod layouts;
 mod lifeline;
 mod links;
-mod outgoing;
 mod packing;
-mod reader;
-mod ready;
 
+pub use announced::Announced;
 pub(crate) use archived::ArchivedFrame;
-pub(crate) use door::Door;
-pub(crate) use early::Announced;
-pub(crate) use lifeline::{Lifeline, LifelineEnd};
-pub(crate) use links::{Links, Place, RemoteChannel};
-pub(crate) use packing::{Packer, RecordPacker, RecordUnpacker, Unpacker};
+pub use failure::LinkFailure;
+pub use header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX};
+pub use lifeline::{Lifeline, LifelineEnd};
+pub(crate) use links::ErasedChannel;
+pub use links::{FrameDoor, Links, Peer, Place, RemoteChannel};
+pub use packing::{BUFFER_BYTES_KEPT, Carried, Packer, Unpacker};
+pub(crate) use packing::{RecordPacker, RecordUnpacker};

@@ -6,7 +6,6 @@
 use super::archived::{ArchivedFrame, UNIT, encode_control};
 use super::failure::LinkFailure;
 use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX};
-use super::reader::BUFFER_BYTES_KEPT;
 use crate::checkpoint::Attempt;
 use crate::exchange::frame::{Batch, Frame, InputChannel, OutputChannel};
 use crate::record::{ArchiveError, Archiver, Layout, Record, RecordLayout, RecordSerializer};
@@ -18,15 +17,20 @@ use rkyv::{Archive, Place, Serialize};
 use std::task::{Context, Poll};
 use thalweg_io::Buffer;
 
+/// A buffer that has become larger than this is not kept: one huge record does not fatten them all.
+pub const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
 /// What was put into a frame, or taken out of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Carried {
-    pub(crate) records: u64,
-    pub(crate) bytes: u64,
+pub struct Carried {
+    /// How many records.
+    pub records: u64,
+    /// How many bytes, header and all.
+    pub bytes: u64,
     /// The barrier of a checkpoint, and how many of the records stand before it.
-    pub(crate) barrier: Option<(u64, u64)>,
+    pub barrier: Option<(u64, u64)>,
     /// Nothing follows in the channel.
-    pub(crate) is_end: bool,
+    pub is_end: bool,
 }
 
 impl Carried {
@@ -42,7 +46,7 @@ impl Carried {
 }
 
 /// Makes bytes of the frames of one channel.
-pub(crate) trait Packer {
+pub trait Packer {
     /// `Ready(true)` when there is a frame, `Ready(false)` when the sender is gone; registers for that otherwise.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<bool>;
 
@@ -54,7 +58,7 @@ pub(crate) trait Packer {
 }
 
 /// Hands the frames of one channel over to its receiver.
-pub(crate) trait Unpacker {
+pub trait Unpacker {
     /// Checks the frame that `buffer` holds, header and all, and hands it over. A receiver that is gone has no use for it.
     fn deliver(&mut self, header: &FrameHeader, buffer: Buffer) -> Result<Carried, FrameError>;
 
@@ -104,7 +108,7 @@ pub(crate) struct RecordPacker<T> {
 
 impl<T: Record> RecordPacker<T> {
     /// For records of `layout`.
-    pub(crate) fn new(channel: InputChannel<T>, layout: &Layout) -> Self {
+    pub fn new(channel: InputChannel<T>, layout: &Layout) -> Self {
         Self { channel, archiver: Archiver::new(), payload: AlignedVec::new(), layout: layout.fingerprint().as_u64() }
     }
 }
@@ -167,7 +171,7 @@ pub(crate) struct RecordUnpacker<T: Record> {
 
 impl<T: Record> RecordUnpacker<T> {
     /// For records of `layout`.
-    pub(crate) fn new(channel: OutputChannel<T>, layout: RecordLayout<T>) -> Self {
+    pub fn new(channel: OutputChannel<T>, layout: RecordLayout<T>) -> Self {
         Self { channel, layout }
     }
 }

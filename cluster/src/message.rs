@@ -5,15 +5,16 @@
 
 use super::config::Heartbeat;
 use super::fields::{Field, Fields, Malformed, record, variants};
-use crate::checkpoint::{Attempt, CheckpointId, JobId, PreparedEpoch};
-use crate::graph::OperatorId;
-use crate::runtime::{
-    Acknowledgement, AttemptPlan, Deployment, FailureCause, FromSubtask, JobError, Layout, Metric, MetricKind, MetricScope, RestorePlan,
-    Seat, SnapshotPlace, SnapshotTimes, ToSubtask, ToWorker, WorkerId,
-};
 use core::net::SocketAddr;
 use std::borrow::Cow;
 use std::sync::Arc;
+use thalweg_kernel::checkpoint::{Attempt, CheckpointId, JobId};
+use thalweg_kernel::worker::OperatorId;
+use thalweg_kernel::worker::PreparedEpoch;
+use thalweg_kernel::worker::{
+    Acknowledgement, AttemptPlan, Deployment, FromSubtask, Layout, RestorePlan, Seat, SnapshotPlace, ToSubtask, ToWorker, WorkerId,
+};
+use thalweg_kernel::{FailureCause, JobError, Metric, MetricKind, MetricScope, SnapshotTimes};
 use thalweg_record::HashRange;
 use thalweg_storage::checkpoint::{FileRef, Image, StateFile};
 
@@ -143,7 +144,7 @@ record! {
 
 impl Field for RestorePlan {
     fn put(&self, out: &mut Vec<u8>) {
-        let Self { path, metadata: (bytes, crc), allow_non_restored_state, loaded: _ } = self;
+        let Self { path, metadata: (bytes, crc), allow_non_restored_state, .. } = self;
         path.put(out);
         bytes.put(out);
         crc.put(out);
@@ -152,7 +153,7 @@ impl Field for RestorePlan {
 
     fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
         let (path, metadata) = (Field::take(fields)?, (Field::take(fields)?, Field::take(fields)?));
-        Ok(Self { path, metadata, allow_non_restored_state: Field::take(fields)?, loaded: None })
+        Ok(Self::to_be_read(path, metadata, Field::take(fields)?))
     }
 }
 

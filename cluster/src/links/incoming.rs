@@ -5,20 +5,21 @@
 
 use super::credits::Window;
 use super::door::{Awaited, Caller};
-use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX};
 use super::layouts::ToldLayouts;
-use super::links::{RemoteChannel, Surroundings};
 use super::outgoing::{Sender, append_entries, entries};
-use super::packing::Unpacker;
 use super::reader::{FrameReader, ReadError};
 use super::ready::{Places, ReadyChannels};
-use crate::exchange::watch::ChannelNumber;
-use crate::record::Layout;
-use crate::runtime::Counter;
+use super::surroundings::Surroundings;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use thalweg_io::Buffer;
+use thalweg_kernel::record::Layout;
+use thalweg_kernel::worker::ChannelNumber;
+use thalweg_kernel::worker::Counter;
+use thalweg_kernel::worker::RemoteChannel;
+use thalweg_kernel::worker::Unpacker;
+use thalweg_kernel::worker::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX};
 
 /// Frames delivered before the core's other tasks have their turn.
 const FRAMES_A_TURN: usize = 16;
@@ -64,12 +65,12 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn new(around: Surroundings, mut channels: Vec<RemoteChannel>, window: usize) -> Self {
-        channels.sort_unstable_by_key(|channel| channel.number.0);
-        let open = |RemoteChannel { number, end, record }: RemoteChannel| Channel {
-            number,
-            unpacker: (record.unpacker)(end, &record),
-            layout: record.layout,
+    pub(super) fn new(around: Surroundings, mut channels: Vec<Box<dyn RemoteChannel>>, window: usize) -> Self {
+        channels.sort_unstable_by_key(|channel| channel.number().0);
+        let open = |channel: Box<dyn RemoteChannel>| Channel {
+            number: channel.number(),
+            layout: channel.layout().clone(),
+            unpacker: channel.into_unpacker(),
             window: Window::new(window),
             records_window: 0,
             is_news: false,

@@ -6,13 +6,13 @@
 use super::config::Heartbeat;
 use super::connection::{ConnectionError, Talk};
 use super::message::Message;
-use super::share::TaskShape;
 use super::turned_away::TurnedAway;
 use core::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use thalweg_io::Io;
 use thalweg_io::within;
+use thalweg_kernel::worker::TaskShape;
 
 /// The longest name of a worker.
 const NAME_BYTES_MAX: usize = 256;

@@ -6,14 +6,12 @@
 //! calls again. Whoever hangs up himself is gone at once.
 
 use super::door::{Caller, Opening};
-use super::links::Place;
-use crate::checkpoint::{Attempt, JobId};
-use crate::runtime::AttemptPlan;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 use thalweg_io::{Io, LocalBoxFuture};
+use thalweg_kernel::checkpoint::{Attempt, JobId};
+use thalweg_kernel::worker::Announced;
 
 /// Callers of attempts that were not announced which may wait at a time; at one more the one that waits longest has to go.
 pub(super) const UNKNOWN_MAX: usize = 64;
@@ -21,29 +19,12 @@ pub(super) const UNKNOWN_MAX: usize = 64;
 /// How long they may wait. An announcement takes as long as a message.
 pub(super) const UNKNOWN_TIME: Duration = Duration::from_secs(5);
 
-/// An attempt that this core will take part in, and who may call for it.
-#[derive(Clone, Debug)]
-pub(crate) struct Announced {
-    job: JobId,
-    owner: u64,
-    attempt: Attempt,
-    /// Where they call.
-    to: Place,
-    /// The cores of each worker, by seat.
-    cores: Arc<[usize]>,
-}
-
-impl Announced {
-    /// `cores` are those of each worker, by seat, and `to` is the one that is told.
-    pub(crate) fn new(plan: &AttemptPlan, to: Place, cores: Arc<[usize]>) -> Self {
-        Self { job: plan.job, owner: plan.owner, attempt: plan.attempt, to, cores }
-    }
-
-    fn may_call(&self, opening: &Opening) -> bool {
-        let is_of_it = (opening.job, opening.owner, opening.attempt) == (self.job, self.owner, self.attempt);
-        let from = opening.from;
-        is_of_it && opening.to == self.to && from.seat != self.to.seat && self.cores.get(from.seat).is_some_and(|cores| from.core < *cores)
-    }
+/// Whether a link of the attempt that was announced may call like that.
+fn may_call(announced: &Announced, opening: &Opening) -> bool {
+    let Announced { job, owner, attempt, to, cores } = announced;
+    let is_of_it = (&opening.job, &opening.owner, &opening.attempt) == (job, owner, attempt);
+    let from = opening.from;
+    is_of_it && opening.to == *to && from.seat != to.seat && cores.get(from.seat).is_some_and(|cores| from.core < *cores)
 }
 
 /// A caller, and the end of its time if it has one.
@@ -64,7 +45,7 @@ impl Early {
     /// Callers of this attempt may wait for as long as they like; those of the one that was announced before have nothing to wait for.
     pub(super) fn announce(&mut self, announced: Announced) {
         self.waiting.retain_mut(|waiting| {
-            let may_stay = announced.may_call(&waiting.opening);
+            let may_stay = may_call(&announced, &waiting.opening);
             let had_no_limit = waiting.limit.is_none();
             if may_stay {
                 waiting.limit = None;
@@ -83,7 +64,7 @@ impl Early {
     pub(super) fn keep(&mut self, io: &Io, opening: Opening, caller: Caller) {
         // Whoever calls a second time for one link has given up the first connection.
         self.waiting.retain(|waiting| waiting.opening != opening);
-        let is_known = self.announced.as_ref().is_some_and(|announced| announced.may_call(&opening));
+        let is_known = self.announced.as_ref().is_some_and(|announced| may_call(announced, &opening));
         let limit = (!is_known).then(|| io.clock().sleep_until(io.clock().now().after(UNKNOWN_TIME)));
         let is_unknown = |waiting: &Waiting| waiting.limit.is_some();
         if !is_known && self.waiting.iter().filter(|waiting| is_unknown(waiting)).count() == UNKNOWN_MAX {

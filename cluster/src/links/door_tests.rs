@@ -1,8 +1,8 @@
 use super::super::early::{UNKNOWN_MAX, UNKNOWN_TIME};
 use super::*;
-use crate::checkpoint::CheckpointId;
-use crate::runtime::AttemptPlan;
 use thalweg_io::{CoreId, Net, NetRead};
+use thalweg_kernel::checkpoint::CheckpointId;
+use thalweg_kernel::worker::AttemptPlan;
 use thalweg_world::small::{World, poll_once};
 
 fn at() -> SocketAddr {

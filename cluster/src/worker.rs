@@ -11,10 +11,7 @@ use super::connection::{Connection, Talk};
 use super::message::Message;
 use super::session::{Local, Session, SessionEnd};
 use crate::auth::{AuthError, Authenticator, Purpose, Side};
-use crate::description::Description;
-use crate::exchange::Door;
-use crate::graph::Job;
-use crate::runtime::{Agent, CoreOrder, JobError, JobMetrics, Shared, Watched, WorkerId, panic_text, run_core};
+use crate::links::Door;
 use core::net::SocketAddr;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,6 +22,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use thalweg_io::within;
 use thalweg_io::{CoreGroup, CoreId, CoreMain, Cores, Io, IoError, Mailbox, MailboxReceiver, TaskClass, block_on, mailbox};
+use thalweg_kernel::Job;
+use thalweg_kernel::worker::{Agent, CoreOrder, Shared, WorkerId, panic_text, run_core};
+use thalweg_kernel::{JobError, JobMetrics, Watched};
 
 /// The first pause after a failure to reach the coordinator; each is twice as long as the one before, up to the configured one.
 const RECONNECT_MIN: Duration = Duration::from_millis(50);
@@ -131,7 +131,7 @@ pub fn start_worker(
 }
 
 /// The same for a job that is described by bytes beside its options
-/// ([`set_description_bytes`](crate::StreamExecutionEnvironment::set_description_bytes)): `build` is given both, as the coordinator had them. The bytes are
+/// ([`set_description_bytes`](thalweg_kernel::StreamExecutionEnvironment::set_description_bytes)): `build` is given both, as the coordinator had them. The bytes are
 /// none if it had none; it need not set them for the job that it describes.
 ///
 /// # Errors
@@ -170,7 +170,7 @@ pub fn start_worker_with_description(
                     io.spawner().spawn(TaskClass::Latency, "worker", Box::pin(run));
                 }
                 // Without a door the worker ends before anything is ordered.
-                run_core(core, io, door, orders).await;
+                run_core(core, io, door.map(|door| Box::new(door) as _), orders).await;
             })
         })
     };
@@ -238,7 +238,7 @@ impl Worker {
             return end;
         }
         self.sessions += 1;
-        self.io.observe("worker.joined", &job.name, [worker.0 as i64, i64::from(self.sessions), 0]);
+        self.io.observe("worker.joined", job.name(), [worker.0 as i64, i64::from(self.sessions), 0]);
         tracing::info!(target: "thalweg::job", coordinator = %self.config.coordinator, "joined as worker {worker}");
         let (reports, inbox) = mailbox();
         *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = JobMetrics::default();
@@ -256,7 +256,7 @@ impl Worker {
     /// Lets those begin who watch, once.
     async fn begin_observers(&mut self, job: &Job) -> Result<(), SessionEnd> {
         for observer in std::mem::take(&mut self.config.observers) {
-            observer.begin(Watched::new(&job.name, &self.io, &self.metrics)).await.map_err(SessionEnd::Refused)?;
+            observer.begin(Watched::new(job.name(), &self.io, &self.metrics)).await.map_err(SessionEnd::Refused)?;
         }
         Ok(())
     }
@@ -298,10 +298,8 @@ impl Worker {
         let built = built.unwrap_or_else(|payload| {
             Err(JobError::Invalid(format!("describing the job from the coordinator's options panicked: {}", panic_text(&*payload))))
         });
-        let mut job = built.map_err(SessionEnd::Refused)?;
-        job.description = Description::of(description);
-        let job = Rc::new(job);
-        job.settings.check().map_err(|reason| SessionEnd::Refused(JobError::Invalid(reason)))?;
+        let job = Rc::new(built.map_err(SessionEnd::Refused)?.with_description_bytes(description));
+        job.settings().check().map_err(|reason| SessionEnd::Refused(JobError::Invalid(reason)))?;
         let registration = Message::Register { graph: job.plan().fingerprint(), cores: self.config.cores, doors: self.doors.clone() };
         say(talk, registration).await?;
         match talk.hear().await? {

@@ -5,12 +5,9 @@
 //! bounded: a few connections at a time, each for a few seconds, and no memory beyond a header. A flood of them may push a caller of our own off the
 //! doorstep before it has proved who it is, or before its attempt was announced here; it calls again.
 
-use super::early::{Announced, Early};
-use super::header::{FrameHeader, FrameKind, HEADER_BYTES};
-use super::links::Place;
+use super::early::Early;
 use super::reader::FrameReader;
 use crate::auth::{Authenticator, Purpose, Side};
-use crate::checkpoint::{Attempt, JobId};
 use core::net::SocketAddr;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +18,10 @@ use std::time::Duration;
 use thalweg_io::within;
 use thalweg_io::{Acceptor, Call};
 use thalweg_io::{Buffer, Io, IoError, Listener, LocalBoxFuture, NetWrite, TaskClass};
+use thalweg_kernel::checkpoint::{Attempt, JobId};
+use thalweg_kernel::worker::Announced;
+use thalweg_kernel::worker::Place;
+use thalweg_kernel::worker::{FrameHeader, FrameKind, HEADER_BYTES};
 
 /// Callers that may be on the doorstep at a time; at one more the one that stands there longest has to go.
 const CALLERS_MAX: usize = 128;

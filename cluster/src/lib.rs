@@ -1,6 +1,6 @@
 //! A job in several processes: one coordinator, and workers that run its subtasks.
 //!
-//! All of them are the same program. The coordinator ([`Job::start_coordinator`](crate::Job::start_coordinator)) listens for workers; a worker
+//! All of them are the same program. The coordinator ([`Job::start_coordinator`](thalweg_kernel::Job::start_coordinator)) listens for workers; a worker
 //! ([`start_worker`]) connects, proves that it belongs to the cluster and runs the same binary, is told the options, builds the job from them, and is
 //! given its share of every attempt. Each notices the other's death within a configured time: a coordinator that has lost a worker restarts the job from
 //! its last checkpoint, a worker that has lost its coordinator stops what it runs and looks for it, or its successor, again.
@@ -11,11 +11,13 @@
 //! **Architecture invariant:** what a stranger sends changes nothing and costs a bounded amount of time and memory.
 
 mod admission;
+mod auth;
 mod codec;
 mod config;
 mod connection;
 mod fields;
 mod fingerprint;
+mod links;
 mod liveness;
 mod membership;
 mod message;
@@ -26,7 +28,7 @@ mod start;
 mod turned_away;
 mod worker;
 
-pub use crate::auth::Secret;
+pub use auth::Secret;
 pub use config::{ClusterConfig, Heartbeat, WorkerConfig};
 pub use fingerprint::binary_fingerprint;
 pub use worker::{WorkerControl, WorkerHandle, WorkerReport, start_worker, start_worker_with_description};

@@ -5,23 +5,25 @@
 
 use super::credits::Credits;
 use super::door::{Opening, PATIENCE};
-use super::failure::LinkFailure;
-use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 use super::layouts::ToldLayouts;
-use super::links::{RemoteChannel, Surroundings};
-use super::packing::Packer;
-use super::reader::{BUFFER_BYTES_KEPT, FrameReader, ReadError};
+use super::reader::{FrameReader, ReadError};
 use super::ready::ReadyChannels;
+use super::surroundings::Surroundings;
 use crate::auth::{Authenticator, Purpose, Side};
-use crate::exchange::watch::ChannelNumber;
-use crate::record::Layout;
-use crate::runtime::Counter;
 use core::net::SocketAddr;
 use std::future::{pending, poll_fn};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thalweg_io::within;
 use thalweg_io::{Buffer, Io, IoError, LocalBoxFuture, NetWrite};
+use thalweg_kernel::record::Layout;
+use thalweg_kernel::worker::BUFFER_BYTES_KEPT;
+use thalweg_kernel::worker::ChannelNumber;
+use thalweg_kernel::worker::Counter;
+use thalweg_kernel::worker::LinkFailure;
+use thalweg_kernel::worker::Packer;
+use thalweg_kernel::worker::RemoteChannel;
+use thalweg_kernel::worker::{FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 
 /// Frames are gathered for one write up to this size: enough to spread its cost, little enough to stay in the cache until it is sent.
 const WRITE_BYTES: usize = 128 << 10;
@@ -81,12 +83,12 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new(around: Surroundings, mut channels: Vec<RemoteChannel>, window: usize) -> Self {
-        channels.sort_unstable_by_key(|channel| channel.number.0);
-        let open = |RemoteChannel { number, end, record }: RemoteChannel| Channel {
-            number,
-            packer: (record.packer)(end, &record),
-            layout: record.layout,
+    pub(super) fn new(around: Surroundings, mut channels: Vec<Box<dyn RemoteChannel>>, window: usize) -> Self {
+        channels.sort_unstable_by_key(|channel| channel.number().0);
+        let open = |channel: Box<dyn RemoteChannel>| Channel {
+            number: channel.number(),
+            layout: channel.layout().clone(),
+            packer: channel.into_packer(),
             credits: Credits::new(window),
             sequence: 0,
             records: 0,

@@ -1,19 +1,14 @@
 use super::super::door::Door;
 use super::super::early::UNKNOWN_TIME;
 use super::super::incoming::Incoming;
-use super::super::lifeline::Lifeline;
-use super::super::links::Place;
 use super::*;
-use crate::checkpoint::{Attempt, JobId};
-use crate::exchange::frame::{Batch, ErasedEnd, Frame, InputChannel, OutputChannel, RecordType, typed};
-use crate::exchange::remote::RecordPacker;
-use crate::exchange::remote::packing::Carried;
-use crate::record::RecordLayout;
-use crate::runtime::{EngineSettings, JobMetrics, KeyGroups, MetricRegistry, Shared};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 use thalweg_io::{Clock, CoreId, TaskClass, mailbox};
+use thalweg_kernel::checkpoint::{Attempt, JobId};
+use thalweg_kernel::worker::{Carried, Lifeline, MetricRegistry, Place, Shared, Unpacker};
+use thalweg_kernel::{JobMetrics, StreamExecutionEnvironment};
 use thalweg_world::small::World;
 
 const ATTEMPT: Attempt = Attempt(1);
@@ -30,21 +25,113 @@ fn auth(world: &World, core: usize) -> Authenticator {
     Authenticator::new(&world.io(), CoreId(core), None, Duration::from_secs(10))
 }
 
-/// The sender's end of a channel, and what a link takes.
-fn remote_channel(number: u32, record: &RecordType) -> (ErasedEnd, RemoteChannel) {
-    let number = ChannelNumber(number);
-    let (sender, end) = (record.channel)(number, 4, u32::MAX);
-    (sender, RemoteChannel { number, end, record: record.clone() })
+/// A channel whose frames are counted and hold nothing but a number. Clones are the same one.
+#[derive(Clone)]
+struct Counted {
+    number: ChannelNumber,
+    layout: Layout,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Frames that wait to be sent.
+    frames: usize,
+    /// Frames that have come.
+    delivered: usize,
+    /// How often the link has looked for a frame.
+    looks: usize,
+    waker: Option<Waker>,
+}
+
+impl Counted {
+    fn new(number: u32, layout: &str) -> Self {
+        Self { number: ChannelNumber(number), layout: Layout::described(layout), state: Arc::default() }
+    }
+
+    fn push(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.frames += 1;
+        state.waker.take().into_iter().for_each(Waker::wake);
+    }
+
+    fn take_looks(&self) -> usize {
+        std::mem::take(&mut self.state.lock().unwrap().looks)
+    }
+
+    /// What a link takes.
+    fn end(&self) -> Box<dyn RemoteChannel> {
+        Box::new(self.clone())
+    }
+}
+
+impl RemoteChannel for Counted {
+    fn number(&self) -> ChannelNumber {
+        self.number
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn into_packer(self: Box<Self>) -> Box<dyn Packer> {
+        self
+    }
+
+    fn into_unpacker(self: Box<Self>) -> Box<dyn Unpacker> {
+        self
+    }
+}
+
+impl Packer for Counted {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.state.lock().unwrap();
+        state.looks += 1;
+        if state.frames > 0 {
+            return Poll::Ready(true);
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn pack(&mut self, attempt: Attempt, channel: u32, sequence: u64, out: &mut Buffer) -> Result<Carried, LinkFailure> {
+        self.state.lock().unwrap().frames -= 1;
+        let header = FrameHeader {
+            channel,
+            sequence,
+            layout: self.layout.fingerprint().as_u64(),
+            count: 1,
+            ..FrameHeader::new(FrameKind::Records, attempt)
+        };
+        let payload = sequence.to_le_bytes();
+        out.extend_from_slice(&header.encode(&payload));
+        out.extend_from_slice(&payload);
+        Ok(Carried { records: 1, ..Carried::default() })
+    }
+
+    fn tell_window(&mut self, _records: u32) {}
+}
+
+impl Unpacker for Counted {
+    fn deliver(&mut self, _header: &FrameHeader, _buffer: Buffer) -> Result<Carried, FrameError> {
+        self.state.lock().unwrap().delivered += 1;
+        Ok(Carried { records: 1, ..Carried::default() })
+    }
+
+    fn poll_returned(&mut self, _cx: &mut Context<'_>) -> Poll<Option<Buffer>> {
+        Poll::Pending
+    }
+
+    fn window(&self) -> u32 {
+        0
+    }
 }
 
 fn surroundings(world: &World, lifeline: &Lifeline) -> Surroundings {
-    let shared = Shared {
-        operators: Arc::new([]),
-        settings: Arc::new(EngineSettings::default()),
-        key_groups: KeyGroups::DEFAULT,
-        coordinator: mailbox().0,
-        metrics: Arc::new(Mutex::new(JobMetrics::default())),
-    };
+    let env = StreamExecutionEnvironment::new();
+    env.from_collection(vec![1u64]).for_each(|_| {});
+    let job = env.build("links").unwrap();
+    let shared = Shared::new(&job, mailbox().0, Arc::new(Mutex::new(JobMetrics::default())));
     let metrics = Rc::new(MetricRegistry::new(0));
     Surroundings::new(&world.io(), ATTEMPT, "w".to_owned(), &metrics, &shared, lifeline)
 }
@@ -52,14 +139,10 @@ fn surroundings(world: &World, lifeline: &Lifeline) -> Surroundings {
 /// Sets a link with one channel going; what it says when it fails is to be found where this returns.
 fn start(world: &World, lifeline: &Lifeline) -> (Surroundings, Rc<Mutex<Option<LinkFailure>>>) {
     let around = surroundings(world, lifeline);
-    let (sender, channel) = remote_channel(0, &RecordType::of::<u64>());
-    let link = Outgoing::new(around.clone(), vec![channel], 4);
+    let link = Outgoing::new(around.clone(), vec![Counted::new(0, "a").end()], 4);
     let (failure, auth) = (Rc::<Mutex<_>>::default(), auth(world, 1));
     let failed = Rc::clone(&failure);
-    let run = async move {
-        *failed.lock().unwrap() = link.run(at(), auth, opening()).await.err();
-        drop(sender);
-    };
+    let run = async move { *failed.lock().unwrap() = link.run(at(), auth, opening()).await.err() };
     world.io().spawner().spawn(TaskClass::Latency, "link", Box::pin(run));
     (around, failure)
 }
@@ -95,38 +178,16 @@ fn a_connection_that_breaks_after_the_first_credit_is_the_end_of_the_link() {
     assert_eq!(*failure.lock().unwrap(), Some(LinkFailure::Broken("it closed the connection".to_owned())));
 }
 
-/// How often the channels of the one test that has [`Watched`] ones were looked at.
-static LOOKS: AtomicUsize = AtomicUsize::new(0);
-
-/// Counts how often it is looked at.
-struct Watched(RecordPacker<u64>);
-
-impl Packer for Watched {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        LOOKS.fetch_add(1, Ordering::Relaxed);
-        self.0.poll_frame(cx)
-    }
-
-    fn pack(&mut self, attempt: Attempt, channel: u32, sequence: u64, out: &mut Buffer) -> Result<Carried, LinkFailure> {
-        self.0.pack(attempt, channel, sequence, out)
-    }
-
-    fn tell_window(&mut self, records: u32) {
-        self.0.tell_window(records);
-    }
-}
-
 /// With a parallelism of 128 on two cores each link had 8,192 channels and looked at all of them whenever one of them woke it: a job of a second took minutes.
 #[test]
 fn a_link_with_a_thousand_channels_looks_at_the_one_that_wakes_it() {
     const CHANNELS: u32 = 1000;
     let (world, lifeline) = (World::default(), Lifeline::new());
     let door = world.run(Door::open(&world.io(), at(), auth(&world, 0))).unwrap();
-    let mut record = RecordType::of::<u64>();
-    record.packer = |end, record| Box::new(Watched(RecordPacker::new(typed::<InputChannel<u64>>(end), &record.layout)));
-    let (senders, channels): (Vec<_>, Vec<_>) = (0..CHANNELS).map(|number| remote_channel(number, &record)).unzip();
+    let channels: Vec<Counted> = (0..CHANNELS).map(|number| Counted::new(number, "a")).collect();
+    let looks = || channels.iter().map(Counted::take_looks).sum::<usize>();
     let around = surroundings(&world, &lifeline);
-    let link = Outgoing::new(around.clone(), channels, 4);
+    let link = Outgoing::new(around.clone(), channels.iter().map(Counted::end).collect(), 4);
     let auth = auth(&world, 1);
     world.io().spawner().spawn(TaskClass::Latency, "link", Box::pin(async move { drop(link.run(at(), auth, opening()).await) }));
     door.begin(JobId(1), 1, ATTEMPT);
@@ -139,53 +200,42 @@ fn a_link_with_a_thousand_channels_looks_at_the_one_that_wakes_it() {
         append_entries(&mut credit, FrameKind::Credit, &around, (0..CHANNELS).map(|number| [number, 4, 0]));
         caller.write.write_all(credit).await.unwrap();
         pause().await;
-        assert!(
-            (1000..=2000).contains(&LOOKS.load(Ordering::Relaxed)),
-            "each of them at first, and when it has got credit: {}",
-            LOOKS.load(Ordering::Relaxed)
-        );
-        let mut senders: Vec<OutputChannel<u64>> = senders.into_iter().map(typed).collect();
+        let looked = looks();
+        assert!((1000..=2000).contains(&looked), "each of them at first, and when it has got credit: {looked}");
         for number in [999, 3, 3] {
-            LOOKS.store(0, Ordering::Relaxed);
-            assert!(senders[number].data.try_push(Batch::Owned(Frame::new())).is_ok());
+            channels[number].push();
             pause().await;
-            assert!((1..=3).contains(&LOOKS.load(Ordering::Relaxed)), "{} looks for one frame", LOOKS.load(Ordering::Relaxed));
-            assert_eq!(senders[number].data.len(), 0, "it was sent");
+            let looked = looks();
+            assert!((1..=3).contains(&looked), "{looked} looks for one frame");
+            assert_eq!(channels[number].state.lock().unwrap().frames, 0, "it was sent");
         }
     });
 }
 
-/// One Rust type with two layouts, as two processes may give that were started with different schemas: rkyv would take the bytes.
+/// As two processes may have them that were started with different schemas: rkyv would take the bytes.
 #[test]
-fn records_of_two_layouts_of_one_type_are_refused_by_the_receiver_with_both_texts() {
-    let [sent, expected] =
-        ["row{id:u64,}", "row{cents:u64,}"].map(|text| RecordType::with(RecordLayout::<u64>::given(Layout::described(text))));
-    for (receives, refused) in [(&sent, false), (&expected, true)] {
+fn records_of_another_layout_are_refused_by_the_receiver_with_both_texts() {
+    let texts = ["row{id:u64,}", "row{cents:u64,}"];
+    for (expected, is_refused) in [(texts[0], false), (texts[1], true)] {
         let (world, lifeline) = (World::default(), Lifeline::new());
         let door = world.run(Door::open(&world.io(), at(), auth(&world, 0))).unwrap();
         door.begin(JobId(1), 1, ATTEMPT);
         let around = surroundings(&world, &lifeline);
-        let (sender, channel) = remote_channel(0, &sent);
-        let link = Outgoing::new(around.clone(), vec![channel], 4);
+        let (sender, receiver) = (Counted::new(0, texts[0]), Counted::new(0, expected));
+        let link = Outgoing::new(around.clone(), vec![sender.end()], 4);
         let auth = auth(&world, 1);
         world.io().spawner().spawn(TaskClass::Latency, "link-out", Box::pin(async move { drop(link.run(at(), auth, opening()).await) }));
-        let number = ChannelNumber(0);
-        let (end, receiver) = (receives.channel)(number, 4, u32::MAX);
-        let link = Incoming::new(around, vec![RemoteChannel { number, end, record: receives.clone() }], 4);
+        let link = Incoming::new(around, vec![receiver.end()], 4);
         let (failure, awaited) = (Rc::<Mutex<_>>::default(), door.expect(opening()));
         let failed = Rc::clone(&failure);
         let run = async move { *failed.lock().unwrap() = link.run(awaited).await.err() };
         world.io().spawner().spawn(TaskClass::Latency, "link-in", Box::pin(run));
-        let mut frame = Frame::new();
-        frame.push(None, 1, 7u64);
-        let mut sender: OutputChannel<u64> = typed(sender);
-        assert!(sender.data.try_push(Batch::Owned(frame)).is_ok());
+        sender.push();
         world.sleep(Duration::from_secs(1));
-        let mut receiver: InputChannel<u64> = typed(receiver);
-        assert_eq!(receiver.data.try_pop().is_some(), !refused);
+        assert_eq!(receiver.state.lock().unwrap().delivered, usize::from(!is_refused));
         let failure = failure.lock().unwrap().take().unwrap_or_default();
-        for text in ["row{id:u64,}", "row{cents:u64,}"] {
-            assert_eq!(failure.contains(text), refused, "{failure}");
+        for text in texts {
+            assert_eq!(failure.contains(text), is_refused, "{failure}");
         }
     }
 }

@@ -12,12 +12,13 @@ use super::codec::TooLong;
 use super::connection::{Connection, ConnectionError};
 use super::message::{Message, shortened};
 use super::share::Share;
-use crate::runtime::{Farewell, FromSubtask, Member, Metric, ToCoordinator, ToWorker, WorkerId};
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use thalweg_io::{Io, Mailbox, MailboxReceiver};
+use thalweg_kernel::Metric;
+use thalweg_kernel::worker::{Farewell, FromSubtask, Member, ToCoordinator, ToWorker, WorkerId};
 
 /// Messages that are taken before others on this core have their turn.
 const BATCH: usize = 64;

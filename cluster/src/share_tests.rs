@@ -1,9 +1,10 @@
 use super::*;
-use crate::checkpoint::JobId;
-use crate::cluster::whole;
-use crate::runtime::{Acknowledgement, AttemptPlan, JobError, Layout, Seat, SnapshotTimes, WorkerId};
+use crate::whole;
 use rkyv::util::AlignedVec;
 use thalweg_io::Buffer;
+use thalweg_kernel::checkpoint::JobId;
+use thalweg_kernel::worker::{Acknowledgement, AttemptPlan, Layout, OperatorId, Seat, WorkerId};
+use thalweg_kernel::{JobError, SnapshotTimes};
 use thalweg_storage::checkpoint::FileRef;
 
 const SOURCE: OperatorId = OperatorId(0);

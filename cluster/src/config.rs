@@ -1,10 +1,10 @@
 //! What a user decides about the processes of a cluster.
 
 use crate::auth::Secret;
-use crate::runtime::JobObserver;
 use core::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use thalweg_kernel::JobObserver;
 
 /// How a coordinator and its workers notice each other's death: each gives a sign of life every `interval`, and one that was silent for `timeout` is dead.
 /// By default a death is noticed within three seconds.
@@ -47,7 +47,7 @@ const WORKER_WAIT: Duration = Duration::from_secs(2);
 /// How a coordinator finds its workers.
 ///
 /// ```
-/// # extern crate thalweg_kernel as thalweg;
+/// # mod thalweg { pub use thalweg_cluster as cluster; }
 /// use std::time::Duration;
 /// use thalweg::cluster::ClusterConfig;
 ///
@@ -125,7 +125,7 @@ impl ClusterConfig {
 /// How a worker finds its coordinator, and others find it.
 ///
 /// ```
-/// # extern crate thalweg_kernel as thalweg;
+/// # mod thalweg { pub use thalweg_cluster as cluster; }
 /// use thalweg::cluster::WorkerConfig;
 ///
 /// let config = WorkerConfig::new("127.0.0.1:7100".parse().unwrap(), 2);

@@ -13,7 +13,6 @@ use super::membership::{Membership, Parting, send_home};
 use super::share::Share;
 use super::turned_away::TurnedAway;
 use crate::auth::{Authenticator, Purpose, Side};
-use crate::runtime::{Farewell, Member, ToCoordinator, WorkerId};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -23,6 +22,7 @@ use std::task::{Context, Poll};
 use thalweg_io::within;
 use thalweg_io::{Acceptor, Call};
 use thalweg_io::{Io, Listener, LocalBoxFuture, Mailbox, MailboxReceiver, TaskClass, mailbox};
+use thalweg_kernel::worker::{Farewell, Member, ToCoordinator, WorkerId};
 
 /// Callers that are not workers yet.
 const CALLERS_MAX: usize = 64;

@@ -6,10 +6,7 @@
 use super::codec::TooLong;
 use super::connection::{Connection, ConnectionError};
 use super::message::Message;
-use super::share::{Share, shape_of};
-use crate::checkpoint::Attempt;
-use crate::graph::Job;
-use crate::runtime::{Agent, Deployment, FromSubtask, JobError, JobMetrics, Metric, ToCoordinator, ToWorker};
+use super::share::Share;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -17,6 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thalweg_io::{Io, IoError, LocalBoxFuture, MailboxReceiver};
+use thalweg_kernel::Job;
+use thalweg_kernel::checkpoint::Attempt;
+use thalweg_kernel::worker::shape_of;
+use thalweg_kernel::worker::{Agent, Deployment, FromSubtask, ToCoordinator, ToWorker};
+use thalweg_kernel::{JobError, JobMetrics, Metric};
 
 /// How long the last words to a coordinator may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -241,10 +243,11 @@ impl Session {
     /// A plan that this process cannot carry out would break what the engine asserts of itself.
     fn check(&self, deployment: &Deployment) -> Result<(), String> {
         let Deployment { layout, seat, .. } = deployment;
-        if layout.parallelism.len() != self.job.tasks.len() {
-            return Err(format!("a plan for {} tasks, and the job has {}", layout.parallelism.len(), self.job.tasks.len()));
+        let tasks = shape_of(&self.job).len();
+        if layout.parallelism.len() != tasks {
+            return Err(format!("a plan for {} tasks, and the job has {}", layout.parallelism.len(), tasks));
         }
-        let key_groups = self.job.key_groups.count() as usize;
+        let key_groups = self.job.max_parallelism() as usize;
         if layout.parallelism.iter().any(|parallelism| *parallelism > key_groups) {
             return Err(format!("a plan with more subtasks than the {key_groups} key groups"));
         }
@@ -286,7 +289,7 @@ impl Session {
     }
 
     fn poll_metrics(&mut self, cx: &mut Context<'_>) {
-        let interval = Duration::from_millis(self.job.settings.metrics_interval_ms);
+        let interval = Duration::from_millis(self.job.settings().metrics_interval_ms);
         loop {
             let next = self.next_metrics.get_or_insert_with(|| self.io.clock().sleep_until(self.io.clock().now().after(interval)));
             if next.as_mut().poll(cx).is_pending() {

@@ -6,33 +6,13 @@
 //!
 //! Pure.
 
-use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch};
-use crate::graph::{Job, OperatorId};
-use crate::runtime::{Deployment, FromSubtask, ToSubtask, ToWorker};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use thalweg_kernel::checkpoint::{Attempt, CheckpointId};
+use thalweg_kernel::worker::PreparedEpoch;
+use thalweg_kernel::worker::TaskShape;
+use thalweg_kernel::worker::{Deployment, FromSubtask, ToSubtask, ToWorker};
 use thalweg_storage::checkpoint::{Image, StateFile, state_file_name};
-
-/// A task as far as it matters what its subtasks may say.
-pub(super) struct TaskShape {
-    pub(super) uid: String,
-    pub(super) name: String,
-    /// The source that it begins with, if it does with one.
-    pub(super) source: Option<OperatorId>,
-    pub(super) sinks: Vec<OperatorId>,
-}
-
-/// The tasks of `job`.
-pub(super) fn shape_of(job: &Job) -> Rc<[TaskShape]> {
-    let is_in = |operator: OperatorId, task: usize| job.operators.get(operator.0).is_some_and(|operator| operator.task == Some(task));
-    let shape = |(task, plan): (usize, &crate::graph::TaskPlan)| TaskShape {
-        uid: plan.uid.clone(),
-        name: plan.name.clone(),
-        source: job.sources.iter().find(|(_, of)| *of == task).map(|(source, _)| source.operator),
-        sinks: job.sinks.iter().map(|sink| sink.operator).filter(|sink| is_in(*sink, task)).collect(),
-    };
-    job.tasks.iter().enumerate().map(shape).collect()
-}
 
 /// What is known of a subtask that has not ended.
 struct Part {

@@ -3,9 +3,9 @@
 //! Small frames come in batches through a staging buffer; the rest of a large one is read where it is to lie. Buffers that were worked off are filled
 //! again.
 
-use super::header::{FrameError, FrameHeader, HEADER_BYTES};
 use std::task::{Context, Poll, ready};
 use thalweg_io::{Buffer, IoError, LocalBoxFuture, NetRead};
+use thalweg_kernel::worker::{BUFFER_BYTES_KEPT, FrameError, FrameHeader, HEADER_BYTES};
 
 /// What one read may bring of several frames. More of it would be copied once more.
 const STAGING_BYTES: usize = 8 << 10;
@@ -13,9 +13,8 @@ const STAGING_BYTES: usize = 8 << 10;
 /// By how much a buffer grows at once: a header alone does not make us provide memory for what it announces.
 const GROWTH_BYTES: usize = 1 << 20;
 
-/// Idle buffers that are kept, and how large each of them may be: one huge record does not fatten them all.
+/// Idle buffers that are kept.
 const BUFFERS_KEPT: usize = 256;
-pub(super) const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
 /// Why nothing more can be read.
 #[derive(Debug, thiserror::Error)]
@@ -143,11 +142,11 @@ impl FrameReader {
 
 #[cfg(test)]
 mod tests {
-    use super::super::header::FrameKind;
     use super::*;
-    use crate::checkpoint::Attempt;
     use std::collections::VecDeque;
     use std::task::Waker;
+    use thalweg_kernel::checkpoint::Attempt;
+    use thalweg_kernel::worker::FrameKind;
 
     /// A stream that comes in pieces of the given lengths, in turn.
     struct Pieces {

@@ -1,12 +1,13 @@
 use super::super::config::Heartbeat;
 use super::super::connection::Talk;
 use super::*;
-use crate::StreamExecutionEnvironment;
-use crate::checkpoint::{CheckpointId, JobId};
-use crate::cluster::codec::{INLINE_BYTES_MAX, MESSAGE_BYTES_MAX};
-use crate::cluster::whole;
-use crate::runtime::{Acknowledgement, AttemptPlan, CoreOrder, Layout, Seat, Shared, SnapshotTimes, ToSubtask, WorkerId};
+use crate::codec::{INLINE_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::whole;
 use thalweg_io::{Buffer, Mailbox, mailbox};
+use thalweg_kernel::SnapshotTimes;
+use thalweg_kernel::StreamExecutionEnvironment;
+use thalweg_kernel::checkpoint::{CheckpointId, JobId};
+use thalweg_kernel::worker::{Acknowledgement, AttemptPlan, CoreOrder, Layout, Seat, Shared, ToSubtask, WorkerId};
 use thalweg_storage::checkpoint::Image;
 use thalweg_world::small::{Halves, World};
 
@@ -93,12 +94,12 @@ fn more_state_than_any_queue_takes_is_acknowledged_in_one_turn_to_a_coordinator_
 #[test]
 fn numbers_are_of_the_attempt_that_was_deployed_last() {
     let mut set = set();
-    let number = || vec![Metric::of_job("a number", crate::MetricKind::Gauge, 3)];
+    let number = || vec![Metric::of_job("a number", thalweg_kernel::MetricKind::Gauge, 3)];
     for attempt in [1, 2] {
         set.order(deployment(attempt));
         set.hear(usize::MAX, Duration::from_millis(1));
-        set.session.numbers(|numbers| numbers.update(number()));
-        let interval = set.session.job.settings.metrics_interval_ms;
+        set.session.numbers(|numbers| numbers.extend(number()));
+        let interval = set.session.job.settings().metrics_interval_ms;
         let heard = set.hear(1, Duration::from_millis(2 * interval));
         assert!(matches!(&heard[..], [Message::Metrics { attempt: of, .. }] if *of == Attempt(attempt)), "{}", heard.len());
     }
@@ -107,7 +108,7 @@ fn numbers_are_of_the_attempt_that_was_deployed_last() {
 #[test]
 fn the_end_of_a_subtask_is_told_even_if_its_numbers_are_too_many() {
     let mut set = set();
-    let many = Metric { operator: "x".repeat(MESSAGE_BYTES_MAX), ..Metric::of_job("a number", crate::MetricKind::Gauge, 3) };
+    let many = Metric { operator: "x".repeat(MESSAGE_BYTES_MAX), ..Metric::of_job("a number", thalweg_kernel::MetricKind::Gauge, 3) };
     set.say(FromSubtask::Ended { subtask: 0, metrics: vec![many] });
     let heard = set.hear(1, Duration::from_secs(1));
     let [Message::Report { message: FromSubtask::Ended { subtask: 0, metrics }, .. }] = &heard[..] else { panic!("it has ended") };

@@ -1,15 +1,16 @@
 use super::super::admission::{GOODBYE, HANDSHAKE};
 use super::super::config::Heartbeat;
 use super::super::message::Message;
-use super::super::share::TaskShape;
 use super::*;
 use crate::auth::Secret;
-use crate::checkpoint::{Attempt, CheckpointId, JobId};
-use crate::graph::OperatorId;
-use crate::runtime::{AttemptPlan, Deployment, FromSubtask, JobError, Layout, Seat, ToSubtask, ToWorker};
 use core::net::SocketAddr;
 use std::time::Duration;
 use thalweg_io::{CoreId, Net, NetRead, NetWrite, yield_now};
+use thalweg_kernel::JobError;
+use thalweg_kernel::checkpoint::{Attempt, CheckpointId, JobId};
+use thalweg_kernel::worker::OperatorId;
+use thalweg_kernel::worker::TaskShape;
+use thalweg_kernel::worker::{AttemptPlan, Deployment, FromSubtask, Layout, Seat, ToSubtask, ToWorker};
 use thalweg_world::small::World;
 
 const GRAPH: u64 = 77;
@@ -139,7 +140,7 @@ fn finished(attempt: u64, subtask: usize) -> Message {
 }
 
 fn metrics(attempt: u64) -> Message {
-    let metrics = vec![crate::Metric::of_job("a number", crate::MetricKind::Gauge, 3)];
+    let metrics = vec![thalweg_kernel::Metric::of_job("a number", thalweg_kernel::MetricKind::Gauge, 3)];
     Message::Metrics { attempt: Attempt(attempt), metrics }
 }
 

@@ -4,10 +4,10 @@
 //! ([`FrameKind::Layout`]), once for each connection: where the two ends do not agree the receiver can name both. Bytes of another layout can pass rkyv's
 //! check and be wrong all the same.
 
-use super::header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES};
-use crate::checkpoint::Attempt;
-use crate::record::{Layout, LayoutFingerprint};
 use thalweg_io::Buffer;
+use thalweg_kernel::checkpoint::Attempt;
+use thalweg_kernel::record::{Layout, LayoutFingerprint};
+use thalweg_kernel::worker::{FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 
 /// The layouts that one connection has been told.
 #[derive(Default)]

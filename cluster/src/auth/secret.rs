@@ -14,7 +14,7 @@ const SECRET_BYTES_MAX: usize = 4096;
 /// It shows itself to nobody:
 ///
 /// ```
-/// # extern crate thalweg_kernel as thalweg;
+/// # mod thalweg { pub use thalweg_cluster as cluster; }
 /// # use thalweg::cluster::Secret;
 /// let secret = Secret::new("7b1c0f5f2ed44a9e8b0e").unwrap();
 /// assert_eq!(format!("{secret:?}"), "Secret(..)");

@@ -1,17 +1,18 @@
 use super::*;
-use crate::checkpoint::{Attempt, CheckpointId, JobId, PreparedEpoch};
-use crate::cluster::Heartbeat;
-use crate::cluster::whole;
-use crate::graph::OperatorId;
-use crate::runtime::{
-    Acknowledgement, AttemptPlan, Deployment, FailureCause, FromSubtask, JobError, Layout, Metric, MetricKind, MetricScope, RestorePlan,
-    Seat, SnapshotPlace, SnapshotTimes, ToSubtask, ToWorker, WorkerId,
-};
+use crate::Heartbeat;
+use crate::whole;
 use proptest::prelude::*;
 use rkyv::util::AlignedVec;
 use std::path::PathBuf;
 use std::time::Duration;
 use thalweg_io::{BUFFER_ALIGN, IoError};
+use thalweg_kernel::checkpoint::{Attempt, CheckpointId, JobId};
+use thalweg_kernel::worker::OperatorId;
+use thalweg_kernel::worker::PreparedEpoch;
+use thalweg_kernel::worker::{
+    Acknowledgement, AttemptPlan, Deployment, FromSubtask, Layout, RestorePlan, Seat, SnapshotPlace, ToSubtask, ToWorker, WorkerId,
+};
+use thalweg_kernel::{FailureCause, JobError, Metric, MetricKind, MetricScope, SnapshotTimes};
 use thalweg_storage::checkpoint::{CheckpointError, FileRef, Image};
 
 fn archive(bytes: &[u8]) -> AlignedVec {
@@ -69,12 +70,7 @@ fn deployment() -> Deployment {
             epoch: CheckpointId(8),
             snapshots: Some(SnapshotPlace { dir: PathBuf::from("/checkpoints of a job"), inline_bytes_max: 20 << 10 }),
         },
-        restore: Some(RestorePlan {
-            path: PathBuf::from("/c/chk-7.metadata"),
-            metadata: (4000, 0xc0ffee),
-            allow_non_restored_state: true,
-            loaded: None,
-        }),
+        restore: Some(RestorePlan::to_be_read(PathBuf::from("/c/chk-7.metadata"), (4000, 0xc0ffee), true)),
         layout: Layout { parallelism: vec![3, 1], seats: vec![seat(1, 2), seat(2, 1)] },
         seat: 1,
     }
