@@ -3,7 +3,7 @@
 //! They mean something to the program alone. The coordinator of a cluster sends them to its workers with the options, all processes describe the job from
 //! both, and both are part of what they compare before they work together.
 
-use crate::runtime::JobError;
+use crate::error::JobError;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 

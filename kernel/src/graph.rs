@@ -6,16 +6,23 @@
 use crate::chain::{Chain, Terminal};
 use crate::checkpoint::{CheckpointConfig, GivenLayouts, RestartStrategy, WantedStates};
 use crate::description::Description;
+use crate::error::JobError;
 use crate::exchange::{Exchanged, PartitionedEdge, RecordType, Spread};
+use crate::job::handle::JobHandle;
+use crate::job::launch::Recruiter;
+use crate::job::observer::JobObserver;
 use crate::operators::SideSender;
 use crate::record::{Layout, Record};
-use crate::runtime::{EngineSettings, JobError, JobHandle, JobObserver, KeyGroups, Recruiter, Subtask, SubtaskContext};
+use crate::settings::EngineSettings;
 use crate::sink::{Recovery, SinkError};
 use crate::source::SourceError;
+use crate::subtask::context::SubtaskContext;
+use crate::subtask::driver::Subtask;
 use rkyv::util::AlignedVec;
 use std::path::PathBuf;
 use std::sync::Arc;
 use thalweg_io::{Cores, Io, LocalBoxFuture};
+use thalweg_record::KeyGroups;
 
 /// The number of an operator within its job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,7 +162,7 @@ impl Job {
     /// # Errors
     /// If the cores cannot be started or a parallelism is out of range.
     pub fn start(self, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
-        crate::runtime::start(self, cores, core_count)
+        crate::job::launch::start(self, cores, core_count)
     }
 
     /// Starts the coordinator of the job on one of `cores`; its subtasks run at workers, other processes of the same program, which `recruiter` finds: a
@@ -167,7 +174,7 @@ impl Job {
     pub fn start_coordinator(self, cores: &dyn Cores, recruiter: impl Recruiter) -> Result<JobHandle, JobError> {
         let (muster, recruit) = recruiter.recruit(&self)?;
         self.check_spans_processes()?;
-        crate::runtime::launch(self, cores, muster, Vec::new(), recruit)
+        crate::job::launch::launch(self, cores, muster, Vec::new(), recruit)
     }
 
     /// The bytes that it is described by beside its options; none, unless it was given some.

@@ -1,23 +1,30 @@
 //! The engine: what a job is made of, and what runs it.
 //!
-//! `api/` describes a job, `graph.rs` is the description, `chain.rs` and `operators/` compute, `exchange/` carries frames between subtasks, `runtime/`
-//! starts them, takes checkpoints and goes on after failures. Programs depend on the crate `thalweg`, which shows what of this is theirs.
+//! `api/` describes a job, `graph.rs` is the description, `chain/` and `operators/` compute, `exchange/` carries frames between subtasks. `subtask/` drives
+//! one of them, `attempt/` runs all of them until something fails, takes checkpoints meanwhile, and `job/` goes on after failures; `worker/` is the part of a
+//! process that works for others. Programs depend on the crate `thalweg`, which shows what of this is theirs.
 
 extern crate self as thalweg;
 
 mod api;
+mod attempt;
 pub mod chain;
 pub mod checkpoint;
 pub mod connectors;
 mod description;
 mod erasure;
+mod error;
 mod exchange;
 mod graph;
+mod job;
+mod messages;
+mod metrics;
 mod operators;
 mod plan;
-mod runtime;
+mod settings;
 pub mod sink;
 pub mod source;
+mod subtask;
 mod time;
 mod watermark;
 pub mod worker;
@@ -32,8 +39,17 @@ pub use checkpoint::{
 };
 pub use connectors::Collected;
 pub use description::DESCRIPTION_BYTES_MAX;
+pub use error::{FailureCause, JobError};
 pub use exchange::Exchanged;
 pub use graph::Job;
+pub use job::handle::{JobControl, JobEnding, JobHandle, JobReport, RestoredFrom, WorkerShare};
+pub use job::history::{
+    AttemptOutcome, AttemptRecord, CheckpointFailure, CheckpointRecord, CheckpointState, Failure, JobHistory, JobOutcome, SnapshotTimes,
+    SubtaskCheckpoint, TaskCheckpoint, TaskPlacement,
+};
+pub use job::observer::{JobObserver, Watched};
+pub use job::outcome::{CheckpointOutcome, JobEnd, RequestedCheckpoint};
+pub use metrics::{JobMetrics, Metric, MetricKind, MetricScope};
 pub use operators::{
     AggregateFunction, CoProcessContext, CoProcessFunction, Context, KeyedCoProcessFunction, KeyedProcessFunction, ListAccess, ListState,
     MapAccess, MapState, OpenContext, Output, OutputTag, SlidingEventTimeWindows, Timer, TimerDomain, TumblingEventTimeWindows,
@@ -41,12 +57,7 @@ pub use operators::{
 };
 pub use plan::{JobPlan, PlanDescription, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex};
 pub use record::{Key, Record};
-pub use runtime::{
-    AttemptOutcome, AttemptRecord, CheckpointFailure, CheckpointOutcome, CheckpointRecord, CheckpointState, EngineSettings, Failure,
-    FailureCause, JobControl, JobEnd, JobEnding, JobError, JobHandle, JobHistory, JobMetrics, JobObserver, JobOutcome, JobReport, Metric,
-    MetricKind, MetricScope, RequestedCheckpoint, RestoredFrom, SnapshotTimes, SubtaskCheckpoint, TaskCheckpoint, TaskPlacement, Watched,
-    WorkerShare,
-};
+pub use settings::EngineSettings;
 pub use thalweg_io as io;
 pub use thalweg_record::record;
 pub use time::{NO_TIMESTAMP, TimeWindow, Watermark, format_millis};

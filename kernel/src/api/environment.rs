@@ -5,17 +5,21 @@ use crate::checkpoint::{CheckpointConfig, RestartStrategy};
 use crate::connectors::CollectionSource;
 use crate::description::Description;
 use crate::erasure::source_plan;
+use crate::error::JobError;
 use crate::exchange::RecordType;
 use crate::graph::{ChainMeta, GraphBuilder, Job};
+use crate::job::handle::JobHandle;
+use crate::job::observer::JobObserver;
 use crate::operators::FromSource;
 use crate::record::Record;
-use crate::runtime::{EngineSettings, JobError, JobHandle, JobObserver, KeyGroups};
+use crate::settings::EngineSettings;
 use crate::source::Source;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use thalweg_io::Cores;
 use thalweg_io::uring::UringCores;
+use thalweg_record::KeyGroups;
 
 /// Collects a job: sources, what becomes of them, and settings that hold for all of it.
 ///

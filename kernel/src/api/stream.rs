@@ -9,8 +9,8 @@ use crate::exchange::{BroadcastEdge, Exchanged, KeyedBy, PartitionedEdge, Record
 use crate::graph::{ChainMeta, Cut, EdgeId, GraphBuilder, OperatorId, Partitioning, SideEdge};
 use crate::operators::{AssignTimestamps, Filter, FlatMap, ForEach, Map, OutputTag, SideSender, SinkTerminal, Then, timestamp_states};
 use crate::record::{Key, Record, RecordLayout};
-use crate::runtime::SubtaskContext;
 use crate::sink::Sink;
+use crate::subtask::context::SubtaskContext;
 use crate::watermark::{TimestampAssigner, WatermarkGenerator, WatermarkStrategy};
 use std::cell::RefCell;
 use std::marker::PhantomData;

@@ -6,7 +6,8 @@ use super::joint::{Joint, RunCollector};
 use super::{Chain, Collector};
 use crate::graph::Cut;
 use crate::record::Record;
-use crate::runtime::{Subtask, SubtaskContext};
+use crate::subtask::context::SubtaskContext;
+use crate::subtask::driver::Subtask;
 
 /// A chain of any operators whose last one emits `Out`. Made by [`DataStream::boxed`](crate::DataStream::boxed).
 pub struct Boxed<Out> {

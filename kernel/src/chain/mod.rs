@@ -19,7 +19,9 @@ mod joint;
 
 use crate::graph::Cut;
 use crate::record::Record;
-use crate::runtime::{Now, Subtask, SubtaskContext};
+use crate::subtask::context::SubtaskContext;
+use crate::subtask::driver::Now;
+use crate::subtask::driver::Subtask;
 use crate::time::Control;
 use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;
@@ -131,10 +133,10 @@ macro_rules! pass_on {
         }
     };
     (@ processing_time) => {
-        fn advance_processing_time(&mut self, now: $crate::runtime::Now) {
+        fn advance_processing_time(&mut self, now: $crate::subtask::driver::Now) {
             self.down.advance_processing_time(now);
         }
-        fn next_deadline(&self, now: $crate::runtime::Now) -> Option<thalweg_io::MonotonicNs> {
+        fn next_deadline(&self, now: $crate::subtask::driver::Now) -> Option<thalweg_io::MonotonicNs> {
             self.down.next_deadline(now)
         }
     };

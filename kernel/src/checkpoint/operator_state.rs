@@ -11,7 +11,8 @@ use super::snapshots::Snapshots;
 use crate::checkpoint::CheckpointId;
 use crate::graph::OperatorMeta;
 use crate::record::{Key, Record, RecordLayout};
-use crate::runtime::{KeyGroups, OperatorInfo, TaskName};
+use crate::subtask::context::TaskName;
+use crate::subtask::operator::OperatorInfo;
 use crate::time::Watermark;
 use std::borrow::Borrow;
 use std::cell::RefCell;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+use thalweg_record::KeyGroups;
 use thalweg_storage::checkpoint::{Entries, Namespace, SavedEntry, Scope, Section, StateLayout, append_entry};
 use thalweg_storage::{HotTable, TableOwner};
 

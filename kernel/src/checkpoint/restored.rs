@@ -5,9 +5,9 @@
 
 use super::snapshots::WATERMARK_STATE;
 use crate::checkpoint::CheckpointId;
-use crate::runtime::KeyGroups;
 use crate::time::Watermark;
 use std::collections::BTreeSet;
+use thalweg_record::KeyGroups;
 use thalweg_storage::checkpoint::{Checkpoint, Section, Snapshot, SnapshotEntry};
 
 /// The state of one subtask of the attempt that took the checkpoint.

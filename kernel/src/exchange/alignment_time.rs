@@ -4,7 +4,7 @@
 //! of the slice: no better than that, and free.
 
 use crate::checkpoint::CheckpointId;
-use crate::runtime::Gauge;
+use crate::metrics::Gauge;
 use std::time::Duration;
 use thalweg_io::MonotonicNs;
 
@@ -49,7 +49,8 @@ impl AlignmentTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::{MetricRegistry, Subject};
+    use crate::metrics::MetricRegistry;
+    use crate::metrics::Subject;
 
     #[test]
     fn it_lasts_from_the_first_barrier_of_a_checkpoint_to_its_last() {

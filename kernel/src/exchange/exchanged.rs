@@ -6,7 +6,8 @@ use super::task::ChannelTask;
 use crate::chain::{Chain, Collector};
 use crate::graph::Cut;
 use crate::record::Record;
-use crate::runtime::{Subtask, SubtaskContext};
+use crate::subtask::context::SubtaskContext;
+use crate::subtask::driver::Subtask;
 use std::marker::PhantomData;
 
 /// A chain with nothing in it yet: what other tasks send, as it comes.

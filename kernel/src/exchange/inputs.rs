@@ -11,7 +11,7 @@ use super::task::{ChannelTask, Worked};
 use super::watch::ChannelNumber;
 use crate::chain::Stage;
 use crate::record::Record;
-use crate::runtime::SubtaskContext;
+use crate::subtask::context::SubtaskContext;
 use std::task::{Context, Poll};
 
 /// The receiving end of a channel, whatever its records.

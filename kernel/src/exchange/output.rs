@@ -13,7 +13,7 @@
 use super::debloating::Portion;
 use super::frame::{Batch, Frame, OutputChannel};
 use super::watch::ChannelWatch;
-use crate::runtime::Counter;
+use crate::metrics::Counter;
 use crate::time::Control;
 use std::cell::Cell;
 use std::rc::Rc;

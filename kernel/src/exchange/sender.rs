@@ -3,13 +3,17 @@
 use super::output::Outputs;
 use crate::chain::{Collector, Resumed, Stage, Terminal};
 use crate::graph::{EdgeId, OperatorId};
+use crate::metrics::Counter;
 use crate::record::{Key, Record};
-use crate::runtime::{Counter, KeyGroups, Now, OperatorInfo, SubtaskContext};
+use crate::subtask::context::SubtaskContext;
+use crate::subtask::driver::Now;
+use crate::subtask::operator::OperatorInfo;
 use crate::time::Control;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;
+use thalweg_record::KeyGroups;
 
 /// Records of which only a view was there, and that were made owned to be handed on. Zero where an exchange leads straight into keyed state.
 const RECORDS_REBUILT: &str = "numRecordsRebuilt";

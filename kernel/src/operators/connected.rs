@@ -4,7 +4,8 @@ use crate::chain::{Chain, Collector};
 use crate::exchange::{ChannelTask, Head, TwoInputs};
 use crate::graph::Cut;
 use crate::record::Record;
-use crate::runtime::{Subtask, SubtaskContext};
+use crate::subtask::context::SubtaskContext;
+use crate::subtask::driver::Subtask;
 use std::marker::PhantomData;
 
 /// An operator on two streams, of `A` and of `B`.

@@ -4,7 +4,8 @@ use super::Operator;
 use crate::chain::{Collector, Stage, pass_on};
 use crate::graph::OperatorId;
 use crate::record::Record;
-use crate::runtime::{OperatorInfo, SubtaskContext};
+use crate::subtask::context::SubtaskContext;
+use crate::subtask::operator::OperatorInfo;
 use std::marker::PhantomData;
 use std::rc::Rc;
 

@@ -6,7 +6,7 @@ use crate::chain::{Resumed, Stage};
 use crate::checkpoint::{CheckpointId, OperatorState, PartialSave, WantedStates};
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
-use crate::runtime::SubtaskContext;
+use crate::subtask::context::SubtaskContext;
 use crate::time::Control;
 use std::sync::Arc;
 use thalweg_storage::HotTable;

@@ -21,7 +21,8 @@ use crate::chain::{Chain, Collector};
 use crate::exchange::Exchanged;
 use crate::graph::Cut;
 use crate::record::Record;
-use crate::runtime::{Subtask, SubtaskContext};
+use crate::subtask::context::SubtaskContext;
+use crate::subtask::driver::Subtask;
 
 pub(crate) use co_process::CoProcess;
 pub use co_process::{CoProcessContext, CoProcessFunction};

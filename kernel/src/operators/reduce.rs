@@ -7,7 +7,8 @@ use crate::chain::{Collector, Stage};
 use crate::exchange::{Ahead, Arrival, Head};
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
-use crate::runtime::{OperatorInfo, SubtaskContext};
+use crate::subtask::context::SubtaskContext;
+use crate::subtask::operator::OperatorInfo;
 use std::marker::PhantomData;
 use std::rc::Rc;
 

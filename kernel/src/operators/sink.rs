@@ -2,10 +2,15 @@
 
 use crate::chain::{Collector, Resumed, Stage, Terminal};
 use crate::checkpoint::{CheckpointId, PreparedEpoch, Snapshots};
+use crate::error::FailureSlot;
+use crate::error::JobError;
 use crate::graph::OperatorId;
+use crate::metrics::Counter;
 use crate::record::{Archiver, Record};
-use crate::runtime::{Counter, FailureSlot, JobError, Now, OperatorInfo, SubtaskContext};
 use crate::sink::{Sink, SinkContext, SinkWriter};
+use crate::subtask::context::SubtaskContext;
+use crate::subtask::driver::Now;
+use crate::subtask::operator::OperatorInfo;
 use crate::time::Control;
 use std::collections::VecDeque;
 use std::rc::Rc;

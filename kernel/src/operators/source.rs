@@ -4,13 +4,23 @@ use super::rate_limiter::RateLimiter;
 use super::side_output::{OutputTag, WithSides};
 use crate::chain::{Chain, Collector, Stage};
 use crate::checkpoint::{Attempt, CheckpointId};
+use crate::error::FailureSlot;
+use crate::error::JobError;
 use crate::graph::{Cut, OperatorId};
+use crate::messages::FromSubtask;
+use crate::messages::ToCoordinator;
+use crate::messages::ToSubtask;
+use crate::metrics::Counter;
 use crate::record::{Archiver, Record, RecordLayout};
-use crate::runtime::{
-    ChainLoop, Counter, FailureSlot, FromSubtask, JobError, Now, OperatorInfo, SliceBudget, Step, Subtask, SubtaskContext, TaskClock,
-    ToCoordinator, ToSubtask,
-};
 use crate::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
+use crate::subtask::chain_loop::ChainLoop;
+use crate::subtask::context::SubtaskContext;
+use crate::subtask::driver::Now;
+use crate::subtask::driver::Step;
+use crate::subtask::driver::Subtask;
+use crate::subtask::driver::TaskClock;
+use crate::subtask::operator::OperatorInfo;
+use crate::subtask::slice::SliceBudget;
 use crate::time::{Control, Watermark};
 use std::collections::VecDeque;
 use std::rc::Rc;

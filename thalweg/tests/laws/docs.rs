@@ -136,3 +136,22 @@ fn the_first_page_gives_the_two_commands_once_each() {
         assert_eq!(readme.matches(mark).count(), 1);
     }
 }
+
+/// Whoever opens a file for the first time finds in the code map what it is for.
+#[test]
+fn the_code_map_names_every_file_of_the_engine() {
+    let map = read("docs/src/architecture.md");
+    let (_, map) = map.split_once("### `kernel/`: the engine").expect("the map has a part on the engine");
+    let (map, _) = map.split_once("### `cluster/`").expect("the next part follows");
+    let is_named = |path: &str| {
+        let (folder, file) = path.rsplit_once('/').unwrap_or_default();
+        let room = folder.strip_prefix("kernel/src").unwrap_or_default().trim_start_matches('/');
+        // A room is named by its folder, and its mod.rs with it.
+        let is_room = room.is_empty()
+            || map.contains(&format!("`{room}/`"))
+            || map.contains(&format!("`{}/", room.rsplit('/').next().unwrap_or(room)));
+        is_room && (file == "mod.rs" || map.contains(&format!("{file}`")))
+    };
+    let unnamed: Vec<_> = files("kernel/src", "rs").into_iter().filter(|path| !path.ends_with("tests.rs") && !is_named(path)).collect();
+    assert!(unnamed.is_empty(), "docs/src/architecture.md does not name {unnamed:?}");
+}

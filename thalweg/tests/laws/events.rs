@@ -4,7 +4,7 @@ use crate::{files, read};
 use std::collections::BTreeSet;
 
 /// Crates of the engine that tell.
-const TELLING: &[&str] = &["kernel/src", "connectors/src", "storage/src"];
+const TELLING: &[&str] = &["cluster/src", "kernel/src", "connectors/src", "storage/src"];
 
 /// Events that are for those who read a trace, and for nobody else.
 const FOR_PEOPLE: &[&str] = &["door.refuse", "split.end", "split.start", "worker.refuse"];

@@ -25,7 +25,7 @@ const WORKER: &str = "Acknowledgement Agent Announced AttemptPlan BUFFER_BYTES_K
 #[test]
 fn the_door_to_the_cluster_is_as_wide_as_it_is_written_here_and_no_program_sees_it() {
     let list: BTreeSet<String> = WORKER.split_whitespace().map(str::to_owned).collect();
-    assert_eq!(shown(&read("kernel/src/worker.rs")), list);
+    assert_eq!(shown(&read("kernel/src/worker/mod.rs")), list);
     for path in ["thalweg/src", "cli/src", "metrics/src", "connectors/src"].iter().flat_map(|folder| files(folder, "rs")) {
         assert!(!read(&path).contains("::worker::"), "{path}: `thalweg_kernel::worker` is for the cluster alone");
     }

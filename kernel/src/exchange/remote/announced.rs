@@ -1,8 +1,8 @@
 //! Who may call for frames before their attempt runs here.
 
 use super::links::Place;
+use crate::attempt::deployment::AttemptPlan;
 use crate::checkpoint::{Attempt, JobId};
-use crate::runtime::AttemptPlan;
 use std::sync::Arc;
 
 /// An attempt that a core will take part in, and who may call for it.

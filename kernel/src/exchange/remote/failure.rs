@@ -1,6 +1,6 @@
 //! Why a link ends before its attempt does.
 
-use crate::runtime::JobError;
+use crate::error::JobError;
 
 /// What ended a link.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,11 +3,13 @@
 use super::announced::Announced;
 use super::lifeline::Lifeline;
 use super::packing::{Packer, Unpacker};
+use crate::attempt::deployment::AttemptPlan;
 use crate::checkpoint::{Attempt, JobId};
 use crate::exchange::frame::{ErasedEnd, RecordType};
 use crate::exchange::watch::ChannelNumber;
+use crate::metrics::MetricRegistry;
 use crate::record::Layout;
-use crate::runtime::{AttemptPlan, MetricRegistry, Shared};
+use crate::worker::core::Shared;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::rc::Rc;

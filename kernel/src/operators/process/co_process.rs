@@ -9,7 +9,7 @@ use crate::exchange::{Ahead, Arrival, Head};
 use crate::graph::OperatorId;
 use crate::operators::connected::TwoInputOperator;
 use crate::record::{Key, Record};
-use crate::runtime::SubtaskContext;
+use crate::subtask::context::SubtaskContext;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A function on the records of one key at a time that come in two streams, with state and timers of that key (Flink's `KeyedCoProcessFunction`).

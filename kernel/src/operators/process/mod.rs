@@ -15,7 +15,7 @@ use crate::checkpoint::WantedStates;
 use crate::exchange::{Ahead, Arrival, Head};
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
-use crate::runtime::SubtaskContext;
+use crate::subtask::context::SubtaskContext;
 
 pub use co_process::KeyedCoProcessFunction;
 pub(crate) use co_process::{KeyedCoProcess, co_process_states};

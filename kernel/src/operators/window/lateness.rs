@@ -4,9 +4,10 @@
 //! windows are stored or when they fire.
 
 use crate::graph::OperatorId;
+use crate::metrics::Counter;
 use crate::operators::side_output::{OutputTag, SideOutputs};
 use crate::record::Record;
-use crate::runtime::{Counter, SubtaskContext};
+use crate::subtask::context::SubtaskContext;
 use crate::time::{TimeWindow, Watermark};
 
 /// How long windows are kept after their last millisecond.

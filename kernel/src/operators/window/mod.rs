@@ -24,7 +24,7 @@ use super::side_output::{OutputTag, WithSides};
 use crate::chain::Collector;
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
-use crate::runtime::SubtaskContext;
+use crate::subtask::context::SubtaskContext;
 use crate::time::TimeWindow;
 use firing::Firing;
 use lateness::{AllowedLateness, LateRecords};

@@ -11,7 +11,7 @@ use crate::chain::{Collector, Resumed, Stage, pass_on};
 use crate::exchange::{Ahead, Arrival, Head};
 use crate::operators::side_output::WithSides;
 use crate::record::{Key, Record};
-use crate::runtime::OperatorInfo;
+use crate::subtask::operator::OperatorInfo;
 use crate::time::{Control, NO_TIMESTAMP, TimeWindow, Watermark};
 use std::marker::PhantomData;
 use std::rc::Rc;

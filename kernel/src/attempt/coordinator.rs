@@ -1,0 +1,196 @@
+//! The coordinator of one attempt: hands out splits, and takes the attempt to its one end.
+//!
+//! An attempt runs until its work is complete, something fails, or the user cancels it; whichever comes first decides. Then all subtasks close, and
+//! when the last one is gone the attempt has ended.
+//!
+//! Pure: `step(input) -> actions`, no clock, no I/O. Splits are numbers here; `splits.rs` holds what they stand for. When checkpoints are taken is
+//! decided in `checkpoint_coordinator.rs`.
+
+use crate::attempt::checkpoint_coordinator::Completion;
+use crate::error::JobError;
+use crate::graph::OperatorId;
+use crate::subtask::context::SubtaskId;
+use std::collections::BTreeSet;
+
+/// What has happened.
+pub(crate) enum Input {
+    /// A reader of `source` has nothing to read.
+    SplitRequested { source: OperatorId, subtask: SubtaskId },
+    /// The input has ended, or the job was stopped, and everything is committed.
+    Completed(Completion),
+    /// Something failed, or the user wants no more.
+    Failed(JobError),
+    /// The sources are to end where they are.
+    Drain,
+    /// The subtask is gone.
+    Ended { subtask: SubtaskId },
+    /// The worker that ran these subtasks is gone.
+    Lost { subtasks: Vec<SubtaskId>, error: JobError },
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Give split `number` of `source` to `subtask`.
+    Assign { source: OperatorId, subtask: SubtaskId, number: u32 },
+    /// Tell `subtask` that there is nothing more to read.
+    NoMoreSplits { subtask: SubtaskId },
+    /// Tell every subtask to end its sources.
+    DrainAll,
+    /// Tell every subtask that the attempt is over.
+    CloseAll,
+    /// The attempt has ended.
+    End(Result<Completion, JobError>),
+}
+
+/// The state of an attempt as its coordinator sees it.
+pub(crate) struct Coordinator {
+    ended: Vec<bool>,
+    /// All subtasks have been told that the attempt is over.
+    closed: bool,
+    /// How it ends, from then on.
+    outcome: Option<Result<Completion, JobError>>,
+    draining: bool,
+    /// For each source, the splits that nobody has been given.
+    unassigned: Vec<(OperatorId, BTreeSet<u32>)>,
+}
+
+impl Coordinator {
+    /// A coordinator of `subtasks` subtasks and, for each source, its splits.
+    pub(crate) fn new(subtasks: usize, sources: impl IntoIterator<Item = (OperatorId, BTreeSet<u32>)>) -> Self {
+        assert!(subtasks > 0, "an attempt has subtasks");
+        Self { ended: vec![false; subtasks], closed: false, outcome: None, draining: false, unassigned: sources.into_iter().collect() }
+    }
+
+    /// Takes `input` into account and says what is to be done, in order.
+    pub(crate) fn step(&mut self, input: Input) -> Vec<Action> {
+        match input {
+            Input::SplitRequested { source, subtask } => vec![self.assign(source, subtask)],
+            Input::Completed(completion) => self.close(Ok(completion)),
+            Input::Failed(error) => self.close(Err(error)),
+            Input::Drain => {
+                self.draining = true;
+                vec![Action::DrainAll]
+            }
+            Input::Ended { subtask } => {
+                assert!(!self.ended[subtask], "subtask {subtask} ended twice");
+                assert!(self.closed, "subtask {subtask} ended before the attempt did");
+                self.ended[subtask] = true;
+                self.end_if_all_are_gone()
+            }
+            Input::Lost { subtasks, error } => {
+                let mut actions = self.close(Err(error));
+                // Some of them may have ended before.
+                subtasks.into_iter().for_each(|subtask| self.ended[subtask] = true);
+                actions.extend(self.end_if_all_are_gone());
+                actions
+            }
+        }
+    }
+
+    fn end_if_all_are_gone(&mut self) -> Vec<Action> {
+        if self.ended.iter().all(|ended| *ended) { self.outcome.take().map(Action::End).into_iter().collect() } else { vec![] }
+    }
+
+    fn assign(&mut self, source: OperatorId, subtask: SubtaskId) -> Action {
+        let unassigned = self.unassigned.iter_mut().find(|(id, _)| *id == source);
+        match unassigned.filter(|_| !self.draining).and_then(|(_, splits)| splits.pop_first()) {
+            Some(number) => Action::Assign { source, subtask, number },
+            None => Action::NoMoreSplits { subtask },
+        }
+    }
+
+    /// The first reason wins.
+    fn close(&mut self, outcome: Result<Completion, JobError>) -> Vec<Action> {
+        if std::mem::replace(&mut self.closed, true) {
+            return vec![];
+        }
+        self.outcome = Some(outcome);
+        vec![Action::CloseAll]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::CheckpointId;
+    use proptest::prelude::*;
+
+    const FINISHED: Completion = Completion::Finished { checkpoint: CheckpointId(1) };
+
+    fn names(actions: &[Action]) -> Vec<String> {
+        actions.iter().map(|action| format!("{action:?}")).collect()
+    }
+
+    fn failed(reason: &str) -> Input {
+        Input::Failed(JobError::Invalid(reason.to_owned()))
+    }
+
+    #[test]
+    fn splits_are_given_out_lowest_first_and_then_there_are_no_more() {
+        let source = OperatorId(7);
+        let mut coordinator = Coordinator::new(2, [(source, BTreeSet::from([3, 5]))]);
+        let request = |coordinator: &mut Coordinator, subtask| names(&coordinator.step(Input::SplitRequested { source, subtask }));
+        assert_eq!(request(&mut coordinator, 1), ["Assign { source: OperatorId(7), subtask: 1, number: 3 }"]);
+        assert_eq!(request(&mut coordinator, 0), ["Assign { source: OperatorId(7), subtask: 0, number: 5 }"]);
+        assert_eq!(request(&mut coordinator, 1), ["NoMoreSplits { subtask: 1 }"]);
+    }
+
+    #[test]
+    fn the_first_failure_is_the_attempts_and_what_comes_after_the_end_changes_nothing() {
+        let mut coordinator = Coordinator::new(2, []);
+        assert_eq!(names(&coordinator.step(failed("first"))), ["CloseAll"]);
+        assert!(coordinator.step(failed("second")).is_empty());
+        assert!(coordinator.step(Input::Completed(FINISHED)).is_empty());
+        assert!(coordinator.step(Input::Ended { subtask: 1 }).is_empty());
+        assert_eq!(names(&coordinator.step(Input::Ended { subtask: 0 })), ["End(Err(Invalid(\"first\")))"]);
+    }
+
+    #[test]
+    fn a_cancellation_that_comes_after_everything_is_committed_changes_nothing() {
+        let mut coordinator = Coordinator::new(1, []);
+        assert_eq!(names(&coordinator.step(Input::Completed(FINISHED))), ["CloseAll"]);
+        assert!(coordinator.step(Input::Failed(JobError::Cancelled)).is_empty());
+        assert_eq!(names(&coordinator.step(Input::Ended { subtask: 0 })), ["End(Ok(Finished { checkpoint: CheckpointId(1) }))"]);
+    }
+
+    #[test]
+    fn nobody_waits_for_the_subtasks_of_a_worker_that_is_gone() {
+        let lost = |subtasks| Input::Lost { subtasks, error: JobError::Invalid("lost".to_owned()) };
+        let mut coordinator = Coordinator::new(3, []);
+        assert_eq!(names(&coordinator.step(lost(vec![0, 2]))), ["CloseAll"]);
+        assert_eq!(names(&coordinator.step(Input::Ended { subtask: 1 })), ["End(Err(Invalid(\"lost\")))"]);
+        // One of its subtasks had ended, and all others are gone.
+        let mut coordinator = Coordinator::new(3, []);
+        coordinator.step(failed("before"));
+        assert!(coordinator.step(Input::Ended { subtask: 0 }).is_empty());
+        assert!(coordinator.step(Input::Ended { subtask: 1 }).is_empty());
+        assert_eq!(names(&coordinator.step(lost(vec![0, 2]))), ["End(Err(Invalid(\"before\")))"]);
+        assert!(coordinator.step(lost(vec![1])).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn an_attempt_closes_once_and_ends_once_when_everybody_is_gone(order in prop::collection::vec((0..3usize, 0..3u8), 0..40)) {
+            let mut coordinator = Coordinator::new(3, []);
+            let (mut closed, mut ends) = (0, 0);
+            let mut gone = [false; 3];
+            for (subtask, kind) in order {
+                let input = match kind {
+                    0 => failed(""),
+                    1 => Input::Completed(FINISHED),
+                    _ if closed > 0 && !gone[subtask] => { gone[subtask] = true; Input::Ended { subtask } }
+                    _ => continue,
+                };
+                for action in coordinator.step(input) {
+                    match action {
+                        Action::CloseAll => closed += 1,
+                        Action::End(_) => { prop_assert!(gone.iter().all(|g| *g)); ends += 1 }
+                        _ => {}
+                    }
+                }
+            }
+            prop_assert!(closed <= 1 && ends <= closed);
+        }
+    }
+}

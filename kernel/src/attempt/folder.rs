@@ -1,0 +1,127 @@
+//! The checkpoint folder of an attempt.
+//!
+//! Completing a checkpoint takes the store away until it is done: one at a time, beside everything else. Then what it has made superfluous is removed, while
+//! the results that it names are shown already; the next checkpoint waits for that. What becomes superfluous meanwhile is left for the next cleaning.
+
+use crate::checkpoint::{CheckpointConfig, CheckpointId};
+use std::task::{Context, Poll};
+use thalweg_io::{Io, LocalBoxFuture, MonotonicNs, TaskClass};
+use thalweg_storage::checkpoint::{CheckpointError, CheckpointStore, FileRef, Image, Metadata, Retained, StateFile, TaskSnapshot};
+
+/// A checkpoint folder in use.
+pub(crate) struct Storage {
+    pub(crate) store: CheckpointStore,
+    pub(crate) config: CheckpointConfig,
+}
+
+/// What has come of completing a checkpoint.
+pub(crate) struct Persisted {
+    pub(crate) checkpoint: CheckpointId,
+    /// When it was triggered.
+    pub(crate) since: MonotonicNs,
+    /// Of all its snapshots.
+    pub(crate) bytes: u64,
+    pub(crate) result: Result<Retained, CheckpointError>,
+}
+
+/// A checkpoint that is to be completed.
+pub(crate) struct Complete {
+    pub(crate) metadata: Metadata,
+    pub(crate) snapshots: Vec<TaskSnapshot>,
+    /// When it was triggered.
+    pub(crate) since: MonotonicNs,
+    /// Of all its snapshots.
+    pub(crate) bytes: u64,
+}
+
+/// The folder, if the job has one, and what goes on in it.
+pub(crate) struct Folder {
+    at_rest: Option<Storage>,
+    completing: Option<LocalBoxFuture<(Storage, Box<Persisted>)>>,
+    cleaning: Option<LocalBoxFuture<Storage>>,
+}
+
+impl Folder {
+    pub(crate) fn new(storage: Option<Storage>) -> Self {
+        Self { at_rest: storage, completing: None, cleaning: None }
+    }
+
+    /// Whether the job has one.
+    pub(crate) fn exists(&self) -> bool {
+        self.at_rest.is_some() || self.is_busy()
+    }
+
+    /// Whether a checkpoint is being completed, or cleaned up behind.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.completing.is_some() || self.cleaning.is_some()
+    }
+
+    /// `None` also while the folder is busy.
+    pub(crate) fn storage(&self) -> Option<&Storage> {
+        self.at_rest.as_ref()
+    }
+
+    pub(crate) fn into_storage(self) -> Option<Storage> {
+        self.at_rest
+    }
+
+    /// Begins to make a checkpoint durable; whether there is a place for it.
+    pub(crate) fn complete(&mut self, checkpoint: Complete) -> bool {
+        let storage = match (self.at_rest.take(), self.cleaning.take()) {
+            (Some(storage), _) => Box::pin(std::future::ready(storage)),
+            (None, Some(cleaning)) => cleaning,
+            (None, None) => return false,
+        };
+        let Complete { metadata, snapshots, since, bytes } = checkpoint;
+        let checkpoint = metadata.id;
+        self.completing = Some(Box::pin(async move {
+            let Storage { mut store, config } = storage.await;
+            let result = store.complete(metadata, snapshots, config.retained).await;
+            (Storage { store, config }, Box::new(Persisted { checkpoint, since, bytes, result }))
+        }));
+        true
+    }
+
+    /// What has come of the checkpoint that is being completed.
+    pub(crate) fn poll_persisted(&mut self, cx: &mut Context<'_>) -> Poll<Box<Persisted>> {
+        let Some(Poll::Ready((storage, persisted))) = self.completing.as_mut().map(|future| future.as_mut().poll(cx)) else {
+            return Poll::Pending;
+        };
+        self.completing = None;
+        let persisted_well = persisted.result.is_ok();
+        self.cleaning = Some(Box::pin(async move {
+            let Storage { mut store, config } = storage;
+            // After a failure nothing is known to be superfluous.
+            if persisted_well {
+                store.clean_up().await;
+            }
+            if let Some(error) = &store.last_cleanup().error {
+                tracing::warn!(%error, "files of earlier checkpoints cannot be removed");
+            }
+            Storage { store, config }
+        }));
+        Poll::Ready(persisted)
+    }
+
+    /// Ready when a cleaning has come to its end; pending if there is none.
+    pub(crate) fn poll_cleaned(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Poll::Ready(storage)) = self.cleaning.as_mut().map(|future| future.as_mut().poll(cx)) else { return Poll::Pending };
+        (self.cleaning, self.at_rest) = (None, Some(storage));
+        Poll::Ready(())
+    }
+
+    /// Removes what was stored for a checkpoint that will not be.
+    pub(crate) fn discard(&self, io: &Io, state: impl IntoIterator<Item = StateFile>) {
+        let stored = |file: StateFile| if let Image::File(file) = file.image { Some(file) } else { None };
+        let files: Vec<FileRef> = state.into_iter().filter_map(stored).collect();
+        let Some(storage) = self.at_rest.as_ref().filter(|_| !files.is_empty()) else { return };
+        let (disk, dir) = (io.disk(), storage.store.dir().to_owned());
+        let remove = async move {
+            let names = files.iter().map(|file| file.name.as_str());
+            if let Err(error) = thalweg_storage::checkpoint::discard(&*disk, &dir, names).await {
+                tracing::warn!(%error, "files of a checkpoint that was given up cannot be removed");
+            }
+        };
+        io.spawner().spawn(TaskClass::Background, "discard", Box::pin(remove));
+    }
+}

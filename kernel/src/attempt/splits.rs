@@ -1,0 +1,47 @@
+//! What the splits of a job's sources stand for: archives, by source and number. Which of them are still to be given out the coordinator decides.
+
+use crate::error::JobError;
+use crate::graph::OperatorId;
+use crate::source::SourceError;
+use rkyv::util::AlignedVec;
+use std::collections::{BTreeMap, BTreeSet};
+use thalweg_storage::checkpoint::SplitEntry;
+
+/// The splits of one source that nobody has been given.
+pub(crate) struct SplitsOfSource {
+    pub(crate) source: OperatorId,
+    pub(crate) splits: BTreeMap<u32, AlignedVec>,
+}
+
+impl SplitsOfSource {
+    /// Splits that were found just now, in their order.
+    pub(crate) fn found(source: OperatorId, found: Vec<AlignedVec>) -> Self {
+        let number = |i: usize| u32::try_from(i).expect("invariant: there are fewer than 2^32 splits");
+        Self { source, splits: found.into_iter().enumerate().map(|(i, split)| (number(i), split)).collect() }
+    }
+
+    /// Their numbers.
+    pub(crate) fn numbers(&self) -> BTreeSet<u32> {
+        self.splits.keys().copied().collect()
+    }
+
+    /// As a checkpoint names them.
+    pub(crate) fn entries(&self) -> Vec<SplitEntry> {
+        self.splits.iter().map(|(number, split)| SplitEntry { number: *number, position: split.to_vec() }).collect()
+    }
+}
+
+/// Archives are read in place, aligned.
+pub(crate) fn aligned(bytes: &[u8]) -> AlignedVec {
+    let mut aligned = AlignedVec::with_capacity(bytes.len());
+    aligned.extend_from_slice(bytes);
+    aligned
+}
+
+/// The failure of a source that could not find its splits.
+pub(crate) fn cannot_enumerate(operator: String, error: SourceError) -> JobError {
+    match error {
+        SourceError::Invalid(reason) => JobError::Invalid(reason),
+        error => JobError::Source { operator, subtask: 0, reason: error.to_string() },
+    }
+}

@@ -1,0 +1,146 @@
+//! What is remembered of a checkpoint: what became of it, and what each subtask had to do with it.
+
+use super::TaskPlacement;
+use crate::checkpoint::{Attempt, CheckpointId};
+use std::fmt;
+use std::time::Duration;
+use thalweg_io::UnixMillis;
+
+/// One checkpoint of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckpointRecord {
+    /// Its number.
+    pub checkpoint: CheckpointId,
+    /// The attempt that took it.
+    pub attempt: Attempt,
+    /// When it was triggered.
+    pub began_at: UnixMillis,
+    /// Whether the job was to end with it: it was the last, or the job was being stopped.
+    pub ends_job: bool,
+    /// What has become of it.
+    pub state: CheckpointState,
+    /// From its trigger until it was durable or given up; zero while it is under way.
+    pub duration: Duration,
+    /// What has come of it from each task.
+    pub tasks: Vec<TaskCheckpoint>,
+}
+
+impl CheckpointRecord {
+    pub(crate) fn new(began_at: UnixMillis, attempt: Attempt, checkpoint: CheckpointId, ends_job: bool, tasks: &[TaskPlacement]) -> Self {
+        let nothing_yet = |task: &TaskPlacement| TaskCheckpoint {
+            uid: task.uid.clone(),
+            name: task.name.clone(),
+            subtasks: vec![None; task.subtasks.len()],
+        };
+        let tasks = tasks.iter().map(nothing_yet).collect();
+        Self { checkpoint, attempt, began_at, ends_job, state: CheckpointState::UnderWay, duration: Duration::ZERO, tasks }
+    }
+
+    pub(crate) fn acknowledged(&mut self, task_uid: &str, subtask: usize, part: SubtaskCheckpoint) {
+        let task = self.tasks.iter_mut().find(|task| task.uid == task_uid);
+        if let Some(place) = task.and_then(|task| task.subtasks.get_mut(subtask)) {
+            place.get_or_insert(part);
+        }
+    }
+
+    /// The state in it, in bytes, as far as it has come.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.parts().map(|part| part.bytes).sum()
+    }
+
+    /// Subtasks that have acknowledged it, and subtasks there are. Those that had come to their end before have nothing to acknowledge.
+    #[must_use]
+    pub fn acknowledged_of(&self) -> (usize, usize) {
+        (self.parts().count(), self.tasks.iter().map(|task| task.subtasks.len()).sum())
+    }
+
+    /// What has come of it, over all subtasks.
+    pub fn parts(&self) -> impl Iterator<Item = &SubtaskCheckpoint> {
+        self.tasks.iter().flat_map(|task| task.subtasks.iter().flatten())
+    }
+}
+
+/// What has become of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckpointState {
+    /// Some subtasks have not acknowledged it, or it is being made durable.
+    UnderWay,
+    /// It is durable: a restart goes on from it.
+    Completed {
+        /// When.
+        at: UnixMillis,
+    },
+    /// It was given up, and will not be.
+    Failed {
+        /// When.
+        at: UnixMillis,
+        /// Why.
+        reason: CheckpointFailure,
+    },
+}
+
+/// Why there is no checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckpointFailure {
+    /// It was not complete in time.
+    Expired,
+    /// The disk had no room for it.
+    NoRoom,
+    /// The attempt came to its end, or failed, before it was complete.
+    AttemptEnded,
+    /// The job keeps no checkpoints. Of one that was asked for only.
+    NotEnabled,
+}
+
+impl fmt::Display for CheckpointFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "it was not complete in time",
+            Self::NoRoom => "the disk is full",
+            Self::AttemptEnded => "the attempt ended before it was complete",
+            Self::NotEnabled => "the job keeps no checkpoints: give it a folder for them",
+        })
+    }
+}
+
+/// What has come of a checkpoint from one task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TaskCheckpoint {
+    /// Of its first operator.
+    pub uid: String,
+    /// The names of its operators.
+    pub name: String,
+    /// By subtask; `None` of one that has not acknowledged it, or had come to its end before.
+    pub subtasks: Vec<Option<SubtaskCheckpoint>>,
+}
+
+/// The part of one subtask in a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubtaskCheckpoint {
+    /// When the coordinator had its acknowledgement.
+    pub acknowledged_at: UnixMillis,
+    /// From the trigger of the checkpoint until then.
+    pub end_to_end: Duration,
+    /// Its state, in bytes.
+    pub bytes: u64,
+    /// What it spent on it.
+    pub times: SnapshotTimes,
+}
+
+/// What a subtask spent on its part in a checkpoint, by its own clock. What is left of `end_to_end` the barrier was on its way, or the acknowledgement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotTimes {
+    /// From the first channel that delivered the barrier to the last: the other channels waited meanwhile. Zero for sources.
+    pub alignment: Duration,
+    /// From then until the barrier had passed all operators of the task, each of which has saved its state: no record was worked off meanwhile (Flink's
+    /// "sync duration").
+    pub saving: Duration,
+    /// From then until the state was durable, while the task went on (Flink's "async duration").
+    pub storing: Duration,
+}

@@ -1,0 +1,79 @@
+//! What the coordinator hears while no attempt is under way.
+//!
+//! Workers come and go, and the user asks for an end, also while checkpoints are read or sinks recover: everything that is waited for is waited for with
+//! [`Inbox::listening`], so that the end is not put off and nobody who has come is forgotten. What an attempt says that is over changes nothing (law 10).
+//! An attempt that is under way takes messages and crew for itself.
+
+use crate::error::JobError;
+use crate::job::callers::Callers;
+use crate::job::crew::Crew;
+use crate::messages::ToCoordinator;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use thalweg_io::MailboxReceiver;
+
+/// The coordinator's messages, and what is known from them.
+pub(crate) struct Inbox {
+    pub(crate) messages: MailboxReceiver<ToCoordinator>,
+    pub(crate) crew: Crew,
+    /// They wait also while no attempt is under way.
+    pub(crate) callers: Callers,
+    /// The job is to end.
+    pub(crate) is_cancelled: bool,
+    /// The input is to end where it is.
+    pub(crate) drains: bool,
+    /// The job is to stop with a checkpoint.
+    pub(crate) stops: bool,
+}
+
+impl Inbox {
+    pub(crate) fn new(messages: MailboxReceiver<ToCoordinator>) -> Self {
+        Self { messages, crew: Crew::default(), callers: Callers::default(), is_cancelled: false, drains: false, stops: false }
+    }
+
+    /// Waits for `future`, and for the word that the job is to end.
+    pub(crate) async fn listening<F: Future>(&mut self, future: F) -> Result<F::Output, JobError> {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            while let Poll::Ready(message) = self.messages.poll_recv(cx) {
+                // The handle holds a sender; only a core that is being torn down hears of no more.
+                if let Err(end) = self.hear(message.unwrap_or(ToCoordinator::Cancel)) {
+                    return Poll::Ready(Err(end));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Takes a message.
+    ///
+    /// # Errors
+    /// If the job is to end, or cannot go on.
+    pub(crate) fn hear(&mut self, message: ToCoordinator) -> Result<(), JobError> {
+        match message {
+            // Of an attempt that is over.
+            ToCoordinator::FromSubtask { .. } | ToCoordinator::Metrics { .. } => {}
+            ToCoordinator::Joined(member) => self.crew.join(member),
+            ToCoordinator::Lost { worker, reason } => {
+                if let Some(member) = self.crew.lose(worker) {
+                    tracing::warn!(worker = %member.name, %reason, "a worker is lost");
+                }
+            }
+            ToCoordinator::Impossible(error) => return Err(error),
+            ToCoordinator::Drain => self.drains = true,
+            ToCoordinator::Checkpoint(caller) => self.callers.ask(caller),
+            ToCoordinator::Watch(caller) => self.callers.watch(caller),
+            // Nothing has been read since the last checkpoint: to stop with one is to end here.
+            ToCoordinator::Cancel | ToCoordinator::Stop => {
+                self.is_cancelled = true;
+                return Err(JobError::Cancelled);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! The beginning of a job: its coordinator on one core, and whatever finds workers for it beside.
+//!
+//! [`launch`] is the one job-run function: production calls it with io_uring's cores and the simulator with its own. The core of the coordinator ends when
+//! the job has ended and its workers have heard so.
+
+use crate::attempt::deployment::parallelism;
+use crate::error::JobError;
+use crate::graph::Job;
+use crate::job::crew::{Member, WorkerId};
+use crate::job::handle::JobHandle;
+use crate::job::history::JobHistory;
+use crate::job::journal::Journal;
+use crate::job::master::Master;
+use crate::job::muster::Muster;
+use crate::messages::ToCoordinator;
+use crate::metrics::JobMetrics;
+use crate::worker::agent::Agent;
+use crate::worker::core::{Shared, run_core};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use thalweg_io::{CoreId, CoreMain, Cores, Io, LocalBoxFuture, MailboxReceiver, TaskClass, mailbox};
+
+/// Starts `job` on `core_count` of `cores`, all of it in this process: its one worker is a neighbour of the coordinator.
+pub(crate) fn start(job: Job, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
+    parallelism(&job, core_count)?;
+    let (ways, orders): (Vec<_>, Vec<_>) = (0..core_count).map(|_| mailbox()).unzip();
+    let mut orders = orders.into_iter();
+    let own = orders.next();
+    let others = orders.map(|orders| -> CoreMain { Box::new(move |core, io| Box::pin(run_core(core, io, None, orders))) }).collect();
+    let recruit = move |recruiting: Recruiting| -> LocalBoxFuture<()> {
+        let Recruiting { core, io, job, shared, .. } = recruiting;
+        let (way, mut inbox) = mailbox();
+        let member = Member { id: WorkerId(0), name: "this process".to_owned(), cores: ways.len(), doors: vec![], orders: way };
+        drop(shared.coordinator.send(ToCoordinator::Joined(member)));
+        let mut agent = Agent::new(io.clone(), job, ways, shared);
+        let work = async move {
+            // Its way to the cores ends with it: that is what ends them.
+            while let Some(order) = inbox.recv().await {
+                agent.take(order).await;
+            }
+        };
+        io.spawner().spawn(TaskClass::Latency, "agent", Box::pin(work));
+        Box::pin(async move {
+            if let Some(orders) = own {
+                run_core(core, io, None, orders).await;
+            }
+        })
+    };
+    launch(job, cores, Muster { workers: 1, patience: Duration::ZERO }, others, Box::new(recruit))
+}
+
+/// What is needed to find workers for a job. It runs on the coordinator's core.
+pub struct Recruiting {
+    /// The coordinator's core.
+    pub core: CoreId,
+    /// Its door.
+    pub io: Io,
+    /// The job.
+    pub job: Rc<Job>,
+    /// With the way to the coordinator, who is told of each worker that has come or gone.
+    pub shared: Shared,
+    /// Gives the last word to workers that have not joined yet, and ends when the job has ended, after every worker was told.
+    pub job_end: MailboxReceiver<Farewell>,
+}
+
+/// There will be no other attempt, of anybody: the reason, if the job has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Farewell {
+    /// Why the job has failed.
+    pub failure: Option<String>,
+}
+
+/// Finds workers for a job: what [`Job::start_coordinator`](crate::Job::start_coordinator) is given.
+pub trait Recruiter {
+    /// How many workers the job waits for, and what finds them on the coordinator's core.
+    ///
+    /// # Errors
+    /// If the job cannot be run by workers that are found like that.
+    fn recruit(self, job: &Job) -> Result<(Muster, Recruit), JobError>;
+}
+
+/// Finds workers; the core ends when it does.
+pub type Recruit = Box<dyn FnOnce(Recruiting) -> LocalBoxFuture<()> + Send>;
+
+/// Starts the coordinator of `job` on the first of `cores`, and `others` on those that follow.
+pub(crate) fn launch(job: Job, cores: &dyn Cores, muster: Muster, others: Vec<CoreMain>, recruit: Recruit) -> Result<JobHandle, JobError> {
+    job.settings.check().map_err(JobError::Invalid)?;
+    if let Some(config) = &job.checkpoints {
+        config.check().map_err(JobError::Invalid)?;
+    }
+    let (coordinator, inbox) = mailbox();
+    let metrics = Arc::new(Mutex::new(JobMetrics::default()));
+    let history = Arc::new(Mutex::new(JobHistory::default()));
+    let (result_sender, result) = mailbox();
+    let shared = Shared::new(&job, coordinator.clone(), Arc::clone(&metrics));
+    let told = Arc::clone(&history);
+    let head: CoreMain = Box::new(move |core, io| {
+        Box::pin(async move {
+            let job = Rc::new(job);
+            let (job_is_on, job_end) = mailbox();
+            let recruiting = Recruiting { core, io: io.clone(), job: Rc::clone(&job), shared: shared.clone(), job_end };
+            let journal = Journal::new(io.clone(), told);
+            let mut master = Master::new(job, muster, inbox, job_is_on, shared, journal, io.clone());
+            let run = async move {
+                let report = master.run().await;
+                // Its ways to the workers end with it.
+                drop(master);
+                drop(result_sender.send(report));
+            };
+            io.spawner().spawn(TaskClass::Latency, "coordinator", Box::pin(run));
+            recruit(recruiting).await;
+        })
+    });
+    let group = cores.start(std::iter::once(head).chain(others).collect())?;
+    Ok(JobHandle::new(result, coordinator, metrics, history, group))
+}

@@ -1,0 +1,87 @@
+//! What becomes of a command: something to wait for, on any executor or on a thread.
+
+use crate::checkpoint::CheckpointId;
+use crate::job::history::{CheckpointFailure, Failure, JobOutcome};
+use crate::job::journal::{SharedHistory, snapshot};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use thalweg_io::{MailboxReceiver, block_on};
+
+/// What became of a checkpoint that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckpointOutcome {
+    /// It is durable, and began after it was asked for.
+    Completed {
+        /// Its number.
+        checkpoint: CheckpointId,
+        /// From its trigger until it was durable.
+        duration: Duration,
+        /// The state in it, in bytes.
+        bytes: u64,
+    },
+    /// There is none, and none will be made in its stead.
+    Declined(CheckpointFailure),
+    /// The job has ended, or ended before one could begin.
+    JobEnded,
+}
+
+/// A checkpoint that was asked for, as [`JobControl::checkpoint`](super::JobControl::checkpoint) gives it. Dropping it takes nothing back.
+pub struct RequestedCheckpoint {
+    answer: MailboxReceiver<CheckpointOutcome>,
+}
+
+impl RequestedCheckpoint {
+    pub(crate) fn new(answer: MailboxReceiver<CheckpointOutcome>) -> Self {
+        Self { answer }
+    }
+
+    /// Waits on the current thread, which must not be one of the job's cores, until it is known what has become of the checkpoint.
+    #[must_use]
+    pub fn wait(self) -> CheckpointOutcome {
+        block_on(self)
+    }
+}
+
+impl Future for RequestedCheckpoint {
+    type Output = CheckpointOutcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CheckpointOutcome> {
+        // Whoever could answer is gone with the job.
+        self.answer.poll_recv(cx).map(|answer| answer.unwrap_or(CheckpointOutcome::JobEnded))
+    }
+}
+
+/// The end of a job, as the commands that end it give it. Dropping it takes nothing back.
+pub struct JobEnd {
+    /// Closed when the coordinator has told of the end.
+    closed: MailboxReceiver<Infallible>,
+    history: SharedHistory,
+}
+
+impl JobEnd {
+    pub(crate) fn new(closed: MailboxReceiver<Infallible>, history: SharedHistory) -> Self {
+        Self { closed, history }
+    }
+
+    /// Waits on the current thread, which must not be one of the job's cores, until the job has ended.
+    #[must_use]
+    pub fn wait(self) -> JobOutcome {
+        block_on(self)
+    }
+}
+
+impl Future for JobEnd {
+    type Output = JobOutcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<JobOutcome> {
+        if self.closed.poll_recv(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let torn_down = || JobOutcome::Failed(Arc::new(Failure::unknown("the coordinator was torn down")));
+        Poll::Ready(snapshot(&self.history).outcome().cloned().unwrap_or_else(torn_down))
+    }
+}

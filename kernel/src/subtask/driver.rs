@@ -1,0 +1,337 @@
+//! The loop that drives one subtask.
+//!
+//! A subtask works in synchronous slices ([`Subtask::step`]) and says why it stopped; the driver lets the core's other tasks run, spins a little,
+//! parks, and wakes up for frames, room, split assignments, deadlines or a word of the coordinator. It also catches panics: one in a user's
+//! function fails the attempt with the operator's name and the record.
+
+use crate::error::{FailureSlot, JobError};
+use crate::messages::{FromSubtask, ToSubtask};
+use crate::metrics::{MetricRegistry, Samples, Subject};
+use crate::subtask::acknowledge::Acknowledger;
+use crate::subtask::context::SubtaskId;
+use crate::subtask::load::{Doing, Load, TaskSampler};
+use crate::subtask::panics::panic_text;
+use crate::subtask::slice::SliceBudget;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use thalweg_io::{AdaptiveSpin, Io, LocalBoxFuture, MailboxReceiver, MonotonicNs, UnixMillis, yield_now};
+
+/// Both clocks at the beginning of a slice. Time stands still within one (docs/src/semantics.md#t-5).
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For intervals.
+    pub monotonic: MonotonicNs,
+    /// For processing-time timers.
+    pub wall: UnixMillis,
+}
+
+impl Now {
+    /// When, on the monotonic clock, the wall clock will show `wall` if it runs evenly until then.
+    pub(crate) fn deadline_of(self, wall: UnixMillis) -> MonotonicNs {
+        let wait_ms = u64::try_from(wall.0.saturating_sub(self.wall.0)).unwrap_or(0);
+        // The wall clock may be set meanwhile: look again at least once a second.
+        self.monotonic.after(Duration::from_millis(wait_ms.min(1000)))
+    }
+}
+
+/// The time of the current slice, as user functions see it.
+#[derive(Clone)]
+pub(crate) struct TaskClock {
+    now: Rc<Cell<Now>>,
+}
+
+impl TaskClock {
+    pub(crate) fn new(io: &Io) -> Self {
+        Self { now: Rc::new(Cell::new(Self::read(io))) }
+    }
+
+    fn read(io: &Io) -> Now {
+        Now { monotonic: io.clock().now(), wall: io.clock().wall() }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.now.get()
+    }
+}
+
+/// Why a slice ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// There is more to do at once.
+    Busy,
+    /// Nothing to do before input, room or time comes.
+    Waiting,
+    /// The input has ended and everything has been handed over.
+    Finished,
+}
+
+/// One parallel instance of a task.
+pub trait Subtask {
+    /// Works for one slice. `cx` is for sources, which read asynchronously.
+    fn step(&mut self, cx: &mut Context<'_>) -> Step;
+
+    /// Ready when another step is worth it; registers for that otherwise.
+    fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// See [`Stage::advance_processing_time`](crate::chain::Stage::advance_processing_time).
+    fn advance_processing_time(&mut self, now: Now);
+
+    /// When [`advance_processing_time`](Self::advance_processing_time), or a step, is due next.
+    fn next_deadline(&self, now: Now) -> Option<MonotonicNs>;
+
+    /// Takes a message of the coordinator that concerns sources.
+    fn receive(&mut self, _message: ToSubtask) {}
+
+    /// Frames waiting at its inputs.
+    fn queued(&self) -> usize {
+        0
+    }
+
+    /// After a slice that found nothing to do: whether it is input that is waited for, and not the chain's own sink.
+    fn awaits_input(&self) -> bool {
+        true
+    }
+
+    /// Adds the numbers that nobody keeps up to date.
+    fn sample(&self, _samples: &mut Samples<'_>) {}
+
+    /// See [`Stage::poll_prepared`](crate::chain::Stage::poll_prepared).
+    fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// See [`Stage::poll_close`](crate::chain::Stage::poll_close).
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// What a subtask is being driven towards.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// The input has ended: snapshots and results are being made durable.
+    Preparing,
+    /// Everything is prepared, or lost; the coordinator decides.
+    Waiting,
+    Closing,
+}
+
+/// Everything the driver needs to know of the subtask it drives.
+pub(crate) struct Driver {
+    pub(crate) id: SubtaskId,
+    pub(crate) name: String,
+    pub(crate) io: Io,
+    pub(crate) failure: Rc<FailureSlot>,
+    pub(crate) clock: TaskClock,
+    pub(crate) budget: Rc<SliceBudget>,
+    pub(crate) metrics: Rc<MetricRegistry>,
+    /// Of the links of its core, if there are any.
+    pub(crate) of_links: Option<Rc<MetricRegistry>>,
+    pub(crate) operators: String,
+    /// Of the first of them.
+    pub(crate) task_uid: String,
+    pub(crate) blocked_outputs: Rc<Cell<usize>>,
+    pub(crate) acknowledger: Acknowledger,
+    pub(crate) inbox: MailboxReceiver<ToSubtask>,
+}
+
+impl Driver {
+    /// Drives `task` until the attempt is over and it has come to rest, and reports that it has ended.
+    pub(crate) async fn drive(mut self, task: Box<dyn Subtask>) {
+        let task = Rc::new(RefCell::new(task));
+        let load = Rc::new(Load::new(self.io.clock().now()));
+        let sampler = TaskSampler { io: self.io.clone(), load: Rc::clone(&load), task: Rc::downgrade(&task) };
+        self.metrics.ask(Subject::task(&self.operators, &self.task_uid), Rc::new(sampler));
+        self.io.observe("subtask.start", &self.name, [self.id as i64, 0, 0]);
+        let mut spin = AdaptiveSpin::new(self.io.spin_limit());
+        let mut phase = Phase::Running;
+        let mut pending_message = None;
+        let mut parked_until: Option<(MonotonicNs, LocalBoxFuture<()>)> = None;
+        loop {
+            self.clock.now.set(TaskClock::read(&self.io));
+            load.begins(self.clock.now().monotonic);
+            let taken = self.take_messages(&mut task.borrow_mut(), pending_message.take(), phase);
+            let polled = match taken {
+                Ok(next) => {
+                    phase = next;
+                    poll_fn(|cx| Poll::Ready(self.slice(&mut task.borrow_mut(), phase, cx))).await
+                }
+                Err(error) => Err(error),
+            };
+            match polled {
+                Ok(Slice::Busy) => {
+                    load.is(Doing::Busy);
+                    self.budget.took(self.io.clock().now().since(self.clock.now().monotonic));
+                    spin.found();
+                    yield_now().await;
+                    continue;
+                }
+                Ok(Slice::Next(next)) => {
+                    phase = next;
+                    continue;
+                }
+                Ok(Slice::Ended) => break,
+                Ok(Slice::Park) => load.is(self.waits_for(&**task.borrow(), phase)),
+                Err(error) => {
+                    if phase == Phase::Closing {
+                        tracing::warn!(subtask = %self.name, %error, "closing after a failure failed too");
+                        break;
+                    }
+                    self.acknowledger.report(FromSubtask::Failed { subtask: Some(self.id), error });
+                    self.failure.take();
+                    phase = Phase::Closing;
+                    continue;
+                }
+            }
+            if spin.missed() {
+                yield_now().await;
+                continue;
+            }
+            let now = self.clock.now();
+            let deadline = if phase == Phase::Running { task.borrow().next_deadline(now) } else { None };
+            if parked_until.as_ref().map(|(at, _)| *at) != deadline {
+                parked_until = deadline.map(|at| (at, self.io.clock().sleep_until(at)));
+            }
+            let mut message = None;
+            let mut registered = false;
+            poll_fn(|cx| {
+                if let Poll::Ready(received) = self.inbox.poll_recv(cx) {
+                    // A coordinator that is gone has no use for results.
+                    message = Some(received.unwrap_or(ToSubtask::Close));
+                    return Poll::Ready(());
+                }
+                // Whatever was registered for, here or in the slice before, has happened if the task is polled again.
+                if std::mem::replace(&mut registered, true) {
+                    return Poll::Ready(());
+                }
+                if let Some((_, sleep)) = &mut parked_until
+                    && sleep.as_mut().poll(cx).is_ready()
+                {
+                    parked_until = None;
+                    return Poll::Ready(());
+                }
+                if phase != Phase::Running {
+                    return Poll::Pending;
+                }
+                // A panic here shows again, and is reported, in the slice that follows.
+                catch_unwind(AssertUnwindSafe(|| task.borrow_mut().poll_park(cx))).unwrap_or_else(|payload| {
+                    self.failure.set(self.describe_panic(&*payload));
+                    Poll::Ready(())
+                })
+            })
+            .await;
+            if let Some(message) = message {
+                pending_message = Some(message);
+            } else {
+                // The park may have been over before it began: the core's other tasks have their turn all the same.
+                yield_now().await;
+            }
+        }
+        // Fields of user functions may panic when they are dropped. The job's end is decided; there is nobody left to tell.
+        if catch_unwind(AssertUnwindSafe(|| drop(task))).is_err() {
+            tracing::warn!(subtask = %self.name, "a user function panicked while it was dropped");
+        }
+        // Links end with the last subtask of their core: what they have carried is said by each of them.
+        let metrics = self.of_links.iter().chain([&self.metrics]).flat_map(|registry| registry.snapshot()).collect();
+        self.acknowledger.report(FromSubtask::Ended { subtask: self.id, metrics });
+    }
+
+    /// What a subtask does that has found nothing to do.
+    fn waits_for(&self, task: &dyn Subtask, phase: Phase) -> Doing {
+        match phase {
+            Phase::Running if self.blocked_outputs.get() > 0 => Doing::BackPressured,
+            Phase::Running if !task.awaits_input() => Doing::Busy,
+            Phase::Running | Phase::Preparing | Phase::Waiting | Phase::Closing => Doing::Idle,
+        }
+    }
+
+    /// Building the subtask panicked: reports that, and waits for the end that follows.
+    pub(crate) async fn fail_to_build(mut self, payload: &(dyn std::any::Any + Send)) {
+        let error = self.failure.take().unwrap_or_else(|| self.describe_panic(payload));
+        self.acknowledger.report(FromSubtask::Failed { subtask: Some(self.id), error });
+        while !matches!(self.inbox.recv().await, Some(ToSubtask::Close) | None) {}
+        self.acknowledger.report(FromSubtask::Ended { subtask: self.id, metrics: vec![] });
+    }
+
+    /// Takes `first`, if there is one, and then all messages that have arrived.
+    fn take_messages(&mut self, task: &mut Box<dyn Subtask>, first: Option<ToSubtask>, mut phase: Phase) -> Result<Phase, JobError> {
+        let mut next = first.or_else(|| self.inbox.try_recv());
+        while let Some(message) = next {
+            phase = match message {
+                ToSubtask::Close => {
+                    // What failed meanwhile is no news, and must not pass for a failure of the closing.
+                    self.failure.take();
+                    Phase::Closing
+                }
+                message => {
+                    let received = catch_unwind(AssertUnwindSafe(|| task.receive(message)));
+                    received.map_err(|payload| self.describe_panic(&*payload))?;
+                    phase
+                }
+            };
+            next = self.inbox.try_recv();
+        }
+        Ok(phase)
+    }
+
+    /// One slice of work towards the end of `phase`.
+    fn slice(&mut self, task: &mut Box<dyn Subtask>, phase: Phase, cx: &mut Context<'_>) -> Result<Slice, JobError> {
+        let worked = catch_unwind(AssertUnwindSafe(|| match phase {
+            Phase::Running => {
+                if self.io.is_probed() {
+                    self.io.observe("task.queue", &self.name, [task.queued() as i64, 0, 0]);
+                }
+                task.advance_processing_time(self.clock.now());
+                match task.step(cx) {
+                    Step::Busy => Slice::Busy,
+                    Step::Waiting => Slice::Park,
+                    Step::Finished => Slice::Next(Phase::Preparing),
+                }
+            }
+            Phase::Preparing => match task.poll_prepared(cx) {
+                Poll::Ready(()) => Slice::Next(Phase::Waiting),
+                Poll::Pending => Slice::Park,
+            },
+            Phase::Waiting => Slice::Park,
+            Phase::Closing => {
+                // Both, so that each can wake the task.
+                let (closed, stored) = (task.poll_close(cx), self.acknowledger.poll_close(cx));
+                if closed.is_ready() && stored.is_ready() { Slice::Ended } else { Slice::Park }
+            }
+        }));
+        let slice = worked.map_err(|payload| self.describe_panic(&*payload))?;
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
+        if matches!(phase, Phase::Running | Phase::Preparing) {
+            self.acknowledger.poll(cx)?;
+        }
+        if slice == Slice::Next(Phase::Waiting) {
+            if !self.acknowledger.is_idle() {
+                return Ok(Slice::Park);
+            }
+            self.io.observe("subtask.finish", &self.name, [self.id as i64, 0, 0]);
+            let prepared = self.acknowledger.take_last_epoch();
+            self.acknowledger.report(FromSubtask::Finished { subtask: self.id, prepared });
+        }
+        Ok(slice)
+    }
+
+    fn describe_panic(&self, payload: &(dyn std::any::Any + Send)) -> JobError {
+        let message = panic_text(payload);
+        match self.failure.take_panic() {
+            Some((operator, record)) => JobError::UserPanic { operator, subtask: self.metrics.subtask(), message, record },
+            None => JobError::Internal { place: self.name.clone(), message },
+        }
+    }
+}
+
+/// How a slice ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Slice {
+    Busy,
+    Park,
+    Next(Phase),
+    Ended,
+}

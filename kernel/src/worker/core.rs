@@ -1,0 +1,201 @@
+//! What runs on each core of a job: the subtasks of one attempt after the other, and the reports of their numbers.
+
+use crate::attempt::deployment::SubtaskPlan;
+use crate::checkpoint::Snapshots;
+use crate::error::FailureSlot;
+use crate::exchange::{Announced, FrameDoor, Lifeline, LifelineEnd, Links};
+use crate::graph::{Job, OperatorMeta};
+use crate::messages::ToCoordinator;
+use crate::metrics::{JobMetrics, Metric, MetricRegistry};
+use crate::settings::EngineSettings;
+use crate::subtask::acknowledge::Acknowledger;
+use crate::subtask::context::{SubtaskContext, TaskName};
+use crate::subtask::driver::{Driver, TaskClock};
+use crate::subtask::slice::SliceBudget;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+use thalweg_io::{CoreId, Io, LocalBoxFuture, Mailbox, MailboxReceiver, TaskClass};
+use thalweg_record::{HashRange, KeyGroups};
+use tracing::Instrument;
+
+/// What all cores of a job share.
+#[derive(Clone)]
+pub struct Shared {
+    pub(crate) operators: Arc<[OperatorMeta]>,
+    /// The engine's constants.
+    pub settings: Arc<EngineSettings>,
+    pub(crate) key_groups: KeyGroups,
+    /// The way to the coordinator, or to whoever passes things on to it.
+    pub coordinator: Mailbox<ToCoordinator>,
+    /// What is known of the numbers of what runs.
+    pub metrics: Arc<Mutex<JobMetrics>>,
+}
+
+impl Shared {
+    /// What the cores that run `job` share; who reports to `coordinator`.
+    #[must_use]
+    pub fn new(job: &Job, coordinator: Mailbox<ToCoordinator>, metrics: Arc<Mutex<JobMetrics>>) -> Self {
+        Self {
+            operators: job.operators.clone().into(),
+            settings: Arc::new(job.settings.clone()),
+            key_groups: job.key_groups,
+            coordinator,
+            metrics,
+        }
+    }
+
+    /// Changes what is said of the job.
+    pub(crate) fn numbers<R>(&self, change: impl FnOnce(&mut JobMetrics) -> R) -> R {
+        change(&mut self.metrics.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn publish(&self, metrics: Vec<Metric>) {
+        self.numbers(|numbers| numbers.update(metrics));
+    }
+}
+
+/// What a core is to do.
+pub enum CoreOrder {
+    /// Let callers of an attempt wait that will follow when its state has been read.
+    Announce(Announced),
+    /// Run its part of an attempt.
+    Run(CoreShare),
+}
+
+/// What a core is to run of an attempt.
+pub struct CoreShare {
+    pub(crate) shared: Shared,
+    pub(crate) subtasks: Vec<SubtaskPlan>,
+    pub(crate) links: Links,
+}
+
+/// Runs what is ordered of this core, one attempt after the other, until there is nobody left to order. Frames of other workers come in by `door`.
+pub async fn run_core(core: CoreId, io: Io, door: Option<Box<dyn FrameDoor>>, mut orders: MailboxReceiver<CoreOrder>) {
+    let mut registries: Vec<Rc<MetricRegistry>> = Vec::new();
+    let mut running: Option<Shared> = None;
+    let mut running_subtasks: Option<LifelineEnd> = None;
+    let mut next_report: Option<LocalBoxFuture<()>> = None;
+    loop {
+        let mut report = false;
+        let ordered = std::future::poll_fn(|cx| {
+            if let Poll::Ready(ordered) = orders.poll_recv(cx) {
+                return Poll::Ready(ordered);
+            }
+            if let Some(sleep) = &mut next_report
+                && sleep.as_mut().poll(cx).is_ready()
+            {
+                report = true;
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        })
+        .await;
+        match ordered {
+            Some(CoreOrder::Announce(announced)) => door.iter().for_each(|door| door.announce(announced.clone())),
+            Some(CoreOrder::Run(CoreShare { shared, subtasks, links })) => {
+                // Those of the attempt before have said their last when they ended.
+                let lifeline = Lifeline::new();
+                assert!(door.is_some() || links.are_none(), "a core without a door has links to others");
+                let of_links = door.as_ref().map(|door| door.start(links, &io, &shared, &lifeline));
+                let spawn = |plan| spawn(&io, plan, &shared, lifeline.clone(), of_links.clone());
+                registries = subtasks.into_iter().map(spawn).chain(of_links.clone()).collect();
+                running = Some(shared);
+                running_subtasks = Some(lifeline.end());
+            }
+            None if report => {}
+            None => break,
+        }
+        if let Some(shared) = &running {
+            // What has ended has said its last, and what follows is another attempt's.
+            if running_subtasks.as_ref().is_some_and(LifelineEnd::is_gone) {
+                registries.clear();
+            }
+            if report {
+                registries.iter().for_each(|registry| shared.publish(registry.snapshot()));
+            }
+            if report || next_report.is_none() {
+                let interval = Duration::from_millis(shared.settings.metrics_interval_ms);
+                next_report = Some(io.clock().sleep_until(io.clock().now().after(interval)));
+            }
+        }
+    }
+    tracing::debug!(core = core.0, "core has ended");
+}
+
+/// The hashes of the keys that a subtask owns: all of them, where there are more subtasks than key groups, which is so for none with keys.
+fn hashes_of(key_groups: KeyGroups, subtask: usize, parallelism: usize) -> HashRange {
+    let groups = key_groups.owned_by(subtask, parallelism);
+    if groups.is_empty() { HashRange::ALL } else { key_groups.hashes_of(groups) }
+}
+
+/// Builds a subtask and sets it going.
+fn spawn(io: &Io, plan: SubtaskPlan, shared: &Shared, lifeline: Lifeline, of_links: Option<Rc<MetricRegistry>>) -> Rc<MetricRegistry> {
+    let name = Rc::new(TaskName { operators: plan.operators, subtask: plan.subtask, parallelism: plan.parallelism });
+    let metrics = Rc::new(MetricRegistry::new(plan.subtask));
+    let snapshots = Rc::new(Snapshots::new(plan.task_uid.clone()));
+    let blocked_outputs = Rc::default();
+    let mut cx = SubtaskContext {
+        io: io.clone(),
+        id: plan.id,
+        name: Rc::clone(&name),
+        operators: Arc::clone(&shared.operators),
+        settings: Arc::clone(&shared.settings),
+        key_groups: shared.key_groups,
+        inputs: plan.inputs,
+        outputs: plan.outputs,
+        failure: Rc::new(FailureSlot::default()),
+        clock: TaskClock::new(io),
+        slice: Rc::new(SliceBudget::new(shared.settings.slice_records)),
+        metrics: Rc::clone(&metrics),
+        blocked_outputs: Rc::clone(&blocked_outputs),
+        coordinator: shared.coordinator.clone(),
+        job: plan.attempt.job,
+        owner: plan.attempt.owner,
+        attempt: plan.attempt.attempt,
+        epoch: plan.attempt.epoch,
+        task_uid: plan.task_uid.clone(),
+        snapshots: Rc::clone(&snapshots),
+        restored: plan.restored,
+    };
+    let acknowledger = Acknowledger::new(
+        plan.id,
+        plan.attempt.attempt,
+        io.clone(),
+        (plan.task_uid.clone(), plan.subtask),
+        hashes_of(shared.key_groups, plan.subtask, name.parallelism),
+        name.to_string(),
+        plan.attempt.snapshots,
+        snapshots,
+        shared.coordinator.clone(),
+    );
+    let driver = Driver {
+        id: plan.id,
+        name: name.to_string(),
+        io: io.clone(),
+        failure: Rc::clone(&cx.failure),
+        clock: cx.clock.clone(),
+        budget: Rc::clone(&cx.slice),
+        metrics: Rc::clone(&metrics),
+        of_links,
+        operators: name.operators.clone(),
+        task_uid: plan.task_uid,
+        blocked_outputs,
+        acknowledger,
+        inbox: plan.inbox,
+    };
+    let build = plan.build;
+    let span = tracing::debug_span!("subtask", attempt = %plan.attempt.attempt, task = %name);
+    let run = async move {
+        // Building runs user code too: `open`, and the clones of closures.
+        match catch_unwind(AssertUnwindSafe(move || build(&mut cx))) {
+            Ok(task) => driver.drive(task).await,
+            Err(payload) => driver.fail_to_build(&*payload).await,
+        }
+        drop(lifeline);
+    };
+    io.spawner().spawn(TaskClass::Throughput, &name.to_string(), Box::pin(run.instrument(span)));
+    metrics
+}

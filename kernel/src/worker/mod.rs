@@ -1,0 +1,49 @@
+//! What a job in several processes needs of the engine: the part of `thalweg-cluster`, which brings messages and frames from process to process.
+//!
+//! *Control.* [`Job::start_coordinator`](crate::Job::start_coordinator) is given a [`Recruiter`]; it finds workers, tells the coordinator of each by a
+//! [`ToCoordinator`], and carries a [`ToWorker`] to it and a [`FromSubtask`] back. At a worker an [`Agent`] takes those orders and brings them onto the
+//! cores, each of which does [`run_core`].
+//!
+//! *Frames.* A core's [`FrameDoor`] is handed the [`Links`] of each attempt: which channels lead to which core of which worker. Each is a
+//! [`RemoteChannel`], which makes bytes of frames ([`Packer`]) or takes them in ([`Unpacker`]), behind a [`FrameHeader`].
+//!
+//! This is a door between two crates of one version and no interface for programs: `thalweg` does not show it, and it changes as the engine does. A test
+//! keeps the list of what it shows (`thalweg/tests/laws/rooms.rs`).
+
+pub(crate) mod agent;
+pub(crate) mod core;
+
+pub use crate::attempt::deployment::AttemptPlan;
+pub use crate::attempt::deployment::Deployment;
+pub use crate::attempt::deployment::Layout;
+pub use crate::attempt::deployment::RestorePlan;
+pub use crate::attempt::deployment::Seat;
+pub use crate::attempt::shape::TaskShape;
+pub use crate::attempt::shape::shape_of;
+pub use crate::checkpoint::PreparedEpoch;
+pub use crate::exchange::{
+    Announced, BUFFER_BYTES_KEPT, Carried, ChannelNumber, ChannelWatch, FrameDoor, FrameError, FrameHeader, FrameKind, HEADER_BYTES,
+    Lifeline, LifelineEnd, LinkFailure, Links, PAYLOAD_BYTES_MAX, Packer, Peer, Place, RemoteChannel, Unpacker,
+};
+pub use crate::graph::OperatorId;
+pub use crate::job::crew::Member;
+pub use crate::job::crew::WorkerId;
+pub use crate::job::launch::Farewell;
+pub use crate::job::launch::Recruit;
+pub use crate::job::launch::Recruiter;
+pub use crate::job::launch::Recruiting;
+pub use crate::job::muster::Muster;
+pub use crate::messages::Acknowledgement;
+pub use crate::messages::FromSubtask;
+pub use crate::messages::ToCoordinator;
+pub use crate::messages::ToSubtask;
+pub use crate::messages::ToWorker;
+pub use crate::metrics::Counter;
+pub use crate::metrics::MetricRegistry;
+pub use crate::metrics::Subject;
+pub use crate::subtask::acknowledge::SnapshotPlace;
+pub use crate::subtask::panics::panic_text;
+pub use crate::worker::agent::Agent;
+pub use crate::worker::core::CoreOrder;
+pub use crate::worker::core::Shared;
+pub use crate::worker::core::run_core;
