@@ -152,11 +152,13 @@ fn a_checkpoint_that_was_asked_for_does_not_outlive_its_attempt() {
     let env = StreamExecutionEnvironment::new();
     env.enable_checkpointing(only_when_asked(&dir));
     let gate = Arc::new(AtomicBool::new(true));
-    let held = Arc::clone(&gate);
+    let (held, holds) = (Arc::clone(&gate), Arc::new(AtomicBool::new(false)));
+    let begun = Arc::clone(&holds);
     // Each task has a core of its own.
     env.set_parallelism(1).set_source_rate(Some(2_000));
     // The map holds the barrier up as long as it is told to.
     let hold = move |n| {
+        begun.store(true, Ordering::Relaxed);
         while held.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -165,6 +167,8 @@ fn a_checkpoint_that_was_asked_for_does_not_outlive_its_attempt() {
     env.source(GeneratorSource::unbounded(|i: u64| i)).rebalance().map(hold).for_each(|_| {});
     let handle = env.execute("held up", 2).unwrap();
     let control = started(&handle);
+    // A barrier that comes before the first record would pass.
+    wait_until(&control, |_| holds.load(Ordering::Relaxed));
     let asked = control.checkpoint();
     wait_until(&control, |history| history.checkpoints().len() == 1);
     let cancelled = control.cancel();
