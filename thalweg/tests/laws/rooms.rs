@@ -35,6 +35,18 @@ fn the_door_to_the_cluster_is_as_wide_as_it_is_written_here_and_no_program_sees_
 }
 
 #[test]
+fn the_wings_to_come_stand_on_what_jobs_see() {
+    let wings = files("thalweg/tests/wings", "rs");
+    assert_eq!(wings.len(), 4, "{wings:?}: SQL, a console, Python, and what runs them");
+    for path in wings {
+        let source = read(&path);
+        let used = source.lines().filter_map(|line| line.strip_prefix("use ")).filter_map(|line| line.split(':').next());
+        let others: Vec<_> = used.filter(|name| !["thalweg", "std"].contains(name)).collect();
+        assert!(others.is_empty() && !source.contains("thalweg_"), "{path} uses {others:?}, and is to use thalweg alone");
+    }
+}
+
+#[test]
 fn a_job_sees_all_connectors() {
     let mut connectors = shown(&read("connectors/src/lib.rs"));
     connectors.extend(shown(&read("kernel/src/connectors/mod.rs")));
