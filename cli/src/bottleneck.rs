@@ -11,7 +11,7 @@ const NOTABLE: i64 = 200;
 
 /// A task and its share of something, in a thousand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Share {
+struct BusyShare {
     task: String,
     thousandths: i64,
 }
@@ -19,8 +19,8 @@ struct Share {
 /// A task that is held up, and by which other one, as far as that can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bottleneck {
-    held_up: Share,
-    busiest: Option<Share>,
+    held_up: BusyShare,
+    busiest: Option<BusyShare>,
 }
 
 /// What a task did with its time.
@@ -56,7 +56,7 @@ impl Bottleneck {
         let most = |share: fn(&Times) -> i64| {
             let shares = tasks.iter().map(|(task, times)| {
                 let all = times.busy + times.idle + times.back_pressured;
-                Share { task: (*task).to_owned(), thousandths: (share(times) * 1000).checked_div(all).unwrap_or(0) }
+                BusyShare { task: (*task).to_owned(), thousandths: (share(times) * 1000).checked_div(all).unwrap_or(0) }
             });
             shares.max_by_key(|share| share.thousandths)
         };
@@ -66,7 +66,7 @@ impl Bottleneck {
     }
 }
 
-impl fmt::Display for Share {
+impl fmt::Display for BusyShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} % of the time", self.thousandths / 10)
     }

@@ -10,7 +10,7 @@ use thalweg_kernel::checkpoint::{Attempt, CheckpointId, JobId};
 use thalweg_kernel::worker::OperatorId;
 use thalweg_kernel::worker::PreparedEpoch;
 use thalweg_kernel::worker::{
-    Acknowledgement, AttemptPlan, Deployment, FromSubtask, Layout, RestorePlan, Seat, SnapshotPlace, ToSubtask, ToWorker, WorkerId,
+    Acknowledgement, AttemptPlan, Deployment, FromSubtask, Placement, RestorePlan, Seat, SnapshotPlace, ToSubtask, ToWorker, WorkerId,
 };
 use thalweg_kernel::{FailureCause, JobError, Metric, MetricKind, MetricScope, SnapshotTimes};
 use thalweg_storage::checkpoint::{CheckpointError, FileRef, Image};
@@ -71,7 +71,7 @@ fn deployment() -> Deployment {
             snapshots: Some(SnapshotPlace { dir: PathBuf::from("/checkpoints of a job"), inline_bytes_max: 20 << 10 }),
         },
         restore: Some(RestorePlan::to_be_read(PathBuf::from("/c/chk-7.metadata"), (4000, 0xc0ffee), true)),
-        layout: Layout { parallelism: vec![3, 1], seats: vec![seat(1, 2), seat(2, 1)] },
+        layout: Placement { parallelism: vec![3, 1], seats: vec![seat(1, 2), seat(2, 1)] },
         seat: 1,
     }
 }

@@ -8,7 +8,7 @@
 
 use super::codec::{self, CodecError, HEADER_BYTES, Header, MESSAGE_BYTES_MAX, TooLong};
 use super::config::Heartbeat;
-use super::liveness::{Input, Liveness};
+use super::liveness::{Liveness, LivenessInput};
 use super::message::Message;
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
@@ -232,7 +232,7 @@ impl Connection {
             // First what has come: a side that has stood still finds the signs of life that wait for it before it looks at the clock.
             let mut heard = false;
             let next = self.talk.reader.poll_next(cx, &mut heard);
-            let verdict = self.liveness.step(self.io.clock().now(), if heard { Input::Heard } else { Input::Tick });
+            let verdict = self.liveness.step(self.io.clock().now(), if heard { LivenessInput::Heard } else { LivenessInput::Tick });
             if self.broken.is_none() {
                 if verdict.send_heartbeat && self.talk.writer.is_idle() {
                     let sent = self.talk.writer.push(&Message::Heartbeat);

@@ -13,7 +13,7 @@ use thalweg_io::MonotonicNs;
 
 /// What has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Input {
+pub(crate) enum LivenessInput {
     /// Something came, be it a part of a message.
     Heard,
     /// Time has passed.
@@ -60,8 +60,8 @@ impl Liveness {
     }
 
     /// Takes `input` into account.
-    pub(crate) fn step(&mut self, now: MonotonicNs, input: Input) -> Verdict {
-        if input == Input::Heard && !self.dead {
+    pub(crate) fn step(&mut self, now: MonotonicNs, input: LivenessInput) -> Verdict {
+        if input == LivenessInput::Heard && !self.dead {
             self.silent_until = now.after(self.timeout);
             self.has_waived = false;
         }
@@ -100,7 +100,7 @@ mod tests {
     fn run(liveness: &mut Liveness, from: MonotonicNs, until: MonotonicNs) -> (Vec<u64>, Option<MonotonicNs>) {
         let (mut now, mut beats) = (from, Vec::new());
         loop {
-            let verdict = liveness.step(now, Input::Tick);
+            let verdict = liveness.step(now, LivenessInput::Tick);
             if verdict.send_heartbeat {
                 beats.push(now.0 / 1_000_000);
             }
@@ -125,7 +125,7 @@ mod tests {
     fn silence_is_death_after_exactly_the_timeout_and_for_good() {
         let mut liveness = liveness();
         assert_eq!(run(&mut liveness, ms(0), ms(99_999)).1, Some(ms(2500)));
-        let after = liveness.step(ms(2600), Input::Heard);
+        let after = liveness.step(ms(2600), LivenessInput::Heard);
         assert!(after.dead && !after.send_heartbeat);
     }
 
@@ -133,23 +133,23 @@ mod tests {
     fn a_sign_of_life_counts_from_when_it_came() {
         let mut liveness = liveness();
         assert_eq!(run(&mut liveness, ms(0), ms(2400)).1, None);
-        assert!(!liveness.step(ms(2400), Input::Heard).dead);
+        assert!(!liveness.step(ms(2400), LivenessInput::Heard).dead);
         assert_eq!(run(&mut liveness, ms(2500), ms(99_999)).1, Some(ms(4900)));
     }
 
     #[test]
     fn who_has_slept_waits_for_one_interval_more_and_only_once() {
         let mut liveness = liveness();
-        assert!(!liveness.step(ms(0), Input::Tick).dead);
-        assert!(!liveness.step(ms(10_000), Input::Tick).dead, "it was this process that stood still");
+        assert!(!liveness.step(ms(0), LivenessInput::Tick).dead);
+        assert!(!liveness.step(ms(10_000), LivenessInput::Tick).dead, "it was this process that stood still");
         assert_eq!(run(&mut liveness, ms(10_000), ms(99_999)).1, Some(ms(10_500)));
         let mut again = self::liveness();
-        again.step(ms(10_000), Input::Tick);
-        assert!(again.step(ms(20_000), Input::Tick).dead, "once a silence");
+        again.step(ms(10_000), LivenessInput::Tick);
+        assert!(again.step(ms(20_000), LivenessInput::Tick).dead, "once a silence");
         let mut heard = self::liveness();
-        heard.step(ms(10_000), Input::Tick);
-        heard.step(ms(10_001), Input::Heard);
-        assert!(!heard.step(ms(20_000), Input::Tick).dead, "another silence");
+        heard.step(ms(10_000), LivenessInput::Tick);
+        heard.step(ms(10_001), LivenessInput::Heard);
+        assert!(!heard.step(ms(20_000), LivenessInput::Tick).dead, "another silence");
     }
 
     proptest! {
@@ -165,19 +165,19 @@ mod tests {
                 while next < heard {
                     let at = next.after(Duration::from_millis(delays.next().unwrap()));
                     if at >= heard { break }
-                    let verdict = liveness.step(at, Input::Tick);
+                    let verdict = liveness.step(at, LivenessInput::Tick);
                     prop_assert!(!verdict.dead);
                     next = verdict.next;
                 }
                 now = heard;
-                let verdict = liveness.step(now, Input::Heard);
+                let verdict = liveness.step(now, LivenessInput::Heard);
                 prop_assert!(!verdict.dead);
                 next = verdict.next;
             }
             let mut at = now;
             for _ in 0..20 {
                 at = next.max(at).after(Duration::from_millis(delays.next().unwrap()));
-                let verdict = liveness.step(at, Input::Tick);
+                let verdict = liveness.step(at, LivenessInput::Tick);
                 if verdict.dead {
                     prop_assert!(at.since(now) >= Duration::from_millis(2500));
                     prop_assert!(at.since(now) < Duration::from_millis(3500));

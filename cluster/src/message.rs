@@ -12,7 +12,7 @@ use thalweg_kernel::checkpoint::{Attempt, CheckpointId, JobId};
 use thalweg_kernel::worker::OperatorId;
 use thalweg_kernel::worker::PreparedEpoch;
 use thalweg_kernel::worker::{
-    Acknowledgement, AttemptPlan, Deployment, FromSubtask, Layout, RestorePlan, Seat, SnapshotPlace, ToSubtask, ToWorker, WorkerId,
+    Acknowledgement, AttemptPlan, Deployment, FromSubtask, Placement, RestorePlan, Seat, SnapshotPlace, ToSubtask, ToWorker, WorkerId,
 };
 use thalweg_kernel::{FailureCause, JobError, Metric, MetricKind, MetricScope, SnapshotTimes};
 use thalweg_record::HashRange;
@@ -137,7 +137,7 @@ record! {
     PreparedEpoch { checkpoint: checkpoint, sink: sink, transaction: transaction }
     AttemptPlan { job: job, attempt: attempt, owner: owner, epoch: epoch, snapshots: snapshots }
     SnapshotPlace { dir: dir, inline_bytes_max: inline_bytes_max }
-    Layout { parallelism: parallelism, seats: seats }
+    Placement { parallelism: parallelism, seats: seats }
     Seat { worker: worker, name: name, cores: cores, doors: doors }
     Heartbeat { interval: interval, timeout: timeout }
 }
@@ -198,7 +198,7 @@ impl Field for Deployment {
     fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
         let plan = Field::take(fields)?;
         let restore = Field::take(fields)?;
-        let layout: Layout = Field::take(fields)?;
+        let layout: Placement = Field::take(fields)?;
         let seat = Field::take(fields)?;
         let is_whole = layout.seats.iter().all(|seat| seat.cores > 0 && (seat.doors.is_empty() || seat.doors.len() == seat.cores));
         if seat >= layout.seats.len() || !is_whole || layout.parallelism.contains(&0) {

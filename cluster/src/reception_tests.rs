@@ -10,7 +10,7 @@ use thalweg_kernel::JobError;
 use thalweg_kernel::checkpoint::{Attempt, CheckpointId, JobId};
 use thalweg_kernel::worker::OperatorId;
 use thalweg_kernel::worker::TaskShape;
-use thalweg_kernel::worker::{AttemptPlan, Deployment, FromSubtask, Layout, Seat, ToSubtask, ToWorker};
+use thalweg_kernel::worker::{AttemptPlan, Deployment, FromSubtask, Placement, Seat, ToSubtask, ToWorker};
 use thalweg_world::small::World;
 
 const GRAPH: u64 = 77;
@@ -121,7 +121,7 @@ impl Set {
         let seat = Seat { worker: member.id, name: member.name.clone(), cores: 1, doors: member.doors.clone() };
         let other = Seat { worker: WorkerId(99), ..seat.clone() };
         let plan = AttemptPlan { job: JobId(1), attempt: Attempt(attempt), owner: 1, epoch: CheckpointId(1), snapshots: None };
-        let layout = Layout { parallelism: vec![2], seats: vec![seat, other] };
+        let layout = Placement { parallelism: vec![2], seats: vec![seat, other] };
         let deployment = Deployment { plan, restore: None, layout, seat: 0 };
         assert!(member.orders.send(ToWorker::Deploy(Box::new(deployment))).is_ok());
     }

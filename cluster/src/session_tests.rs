@@ -7,7 +7,7 @@ use thalweg_io::{Buffer, Mailbox, mailbox};
 use thalweg_kernel::SnapshotTimes;
 use thalweg_kernel::StreamExecutionEnvironment;
 use thalweg_kernel::checkpoint::{CheckpointId, JobId};
-use thalweg_kernel::worker::{Acknowledgement, AttemptPlan, CoreOrder, Layout, Seat, Shared, ToSubtask, WorkerId};
+use thalweg_kernel::worker::{Acknowledgement, AttemptPlan, CoreOrder, CoreShared, Placement, Seat, ToSubtask, WorkerId};
 use thalweg_storage::checkpoint::Image;
 use thalweg_world::small::{Halves, World};
 
@@ -29,7 +29,7 @@ fn set() -> Set {
     let (subtasks, inbox) = mailbox();
     let (core, orders) = mailbox();
     let metrics = Arc::new(Mutex::new(JobMetrics::default()));
-    let shared = Shared::new(&job, subtasks.clone(), Arc::clone(&metrics));
+    let shared = CoreShared::new(&job, subtasks.clone(), Arc::clone(&metrics));
     let agent = Agent::new(world.io(), Rc::clone(&job), vec![core], shared);
     let (here, there) = world.pair(1 << 16, 1 << 16);
     let connect = |(read, write): Halves| Connection::new(world.io(), Talk::new(read, write, MESSAGE_BYTES_MAX), Heartbeat::default());
@@ -41,7 +41,7 @@ fn set() -> Set {
 fn deployment(attempt: u64) -> ToWorker {
     let seat = Seat { worker: WorkerId(1), name: String::new(), cores: 1, doors: vec![] };
     let plan = AttemptPlan { job: JobId(1), attempt: Attempt(attempt), owner: 1, epoch: CheckpointId(1), snapshots: None };
-    ToWorker::Deploy(Box::new(Deployment { plan, restore: None, layout: Layout { parallelism: vec![1], seats: vec![seat] }, seat: 0 }))
+    ToWorker::Deploy(Box::new(Deployment { plan, restore: None, layout: Placement { parallelism: vec![1], seats: vec![seat] }, seat: 0 }))
 }
 
 impl Set {

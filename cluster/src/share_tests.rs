@@ -3,7 +3,7 @@ use crate::whole;
 use rkyv::util::AlignedVec;
 use thalweg_io::Buffer;
 use thalweg_kernel::checkpoint::JobId;
-use thalweg_kernel::worker::{Acknowledgement, AttemptPlan, Layout, OperatorId, Seat, WorkerId};
+use thalweg_kernel::worker::{Acknowledgement, AttemptPlan, OperatorId, Placement, Seat, WorkerId};
 use thalweg_kernel::{JobError, SnapshotTimes};
 use thalweg_storage::checkpoint::FileRef;
 
@@ -15,7 +15,7 @@ fn share() -> Share {
     let task = |uid: &str, source, sinks| TaskShape { uid: uid.to_owned(), name: uid.to_owned(), source, sinks };
     let seat = |worker| Seat { worker: WorkerId(worker), name: String::new(), cores: 1, doors: vec![] };
     let plan = AttemptPlan { job: JobId(1), attempt: Attempt(3), owner: 1, epoch: CheckpointId(1), snapshots: None };
-    let layout = Layout { parallelism: vec![2, 2], seats: vec![seat(1), seat(2)] };
+    let layout = Placement { parallelism: vec![2, 2], seats: vec![seat(1), seat(2)] };
     let mut share = Share::new([task("reads", Some(SOURCE), vec![]), task("writes", None, vec![SINK])].into());
     share.told(&ToWorker::Deploy(Box::new(Deployment { plan, restore: None, layout, seat: 1 })));
     share

@@ -23,7 +23,7 @@ use std::time::Duration;
 use thalweg_io::within;
 use thalweg_io::{CoreGroup, CoreId, CoreMain, Cores, Io, IoError, Mailbox, MailboxReceiver, TaskClass, block_on, mailbox};
 use thalweg_kernel::Job;
-use thalweg_kernel::worker::{Agent, CoreOrder, Shared, WorkerId, panic_text, run_core};
+use thalweg_kernel::worker::{Agent, CoreOrder, CoreShared, WorkerId, panic_text, run_core};
 use thalweg_kernel::{JobError, JobMetrics, Watched};
 
 /// The first pause after a failure to reach the coordinator; each is twice as long as the one before, up to the configured one.
@@ -242,7 +242,7 @@ impl Worker {
         tracing::info!(target: "thalweg::job", coordinator = %self.config.coordinator, "joined as worker {worker}");
         let (reports, inbox) = mailbox();
         *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = JobMetrics::default();
-        let shared = Shared::new(&job, reports, Arc::clone(&self.metrics));
+        let shared = CoreShared::new(&job, reports, Arc::clone(&self.metrics));
         let agent = Agent::new(self.io.clone(), Rc::clone(&job), self.ways.clone(), shared);
         let connection = Connection::new(self.io.clone(), talk, heartbeat);
         let (local, metrics) = (Local::new(agent, inbox), Arc::clone(&self.metrics));

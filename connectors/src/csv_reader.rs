@@ -25,7 +25,7 @@ const BLOCKS_PER_CALL: usize = 4;
 type Fetch = LocalBoxFuture<Result<(Rc<dyn File>, Buffer), SourceError>>;
 
 /// The file of the current split behind the block that is being parsed.
-enum Input {
+enum OpenFile {
     /// The block at `offset` is under way.
     Fetching { fetch: Fetch, offset: u64 },
     /// The last block has come.
@@ -64,7 +64,7 @@ pub struct CsvReader<T, F> {
     split: CsvSplit,
     phase: Phase,
     /// `None` without a split.
-    input: Option<Input>,
+    input: Option<OpenFile>,
     block: Block,
 }
 
@@ -101,7 +101,7 @@ impl<T, F> CsvReader<T, F> {
             let bytes = file.read_at(offset, bytes).await?;
             Ok((file, bytes))
         };
-        self.input = Some(Input::Fetching { fetch: Box::pin(fetch), offset });
+        self.input = Some(OpenFile::Fetching { fetch: Box::pin(fetch), offset });
     }
 
     fn no_header(&self) -> SourceError {
@@ -113,7 +113,7 @@ impl<T, F> CsvReader<T, F> {
 
     /// Waits for the next block, which the parser needs, and has the one after it fetched.
     fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SourceError>> {
-        let Some(Input::Fetching { fetch, offset }) = &mut self.input else {
+        let Some(OpenFile::Fetching { fetch, offset }) = &mut self.input else {
             unreachable!("invariant: behind the last block the parser is at the end of the file");
         };
         let (file, bytes) = ready!(fetch.as_mut().poll(cx))?;
@@ -122,7 +122,7 @@ impl<T, F> CsvReader<T, F> {
         let last = bytes.len() < bytes.capacity();
         let mut spare = std::mem::replace(&mut self.block, Block { bytes, at: 0, offset, last }).bytes;
         self.input = Some(if last {
-            Input::Ended
+            OpenFile::Ended
         } else {
             spare.clear();
             let spare = if spare.capacity() == 0 { Buffer::with_capacity(self.block_bytes) } else { spare };
@@ -130,7 +130,7 @@ impl<T, F> CsvReader<T, F> {
                 let bytes = file.read_at(next_offset, spare).await?;
                 Ok((file, bytes))
             };
-            Input::Fetching { fetch: Box::pin(fetch), offset: next_offset }
+            OpenFile::Fetching { fetch: Box::pin(fetch), offset: next_offset }
         });
         if self.phase == Phase::Seeking {
             self.phase = Phase::Rows;

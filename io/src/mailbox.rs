@@ -7,32 +7,32 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-struct Shared<T> {
+struct SharedQueue<T> {
     queue: VecDeque<T>,
     senders: usize,
     receiver_gone: bool,
     waker: Option<Waker>,
 }
 
-fn lock<T>(shared: &Mutex<Shared<T>>) -> MutexGuard<'_, Shared<T>> {
+fn lock<T>(shared: &Mutex<SharedQueue<T>>) -> MutexGuard<'_, SharedQueue<T>> {
     // Nothing below panics while it holds the lock, so a poisoned one is still consistent.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The sending side. Clones send to the same receiver.
 pub struct Mailbox<T> {
-    shared: Arc<Mutex<Shared<T>>>,
+    shared: Arc<Mutex<SharedQueue<T>>>,
 }
 
 /// The receiving side.
 pub struct MailboxReceiver<T> {
-    shared: Arc<Mutex<Shared<T>>>,
+    shared: Arc<Mutex<SharedQueue<T>>>,
 }
 
 /// A new queue.
 #[must_use]
 pub fn mailbox<T: Send>() -> (Mailbox<T>, MailboxReceiver<T>) {
-    let shared = Arc::new(Mutex::new(Shared { queue: VecDeque::new(), senders: 1, receiver_gone: false, waker: None }));
+    let shared = Arc::new(Mutex::new(SharedQueue { queue: VecDeque::new(), senders: 1, receiver_gone: false, waker: None }));
     (Mailbox { shared: Arc::clone(&shared) }, MailboxReceiver { shared })
 }
 

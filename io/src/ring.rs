@@ -135,7 +135,7 @@ impl Side {
     }
 }
 
-struct Shared<T> {
+struct SharedRing<T> {
     producer: Padded<Side>,
     consumer: Padded<Side>,
     producer_parking: Padded<Parking>,
@@ -151,11 +151,11 @@ struct Shared<T> {
 // SAFETY: a slot is accessed by the producer while it is outside head..tail and by the consumer while it is inside; release stores and acquire loads
 // of the two indices hand it over. An element is thus only ever owned by one thread, for which `T: Send` suffices. The wakers are handed over
 // by `Parking::state` in the same way and are `Send + Sync` themselves.
-unsafe impl<T: Send> Send for Shared<T> {}
+unsafe impl<T: Send> Send for SharedRing<T> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<T> {}
+unsafe impl<T: Send> Sync for SharedRing<T> {}
 
-impl<T> Shared<T> {
+impl<T> SharedRing<T> {
     #[inline]
     fn slot(&self, index: usize) -> &UnsafeCell<MaybeUninit<T>> {
         let place = index & (self.slots.len() - 1);
@@ -171,7 +171,7 @@ impl<T> Shared<T> {
     }
 }
 
-impl<T> Drop for Shared<T> {
+impl<T> Drop for SharedRing<T> {
     fn drop(&mut self) {
         let tail = self.producer.0.index.load(Ordering::Acquire);
         let mut head = self.consumer.0.index.load(Ordering::Acquire);
@@ -199,7 +199,7 @@ impl<T> Drop for Shared<T> {
 #[must_use]
 pub fn ring<T: Send>(capacity: usize) -> (Producer<T>, Consumer<T>) {
     assert!(capacity > 0, "a ring holds at least one element");
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(SharedRing {
         producer: Side::new(),
         consumer: Side::new(),
         producer_parking: Padded(Parking::new()),
@@ -213,7 +213,7 @@ pub fn ring<T: Send>(capacity: usize) -> (Producer<T>, Consumer<T>) {
 
 /// The end of a [`ring()`] where elements go in.
 pub struct Producer<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<SharedRing<T>>,
     /// The true tail: nobody else writes it.
     tail: usize,
     /// A head that was true once; the true one is at or past it.
@@ -332,7 +332,7 @@ impl<T> Drop for Producer<T> {
 
 /// The end of a [`ring()`] where elements come out.
 pub struct Consumer<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<SharedRing<T>>,
     /// The true head: nobody else writes it.
     head: usize,
     /// A tail that was true once; the true one is at or past it.

@@ -27,14 +27,14 @@ use outgoing::Outgoing;
 use std::rc::Rc;
 use surroundings::Surroundings;
 use thalweg_io::Io;
-use thalweg_kernel::worker::{Announced, FrameDoor, Lifeline, Links, MetricRegistry, Shared};
+use thalweg_kernel::worker::{Announced, CoreShared, FrameDoor, Lifeline, Links, MetricRegistry};
 
 impl FrameDoor for Door {
     fn announce(&self, announced: Announced) {
         Self::announce(self, announced);
     }
 
-    fn start(&self, links: Links, io: &Io, shared: &Shared, lifeline: &Lifeline) -> Rc<MetricRegistry> {
+    fn start(&self, links: Links, io: &Io, shared: &CoreShared, lifeline: &Lifeline) -> Rc<MetricRegistry> {
         let Links { job, attempt, owner, own, sending, receiving } = links;
         self.begin(job, owner, attempt);
         let window = shared.settings.channel_frames;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use thalweg_io::{Clock, CoreId, TaskClass, mailbox};
 use thalweg_kernel::checkpoint::{Attempt, JobId};
-use thalweg_kernel::worker::{Carried, Lifeline, MetricRegistry, Place, Shared, Unpacker};
+use thalweg_kernel::worker::{Carried, CoreShared, Lifeline, MetricRegistry, Place, Unpacker};
 use thalweg_kernel::{JobMetrics, StreamExecutionEnvironment};
 use thalweg_world::small::World;
 
@@ -131,7 +131,7 @@ fn surroundings(world: &World, lifeline: &Lifeline) -> Surroundings {
     let env = StreamExecutionEnvironment::new();
     env.from_collection(vec![1u64]).for_each(|_| {});
     let job = env.build("links").unwrap();
-    let shared = Shared::new(&job, mailbox().0, Arc::new(Mutex::new(JobMetrics::default())));
+    let shared = CoreShared::new(&job, mailbox().0, Arc::new(Mutex::new(JobMetrics::default())));
     let metrics = Rc::new(MetricRegistry::new(0));
     Surroundings::new(&world.io(), ATTEMPT, "w".to_owned(), &metrics, &shared, lifeline)
 }

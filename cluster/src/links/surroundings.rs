@@ -4,7 +4,7 @@ use std::rc::Rc;
 use thalweg_io::{Io, Mailbox, TaskClass};
 use thalweg_kernel::checkpoint::Attempt;
 use thalweg_kernel::worker::{
-    ChannelWatch, Counter, FrameError, FromSubtask, Lifeline, LifelineEnd, LinkFailure, MetricRegistry, Shared, Subject, ToCoordinator,
+    ChannelWatch, CoreShared, Counter, FrameError, FromSubtask, Lifeline, LifelineEnd, LinkFailure, MetricRegistry, Subject, ToCoordinator,
 };
 use tracing::Instrument;
 
@@ -22,7 +22,14 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    pub(super) fn new(io: &Io, attempt: Attempt, peer: String, metrics: &Rc<MetricRegistry>, shared: &Shared, lifeline: &Lifeline) -> Self {
+    pub(super) fn new(
+        io: &Io,
+        attempt: Attempt,
+        peer: String,
+        metrics: &Rc<MetricRegistry>,
+        shared: &CoreShared,
+        lifeline: &Lifeline,
+    ) -> Self {
         let (metrics, watch) = (Rc::clone(metrics), ChannelWatch::new(io, attempt));
         Self { io: io.clone(), attempt, peer, watch, metrics, coordinator: shared.coordinator.clone(), life: lifeline.end() }
     }

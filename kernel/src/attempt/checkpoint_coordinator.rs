@@ -26,7 +26,7 @@ pub(crate) struct Cadence {
 
 /// What has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Input {
+pub(crate) enum CheckpointInput {
     /// Time has passed.
     Tick,
     /// The subtask's part of the checkpoint is durable.
@@ -184,42 +184,42 @@ impl CheckpointCoordinator {
     }
 
     /// Takes `input` into account and says what is to be done, in order.
-    pub(crate) fn step(&mut self, now: MonotonicNs, input: Input) -> Vec<Action> {
+    pub(crate) fn step(&mut self, now: MonotonicNs, input: CheckpointInput) -> Vec<Action> {
         let mut actions = Vec::new();
         match input {
-            Input::Tick => {}
-            Input::Acknowledged { subtask, checkpoint } => {
+            CheckpointInput::Tick => {}
+            CheckpointInput::Acknowledged { subtask, checkpoint } => {
                 if let Some(pending) = self.pending.as_mut().filter(|pending| pending.checkpoint == checkpoint) {
                     assert!(!pending.acknowledged[subtask], "subtask {subtask} acknowledged checkpoint {checkpoint} twice");
                     pending.acknowledged[subtask] = true;
                 }
             }
-            Input::Declined { checkpoint } => {
+            CheckpointInput::Declined { checkpoint } => {
                 if self.is_collecting(checkpoint) {
                     actions.extend(self.give_up(now, GivenUp::NoRoom));
                 }
             }
-            Input::Finished { subtask } => {
+            CheckpointInput::Finished { subtask } => {
                 assert!(!self.finished[subtask], "subtask {subtask} finished twice");
                 self.finished[subtask] = true;
             }
-            Input::Persisted { checkpoint } => self.persisted(now, checkpoint),
-            Input::PersistDeclined { checkpoint } => {
+            CheckpointInput::Persisted { checkpoint } => self.persisted(now, checkpoint),
+            CheckpointInput::PersistDeclined { checkpoint } => {
                 assert!(self.pending.as_ref().is_some_and(|pending| pending.checkpoint == checkpoint), "{checkpoint} is not under way");
                 actions.extend(self.give_up(now, GivenUp::NoRoom));
             }
-            Input::Committed { checkpoint } => {
+            CheckpointInput::Committed { checkpoint } => {
                 assert_eq!(self.committing, Some(checkpoint), "nobody was told to commit checkpoint {checkpoint}");
                 self.committing = None;
             }
-            Input::Drain => self.draining = true,
-            Input::Stop => {
+            CheckpointInput::Drain => self.draining = true,
+            CheckpointInput::Stop => {
                 self.stopping = true;
                 if self.pending.is_none() {
                     self.next_trigger = Some(now);
                 }
             }
-            Input::Request => {
+            CheckpointInput::Request => {
                 self.requested = true;
                 if self.pending.is_none() {
                     self.next_trigger = Some(now);

@@ -13,7 +13,7 @@ use crate::subtask::context::SubtaskId;
 use std::collections::BTreeSet;
 
 /// What has happened.
-pub(crate) enum Input {
+pub(crate) enum AttemptInput {
     /// A reader of `source` has nothing to read.
     SplitRequested { source: OperatorId, subtask: SubtaskId },
     /// The input has ended, or the job was stopped, and everything is committed.
@@ -63,22 +63,22 @@ impl Coordinator {
     }
 
     /// Takes `input` into account and says what is to be done, in order.
-    pub(crate) fn step(&mut self, input: Input) -> Vec<Action> {
+    pub(crate) fn step(&mut self, input: AttemptInput) -> Vec<Action> {
         match input {
-            Input::SplitRequested { source, subtask } => vec![self.assign(source, subtask)],
-            Input::Completed(completion) => self.close(Ok(completion)),
-            Input::Failed(error) => self.close(Err(error)),
-            Input::Drain => {
+            AttemptInput::SplitRequested { source, subtask } => vec![self.assign(source, subtask)],
+            AttemptInput::Completed(completion) => self.close(Ok(completion)),
+            AttemptInput::Failed(error) => self.close(Err(error)),
+            AttemptInput::Drain => {
                 self.draining = true;
                 vec![Action::DrainAll]
             }
-            Input::Ended { subtask } => {
+            AttemptInput::Ended { subtask } => {
                 assert!(!self.ended[subtask], "subtask {subtask} ended twice");
                 assert!(self.closed, "subtask {subtask} ended before the attempt did");
                 self.ended[subtask] = true;
                 self.end_if_all_are_gone()
             }
-            Input::Lost { subtasks, error } => {
+            AttemptInput::Lost { subtasks, error } => {
                 let mut actions = self.close(Err(error));
                 // Some of them may have ended before.
                 subtasks.into_iter().for_each(|subtask| self.ended[subtask] = true);
@@ -122,15 +122,15 @@ mod tests {
         actions.iter().map(|action| format!("{action:?}")).collect()
     }
 
-    fn failed(reason: &str) -> Input {
-        Input::Failed(JobError::Invalid(reason.to_owned()))
+    fn failed(reason: &str) -> AttemptInput {
+        AttemptInput::Failed(JobError::Invalid(reason.to_owned()))
     }
 
     #[test]
     fn splits_are_given_out_lowest_first_and_then_there_are_no_more() {
         let source = OperatorId(7);
         let mut coordinator = Coordinator::new(2, [(source, BTreeSet::from([3, 5]))]);
-        let request = |coordinator: &mut Coordinator, subtask| names(&coordinator.step(Input::SplitRequested { source, subtask }));
+        let request = |coordinator: &mut Coordinator, subtask| names(&coordinator.step(AttemptInput::SplitRequested { source, subtask }));
         assert_eq!(request(&mut coordinator, 1), ["Assign { source: OperatorId(7), subtask: 1, number: 3 }"]);
         assert_eq!(request(&mut coordinator, 0), ["Assign { source: OperatorId(7), subtask: 0, number: 5 }"]);
         assert_eq!(request(&mut coordinator, 1), ["NoMoreSplits { subtask: 1 }"]);
@@ -141,30 +141,30 @@ mod tests {
         let mut coordinator = Coordinator::new(2, []);
         assert_eq!(names(&coordinator.step(failed("first"))), ["CloseAll"]);
         assert!(coordinator.step(failed("second")).is_empty());
-        assert!(coordinator.step(Input::Completed(FINISHED)).is_empty());
-        assert!(coordinator.step(Input::Ended { subtask: 1 }).is_empty());
-        assert_eq!(names(&coordinator.step(Input::Ended { subtask: 0 })), ["End(Err(Invalid(\"first\")))"]);
+        assert!(coordinator.step(AttemptInput::Completed(FINISHED)).is_empty());
+        assert!(coordinator.step(AttemptInput::Ended { subtask: 1 }).is_empty());
+        assert_eq!(names(&coordinator.step(AttemptInput::Ended { subtask: 0 })), ["End(Err(Invalid(\"first\")))"]);
     }
 
     #[test]
     fn a_cancellation_that_comes_after_everything_is_committed_changes_nothing() {
         let mut coordinator = Coordinator::new(1, []);
-        assert_eq!(names(&coordinator.step(Input::Completed(FINISHED))), ["CloseAll"]);
-        assert!(coordinator.step(Input::Failed(JobError::Cancelled)).is_empty());
-        assert_eq!(names(&coordinator.step(Input::Ended { subtask: 0 })), ["End(Ok(Finished { checkpoint: CheckpointId(1) }))"]);
+        assert_eq!(names(&coordinator.step(AttemptInput::Completed(FINISHED))), ["CloseAll"]);
+        assert!(coordinator.step(AttemptInput::Failed(JobError::Cancelled)).is_empty());
+        assert_eq!(names(&coordinator.step(AttemptInput::Ended { subtask: 0 })), ["End(Ok(Finished { checkpoint: CheckpointId(1) }))"]);
     }
 
     #[test]
     fn nobody_waits_for_the_subtasks_of_a_worker_that_is_gone() {
-        let lost = |subtasks| Input::Lost { subtasks, error: JobError::Invalid("lost".to_owned()) };
+        let lost = |subtasks| AttemptInput::Lost { subtasks, error: JobError::Invalid("lost".to_owned()) };
         let mut coordinator = Coordinator::new(3, []);
         assert_eq!(names(&coordinator.step(lost(vec![0, 2]))), ["CloseAll"]);
-        assert_eq!(names(&coordinator.step(Input::Ended { subtask: 1 })), ["End(Err(Invalid(\"lost\")))"]);
+        assert_eq!(names(&coordinator.step(AttemptInput::Ended { subtask: 1 })), ["End(Err(Invalid(\"lost\")))"]);
         // One of its subtasks had ended, and all others are gone.
         let mut coordinator = Coordinator::new(3, []);
         coordinator.step(failed("before"));
-        assert!(coordinator.step(Input::Ended { subtask: 0 }).is_empty());
-        assert!(coordinator.step(Input::Ended { subtask: 1 }).is_empty());
+        assert!(coordinator.step(AttemptInput::Ended { subtask: 0 }).is_empty());
+        assert!(coordinator.step(AttemptInput::Ended { subtask: 1 }).is_empty());
         assert_eq!(names(&coordinator.step(lost(vec![0, 2]))), ["End(Err(Invalid(\"before\")))"]);
         assert!(coordinator.step(lost(vec![1])).is_empty());
     }
@@ -178,8 +178,8 @@ mod tests {
             for (subtask, kind) in order {
                 let input = match kind {
                     0 => failed(""),
-                    1 => Input::Completed(FINISHED),
-                    _ if closed > 0 && !gone[subtask] => { gone[subtask] = true; Input::Ended { subtask } }
+                    1 => AttemptInput::Completed(FINISHED),
+                    _ if closed > 0 && !gone[subtask] => { gone[subtask] = true; AttemptInput::Ended { subtask } }
                     _ => continue,
                 };
                 for action in coordinator.step(input) {

@@ -85,7 +85,7 @@ pub struct Deployment {
     /// What the attempt goes on from.
     pub restore: Option<RestorePlan>,
     /// Who runs what.
-    pub layout: Layout,
+    pub layout: Placement,
     /// Which seat is the receiver's.
     pub seat: usize,
 }
@@ -130,7 +130,7 @@ impl SubtaskInfo {
 
 /// How many subtasks each task has, and where they run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct Placement {
     /// By task.
     pub parallelism: Vec<usize>,
     /// All workers of the attempt.
@@ -138,7 +138,7 @@ pub struct Layout {
 }
 
 /// A worker's share of an attempt.
-pub(crate) struct Share {
+pub(crate) struct DeployedShare {
     /// By core.
     pub(crate) subtasks: Vec<Vec<SubtaskPlan>>,
     /// By core.
@@ -147,7 +147,7 @@ pub(crate) struct Share {
     pub(crate) ways: Vec<(SubtaskId, Mailbox<ToSubtask>)>,
 }
 
-impl Layout {
+impl Placement {
     /// Decides about every task of `job` on the cores of the workers that are there.
     pub(crate) fn of_crew(job: &Job, crew: &Crew) -> Result<Self, JobError> {
         if crew.members().is_empty() {
@@ -232,8 +232,8 @@ impl Layout {
     }
 
     /// What `job` is for the worker at `seat`.
-    pub(crate) fn share(&self, job: &Job, seat: usize, plan: &AttemptPlan, restored: Option<&Arc<Restored>>) -> Share {
-        let mut share = Share {
+    pub(crate) fn share(&self, job: &Job, seat: usize, plan: &AttemptPlan, restored: Option<&Arc<Restored>>) -> DeployedShare {
+        let mut share = DeployedShare {
             subtasks: (0..self.seats[seat].cores).map(|_| Vec::new()).collect(),
             links: (0..self.seats[seat].cores).map(|core| Links::new(plan, Place { seat, core })).collect(),
             ways: Vec::new(),
@@ -278,7 +278,7 @@ impl Layout {
     }
 
     /// Makes the channels that begin or end here. They are numbered through over all workers.
-    fn wire(&self, job: &Job, seat: usize, first_subtask: &[SubtaskId], share: &mut Share) {
+    fn wire(&self, job: &Job, seat: usize, first_subtask: &[SubtaskId], share: &mut DeployedShare) {
         let mut next = 0;
         for (to, task) in job.tasks.iter().enumerate() {
             let window = job.settings.initial_window(task.edges().map(|(_, edge)| self.senders(&job.edges[edge.0], to)).sum());
@@ -326,7 +326,7 @@ fn feeder(edge: &EdgePlan) -> usize {
     edge.from.expect("invariant: every edge that is consumed was made by the task that feeds it")
 }
 
-impl Share {
+impl DeployedShare {
     fn subtask_mut(&mut self, core: usize, id: SubtaskId) -> &mut SubtaskPlan {
         self.subtasks[core].iter_mut().find(|plan| plan.id == id).expect("invariant: a subtask is where its place says")
     }
@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn the_cores_of_all_workers_are_counted_through() {
         let seat = |cores| Seat { worker: WorkerId(0), name: String::new(), cores, doors: vec![] };
-        let layout = Layout { parallelism: vec![5], seats: vec![seat(2), seat(1)] };
+        let layout = Placement { parallelism: vec![5], seats: vec![seat(2), seat(1)] };
         let places: Vec<_> = (0..5).map(|s| layout.place(0, s)).map(|place| (place.seat, place.core)).collect();
         assert_eq!(places, [(0, 0), (0, 1), (1, 0), (0, 0), (0, 1)]);
     }

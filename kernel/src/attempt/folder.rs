@@ -35,13 +35,13 @@ pub(crate) struct Complete {
 }
 
 /// The folder, if the job has one, and what goes on in it.
-pub(crate) struct Folder {
+pub(crate) struct CheckpointFolder {
     at_rest: Option<Storage>,
     completing: Option<LocalBoxFuture<(Storage, Box<Persisted>)>>,
     cleaning: Option<LocalBoxFuture<Storage>>,
 }
 
-impl Folder {
+impl CheckpointFolder {
     pub(crate) fn new(storage: Option<Storage>) -> Self {
         Self { at_rest: storage, completing: None, cleaning: None }
     }

@@ -2,7 +2,7 @@
 //!
 //! A worker that is lost takes its subtasks along for the rest of the attempt; one that joins meanwhile has its part in the next (docs/src/semantics.md#r-2).
 
-use crate::attempt::deployment::{Layout, SubtaskInfo};
+use crate::attempt::deployment::{Placement, SubtaskInfo};
 use crate::checkpoint::Attempt;
 use crate::job::crew::{Crew, Member, WorkerId};
 use crate::job::history::FailurePlace;
@@ -13,12 +13,12 @@ use crate::subtask::context::SubtaskId;
 pub(crate) struct Roster<'a> {
     attempt: Attempt,
     infos: Vec<SubtaskInfo>,
-    layout: Layout,
+    layout: Placement,
     crew: &'a mut Crew,
 }
 
 impl<'a> Roster<'a> {
-    pub(crate) fn new(attempt: Attempt, infos: Vec<SubtaskInfo>, layout: Layout, crew: &'a mut Crew) -> Self {
+    pub(crate) fn new(attempt: Attempt, infos: Vec<SubtaskInfo>, layout: Placement, crew: &'a mut Crew) -> Self {
         Self { attempt, infos, layout, crew }
     }
 

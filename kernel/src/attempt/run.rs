@@ -10,7 +10,7 @@ use crate::attempt::checkpoint_coordinator::{self as checkpoints, Cadence, Check
 use crate::attempt::collecting::{About, Collecting, bytes_of};
 use crate::attempt::coordinator::{self, Coordinator};
 use crate::attempt::deployment::AttemptPlan;
-use crate::attempt::folder::{Complete, Folder, Persisted, Storage};
+use crate::attempt::folder::{CheckpointFolder, Complete, Persisted, Storage};
 use crate::attempt::roster::Roster;
 use crate::attempt::sinks;
 use crate::attempt::splits::SplitsOfSource;
@@ -24,7 +24,7 @@ use crate::job::history::CheckpointFailure;
 use crate::job::journal::Journal;
 use crate::messages::{Acknowledgement, FromSubtask, ToCoordinator, ToSubtask};
 use crate::subtask::context::SubtaskId;
-use crate::worker::core::Shared;
+use crate::worker::core::CoreShared;
 use event::Event;
 use std::time::Duration;
 use thalweg_io::{Io, LocalBoxFuture, MailboxReceiver, MonotonicNs};
@@ -35,7 +35,7 @@ use word::STOP_PATIENCE;
 pub(crate) struct AttemptParts<'a> {
     pub(crate) job: &'a Job,
     pub(crate) io: &'a Io,
-    pub(crate) shared: &'a Shared,
+    pub(crate) shared: &'a CoreShared,
     pub(crate) plan: AttemptPlan,
     pub(crate) roster: Roster<'a>,
     pub(crate) journal: &'a Journal,
@@ -71,7 +71,7 @@ pub(crate) struct AttemptEnd {
 /// A running attempt.
 pub(crate) struct AttemptRun<'a> {
     parts: AttemptParts<'a>,
-    folder: Folder,
+    folder: CheckpointFolder,
     coordinator: Coordinator,
     checkpoints: CheckpointCoordinator,
     ledger: TransactionLedger,
@@ -94,7 +94,7 @@ pub(crate) struct AttemptRun<'a> {
 
 impl<'a> AttemptRun<'a> {
     pub(crate) fn new(mut parts: AttemptParts<'a>) -> Self {
-        let folder = Folder::new(parts.storage.take());
+        let folder = CheckpointFolder::new(parts.storage.take());
         let cadence = match folder.storage() {
             Some(Storage { config, .. }) => Cadence {
                 interval: config.interval,
@@ -148,7 +148,7 @@ impl<'a> AttemptRun<'a> {
                 Event::Committed(checkpoint, result) => self.committed(checkpoint, result),
                 Event::Tick => {
                     self.say_what_a_stop_waits_for();
-                    self.decide(checkpoints::Input::Tick);
+                    self.decide(checkpoints::CheckpointInput::Tick);
                 }
             }
         }
@@ -179,17 +179,17 @@ impl<'a> AttemptRun<'a> {
             ToCoordinator::Lost { worker, reason } => self.lost(worker, reason),
             ToCoordinator::Metrics { attempt, metrics } if attempt == self.parts.plan.attempt => self.parts.shared.publish(metrics),
             ToCoordinator::Metrics { .. } => {}
-            ToCoordinator::Impossible(error) => self.steer(coordinator::Input::Failed(error)),
-            ToCoordinator::Cancel => self.steer(coordinator::Input::Failed(JobError::Cancelled)),
+            ToCoordinator::Impossible(error) => self.steer(coordinator::AttemptInput::Failed(error)),
+            ToCoordinator::Cancel => self.steer(coordinator::AttemptInput::Failed(JobError::Cancelled)),
             ToCoordinator::Drain => {
-                self.decide(checkpoints::Input::Drain);
-                self.steer(coordinator::Input::Drain);
+                self.decide(checkpoints::CheckpointInput::Drain);
+                self.steer(coordinator::AttemptInput::Drain);
             }
             ToCoordinator::Stop if self.folder.exists() => {
                 self.stop_word_at.get_or_insert(self.parts.io.clock().now().after(STOP_PATIENCE));
-                self.decide(checkpoints::Input::Stop);
+                self.decide(checkpoints::CheckpointInput::Stop);
             }
-            ToCoordinator::Stop => self.steer(coordinator::Input::Failed(JobError::Cancelled)),
+            ToCoordinator::Stop => self.steer(coordinator::AttemptInput::Failed(JobError::Cancelled)),
             ToCoordinator::Checkpoint(caller) => {
                 self.parts.telling.callers().ask(caller);
                 self.requested();
@@ -200,24 +200,24 @@ impl<'a> AttemptRun<'a> {
 
     fn take_from_subtask(&mut self, message: FromSubtask) {
         match message {
-            FromSubtask::SplitRequested { source, subtask } => self.steer(coordinator::Input::SplitRequested { source, subtask }),
+            FromSubtask::SplitRequested { source, subtask } => self.steer(coordinator::AttemptInput::SplitRequested { source, subtask }),
             FromSubtask::Acknowledged { subtask, acknowledgement } => self.acknowledged(subtask, acknowledgement),
             FromSubtask::Declined { checkpoint, prepared } => {
                 self.note_prepared(prepared);
-                self.decide(checkpoints::Input::Declined { checkpoint });
+                self.decide(checkpoints::CheckpointInput::Declined { checkpoint });
             }
             FromSubtask::Finished { subtask, prepared } => {
                 self.note_prepared(prepared);
                 self.finished[subtask] = true;
-                self.decide(checkpoints::Input::Finished { subtask });
+                self.decide(checkpoints::CheckpointInput::Finished { subtask });
             }
             FromSubtask::Failed { subtask, error } => {
                 self.failed_by = subtask;
-                self.steer(coordinator::Input::Failed(error));
+                self.steer(coordinator::AttemptInput::Failed(error));
             }
             FromSubtask::Ended { subtask, metrics } => {
                 self.parts.shared.publish(metrics);
-                self.steer(coordinator::Input::Ended { subtask });
+                self.steer(coordinator::AttemptInput::Ended { subtask });
             }
         }
     }
@@ -226,7 +226,7 @@ impl<'a> AttemptRun<'a> {
     fn lost(&mut self, worker: WorkerId, reason: String) {
         let Some((member, subtasks)) = self.parts.roster.lose(worker) else { return };
         self.parts.io.observe("worker.lost", &member.name, [worker.0 as i64, self.parts.plan.attempt.0 as i64, 0]);
-        self.steer(coordinator::Input::Lost { subtasks, error: JobError::WorkerLost { worker: member.name, reason } });
+        self.steer(coordinator::AttemptInput::Lost { subtasks, error: JobError::WorkerLost { worker: member.name, reason } });
     }
 
     fn note_prepared(&mut self, prepared: Option<PreparedEpoch>) {
@@ -251,7 +251,7 @@ impl<'a> AttemptRun<'a> {
             }
             _ => self.folder.discard(self.parts.io, state),
         }
-        self.decide(checkpoints::Input::Acknowledged { subtask, checkpoint });
+        self.decide(checkpoints::CheckpointInput::Acknowledged { subtask, checkpoint });
     }
 
     fn discard_collected(&mut self) {
@@ -260,7 +260,7 @@ impl<'a> AttemptRun<'a> {
     }
 
     /// Asks the attempt's coordinator and does what it says.
-    fn steer(&mut self, input: coordinator::Input) {
+    fn steer(&mut self, input: coordinator::AttemptInput) {
         self.tell_failure(&input);
         for action in self.coordinator.step(input) {
             match action {
@@ -287,7 +287,7 @@ impl<'a> AttemptRun<'a> {
     }
 
     /// Asks the coordinator of checkpoints and does what it says.
-    fn decide(&mut self, input: checkpoints::Input) {
+    fn decide(&mut self, input: checkpoints::CheckpointInput) {
         if self.closing {
             return;
         }
@@ -308,10 +308,10 @@ impl<'a> AttemptRun<'a> {
                     self.discard_collected();
                 }
                 checkpoints::Action::Commit { checkpoint } => self.commit(checkpoint),
-                checkpoints::Action::Complete(completion) => self.steer(coordinator::Input::Completed(completion)),
+                checkpoints::Action::Complete(completion) => self.steer(coordinator::AttemptInput::Completed(completion)),
                 checkpoints::Action::Fail { failures } => {
                     let timeout = self.checkpoints.timeout();
-                    self.steer(coordinator::Input::Failed(JobError::CheckpointsExpired { failures, timeout }));
+                    self.steer(coordinator::AttemptInput::Failed(JobError::CheckpointsExpired { failures, timeout }));
                 }
             }
         }
@@ -355,7 +355,7 @@ impl<'a> AttemptRun<'a> {
         let snapshots = collecting.into_snapshots(self.parts.roster.infos());
         if !self.folder.complete(Complete { metadata, snapshots, since, bytes }) {
             // Without a folder the end is the one checkpoint there is, and durable by what the sinks have prepared.
-            self.decide(checkpoints::Input::Persisted { checkpoint });
+            self.decide(checkpoints::CheckpointInput::Persisted { checkpoint });
         }
     }
 
@@ -373,11 +373,11 @@ impl<'a> AttemptRun<'a> {
                 self.parts.telling.completed(checkpoint, bytes);
                 self.observe("checkpoint.complete", checkpoint, 0);
                 tracing::debug!(%checkpoint, "checkpoint complete");
-                self.decide(checkpoints::Input::Persisted { checkpoint });
+                self.decide(checkpoints::CheckpointInput::Persisted { checkpoint });
             }
             Err(error) if error.is_storage_full() => {
                 tracing::warn!(%checkpoint, %error, "no room for the checkpoint");
-                self.decide(checkpoints::Input::PersistDeclined { checkpoint });
+                self.decide(checkpoints::CheckpointInput::PersistDeclined { checkpoint });
             }
             Err(source) => {
                 // That another attempt has taken over outweighs every other reason.
@@ -403,7 +403,7 @@ impl<'a> AttemptRun<'a> {
                 self.commit_is_open = false;
                 self.observe("checkpoint.committed", checkpoint, 0);
                 self.ledger.committed(checkpoint);
-                self.decide(checkpoints::Input::Committed { checkpoint });
+                self.decide(checkpoints::CheckpointInput::Committed { checkpoint });
                 self.enlarge();
             }
             Err(error) => self.fail(error),
@@ -415,7 +415,7 @@ impl<'a> AttemptRun<'a> {
     fn enlarge(&mut self) {
         let is_ending = self.closing || self.is_cancelled || self.checkpoints.is_ending();
         if self.parts.roster.could_grow(self.parts.workers_wanted) && !is_ending {
-            self.steer(coordinator::Input::Failed(JobError::Rescaled));
+            self.steer(coordinator::AttemptInput::Failed(JobError::Rescaled));
         }
     }
 
@@ -424,7 +424,7 @@ impl<'a> AttemptRun<'a> {
         if self.closing {
             tracing::warn!(%error, "failed while the attempt was closing");
         }
-        self.steer(coordinator::Input::Failed(error));
+        self.steer(coordinator::AttemptInput::Failed(error));
     }
 
     fn observe(&self, what: &'static str, checkpoint: CheckpointId, detail: i64) {

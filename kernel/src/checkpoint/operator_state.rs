@@ -12,7 +12,7 @@ use crate::checkpoint::CheckpointId;
 use crate::graph::OperatorMeta;
 use crate::record::{Key, Record, RecordLayout};
 use crate::subtask::context::TaskName;
-use crate::subtask::operator::OperatorInfo;
+use crate::subtask::operator_info::OperatorInfo;
 use crate::time::Watermark;
 use std::borrow::Borrow;
 use std::cell::RefCell;

@@ -23,14 +23,14 @@ pub struct CollectTransaction {
 }
 
 /// Where all clones of a sink and its [`Collected`] meet: once an epoch, never for a record.
-struct Shared<T> {
+struct SharedRecords<T> {
     prepared: Vec<(CollectTransaction, Vec<T>)>,
     committed: Vec<T>,
     /// Nobody can take what is committed any more.
     unwanted: bool,
 }
 
-impl<T> Shared<T> {
+impl<T> SharedRecords<T> {
     fn lock(shared: &Mutex<Self>) -> MutexGuard<'_, Self> {
         // Nothing panics while it holds the lock.
         shared.lock().unwrap_or_else(PoisonError::into_inner)
@@ -53,7 +53,7 @@ impl<T> Shared<T> {
 
 /// Hands its records over when the job commits: what a job has not committed when it fails is not shown.
 pub struct CollectSink<T> {
-    shared: Arc<Mutex<Shared<T>>>,
+    shared: Arc<Mutex<SharedRecords<T>>>,
 }
 
 impl<T> Clone for CollectSink<T> {
@@ -64,14 +64,14 @@ impl<T> Clone for CollectSink<T> {
 
 /// Where the records of a [`CollectSink`] arrive.
 pub struct Collected<T> {
-    shared: Arc<Mutex<Shared<T>>>,
+    shared: Arc<Mutex<SharedRecords<T>>>,
 }
 
 impl<T: Record> CollectSink<T> {
     /// A sink, and where its records arrive.
     #[must_use]
     pub fn new() -> (Self, Collected<T>) {
-        let shared = Arc::new(Mutex::new(Shared { prepared: Vec::new(), committed: Vec::new(), unwanted: false }));
+        let shared = Arc::new(Mutex::new(SharedRecords { prepared: Vec::new(), committed: Vec::new(), unwanted: false }));
         (Self { shared: Arc::clone(&shared) }, Collected { shared })
     }
 }
@@ -81,13 +81,13 @@ impl<T> Collected<T> {
     /// them, what each complete checkpoint covers. Records of one subtask stand in their order.
     #[must_use]
     pub fn take(&self) -> Vec<T> {
-        std::mem::take(&mut Shared::lock(&self.shared).committed)
+        std::mem::take(&mut SharedRecords::lock(&self.shared).committed)
     }
 }
 
 impl<T> Drop for Collected<T> {
     fn drop(&mut self) {
-        let mut shared = Shared::lock(&self.shared);
+        let mut shared = SharedRecords::lock(&self.shared);
         shared.unwanted = true;
         shared.committed = Vec::new();
     }
@@ -103,14 +103,14 @@ impl<T: Record> Sink for CollectSink<T> {
     }
 
     fn recover(&self, _io: Io, recovery: Recovery<CollectTransaction>) -> LocalBoxFuture<Result<(), SinkError>> {
-        let mut shared = Shared::lock(&self.shared);
+        let mut shared = SharedRecords::lock(&self.shared);
         shared.commit(recovery.committed);
         shared.prepared.clear();
         Box::pin(std::future::ready(Ok(())))
     }
 
     fn commit(&self, _io: Io, transactions: Vec<CollectTransaction>) -> LocalBoxFuture<Result<(), SinkError>> {
-        Shared::lock(&self.shared).commit(transactions);
+        SharedRecords::lock(&self.shared).commit(transactions);
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -131,7 +131,7 @@ impl<T: Record> Sink for CollectSink<T> {
 
 /// Gathers the records of one subtask.
 pub struct CollectWriter<T> {
-    shared: Arc<Mutex<Shared<T>>>,
+    shared: Arc<Mutex<SharedRecords<T>>>,
     subtask: u64,
     attempt: Attempt,
     /// Of the epoch that is being written.
@@ -159,7 +159,7 @@ impl<T: Record> SinkWriter for CollectWriter<T> {
             return Poll::Ready(Ok(None));
         }
         let transaction = CollectTransaction { epoch: epoch.0, subtask: self.subtask, attempt: self.attempt.0 };
-        Shared::lock(&self.shared).prepared.push((transaction, records));
+        SharedRecords::lock(&self.shared).prepared.push((transaction, records));
         Poll::Ready(Ok(Some(transaction)))
     }
 }

@@ -11,7 +11,7 @@
 use crate::checkpoint::CheckpointId;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Input {
+enum AlignmentInput {
     Open,
     /// It has delivered the barrier that the others are waited for.
     Blocked,
@@ -20,7 +20,7 @@ enum Input {
 
 /// Aligns the barriers of `n` inputs.
 pub(crate) struct BarrierAligner {
-    inputs: Vec<Input>,
+    inputs: Vec<AlignmentInput>,
     /// The checkpoint that is being aligned.
     aligning: Option<CheckpointId>,
     /// The newest checkpoint that was aligned or given up.
@@ -29,12 +29,12 @@ pub(crate) struct BarrierAligner {
 
 impl BarrierAligner {
     pub(crate) fn new(inputs: usize) -> Self {
-        Self { inputs: vec![Input::Open; inputs], aligning: None, newest: CheckpointId(0) }
+        Self { inputs: vec![AlignmentInput::Open; inputs], aligning: None, newest: CheckpointId(0) }
     }
 
     /// `input` has delivered the barrier of `checkpoint`. Returns the checkpoint if this completes its alignment: then no input is blocked.
     pub(crate) fn barrier(&mut self, input: usize, checkpoint: CheckpointId) -> Option<CheckpointId> {
-        assert!(self.inputs[input] == Input::Open, "input {input} delivered a barrier while {:?}", self.inputs[input]);
+        assert!(self.inputs[input] == AlignmentInput::Open, "input {input} delivered a barrier while {:?}", self.inputs[input]);
         match self.aligning {
             Some(current) if checkpoint < current => return None,
             None if checkpoint <= self.newest => return None,
@@ -42,21 +42,21 @@ impl BarrierAligner {
             _ => {}
         }
         self.aligning = Some(checkpoint);
-        self.inputs[input] = Input::Blocked;
+        self.inputs[input] = AlignmentInput::Blocked;
         self.complete()
     }
 
     /// `input` has ended. Returns the checkpoint whose alignment this completes, if it does: an ended input counts as aligned.
     pub(crate) fn ended(&mut self, input: usize) -> Option<CheckpointId> {
-        assert!(self.inputs[input] == Input::Open, "input {input} ended while {:?}", self.inputs[input]);
-        self.inputs[input] = Input::Ended;
+        assert!(self.inputs[input] == AlignmentInput::Open, "input {input} ended while {:?}", self.inputs[input]);
+        self.inputs[input] = AlignmentInput::Ended;
         self.complete()
     }
 
     /// Whether records of `input` have to wait.
     #[inline]
     pub(crate) fn is_blocked(&self, input: usize) -> bool {
-        self.inputs[input] == Input::Blocked
+        self.inputs[input] == AlignmentInput::Blocked
     }
 
     /// The checkpoint that is being aligned.
@@ -66,7 +66,7 @@ impl BarrierAligner {
 
     fn complete(&mut self) -> Option<CheckpointId> {
         let aligned = self.aligning?;
-        if self.inputs.contains(&Input::Open) {
+        if self.inputs.contains(&AlignmentInput::Open) {
             return None;
         }
         self.release();
@@ -75,7 +75,7 @@ impl BarrierAligner {
 
     fn release(&mut self) {
         self.newest = self.aligning.take().unwrap_or(self.newest).max(self.newest);
-        self.inputs.iter_mut().filter(|input| **input == Input::Blocked).for_each(|input| *input = Input::Open);
+        self.inputs.iter_mut().filter(|input| **input == AlignmentInput::Blocked).for_each(|input| *input = AlignmentInput::Open);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::metrics::Counter;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
 use crate::subtask::driver::Now;
-use crate::subtask::operator::OperatorInfo;
+use crate::subtask::operator_info::OperatorInfo;
 use crate::time::Control;
 use std::marker::PhantomData;
 use std::rc::Rc;

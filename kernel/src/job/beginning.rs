@@ -3,7 +3,7 @@
 //! Everything that can be refused is refused before anything changes: the checkpoint is read and compared with the job, and every sink looks at its place,
 //! before the attempt stands in the log. The entry is what fences its predecessors (docs/src/semantics.md#r-1).
 
-use crate::attempt::deployment::{Layout, RestorePlan};
+use crate::attempt::deployment::{Placement, RestorePlan};
 use crate::attempt::folder::Storage;
 use crate::attempt::sinks::Sinks;
 use crate::attempt::splits::{SplitsOfSource, aligned, cannot_enumerate};
@@ -116,7 +116,7 @@ impl Beginning<'_> {
                 splits.push(SplitsOfSource { source: id, splits: positions.collect() });
                 continue;
             }
-            let parallelism = Layout::of_crew(self.job, &self.inbox.crew)?.parallelism[*task];
+            let parallelism = Placement::of_crew(self.job, &self.inbox.crew)?.parallelism[*task];
             let found = self.inbox.listening(without_panic((source.splits)(self.io.clone(), parallelism))).await?;
             let found = found.unwrap_or_else(|panic| Err(SourceError::Other(panic)));
             let found = found.map_err(|error| cannot_enumerate(meta.name.clone(), error))?;

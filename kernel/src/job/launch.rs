@@ -15,7 +15,7 @@ use crate::job::muster::Muster;
 use crate::messages::ToCoordinator;
 use crate::metrics::JobMetrics;
 use crate::worker::agent::Agent;
-use crate::worker::core::{Shared, run_core};
+use crate::worker::core::{CoreShared, run_core};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub struct Recruiting {
     /// The job.
     pub job: Rc<Job>,
     /// With the way to the coordinator, who is told of each worker that has come or gone.
-    pub shared: Shared,
+    pub shared: CoreShared,
     /// Gives the last word to workers that have not joined yet, and ends when the job has ended, after every worker was told.
     pub job_end: MailboxReceiver<Farewell>,
 }
@@ -93,7 +93,7 @@ pub(crate) fn launch(job: Job, cores: &dyn Cores, muster: Muster, others: Vec<Co
     let metrics = Arc::new(Mutex::new(JobMetrics::default()));
     let history = Arc::new(Mutex::new(JobHistory::default()));
     let (result_sender, result) = mailbox();
-    let shared = Shared::new(&job, coordinator.clone(), Arc::clone(&metrics));
+    let shared = CoreShared::new(&job, coordinator.clone(), Arc::clone(&metrics));
     let told = Arc::clone(&history);
     let head: CoreMain = Box::new(move |core, io| {
         Box::pin(async move {

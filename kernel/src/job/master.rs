@@ -5,7 +5,7 @@
 //! another if that could fare better, after a delay; what the last one leaves behind is removed.
 
 use crate::attempt::checkpoint_coordinator::Completion;
-use crate::attempt::deployment::{AttemptPlan, Deployment, Layout, RestorePlan};
+use crate::attempt::deployment::{AttemptPlan, Deployment, Placement, RestorePlan};
 use crate::attempt::folder::Storage;
 use crate::attempt::roster::Roster;
 use crate::attempt::run::{AttemptEnd, AttemptParts, AttemptRun};
@@ -28,7 +28,7 @@ use crate::job::origin;
 use crate::job::restart::RestartPolicy;
 use crate::messages::{ToCoordinator, ToWorker};
 use crate::subtask::acknowledge::SnapshotPlace;
-use crate::worker::core::Shared;
+use crate::worker::core::CoreShared;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub(crate) struct Master {
     muster: Muster,
     inbox: Inbox,
     logbook: Logbook,
-    shared: Shared,
+    shared: CoreShared,
     journal: Journal,
     io: Io,
     restarts: u32,
@@ -63,7 +63,7 @@ impl Master {
         muster: Muster,
         messages: MailboxReceiver<ToCoordinator>,
         job_is_on: Mailbox<Farewell>,
-        shared: Shared,
+        shared: CoreShared,
         journal: Journal,
         io: Io,
     ) -> Self {
@@ -267,7 +267,7 @@ impl Master {
             |storage: &Storage| SnapshotPlace { dir: storage.store.dir().to_owned(), inline_bytes_max: storage.config.inline_bytes_max };
         let Logbook { job, owner, .. } = self.logbook;
         let plan = AttemptPlan { job, attempt, owner, epoch, snapshots: storage.as_ref().map(place) };
-        let layout = Layout::of_crew(&self.job, &self.inbox.crew)?;
+        let layout = Placement::of_crew(&self.job, &self.inbox.crew)?;
         self.workers = layout.shares(&self.job);
         let (workers, tasks) = (self.workers.clone(), layout.tasks(&self.job));
         self.journal.tell(JobEvent::AttemptDeployed { attempt, workers, tasks });
@@ -296,7 +296,7 @@ impl Master {
     }
 
     /// Tells every worker its part.
-    fn deploy(&self, plan: &AttemptPlan, layout: &Layout, restore: Option<&RestorePlan>) {
+    fn deploy(&self, plan: &AttemptPlan, layout: &Placement, restore: Option<&RestorePlan>) {
         for (seat, member) in self.inbox.crew.members().iter().enumerate() {
             let deployment = Deployment { plan: plan.clone(), restore: restore.cloned(), layout: layout.clone(), seat };
             // One that is gone is about to be reported lost.
@@ -308,7 +308,7 @@ impl Master {
     async fn run_to_its_end(
         &mut self,
         plan: AttemptPlan,
-        layout: Layout,
+        layout: Placement,
         splits: Vec<SplitsOfSource>,
         storage: Option<Storage>,
     ) -> (Result<Completion, JobError>, Option<Storage>) {

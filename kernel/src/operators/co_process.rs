@@ -9,7 +9,7 @@ use crate::graph::OperatorId;
 use crate::record::Record;
 use crate::subtask::context::SubtaskContext;
 use crate::subtask::driver::TaskClock;
-use crate::subtask::operator::OperatorInfo;
+use crate::subtask::operator_info::OperatorInfo;
 use crate::time::{Control, NO_TIMESTAMP, Watermark};
 use std::fmt::Debug;
 use std::rc::Rc;

@@ -5,7 +5,7 @@ use crate::chain::{Collector, Stage, pass_on};
 use crate::graph::OperatorId;
 use crate::record::Record;
 use crate::subtask::context::SubtaskContext;
-use crate::subtask::operator::OperatorInfo;
+use crate::subtask::operator_info::OperatorInfo;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
@@ -21,22 +21,22 @@ where
     F: for<'a> FnMut(In::Ref<'a>) -> bool + Clone + Send + 'static,
 {
     type Out = In;
-    type Running<D: Collector<In>> = Running<In, F, D>;
+    type Running<D: Collector<In>> = RunningFilter<In, F, D>;
 
-    fn start<D: Collector<In>>(self, cx: &mut SubtaskContext, down: D) -> Running<In, F, D> {
-        Running { predicate: self.predicate, info: cx.operator(self.id), record: PhantomData, down }
+    fn start<D: Collector<In>>(self, cx: &mut SubtaskContext, down: D) -> RunningFilter<In, F, D> {
+        RunningFilter { predicate: self.predicate, info: cx.operator(self.id), record: PhantomData, down }
     }
 }
 
 /// A running filter.
-pub struct Running<In, F, D> {
+pub struct RunningFilter<In, F, D> {
     predicate: F,
     info: Rc<OperatorInfo>,
     record: PhantomData<fn(In)>,
     down: D,
 }
 
-impl<In: Record, F, D: Collector<In>> Collector<In> for Running<In, F, D>
+impl<In: Record, F, D: Collector<In>> Collector<In> for RunningFilter<In, F, D>
 where
     F: for<'a> FnMut(In::Ref<'a>) -> bool + 'static,
 {
@@ -58,6 +58,6 @@ where
     }
 }
 
-impl<In: Record, F: 'static, D: Collector<In>> Stage for Running<In, F, D> {
+impl<In: Record, F: 'static, D: Collector<In>> Stage for RunningFilter<In, F, D> {
     pass_on!();
 }

@@ -8,7 +8,7 @@ use crate::chain::{Collector, Resumed, Stage, pass_on};
 use crate::graph::OperatorId;
 use crate::record::Record;
 use crate::subtask::context::SubtaskContext;
-use crate::subtask::operator::OperatorInfo;
+use crate::subtask::operator_info::OperatorInfo;
 use crate::subtask::slice::SliceBudget;
 use crate::time::Control;
 use std::marker::PhantomData;
@@ -33,16 +33,16 @@ where
     F: for<'a> FnMut(In::Ref<'a>) -> I + Clone + Send + 'static,
 {
     type Out = I::Item;
-    type Running<D: Collector<I::Item>> = Running<F, I, D>;
+    type Running<D: Collector<I::Item>> = RunningFlatMap<F, I, D>;
 
-    fn start<D: Collector<I::Item>>(self, cx: &mut SubtaskContext, down: D) -> Running<F, I, D> {
+    fn start<D: Collector<I::Item>>(self, cx: &mut SubtaskContext, down: D) -> RunningFlatMap<F, I, D> {
         let slice = Rc::clone(&cx.slice);
-        Running { function: self.function, info: cx.operator(self.id), rest: None, slice, down }
+        RunningFlatMap { function: self.function, info: cx.operator(self.id), rest: None, slice, down }
     }
 }
 
 /// A running flat map.
-pub struct Running<F, I: IntoIterator, D> {
+pub struct RunningFlatMap<F, I: IntoIterator, D> {
     function: F,
     info: Rc<OperatorInfo>,
     /// What the record in work has still to give.
@@ -51,7 +51,7 @@ pub struct Running<F, I: IntoIterator, D> {
     down: D,
 }
 
-impl<F, I: IntoIterator<Item: Record>, D: Collector<I::Item>> Running<F, I, D> {
+impl<F, I: IntoIterator<Item: Record>, D: Collector<I::Item>> RunningFlatMap<F, I, D> {
     /// Pulls the iterator until it is done, the output is full, or a slice is over.
     #[inline]
     fn pull(&mut self, timestamp: i64, mut iterator: I::IntoIter) -> Resumed {
@@ -70,7 +70,7 @@ impl<F, I: IntoIterator<Item: Record>, D: Collector<I::Item>> Running<F, I, D> {
     }
 }
 
-impl<In: Record, I, F, D: Collector<I::Item>> Collector<In> for Running<F, I, D>
+impl<In: Record, I, F, D: Collector<I::Item>> Collector<In> for RunningFlatMap<F, I, D>
 where
     I: IntoIterator<Item: Record> + 'static,
     F: for<'a> FnMut(In::Ref<'a>) -> I + 'static,
@@ -88,7 +88,7 @@ where
     }
 }
 
-impl<I: IntoIterator<Item: Record> + 'static, F: 'static, D: Collector<I::Item>> Stage for Running<F, I, D> {
+impl<I: IntoIterator<Item: Record> + 'static, F: 'static, D: Collector<I::Item>> Stage for RunningFlatMap<F, I, D> {
     fn control(&mut self, control: Control) {
         self.down.control(control);
     }

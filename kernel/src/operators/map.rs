@@ -5,7 +5,7 @@ use crate::chain::{Collector, Stage, pass_on};
 use crate::graph::OperatorId;
 use crate::record::Record;
 use crate::subtask::context::SubtaskContext;
-use crate::subtask::operator::OperatorInfo;
+use crate::subtask::operator_info::OperatorInfo;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
@@ -27,22 +27,22 @@ where
     F: for<'a> FnMut(In::Ref<'a>) -> O + Clone + Send + 'static,
 {
     type Out = O;
-    type Running<D: Collector<O>> = Running<F, O, D>;
+    type Running<D: Collector<O>> = RunningMap<F, O, D>;
 
-    fn start<D: Collector<O>>(self, cx: &mut SubtaskContext, down: D) -> Running<F, O, D> {
-        Running { function: self.function, info: cx.operator(self.id), out: PhantomData, down }
+    fn start<D: Collector<O>>(self, cx: &mut SubtaskContext, down: D) -> RunningMap<F, O, D> {
+        RunningMap { function: self.function, info: cx.operator(self.id), out: PhantomData, down }
     }
 }
 
 /// A running map.
-pub struct Running<F, O, D> {
+pub struct RunningMap<F, O, D> {
     function: F,
     info: Rc<OperatorInfo>,
     out: PhantomData<fn() -> O>,
     down: D,
 }
 
-impl<In: Record, O: Record, F, D: Collector<O>> Collector<In> for Running<F, O, D>
+impl<In: Record, O: Record, F, D: Collector<O>> Collector<In> for RunningMap<F, O, D>
 where
     F: for<'a> FnMut(In::Ref<'a>) -> O + 'static,
 {
@@ -59,6 +59,6 @@ where
     }
 }
 
-impl<F: 'static, O: Record, D: Collector<O>> Stage for Running<F, O, D> {
+impl<F: 'static, O: Record, D: Collector<O>> Stage for RunningMap<F, O, D> {
     pass_on!();
 }

@@ -8,7 +8,7 @@ use crate::exchange::{Ahead, Arrival, Head};
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
-use crate::subtask::operator::OperatorInfo;
+use crate::subtask::operator_info::OperatorInfo;
 use std::marker::PhantomData;
 use std::rc::Rc;
 

@@ -10,7 +10,7 @@ use crate::record::{Archiver, Record};
 use crate::sink::{Sink, SinkContext, SinkWriter};
 use crate::subtask::context::SubtaskContext;
 use crate::subtask::driver::Now;
-use crate::subtask::operator::OperatorInfo;
+use crate::subtask::operator_info::OperatorInfo;
 use crate::time::Control;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -25,9 +25,9 @@ pub struct SinkTerminal<S> {
 }
 
 impl<S: Sink> Terminal<S::In> for SinkTerminal<S> {
-    type Collector = Running<S::Writer>;
+    type Collector = RunningSink<S::Writer>;
 
-    fn connect(self, cx: &mut SubtaskContext) -> Running<S::Writer> {
+    fn connect(self, cx: &mut SubtaskContext) -> RunningSink<S::Writer> {
         let context = SinkContext {
             io: cx.io.clone(),
             subtask: cx.subtask(),
@@ -39,7 +39,7 @@ impl<S: Sink> Terminal<S::In> for SinkTerminal<S> {
             epoch: cx.epoch,
         };
         cx.snapshots.has_sink.set(true);
-        Running {
+        RunningSink {
             id: self.id,
             epoch: cx.epoch,
             sealed: VecDeque::new(),
@@ -57,7 +57,7 @@ impl<S: Sink> Terminal<S::In> for SinkTerminal<S> {
 }
 
 /// A running sink.
-pub struct Running<W> {
+pub struct RunningSink<W> {
     writer: W,
     id: OperatorId,
     /// What is written now belongs to it.
@@ -73,7 +73,7 @@ pub struct Running<W> {
     records_sent: Counter,
 }
 
-impl<W: SinkWriter> Running<W> {
+impl<W: SinkWriter> RunningSink<W> {
     /// Notes a failure, by which the driver ends the subtask.
     fn fail(&self, source: IoError) {
         let (operator, subtask) = (self.info.name.clone(), self.info.task.subtask);
@@ -105,7 +105,7 @@ impl<W: SinkWriter> Running<W> {
     }
 }
 
-impl<W: SinkWriter> Collector<W::In> for Running<W> {
+impl<W: SinkWriter> Collector<W::In> for RunningSink<W> {
     #[inline]
     fn push(&mut self, timestamp: i64, record: W::In) {
         self.push_view(timestamp, record.view());
@@ -119,7 +119,7 @@ impl<W: SinkWriter> Collector<W::In> for Running<W> {
     }
 }
 
-impl<W: SinkWriter> Stage for Running<W> {
+impl<W: SinkWriter> Stage for RunningSink<W> {
     fn control(&mut self, control: Control) {
         match control {
             Control::Barrier(checkpoint) => self.seal(checkpoint),

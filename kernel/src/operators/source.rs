@@ -19,7 +19,7 @@ use crate::subtask::driver::Now;
 use crate::subtask::driver::Step;
 use crate::subtask::driver::Subtask;
 use crate::subtask::driver::TaskClock;
-use crate::subtask::operator::OperatorInfo;
+use crate::subtask::operator_info::OperatorInfo;
 use crate::subtask::slice::SliceBudget;
 use crate::time::{Control, Watermark};
 use std::collections::VecDeque;

@@ -12,7 +12,7 @@ use crate::metrics::Gauge;
 use crate::record::Record;
 use crate::subtask::context::SubtaskContext;
 use crate::subtask::driver::Now;
-use crate::subtask::operator::OperatorInfo;
+use crate::subtask::operator_info::OperatorInfo;
 use crate::time::{Control, Watermark};
 use crate::watermark::{TimestampAssigner, WatermarkGenerator, WatermarkOutput, WatermarkStrategy};
 use std::collections::BTreeMap;
@@ -43,9 +43,9 @@ pub(crate) fn timestamp_states() -> WantedStates {
 
 impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> for AssignTimestamps<T, G, A> {
     type Out = T;
-    type Running<D: Collector<T>> = Running<T, G, A, D>;
+    type Running<D: Collector<T>> = RunningTimestamps<T, G, A, D>;
 
-    fn start<D: Collector<T>>(self, cx: &mut SubtaskContext, down: D) -> Running<T, G, A, D> {
+    fn start<D: Collector<T>>(self, cx: &mut SubtaskContext, down: D) -> RunningTimestamps<T, G, A, D> {
         let WatermarkStrategy { generator, assigner, idleness, .. } = self.strategy;
         let prototype = generator.clone();
         let state = cx.state_of(self.id);
@@ -66,7 +66,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> f
             forwarded = watermark;
             generator.restore(saved);
         }
-        Running {
+        RunningTimestamps {
             state,
             restored,
             subtask,
@@ -120,7 +120,7 @@ struct Idleness {
 }
 
 /// A running assignment.
-pub struct Running<T, G, A, D> {
+pub struct RunningTimestamps<T, G, A, D> {
     prototype: G,
     /// Splits being read, the current one last.
     splits: Vec<Split<G>>,
@@ -144,7 +144,7 @@ pub struct Running<T, G, A, D> {
     down: D,
 }
 
-impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<T>> Running<T, G, A, D> {
+impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<T>> RunningTimestamps<T, G, A, D> {
     /// The generator of a split that begins or, restored, goes on.
     fn split(&mut self, number: u32) -> Split<G> {
         let mut split = Split { number, generator: self.prototype.clone(), watermark: Watermark::MIN };
@@ -228,7 +228,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
     }
 }
 
-impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<T>> Collector<T> for Running<T, G, A, D> {
+impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<T>> Collector<T> for RunningTimestamps<T, G, A, D> {
     #[inline]
     fn push(&mut self, previous: i64, record: T) {
         self.saw_record();
@@ -250,7 +250,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
     }
 }
 
-impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<T>> Stage for Running<T, G, A, D> {
+impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<T>> Stage for RunningTimestamps<T, G, A, D> {
     fn control(&mut self, control: Control) {
         match control {
             Control::SplitStarted(number) => {

@@ -8,7 +8,7 @@
 use crate::time::{Control, Watermark};
 
 #[derive(Clone, Copy)]
-struct Input {
+struct ValveInput {
     watermark: Watermark,
     idle: bool,
     ended: bool,
@@ -16,7 +16,7 @@ struct Input {
 
 /// Merges the in-band elements of `n` inputs.
 pub(crate) struct WatermarkValve {
-    inputs: Vec<Input>,
+    inputs: Vec<ValveInput>,
     forwarded: Watermark,
     forwarded_idle: bool,
 }
@@ -28,7 +28,7 @@ impl WatermarkValve {
     /// A valve of `inputs` inputs behind which everything has been told `forwarded` already: what a restored checkpoint says, or nothing
     /// ([`Watermark::MIN`]).
     pub(crate) fn new(inputs: usize, forwarded: Watermark) -> Self {
-        let input = Input { watermark: Watermark::MIN, idle: false, ended: false };
+        let input = ValveInput { watermark: Watermark::MIN, idle: false, ended: false };
         Self { inputs: vec![input; inputs], forwarded, forwarded_idle: false }
     }
 

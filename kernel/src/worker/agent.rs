@@ -2,7 +2,7 @@
 //!
 //! The same in every process. Whether orders come through a mailbox or over the network it does not know.
 
-use crate::attempt::deployment::{AttemptPlan, Deployment, Layout, RestorePlan, Share};
+use crate::attempt::deployment::{AttemptPlan, DeployedShare, Deployment, Placement, RestorePlan};
 use crate::checkpoint::{Attempt, Restored};
 use crate::error::{FailureCause, JobError};
 use crate::exchange::{Announced, Place};
@@ -10,7 +10,7 @@ use crate::graph::Job;
 use crate::messages::{FromSubtask, ToCoordinator, ToSubtask, ToWorker};
 use crate::subtask::acknowledge::SnapshotPlace;
 use crate::subtask::context::SubtaskId;
-use crate::worker::core::{CoreOrder, CoreShare, Shared};
+use crate::worker::core::{CoreOrder, CoreShare, CoreShared};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Agent {
     job: Rc<Job>,
     /// The way to each core.
     cores: Vec<Mailbox<CoreOrder>>,
-    shared: Shared,
+    shared: CoreShared,
     attempt: Attempt,
     /// Subtasks of the attempt that have not ended, as far as is known here, and the way to each; none to one that could not be built.
     subtasks: BTreeMap<SubtaskId, Option<Mailbox<ToSubtask>>>,
@@ -32,7 +32,7 @@ pub struct Agent {
 impl Agent {
     /// An agent with nothing to run yet; `cores` is the way to each core.
     #[must_use]
-    pub fn new(io: Io, job: Rc<Job>, cores: Vec<Mailbox<CoreOrder>>, shared: Shared) -> Self {
+    pub fn new(io: Io, job: Rc<Job>, cores: Vec<Mailbox<CoreOrder>>, shared: CoreShared) -> Self {
         Self { io, job, cores, shared, attempt: Attempt(0), subtasks: BTreeMap::new() }
     }
 
@@ -92,7 +92,7 @@ impl Agent {
             Ok(restored) => restored,
             Err(error) => return self.give_up(&layout, seat, error.of(&layout.seats[seat].name)),
         };
-        let Share { subtasks, links, ways } = layout.share(&self.job, seat, &plan, restored.as_ref());
+        let DeployedShare { subtasks, links, ways } = layout.share(&self.job, seat, &plan, restored.as_ref());
         self.subtasks = ways.into_iter().map(|(subtask, way)| (subtask, Some(way))).collect();
         for ((core, subtasks), links) in self.cores.iter().zip(subtasks).zip(links) {
             // A core that is gone is being torn down, and so is this one.
@@ -101,7 +101,7 @@ impl Agent {
     }
 
     /// Other workers may be ready, and call, long before this one has read its state.
-    fn announce(&self, plan: &AttemptPlan, layout: &Layout, seat: usize) {
+    fn announce(&self, plan: &AttemptPlan, layout: &Placement, seat: usize) {
         let cores: Arc<[usize]> = layout.seats.iter().map(|seat| seat.cores).collect();
         for (core, way) in self.cores.iter().enumerate() {
             // A core that is gone is being torn down, and so is this one.
@@ -148,7 +148,7 @@ impl Agent {
     }
 
     /// Nothing is built: says why, and answers for the subtasks when they are told to close.
-    fn give_up(&mut self, layout: &Layout, seat: usize, error: JobError) {
+    fn give_up(&mut self, layout: &Placement, seat: usize, error: JobError) {
         let own = layout.subtasks(&self.job).into_iter().enumerate().filter(|(_, info)| info.seat == seat);
         self.subtasks = own.map(|(subtask, _)| (subtask, None)).collect();
         self.report(FromSubtask::Failed { subtask: None, error });
@@ -235,7 +235,7 @@ mod tests {
         env.from_collection(vec![1u64]).for_each(|_| {});
         let job = env.build("one subtask").unwrap();
         let (coordinator, mut said) = mailbox();
-        let shared = Shared::new(&job, coordinator, Arc::new(Mutex::default()));
+        let shared = CoreShared::new(&job, coordinator, Arc::new(Mutex::default()));
         let (way, _orders) = mailbox();
         let mut agent = Agent::new(world.io(), Rc::new(job), vec![way], shared);
         let of_worker = |worker| Seat {
@@ -252,7 +252,7 @@ mod tests {
                 allow_non_restored_state: false,
                 loaded: None,
             }),
-            layout: Layout { parallelism: vec![1], seats: vec![of_worker(0), of_worker(1)] },
+            layout: Placement { parallelism: vec![1], seats: vec![of_worker(0), of_worker(1)] },
             seat,
         };
         world.run(agent.take(ToWorker::Deploy(Box::new(deployment))));

@@ -23,7 +23,7 @@ use tracing::Instrument;
 
 /// What all cores of a job share.
 #[derive(Clone)]
-pub struct Shared {
+pub struct CoreShared {
     pub(crate) operators: Arc<[OperatorMeta]>,
     /// The engine's constants.
     pub settings: Arc<EngineSettings>,
@@ -34,7 +34,7 @@ pub struct Shared {
     pub metrics: Arc<Mutex<JobMetrics>>,
 }
 
-impl Shared {
+impl CoreShared {
     /// What the cores that run `job` share; who reports to `coordinator`.
     #[must_use]
     pub fn new(job: &Job, coordinator: Mailbox<ToCoordinator>, metrics: Arc<Mutex<JobMetrics>>) -> Self {
@@ -67,7 +67,7 @@ pub enum CoreOrder {
 
 /// What a core is to run of an attempt.
 pub struct CoreShare {
-    pub(crate) shared: Shared,
+    pub(crate) shared: CoreShared,
     pub(crate) subtasks: Vec<SubtaskPlan>,
     pub(crate) links: Links,
 }
@@ -75,7 +75,7 @@ pub struct CoreShare {
 /// Runs what is ordered of this core, one attempt after the other, until there is nobody left to order. Frames of other workers come in by `door`.
 pub async fn run_core(core: CoreId, io: Io, door: Option<Box<dyn FrameDoor>>, mut orders: MailboxReceiver<CoreOrder>) {
     let mut registries: Vec<Rc<MetricRegistry>> = Vec::new();
-    let mut running: Option<Shared> = None;
+    let mut running: Option<CoreShared> = None;
     let mut running_subtasks: Option<LifelineEnd> = None;
     let mut next_report: Option<LocalBoxFuture<()>> = None;
     loop {
@@ -132,7 +132,7 @@ fn hashes_of(key_groups: KeyGroups, subtask: usize, parallelism: usize) -> HashR
 }
 
 /// Builds a subtask and sets it going.
-fn spawn(io: &Io, plan: SubtaskPlan, shared: &Shared, lifeline: Lifeline, of_links: Option<Rc<MetricRegistry>>) -> Rc<MetricRegistry> {
+fn spawn(io: &Io, plan: SubtaskPlan, shared: &CoreShared, lifeline: Lifeline, of_links: Option<Rc<MetricRegistry>>) -> Rc<MetricRegistry> {
     let name = Rc::new(TaskName { operators: plan.operators, subtask: plan.subtask, parallelism: plan.parallelism });
     let metrics = Rc::new(MetricRegistry::new(plan.subtask));
     let snapshots = Rc::new(Snapshots::new(plan.task_uid.clone()));

@@ -15,7 +15,7 @@ pub(crate) mod core;
 
 pub use crate::attempt::deployment::AttemptPlan;
 pub use crate::attempt::deployment::Deployment;
-pub use crate::attempt::deployment::Layout;
+pub use crate::attempt::deployment::Placement;
 pub use crate::attempt::deployment::RestorePlan;
 pub use crate::attempt::deployment::Seat;
 pub use crate::attempt::shape::TaskShape;
@@ -45,5 +45,5 @@ pub use crate::subtask::acknowledge::SnapshotPlace;
 pub use crate::subtask::panics::panic_text;
 pub use crate::worker::agent::Agent;
 pub use crate::worker::core::CoreOrder;
-pub use crate::worker::core::Shared;
+pub use crate::worker::core::CoreShared;
 pub use crate::worker::core::run_core;

@@ -18,9 +18,9 @@ fn shown(source: &str) -> BTreeSet<String> {
 
 /// What `thalweg-cluster` needs of the engine and programs do not see. Each word more is one that the engine cannot change by itself.
 const WORKER: &str = "Acknowledgement Agent Announced AttemptPlan BUFFER_BYTES_KEPT Carried ChannelNumber ChannelWatch CoreOrder Counter \
-     Deployment Farewell FrameDoor FrameError FrameHeader FrameKind FromSubtask HEADER_BYTES Layout Lifeline LifelineEnd LinkFailure Links Member \
+     Deployment Farewell FrameDoor FrameError FrameHeader FrameKind FromSubtask HEADER_BYTES Placement Lifeline LifelineEnd LinkFailure Links Member \
      MetricRegistry Muster OperatorId PAYLOAD_BYTES_MAX Packer Peer Place PreparedEpoch Recruit Recruiter Recruiting RemoteChannel RestorePlan Seat \
-     Shared SnapshotPlace Subject TaskShape ToCoordinator ToSubtask ToWorker Unpacker WorkerId panic_text run_core shape_of";
+     CoreShared SnapshotPlace Subject TaskShape ToCoordinator ToSubtask ToWorker Unpacker WorkerId panic_text run_core shape_of";
 
 #[test]
 fn the_door_to_the_cluster_is_as_wide_as_it_is_written_here_and_no_program_sees_it() {

@@ -21,12 +21,12 @@ fn coordinator() -> CheckpointCoordinator {
     CheckpointCoordinator::new(CADENCE, vec![true, false], id(1), at_s(0))
 }
 
-fn acknowledged(subtask: SubtaskId, checkpoint: u64) -> Input {
-    Input::Acknowledged { subtask, checkpoint: id(checkpoint) }
+fn acknowledged(subtask: SubtaskId, checkpoint: u64) -> CheckpointInput {
+    CheckpointInput::Acknowledged { subtask, checkpoint: id(checkpoint) }
 }
 
 /// Inputs with their second, and what is to be done after each.
-fn check(coordinator: &mut CheckpointCoordinator, table: &[(u64, Input, &[Action])]) {
+fn check(coordinator: &mut CheckpointCoordinator, table: &[(u64, CheckpointInput, &[Action])]) {
     for (second, input, expected) in table {
         assert_eq!(coordinator.step(at_s(*second), *input), *expected, "at {second} s, {input:?}");
     }
@@ -37,14 +37,14 @@ fn a_checkpoint_is_durable_before_anything_is_committed() {
     check(
         &mut coordinator(),
         &[
-            (9, Input::Tick, &[]),
-            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1), stops: false }]),
+            (9, CheckpointInput::Tick, &[]),
+            (10, CheckpointInput::Tick, &[Action::Trigger { checkpoint: id(1), stops: false }]),
             (11, acknowledged(0, 1), &[]),
             (12, acknowledged(1, 1), &[Action::Persist { checkpoint: id(1), is_last: false }]),
-            (13, Input::Persisted { checkpoint: id(1) }, &[Action::Commit { checkpoint: id(1) }]),
-            (14, Input::Committed { checkpoint: id(1) }, &[]),
-            (19, Input::Tick, &[]),
-            (20, Input::Tick, &[Action::Trigger { checkpoint: id(2), stops: false }]),
+            (13, CheckpointInput::Persisted { checkpoint: id(1) }, &[Action::Commit { checkpoint: id(1) }]),
+            (14, CheckpointInput::Committed { checkpoint: id(1) }, &[]),
+            (19, CheckpointInput::Tick, &[]),
+            (20, CheckpointInput::Tick, &[Action::Trigger { checkpoint: id(2), stops: false }]),
         ],
     );
 }
@@ -54,26 +54,26 @@ fn a_checkpoint_that_is_asked_for_begins_at_once_or_when_the_one_under_way_is_de
     check(
         &mut coordinator(),
         &[
-            (1, Input::Request, &[Action::Trigger { checkpoint: id(1), stops: false }]),
-            (1, Input::Request, &[]),
+            (1, CheckpointInput::Request, &[Action::Trigger { checkpoint: id(1), stops: false }]),
+            (1, CheckpointInput::Request, &[]),
             (2, acknowledged(0, 1), &[]),
             (2, acknowledged(1, 1), &[Action::Persist { checkpoint: id(1), is_last: false }]),
             (
                 3,
-                Input::Persisted { checkpoint: id(1) },
+                CheckpointInput::Persisted { checkpoint: id(1) },
                 &[Action::Trigger { checkpoint: id(2), stops: false }, Action::Commit { checkpoint: id(1) }],
             ),
-            (3, Input::Committed { checkpoint: id(1) }, &[]),
-            (4, Input::Request, &[]),
+            (3, CheckpointInput::Committed { checkpoint: id(1) }, &[]),
+            (4, CheckpointInput::Request, &[]),
             (
                 4,
-                Input::Declined { checkpoint: id(2) },
+                CheckpointInput::Declined { checkpoint: id(2) },
                 &[Action::GiveUp { checkpoint: id(2), reason: GivenUp::NoRoom }, Action::Trigger { checkpoint: id(3), stops: false }],
             ),
             // Each is tried once; then the interval counts from the last that began.
-            (5, Input::Declined { checkpoint: id(3) }, &[Action::GiveUp { checkpoint: id(3), reason: GivenUp::NoRoom }]),
-            (13, Input::Tick, &[]),
-            (14, Input::Tick, &[Action::Trigger { checkpoint: id(4), stops: false }]),
+            (5, CheckpointInput::Declined { checkpoint: id(3) }, &[Action::GiveUp { checkpoint: id(3), reason: GivenUp::NoRoom }]),
+            (13, CheckpointInput::Tick, &[]),
+            (14, CheckpointInput::Tick, &[Action::Trigger { checkpoint: id(4), stops: false }]),
         ],
     );
 }
@@ -84,9 +84,9 @@ fn where_no_source_is_left_the_last_checkpoint_is_the_one_that_was_asked_for() {
     check(
         &mut coordinator,
         &[
-            (1, Input::Finished { subtask: 0 }, &[]),
-            (2, Input::Request, &[]),
-            (3, Input::Finished { subtask: 1 }, &[Action::Persist { checkpoint: id(1), is_last: true }]),
+            (1, CheckpointInput::Finished { subtask: 0 }, &[]),
+            (2, CheckpointInput::Request, &[]),
+            (3, CheckpointInput::Finished { subtask: 1 }, &[Action::Persist { checkpoint: id(1), is_last: true }]),
         ],
     );
     assert_eq!(coordinator.next_deadline(), None);
@@ -96,13 +96,13 @@ fn where_no_source_is_left_the_last_checkpoint_is_the_one_that_was_asked_for() {
 fn a_checkpoint_under_way_knows_whom_it_waits_for() {
     let mut coordinator = coordinator();
     assert_eq!(coordinator.awaited(), None);
-    coordinator.step(at_s(0), Input::Stop);
+    coordinator.step(at_s(0), CheckpointInput::Stop);
     assert_eq!(coordinator.awaited(), Some((id(1), vec![0, 1])));
     coordinator.step(at_s(1), acknowledged(0, 1));
     assert_eq!(coordinator.awaited(), Some((id(1), vec![1])));
     coordinator.step(at_s(1), acknowledged(1, 1));
     assert_eq!(coordinator.awaited(), Some((id(1), vec![])), "it is made durable");
-    coordinator.step(at_s(2), Input::Persisted { checkpoint: id(1) });
+    coordinator.step(at_s(2), CheckpointInput::Persisted { checkpoint: id(1) });
     assert_eq!(coordinator.awaited(), None);
 }
 
@@ -110,14 +110,14 @@ fn a_checkpoint_under_way_knows_whom_it_waits_for() {
 #[test]
 fn an_attempt_is_ending_from_when_its_end_is_decided() {
     let mut finishing = coordinator();
-    finishing.step(at_s(0), Input::Finished { subtask: 0 });
+    finishing.step(at_s(0), CheckpointInput::Finished { subtask: 0 });
     assert!(!finishing.is_ending(), "others have work");
-    finishing.step(at_s(0), Input::Finished { subtask: 1 });
+    finishing.step(at_s(0), CheckpointInput::Finished { subtask: 1 });
     assert!(finishing.is_ending(), "only the last checkpoint is left");
-    finishing.step(at_s(1), Input::Persisted { checkpoint: id(1) });
-    finishing.step(at_s(1), Input::Committed { checkpoint: id(1) });
+    finishing.step(at_s(1), CheckpointInput::Persisted { checkpoint: id(1) });
+    finishing.step(at_s(1), CheckpointInput::Committed { checkpoint: id(1) });
     assert!(finishing.is_ending());
-    for input in [Input::Stop, Input::Drain] {
+    for input in [CheckpointInput::Stop, CheckpointInput::Drain] {
         let mut asked = coordinator();
         asked.step(at_s(0), input);
         assert!(asked.is_ending(), "{input:?}");
@@ -130,13 +130,13 @@ fn an_expired_checkpoint_is_given_up_and_late_acknowledgements_count_for_no_othe
     check(
         &mut coordinator,
         &[
-            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1), stops: false }]),
+            (10, CheckpointInput::Tick, &[Action::Trigger { checkpoint: id(1), stops: false }]),
             (11, acknowledged(0, 1), &[]),
-            (14, Input::Tick, &[Action::GiveUp { checkpoint: id(1), reason: GivenUp::Expired }]),
-            (20, Input::Tick, &[Action::Trigger { checkpoint: id(2), stops: false }]),
+            (14, CheckpointInput::Tick, &[Action::GiveUp { checkpoint: id(1), reason: GivenUp::Expired }]),
+            (20, CheckpointInput::Tick, &[Action::Trigger { checkpoint: id(2), stops: false }]),
             (21, acknowledged(1, 1), &[]),
             (21, acknowledged(0, 2), &[]),
-            (24, Input::Tick, &[Action::GiveUp { checkpoint: id(2), reason: GivenUp::Expired }, Action::Fail { failures: 2 }]),
+            (24, CheckpointInput::Tick, &[Action::GiveUp { checkpoint: id(2), reason: GivenUp::Expired }, Action::Fail { failures: 2 }]),
         ],
     );
 }
@@ -146,14 +146,14 @@ fn a_full_disk_is_waited_for() {
     check(
         &mut coordinator(),
         &[
-            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1), stops: false }]),
-            (11, Input::Declined { checkpoint: id(1) }, &[Action::GiveUp { checkpoint: id(1), reason: GivenUp::NoRoom }]),
+            (10, CheckpointInput::Tick, &[Action::Trigger { checkpoint: id(1), stops: false }]),
+            (11, CheckpointInput::Declined { checkpoint: id(1) }, &[Action::GiveUp { checkpoint: id(1), reason: GivenUp::NoRoom }]),
             (11, acknowledged(1, 1), &[]),
-            (20, Input::Tick, &[Action::Trigger { checkpoint: id(2), stops: false }]),
+            (20, CheckpointInput::Tick, &[Action::Trigger { checkpoint: id(2), stops: false }]),
             (21, acknowledged(0, 2), &[]),
             (21, acknowledged(1, 2), &[Action::Persist { checkpoint: id(2), is_last: false }]),
-            (22, Input::PersistDeclined { checkpoint: id(2) }, &[Action::GiveUp { checkpoint: id(2), reason: GivenUp::NoRoom }]),
-            (30, Input::Tick, &[Action::Trigger { checkpoint: id(3), stops: false }]),
+            (22, CheckpointInput::PersistDeclined { checkpoint: id(2) }, &[Action::GiveUp { checkpoint: id(2), reason: GivenUp::NoRoom }]),
+            (30, CheckpointInput::Tick, &[Action::Trigger { checkpoint: id(3), stops: false }]),
         ],
     );
 }
@@ -163,18 +163,18 @@ fn finished_subtasks_count_and_the_last_one_brings_the_last_checkpoint() {
     check(
         &mut coordinator(),
         &[
-            (10, Input::Tick, &[Action::Trigger { checkpoint: id(1), stops: false }]),
-            (11, Input::Finished { subtask: 0 }, &[]),
+            (10, CheckpointInput::Tick, &[Action::Trigger { checkpoint: id(1), stops: false }]),
+            (11, CheckpointInput::Finished { subtask: 0 }, &[]),
             (12, acknowledged(1, 1), &[Action::Persist { checkpoint: id(1), is_last: false }]),
-            (13, Input::Finished { subtask: 1 }, &[]),
+            (13, CheckpointInput::Finished { subtask: 1 }, &[]),
             (
                 14,
-                Input::Persisted { checkpoint: id(1) },
+                CheckpointInput::Persisted { checkpoint: id(1) },
                 &[Action::Persist { checkpoint: id(2), is_last: true }, Action::Commit { checkpoint: id(1) }],
             ),
-            (15, Input::Persisted { checkpoint: id(2) }, &[]),
-            (16, Input::Committed { checkpoint: id(1) }, &[Action::Commit { checkpoint: id(2) }]),
-            (17, Input::Committed { checkpoint: id(2) }, &[Action::Complete(Completion::Finished { checkpoint: id(2) })]),
+            (15, CheckpointInput::Persisted { checkpoint: id(2) }, &[]),
+            (16, CheckpointInput::Committed { checkpoint: id(1) }, &[Action::Commit { checkpoint: id(2) }]),
+            (17, CheckpointInput::Committed { checkpoint: id(2) }, &[Action::Complete(Completion::Finished { checkpoint: id(2) })]),
         ],
     );
 }
@@ -183,9 +183,9 @@ fn finished_subtasks_count_and_the_last_one_brings_the_last_checkpoint() {
 fn a_trigger_that_nobody_could_answer_is_not_waited_for() {
     let mut coordinator = coordinator();
     assert_eq!(coordinator.next_deadline(), Some(at_s(10)));
-    coordinator.step(at_s(9), Input::Finished { subtask: 0 });
+    coordinator.step(at_s(9), CheckpointInput::Finished { subtask: 0 });
     assert_eq!(coordinator.next_deadline(), None);
-    assert_eq!(coordinator.step(at_s(11), Input::Tick), []);
+    assert_eq!(coordinator.step(at_s(11), CheckpointInput::Tick), []);
 }
 
 #[test]
@@ -194,9 +194,9 @@ fn a_full_disk_does_not_count_as_a_failure_of_the_job() {
     let (mut now, mut failed) = (0, false);
     for number in 1..=4 {
         now += 10;
-        assert_eq!(coordinator.step(at_s(now), Input::Tick), [Action::Trigger { checkpoint: id(number), stops: false }]);
+        assert_eq!(coordinator.step(at_s(now), CheckpointInput::Tick), [Action::Trigger { checkpoint: id(number), stops: false }]);
         let is_expired = number == 4;
-        let input = if is_expired { Input::Tick } else { Input::Declined { checkpoint: id(number) } };
+        let input = if is_expired { CheckpointInput::Tick } else { CheckpointInput::Declined { checkpoint: id(number) } };
         let actions = coordinator.step(at_s(now + if is_expired { 5 } else { 1 }), input);
         failed |= actions.iter().any(|action| matches!(action, Action::Fail { .. }));
     }
@@ -206,8 +206,8 @@ fn a_full_disk_does_not_count_as_a_failure_of_the_job() {
 #[test]
 fn nothing_is_triggered_once_the_sources_are_to_end() {
     let mut coordinator = coordinator();
-    assert_eq!(coordinator.step(at_s(9), Input::Drain), []);
-    assert_eq!((coordinator.next_deadline(), coordinator.step(at_s(11), Input::Tick)), (None, vec![]));
+    assert_eq!(coordinator.step(at_s(9), CheckpointInput::Drain), []);
+    assert_eq!((coordinator.next_deadline(), coordinator.step(at_s(11), CheckpointInput::Tick)), (None, vec![]));
 }
 
 #[test]
@@ -217,21 +217,25 @@ fn without_an_interval_there_is_one_checkpoint_at_the_end_and_one_that_stops_the
     check(
         &mut ends,
         &[
-            (999, Input::Tick, &[]),
-            (1000, Input::Finished { subtask: 0 }, &[Action::Persist { checkpoint: id(7), is_last: true }]),
-            (1001, Input::PersistDeclined { checkpoint: id(7) }, &[Action::GiveUp { checkpoint: id(7), reason: GivenUp::NoRoom }]),
-            (1001, Input::Tick, &[]),
-            (1002, Input::Tick, &[Action::Persist { checkpoint: id(8), is_last: true }]),
+            (999, CheckpointInput::Tick, &[]),
+            (1000, CheckpointInput::Finished { subtask: 0 }, &[Action::Persist { checkpoint: id(7), is_last: true }]),
+            (
+                1001,
+                CheckpointInput::PersistDeclined { checkpoint: id(7) },
+                &[Action::GiveUp { checkpoint: id(7), reason: GivenUp::NoRoom }],
+            ),
+            (1001, CheckpointInput::Tick, &[]),
+            (1002, CheckpointInput::Tick, &[Action::Persist { checkpoint: id(8), is_last: true }]),
         ],
     );
     let mut stops = CheckpointCoordinator::new(cadence, vec![true], id(7), at_s(0));
     check(
         &mut stops,
         &[
-            (5, Input::Stop, &[Action::Trigger { checkpoint: id(7), stops: true }]),
+            (5, CheckpointInput::Stop, &[Action::Trigger { checkpoint: id(7), stops: true }]),
             (6, acknowledged(0, 7), &[Action::Persist { checkpoint: id(7), is_last: false }]),
-            (7, Input::Persisted { checkpoint: id(7) }, &[Action::Commit { checkpoint: id(7) }]),
-            (8, Input::Committed { checkpoint: id(7) }, &[Action::Complete(Completion::Stopped { checkpoint: id(7) })]),
+            (7, CheckpointInput::Persisted { checkpoint: id(7) }, &[Action::Commit { checkpoint: id(7) }]),
+            (8, CheckpointInput::Committed { checkpoint: id(7) }, &[Action::Complete(Completion::Stopped { checkpoint: id(7) })]),
         ],
     );
 }
@@ -254,23 +258,23 @@ proptest! {
             let input = match choice {
                 0 if !finished[subtask] && seconds == 4 => {
                     finished[subtask] = true;
-                    Input::Finished { subtask }
+                    CheckpointInput::Finished { subtask }
                 }
                 1 | 2 if !finished[subtask] => match triggered.iter().rev().find(|c| acknowledged.insert((subtask, **c))) {
-                    Some(checkpoint) => Input::Acknowledged { subtask, checkpoint: *checkpoint },
-                    None => Input::Tick,
+                    Some(checkpoint) => CheckpointInput::Acknowledged { subtask, checkpoint: *checkpoint },
+                    None => CheckpointInput::Tick,
                 },
                 3 => match persisting.take() {
-                    Some(checkpoint) if seconds == 0 => Input::PersistDeclined { checkpoint },
+                    Some(checkpoint) if seconds == 0 => CheckpointInput::PersistDeclined { checkpoint },
                     Some(checkpoint) => {
                         durable = checkpoint;
-                        Input::Persisted { checkpoint }
+                        CheckpointInput::Persisted { checkpoint }
                     }
-                    None => Input::Tick,
+                    None => CheckpointInput::Tick,
                 },
-                4 => committing.take().map_or(Input::Tick, |checkpoint| Input::Committed { checkpoint }),
-                6 => Input::Request,
-                _ => Input::Tick,
+                4 => committing.take().map_or(CheckpointInput::Tick, |checkpoint| CheckpointInput::Committed { checkpoint }),
+                6 => CheckpointInput::Request,
+                _ => CheckpointInput::Tick,
             };
             for action in coordinator.step(at_s(now), input) {
                 prop_assert!(!ended, "{action:?} after the end");

@@ -15,15 +15,15 @@ impl AttemptRun<'_> {
     /// Has a checkpoint taken for those who wait for one to begin. A job without a folder has none to give.
     pub(crate) fn requested(&mut self) {
         if self.folder.exists() {
-            self.decide(checkpoints::Input::Request);
+            self.decide(checkpoints::CheckpointInput::Request);
         } else {
             self.parts.telling.callers().decline(CheckpointFailure::NotEnabled);
         }
     }
 
     /// Tells why the attempt is about to close, if it fails.
-    pub(crate) fn tell_failure(&self, input: &coordinator::Input) {
-        let (coordinator::Input::Failed(error) | coordinator::Input::Lost { error, .. }) = input else { return };
+    pub(crate) fn tell_failure(&self, input: &coordinator::AttemptInput) {
+        let (coordinator::AttemptInput::Failed(error) | coordinator::AttemptInput::Lost { error, .. }) = input else { return };
         if !self.closing {
             let place = self.failed_by.map_or_else(FailurePlace::default, |subtask| self.parts.roster.place_of(subtask));
             self.parts.journal.tell_failure(self.parts.job, Some(self.parts.plan.attempt), error, place);

@@ -9,7 +9,7 @@ use crate::exchange::frame::{ErasedEnd, RecordType};
 use crate::exchange::watch::ChannelNumber;
 use crate::metrics::MetricRegistry;
 use crate::record::Layout;
-use crate::worker::core::Shared;
+use crate::worker::core::CoreShared;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -77,7 +77,7 @@ pub trait FrameDoor {
 
     /// An attempt begins: sets its links going. They end with the subtasks that hold `lifeline`, or fail the attempt. Callers of other attempts are turned
     /// away from now on. Returns the numbers of the links.
-    fn start(&self, links: Links, io: &Io, shared: &Shared, lifeline: &Lifeline) -> Rc<MetricRegistry>;
+    fn start(&self, links: Links, io: &Io, shared: &CoreShared, lifeline: &Lifeline) -> Rc<MetricRegistry>;
 }
 
 /// What leads to one core of another worker, or comes from it.

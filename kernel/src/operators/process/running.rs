@@ -14,7 +14,7 @@ use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
 use crate::subtask::driver::Now;
 use crate::subtask::driver::TaskClock;
-use crate::subtask::operator::OperatorInfo;
+use crate::subtask::operator_info::OperatorInfo;
 use crate::time::{Control, Watermark};
 use std::fmt::Debug;
 use std::rc::Rc;

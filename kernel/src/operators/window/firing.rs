@@ -4,7 +4,7 @@
 //! time has passed already, say (docs/src/semantics.md#l-3). In both the trigger decides, and the store says which entries there are.
 
 use super::aggregate::AggregateFunction;
-use super::running::Running;
+use super::running::RunningWindow;
 use super::store::{Place, WindowStore};
 use super::trigger::{Trigger, TriggerResult};
 use crate::chain::{Collector, Resumed, Stage};
@@ -51,7 +51,7 @@ impl Firing {
     }
 }
 
-impl<In, K, KF, W, T, A, S, RF, Out, D> Running<In, K, KF, W, T, A, S, RF, Out, D>
+impl<In, K, KF, W, T, A, S, RF, Out, D> RunningWindow<In, K, KF, W, T, A, S, RF, Out, D>
 where
     In: Record,
     K: Key,

@@ -28,7 +28,7 @@ use crate::subtask::context::SubtaskContext;
 use crate::time::TimeWindow;
 use firing::Firing;
 use lateness::{AllowedLateness, LateRecords};
-use running::Running;
+use running::RunningWindow;
 use saving::Saving;
 use std::marker::PhantomData;
 
@@ -97,14 +97,14 @@ where
     RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out + Clone + Send + 'static,
 {
     type Out = Out;
-    type Running<D: Collector<Out>> = Running<In, K, KF, W, T, A, S, RF, Out, D>;
+    type Running<D: Collector<Out>> = RunningWindow<In, K, KF, W, T, A, S, RF, Out, D>;
 
     fn start<D: Collector<Out>>(self, cx: &mut SubtaskContext, down: D) -> Self::Running<D> {
         let watermark = cx.restored_watermark();
         let state = cx.state_of(self.id);
         let (store, has_due) = saving::restored(&state, watermark);
         let slice = cx.settings().slice_timers;
-        Running {
+        RunningWindow {
             key: self.settings.key,
             assigner: self.settings.assigner,
             trigger: self.trigger,

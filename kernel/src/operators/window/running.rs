@@ -11,7 +11,7 @@ use crate::chain::{Collector, Resumed, Stage, pass_on};
 use crate::exchange::{Ahead, Arrival, Head};
 use crate::operators::side_output::WithSides;
 use crate::record::{Key, Record};
-use crate::subtask::operator::OperatorInfo;
+use crate::subtask::operator_info::OperatorInfo;
 use crate::time::{Control, NO_TIMESTAMP, TimeWindow, Watermark};
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use thalweg_io::Io;
 
 /// A running windowed aggregate.
-pub struct Running<In: Record, K, KF, W, T, A, S, RF, Out, D> {
+pub struct RunningWindow<In: Record, K, KF, W, T, A, S, RF, Out, D> {
     pub(super) key: KF,
     pub(super) assigner: W,
     pub(super) trigger: T,
@@ -38,7 +38,7 @@ pub struct Running<In: Record, K, KF, W, T, A, S, RF, Out, D> {
     pub(super) down: WithSides<D>,
 }
 
-impl<In, K, KF, W, T, A, S, RF, Out, D> Running<In, K, KF, W, T, A, S, RF, Out, D>
+impl<In, K, KF, W, T, A, S, RF, Out, D> RunningWindow<In, K, KF, W, T, A, S, RF, Out, D>
 where
     In: Record,
     K: Key,
@@ -64,7 +64,7 @@ where
     }
 }
 
-impl<In, K, KF, W, T, A, S, RF, Out, D> Head<In> for Running<In, K, KF, W, T, A, S, RF, Out, D>
+impl<In, K, KF, W, T, A, S, RF, Out, D> Head<In> for RunningWindow<In, K, KF, W, T, A, S, RF, Out, D>
 where
     In: Record,
     K: Key,
@@ -124,7 +124,7 @@ where
     }
 }
 
-impl<In, K, KF, W, T, A, S, RF, Out, D> Stage for Running<In, K, KF, W, T, A, S, RF, Out, D>
+impl<In, K, KF, W, T, A, S, RF, Out, D> Stage for RunningWindow<In, K, KF, W, T, A, S, RF, Out, D>
 where
     In: Record,
     K: Key,
