@@ -7,7 +7,7 @@ extern crate self as thalweg;
 
 mod api;
 mod auth;
-pub mod chain;
+mod chain;
 pub mod checkpoint;
 pub mod cluster;
 pub mod connectors;
@@ -36,8 +36,9 @@ pub use description::DESCRIPTION_BYTES_MAX;
 pub use exchange::Exchanged;
 pub use graph::Job;
 pub use operators::{
-    AggregateFunction, CoProcessContext, CoProcessFunction, Context, KeyedCoProcessFunction, KeyedProcessFunction, ListAccess, ListState,
-    MapAccess, MapState, OpenContext, Output, OutputTag, SlidingEventTimeWindows, Timer, TimerDomain, TumblingEventTimeWindows,
+    AggregateFunction, CoProcessContext, CoProcessFunction, Context, KeyedCoProcessFunction, KeyedOperatorContext, KeyedProcessFunction,
+    KeyedStreamOperator, ListAccess, ListState, MapAccess, MapState, OneInputStreamOperator, OpenContext, OperatorContext, Output,
+    OutputTag, RunRecords, SlidingEventTimeWindows, StreamOperator, Timer, TimerDomain, TumblingEventTimeWindows, TwoInputStreamOperator,
     ValueAccess, ValueState, WindowAssigner,
 };
 pub use plan::{JobPlan, PlanDescription, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex};
