@@ -8,7 +8,7 @@ extern crate self as thalweg;
 
 mod api;
 mod attempt;
-pub mod chain;
+mod chain;
 pub mod checkpoint;
 pub mod connectors;
 mod description;
@@ -51,8 +51,9 @@ pub use job::observer::{JobObserver, Watched};
 pub use job::outcome::{CheckpointOutcome, JobEnd, RequestedCheckpoint};
 pub use metrics::{JobMetrics, Metric, MetricKind, MetricScope};
 pub use operators::{
-    AggregateFunction, CoProcessContext, CoProcessFunction, Context, KeyedCoProcessFunction, KeyedProcessFunction, ListAccess, ListState,
-    MapAccess, MapState, OpenContext, Output, OutputTag, SlidingEventTimeWindows, Timer, TimerDomain, TumblingEventTimeWindows,
+    AggregateFunction, CoProcessContext, CoProcessFunction, Context, KeyedCoProcessFunction, KeyedOperatorContext, KeyedProcessFunction,
+    KeyedStreamOperator, ListAccess, ListState, MapAccess, MapState, OneInputStreamOperator, OpenContext, OperatorContext, Output,
+    OutputTag, RunRecords, SlidingEventTimeWindows, StreamOperator, Timer, TimerDomain, TumblingEventTimeWindows, TwoInputStreamOperator,
     ValueAccess, ValueState, WindowAssigner,
 };
 pub use plan::{JobPlan, PlanDescription, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex};

@@ -59,7 +59,7 @@
 //! # Where to read on
 //!
 //! [`StreamExecutionEnvironment`] and [`DataStream`] are the way in, [`KeyedStream`] and [`WindowedStream`] follow; [`Record`] says what can flow;
-//! [`KeyedProcessFunction`] is for logic of your own; [`JobHandle`] steers a running job. The rules of time, windows and lateness are numbered
+//! [`KeyedProcessFunction`] is for logic of your own, and [`OneInputStreamOperator`] for operators that hold records or take many at once; [`JobHandle`] steers a running job. The rules of time, windows and lateness are numbered
 //! paragraphs in `docs/src/semantics.md`, cited in the code.
 
 pub mod connectors;
@@ -78,16 +78,17 @@ pub use thalweg_kernel::{
     CheckpointDifference, CheckpointFailure, CheckpointOutcome, CheckpointRecord, CheckpointState, CoProcessContext, CoProcessFunction,
     Collected, ComparedPart, ConnectedStreams, Context, DESCRIPTION_BYTES_MAX, DataStream, DataStreamSink, EngineSettings, Exchanged,
     Failure, FailureCause, Job, JobControl, JobEnd, JobEnding, JobError, JobHandle, JobHistory, JobMetrics, JobObserver, JobOutcome,
-    JobPlan, JobReport, Key, KeyedCoProcessFunction, KeyedConnectedStreams, KeyedProcessFunction, KeyedStream, ListAccess, ListState,
-    MapAccess, MapState, Metric, MetricKind, MetricScope, NO_TIMESTAMP, NoWatermarks, OpenContext, Output, OutputTag, PartFate, PartKind,
-    PartLayout, PlanDescription, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex, Record,
-    RecordTimestamp, RequestedCheckpoint, RestartStrategy, Restore, RestoredFrom, SharedStream, SlidingEventTimeWindows, SnapshotTimes,
-    StreamExecutionEnvironment, SubtaskCheckpoint, TaskCheckpoint, TaskPlacement, TimeWindow, Timer, TimerDomain, TimestampAssigner,
-    TumblingEventTimeWindows, ValueAccess, ValueState, Watched, Watermark, WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
-    WindowAssigner, WindowedStream, WorkerShare, format_millis,
+    JobPlan, JobReport, Key, KeyedCoProcessFunction, KeyedConnectedStreams, KeyedOperatorContext, KeyedProcessFunction, KeyedStream,
+    KeyedStreamOperator, ListAccess, ListState, MapAccess, MapState, Metric, MetricKind, MetricScope, NO_TIMESTAMP, NoWatermarks,
+    OneInputStreamOperator, OpenContext, OperatorContext, Output, OutputTag, PartFate, PartKind, PartLayout, PlanDescription, PlanEdge,
+    PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex, Record, RecordTimestamp, RequestedCheckpoint,
+    RestartStrategy, Restore, RestoredFrom, RunRecords, SharedStream, SlidingEventTimeWindows, SnapshotTimes, StreamExecutionEnvironment,
+    StreamOperator, SubtaskCheckpoint, TaskCheckpoint, TaskPlacement, TimeWindow, Timer, TimerDomain, TimestampAssigner,
+    TumblingEventTimeWindows, TwoInputStreamOperator, ValueAccess, ValueState, Watched, Watermark, WatermarkGenerator, WatermarkOutput,
+    WatermarkStrategy, WindowAssigner, WindowedStream, WorkerShare, format_millis,
 };
 #[doc(inline)]
-pub use thalweg_kernel::{chain, checkpoint, sink, source};
+pub use thalweg_kernel::{checkpoint, sink, source};
 #[cfg(feature = "metrics")]
 #[doc(inline)]
 pub use thalweg_metrics::{MetricNames, MetricsEndpoint};

@@ -3,7 +3,10 @@
 use super::keyed_stream::KeyedStream;
 use super::stream::DataStream;
 use crate::graph::{ChainMeta, EdgeId, GraphBuilder};
-use crate::operators::{CoProcess, CoProcessFunction, Connected, KeyedCoProcess, KeyedCoProcessFunction, co_process_states};
+use crate::operators::{
+    CoProcess, CoProcessFunction, Connected, KeyedCoProcess, KeyedCoProcessFunction, TwoInputStreamOperator, TwoInputTransform,
+    co_process_states,
+};
 use crate::record::{Key, Record, RecordLayout};
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -26,13 +29,21 @@ impl<A: Record, B: Record> ConnectedStreams<A, B> {
     }
 
     /// A function on the records of both, with side outputs. In which order records of the two come nobody promises; the watermark is the minimum of both.
-    pub fn process<P>(self, function: P) -> DataStream<Connected<A, B, CoProcess<P>>>
+    pub fn process<P>(self, function: P) -> DataStream<Connected<A, B, TwoInputTransform<CoProcess<P>>>>
     where
         P: CoProcessFunction<In1 = A, In2 = B>,
     {
-        let id = self.graph.borrow_mut().operator("co-process");
+        self.transform("co-process", CoProcess(function))
+    }
+
+    /// An operator of your own on the records of both, which is told of watermarks and barriers, too.
+    pub fn transform<P>(self, name: &str, operator: P) -> DataStream<Connected<A, B, TwoInputTransform<P>>>
+    where
+        P: TwoInputStreamOperator<In1 = A, In2 = B>,
+    {
+        let id = self.graph.borrow_mut().operator(name);
         let meta = ChainMeta::fed_by_two(self.edges, id);
-        DataStream::new(self.graph, Connected::new(CoProcess { function, id }), meta)
+        DataStream::new(self.graph, Connected::new(TwoInputTransform { operator, id }), meta)
     }
 }
 

@@ -4,8 +4,9 @@ use super::stream::DataStream;
 use crate::checkpoint::WantedStates;
 use crate::graph::{ChainMeta, EdgeId, GraphBuilder, OperatorId};
 use crate::operators::{
-    Aggregate, AggregateFunction, EventTimeTrigger, KEYED_STATE, Keyed, KeyedProcessFunction, OutputTag, Panes, Process, Reduce,
-    ReduceWindow, Trigger, WINDOW_CONTENTS, WindowAssigner, WindowOperator, WindowSettings, WindowStore, keyed_states, process_states,
+    Aggregate, AggregateFunction, EventTimeTrigger, KEYED_STATE, Keyed, KeyedProcessFunction, KeyedStreamOperator, KeyedTransform,
+    OutputTag, Panes, Process, Reduce, ReduceWindow, Trigger, WINDOW_CONTENTS, WindowAssigner, WindowOperator, WindowSettings, WindowStore,
+    keyed_operator_states, keyed_states, process_states,
 };
 use crate::record::{Key, Record, RecordLayout};
 use crate::time::TimeWindow;
@@ -62,6 +63,15 @@ where
     {
         let states = process_states(&function);
         self.then("process", states, |id, key| Process { key, function, id })
+    }
+
+    /// An operator of your own with state, timers and side outputs, which is told of watermarks and barriers, too.
+    pub fn transform<P>(self, name: &str, operator: P) -> DataStream<Keyed<T, KeyedTransform<KF, P>>>
+    where
+        P: KeyedStreamOperator<Key = K, In = T>,
+    {
+        let states = keyed_operator_states(&operator);
+        self.then(name, states, |id, key| KeyedTransform { key, operator, id })
     }
 
     /// A running result a key: `function(result so far, record)`. The first record of a key is its first result; each record emits one.

@@ -7,7 +7,10 @@ use crate::connectors::{CollectSink, Collected};
 use crate::erasure::sink_plan;
 use crate::exchange::{BroadcastEdge, Exchanged, KeyedBy, PartitionedEdge, RecordType, Spread, TeeEdges};
 use crate::graph::{ChainMeta, Cut, EdgeId, GraphBuilder, OperatorId, Partitioning, SideEdge};
-use crate::operators::{AssignTimestamps, Filter, FlatMap, ForEach, Map, OutputTag, SideSender, SinkTerminal, Then, timestamp_states};
+use crate::operators::{
+    AssignTimestamps, Filter, FlatMap, ForEach, Map, OneInputStreamOperator, OutputTag, SideSender, SinkTerminal, Then, Transform,
+    timestamp_states,
+};
 use crate::record::{Key, Record, RecordLayout};
 use crate::sink::Sink;
 use crate::subtask::context::SubtaskContext;
@@ -89,6 +92,15 @@ impl<C: Chain> DataStream<C> {
         F: for<'a> FnMut(<C::Out as Record>::Ref<'a>) -> I + Clone + Send + 'static,
     {
         self.then("flat-map", |id| FlatMap { function, id, iterator: PhantomData })
+    }
+
+    /// An operator of your own, for what a function cannot do: it may hold records, is told of watermarks and barriers before they go on, and can take many
+    /// records at once. See [`OneInputStreamOperator`].
+    pub fn transform<P>(self, name: &str, operator: P) -> DataStream<Then<C, Transform<P>>>
+    where
+        P: OneInputStreamOperator<In = C::Out>,
+    {
+        self.then(name, |id| Transform { operator, id })
     }
 
     /// Gives records their event time and the stream its watermarks; those it had before are forgotten.

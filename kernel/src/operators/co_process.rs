@@ -1,18 +1,10 @@
-//! `process` on two streams without a key: one function for the records of both.
+//! `process` on two streams without a key: one function for the records of both. It is an operator with two inputs (`operators/custom/two_inputs.rs`).
 
-use super::connected::TwoInputOperator;
+use super::custom::{OperatorContext, StreamOperator, TwoInputStreamOperator};
 use super::process::Output;
-use super::side_output::{OutputTag, SideOutputs, WithSides};
-use crate::chain::{Collector, Resumed, Stage, pass_on};
-use crate::exchange::{Arrival, Head};
-use crate::graph::OperatorId;
+use super::side_output::OutputTag;
 use crate::record::Record;
-use crate::subtask::context::SubtaskContext;
-use crate::subtask::driver::TaskClock;
-use crate::subtask::operator_info::OperatorInfo;
-use crate::time::{Control, NO_TIMESTAMP, Watermark};
-use std::fmt::Debug;
-use std::rc::Rc;
+use crate::time::Watermark;
 
 /// A function on the records of two streams (Flink's `CoProcessFunction`). What it keeps in its fields is in no checkpoint, and begins anew after a restart:
 /// state and timers belong to keys, and for those there is [`KeyedCoProcessFunction`](crate::KeyedCoProcessFunction).
@@ -69,130 +61,60 @@ pub trait CoProcessFunction: Clone + Send + 'static {
 
 /// What a [`CoProcessFunction`] can do with the record in work.
 pub struct CoProcessContext<'a> {
-    timestamp: i64,
-    watermark: Watermark,
-    processing_time: i64,
-    subtask: usize,
-    sides: &'a mut SideOutputs,
+    operator: OperatorContext<'a>,
 }
 
 impl CoProcessContext<'_> {
     /// The timestamp of the record in milliseconds; `None` if nobody has given it one.
     #[must_use]
     pub fn timestamp(&self) -> Option<i64> {
-        (self.timestamp != NO_TIMESTAMP).then_some(self.timestamp)
+        self.operator.timestamp()
     }
 
     /// The operator's watermark: event time has come this far in both streams.
     #[must_use]
     pub fn current_watermark(&self) -> Watermark {
-        self.watermark
+        self.operator.current_watermark()
     }
 
     /// The wall clock at the beginning of this slice of work, in milliseconds since 1970.
     #[must_use]
     pub fn current_processing_time(&self) -> i64 {
-        self.processing_time
+        self.operator.current_processing_time()
     }
 
     /// The number of this subtask, from 0.
     #[must_use]
     pub fn subtask(&self) -> usize {
-        self.subtask
+        self.operator.subtask()
     }
 
     /// Emits `record` to the side output `tag`, with the current timestamp. It goes nowhere if nobody has taken that output
     /// (docs/src/semantics.md#p-4).
     pub fn output<T: Record>(&mut self, tag: &OutputTag<T>, record: T) {
-        self.sides.emit(tag, self.timestamp, record);
+        self.operator.output(tag, record);
     }
 }
 
-/// Describes a process on two streams without a key.
+/// A function as an operator with two inputs that wants to know of nothing but records.
 #[derive(Clone)]
-pub struct CoProcess<P> {
-    pub(crate) function: P,
-    pub(crate) id: OperatorId,
-}
+pub struct CoProcess<P>(pub(crate) P);
 
-impl<P: CoProcessFunction> TwoInputOperator<P::In1, P::In2> for CoProcess<P> {
+impl<P: CoProcessFunction> StreamOperator for CoProcess<P> {
     type Out = P::Out;
-    type Running<D: Collector<P::Out>> = RunningCoProcess<P, D>;
-
-    fn start<D: Collector<P::Out>>(self, cx: &mut SubtaskContext, down: D) -> RunningCoProcess<P, D> {
-        RunningCoProcess {
-            function: self.function,
-            watermark: cx.restored_watermark(),
-            output: Output::new(),
-            clock: cx.clock.clone(),
-            subtask: cx.subtask(),
-            info: cx.operator(self.id),
-            down: WithSides::new(cx, self.id, down),
-        }
-    }
 }
 
-/// A running process on two streams.
-pub struct RunningCoProcess<P: CoProcessFunction, D> {
-    function: P,
-    watermark: Watermark,
-    /// With what the last call emitted and there was no room for.
-    output: Output<P::Out>,
-    clock: TaskClock,
-    subtask: usize,
-    info: Rc<OperatorInfo>,
-    down: WithSides<D>,
-}
+impl<P: CoProcessFunction> TwoInputStreamOperator for CoProcess<P> {
+    type In1 = P::In1;
+    type In2 = P::In2;
 
-impl<P: CoProcessFunction, D: Collector<P::Out>> RunningCoProcess<P, D> {
     #[inline]
-    fn element<V: Debug>(&mut self, view: V, timestamp: i64, call: impl FnOnce(&mut P, &mut CoProcessContext<'_>, &mut Output<P::Out>)) {
-        let Self { function, output, info, down, .. } = self;
-        output.timestamp = timestamp;
-        let processing_time = self.clock.now().wall.0;
-        let mut cx =
-            CoProcessContext { timestamp, watermark: self.watermark, processing_time, subtask: self.subtask, sides: &mut down.sides };
-        info.call(view, || call(function, &mut cx, output));
-        self.output.hand_down(&mut self.down);
-    }
-}
-
-impl<P: CoProcessFunction, D: Collector<P::Out>> Head<P::In1, 0> for RunningCoProcess<P, D> {
-    #[inline]
-    fn take(&mut self, _hash: u64, timestamp: i64, record: impl Arrival<P::In1>) {
-        let view = record.view();
-        self.element(view, timestamp, |function, cx, out| function.process_element1(view, cx, out));
-    }
-}
-
-impl<P: CoProcessFunction, D: Collector<P::Out>> Head<P::In2, 1> for RunningCoProcess<P, D> {
-    #[inline]
-    fn take(&mut self, _hash: u64, timestamp: i64, record: impl Arrival<P::In2>) {
-        let view = record.view();
-        self.element(view, timestamp, |function, cx, out| function.process_element2(view, cx, out));
-    }
-}
-
-impl<P: CoProcessFunction, D: Collector<P::Out>> Stage for RunningCoProcess<P, D> {
-    fn control(&mut self, control: Control) {
-        if let Control::Watermark(watermark) = control {
-            self.watermark = watermark;
-        }
-        self.down.control(control);
+    fn process_element1(&mut self, value: <P::In1 as Record>::Ref<'_>, ctx: &mut OperatorContext<'_>, out: &mut Output<P::Out>) {
+        self.0.process_element1(value, &mut CoProcessContext { operator: ctx.lent() }, out);
     }
 
     #[inline]
-    fn ready(&self) -> bool {
-        self.output.records.is_empty() && self.down.ready()
+    fn process_element2(&mut self, value: <P::In2 as Record>::Ref<'_>, ctx: &mut OperatorContext<'_>, out: &mut Output<P::Out>) {
+        self.0.process_element2(value, &mut CoProcessContext { operator: ctx.lent() }, out);
     }
-
-    fn resume(&mut self) -> Resumed {
-        match self.down.resume() {
-            Resumed::Done if self.output.hand_down(&mut self.down) => Resumed::Done,
-            Resumed::Done => Resumed::Again,
-            other => other,
-        }
-    }
-
-    pass_on!(batch_end flush poll_progress processing_time finish);
 }

@@ -3,6 +3,7 @@
 
 mod co_process;
 mod connected;
+mod custom;
 mod filter;
 mod flat_map;
 mod keyed;
@@ -27,6 +28,10 @@ use crate::subtask::driver::Subtask;
 pub(crate) use co_process::CoProcess;
 pub use co_process::{CoProcessContext, CoProcessFunction};
 pub(crate) use connected::Connected;
+pub use custom::{
+    KeyedOperatorContext, KeyedStreamOperator, OneInputStreamOperator, OperatorContext, RunRecords, StreamOperator, TwoInputStreamOperator,
+};
+pub(crate) use custom::{KeyedTransform, Transform, TwoInputTransform, keyed_operator_states};
 pub(crate) use filter::Filter;
 pub(crate) use flat_map::FlatMap;
 pub(crate) use keyed::Keyed;

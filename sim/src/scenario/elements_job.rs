@@ -7,6 +7,7 @@ use super::elements::{
     Element, ElementRef, Running, Signal, Tally, TallyRef, TimersInWindow, WindowResult, copies, group_of, is_signal, kept, mapped,
 };
 use super::elements_plan::{ElementsPlan, Exit, Segment, SourcePlan, Strategy, Terminal, WindowPlan, Work};
+use super::hold::Hold;
 use super::lines::Line;
 use super::rejoin::Rejoin;
 use super::tally::{ConnectedTally, TallyFunction};
@@ -150,7 +151,9 @@ impl Builder {
             Work::Nothing => self.exit(stream, segment.exit),
             Work::Map => self.place(stream.map(map).name(GUARDED), segment),
             Work::Filter => self.place(stream.filter(filter), segment),
-            Work::FlatMap => self.place(stream.flat_map(flat_map), segment),
+            // An operator of the user's own, one element at a time or by runs.
+            Work::FlatMap if segment.parallelism.is_some() => self.place(stream.transform("hold-runs", Hold::<true>::default()), segment),
+            Work::FlatMap => self.place(stream.transform("hold", Hold::<false>::default()), segment),
             // With a joint behind the record that becomes many, and one where a chain may be cut.
             Work::MapFlatMapFilter => self.place(stream.map(map).name(GUARDED).flat_map(flat_map).boxed().filter(filter).boxed(), segment),
         }

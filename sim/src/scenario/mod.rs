@@ -10,6 +10,7 @@ pub mod elements_plan;
 pub mod engine;
 mod fates;
 pub mod flights_plan;
+mod hold;
 pub mod interference;
 pub(crate) mod lines;
 pub mod lives_plan;

@@ -1,4 +1,4 @@
-//! What crosses a joint between two chains of one task: consecutive records with their timestamps.
+//! What crosses a joint between two chains of one task, or is handed to an operator that takes runs: consecutive records with their timestamps.
 //!
 //! A run never reaches past an in-band element and is never longer than a frame: so order is kept, and what it holds is bounded. A joint stands before every
 //! exchange's hash, so a run needs no hashes: they are computed behind it, once.
@@ -38,5 +38,14 @@ impl<T> Run<T> {
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<(i64, T)> {
         self.entries.pop_front().map(|entry| (entry.timestamp, entry.record))
+    }
+
+    /// Looks at the records, with their timestamps.
+    pub(crate) fn entries(&self) -> impl ExactSizeIterator<Item = (i64, &T)> {
+        self.entries.iter().map(|entry| (entry.timestamp, &entry.record))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
     }
 }

@@ -96,6 +96,8 @@ pub struct Context<'a, K: Key> {
     pub(super) timestamp: i64,
     pub(super) watermark: Watermark,
     pub(super) processing_time: i64,
+    /// The operator has more to emit; only operators of a user's own can say so.
+    pub(in crate::operators) has_more: bool,
     pub(super) states: &'a mut States<K>,
     pub(super) timers: &'a mut Timers<K>,
     pub(super) sides: &'a mut SideOutputs,

@@ -20,7 +20,7 @@ use crate::subtask::context::SubtaskContext;
 pub use co_process::KeyedCoProcessFunction;
 pub(crate) use co_process::{KeyedCoProcess, co_process_states};
 pub use context::{Context, OpenContext, Output};
-use running::{KeyedFunction, Running, states_of};
+pub(super) use running::{KeyedFunction, Running, states_of};
 pub use state::{ListAccess, ListState, MapAccess, MapState, ValueAccess, ValueState};
 use std::sync::{Arc, Mutex, PoisonError};
 pub use timers::{Timer, TimerDomain};

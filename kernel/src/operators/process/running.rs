@@ -9,26 +9,32 @@ use super::timers::{Timer, TimerDomain, Timers};
 use crate::chain::{Collector, Resumed, Stage, pass_on};
 use crate::checkpoint::{CheckpointId, OperatorState, WantedState};
 use crate::graph::OperatorId;
+use crate::operators::custom::{Hook, OperatorContext, Site};
 use crate::operators::side_output::WithSides;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
 use crate::subtask::driver::Now;
-use crate::subtask::driver::TaskClock;
 use crate::subtask::operator_info::OperatorInfo;
-use crate::time::{Control, Watermark};
+use crate::time::{Control, NO_TIMESTAMP, Watermark};
 use std::fmt::Debug;
 use std::rc::Rc;
 use std::task::{self, Poll};
 use thalweg_io::MonotonicNs;
 
 /// What a function does apart from its records.
-pub(super) trait KeyedFunction: 'static {
+pub trait KeyedFunction: 'static {
     type Key: Key;
     type Out: Record;
+
+    /// Whether it is told of what goes by in band, and may suspend itself. Where it is not, nothing is spent on that.
+    const HAS_HOOKS: bool = false;
 
     fn open(&mut self, ctx: &mut OpenContext<'_, Self::Key>);
 
     fn on_timer(&mut self, timer: Timer, ctx: &mut Context<'_, Self::Key>, out: &mut Output<Self::Out>);
+
+    /// Tells it.
+    fn call(&mut self, _hook: Hook, _ctx: &mut OperatorContext<'_>, _out: &mut Output<Self::Out>) {}
 }
 
 /// Timers whose state is looked for together: the cache misses of so many lookups overlap.
@@ -49,7 +55,7 @@ struct Saving<K> {
 }
 
 /// The states that `function` registers, without running it.
-pub(super) fn states_of<F: KeyedFunction>(mut function: F, state: OperatorState) -> Vec<WantedState> {
+pub(in crate::operators) fn states_of<F: KeyedFunction>(mut function: F, state: OperatorState) -> Vec<WantedState> {
     let mut states = States::new(state);
     function.open(&mut OpenContext { states: &mut states, subtask: 0, parallelism: 1 });
     Timers::<F::Key>::new().restore(&states.saved);
@@ -57,7 +63,7 @@ pub(super) fn states_of<F: KeyedFunction>(mut function: F, state: OperatorState)
 }
 
 /// A running function on records of keys.
-pub(super) struct Running<F: KeyedFunction, D> {
+pub struct Running<F: KeyedFunction, D> {
     function: F,
     states: States<F::Key>,
     timers: Timers<F::Key>,
@@ -67,6 +73,14 @@ pub(super) struct Running<F: KeyedFunction, D> {
     /// The wall-clock time up to which processing-time timers are being fired.
     processing_time: Option<i64>,
     saving: Option<Saving<F::Key>>,
+    /// The function has more to emit.
+    has_more: bool,
+    /// What it is to be told of next.
+    hook: Option<Hook>,
+    /// What goes down the chain once it has been told.
+    passing: Option<Control>,
+    /// A batch has ended, and it has not been told.
+    owes_batch_end: bool,
     /// While timers are fired: those up to this one have their state at hand. A timer that is set meanwhile and comes before it is one of the key that was
     /// just called.
     at_hand: Option<(i64, F::Key)>,
@@ -75,14 +89,14 @@ pub(super) struct Running<F: KeyedFunction, D> {
     /// With what the last call emitted and the output had no room for.
     output: Output<F::Out>,
     slice: usize,
-    clock: TaskClock,
+    site: Site,
     info: Rc<OperatorInfo>,
     down: WithSides<D>,
 }
 
 impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
     /// Opens `function`, with what the restored checkpoint holds of the operator `id`.
-    pub(super) fn start(mut function: F, cx: &mut SubtaskContext, id: OperatorId, down: D) -> Self {
+    pub(in crate::operators) fn start(mut function: F, cx: &mut SubtaskContext, id: OperatorId, down: D) -> Self {
         let mut states = States::new(cx.state_of(id));
         let info = cx.operator(id);
         let mut open = OpenContext { states: &mut states, subtask: cx.subtask(), parallelism: cx.name.parallelism };
@@ -96,27 +110,31 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
             timers,
             watermark: cx.restored_watermark(),
             saving: None,
+            has_more: false,
+            hook: None,
+            passing: None,
+            owes_batch_end: false,
             advancing: None,
             processing_time: None,
             at_hand: None,
             ahead: Vec::new(),
             output: Output::new(),
             slice: cx.settings().slice_timers,
-            clock: cx.clock.clone(),
+            site: Site::of(cx),
             info,
             down: WithSides::new(cx, id, down),
         }
     }
 
     /// See [`Head::prepare`](crate::exchange::Head::prepare).
-    pub(super) fn prepare(&mut self, hashes: impl Iterator<Item = u64>) -> usize {
+    pub(in crate::operators) fn prepare(&mut self, hashes: impl Iterator<Item = u64>) -> usize {
         self.ahead.clear();
         self.ahead.extend(hashes);
         self.states.at_hand(&self.ahead)
     }
 
     /// See [`Head::prefetch`](crate::exchange::Head::prefetch).
-    pub(super) fn prefetch(&mut self, hashes: &[u64]) {
+    pub(in crate::operators) fn prefetch(&mut self, hashes: &[u64]) {
         self.states.prefetch(hashes);
     }
 
@@ -142,7 +160,7 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
 
     /// Calls the function, by `call`, for the record `view` of the key that `key` finds in it. Behind each call comes [`hand_down`](Self::hand_down).
     #[inline]
-    pub(super) fn element<'v, V: Debug>(
+    pub(in crate::operators) fn element<'v, V: Debug>(
         &'v mut self,
         view: V,
         hash: u64,
@@ -152,16 +170,20 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
     ) {
         let Self { function, states, timers, output, info, down, .. } = self;
         output.timestamp = timestamp;
-        let (watermark, processing_time) = (self.watermark, self.clock.now().wall.0);
-        info.call(view, || {
-            let mut cx = Context { key: key(), hash, timestamp, watermark, processing_time, states, timers, sides: &mut down.sides };
+        let (watermark, processing_time, has_more, sides) = (self.watermark, self.site.clock.now().wall.0, false, &mut down.sides);
+        let has_more = info.call(view, || {
+            let mut cx = Context { key: key(), hash, timestamp, watermark, processing_time, has_more, states, timers, sides };
             call(function, &mut cx, output);
+            cx.has_more
         });
+        if F::HAS_HOOKS {
+            self.has_more = has_more;
+        }
     }
 
     /// Hands down what the last call emitted. `false` if there is no room for all of it.
     #[inline]
-    pub(super) fn hand_down(&mut self) -> bool {
+    pub(in crate::operators) fn hand_down(&mut self) -> bool {
         self.output.hand_down(&mut self.down)
     }
 
@@ -170,29 +192,59 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
         let Self { function, states, timers, output, info, down, .. } = self;
         output.timestamp = timestamp;
         let view = key.view();
-        let (watermark, wall) = (self.watermark, self.clock.now().wall.0);
+        let (watermark, wall) = (self.watermark, self.site.clock.now().wall.0);
         let processing_time = match domain {
             TimerDomain::EventTime => wall,
             // The clock may have been set back while the timer, which was due, waited for room (docs/src/semantics.md#p-2).
             TimerDomain::ProcessingTime => wall.max(timestamp),
         };
-        info.call((timer, view), || {
+        let sides = &mut down.sides;
+        let has_more = info.call((timer, view), || {
             let hash = F::Key::hash(view);
-            let mut cx = Context { key: view, hash, timestamp, watermark, processing_time, states, timers, sides: &mut down.sides };
+            let mut cx = Context { key: view, hash, timestamp, watermark, processing_time, has_more: false, states, timers, sides };
             function.on_timer(timer, &mut cx, output);
+            cx.has_more
         });
+        if F::HAS_HOOKS {
+            self.has_more = has_more;
+        }
     }
 
-    /// KeyedFunction due timers until there are none, the output is full, or a slice is over (docs/src/semantics.md#p-3, #w-6).
+    /// Tells the function, which has hooks.
+    fn call(&mut self, hook: Hook) {
+        let Self { function, output, info, down, site, watermark, .. } = self;
+        if hook != Hook::Resume {
+            output.timestamp = NO_TIMESTAMP;
+        }
+        let timestamp = output.timestamp;
+        let mut ctx = OperatorContext { timestamp, watermark: *watermark, site, has_more: false, sides: &mut down.sides };
+        info.call(hook.told(), || function.call(hook, &mut ctx, output));
+        self.has_more = ctx.has_more;
+    }
+
+    /// Goes on with what the function has to emit and to be told of first, where it is: whether it made a call. Only while there is room.
+    #[inline]
+    fn call_if_due(&mut self) -> bool {
+        if !F::HAS_HOOKS {
+            return false;
+        }
+        let due = if self.has_more { Some(Hook::Resume) } else { self.hook.take() };
+        due.inspect(|hook| self.call(*hook)).is_some()
+    }
+
+    /// Fires due timers until there are none, the output is full, or a slice is over (docs/src/semantics.md#p-3, #w-6).
     fn fire_due(&mut self) -> Resumed {
         for _ in 0..self.slice {
             if !self.hand_down() || !self.down.ready() {
                 return Resumed::Again;
             }
-            if let Some(watermark) = self.advancing {
+            if F::HAS_HOOKS && self.has_more {
+                self.call(Hook::Resume);
+            } else if let Some(watermark) = self.advancing {
                 match self.pop_due(TimerDomain::EventTime, watermark.0) {
                     Err(AwaitsState) => return Resumed::AwaitsState,
                     Ok(Some((timestamp, key))) => self.fire(timestamp, &key, TimerDomain::EventTime),
+                    Ok(None) if self.call_if_due() => {}
                     Ok(None) => {
                         self.advancing = None;
                         self.down.control(Control::Watermark(watermark));
@@ -211,6 +263,13 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
                     Ok(Some((timestamp, key))) => self.fire(timestamp, &key, TimerDomain::EventTime),
                     Ok(None) => {}
                 }
+            } else if self.call_if_due() {
+            } else if F::HAS_HOOKS
+                && let Some(control) = self.passing.take()
+            {
+                self.down.control(control);
+            } else if F::HAS_HOOKS && std::mem::take(&mut self.owes_batch_end) {
+                self.call(Hook::BatchEnd);
             } else {
                 self.at_hand = None;
                 return Resumed::Done;
@@ -219,8 +278,24 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
         Resumed::Again
     }
 
+    /// Whether the function has been told of the barrier that has come, and all it emitted has gone down.
+    fn is_told(&mut self) -> bool {
+        for _ in 0..self.slice {
+            if !self.hand_down() || !self.down.ready() {
+                return false;
+            }
+            if !self.call_if_due() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Saves the next slice: the states in the order of their registration, then the timers. Nothing changes before the barrier goes down.
     fn save(&mut self) -> Resumed {
+        if F::HAS_HOOKS && !self.is_told() {
+            return Resumed::Again;
+        }
         let Some(saving) = &mut self.saving else { return Resumed::Done };
         if let Some(is_saved) = self.states.save(saving.state, &mut saving.part, self.slice) {
             if is_saved {
@@ -243,7 +318,8 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
     }
 
     fn is_suspended(&self) -> bool {
-        self.saving.is_some()
+        (F::HAS_HOOKS && (self.has_more || self.hook.is_some() || self.passing.is_some() || self.owes_batch_end))
+            || self.saving.is_some()
             || !self.output.records.is_empty()
             || self.advancing.is_some()
             || self.processing_time.is_some()
@@ -253,6 +329,9 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
 
 impl<F: KeyedFunction, D: Collector<F::Out>> Stage for Running<F, D> {
     fn control(&mut self, control: Control) {
+        if F::HAS_HOOKS {
+            self.hook = Hook::before(control);
+        }
         match control {
             Control::Watermark(watermark) => {
                 self.watermark = watermark;
@@ -263,8 +342,23 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Stage for Running<F, D> {
                 self.saving = Some(Saving { checkpoint, state: 0, part: 0, domain: TimerDomain::EventTime, timer: None });
                 self.save();
             }
+            control if F::HAS_HOOKS => {
+                self.passing = Some(control);
+                self.fire_due();
+            }
             control => self.down.control(control),
         }
+    }
+
+    fn batch_end(&mut self) {
+        if F::HAS_HOOKS {
+            let is_suspended = self.is_suspended();
+            self.owes_batch_end = true;
+            if !is_suspended {
+                self.fire_due();
+            }
+        }
+        self.down.batch_end();
     }
 
     #[inline]
@@ -308,5 +402,5 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Stage for Running<F, D> {
         self.down.drive(cx);
     }
 
-    pass_on!(batch_end flush finish);
+    pass_on!(flush finish);
 }

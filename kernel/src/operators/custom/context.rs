@@ -1,0 +1,107 @@
+//! What an operator of a user's own can do while it is called.
+
+use crate::operators::process::Context;
+use crate::operators::{OutputTag, SideOutputs};
+use crate::record::{Key, Record};
+use crate::subtask::context::SubtaskContext;
+use crate::subtask::driver::TaskClock;
+use crate::time::{NO_TIMESTAMP, Watermark};
+use std::ops::{Deref, DerefMut};
+
+/// Where an operator runs: the same in all calls of a subtask.
+pub(in crate::operators) struct Site {
+    pub(in crate::operators) clock: TaskClock,
+    subtask: usize,
+    parallelism: usize,
+}
+
+impl Site {
+    pub(in crate::operators) fn of(cx: &SubtaskContext) -> Self {
+        Self { clock: cx.clock.clone(), subtask: cx.subtask(), parallelism: cx.name.parallelism }
+    }
+}
+
+/// What an operator can do in a call that concerns no key.
+pub struct OperatorContext<'a> {
+    pub(in crate::operators) timestamp: i64,
+    pub(in crate::operators) watermark: Watermark,
+    pub(in crate::operators) site: &'a Site,
+    /// The operator has more to emit.
+    pub(in crate::operators) has_more: bool,
+    pub(in crate::operators) sides: &'a mut SideOutputs,
+}
+
+impl OperatorContext<'_> {
+    /// The timestamp of the record in milliseconds; `None` if nobody has given it one, and where no record is in work.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<i64> {
+        (self.timestamp != NO_TIMESTAMP).then_some(self.timestamp)
+    }
+
+    /// The operator's watermark: event time has come this far, in all inputs.
+    #[must_use]
+    pub fn current_watermark(&self) -> Watermark {
+        self.watermark
+    }
+
+    /// The wall clock at the beginning of this slice of work, in milliseconds since 1970.
+    #[must_use]
+    pub fn current_processing_time(&self) -> i64 {
+        self.site.clock.now().wall.0
+    }
+
+    /// The number of this subtask, from 0.
+    #[must_use]
+    pub fn subtask(&self) -> usize {
+        self.site.subtask
+    }
+
+    /// How many subtasks there are.
+    #[must_use]
+    pub fn parallelism(&self) -> usize {
+        self.site.parallelism
+    }
+
+    /// Emits `record` to the side output `tag`, with the current timestamp. It goes nowhere if nobody has taken that output
+    /// (docs/src/semantics.md#p-4).
+    pub fn output<T: Record>(&mut self, tag: &OutputTag<T>, record: T) {
+        self.sides.emit(tag, self.timestamp, record);
+    }
+
+    /// Says that there is more to emit than should be held at once: after this call comes [`resume`](crate::StreamOperator::resume), when what was emitted
+    /// has gone down. So an operator that makes very much of a record holds a part of it at a time.
+    pub fn suspend(&mut self) {
+        self.has_more = true;
+    }
+
+    /// The same for somebody else, whose wish to suspend nobody hears.
+    pub(in crate::operators) fn lent(&mut self) -> OperatorContext<'_> {
+        OperatorContext { timestamp: self.timestamp, watermark: self.watermark, site: self.site, has_more: false, sides: self.sides }
+    }
+}
+
+/// What a keyed operator can do with the record, or the timer, in work: what a [`Context`] can, and suspend itself.
+pub struct KeyedOperatorContext<'c, 'a, K: Key> {
+    pub(super) context: &'c mut Context<'a, K>,
+}
+
+impl<K: Key> KeyedOperatorContext<'_, '_, K> {
+    /// See [`OperatorContext::suspend`].
+    pub fn suspend(&mut self) {
+        self.context.has_more = true;
+    }
+}
+
+impl<'a, K: Key> Deref for KeyedOperatorContext<'_, 'a, K> {
+    type Target = Context<'a, K>;
+
+    fn deref(&self) -> &Context<'a, K> {
+        self.context
+    }
+}
+
+impl<'a, K: Key> DerefMut for KeyedOperatorContext<'_, 'a, K> {
+    fn deref_mut(&mut self) -> &mut Context<'a, K> {
+        self.context
+    }
+}

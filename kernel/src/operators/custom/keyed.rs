@@ -1,0 +1,187 @@
+//! An operator of a user's own on a keyed stream.
+
+use super::context::{KeyedOperatorContext, OperatorContext};
+use super::stream_operator::{Hook, StreamOperator};
+use crate::chain::{Collector, Stage, pass_on};
+use crate::checkpoint::WantedStates;
+use crate::exchange::{Ahead, Arrival, Head};
+use crate::graph::OperatorId;
+use crate::operators::keyed::KeyedOperator;
+use crate::operators::process::{Context, KeyedFunction, Running, states_of};
+use crate::operators::{OpenContext, Output, Timer};
+use crate::record::{Key, Record};
+use crate::subtask::context::SubtaskContext;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// An operator on the records of one key at a time, with state and timers of that key, that is told of what goes by in band, too: what a
+/// [`KeyedProcessFunction`](crate::KeyedProcessFunction) is, and a [`StreamOperator`]. Put on a stream by
+/// [`KeyedStream::transform`](crate::KeyedStream::transform).
+///
+/// State and timers are reached while a record or a timer of their key is in work. The calls of [`StreamOperator`] concern no key: what they are to emit is
+/// held in fields. Those are in no checkpoint, so they have to be empty, or not needed, after [`before_barrier`](StreamOperator::before_barrier), which
+/// comes before state and timers are saved.
+///
+/// ```
+/// # extern crate thalweg_kernel as thalweg;
+/// use std::collections::BTreeMap;
+/// use thalweg::{
+///     KeyedOperatorContext, KeyedStreamOperator, OpenContext, OperatorContext, Output, StreamExecutionEnvironment, StreamOperator, ValueState, Watermark,
+/// };
+///
+/// /// The running count of each word; of several changes between two watermarks only the last is emitted.
+/// #[derive(Clone, Default)]
+/// struct Counts { count: ValueState<u64>, changed: BTreeMap<String, u64> }
+///
+/// impl Counts {
+///     fn let_go(&mut self, out: &mut Output<(String, u64)>) {
+///         std::mem::take(&mut self.changed).into_iter().for_each(|count| out.collect(count));
+///     }
+/// }
+///
+/// impl StreamOperator for Counts {
+///     type Out = (String, u64);
+///
+///     fn before_watermark(&mut self, _watermark: Watermark, _ctx: &mut OperatorContext<'_>, out: &mut Output<(String, u64)>) {
+///         self.let_go(out);
+///     }
+///
+///     fn before_barrier(&mut self, _ctx: &mut OperatorContext<'_>, out: &mut Output<(String, u64)>) {
+///         self.let_go(out);
+///     }
+/// }
+///
+/// impl KeyedStreamOperator for Counts {
+///     type Key = String;
+///     type In = String;
+///
+///     fn open(&mut self, ctx: &mut OpenContext<'_, String>) {
+///         self.count = ctx.value_state("count");
+///     }
+///
+///     fn process_element(&mut self, word: &str, ctx: &mut KeyedOperatorContext<'_, '_, String>, _out: &mut Output<(String, u64)>) {
+///         let mut access = ctx.value(self.count);
+///         let count = access.get_or_insert_with(|| 0);
+///         *count += 1;
+///         self.changed.insert(word.to_owned(), *count);
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let env = StreamExecutionEnvironment::new();
+/// let words = env.from_collection(["be", "to", "be"].map(str::to_owned).to_vec());
+/// let counts = words.key_by::<String>(|word| *word).transform("counts", Counts::default()).collect();
+/// env.execute("counts", 1)?.wait()?;
+/// assert_eq!(counts.take(), [("be".to_owned(), 2), ("to".to_owned(), 1)]);
+/// # Ok(())
+/// # }
+/// ```
+pub trait KeyedStreamOperator: StreamOperator {
+    /// The type of the key.
+    type Key: Key;
+    /// What comes in.
+    type In: Record;
+
+    /// Called once per subtask, before anything else: the place to register state, and for nothing that cannot be done twice. It is also called when the job is
+    /// [compared with a checkpoint](crate::Job::compare_with).
+    fn open(&mut self, _ctx: &mut OpenContext<'_, Self::Key>) {}
+
+    /// Called for every record.
+    fn process_element(
+        &mut self,
+        value: <Self::In as Record>::Ref<'_>,
+        ctx: &mut KeyedOperatorContext<'_, '_, Self::Key>,
+        out: &mut Output<Self::Out>,
+    );
+
+    /// Called for every timer that comes due.
+    fn on_timer(&mut self, _timer: Timer, _ctx: &mut KeyedOperatorContext<'_, '_, Self::Key>, _out: &mut Output<Self::Out>) {}
+}
+
+/// A keyed operator, as what runs it sees it.
+pub struct OperatorFunction<P>(P);
+
+impl<P: KeyedStreamOperator> KeyedFunction for OperatorFunction<P> {
+    type Key = P::Key;
+    type Out = P::Out;
+
+    const HAS_HOOKS: bool = true;
+
+    fn open(&mut self, ctx: &mut OpenContext<'_, P::Key>) {
+        self.0.open(ctx);
+    }
+
+    fn on_timer(&mut self, timer: Timer, context: &mut Context<'_, P::Key>, out: &mut Output<P::Out>) {
+        self.0.on_timer(timer, &mut KeyedOperatorContext { context }, out);
+    }
+
+    fn call(&mut self, hook: Hook, ctx: &mut OperatorContext<'_>, out: &mut Output<P::Out>) {
+        hook.call(&mut self.0, ctx, out);
+    }
+}
+
+/// The states that a keyed operator keeps.
+pub(crate) fn keyed_operator_states<P: KeyedStreamOperator>(operator: &P) -> WantedStates {
+    let operator = Mutex::new(operator.clone());
+    Arc::new(move |state| {
+        let operator = operator.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        states_of(OperatorFunction(operator), state)
+    })
+}
+
+/// Describes a keyed operator of a user's own.
+#[derive(Clone)]
+pub struct KeyedTransform<KF, P> {
+    pub(crate) key: KF,
+    pub(crate) operator: P,
+    pub(crate) id: OperatorId,
+}
+
+impl<KF, P> KeyedOperator<P::In> for KeyedTransform<KF, P>
+where
+    P: KeyedStreamOperator,
+    KF: for<'a> FnMut(&'a <P::In as Record>::Ref<'a>) -> <P::Key as Record>::Ref<'a> + Clone + Send + 'static,
+{
+    type Out = P::Out;
+    type Running<D: Collector<P::Out>> = RunningKeyedTransform<KF, P, D>;
+
+    fn start<D: Collector<P::Out>>(self, cx: &mut SubtaskContext, down: D) -> RunningKeyedTransform<KF, P, D> {
+        RunningKeyedTransform { key: self.key, down: Running::start(OperatorFunction(self.operator), cx, self.id, down) }
+    }
+}
+
+/// A running keyed operator.
+pub struct RunningKeyedTransform<KF, P: KeyedStreamOperator, D> {
+    key: KF,
+    /// Takes everything but the records as it comes.
+    down: Running<OperatorFunction<P>, D>,
+}
+
+impl<KF, P, D> Head<P::In> for RunningKeyedTransform<KF, P, D>
+where
+    P: KeyedStreamOperator,
+    KF: for<'a> FnMut(&'a <P::In as Record>::Ref<'a>) -> <P::Key as Record>::Ref<'a> + 'static,
+    D: Collector<P::Out>,
+{
+    fn prepare(&mut self, ahead: Ahead<'_, P::In>) -> usize {
+        self.down.prepare(ahead.hashes())
+    }
+
+    fn prefetch(&mut self, hashes: &[u64]) {
+        self.down.prefetch(hashes);
+    }
+
+    #[inline]
+    fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<P::In>) {
+        let view = record.view();
+        let key = &mut self.key;
+        let call = |function: &mut OperatorFunction<P>, context: &mut Context<'_, P::Key>, out: &mut Output<P::Out>| {
+            function.0.process_element(view, &mut KeyedOperatorContext { context }, out);
+        };
+        self.down.element(view, hash, timestamp, || key(&view), call);
+        self.down.hand_down();
+    }
+}
+
+impl<KF: 'static, P: KeyedStreamOperator, D: Collector<P::Out>> Stage for RunningKeyedTransform<KF, P, D> {
+    pass_on!();
+}

@@ -1,0 +1,725 @@
+//! Operators of a user's own: what they are told and when, what that does to a whole job, and what becomes of them when it fails.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod common;
+
+use common::{Event, EventRef, event, events, run, sorted};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+use thalweg::connectors::{FileSink, GeneratorSource};
+use thalweg::{
+    AggregateFunction, Chain, CheckpointConfig, DataStream, EngineSettings, JobEnding, JobError, JobHandle, KeyedOperatorContext,
+    KeyedStreamOperator, OneInputStreamOperator, OpenContext, OperatorContext, Output, OutputTag, RestartStrategy, RunRecords,
+    StreamExecutionEnvironment, StreamOperator, Timer, TumblingEventTimeWindows, TwoInputStreamOperator, ValueState, Watermark,
+    WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
+};
+
+/// What happened, in order.
+type Log = Arc<Mutex<Vec<String>>>;
+
+fn tell(log: &Log, line: impl Into<String>) {
+    log.lock().unwrap().push(line.into());
+}
+
+/// Holds values until something makes it let go, and tells of every call.
+#[derive(Clone)]
+struct Holder {
+    log: Log,
+    held: Vec<(Option<i64>, i64)>,
+    /// Whether the end of a batch lets go, too.
+    by_batch: bool,
+}
+
+impl Holder {
+    fn let_go(&mut self, why: String, out: &mut Output<i64>) {
+        tell(&self.log, why);
+        for (timestamp, value) in self.held.drain(..) {
+            match timestamp {
+                Some(timestamp) => out.collect_with_timestamp(value, timestamp),
+                None => out.collect(value),
+            }
+        }
+    }
+}
+
+impl StreamOperator for Holder {
+    type Out = i64;
+
+    fn before_watermark(&mut self, watermark: Watermark, ctx: &mut OperatorContext<'_>, out: &mut Output<i64>) {
+        assert_eq!((ctx.timestamp(), ctx.current_watermark()), (None, watermark));
+        self.let_go(format!("before {}", shown(watermark)), out);
+    }
+
+    fn before_barrier(&mut self, _ctx: &mut OperatorContext<'_>, out: &mut Output<i64>) {
+        self.let_go("before barrier".to_owned(), out);
+    }
+
+    fn batch_end(&mut self, _ctx: &mut OperatorContext<'_>, out: &mut Output<i64>) {
+        if self.by_batch {
+            self.let_go("batch".to_owned(), out);
+        }
+    }
+
+    fn end_of_input(&mut self, _ctx: &mut OperatorContext<'_>, out: &mut Output<i64>) {
+        self.let_go("before end".to_owned(), out);
+    }
+}
+
+impl OneInputStreamOperator for Holder {
+    type In = i64;
+
+    fn open(&mut self, subtask: usize, parallelism: usize) {
+        tell(&self.log, format!("open {subtask} of {parallelism}"));
+    }
+
+    fn process_element(&mut self, value: i64, ctx: &mut OperatorContext<'_>, _out: &mut Output<i64>) {
+        tell(&self.log, format!("take {value}"));
+        self.held.push((ctx.timestamp(), value));
+    }
+}
+
+/// Stands behind another operator and tells of what comes from it.
+#[derive(Clone)]
+struct Below(Log);
+
+impl StreamOperator for Below {
+    type Out = i64;
+
+    fn before_watermark(&mut self, watermark: Watermark, _ctx: &mut OperatorContext<'_>, _out: &mut Output<i64>) {
+        tell(&self.0, format!("  {}", shown(watermark)));
+    }
+
+    fn before_barrier(&mut self, _ctx: &mut OperatorContext<'_>, _out: &mut Output<i64>) {
+        tell(&self.0, "  barrier");
+    }
+
+    fn end_of_input(&mut self, _ctx: &mut OperatorContext<'_>, _out: &mut Output<i64>) {
+        tell(&self.0, "  end");
+    }
+}
+
+impl OneInputStreamOperator for Below {
+    type In = i64;
+
+    fn process_element(&mut self, value: i64, ctx: &mut OperatorContext<'_>, out: &mut Output<i64>) {
+        tell(&self.0, format!("  {value} at {}", ctx.timestamp().map_or_else(|| "none".to_owned(), |at| at.to_string())));
+        out.collect(value);
+    }
+}
+
+fn shown(watermark: Watermark) -> String {
+    if watermark == Watermark::MAX { "W max".to_owned() } else { format!("W {}", watermark.0) }
+}
+
+/// The settings under which all that can be out of room is, again and again.
+fn cramped() -> EngineSettings {
+    EngineSettings { frame_records: 3, channel_frames: 1, slice_records: 2, source_batch_records: 2, ..EngineSettings::default() }
+}
+
+/// Each turn of the table: what comes, and the calls that it leads to, those of the operator below indented.
+#[test]
+fn what_an_operator_lets_go_is_in_front_of_what_it_was_told_of() {
+    let table: [(Event, &[&str]); 5] = [
+        (event("k", 5, 1), &["take 1"]),
+        (event("k", 3, 2).then_watermark(4), &["take 2", "before W 4", "  1 at 5", "  2 at 3", "  W 4"]),
+        (event("k", 9, 3), &["take 3"]),
+        (event("k", 8, 4), &["take 4"]),
+        (event("k", 7, 5).then_watermark(8), &["take 5", "before W 8", "  3 at 9", "  4 at 8", "  5 at 7", "  W 8"]),
+    ];
+    let last = ["before W max", "  W max", "before end", "  end"];
+    for (settings, is_chained) in [(EngineSettings::default(), true), (cramped(), true), (cramped(), false)] {
+        let log = Log::default();
+        let env = StreamExecutionEnvironment::new();
+        env.set_parallelism(1).set_engine_settings(settings);
+        let input = table.iter().map(|(event, _)| event.clone()).collect();
+        let holder = Holder { log: Arc::clone(&log), held: vec![], by_batch: false };
+        let values = events(&env, input).map(|event| event.value).boxed();
+        let values = if is_chained { values } else { values.rebalance().boxed() };
+        let stream = values.transform("holder", holder);
+        let out = stream.transform("below", Below(Arc::clone(&log))).collect();
+        run(env, 1);
+        let expected: Vec<&str> =
+            ["open 0 of 1"].into_iter().chain(table.iter().flat_map(|(_, calls)| calls.iter().copied())).chain(last).collect();
+        assert_eq!(*log.lock().unwrap(), expected);
+        assert_eq!(out.take(), [1, 2, 3, 4, 5]);
+    }
+}
+
+#[test]
+fn the_end_of_a_batch_is_told_behind_its_records() {
+    let log = Log::default();
+    let env = StreamExecutionEnvironment::new();
+    env.set_parallelism(1).set_engine_settings(EngineSettings { source_batch_records: 2, ..EngineSettings::default() });
+    let holder = Holder { log: Arc::clone(&log), held: vec![], by_batch: true };
+    let stream = env.from_collection(vec![1i64, 2, 3]).transform("holder", holder).transform("below", Below(Arc::clone(&log)));
+    let out = stream.collect();
+    run(env, 1);
+    assert_eq!(out.take(), [1, 2, 3]);
+    let log = log.lock().unwrap();
+    // The last record's batch; the end of the split is told as that of a batch, too.
+    let rest = ["batch", "  3 at none", "batch", "before W max"];
+    let begin = ["take 1", "take 2", "batch", "  1 at none", "  2 at none", "take 3"];
+    let told: Vec<&str> = log.iter().map(String::as_str).filter(|line| !line.starts_with("open")).collect();
+    assert_eq!(told[..begin.len()], begin);
+    assert_eq!(told[begin.len()..begin.len() + rest.len()], rest);
+}
+
+/// Barriers come whenever they come: between the call before one and the barrier there is what was held, and nothing else.
+#[test]
+fn barriers_come_behind_what_was_let_go_before_them() {
+    let dir = TempDir::new().unwrap();
+    let log = Log::default();
+    let env = StreamExecutionEnvironment::new();
+    env.set_parallelism(1);
+    env.set_engine_settings(cramped());
+    env.enable_checkpointing(CheckpointConfig::new(dir.path()).interval(Duration::from_millis(3)));
+    env.set_source_rate(Some(20_000));
+    let holder = Holder { log: Arc::clone(&log), held: vec![], by_batch: false };
+    let stream = env.source(GeneratorSource::new(2_000, |n| n as i64)).transform("holder", holder);
+    stream.transform("below", Below(Arc::clone(&log))).rebalance().for_each(|_| ());
+    run(env, 1);
+    let (mut held, mut barriers) = (0, 0);
+    let log = log.lock().unwrap();
+    let mut lines = log.iter().map(String::as_str).skip(1);
+    while let Some(line) = lines.next() {
+        match line {
+            "before barrier" => {
+                for _ in 0..held {
+                    let line = lines.next().unwrap();
+                    assert!(line.ends_with(" at none"), "{line}");
+                }
+                assert_eq!(lines.next(), Some("  barrier"));
+                (held, barriers) = (0, barriers + 1);
+            }
+            line if line.starts_with("take") => held += 1,
+            "before W max" => break,
+            line => panic!("{line}"),
+        }
+    }
+    assert!(barriers > 1, "{barriers}");
+}
+
+/// Adds up what comes for a key and window in between (the example of the documentation, with windows).
+#[derive(Clone, Default)]
+struct PreSum {
+    sums: BTreeMap<(u64, i64), u64>,
+    /// Whether it does as it should before barriers.
+    forgets: bool,
+}
+
+const WINDOW_MS: i64 = 100;
+
+impl PreSum {
+    fn let_go(&mut self, out: &mut Output<(u64, u64)>) {
+        for ((key, window), sum) in std::mem::take(&mut self.sums) {
+            out.collect_with_timestamp((key, sum), window);
+        }
+    }
+}
+
+impl StreamOperator for PreSum {
+    type Out = (u64, u64);
+
+    fn before_watermark(&mut self, _watermark: Watermark, _ctx: &mut OperatorContext<'_>, out: &mut Output<(u64, u64)>) {
+        self.let_go(out);
+    }
+
+    fn before_barrier(&mut self, _ctx: &mut OperatorContext<'_>, out: &mut Output<(u64, u64)>) {
+        if !self.forgets {
+            self.let_go(out);
+        }
+    }
+
+    fn before_idle(&mut self, _ctx: &mut OperatorContext<'_>, out: &mut Output<(u64, u64)>) {
+        self.let_go(out);
+    }
+}
+
+impl OneInputStreamOperator for PreSum {
+    type In = (u64, u64);
+
+    fn process_element(&mut self, (key, amount): (u64, u64), ctx: &mut OperatorContext<'_>, _out: &mut Output<(u64, u64)>) {
+        let window = ctx.timestamp().unwrap().div_euclid(WINDOW_MS) * WINDOW_MS;
+        *self.sums.entry((key, window)).or_default() += amount;
+    }
+}
+
+#[derive(Clone)]
+struct Sum;
+
+impl AggregateFunction<(u64, u64)> for Sum {
+    type Accumulator = u64;
+    type Output = u64;
+
+    fn create_accumulator(&self) -> u64 {
+        0
+    }
+
+    fn add(&self, (_, amount): (u64, u64), sum: &mut u64) {
+        *sum += amount;
+    }
+
+    fn merge(&self, other: u64, sum: &mut u64) {
+        *sum += other;
+    }
+
+    fn get_result(&self, sum: &u64) -> u64 {
+        *sum
+    }
+}
+
+const NUMBERS: u64 = 20_000;
+const KEYS: u64 = 5;
+
+/// Emits a watermark now and then, so far behind that nothing is late: much is held in between.
+#[derive(Clone)]
+struct NowAndThen;
+
+impl WatermarkGenerator<u64> for NowAndThen {
+    fn on_event(&mut self, n: u64, _timestamp: i64, output: &mut WatermarkOutput) {
+        if n.is_multiple_of(500) {
+            output.emit(Watermark(n as i64 - 60_000));
+        }
+    }
+
+    fn on_periodic_emit(&mut self, _output: &mut WatermarkOutput) {}
+}
+
+fn numbers(
+    env: &StreamExecutionEnvironment,
+    count: u64,
+    on_number: impl Fn(u64) + Clone + Send + 'static,
+) -> DataStream<impl Chain<Out = (u64, u64)>> {
+    let strategy = WatermarkStrategy::for_generator(NowAndThen);
+    let stamped = env
+        .source(GeneratorSource::new(count, |n| n))
+        .assign_timestamps_and_watermarks(strategy.with_timestamp_assigner(|n: u64| n as i64));
+    stamped.map(move |n| {
+        on_number(n);
+        (n % KEYS, n)
+    })
+}
+
+fn windows<C: Chain<Out = (u64, u64)>>(stream: DataStream<C>) -> DataStream<impl Chain<Out = (u64, i64, u64)>> {
+    let windows = stream.key_by::<u64>(|(key, _)| *key).window(TumblingEventTimeWindows::of(Duration::from_millis(WINDOW_MS as u64)));
+    windows.aggregate(Sum, |key, window, sum| (key, window.start, sum))
+}
+
+#[test]
+fn a_pre_aggregation_changes_no_sum_and_sends_less() {
+    for (settings, parallelism) in [(EngineSettings::default(), 1), (cramped(), 1), (cramped(), 3)] {
+        let sums = |is_pre_summed: bool| {
+            let sent = Arc::new(AtomicU64::new(0));
+            let counted = Arc::clone(&sent);
+            let env = StreamExecutionEnvironment::new();
+            env.set_parallelism(parallelism).set_engine_settings(settings.clone());
+            let stream = numbers(&env, 3_000, |_| ()).boxed();
+            let stream = if is_pre_summed { stream.transform("pre-sum", PreSum::default()).boxed() } else { stream };
+            let out = windows(stream.map(move |pair| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                pair
+            }))
+            .collect();
+            run(env, 2);
+            (sorted(out.take()), sent.load(Ordering::Relaxed))
+        };
+        let ((plain, all), (pre_summed, fewer)) = (sums(false), sums(true));
+        assert_eq!(plain, pre_summed);
+        assert_eq!(all, 3_000);
+        assert!(fewer < all / 2, "{fewer} of {all}");
+    }
+}
+
+/// Lines of results, sorted.
+fn lines(dir: &Path) -> Vec<String> {
+    let files = fs::read_dir(dir).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    let mut lines: Vec<String> = files.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    lines.sort();
+    lines
+}
+
+/// An environment whose job takes checkpoints all the time, and a function for it that falls over three times on the way.
+fn falling(dir: &Path) -> (StreamExecutionEnvironment, impl Fn(u64) + Clone + Send + 'static) {
+    let env = StreamExecutionEnvironment::new();
+    env.set_parallelism(2);
+    env.set_restart_strategy(RestartStrategy::FixedDelay { attempts: 20, delay: Duration::from_millis(5) });
+    env.enable_checkpointing(CheckpointConfig::new(dir.join("checkpoints")).interval(Duration::from_millis(10)));
+    env.set_source_rate(Some(10_000));
+    let fallen = Arc::new(AtomicU64::new(0));
+    let fall = move |n: u64| {
+        let falls = fallen.load(Ordering::Relaxed);
+        if n == 5_000 * (falls + 1) && falls < 3 {
+            fallen.store(falls + 1, Ordering::Relaxed);
+            panic!("fall {falls}");
+        }
+    };
+    (env, fall)
+}
+
+fn sums_of_a_job_that_falls(pre_sum: PreSum) -> Vec<String> {
+    let dir = TempDir::new().unwrap();
+    let (env, fall) = falling(dir.path());
+    let sink = FileSink::<(u64, i64, u64)>::csv(dir.path().join("out"), |(key, start, sum), row| {
+        row.field(key).field(start).field(sum);
+    });
+    windows(numbers(&env, NUMBERS, fall).transform("pre-sum", pre_sum)).sink(sink);
+    let report = run(env, 2);
+    assert_eq!((report.ending, report.restarts), (JobEnding::Finished, 3));
+    assert!(report.checkpoints > 3);
+    lines(&dir.path().join("out"))
+}
+
+#[test]
+fn what_was_held_is_neither_lost_nor_doubled_by_failures() {
+    let mut sums: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+    for n in 0..NUMBERS {
+        *sums.entry((n % KEYS, n / WINDOW_MS as u64)).or_default() += n;
+    }
+    let expected: Vec<String> = sums.iter().map(|((key, window), sum)| format!("{key},{},{sum}", window * WINDOW_MS as u64)).collect();
+    let expected = sorted(expected);
+    assert!(sums_of_a_job_that_falls(PreSum::default()) == expected);
+    // So much does it depend on the call before a barrier: without it this test sees that something is missing.
+    assert!(sums_of_a_job_that_falls(PreSum { forgets: true, ..PreSum::default() }) != expected);
+}
+
+/// Makes a million records of each, so many at a time.
+#[derive(Clone)]
+struct Many {
+    passed: Arc<AtomicU64>,
+    emitted: u64,
+    left: u64,
+}
+
+const AT_ONCE: u64 = 100;
+
+impl StreamOperator for Many {
+    type Out = u64;
+
+    fn resume(&mut self, ctx: &mut OperatorContext<'_>, out: &mut Output<u64>) {
+        assert_eq!(self.passed.load(Ordering::Relaxed), self.emitted, "all that was emitted has gone down before it is called again");
+        assert_eq!(ctx.timestamp(), Some(77));
+        for _ in 0..AT_ONCE.min(self.left) {
+            out.collect(self.left);
+            self.left -= 1;
+            self.emitted += 1;
+        }
+        if self.left > 0 {
+            ctx.suspend();
+        }
+    }
+
+    fn before_watermark(&mut self, _watermark: Watermark, _ctx: &mut OperatorContext<'_>, _out: &mut Output<u64>) {
+        assert_eq!(self.left, 0, "a watermark waits for a suspended operator");
+    }
+
+    fn batch_end(&mut self, _ctx: &mut OperatorContext<'_>, _out: &mut Output<u64>) {
+        assert_eq!(self.left, 0, "the end of a batch waits for a suspended operator");
+    }
+}
+
+impl OneInputStreamOperator for Many {
+    type In = u64;
+
+    fn process_element(&mut self, count: u64, ctx: &mut OperatorContext<'_>, out: &mut Output<u64>) {
+        assert_eq!(self.left, 0, "no record comes while it is suspended");
+        self.left = count;
+        self.resume(ctx, out);
+    }
+}
+
+#[test]
+fn an_operator_that_makes_a_million_of_one_is_suspended_and_holds_a_hundred() {
+    let env = StreamExecutionEnvironment::new();
+    env.set_parallelism(1).set_engine_settings(EngineSettings { channel_frames: 1, frame_records: 7, ..EngineSettings::default() });
+    let passed = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&passed);
+    let strategy = WatermarkStrategy::for_bounded_out_of_orderness(Duration::ZERO).with_timestamp_assigner(|_: u64| 77);
+    let counts = env.from_collection(vec![1_000_000, 3, 250_000]).assign_timestamps_and_watermarks(strategy);
+    let many = counts.transform("many", Many { passed, emitted: 0, left: 0 }).map(move |n| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        n
+    });
+    let out = many.key_by::<u64>(|n| n % 3).reduce(|sum, n| sum + n).collect();
+    run(env, 2);
+    let out = out.take();
+    assert_eq!(out.len(), 1_250_003);
+    let total: u64 = [1_000_000u64, 3, 250_000].iter().flat_map(|count| 1..=*count).filter(|n| n % 3 == 1).sum();
+    assert_eq!(out.iter().filter(|sum| **sum == total).count(), 1);
+}
+
+/// Emits what runs it is given.
+#[derive(Clone)]
+struct Runs {
+    /// Without, by the method that each run has unless written.
+    whole: bool,
+}
+
+impl StreamOperator for Runs {
+    type Out = Vec<(Option<i64>, i64)>;
+}
+
+impl OneInputStreamOperator for Runs {
+    type In = Event;
+
+    const TAKES_RUNS: bool = true;
+
+    fn process_element(&mut self, event: EventRef<'_>, ctx: &mut OperatorContext<'_>, out: &mut Output<Self::Out>) {
+        out.collect(vec![(ctx.timestamp(), event.value)]);
+    }
+
+    fn process_run(&mut self, run: RunRecords<'_, Event>, ctx: &mut OperatorContext<'_>, out: &mut Output<Self::Out>) {
+        assert_eq!((ctx.timestamp(), run.views().len()), (None, run.len()));
+        if self.whole {
+            let views: Vec<(Option<i64>, i64)> = run.views().map(|(timestamp, event)| (timestamp, event.value)).collect();
+            let taken: Vec<(Option<i64>, i64)> = run.into_records().map(|(timestamp, event)| (timestamp, event.value)).collect();
+            assert_eq!(views, taken);
+            out.collect(taken);
+        } else {
+            for (timestamp, event) in run.views() {
+                out.collect(vec![(timestamp, event.value)]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_is_no_longer_than_a_frame_and_crosses_no_watermark_and_no_end_of_a_batch() {
+    // Frames of three; batches of five; watermarks behind the second and the ninth.
+    let input: Vec<Event> = (1..=12).map(|n| event("k", n, n)).collect();
+    let with_watermarks = |mut input: Vec<Event>| {
+        for at in [2, 9] {
+            input[at - 1].watermark = Some(at as i64);
+        }
+        input
+    };
+    let table: [(Vec<Event>, usize, &[&[i64]]); 4] = [
+        (input.clone(), 100, &[&[1, 2, 3], &[4, 5, 6], &[7, 8, 9], &[10, 11, 12]]),
+        (input.clone(), 5, &[&[1, 2, 3], &[4, 5], &[6, 7, 8], &[9, 10], &[11, 12]]),
+        (with_watermarks(input.clone()), 100, &[&[1, 2], &[3, 4, 5], &[6, 7, 8], &[9], &[10, 11, 12]]),
+        (with_watermarks(input), 5, &[&[1, 2], &[3, 4, 5], &[6, 7, 8], &[9], &[10], &[11, 12]]),
+    ];
+    for (input, batch, expected) in table {
+        for whole in [true, false] {
+            let env = StreamExecutionEnvironment::new();
+            env.set_parallelism(1);
+            env.set_engine_settings(EngineSettings { frame_records: 3, source_batch_records: batch, ..EngineSettings::default() });
+            let out = events(&env, input.clone()).transform("runs", Runs { whole }).collect();
+            run(env, 1);
+            let runs = expected.iter().map(|run| run.iter().map(|n| (Some(*n), *n)).collect::<Vec<_>>());
+            let expected: Vec<_> = if whole { runs.collect() } else { runs.flatten().map(|record| vec![record]).collect() };
+            assert_eq!(out.take(), expected, "batches of {batch}");
+        }
+    }
+}
+
+/// Takes records by runs, and has no method for those.
+#[derive(Clone)]
+struct Doubled;
+
+impl StreamOperator for Doubled {
+    type Out = (Option<i64>, i64);
+}
+
+impl OneInputStreamOperator for Doubled {
+    type In = Event;
+
+    const TAKES_RUNS: bool = true;
+
+    fn process_element(&mut self, event: EventRef<'_>, ctx: &mut OperatorContext<'_>, out: &mut Output<Self::Out>) {
+        out.collect((ctx.timestamp(), 2 * event.value));
+    }
+}
+
+#[test]
+fn a_run_is_processed_element_by_element_unless_the_operator_has_a_way_of_its_own() {
+    let env = StreamExecutionEnvironment::new();
+    env.set_engine_settings(cramped());
+    let out = events(&env, (1..=10).map(|n| event("k", 10 * n, n)).collect()).transform("doubled", Doubled).collect();
+    run(env, 2);
+    assert_eq!(sorted(out.take()), (1..=10).map(|n| (Some(10 * n), 2 * n)).collect::<Vec<_>>());
+}
+
+const TOTALS: OutputTag<(u64, u64)> = OutputTag::new("totals");
+
+/// What comes for a key: added up in state, told by a timer at the end, to a side output; and what came in between, from fields.
+#[derive(Clone, Default)]
+struct KeyedSums {
+    total: ValueState<u64>,
+    between: BTreeMap<u64, u64>,
+    /// Numbers that are on their way out of it.
+    leaving: Vec<(u64, u64)>,
+}
+
+impl KeyedSums {
+    fn let_go(&mut self, ctx: &mut OperatorContext<'_>, out: &mut Output<(u64, u64)>) {
+        self.leaving.extend(std::mem::take(&mut self.between));
+        self.resume(ctx, out);
+    }
+}
+
+impl StreamOperator for KeyedSums {
+    type Out = (u64, u64);
+
+    fn before_watermark(&mut self, _watermark: Watermark, ctx: &mut OperatorContext<'_>, out: &mut Output<(u64, u64)>) {
+        self.let_go(ctx, out);
+    }
+
+    fn before_barrier(&mut self, ctx: &mut OperatorContext<'_>, out: &mut Output<(u64, u64)>) {
+        self.let_go(ctx, out);
+    }
+
+    /// One at a time, to be suspended often.
+    fn resume(&mut self, ctx: &mut OperatorContext<'_>, out: &mut Output<(u64, u64)>) {
+        if let Some(sum) = self.leaving.pop() {
+            out.collect(sum);
+            ctx.suspend();
+        }
+    }
+
+    fn batch_end(&mut self, _ctx: &mut OperatorContext<'_>, _out: &mut Output<(u64, u64)>) {
+        assert!(self.leaving.is_empty());
+    }
+
+    fn end_of_input(&mut self, ctx: &mut OperatorContext<'_>, _out: &mut Output<(u64, u64)>) {
+        assert_eq!(ctx.current_watermark(), Watermark::MAX);
+        assert!(self.between.is_empty() && self.leaving.is_empty());
+    }
+}
+
+impl KeyedStreamOperator for KeyedSums {
+    type Key = u64;
+    type In = (u64, u64);
+
+    fn open(&mut self, ctx: &mut OpenContext<'_, u64>) {
+        self.total = ctx.value_state("total");
+    }
+
+    fn process_element(&mut self, (key, n): (u64, u64), ctx: &mut KeyedOperatorContext<'_, '_, u64>, _out: &mut Output<(u64, u64)>) {
+        *ctx.value(self.total).get_or_insert_with(|| 0) += n;
+        *self.between.entry(key).or_default() += n;
+        ctx.register_event_time_timer(i64::MAX - 1);
+    }
+
+    fn on_timer(&mut self, _timer: Timer, ctx: &mut KeyedOperatorContext<'_, '_, u64>, _out: &mut Output<(u64, u64)>) {
+        assert_eq!(ctx.current_watermark(), Watermark::MAX, "a timer of the end fires at the end, and before the call for that watermark");
+        let total = ctx.value(self.total).take().unwrap();
+        let key = ctx.key();
+        ctx.output(&TOTALS, (key, total));
+        self.leaving.push((u64::MAX, 1));
+        // The number that was pushed leaves before anything else happens.
+        ctx.suspend();
+    }
+}
+
+#[test]
+fn a_keyed_operator_keeps_state_and_timers_and_lets_go_before_barriers() {
+    let dir = TempDir::new().unwrap();
+    let (env, fall) = falling(dir.path());
+    env.set_engine_settings(cramped());
+    let sink = |name: &str| {
+        FileSink::<(u64, u64)>::csv(dir.path().join(name), |(key, sum), row| {
+            row.field(key).field(sum);
+        })
+    };
+    let sums = numbers(&env, NUMBERS, fall).key_by::<u64>(|(key, _)| *key).transform("sums", KeyedSums::default());
+    sums.side_output(&TOTALS).sink(sink("totals"));
+    sums.sink(sink("between"));
+    let report = run(env, 2);
+    assert_eq!((report.ending, report.restarts), (JobEnding::Finished, 3));
+    let mut expected = vec![0; KEYS as usize];
+    (0..NUMBERS).for_each(|n| expected[(n % KEYS) as usize] += n);
+    let pairs = |name: &str| -> Vec<(u64, u64)> {
+        let pair = |line: &String| line.split_once(',').map(|(key, sum)| (key.parse().unwrap(), sum.parse().unwrap())).unwrap();
+        lines(&dir.path().join(name)).iter().map(pair).collect()
+    };
+    let totals: Vec<(u64, u64)> = expected.iter().enumerate().map(|(key, sum)| (key as u64, *sum)).collect();
+    assert_eq!(sorted(pairs("totals")), totals);
+    let mut found = vec![0; KEYS as usize];
+    let mut timers = 0;
+    for (key, sum) in pairs("between") {
+        if key == u64::MAX { timers += sum } else { found[key as usize] += sum }
+    }
+    assert_eq!((found, timers), (expected, KEYS));
+}
+
+/// How many records came in each input since it was last told of something.
+#[derive(Clone, Default)]
+struct Counts(u64, u64);
+
+impl StreamOperator for Counts {
+    type Out = (u64, u64);
+
+    fn before_watermark(&mut self, _watermark: Watermark, ctx: &mut OperatorContext<'_>, out: &mut Output<(u64, u64)>) {
+        self.before_barrier(ctx, out);
+    }
+
+    fn before_barrier(&mut self, _ctx: &mut OperatorContext<'_>, out: &mut Output<(u64, u64)>) {
+        out.collect((self.0, self.1));
+        (self.0, self.1) = (0, 0);
+    }
+}
+
+impl TwoInputStreamOperator for Counts {
+    type In1 = (u64, u64);
+    type In2 = String;
+
+    fn process_element1(&mut self, _pair: (u64, u64), _ctx: &mut OperatorContext<'_>, _out: &mut Output<(u64, u64)>) {
+        self.0 += 1;
+    }
+
+    fn process_element2(&mut self, _word: &str, _ctx: &mut OperatorContext<'_>, _out: &mut Output<(u64, u64)>) {
+        self.1 += 1;
+    }
+}
+
+#[test]
+fn an_operator_with_two_inputs_counts_each_record_once_over_failures() {
+    let dir = TempDir::new().unwrap();
+    let (env, fall) = falling(dir.path());
+    let words = numbers(&env, NUMBERS / 2, |_| ()).map(|(_, n)| n.to_string());
+    let counts = numbers(&env, NUMBERS, fall).connect(words).transform("counts", Counts::default());
+    counts.sink(FileSink::<(u64, u64)>::csv(dir.path().join("out"), |(first, second), row| {
+        row.field(first).field(second);
+    }));
+    let report = run(env, 2);
+    assert_eq!((report.ending, report.restarts), (JobEnding::Finished, 3));
+    let counts = lines(&dir.path().join("out"));
+    let counts = counts.iter().filter_map(|line| line.split_once(',')).map(|(a, b)| (a.parse::<u64>().unwrap(), b.parse::<u64>().unwrap()));
+    let (first, second) = counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+    assert_eq!((first, second), (NUMBERS, NUMBERS / 2));
+}
+
+/// Fails when it is told of the last watermark.
+#[derive(Clone)]
+struct Fails;
+
+impl StreamOperator for Fails {
+    type Out = u64;
+
+    fn before_watermark(&mut self, _watermark: Watermark, _ctx: &mut OperatorContext<'_>, _out: &mut Output<u64>) {
+        panic!("boom");
+    }
+}
+
+impl OneInputStreamOperator for Fails {
+    type In = u64;
+
+    fn process_element(&mut self, n: u64, _ctx: &mut OperatorContext<'_>, out: &mut Output<u64>) {
+        out.collect(n);
+    }
+}
+
+#[test]
+fn a_panic_names_the_operator_and_the_call() {
+    let env = StreamExecutionEnvironment::new();
+    env.from_collection(vec![1]).transform("fails", Fails).for_each(|_| ());
+    let error = env.execute("test", 1).and_then(JobHandle::wait).unwrap_err();
+    let JobError::UserPanic { operator, message, record, .. } = &error else { panic!("{error}") };
+    assert_eq!((operator.as_str(), message.as_str(), record.as_str()), ("fails", "boom", "\"(before a watermark)\""));
+}
