@@ -1,6 +1,6 @@
 use super::*;
 use std::future::poll_fn;
-use thalweg_world::small::{Halves, World};
+use thalweg_small_world::{Halves, World};
 
 fn connection(world: &World, (read, write): Halves) -> Connection {
     Connection::new(world.io(), Talk::new(read, write, 64), Heartbeat::default())

@@ -11,7 +11,7 @@ use thalweg_kernel::checkpoint::{Attempt, CheckpointId, JobId};
 use thalweg_kernel::worker::OperatorId;
 use thalweg_kernel::worker::TaskShape;
 use thalweg_kernel::worker::{AttemptPlan, Deployment, FromSubtask, Placement, Seat, ToSubtask, ToWorker};
-use thalweg_world::small::World;
+use thalweg_small_world::World;
 
 const GRAPH: u64 = 77;
 const BINARY: u64 = 7;
@@ -304,7 +304,7 @@ fn a_flood_of_silent_callers_is_bounded_and_does_not_keep_a_worker_out() {
 
 fn set_is_open(world: &World, read: &mut Box<dyn NetRead>) -> bool {
     let mut reading = read.read_more(thalweg_io::Buffer::with_capacity(1), 1);
-    world.run(thalweg_world::small::poll_once(reading.as_mut())).is_none()
+    world.run(thalweg_small_world::poll_once(reading.as_mut())).is_none()
 }
 
 #[test]

@@ -8,8 +8,8 @@ use thalweg_kernel::SnapshotTimes;
 use thalweg_kernel::StreamExecutionEnvironment;
 use thalweg_kernel::checkpoint::{CheckpointId, JobId};
 use thalweg_kernel::worker::{Acknowledgement, AttemptPlan, CoreOrder, CoreShared, Placement, Seat, ToSubtask, WorkerId};
+use thalweg_small_world::{Halves, World};
 use thalweg_storage::checkpoint::Image;
-use thalweg_world::small::{Halves, World};
 
 /// A session, what its subtasks speak into, and the coordinator's end of its connection.
 struct Set {

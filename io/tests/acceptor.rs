@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 use thalweg_io::{Acceptor, Call, IoError, Listener, LocalBoxFuture};
-use thalweg_world::small::World;
+use thalweg_small_world::World;
 
 /// The pause after an accept that failed.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use thalweg_io::Complaints;
-use thalweg_world::small::World;
+use thalweg_small_world::World;
 
 /// However many there are, one is shown as often as this.
 const INTERVAL: Duration = Duration::from_secs(10);

@@ -1,11 +1,11 @@
 //! Many seeds: runs them one after the other and adds up what there is to know about the set.
 
-use crate::cpu;
 use crate::finding::{Finding, FindingKind};
 use crate::marks::{Marks, RUNS_MIN};
 use crate::run::{Report, run_seed};
 use std::collections::BTreeMap;
 use std::fmt;
+use thalweg_world::cpu;
 
 /// A seed that was found guilty.
 #[derive(Clone, Debug)]

@@ -1,8 +1,8 @@
 //! What a seed was found guilty of.
 
-use crate::outcome::Ending;
 use std::fmt;
 use thalweg::JobError;
+use thalweg_world::Ending;
 
 /// The kinds of findings, told apart by exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

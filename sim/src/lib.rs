@@ -21,9 +21,6 @@
 //! assert_eq!(outcome.expect_done(), "five virtual milliseconds later");
 //! ```
 
-// For `panics` alone; this lint does not listen to an `allow` closer to the macro.
-#![allow(clippy::disallowed_macros, reason = "a panic hook learns only from a thread-local for whom it is called")]
-
 // rustdoc does not see the flags of `[build] rustflags`; the crates it links do.
 #[cfg(not(any(madsim, doc, doctest)))]
 compile_error!(
@@ -32,46 +29,23 @@ compile_error!(
 );
 
 pub mod campaign;
-mod clock;
-mod cluster;
 mod clusters;
-mod config;
-mod cores;
-mod cpu;
-mod disk;
 pub mod finding;
 mod judge;
-mod kill;
 mod lives;
 pub mod marks;
 pub mod mutants;
-mod net;
 pub mod oracles;
-mod outcome;
-mod panics;
 mod part_name;
-mod process;
 pub mod reference;
-mod rng;
 pub mod run;
 mod runs;
 pub mod scenario;
-mod schedule;
-mod tasks;
-mod trace;
-mod world;
 
-pub use clock::ClockStep;
-pub use cluster::{SimCluster, SimMachine, SimNetwork, SimProcess, both};
-pub use config::{ClockConfig, DiskConfig, LatencyShape, NetConfig, WorldConfig};
-pub use cores::SimCores;
-pub use disk::{
-    CrashStyle, Damage, DiskFault, DiskFaultKind, DiskModel, FaultCounts, InodeId, OperationClass, REPORTED_FAULTS, Rot, SILENT_FAULTS,
-    SimulatedDisk,
+pub use thalweg_world::{
+    Between, ClockConfig, ClockStep, CrashStyle, Damage, DiskConfig, DiskFault, DiskFaultKind, DiskModel, Ending, FaultCounts,
+    HONEST_NET_FAULTS, IncarnationEnd, InodeId, KillKind, KillPlan, KillPoint, Killed, LatencyShape, Lives, MachineKey, NetConfig,
+    NetFault, NetFaultKind, NetMoment, OperationClass, Oracle, Origin, Outcome, ProcessFault, REPORTED_FAULTS, Rot, RunStats,
+    SILENT_FAULTS, SchedulePolicy, SimCluster, SimCores, SimMachine, SimNetwork, SimProcess, SimulatedDisk, TaskReport, TraceEvent,
+    Violation, World, WorldConfig, both,
 };
-pub use kill::{IncarnationEnd, KillKind, KillPlan, KillPoint, Killed, ProcessFault};
-pub use net::{Between, HONEST_NET_FAULTS, MachineKey, NetFault, NetFaultKind, NetMoment};
-pub use outcome::{Ending, Outcome, RunStats, TaskReport};
-pub use schedule::SchedulePolicy;
-pub use trace::{Oracle, Origin, TraceEvent, Violation};
-pub use world::{Lives, World};

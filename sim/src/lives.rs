@@ -1,20 +1,16 @@
 //! Runs a scenario with several lives: the job is killed, stopped, fails, and is started again on the same disk until it has finished; then once more,
 //! when it must say so and change nothing. Judges what is left after every life and in the end.
 
-use crate::disk::{Rot, StillDisk, at_once};
 use crate::finding::{Finding, FindingKind};
 use crate::judge;
-use crate::kill::{IncarnationEnd, KillKind, Killed};
 use crate::marks::{Marks, killed_at, sometimes};
 use crate::oracles::{Acknowledgements, Alignment, Bounds, Coverage, Cuts, Ledger, SavedWatermarks, Transactions, Watermarks, Windows};
-use crate::outcome::{Ending, Outcome};
 use crate::run::{ElementsResults, Report, windows_of};
 use crate::runs::Runs;
 use crate::scenario::elements_job::{self, Place, Poison};
 use crate::scenario::interference::start_at;
 use crate::scenario::lives_plan::{CHECKPOINTS, Life, LivesPlan, PATIENT_TIMEOUT_US, Trouble};
 use crate::scenario::{JobPlan, Scenario};
-use crate::world::World;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,6 +20,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use thalweg::{JobControl, JobEnding, JobError, JobReport, Restore, StreamExecutionEnvironment};
 use thalweg_io::{Rng, SplitMix};
 use thalweg_storage::checkpoint::Retained;
+use thalweg_world::World;
+use thalweg_world::{Ending, Outcome};
+use thalweg_world::{IncarnationEnd, KillKind, Killed};
+use thalweg_world::{Rot, StillDisk, at_once};
 
 type JobResult = Result<JobReport, JobError>;
 

@@ -1,13 +1,11 @@
 //! Runs a scenario: builds its world, starts its job as production does, lets it end, and judges.
 
 use crate::clusters;
-use crate::disk::{CrashStyle, FaultCounts, only_faults};
 use crate::finding::Finding;
 use crate::judge::{Evidence, judge};
 use crate::lives;
 use crate::marks::{Marks, sometimes};
 use crate::oracles::{Bounds, Coverage, Visibility, Watermarks, Windows};
-use crate::outcome::{Ending, Outcome, RunStats};
 use crate::scenario::elements::{Element, Running, Tally, TimersInWindow, WindowResult};
 use crate::scenario::elements_job::{self, ElementsOutputs, Place, Poison, RESULTS};
 use crate::scenario::elements_plan::{ElementsPlan, Terminal, WindowPlan};
@@ -15,12 +13,14 @@ use crate::scenario::flights_plan::{FlightsPlan, OUTPUTS};
 use crate::scenario::interference::Interference;
 use crate::scenario::lines::Line;
 use crate::scenario::{FIRST_WINDOW, JobPlan, SECOND_WINDOW, Scenario};
-use crate::trace::TraceEvent;
-use crate::world::World;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use thalweg::{Collected, JobError, JobReport, StreamExecutionEnvironment};
+use thalweg_world::TraceEvent;
+use thalweg_world::World;
+use thalweg_world::{CrashStyle, FaultCounts, only_faults};
+use thalweg_world::{Ending, Outcome, RunStats};
 
 /// Of how many seeds one is run a second time, to see whether it takes the same steps.
 const REPEATED_ONE_IN: u64 = 20;

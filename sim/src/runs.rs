@@ -1,12 +1,12 @@
 //! What the runs of one scenario add up to, when it takes several of them in one world.
 
-use crate::disk::{FaultCounts, only_faults};
 use crate::finding::Finding;
 use crate::marks::Marks;
-use crate::outcome::{Ending, Outcome, RunStats};
 use crate::run::Report;
 use crate::scenario::Scenario;
-use crate::trace::TraceEvent;
+use thalweg_world::TraceEvent;
+use thalweg_world::{Ending, Outcome, RunStats};
+use thalweg_world::{FaultCounts, only_faults};
 
 /// An odd multiplier with well spread bits, that of the golden ratio. The rotation before it keeps the order of the runs significant.
 const HASH_MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;

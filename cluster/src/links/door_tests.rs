@@ -3,7 +3,7 @@ use super::*;
 use thalweg_io::{CoreId, Net, NetRead};
 use thalweg_kernel::checkpoint::CheckpointId;
 use thalweg_kernel::worker::AttemptPlan;
-use thalweg_world::small::{World, poll_once};
+use thalweg_small_world::{World, poll_once};
 
 fn at() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 7200))

@@ -9,7 +9,7 @@ use thalweg_io::{Clock, CoreId, TaskClass, mailbox};
 use thalweg_kernel::checkpoint::{Attempt, JobId};
 use thalweg_kernel::worker::{Carried, CoreShared, Lifeline, MetricRegistry, Place, Unpacker};
 use thalweg_kernel::{JobMetrics, StreamExecutionEnvironment};
-use thalweg_world::small::World;
+use thalweg_small_world::World;
 
 const ATTEMPT: Attempt = Attempt(1);
 

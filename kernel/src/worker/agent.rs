@@ -226,7 +226,7 @@ mod tests {
     use crate::job::crew::WorkerId;
     use std::sync::Mutex;
     use thalweg_io::{IoError, mailbox};
-    use thalweg_world::small::World;
+    use thalweg_small_world::World;
 
     /// What the worker at `seat` says when it is to go on from a file that is gone, in a job with one subtask, which is that of seat 0.
     fn says(seat: usize) -> Option<JobError> {

@@ -1,12 +1,12 @@
 //! Blows: what happens to some processes, or to everybody, at a time of the plan. Once the world is healed none falls any more.
 
 use super::host::Host;
-use crate::cluster::SimProcess;
 use crate::finding::Finding;
-use crate::kill::{KillKind, ProcessFault};
 use crate::marks::sometimes;
 use crate::scenario::cluster_plan::{Rest, Role, Whom};
 use std::rc::Rc;
+use thalweg_world::SimProcess;
+use thalweg_world::{KillKind, ProcessFault};
 
 /// Lets a blow fall.
 pub(super) fn strike(host: &Rc<Host>, whom: &Whom) {

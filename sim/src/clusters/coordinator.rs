@@ -4,7 +4,6 @@ use super::excuses::{explains, is_fenced};
 use super::group::Group;
 use super::host::{Host, while_alive};
 use super::job::PhasedJob;
-use crate::cluster::SimProcess;
 use crate::finding::Finding;
 use crate::marks::sometimes;
 use crate::scenario::cluster_plan::{Rest, Role};
@@ -12,6 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use thalweg::cluster::ClusterConfig;
 use thalweg::{JobEnding, JobError, JobReport};
+use thalweg_world::SimProcess;
 
 /// See the module.
 pub(super) async fn look_after(host: Rc<Host>, group: Rc<Group>) {

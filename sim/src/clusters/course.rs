@@ -5,17 +5,17 @@ use super::notes::Notes;
 use super::supervision;
 use crate::finding::Finding;
 use crate::judge;
-use crate::outcome::Ending;
 use crate::run::{ElementsResults, is_hidden};
 use crate::runs::Runs;
 use crate::scenario::Scenario;
 use crate::scenario::cluster_plan::{ClusterPlan, Phase, Rest};
 use crate::scenario::elements_job::Poison;
 use crate::scenario::elements_plan::ElementsPlan;
-use crate::world::World;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use thalweg::{JobEnding, JobReport};
+use thalweg_world::Ending;
+use thalweg_world::World;
 
 /// See the module.
 pub(super) struct Course<'a> {

@@ -1,9 +1,9 @@
 //! A leader and its followers: a coordinator, and the workers that look for it.
 
-use crate::cluster::{SimMachine, SimProcess};
 use crate::scenario::cluster_plan::Role;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use thalweg_world::{SimMachine, SimProcess};
 
 /// See the module. The first group has the number 0; each later one is led by a successor.
 pub(super) struct Group {

@@ -3,10 +3,10 @@
 
 use super::group::Group;
 use super::host::Host;
-use crate::cluster::SimMachine;
 use crate::marks::sometimes;
 use crate::scenario::cluster_plan::Rest;
 use std::rc::Rc;
+use thalweg_world::SimMachine;
 
 /// Heals the world.
 pub(super) fn heal(host: &Host) {

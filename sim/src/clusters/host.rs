@@ -6,9 +6,7 @@
 use super::group::Group;
 use super::job::PhasedJob;
 use super::notes::Notes;
-use crate::cluster::{SimCluster, SimMachine, SimProcess};
 use crate::finding::{Finding, FindingKind};
-use crate::rng::Draw;
 use crate::scenario::cluster_plan::{Aim, ClusterPlan, Rest, Role};
 use crate::scenario::elements_job::Poison;
 use crate::scenario::elements_plan::ElementsPlan;
@@ -22,6 +20,8 @@ use std::time::Duration;
 use thalweg::cluster::{Heartbeat, Secret};
 use thalweg::{JobEnding, JobReport};
 use thalweg_io::{LocalBoxFuture, SplitMix};
+use thalweg_world::Draw;
+use thalweg_world::{SimCluster, SimMachine, SimProcess};
 
 /// How often the host looks whether something has changed.
 pub(super) const LOOK_EVERY_MS: u64 = 20;

@@ -31,9 +31,9 @@ use crate::run::{Report, windows_of};
 use crate::scenario::cluster_plan::ClusterPlan;
 use crate::scenario::lives_plan::CHECKPOINTS;
 use crate::scenario::{JobPlan, Scenario};
-use crate::world::World;
 use course::Course;
 use notes::Notes;
+use thalweg_world::World;
 
 /// Runs a scenario of several processes.
 pub(crate) fn run_once(scenario: &Scenario, plan: &ClusterPlan) -> Report {

@@ -7,7 +7,6 @@ use super::healing::heal;
 use super::host::{Host, no_progress};
 use super::notes::Notes;
 use super::{coordinator, worker};
-use crate::cluster::SimCluster;
 use crate::finding::Finding;
 use crate::scenario::cluster_plan::ClusterPlan;
 use crate::scenario::elements_job::Poison;
@@ -15,6 +14,7 @@ use crate::scenario::elements_plan::ElementsPlan;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use thalweg::JobReport;
+use thalweg_world::SimCluster;
 
 /// Where the coordinator of the first leader listens; the second one's port is the next.
 const PORT: u16 = 7_100;

@@ -11,11 +11,11 @@ use crate::oracles::{
 };
 use crate::scenario::cluster_plan::ClusterPlan;
 use crate::scenario::elements_plan::{ElementsPlan, WindowPlan};
-use crate::trace::{Oracle, Origin, Violation};
-use crate::world::World;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use thalweg_io::ProbeEvent;
+use thalweg_world::World;
+use thalweg_world::{Oracle, Origin, Violation};
 
 /// Lets everybody watch each run of `world`.
 pub(super) fn watch(

@@ -4,15 +4,15 @@
 use super::excuses::may_refuse;
 use super::group::Group;
 use super::host::{Host, LOOK_EVERY_MS, while_alive};
-use crate::cluster::SimProcess;
 use crate::finding::Finding;
-use crate::rng::Draw;
 use crate::scenario::cluster_plan::Role;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use thalweg::JobError;
 use thalweg::cluster::{WorkerConfig, WorkerReport, start_worker};
+use thalweg_world::Draw;
+use thalweg_world::SimProcess;
 
 /// How long a worker that was told that all is well is left alone: its coordinator tells its own result meanwhile.
 const QUIET_MS: u64 = 3_000;

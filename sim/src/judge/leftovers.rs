@@ -1,11 +1,11 @@
 //! What a job that has finished may leave behind besides its results.
 
-use crate::disk::{SimulatedDisk, StillDisk};
 use crate::finding::Finding;
 use crate::oracles::read_folder;
 use crate::scenario::lives_plan::CHECKPOINTS;
 use std::collections::BTreeSet;
 use std::path::Path;
+use thalweg_world::{SimulatedDisk, StillDisk};
 
 /// Entries that a bounded log may have.
 const LOG_ENTRIES_MAX: usize = 17;

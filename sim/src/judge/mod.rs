@@ -6,7 +6,6 @@ mod leftovers;
 #[cfg(test)]
 mod tests;
 
-use crate::disk::DiskFaultKind;
 use crate::finding::{Finding, FindingKind};
 use crate::marks::{Marks, sometimes};
 use crate::run::{ElementsResults, Observed, RunEnd};
@@ -16,6 +15,7 @@ use crate::scenario::interference::Interference;
 use crate::scenario::{GUARDED, JobPlan, Scenario};
 pub(crate) use leftovers::checkpoint_folder;
 use thalweg::{JobError, JobReport};
+use thalweg_world::DiskFaultKind;
 
 /// What a judge needs to know besides the scenario.
 pub(crate) struct Evidence<'a> {

@@ -2,13 +2,13 @@
 
 use super::{Evidence, judge};
 use crate::marks::Marks;
-use crate::outcome::Ending;
 use crate::reference::csv;
 use crate::run::{ElementsResults, Execution, Observed, RunEnd, execute};
 use crate::scenario::elements_plan::{ElementsPlan, Terminal};
 use crate::scenario::flights_plan::{FlightsPlan, OUTPUTS};
 use crate::scenario::interference::Interference;
 use crate::scenario::{JobPlan, Scenario};
+use thalweg_world::Ending;
 
 /// Undisturbed scenarios, from the first seed on, whose job is the one meant.
 fn scenarios(is_meant: impl Fn(&JobPlan) -> bool) -> impl Iterator<Item = Scenario> {

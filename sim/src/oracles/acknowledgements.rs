@@ -2,9 +2,9 @@
 //!
 //! An acknowledgement counts for the checkpoint it names and for no other: what comes late, for one that was given up, says nothing about the next.
 
-use crate::trace::{Oracle, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 use thalweg_io::ProbeEvent;
+use thalweg_world::{Oracle, Violation};
 
 /// See the module.
 #[derive(Default)]

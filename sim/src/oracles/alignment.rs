@@ -3,9 +3,9 @@
 //! From the barrier of a channel until the task is given the barrier, nothing of that channel is worked on; the task is given it as soon as, and
 //! not before, every channel that has not ended has delivered it; checkpoints come in their order, and a subtask takes one snapshot for each.
 
-use crate::trace::{Oracle, Violation};
 use std::collections::BTreeMap;
 use thalweg_io::ProbeEvent;
+use thalweg_world::{Oracle, Violation};
 
 const END: i64 = 5;
 const BARRIER: i64 = 6;

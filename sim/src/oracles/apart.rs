@@ -4,9 +4,9 @@
 //! heard of their end yet. So an event is for the oracle of the attempt that its process takes part in: the one that a coordinator has begun last, or
 //! that was deployed at a worker last.
 
-use crate::trace::{Oracle, Origin, Violation};
 use std::collections::BTreeMap;
 use thalweg_io::ProbeEvent;
+use thalweg_world::{Oracle, Origin, Violation};
 
 /// See the module.
 pub struct Apart<O> {

@@ -1,8 +1,8 @@
 //! Queues stay within their bounds: what waits for a task is at most what its channels have room for.
 
-use crate::trace::{Oracle, Violation};
 use std::collections::BTreeMap;
 use thalweg_io::ProbeEvent;
+use thalweg_world::{Oracle, Violation};
 
 /// See the module.
 #[derive(Default)]

@@ -1,12 +1,12 @@
 //! Objects to nothing: notes which of the marks a run's events reach, and whether the job came to its commit.
 
-use crate::disk::SimulatedDisk;
 use crate::marks::{Marks, sometimes};
-use crate::trace::{Oracle, Violation};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use thalweg_io::ProbeEvent;
+use thalweg_world::SimulatedDisk;
+use thalweg_world::{Oracle, Violation};
 
 /// See the module. Clones share what they have seen.
 #[derive(Clone, Default)]

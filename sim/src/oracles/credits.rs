@@ -3,9 +3,9 @@
 //!
 //! A window of 0 has one place, for which credit is granted on demand.
 
-use crate::trace::{Oracle, Violation};
 use std::collections::{BTreeMap, VecDeque};
 use thalweg_io::ProbeEvent;
+use thalweg_world::{Oracle, Violation};
 
 /// A channel in one attempt.
 #[derive(Default)]

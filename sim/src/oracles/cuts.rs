@@ -4,9 +4,9 @@
 //! before their snapshot; and, if its ends are in different processes, by the links between them, which count what they carry. Numbers of channels are
 //! the same in every process of an attempt, and those of attempts come once. Of a complete checkpoint no barrier is left under way.
 
-use crate::trace::{Oracle, Violation};
 use std::collections::BTreeMap;
 use thalweg_io::ProbeEvent;
+use thalweg_world::{Oracle, Violation};
 
 /// See the module.
 #[derive(Default)]

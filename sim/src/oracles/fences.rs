@@ -4,9 +4,9 @@
 //! That an attempt which is over writes nothing to the log, and shows nothing, is told by what lies on the disk: see `transactions`.
 
 use super::apart::Attempts;
-use crate::trace::{Oracle, Origin, Violation};
 use std::collections::BTreeSet;
 use thalweg_io::ProbeEvent;
+use thalweg_world::{Oracle, Origin, Violation};
 
 /// See the module.
 #[derive(Default)]

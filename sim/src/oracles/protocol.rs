@@ -1,8 +1,8 @@
 //! No process finds that another breaks the rules of frames or messages: what the engine takes for a fault of the other side is one of its own, unless bits
 //! were flipped on the way. The job goes on behind such a finding, by a restart, so nothing else would show it.
 
-use crate::trace::{Oracle, Violation};
 use thalweg_io::ProbeEvent;
+use thalweg_world::{Oracle, Violation};
 
 /// See the module.
 pub struct Protocol {

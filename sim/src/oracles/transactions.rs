@@ -4,15 +4,15 @@
 //! The oracle looks at the disk whenever it has changed since the last event, and believes nothing but the disk: what is complete is what a power loss at
 //! that moment would leave in the checkpoint folder, read through the storage's own checks, all files of every retained checkpoint included.
 
-use crate::disk::{DiskModel, InodeId, SimulatedDisk, StillDisk, at_once};
 use crate::part_name::PartName;
-use crate::trace::{Oracle, Violation};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use thalweg_io::ProbeEvent;
 use thalweg_storage::checkpoint::{CheckpointError, Event, Place, list, load};
+use thalweg_world::{DiskModel, InodeId, SimulatedDisk, StillDisk, at_once};
+use thalweg_world::{Oracle, Violation};
 
 /// What is known of a job's transactions. It outlives the incarnations.
 pub struct Ledger {

@@ -3,10 +3,10 @@
 //!
 //! The disk is looked at whenever it has changed since the last event, and at the end.
 
-use crate::disk::SimulatedDisk;
-use crate::trace::{Oracle, Violation};
 use std::path::{Path, PathBuf};
 use thalweg_io::ProbeEvent;
+use thalweg_world::SimulatedDisk;
+use thalweg_world::{Oracle, Violation};
 
 /// See the module.
 pub struct Visibility {

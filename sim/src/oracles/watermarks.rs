@@ -7,11 +7,11 @@
 //! The oracle does the merging once more, by the words of the rules, from what each channel delivers, and compares what the task's operators are
 //! given.
 
-use crate::trace::{Oracle, Violation};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use thalweg_io::ProbeEvent;
+use thalweg_world::{Oracle, Violation};
 
 // The kinds of in-band elements, as `Control::as_numbers` has them.
 const WATERMARK: i64 = 0;

@@ -3,9 +3,9 @@
 
 use crate::reference::elements::window_starts;
 use crate::scenario::elements_plan::WindowPlan;
-use crate::trace::{Oracle, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 use thalweg_io::ProbeEvent;
+use thalweg_world::{Oracle, Violation};
 
 /// See the module.
 pub struct Windows {

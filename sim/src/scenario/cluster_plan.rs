@@ -8,13 +8,13 @@ use super::engine::EnginePlan;
 use super::fates::{Fates, net_faults};
 use super::lives_plan::{CheckpointPlan, JobFacts, PATIENT_TIMEOUT_US, spare_directories};
 use super::restarts::RestartBounds;
-use crate::config::WorldConfig;
-use crate::disk::{CrashStyle, DiskFault, REPORTED_FAULTS};
-use crate::kill::{KillPoint, ProcessFault};
-use crate::net::{NetFault, NetFaultKind};
-use crate::rng::Draw;
 use thalweg::RestartStrategy;
 use thalweg_io::SplitMix;
+use thalweg_world::Draw;
+use thalweg_world::WorldConfig;
+use thalweg_world::{CrashStyle, DiskFault, REPORTED_FAULTS};
+use thalweg_world::{KillPoint, ProcessFault};
+use thalweg_world::{NetFault, NetFaultKind};
 
 /// Many processes die: a job has to be started again more often than one that dies alone.
 const RESTARTS: RestartBounds = RestartBounds { one_in: 5, fixed_attempts_max: 8, delay_ms_max: 200, growing_attempts: 40 };

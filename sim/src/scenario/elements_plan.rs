@@ -5,8 +5,8 @@
 use super::elements::{Element, id_of};
 use super::interference::SILENCE_MS;
 use crate::reference::elements as interpreter;
-use crate::rng::Draw;
 use thalweg_io::{Rng, SplitMix};
+use thalweg_world::Draw;
 
 /// A job on generated elements.
 #[derive(Clone, Debug)]

@@ -1,8 +1,8 @@
 //! How a scenario's engine is set up: every constant, the parallelism, the chaining. None of it may change what a job computes.
 
-use crate::rng::Draw;
 use thalweg::{EngineSettings, StreamExecutionEnvironment};
 use thalweg_io::SplitMix;
+use thalweg_world::Draw;
 
 /// Everything about the engine that a job's result must not depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]

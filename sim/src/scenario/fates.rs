@@ -3,11 +3,11 @@
 //! Three quarters of what is aimed at a process strikes in a window of the protocol.
 
 use super::cluster_plan::{Aim, Blow, Role, Whom};
-use crate::disk::CrashStyle;
-use crate::kill::{KillKind, KillPoint, ProcessFault};
-use crate::net::{HONEST_NET_FAULTS, NetFault, NetFaultKind, NetMoment};
-use crate::rng::Draw;
 use thalweg_io::{Rng, SplitMix};
+use thalweg_world::CrashStyle;
+use thalweg_world::Draw;
+use thalweg_world::{HONEST_NET_FAULTS, NetFault, NetFaultKind, NetMoment};
+use thalweg_world::{KillKind, KillPoint, ProcessFault};
 
 /// Windows of the protocol in a coordinator: as many as come before, at most.
 const COORDINATOR_WINDOWS: [(&str, u64); 12] = [

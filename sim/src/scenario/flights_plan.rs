@@ -1,12 +1,12 @@
 //! The flights job, `thalweg/examples/flights.rs` as it stands, and the files it is given: generated ones with everything that is met in CSV files,
 //! or a slice of the real ones.
 
-use crate::disk::SimulatedDisk;
-use crate::rng::Draw;
 use std::io;
 use std::time::Duration;
 use thalweg::StreamExecutionEnvironment;
 use thalweg_io::{Rng, SplitMix};
+use thalweg_world::Draw;
+use thalweg_world::SimulatedDisk;
 
 #[path = "../../../thalweg/examples/flights.rs"]
 mod flights;

@@ -2,12 +2,12 @@
 //!
 //! A scenario has one interference at most. Each has an answer of its own that the engine owes; two at a time would only tell which came first.
 
-use crate::cores::SimCores;
-use crate::disk::{DiskFault, DiskFaultKind, OperationClass};
-use crate::rng::Draw;
 use std::time::Duration;
 use thalweg::JobControl;
 use thalweg_io::{CoreMain, Cores, Io, Rng, SplitMix, yield_now};
+use thalweg_world::Draw;
+use thalweg_world::SimCores;
+use thalweg_world::{DiskFault, DiskFaultKind, OperationClass};
 
 /// When something happens. Polls reach every point of a short job; milliseconds, the waits of a long one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

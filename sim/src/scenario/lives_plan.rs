@@ -6,12 +6,12 @@
 use super::engine::EnginePlan;
 use super::interference::Moment;
 use super::restarts::RestartBounds;
-use crate::disk::{DiskFault, DiskFaultKind, OperationClass, REPORTED_FAULTS, Rot};
-use crate::kill::{KillPlan, KillPoint};
-use crate::rng::Draw;
 use std::time::Duration;
 use thalweg::{CheckpointConfig, RestartStrategy, Restore, StreamExecutionEnvironment};
 use thalweg_io::{Rng, SplitMix};
+use thalweg_world::Draw;
+use thalweg_world::{DiskFault, DiskFaultKind, OperationClass, REPORTED_FAULTS, Rot};
+use thalweg_world::{KillPlan, KillPoint};
 
 /// The checkpoint folder.
 pub const CHECKPOINTS: &str = "/state/checkpoints";

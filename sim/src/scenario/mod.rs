@@ -20,8 +20,6 @@ mod tally;
 
 pub use elements_job::{FIRST_WINDOW, GUARDED, SECOND_WINDOW};
 
-use crate::config::WorldConfig;
-use crate::rng::Draw;
 use cluster_plan::ClusterPlan;
 use elements_job::RESULTS;
 use elements_plan::{ElementsPlan, Terminal};
@@ -30,6 +28,8 @@ use flights_plan::{Before, FlightsPlan, OUTPUTS};
 use interference::Interference;
 use lives_plan::{JobFacts, LivesPlan};
 use thalweg_io::{Rng, SplitMix};
+use thalweg_world::Draw;
+use thalweg_world::WorldConfig;
 
 /// Of 1000 scenarios, how many have several processes.
 const CLUSTERS_PER_MILLE: u32 = 300;

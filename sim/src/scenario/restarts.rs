@@ -1,9 +1,9 @@
 //! What follows a failure of the job, drawn within bounds.
 
-use crate::rng::Draw;
 use std::time::Duration;
 use thalweg::RestartStrategy;
 use thalweg_io::{Rng, SplitMix};
+use thalweg_world::Draw;
 
 /// How restarts are drawn: one in so many plans has none, one in so many a fixed delay, all others delays that grow.
 pub(super) struct RestartBounds {

@@ -5,11 +5,11 @@
 //! report itself. Which records come with which report may depend on interleaving if some are late; that each is reported exactly once may not.
 
 use super::elements::{Element, ElementRef, Signal, SignalRef, Tally};
-use crate::config::ClockConfig;
 use std::collections::BTreeMap;
 use thalweg::{
     Context, KeyedCoProcessFunction, KeyedProcessFunction, ListState, MapState, OpenContext, Output, Timer, TimerDomain, ValueState,
 };
+use thalweg_world::ClockConfig;
 
 /// By less than this a wall clock of a simulated world is off: years less than the machine's own.
 const MONTH_MS: u64 = 30 * 24 * 3_600_000;

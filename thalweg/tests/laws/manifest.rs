@@ -4,7 +4,7 @@ use crate::read;
 use std::collections::BTreeSet;
 
 /// The crates of the workspace by their folders.
-pub const CRATES: [&str; 13] = [
+pub const CRATES: [&str; 14] = [
     "io",
     "kernel/record",
     "kernel/derive",
@@ -15,6 +15,7 @@ pub const CRATES: [&str; 13] = [
     "metrics",
     "cli",
     "thalweg",
+    "sim/small",
     "sim/world",
     "sim",
     "bench",

@@ -16,12 +16,12 @@ mod rot;
 mod still;
 mod survival;
 
-pub(crate) use faults::only_faults;
+pub use faults::only_faults;
 pub use faults::{DiskFault, DiskFaultKind, FaultCounts, OperationClass, REPORTED_FAULTS, SILENT_FAULTS};
 pub(crate) use handle::DiskHandle;
 pub use model::{DiskModel, InodeId};
 pub use rot::{Damage, Rot};
-pub(crate) use still::{StillDisk, at_once};
+pub use still::{StillDisk, at_once};
 pub use survival::CrashStyle;
 
 use crate::config::DiskConfig;
@@ -154,7 +154,7 @@ impl SimulatedDisk {
     }
 
     /// The files directly in each of these directories that exists, by their paths, with their contents.
-    pub(crate) fn files_in(&self, folders: &[impl AsRef<str>]) -> Vec<(String, Vec<u8>)> {
+    pub fn files_in(&self, folders: &[impl AsRef<str>]) -> Vec<(String, Vec<u8>)> {
         let of_folder = |folder: &str| {
             let files = self.files(folder).unwrap_or_default();
             files.into_iter().map(|(name, content)| (format!("{folder}/{name}"), content)).collect::<Vec<_>>()

@@ -29,7 +29,7 @@ impl Rng for TracedRng {
 }
 
 /// Helpers for drawing configurations and faults.
-pub(crate) trait Draw: Rng {
+pub trait Draw: Rng {
     /// True in `per_mille` of 1000 draws.
     fn chance(&mut self, per_mille: u32) -> bool {
         self.below(1000) < u64::from(per_mille)

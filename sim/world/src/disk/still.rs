@@ -11,19 +11,19 @@ use std::task::{Context, Poll, Waker};
 use thalweg_io::{Buffer, DirEntry, Disk, EntryKind, File, FileLock, IoError, LocalBoxFuture, OpenMode, ReadRequest};
 
 /// See the module.
-pub(crate) struct StillDisk {
+pub struct StillDisk {
     folder: PathBuf,
     files: BTreeMap<PathBuf, Rc<Vec<u8>>>,
 }
 
 impl StillDisk {
     /// The folder at `path`; empty if it is not there.
-    pub(crate) fn of(model: &DiskModel, path: &Path) -> Self {
+    pub fn of(model: &DiskModel, path: &Path) -> Self {
         Self::with(path, model.shared_files(path).unwrap_or_default())
     }
 
     /// The folder at `path` as the hardest of power losses would leave it.
-    pub(crate) fn of_durable(model: &DiskModel, path: &Path) -> Self {
+    pub fn of_durable(model: &DiskModel, path: &Path) -> Self {
         Self::with(path, model.durable_files(path).unwrap_or_default())
     }
 
@@ -32,13 +32,13 @@ impl StillDisk {
     }
 
     /// The files by their paths.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
         self.files.iter().map(|(path, content)| (path.as_path(), content.as_slice()))
     }
 }
 
 /// Polls a future that waits for nothing.
-pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
+pub fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => unreachable!("a still disk answers at once"),

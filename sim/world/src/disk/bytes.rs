@@ -38,7 +38,7 @@ impl FileBytes {
     }
 
     /// The content as it is seen, shared until the next write.
-    pub(crate) fn shared_now(&self) -> Rc<Vec<u8>> {
+    pub fn shared_now(&self) -> Rc<Vec<u8>> {
         Rc::clone(&self.now)
     }
 

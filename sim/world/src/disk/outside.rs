@@ -65,17 +65,17 @@ impl DiskModel {
     }
 
     /// Whether the hardest of power losses would leave this name.
-    pub(crate) fn is_durable_name(&self, directory: &Path, name: &str) -> bool {
+    pub fn is_durable_name(&self, directory: &Path, name: &str) -> bool {
         self.durable_directory(directory).is_ok_and(|entries| entries.contains_key(name))
     }
 
     /// The directory at `path`, if there is one.
-    pub(crate) fn directory_at(&self, path: &Path) -> Option<InodeId> {
+    pub fn directory_at(&self, path: &Path) -> Option<InodeId> {
         self.find(path).ok().filter(|inode| self.directory(*inode).is_ok())
     }
 
     /// The names in a directory that begin with `prefix`, sorted.
-    pub(crate) fn names_with<'a>(&'a self, directory: &Path, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn names_with<'a>(&'a self, directory: &Path, prefix: &'a str) -> impl Iterator<Item = &'a str> {
         let directory = self.find(directory).and_then(|inode| self.directory(inode)).ok();
         let names =
             directory.into_iter().flat_map(move |directory| directory.now.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)));
@@ -135,7 +135,7 @@ impl DiskModel {
     }
 
     /// The same, without a copy of the contents.
-    pub(super) fn shared_files(&self, path: &Path) -> io::Result<Vec<(String, Rc<Vec<u8>>)>> {
+    pub fn shared_files(&self, path: &Path) -> io::Result<Vec<(String, Rc<Vec<u8>>)>> {
         let entries = &self.directory(self.find(path)?)?.now;
         Ok(entries.iter().filter_map(|(name, &inode)| Some((name.clone(), self.bytes(inode).ok()?.shared_now()))).collect())
     }

@@ -342,7 +342,7 @@ impl SimNetwork {
     }
 
     /// Whether what one of the machines says takes long to get anywhere.
-    pub(crate) fn has_slow_machine(&self) -> bool {
+    pub fn has_slow_machine(&self) -> bool {
         self.around.config.net.slow_machine.is_some()
     }
 

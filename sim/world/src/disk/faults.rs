@@ -14,7 +14,7 @@ use thalweg_io::Rng;
 pub type FaultCounts = BTreeMap<&'static str, u64>;
 
 /// The faults among what happened: not what became of operations that were under way at the end of a process or a run.
-pub(crate) fn only_faults(mut injected: FaultCounts) -> FaultCounts {
+pub fn only_faults(mut injected: FaultCounts) -> FaultCounts {
     injected.retain(|name, _| !name.starts_with("under way"));
     injected
 }
