@@ -26,7 +26,7 @@ use elements_job::RESULTS;
 use elements_plan::{ElementsPlan, Terminal};
 use engine::EnginePlan;
 use flights_plan::{Before, FlightsPlan, OUTPUTS};
-use interference::Interference;
+use interference::{Interference, ROOM_FROM_MS};
 use lives_plan::{JobFacts, LivesPlan};
 use thalweg_io::{Rng, SplitMix};
 
@@ -99,6 +99,7 @@ impl Scenario {
             Interference::SmallDisk { spare_bytes } => world.disk.capacity_bytes = job.disk_bytes() + spare_bytes,
             _ => {}
         }
+        world.disk.room_from_ms = interference.is_full_disk().then_some(ROOM_FROM_MS);
         let engine = engine_of(&mut stream("engine"), input_bytes, interference);
         Self { seed, engine, job, world, interference, lives: None, cluster: None }
     }
