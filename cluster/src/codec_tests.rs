@@ -124,6 +124,8 @@ fn all() -> Vec<Message> {
         report(FromSubtask::Declined { checkpoint: CheckpointId(7), prepared: prepared() }),
         report(FromSubtask::Finished { subtask: 5, prepared: None }),
         report(FromSubtask::Ended { subtask: 5, metrics: vec![metric()] }),
+        report(FromSubtask::WaitsForRoom { subtask: 5, reason: Some("cannot write to out/part-1".to_owned()) }),
+        report(FromSubtask::WaitsForRoom { subtask: 5, reason: None }),
     ];
     all.extend(failures().into_iter().map(|error| report(FromSubtask::Failed { subtask: Some(3), error })));
     all

@@ -96,6 +96,7 @@ variants!(FromSubtask, "a message of a subtask of an unknown kind":
     4 => Finished { subtask: subtask, prepared: prepared },
     5 => Failed { subtask: subtask, error: error },
     6 => Ended { subtask: subtask, metrics: metrics },
+    7 => WaitsForRoom { subtask: subtask, reason: reason },
 );
 
 variants!(Image, "state in an unknown place":

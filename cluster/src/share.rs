@@ -135,6 +135,12 @@ impl Share {
                 }
                 prepared_by(task, acknowledgement.prepared.as_ref(), Some(checkpoint))?;
             }
+            FromSubtask::WaitsForRoom { subtask, .. } => {
+                let (_, task) = self.part(*subtask)?;
+                if task.sinks.is_empty() {
+                    return Err(format!("subtask {subtask} waits for room for results, and its task has no sink"));
+                }
+            }
             FromSubtask::Declined { checkpoint, prepared } => {
                 // Which of its subtasks it was, nobody says.
                 let mut tasks = self.parts.values().filter_map(|part| self.shape.get(part.task));

@@ -120,6 +120,9 @@ fn only_the_sink_of_a_task_prepares_something_and_for_the_checkpoint_at_hand() {
     assert_eq!(share().hear(Attempt(3), &FromSubtask::Failed { subtask: None, error: JobError::Cancelled }), Ok(()));
     let failed = |subtask| FromSubtask::Failed { subtask: Some(subtask), error: JobError::Cancelled };
     the_last_is_a_lie(&mut share(), &[failed(3), failed(0)], "not its own");
+    let waits = |subtask| FromSubtask::WaitsForRoom { subtask, reason: None };
+    the_last_is_a_lie(&mut share(), &[waits(3), waits(1)], "its task has no sink");
+    the_last_is_a_lie(&mut share(), &[waits(0)], "not its own");
 }
 
 #[test]

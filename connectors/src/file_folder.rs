@@ -10,9 +10,14 @@ use super::part_name::{PartName, is_result};
 use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
 use std::rc::Rc;
-use thalweg_io::{Disk, EntryKind, Io, IoError};
+use std::time::Duration;
+use thalweg_io::{Disk, EntryKind, Io, IoError, LocalBoxFuture};
 use thalweg_kernel::checkpoint::JobId;
+use thalweg_kernel::sink::SinkError;
 use thalweg_record::record::Record;
+
+/// After which time something for which there was no room is done again: seldom enough to cost nothing, and whoever makes room is not kept waiting.
+const DO_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A file that is durable under its hidden name.
 #[derive(Clone, Debug, PartialEq, Eq, Record)]
@@ -42,10 +47,45 @@ pub(super) struct Folder {
     pub(super) delivery: DeliveryGuarantee,
 }
 
+/// Why results are not shown, or their place is not made ready.
+pub(super) enum Refused {
+    /// There is no room. Nothing has failed: it can be done again, from the beginning, when there is some.
+    NoRoom(IoError),
+    Failed(IoError),
+}
+
+impl Refused {
+    /// The error of an operation that takes room on the disk. One that makes durable is none: it is not done again (law 9).
+    pub(super) fn room(error: IoError) -> Self {
+        if error.is_storage_full() { Self::NoRoom(error) } else { Self::Failed(error) }
+    }
+}
+
+impl From<IoError> for Refused {
+    fn from(error: IoError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Refused> for SinkError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NoRoom(error) => Self::NoRoom(error),
+            Refused::Failed(error) => Self::Io(error),
+        }
+    }
+}
+
 impl Folder {
     /// The path of the file `name`.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
+    }
+
+    /// The time until something for which there was no room is done again.
+    pub(super) fn pause(&self) -> LocalBoxFuture<()> {
+        let clock = self.io.clock();
+        clock.sleep_until(clock.now().after(DO_AGAIN_AFTER))
     }
 
     /// The names of the files in it.
@@ -70,47 +110,48 @@ impl Folder {
     /// Shows what `transactions`, of one job, stand for; first, the results of `others` are removed, which were there before.
     ///
     /// # Errors
-    /// A failed operation, or a file that has neither of its names any more, unless a recovery may have dropped it.
-    pub(super) async fn commit(&self, transactions: &[FileTransaction], others: &[String]) -> Result<(), IoError> {
+    /// A failed operation, or a file that has neither of its names any more, unless a recovery may have dropped it. If there is no room for a name, what is
+    /// shown is shown, and the rest is not.
+    pub(super) async fn commit(&self, transactions: &[FileTransaction], others: &[String]) -> Result<(), Refused> {
         let Some(FileTransaction { job, .. }) = transactions.first() else { return Ok(()) };
         let job = JobId(*job);
         if let Some(FileTransaction { job: other, .. }) = transactions.iter().find(|transaction| transaction.job != job.0) {
             let reason = format!("transactions of two jobs, {job} and {}; the checkpoint is damaged", JobId(*other));
-            return Err(IoError::at("show results in", &self.dir, Error::new(ErrorKind::InvalidData, reason)));
+            return Err(IoError::at("show results in", &self.dir, Error::new(ErrorKind::InvalidData, reason)).into());
         }
         for name in others {
             self.remove(name).await?;
         }
         let files = || transactions.iter().flat_map(|transaction| &transaction.files);
         if files().next().is_some() {
-            self.publish(files().cloned().collect()).await
+            self.publish(&files().cloned().collect::<Vec<_>>()).await
         } else if others.is_empty() {
             Ok(())
         } else {
-            self.sync().await
+            Ok(self.sync().await?)
         }
     }
 
     /// Gives `files` their visible names and takes the hidden ones away. Costs two syncs of the folder, however many files there are.
-    pub(super) async fn publish(&self, files: Vec<PreparedFile>) -> Result<(), IoError> {
-        for file in &files {
+    pub(super) async fn publish(&self, files: &[PreparedFile]) -> Result<(), Refused> {
+        for file in files {
             self.show(file).await?;
         }
         self.sync().await?;
-        for file in &files {
+        for file in files {
             self.remove(&file.hidden).await?;
         }
         // So that none of them comes back.
-        self.sync().await
+        Ok(self.sync().await?)
     }
 
-    async fn show(&self, file: &PreparedFile) -> Result<(), IoError> {
+    async fn show(&self, file: &PreparedFile) -> Result<(), Refused> {
         let PreparedFile { hidden, visible } = file;
         let visible_path = self.path(visible);
         if PartName::of_hidden(hidden).is_none() || PartName::of_visible(visible).is_none() || visible.contains('/') || hidden.contains('/')
         {
             let reason = format!("{hidden:?} and {visible:?} are no names of result files; the checkpoint is damaged");
-            return Err(IoError::at("show", &self.dir, Error::new(ErrorKind::InvalidData, reason)));
+            return Err(IoError::at("show", &self.dir, Error::new(ErrorKind::InvalidData, reason)).into());
         }
         match self.disk.link(&self.path(hidden), &visible_path).await {
             // It was shown before: no other file ever gets this name.
@@ -122,10 +163,10 @@ impl Folder {
                     let reason = format!(
                         "results lost: a checkpoint names this file, and neither it nor {hidden} is there; somebody has removed it"
                     );
-                    Err(IoError::at("show", &visible_path, Error::new(ErrorKind::NotFound, reason)))
+                    Err(IoError::at("show", &visible_path, Error::new(ErrorKind::NotFound, reason)).into())
                 }
             },
-            result => result,
+            result => result.map_err(Refused::room),
         }
     }
 

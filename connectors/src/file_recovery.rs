@@ -6,7 +6,7 @@
 //! running job. Each step can be interrupted and done again.
 
 use super::delivery::DeliveryGuarantee;
-use super::file_folder::{FileTransaction, Folder, is_of_others};
+use super::file_folder::{FileTransaction, Folder, Refused, is_of_others};
 use super::file_tenure::{Tenure, is_seen_in};
 use super::owner_file::Claim;
 use super::part_name::{PartName, is_in_progress, is_result};
@@ -101,7 +101,7 @@ pub(super) async fn recover(
     mut recovery: Recovery<FileTransaction>,
 ) -> Result<bool, SinkError> {
     check(&folder, overwrite, tenure, &recovery).await?;
-    create_durably(&*folder.disk, &folder.dir).await.map_err(unfit)?;
+    create_durably(&*folder.disk, &folder.dir).await.map_err(refused)?;
     tenure.claim(&folder, &claim_of(&folder, &recovery)).await?;
     for input in &recovery.inputs {
         let place = |dir: &Path| Folder { dir: dir.to_owned(), ..folder.clone() };
@@ -204,11 +204,19 @@ pub(super) fn unfit(error: IoError) -> SinkError {
     }
 }
 
+/// The same of an operation for which there may be no room.
+pub(super) fn refused(refused: Refused) -> SinkError {
+    match refused {
+        Refused::NoRoom(error) => SinkError::NoRoom(error),
+        Refused::Failed(error) => unfit(error),
+    }
+}
+
 /// Creates `dir` and what is missing above it, and makes their names durable.
 ///
 /// Folder by folder from the top: none is created in one whose own name may still be lost. So after an interruption there is at most one such name, that of
 /// the lowest folder that is there.
-async fn create_durably(disk: &dyn Disk, dir: &Path) -> Result<(), IoError> {
+async fn create_durably(disk: &dyn Disk, dir: &Path) -> Result<(), Refused> {
     let mut missing = Vec::new();
     for path in dir.ancestors().filter(|path| !path.as_os_str().is_empty()) {
         if disk.kind(path).await? != Some(EntryKind::Directory) {
@@ -223,7 +231,7 @@ async fn create_durably(disk: &dyn Disk, dir: &Path) -> Result<(), IoError> {
         break;
     }
     for path in missing.into_iter().rev() {
-        disk.create_dir_all(path).await?;
+        disk.create_dir_all(path).await.map_err(Refused::room)?;
         disk.sync_dir(parent(path)).await?;
     }
     Ok(())

@@ -8,8 +8,8 @@
 //!
 //! The lock is what tells the living from the dead; the file alone says who owns the folder.
 
-use super::file_folder::Folder;
-use super::file_recovery::unfit;
+use super::file_folder::{Folder, Refused};
+use super::file_recovery::{refused, unfit};
 use super::owner_file::{Claim, LockState, OWNER_BYTES_MAX, OwnerFile, OwnerName, Verdict, deserted, digits, judge, overtaken};
 use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
@@ -105,7 +105,7 @@ impl Tenure {
                 Found::Nobody => (1, None, None),
                 Found::Predecessor { number, line, lock } => (number_behind(folder, number)?, Some(line), lock),
             };
-            if self.publish(folder, number, claim).await.map_err(unfit)? {
+            if self.publish(folder, number, claim).await.map_err(refused)? {
                 // Others were to take it for living until now.
                 drop(of_the_dead);
                 if let Some(line) = line {
@@ -118,7 +118,7 @@ impl Tenure {
     }
 
     /// Makes a file of this process the owner with this number; `false` if somebody else has become it.
-    async fn publish(&self, folder: &Folder, number: u64, claim: &Claim) -> Result<bool, IoError> {
+    async fn publish(&self, folder: &Folder, number: u64, claim: &Claim) -> Result<bool, Refused> {
         let temporary = OwnerName::Temporary { number, owner: claim.owner }.to_string();
         let lock = match write(folder, &temporary, claim).await {
             Ok(lock) => lock,
@@ -126,7 +126,10 @@ impl Tenure {
                 // What comes of this changes nothing: nobody refers to the file.
                 let _ = folder.remove(&temporary).await;
                 // Somebody has just taken it for one that was left behind.
-                return if error.kind() == ErrorKind::WouldBlock { Ok(false) } else { Err(error) };
+                return match error {
+                    Refused::Failed(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+                    error => Err(error),
+                };
             }
         };
         // From the link on it may be the owner, whatever fails.
@@ -139,7 +142,7 @@ impl Tenure {
                 folder.remove(&temporary).await?;
                 return Ok(false);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(Refused::room(error)),
         }
         // The number may have been free again because its owner, and a later one, have come and gone.
         if highest(&numbers(folder).await?) == Some(number) {
@@ -247,18 +250,18 @@ async fn remove_if_left_behind(folder: &Folder, name: &str) -> Result<(), IoErro
 }
 
 /// Writes a file of an owner to be, durably, and locks it if files can be locked here.
-async fn write(folder: &Folder, temporary: &str, claim: &Claim) -> Result<Option<FileLock>, IoError> {
+async fn write(folder: &Folder, temporary: &str, claim: &Claim) -> Result<Option<FileLock>, Refused> {
     // One of this very process, whose taking has failed.
     folder.remove(temporary).await?;
-    let file = folder.disk.open(&folder.path(temporary), OpenMode::CreateNew).await?;
+    let file = folder.disk.open(&folder.path(temporary), OpenMode::CreateNew).await.map_err(Refused::room)?;
     let lock = match file.try_lock().await {
-        Ok(None) => return Err(IoError::at("lock", &folder.path(temporary), ErrorKind::WouldBlock.into())),
+        Ok(None) => return Err(IoError::at("lock", &folder.path(temporary), ErrorKind::WouldBlock.into()).into()),
         Ok(lock) => lock,
         Err(error) if error.kind() == ErrorKind::Unsupported => None,
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     let bytes: Buffer = claim.file(lock.is_some()).encode().as_bytes().into();
-    file.write_at(0, bytes).await?;
+    file.write_at(0, bytes).await.map_err(|error| Refused::room(error.into()))?;
     file.sync().await?;
     Ok(lock)
 }

@@ -8,18 +8,19 @@
 //! Bounded: while more than [`FILES_BEHIND`] files or [`EPOCHS_BEHIND`] epochs are not finished, no more records are taken. So a few blocks each of
 //! that many files and of the one in work are all that is held.
 //!
-//! After a failed operation nothing more is begun and nothing more is prepared.
+//! After a failed operation nothing more is begun and nothing more is prepared. A full disk is no failure: what found no room is done again in a while, and
+//! all else waits behind it (docs/src/semantics.md#o-7).
 
 use super::delivery::DeliveryGuarantee;
+use super::epoch_end::{Ending, EpochEnd};
 use super::file_folder::{FileTransaction, Folder, PreparedFile};
-use super::file_tenure::ensure_owned_by;
 use super::line_format::LineFormat;
 use super::part_file::PartFile;
 use super::part_name::PartName;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::task::{Context, Poll, ready};
-use thalweg_io::{Buffer, BufferPool, IoError, LocalBoxFuture};
+use thalweg_io::{Buffer, BufferPool, IoError};
 use thalweg_kernel::checkpoint::{Attempt, CheckpointId, JobId};
 use thalweg_kernel::sink::{SinkContext, SinkWriter};
 use thalweg_record::record::Record;
@@ -48,15 +49,15 @@ pub(super) struct WriterSettings {
 /// What stands behind the writer, in order.
 enum Behind {
     /// A file that gets no more blocks.
-    File(PartFile),
+    File(Box<PartFile>),
     /// The end of an epoch, and what its files are.
     Epoch(Vec<PreparedFile>),
 }
 
-/// What of it is under way. Each future runs to its end, also when the attempt is over.
+/// What of it is under way.
 enum Finishing {
-    File(LocalBoxFuture<Result<(), IoError>>),
-    Epoch(LocalBoxFuture<Result<Option<FileTransaction>, IoError>>),
+    File(Box<PartFile>),
+    Epoch(EpochEnd),
 }
 
 /// Gathers lines into blocks and writes them.
@@ -154,7 +155,7 @@ impl<T: Record, L: LineFormat<T>> FileWriter<T, L> {
             self.closed.push(file.name);
             self.roll += 1;
             self.files_behind += 1;
-            self.behind.push_back(Behind::File(file));
+            self.behind.push_back(Behind::File(Box::new(file)));
         }
     }
 
@@ -169,34 +170,17 @@ impl<T: Record, L: LineFormat<T>> FileWriter<T, L> {
     fn start_finishing(&mut self) {
         debug_assert!(self.finishing.is_none(), "one after the other");
         self.finishing = match self.behind.pop_front() {
-            Some(Behind::File(file)) => Some(Finishing::File(Box::pin(file.finish()))),
+            Some(Behind::File(file)) => Some(Finishing::File(file)),
             Some(Behind::Epoch(files)) => Some(Finishing::Epoch(self.end_of_epoch(files))),
             None => None,
         };
     }
 
     /// Makes the names of `files`, which are durable themselves, durable or visible.
-    fn end_of_epoch(&mut self, files: Vec<PreparedFile>) -> LocalBoxFuture<Result<Option<FileTransaction>, IoError>> {
-        let folder = self.folder.clone();
-        let at_once = self.folder.delivery == DeliveryGuarantee::AtLeastOnce;
-        let (job, owner) = (self.job.0, self.owner);
+    fn end_of_epoch(&mut self, files: Vec<PreparedFile>) -> EpochEnd {
         // So that the commit learns of this job even if it has no results yet.
         let announces = self.settings.replaces && self.subtask == 0 && std::mem::take(&mut self.is_first_epoch);
-        Box::pin(async move {
-            let files = match (files.is_empty(), at_once) {
-                (true, _) => files,
-                (false, true) => {
-                    ensure_owned_by(&folder, owner).await?;
-                    folder.publish(files).await?;
-                    Vec::new()
-                }
-                (false, false) => {
-                    folder.sync().await?;
-                    files
-                }
-            };
-            Ok((announces || !files.is_empty()).then_some(FileTransaction { job, files }))
-        })
+        EpochEnd::new(self.folder.clone(), files, Ending { job: self.job, owner: self.owner, announces })
     }
 
     /// Drives the file in work. Ready if a block was written.
@@ -223,13 +207,13 @@ impl<T: Record, L: LineFormat<T>> FileWriter<T, L> {
                     continue;
                 }
                 Some(Finishing::File(finishing)) => {
-                    let Poll::Ready(result) = finishing.as_mut().poll(cx) else { break };
+                    let Poll::Ready(result) = finishing.poll_finish(cx) else { break };
                     self.finishing = None;
                     result?;
                     self.files_behind -= 1;
                 }
                 Some(Finishing::Epoch(finishing)) => {
-                    let Poll::Ready(result) = finishing.as_mut().poll(cx) else { break };
+                    let Poll::Ready(result) = finishing.poll_end(cx) else { break };
                     self.finishing = None;
                     self.prepared.push_back(result?);
                     self.epochs_behind -= 1;
@@ -277,6 +261,15 @@ impl<T: Record, L: LineFormat<T>> SinkWriter for FileWriter<T, L> {
         progress
     }
 
+    fn waits_for_room(&self) -> Option<String> {
+        let behind = match &self.finishing {
+            Some(Finishing::File(file)) => file.no_room(),
+            Some(Finishing::Epoch(end)) => end.no_room(),
+            None => None,
+        };
+        behind.or_else(|| self.current.as_ref()?.no_room()).map(IoError::to_string)
+    }
+
     fn seal(&mut self, checkpoint: CheckpointId) {
         assert!(checkpoint >= self.epoch, "epoch {} is sealed by the barrier of checkpoint {checkpoint}", self.epoch);
         if !self.block.is_empty() {
@@ -306,8 +299,8 @@ impl<T: Record, L: LineFormat<T>> SinkWriter for FileWriter<T, L> {
             ready!(file.poll_rest(cx));
         }
         match &mut self.finishing {
-            Some(Finishing::File(finishing)) => drop(ready!(finishing.as_mut().poll(cx))),
-            Some(Finishing::Epoch(finishing)) => drop(ready!(finishing.as_mut().poll(cx))),
+            Some(Finishing::File(finishing)) => ready!(finishing.poll_rest(cx)),
+            Some(Finishing::Epoch(finishing)) => ready!(finishing.poll_rest(cx)),
             None => {}
         }
         self.finishing = None;

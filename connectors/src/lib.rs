@@ -20,6 +20,8 @@ mod csv_source;
 #[cfg(feature = "files")]
 mod delivery;
 #[cfg(feature = "files")]
+mod epoch_end;
+#[cfg(feature = "files")]
 mod file_folder;
 #[cfg(feature = "files")]
 mod file_recovery;

@@ -9,7 +9,7 @@
 //!
 //! *Ordering*: operations under way at the same time on one file complete in any order. A caller that needs an order awaits.
 
-use crate::{Buffer, IoError, LocalBoxFuture};
+use crate::{Buffer, IoError, LocalBoxFuture, WriteError};
 use std::any::Any;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -116,8 +116,9 @@ pub trait File {
     /// Several reads in one submission. The results stand in the order of the requests, whatever the order of completion.
     fn read_batch(&self, requests: Vec<ReadRequest>) -> LocalBoxFuture<Vec<Result<Buffer, IoError>>>;
 
-    /// Writes all of `buffer` at `offset` (a short write is continued) and returns it. After an error the range's content is undefined.
-    fn write_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>>;
+    /// Writes all of `buffer` at `offset` (a short write is continued) and returns it. After an error the range's content is undefined. If there was no
+    /// room, that is all: what was written before is not harmed, and the buffer comes back to be written again.
+    fn write_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, WriteError>>;
 
     /// Makes bytes and length durable (`fsync`).
     fn sync(&self) -> LocalBoxFuture<Result<(), IoError>>;

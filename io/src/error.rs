@@ -1,5 +1,6 @@
 //! What went wrong at the door: the operation, its object, and the operating system's reason.
 
+use crate::Buffer;
 use std::fmt;
 use std::path::Path;
 
@@ -31,6 +32,12 @@ impl IoError {
         self.source.kind()
     }
 
+    /// Whether there was no room, on the disk or within a quota: it may go when somebody has made some.
+    #[must_use]
+    pub fn is_storage_full(&self) -> bool {
+        matches!(self.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+    }
+
     /// The operating system's number of the reason, if it came from there.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
@@ -41,5 +48,32 @@ impl IoError {
     #[must_use]
     pub fn renamed(self, operation: &'static str) -> Self {
         Self { operation, ..self }
+    }
+}
+
+/// Why a [write](crate::File::write_at) has failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// There is no room. What was to be written comes back: it can be written again, at the same place, when there is some.
+    #[error("{0}")]
+    NoRoom(IoError, Buffer),
+    /// Anything else. The buffer is given up.
+    #[error(transparent)]
+    Failed(#[from] IoError),
+}
+
+impl WriteError {
+    /// A failed write of `buffer`.
+    #[must_use]
+    pub fn new(error: IoError, buffer: Buffer) -> Self {
+        if error.is_storage_full() { Self::NoRoom(error, buffer) } else { Self::Failed(error) }
+    }
+}
+
+impl From<WriteError> for IoError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::NoRoom(error, _) | WriteError::Failed(error) => error,
+        }
     }
 }

@@ -49,7 +49,7 @@ pub use complaints::Complaints;
 pub use cores::{CoreGroup, CoreId, CoreMain, Cores, StartError, block_on};
 pub use deadline::within;
 pub use disk::{DirEntry, Disk, EntryKind, File, FileLock, OpenMode, ReadRequest};
-pub use error::IoError;
+pub use error::{IoError, WriteError};
 pub use handle::{Io, IoParts};
 pub use identity::ProcessIdentity;
 pub use listening::listen;

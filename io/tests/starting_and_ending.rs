@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use thalweg_io::uring::UringCores;
-use thalweg_io::{Buffer, CoreMain, Cores, Io, TaskClass, block_on, mailbox, ring, yield_now};
+use thalweg_io::{Buffer, CoreMain, Cores, Io, TaskClass, WriteError, block_on, mailbox, ring, yield_now};
 
 fn main_of<F: Future<Output = ()> + 'static>(body: impl FnOnce(Io) -> F + Send + 'static) -> CoreMain {
     Box::new(move |_, io| Box::pin(body(io)))
@@ -110,16 +110,16 @@ fn a_core_ends_with_operations_under_way_and_leaks_no_descriptor() {
 }
 
 #[test]
-fn a_full_disk_says_so() {
+fn a_full_disk_says_so_and_gives_back_what_there_was_no_room_for() {
     let (sender, mut receiver) = mailbox();
     let main = main_of(move |io| async move {
         let full = io.disk().open("/dev/full".as_ref(), thalweg_io::OpenMode::Write).await.unwrap();
-        let error = full.write_at(0, b"x"[..].into()).await.err().unwrap();
-        sender.send((error.kind(), error.to_string())).unwrap();
+        let Err(WriteError::NoRoom(error, buffer)) = full.write_at(0, b"some bytes"[..].into()).await else { panic!("it is full") };
+        sender.send((error.kind(), error.to_string(), buffer.to_vec())).unwrap();
     });
     UringCores::new().start(vec![main]).unwrap().join();
-    let (kind, text) = block_on(receiver.recv()).unwrap();
-    assert_eq!(kind, std::io::ErrorKind::StorageFull);
+    let (kind, text, bytes) = block_on(receiver.recv()).unwrap();
+    assert_eq!((kind, &bytes[..]), (std::io::ErrorKind::StorageFull, &b"some bytes"[..]));
     assert!(text.starts_with("cannot write to /dev/full: "), "{text}");
 }
 

@@ -53,6 +53,13 @@ pub enum FromSubtask {
         /// What its sink has prepared.
         prepared: Option<PreparedEpoch>,
     },
+    /// The disk has no room for what its sink writes, and the sink waits; or it goes on.
+    WaitsForRoom {
+        /// Whose sink it is.
+        subtask: SubtaskId,
+        /// Why it waits; without a reason, it goes on.
+        reason: Option<String>,
+    },
     /// The input has ended, everything is handed over, and what the sink was given since the last barrier is prepared.
     Finished {
         /// Who has finished.
@@ -83,6 +90,7 @@ impl FromSubtask {
             Self::SplitRequested { subtask, .. }
             | Self::Acknowledged { subtask, .. }
             | Self::Finished { subtask, .. }
+            | Self::WaitsForRoom { subtask, .. }
             | Self::Ended { subtask, .. } => Some(*subtask),
             Self::Failed { subtask, .. } => *subtask,
             Self::Declined { .. } => None,

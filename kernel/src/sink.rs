@@ -20,6 +20,9 @@ pub enum SinkError {
     /// The operating system said no.
     #[error(transparent)]
     Io(#[from] IoError),
+    /// The disk has no room. Nothing has failed: the sink is asked again, from the beginning, until there is some (docs/src/semantics.md#o-7).
+    #[error(transparent)]
+    NoRoom(IoError),
     /// The place of the results is not fit for them: nothing has begun, and the job's description has to change. Names the cure.
     #[error("{0}")]
     Invalid(String),
@@ -86,8 +89,8 @@ pub trait Sink: Clone + Send + 'static {
     /// Idempotent: it may be interrupted anywhere and called again. Unless a sink says more, it commits and removes nothing.
     ///
     /// # Errors
-    /// If results cannot or must not be put there: the job fails with it before anything is read. After the last attempt a job that has succeeded fails
-    /// only if the place has become [somebody else's](SinkError::Overtaken).
+    /// If there is [no room](SinkError::NoRoom): it is called again. If results cannot or must not be put there: the job fails with it before anything is
+    /// read. After the last attempt, when nothing is waited for, a job that has succeeded fails only if the place has become [somebody else's](SinkError::Overtaken).
     fn recover(&self, io: Io, recovery: Recovery<Self::Transaction>) -> LocalBoxFuture<Result<(), SinkError>> {
         self.commit(io, recovery.committed)
     }
@@ -97,8 +100,8 @@ pub trait Sink: Clone + Send + 'static {
     /// Idempotent: committing again, in whole or in part, changes nothing.
     ///
     /// # Errors
-    /// A failed operation: the attempt fails with it, and the next one commits again. Or the place is [somebody else's](SinkError::Overtaken) by now:
-    /// the job fails with it.
+    /// If there is [no room](SinkError::NoRoom): it is called again. A failed operation: the attempt fails with it, and the next one commits again. Or the
+    /// place is [somebody else's](SinkError::Overtaken) by now: the job fails with it.
     fn commit(&self, _io: Io, _transactions: Vec<Self::Transaction>) -> LocalBoxFuture<Result<(), SinkError>> {
         Box::pin(std::future::ready(Ok(())))
     }
@@ -161,6 +164,12 @@ pub trait SinkWriter: 'static {
     /// A failed write: the attempt fails with it.
     fn poll_progress(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
         Poll::Pending
+    }
+
+    /// Why nothing goes on, in words that name the place, while the disk has no room for what is to be written: the writer tries again by itself, and people are
+    /// told (docs/src/semantics.md#o-7). Asked after every poll.
+    fn waits_for_room(&self) -> Option<String> {
+        None
     }
 
     /// What has been written belongs to the epoch of `checkpoint`, whose barrier has come; what is written from now on to the next one. At the end

@@ -55,6 +55,8 @@ pub(super) const DESCRIPTIONS: &[Description] = &[
         "Of the latest complete checkpoint, from its trigger until it was durable."),
     row(Job, "lastCheckpointSize", One, "thalweg_job_last_checkpoint_size_bytes", Some("lastCheckpointSize"),
         "State in the latest complete checkpoint."),
+    row(Job, "numberOfSinksWaitingForRoom", One, "thalweg_job_sinks_waiting_for_room", None,
+        "Subtasks of sinks that wait because a disk is full; the coordinator counts as one where it shows results."),
     row(Task, "numRecordsIn", One, "thalweg_task_records_in_total", Some("numRecordsIn"),
         "Records taken from other tasks."),
     row(Task, "numRecordsOutOfTask", One, "thalweg_task_records_out_total", Some("numRecordsOut"),

@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 
 /// The marks that a set of [`RUNS_MIN`] runs must have seen.
-pub const REQUIRED: [&str; 68] = [
+pub const REQUIRED: [&str; 72] = [
     "EIO",
     "ENOSPC",
     "a cancellation before the commit",
     "a checkpoint completed while the one before was being committed",
     "a checkpoint expired and a later one completed",
+    "a commit waited for room",
     "a damaged checkpoint refused",
     "a file of one part",
     "a job rescaled",
@@ -70,9 +71,12 @@ pub const REQUIRED: [&str; 68] = [
     "process: paused",
     "process: power loss",
     "results replaced",
+    "results waited for room",
+    "results went on when there was room",
     "several struck at once",
     "stopped with a checkpoint",
     "the network healed",
+    "the place of the results waited for room",
     "too many checkpoints expired",
     "two leaders",
 ];

@@ -195,7 +195,8 @@ pub fn run_once(scenario: &Scenario) -> Report {
                 Ok(_) => coverage.faults_at_commit().unwrap_or(stats.disk_faults),
                 Err(_) => stats.disk_faults,
             };
-            let evidence = Evidence { end, has_committed: coverage.has_committed(), disk_faults, files: &files };
+            let ended_ms = stats.elapsed_ns / 1_000_000;
+            let evidence = Evidence { end, has_committed: coverage.has_committed(), disk_faults, ended_ms, files: &files };
             let durable =
                 || lost.map(|path| Finding::wrong("durability", format!("the job had finished when power was lost, and with it {path}")));
             judge(scenario, &evidence, &mut marks).err().or_else(durable)

@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
-use thalweg_io::{Buffer, CoreMain, Cores, Io, LocalBoxFuture, MonotonicNs, OpenMode, ReadRequest, mailbox};
+use thalweg_io::{Buffer, CoreMain, Cores, Io, IoError, LocalBoxFuture, MonotonicNs, OpenMode, ReadRequest, mailbox};
 use thalweg_sim::{CrashStyle, DiskConfig, DiskFault, DiskFaultKind, NetConfig, NetFault, NetFaultKind, NetMoment, World, WorldConfig};
 
 /// Runs `body` on one core of a new world and returns both.
@@ -134,7 +134,7 @@ fn a_listed_fault_hits_the_operation_with_its_number() {
     let (world, (kinds, stalled_ms)) = on_core(1, config, |io| {
         Box::pin(async move {
             let file = io.disk().open(Path::new("f"), OpenMode::CreateNew).await.unwrap();
-            let full = file.write_at(0, Buffer::from(&b"x"[..])).await.unwrap_err();
+            let full = IoError::from(file.write_at(0, Buffer::from(&b"x"[..])).await.unwrap_err());
             file.write_at(0, Buffer::from(&b"x"[..])).await.unwrap();
             let failed = file.sync().await.unwrap_err();
             file.sync().await.unwrap();
@@ -289,7 +289,7 @@ fn a_crash_closes_files_and_takes_what_was_under_way() {
                     let mut write = file.write_at(0, Buffer::from(&b"under way"[..]));
                     poll_once(&mut write).await;
                     sender.send(vec![]).unwrap();
-                    let errors = vec![write.await.unwrap_err().raw_os_error(), file.len().await.unwrap_err().raw_os_error()];
+                    let errors = vec![IoError::from(write.await.unwrap_err()).raw_os_error(), file.len().await.unwrap_err().raw_os_error()];
                     sender.send(errors).unwrap();
                 })
             });

@@ -37,7 +37,7 @@ async fn open(io: &Io, path: &str) -> Rc<dyn File> {
 }
 
 async fn write(file: &dyn File, bytes: &[u8]) -> Option<i32> {
-    number(file.write_at(0, Buffer::from(bytes)).await)
+    number(file.write_at(0, Buffer::from(bytes)).await.map_err(IoError::from))
 }
 
 async fn read(file: &dyn File) -> Vec<u8> {

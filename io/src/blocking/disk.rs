@@ -2,7 +2,7 @@
 
 use crate::uring::disk::list_blocking;
 use crate::uring::file::try_lock;
-use crate::{Buffer, DirEntry, Disk, EntryKind, File, FileLock, IoError, LocalBoxFuture, OpenMode, ReadRequest};
+use crate::{Buffer, DirEntry, Disk, EntryKind, File, FileLock, IoError, LocalBoxFuture, OpenMode, ReadRequest, WriteError};
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -137,11 +137,11 @@ impl File for BlockingFile {
         when_polled(move || requests.into_iter().map(|ReadRequest { offset, buffer }| open.read(offset, buffer)).collect())
     }
 
-    fn write_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
+    fn write_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, WriteError>> {
         let open = Rc::clone(&self.0);
         when_polled(move || match open.file.write_all_at(&buffer, offset) {
             Ok(()) => Ok(buffer),
-            Err(error) => Err(IoError::at("write to", &open.path, error)),
+            Err(error) => Err(WriteError::new(IoError::at("write to", &open.path, error), buffer)),
         })
     }
 

@@ -3,7 +3,7 @@
 use super::descriptor::Descriptor;
 use super::helper::Helper;
 use super::raw::{Kept, Op, Request, Ring};
-use crate::{Buffer, File, FileLock, IoError, LocalBoxFuture, ReadRequest};
+use crate::{Buffer, File, FileLock, IoError, LocalBoxFuture, ReadRequest, WriteError};
 use io_uring::{opcode, types};
 use std::ffi::CString;
 use std::io;
@@ -79,7 +79,7 @@ impl Open {
         }
     }
 
-    async fn write(self, offset: u64, mut buffer: Buffer) -> Result<Buffer, IoError> {
+    async fn write(self, offset: u64, mut buffer: Buffer) -> Result<Buffer, WriteError> {
         let mut written = 0;
         while written < buffer.len() {
             let part = (buffer.len() - written).min(TRANSFER_MAX_BYTES);
@@ -93,10 +93,10 @@ impl Open {
             let Kept::Buffer(returned) = kept else { unreachable!("invariant: a write keeps its buffer") };
             buffer = returned;
             match result {
-                Ok(0) => return Err(self.error("write to", io::ErrorKind::WriteZero.into())),
+                Ok(0) => return Err(self.error("write to", io::ErrorKind::WriteZero.into()).into()),
                 Ok(count) => written += count as usize,
                 Err(error) if is_transient(&error) => {}
-                Err(error) => return Err(self.error("write to", error)),
+                Err(error) => return Err(WriteError::new(self.error("write to", error), buffer)),
             }
         }
         Ok(buffer)
@@ -148,7 +148,7 @@ impl File for UringFile {
         })
     }
 
-    fn write_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
+    fn write_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, WriteError>> {
         Box::pin(self.0.clone().write(offset, buffer))
     }
 

@@ -33,6 +33,8 @@ pub(crate) enum CheckpointInput {
     Acknowledged { subtask: SubtaskId, checkpoint: CheckpointId },
     /// There was no room for a part of the checkpoint.
     Declined { checkpoint: CheckpointId },
+    /// The sink of the subtask waits for room on a disk, or goes on.
+    Room { subtask: SubtaskId, is_missing: bool },
     /// The subtask has come to the end of its input, and its results are prepared.
     Finished { subtask: SubtaskId },
     /// The checkpoint is durable.
@@ -95,6 +97,8 @@ struct Pending {
     stage: Stage,
     /// It was triggered to stop the job.
     stops: bool,
+    /// A sink has waited for room since it began.
+    had_no_room: bool,
 }
 
 /// Decides about the checkpoints of one attempt.
@@ -102,6 +106,8 @@ pub(crate) struct CheckpointCoordinator {
     cadence: Cadence,
     is_source: Vec<bool>,
     finished: Vec<bool>,
+    /// Whose sinks wait for room.
+    without_room: Vec<bool>,
     next: CheckpointId,
     pending: Option<Pending>,
     /// When the next one may be triggered, if ever.
@@ -128,6 +134,7 @@ impl CheckpointCoordinator {
         Self {
             cadence,
             finished: vec![false; is_source.len()],
+            without_room: vec![false; is_source.len()],
             is_source,
             next,
             pending: None,
@@ -199,6 +206,12 @@ impl CheckpointCoordinator {
                     actions.extend(self.give_up(now, GivenUp::NoRoom));
                 }
             }
+            CheckpointInput::Room { subtask, is_missing } => {
+                self.without_room[subtask] = is_missing;
+                if let Some(pending) = &mut self.pending {
+                    pending.had_no_room |= is_missing;
+                }
+            }
             CheckpointInput::Finished { subtask } => {
                 assert!(!self.finished[subtask], "subtask {subtask} finished twice");
                 self.finished[subtask] = true;
@@ -238,7 +251,9 @@ impl CheckpointCoordinator {
             if pending.acknowledged.iter().zip(&self.finished).all(|(acknowledged, finished)| *acknowledged || *finished) {
                 self.persist(actions, false);
             } else if now >= pending.since.after(self.cadence.timeout) {
-                actions.extend(self.give_up(now, GivenUp::Expired));
+                // A barrier does not pass a sink that waits.
+                let reason = if pending.had_no_room { GivenUp::NoRoom } else { GivenUp::Expired };
+                actions.extend(self.give_up(now, reason));
             }
         }
         if self.pending.is_none() && self.completion.is_none() && !self.ended {
@@ -280,7 +295,8 @@ impl CheckpointCoordinator {
         self.next = checkpoint.next();
         self.requested = false;
         let acknowledged = vec![false; self.finished.len()];
-        self.pending = Some(Pending { checkpoint, since: now, acknowledged, stage: Stage::Collecting, stops: self.stopping });
+        let had_no_room = self.without_room.contains(&true);
+        self.pending = Some(Pending { checkpoint, since: now, acknowledged, stage: Stage::Collecting, stops: self.stopping, had_no_room });
         self.next_trigger = self.cadence.interval.map(|interval| now.after(interval));
         checkpoint
     }

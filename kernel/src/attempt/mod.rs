@@ -2,13 +2,15 @@
 //!
 //! `coordinator.rs`, `checkpoint_coordinator.rs` and `transactions.rs` decide (pure), `run.rs` carries out. `deployment.rs` says which subtask goes to which
 //! core and which channels lie between them, `shape.rs` the same of tasks, `roster.rs` whose each subtask is, `splits.rs` what there is to read.
-//! `collecting.rs` gathers a checkpoint, `folder.rs` is where it is stored, `sinks.rs` has results shown, `telling.rs` says outside how it went.
+//! `collecting.rs` gathers a checkpoint, `folder.rs` is where it is stored, `sinks.rs` has results shown,
+//! `room.rs` knows who waits because a disk is full, `telling.rs` says outside how it went.
 
 pub(crate) mod checkpoint_coordinator;
 pub(crate) mod collecting;
 pub(crate) mod coordinator;
 pub(crate) mod deployment;
 pub(crate) mod folder;
+pub(crate) mod room;
 pub(crate) mod roster;
 pub(crate) mod run;
 pub(crate) mod shape;

@@ -3,6 +3,7 @@
 //! Carries out what the coordinators decide: passes on splits and triggers, gathers acknowledgements, stores checkpoints and has sinks commit. Storing
 //! and committing go on beside each other and beside everything else; both come to their end before the attempt does.
 
+mod committing;
 mod event;
 mod word;
 
@@ -11,8 +12,9 @@ use crate::attempt::collecting::{About, Collecting, bytes_of};
 use crate::attempt::coordinator::{self, Coordinator};
 use crate::attempt::deployment::AttemptPlan;
 use crate::attempt::folder::{CheckpointFolder, Complete, Persisted, Storage};
+use crate::attempt::room::RoomWaits;
 use crate::attempt::roster::Roster;
-use crate::attempt::sinks;
+use crate::attempt::sinks::Refusal;
 use crate::attempt::splits::SplitsOfSource;
 use crate::attempt::telling::Telling;
 use crate::attempt::transactions::{PreparedTransaction, TransactionLedger};
@@ -77,7 +79,11 @@ pub(crate) struct AttemptRun<'a> {
     ledger: TransactionLedger,
     collecting: Option<Collecting>,
     finished: Vec<bool>,
-    committing: Option<LocalBoxFuture<(CheckpointId, Result<(), JobError>)>>,
+    committing: Option<LocalBoxFuture<(CheckpointId, Result<(), Refusal>)>>,
+    /// What is to be committed again, and when, because there was no room.
+    commit_again: Option<(MonotonicNs, CheckpointId)>,
+    /// Who waits for room.
+    room: RoomWaits,
     timer: Option<(MonotonicNs, LocalBoxFuture<()>)>,
     /// When a stop that is under way says the next time what it waits for.
     stop_word_at: Option<MonotonicNs>,
@@ -113,6 +119,8 @@ impl<'a> AttemptRun<'a> {
             collecting: None,
             finished: vec![false; subtasks],
             committing: None,
+            commit_again: None,
+            room: RoomWaits::default(),
             timer: None,
             stop_word_at: None,
             completed: 0,
@@ -148,11 +156,14 @@ impl<'a> AttemptRun<'a> {
                 Event::Committed(checkpoint, result) => self.committed(checkpoint, result),
                 Event::Tick => {
                     self.say_what_a_stop_waits_for();
+                    self.commit_again_when_due();
+                    self.tell_of_room();
                     self.decide(checkpoints::CheckpointInput::Tick);
                 }
             }
         }
         self.parts.telling.attempt_ended();
+        self.nobody_waits_for_room();
         let torn_down = || Err(JobError::Internal { place: "core 0".to_owned(), message: "it was torn down".to_owned() });
         AttemptEnd {
             result: self.end.unwrap_or_else(torn_down),
@@ -205,6 +216,12 @@ impl<'a> AttemptRun<'a> {
             FromSubtask::Declined { checkpoint, prepared } => {
                 self.note_prepared(prepared);
                 self.decide(checkpoints::CheckpointInput::Declined { checkpoint });
+            }
+            FromSubtask::WaitsForRoom { subtask, reason } => {
+                let is_missing = reason.is_some();
+                self.room.writer(subtask, reason);
+                self.tell_of_room();
+                self.decide(checkpoints::CheckpointInput::Room { subtask, is_missing });
             }
             FromSubtask::Finished { subtask, prepared } => {
                 self.note_prepared(prepared);
@@ -384,29 +401,6 @@ impl<'a> AttemptRun<'a> {
                 self.is_fenced |= source.is_fenced();
                 self.fail(JobError::of_the_coordinator(source));
             }
-        }
-    }
-
-    /// Tells the sinks. From here on results may show.
-    fn commit(&mut self, checkpoint: CheckpointId) {
-        self.observe("checkpoint.commit", checkpoint, 0);
-        tracing::debug!(%checkpoint, "sinks are told to commit");
-        self.commit_is_open = true;
-        let named = self.ledger.named_by(checkpoint);
-        let committing = sinks::commit(self.parts.job, self.parts.io, &named);
-        self.committing = Some(Box::pin(async move { (checkpoint, committing.await) }));
-    }
-
-    fn committed(&mut self, checkpoint: CheckpointId, result: Result<(), JobError>) {
-        match result {
-            Ok(()) => {
-                self.commit_is_open = false;
-                self.observe("checkpoint.committed", checkpoint, 0);
-                self.ledger.committed(checkpoint);
-                self.decide(checkpoints::CheckpointInput::Committed { checkpoint });
-                self.enlarge();
-            }
-            Err(error) => self.fail(error),
         }
     }
 

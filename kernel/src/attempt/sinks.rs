@@ -3,6 +3,7 @@
 //! It is asked of one sink after the other, in the order of the graph; the first that fails, or panics, is the failure of the job
 //! (docs/src/semantics.md#o-4).
 
+use crate::attempt::room::RoomWaits;
 use crate::attempt::splits::aligned;
 use crate::attempt::transactions::PreparedTransaction;
 use crate::checkpoint::{Attempt, JobId};
@@ -11,9 +12,31 @@ use crate::graph::{Job, RecoverSink, SinkPlan};
 use crate::job::inbox::Inbox;
 use crate::sink::{Recovery, SinkError};
 use crate::subtask::panics::without_panic;
+use crate::worker::core::CoreShared;
 use rkyv::util::AlignedVec;
-use thalweg_io::{Io, LocalBoxFuture};
+use std::time::Duration;
+use thalweg_io::{Io, IoError, LocalBoxFuture};
 use thalweg_storage::checkpoint::Metadata;
+
+/// After which time a sink that found no room is asked again.
+pub(crate) const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a sink has not done what it was asked.
+pub(crate) enum Refusal {
+    /// There is no room for what the sink of this operator is to do. Nothing has failed: it can be asked again.
+    NoRoom { operator: String, source: IoError },
+    /// The failure of the job.
+    Failed(JobError),
+}
+
+impl From<Refusal> for JobError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoRoom { operator, source } => Self::Sink { operator, subtask: 0, source },
+            Refusal::Failed(error) => error,
+        }
+    }
+}
 
 /// The sinks of a job before an attempt, or after the last one.
 pub(crate) struct Sinks<'a> {
@@ -31,16 +54,32 @@ impl Sinks<'_> {
     /// Has every sink look at its place; nothing changes.
     pub(crate) async fn check(&self, discard_later_output: bool, inbox: &mut Inbox) -> Result<(), JobError> {
         for sink in &self.job.sinks {
-            inbox.listening(self.ask(sink, &sink.check, discard_later_output, false)).await??;
+            inbox.listening(self.ask(sink, &sink.check, discard_later_output, false)).await?.map_err(JobError::from)?;
         }
         Ok(())
     }
 
-    /// Has every sink recover its place.
-    pub(crate) async fn recover(&self, discard_later_output: bool, inbox: &mut Inbox) -> Result<(), JobError> {
+    /// Has every sink recover its place. One that finds no room is asked again and again, while `shared` shows that somebody waits
+    /// (docs/src/semantics.md#o-7).
+    pub(crate) async fn recover(&self, discard_later_output: bool, inbox: &mut Inbox, shared: &CoreShared) -> Result<(), JobError> {
+        let clock = self.io.clock();
+        let mut waits = RoomWaits::default();
         for sink in &self.job.sinks {
-            inbox.listening(self.ask(sink, &sink.recover, discard_later_output, false)).await??;
+            while let Err(refusal) = inbox.listening(self.ask(sink, &sink.recover, discard_later_output, false)).await? {
+                let Refusal::NoRoom { operator, source } = refusal else { return Err(refusal.into()) };
+                self.io.observe("recovery.no-room", &operator, [self.attempt.0 as i64, 0, 0]);
+                waits.coordinator(Some(source.to_string()));
+                waits.tell(clock.now(), shared);
+                let asked_again = inbox.listening(clock.sleep_until(clock.now().after(ASK_AGAIN_AFTER))).await;
+                if asked_again.is_err() {
+                    waits.coordinator(None);
+                    waits.tell(clock.now(), shared);
+                }
+                asked_again?;
+            }
         }
+        waits.coordinator(None);
+        waits.tell(clock.now(), shared);
         Ok(())
     }
 
@@ -49,7 +88,7 @@ impl Sinks<'_> {
     pub(crate) async fn clean_up(&self) -> Result<(), JobError> {
         let mut told = Ok(());
         for sink in &self.job.sinks {
-            let asked = self.ask(sink, &sink.recover, false, true).await;
+            let asked = self.ask(sink, &sink.recover, false, true).await.map_err(JobError::from);
             let is_worse = matches!(asked, Err(JobError::Overtaken { .. })) && !matches!(told, Err(JobError::Overtaken { .. }));
             if told.is_ok() || is_worse {
                 told = asked;
@@ -58,7 +97,7 @@ impl Sinks<'_> {
         told
     }
 
-    async fn ask(&self, sink: &SinkPlan, what: &RecoverSink, discard_later_output: bool, is_last: bool) -> Result<(), JobError> {
+    async fn ask(&self, sink: &SinkPlan, what: &RecoverSink, discard_later_output: bool, is_last: bool) -> Result<(), Refusal> {
         let meta = &self.job.operators[sink.operator.0];
         let named = self.from.iter().flat_map(|metadata| &metadata.transactions);
         let own = named.filter(|transaction| transaction.sink_uid == meta.uid);
@@ -80,7 +119,7 @@ impl Sinks<'_> {
 }
 
 /// Has every sink commit what it has among `transactions`.
-pub(crate) fn commit(job: &Job, io: &Io, transactions: &[PreparedTransaction]) -> LocalBoxFuture<Result<(), JobError>> {
+pub(crate) fn commit(job: &Job, io: &Io, transactions: &[PreparedTransaction]) -> LocalBoxFuture<Result<(), Refusal>> {
     let mut commits = Vec::new();
     for sink in &job.sinks {
         let own = transactions.iter().filter(|prepared| prepared.sink == sink.operator);
@@ -99,13 +138,14 @@ pub(crate) fn commit(job: &Job, io: &Io, transactions: &[PreparedTransaction]) -
 }
 
 /// What has come of what the sink of `operator` was `doing`.
-fn outcome(done: Result<Result<(), SinkError>, String>, operator: &str, doing: &str) -> Result<(), JobError> {
+fn outcome(done: Result<Result<(), SinkError>, String>, operator: &str, doing: &str) -> Result<(), Refusal> {
     let operator = operator.to_owned();
-    match done {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(SinkError::Invalid(reason))) => Err(JobError::Invalid(reason)),
-        Ok(Err(SinkError::Overtaken(reason))) => Err(JobError::Overtaken { operator, reason }),
-        Ok(Err(SinkError::Io(source))) => Err(JobError::Sink { operator, subtask: 0, source }),
-        Err(message) => Err(JobError::UserPanic { operator, subtask: 0, message, record: doing.to_owned() }),
-    }
+    Err(Refusal::Failed(match done {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(SinkError::NoRoom(source))) => return Err(Refusal::NoRoom { operator, source }),
+        Ok(Err(SinkError::Invalid(reason))) => JobError::Invalid(reason),
+        Ok(Err(SinkError::Overtaken(reason))) => JobError::Overtaken { operator, reason },
+        Ok(Err(SinkError::Io(source))) => JobError::Sink { operator, subtask: 0, source },
+        Err(message) => JobError::UserPanic { operator, subtask: 0, message, record: doing.to_owned() },
+    }))
 }

@@ -56,6 +56,8 @@ pub(crate) struct Snapshots {
     writer: RefCell<SnapshotWriter>,
     /// Memory of an image that has been stored.
     spare: RefCell<Buffer>,
+    /// What was last said of the sink: why it waits for room, or that it goes on.
+    sink_waits: RefCell<Option<Option<String>>>,
     archiver: RefCell<Archiver>,
     taken: RefCell<VecDeque<TakenSnapshot>>,
     prepared: RefCell<VecDeque<PreparedEpoch>>,
@@ -70,6 +72,7 @@ impl Snapshots {
             writing: RefCell::default(),
             writer: RefCell::default(),
             spare: RefCell::default(),
+            sink_waits: RefCell::default(),
             archiver: RefCell::default(),
             taken: RefCell::default(),
             prepared: RefCell::default(),
@@ -130,6 +133,16 @@ impl Snapshots {
     /// A sink has prepared an epoch.
     pub(crate) fn prepared(&self, epoch: PreparedEpoch) {
         self.prepared.borrow_mut().push_back(epoch);
+    }
+
+    /// The sink waits for room, for this reason, or it goes on.
+    pub(crate) fn sink_waits(&self, reason: Option<String>) {
+        self.sink_waits.replace(Some(reason));
+    }
+
+    /// Takes out what was said of that since it was asked last.
+    pub(crate) fn take_sink_waits(&self) -> Option<Option<String>> {
+        self.sink_waits.take()
     }
 
     /// Takes the next snapshot out.

@@ -250,7 +250,7 @@ impl Master {
         let discard = storage.as_ref().is_some_and(|storage| storage.config.discard_later_output);
         let sinks =
             Sinks { job: &self.job, io: &self.io, id: self.logbook.job, owner: self.logbook.owner, attempt, from: metadata.as_ref() };
-        if let Err(error) = sinks.recover(discard, &mut self.inbox).await {
+        if let Err(error) = sinks.recover(discard, &mut self.inbox, &self.shared).await {
             // To a process that was overtaken, what its successor shows looks like results from nowhere.
             self.logbook.look(&self.io, self.job.checkpoints.as_ref(), &mut self.inbox).await?;
             return Err(error);

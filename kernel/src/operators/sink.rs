@@ -50,6 +50,7 @@ impl<S: Sink> Terminal<S::In> for SinkTerminal<S> {
             writer: self.sink.writer(context),
             info: cx.operator(self.id),
             failure: Rc::clone(&cx.failure),
+            waits_for_room: false,
             // As in Flink; a sink that is a task of its own has a `numRecordsIn` as a task.
             records_sent: cx.counter(self.id, "numRecordsSend"),
         }
@@ -70,6 +71,7 @@ pub struct RunningSink<W> {
     place: String,
     info: Rc<OperatorInfo>,
     failure: Rc<FailureSlot>,
+    waits_for_room: bool,
     records_sent: Counter,
 }
 
@@ -78,6 +80,17 @@ impl<W: SinkWriter> RunningSink<W> {
     fn fail(&self, source: IoError) {
         let (operator, subtask) = (self.info.name.clone(), self.info.task.subtask);
         self.failure.set(JobError::Sink { operator, subtask, source });
+    }
+
+    /// Looks whether the writer waits for room; says so if that has changed.
+    fn watch_room(&mut self) {
+        let reason = self.writer.waits_for_room();
+        if reason.is_some() != self.waits_for_room {
+            self.waits_for_room = reason.is_some();
+            let what = if self.waits_for_room { "sink.no-room" } else { "sink.goes-on" };
+            self.io.observe(what, &self.place, [self.epoch.0 as i64, 0, 0]);
+            self.snapshots.sink_waits(reason);
+        }
     }
 
     /// Prepares what has been sealed. Ready when it has come further, with an epoch or a failure.
@@ -145,7 +158,9 @@ impl<W: SinkWriter> Stage for RunningSink<W> {
 
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let prepared = self.poll_sealed(cx);
-        match self.writer.poll_progress(cx) {
+        let progress = self.writer.poll_progress(cx);
+        self.watch_room();
+        match progress {
             Poll::Ready(Ok(())) => Poll::Ready(()),
             Poll::Ready(Err(source)) => {
                 self.fail(source);
@@ -167,10 +182,12 @@ impl<W: SinkWriter> Stage for RunningSink<W> {
     }
 
     fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.sealed.is_empty() && !self.failure.is_set() {
-            std::task::ready!(self.poll_sealed(cx));
+        let mut polled = Poll::Ready(());
+        while !self.sealed.is_empty() && !self.failure.is_set() && polled.is_ready() {
+            polled = self.poll_sealed(cx);
         }
-        Poll::Ready(())
+        self.watch_room();
+        polled
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {

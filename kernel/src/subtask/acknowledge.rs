@@ -92,6 +92,9 @@ impl Acknowledger {
 
     /// Goes on as far as possible; registers for the write that is under way.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), JobError> {
+        if let Some(reason) = self.snapshots.take_sink_waits() {
+            self.report(FromSubtask::WaitsForRoom { subtask: self.subtask, reason });
+        }
         while let Some(taken) = self.snapshots.pop_taken() {
             self.io.observe("checkpoint.snapshot", &self.name, [taken.checkpoint.0 as i64, taken.image.len() as i64, 0]);
             // Barriers come one checkpoint after the other: those that still wait to be stored have been given up.

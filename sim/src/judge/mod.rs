@@ -11,7 +11,7 @@ use crate::marks::{Marks, sometimes};
 use crate::run::{ElementsResults, Observed, RunEnd};
 use crate::scenario::elements_plan::ElementsPlan;
 use crate::scenario::flights_plan::{Before, FlightsPlan, INPUT};
-use crate::scenario::interference::Interference;
+use crate::scenario::interference::{Interference, ROOM_FROM_MS, ROOM_USED_MS};
 use crate::scenario::{GUARDED, JobPlan, Scenario};
 pub(crate) use leftovers::checkpoint_folder;
 use thalweg::{JobError, JobReport};
@@ -24,6 +24,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) has_committed: bool,
     /// Faults of the disk that were injected.
     pub(crate) disk_faults: u64,
+    /// When it ended, in milliseconds from the start.
+    pub(crate) ended_ms: u64,
     /// Files in the folders of results, with their contents.
     pub(crate) files: &'a [(String, Vec<u8>)],
 }
@@ -62,7 +64,7 @@ pub(crate) fn judge(scenario: &Scenario, evidence: &Evidence<'_>, marks: &mut Ma
             }
         }
         Ok(report) => {
-            success(scenario, evidence)?;
+            success(scenario, evidence, marks)?;
             let stopped = matches!(scenario.interference, Interference::Stop(_) | Interference::Silence { .. });
             match (&scenario.job, &evidence.end.observed) {
                 (JobPlan::Elements(plan), Observed::Elements(results)) => elements::results(plan, results, report, stopped, false, marks),
@@ -88,14 +90,9 @@ fn failure(scenario: &Scenario, evidence: &Evidence<'_>, error: &JobError, marks
             marks.note("a cancellation before the commit");
             matches!(error, JobError::Cancelled)
         }
-        Interference::DiskFault(fault) => {
+        Interference::DiskFault(fault) if !is_waited_for(fault.kind) => {
             sometimes!(marks, fault.kind == DiskFaultKind::Error, "EIO");
-            sometimes!(marks, fault.kind == DiskFaultKind::Full, "ENOSPC");
-            is_io && evidence.disk_faults > 0 && !matches!(fault.kind, DiskFaultKind::Stall { .. })
-        }
-        Interference::SmallDisk { .. } => {
-            marks.note("ENOSPC");
-            is_io
+            is_io && evidence.disk_faults > 0
         }
         Interference::Silence { records } if matches!(error, JobError::Cancelled) => {
             let reason = format!("the input has fallen silent, and not all of the {records} records before that have arrived");
@@ -103,7 +100,8 @@ fn failure(scenario: &Scenario, evidence: &Evidence<'_>, error: &JobError, marks
         }
         // Before anything was read there is nothing to end.
         Interference::Stop(_) => matches!(error, JobError::Cancelled) && !evidence.has_committed,
-        Interference::None | Interference::Silence { .. } => false,
+        // A full disk is waited for.
+        Interference::DiskFault(_) | Interference::SmallDisk { .. } | Interference::None | Interference::Silence { .. } => false,
     };
     let is_refusal = matches!(&scenario.job, JobPlan::Flights(FlightsPlan { before: Before::ResultsToKeep, .. }))
         && matches!(error, JobError::Invalid(_))
@@ -111,11 +109,21 @@ fn failure(scenario: &Scenario, evidence: &Evidence<'_>, error: &JobError, marks
     if is_expected || is_refusal { Ok(()) } else { Err(Finding::unexpected(error)) }
 }
 
+/// Whether a job does not fail because of this fault.
+fn is_waited_for(fault: DiskFaultKind) -> bool {
+    matches!(fault, DiskFaultKind::Stall { .. } | DiskFaultKind::Full)
+}
+
 /// Whether the job may have finished.
-fn success(scenario: &Scenario, evidence: &Evidence<'_>) -> Result<(), Finding> {
+fn success(scenario: &Scenario, evidence: &Evidence<'_>, marks: &mut Marks) -> Result<(), Finding> {
+    let is_full = matches!(scenario.interference, Interference::SmallDisk { .. }) || evidence.disk_faults > 0;
+    sometimes!(marks, scenario.interference.is_full_disk() && is_full, "ENOSPC");
     let reason = match scenario.interference {
+        interference if interference.is_full_disk() && evidence.ended_ms > ROOM_USED_MS => {
+            format!("there was room from {ROOM_FROM_MS} ms on, but the job finished only at {} ms", evidence.ended_ms)
+        }
         Interference::Panic { id } => format!("the map panics at record {id}, but the job finished"),
-        Interference::DiskFault(fault) if evidence.disk_faults > 0 && !matches!(fault.kind, DiskFaultKind::Stall { .. }) => {
+        Interference::DiskFault(fault) if evidence.disk_faults > 0 && !is_waited_for(fault.kind) => {
             format!("{fault:?} was injected, but the job finished as if nothing had happened")
         }
         _ if matches!(&scenario.job, JobPlan::Flights(FlightsPlan { before: Before::ResultsToKeep, .. })) => {

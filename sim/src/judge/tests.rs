@@ -6,8 +6,10 @@ use crate::reference::csv;
 use crate::run::{ElementsResults, Execution, Observed, RunEnd, execute};
 use crate::scenario::elements_plan::{ElementsPlan, Terminal};
 use crate::scenario::flights_plan::{FlightsPlan, OUTPUTS};
-use crate::scenario::interference::Interference;
+use crate::scenario::interference::{Interference, ROOM_USED_MS};
 use crate::scenario::{JobPlan, Scenario};
+use thalweg::JobError;
+use thalweg_io::IoError;
 use thalweg_world::Ending;
 
 /// Undisturbed scenarios, from the first seed on, whose job is the one meant.
@@ -17,7 +19,11 @@ fn scenarios(is_meant: impl Fn(&JobPlan) -> bool) -> impl Iterator<Item = Scenar
 }
 
 fn verdict(scenario: &Scenario, end: &RunEnd, files: &[(String, Vec<u8>)]) -> String {
-    let evidence = Evidence { end, has_committed: true, disk_faults: 0, files };
+    verdict_at(0, scenario, end, files)
+}
+
+fn verdict_at(ended_ms: u64, scenario: &Scenario, end: &RunEnd, files: &[(String, Vec<u8>)]) -> String {
+    let evidence = Evidence { end, has_committed: true, disk_faults: 0, ended_ms, files };
     judge(scenario, &evidence, &mut Marks::default()).err().map(|finding| finding.to_string()).unwrap_or_default()
 }
 
@@ -146,4 +152,16 @@ fn a_wrong_number_in_a_result_is_noticed() {
         }
         digit.is_some()
     });
+}
+
+#[test]
+fn a_job_that_does_not_wait_for_room_or_does_not_use_it_is_noticed() {
+    let full = (0..).map(Scenario::draw).filter(|scenario| scenario.lives.is_none() && scenario.interference.is_full_disk());
+    let mut runs = full.map(|scenario| (ended(&scenario), scenario));
+    let ((mut end, files), scenario) = runs.find(|((end, _), _)| end.result.is_ok()).unwrap();
+    assert_eq!(verdict(&scenario, &end, &files), "", "seed {}", scenario.seed);
+    assert!(verdict_at(ROOM_USED_MS + 1, &scenario, &end, &files).contains("there was room"), "seed {}", scenario.seed);
+    let source = IoError::new("write to", "/results/part", std::io::ErrorKind::StorageFull.into());
+    end.result = Err(JobError::Sink { operator: "file".to_owned(), subtask: 0, source });
+    assert_ne!(verdict(&scenario, &end, &[]), "");
 }

@@ -72,6 +72,17 @@ fn head(place: &str) -> &str {
     place.split(" -> ").next().and_then(|head| head.split('(').next()).unwrap_or(place)
 }
 
+/// What is reached with an event that tells of a full disk.
+fn of_room(event: &str) -> Option<&'static str> {
+    match event {
+        "sink.no-room" => Some("results waited for room"),
+        "sink.goes-on" => Some("results went on when there was room"),
+        "recovery.no-room" => Some("the place of the results waited for room"),
+        "checkpoint.commit-no-room" => Some("a commit waited for room"),
+        _ => None,
+    }
+}
+
 impl Coverage {
     fn checkpoints(&self, event: &ProbeEvent<'_>, marks: &mut Marks) {
         let course = &mut *self.course.borrow_mut();
@@ -123,7 +134,7 @@ impl Oracle for Coverage {
                 sometimes!(marks, place.contains("flat-map"), "a suspended flat map");
                 sometimes!(marks, values[0] == 0 && place.contains("window"), "firing suspended by its slice");
             }
-            _ => {}
+            _ => of_room(name).into_iter().for_each(|mark| marks.note(mark)),
         }
         Ok(())
     }

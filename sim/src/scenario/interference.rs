@@ -39,13 +39,17 @@ pub enum Interference {
     },
     /// An operation of the disk fails.
     DiskFault(DiskFault),
-    /// The disk has room for so many bytes beside the input.
+    /// The disk has room for so many bytes beside the input, until somebody makes more.
     SmallDisk {
         /// How many.
         spare_bytes: u64,
     },
 }
 
+/// When somebody makes room on a disk that is full, in milliseconds from the start.
+pub(crate) const ROOM_FROM_MS: u64 = 30_000;
+/// When a job that has waited for room must have finished, in milliseconds from the start: most take a few seconds, the slowest two minutes.
+pub(crate) const ROOM_USED_MS: u64 = 300_000;
 /// How long the input is silent, in milliseconds.
 pub(crate) const SILENCE_MS: u64 = 600_000;
 /// When everything that was sent before the silence must have arrived, in milliseconds from the start: pauses, limited rates and metrics that
@@ -66,6 +70,11 @@ impl Moment {
 }
 
 impl Interference {
+    /// Whether there is no room on the disk for a while: the results wait for it.
+    pub(crate) fn is_full_disk(self) -> bool {
+        matches!(self, Self::SmallDisk { .. } | Self::DiskFault(DiskFault { kind: DiskFaultKind::Full, .. }))
+    }
+
     /// Draws an interference with a job that touches no disk and whose records have `ids`.
     pub(crate) fn draw(stream: &mut SplitMix, ids: &[u64]) -> Self {
         match stream.below(100) {
@@ -89,7 +98,10 @@ impl Interference {
                     6 => DiskFaultKind::Cancelled { done: stream.chance(500) },
                     _ => return Self::DiskFault(DiskFault::of(OperationClass::Sync, stream.below(6), DiskFaultKind::Forgotten)),
                 };
-                let fault = if stream.chance(500) {
+                let fault = if kind == DiskFaultKind::Full && stream.chance(300) {
+                    // Where results get their visible names.
+                    DiskFault::of(OperationClass::Name, stream.below(4), kind).on("inprogress to ")
+                } else if stream.chance(500) {
                     let magnitude = stream.between(2, 8);
                     DiskFault::at(stream.between(0, 1 << magnitude), kind)
                 } else {

@@ -25,7 +25,7 @@ use elements_job::RESULTS;
 use elements_plan::{ElementsPlan, Terminal};
 use engine::EnginePlan;
 use flights_plan::{Before, FlightsPlan, OUTPUTS};
-use interference::Interference;
+use interference::{Interference, ROOM_FROM_MS};
 use lives_plan::{JobFacts, LivesPlan};
 use thalweg_io::{Rng, SplitMix};
 use thalweg_world::Draw;
@@ -100,6 +100,7 @@ impl Scenario {
             Interference::SmallDisk { spare_bytes } => world.disk.capacity_bytes = job.disk_bytes() + spare_bytes,
             _ => {}
         }
+        world.disk.room_from_ms = interference.is_full_disk().then_some(ROOM_FROM_MS);
         let engine = engine_of(&mut stream("engine"), input_bytes, interference);
         Self { seed, engine, job, world, interference, lives: None, cluster: None }
     }

@@ -67,6 +67,8 @@ pub struct DiskConfig {
     pub early_effect_per_mille: u32,
     /// Bytes that all files together may have; beyond, writes fail with `StorageFull`.
     pub capacity_bytes: u64,
+    /// From this time on there is room, whatever the capacity and the faults: somebody has made some. In milliseconds.
+    pub room_from_ms: Option<u64>,
     /// Operations on paths with this part take up to so many milliseconds longer.
     pub slow: Option<(&'static str, u64)>,
     /// Faults, each with the number of the operation that it hits.
@@ -133,6 +135,7 @@ impl WorldConfig {
                 latency_ms_max: 1,
                 early_effect_per_mille: 500,
                 capacity_bytes: u64::MAX,
+                room_from_ms: None,
                 slow: None,
                 faults: vec![],
             },
@@ -191,6 +194,7 @@ impl DiskConfig {
             latency_ms_max: stream.pick(&[1, 3, 20, 200]),
             early_effect_per_mille: stream.pick(&[0, 500, 1000]),
             capacity_bytes: u64::MAX,
+            room_from_ms: None,
             slow: None,
             faults: vec![],
         }

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use thalweg_io::{Buffer, DirEntry, Disk, EntryKind, File, FileLock, IoError, LocalBoxFuture, OpenMode, ReadRequest, Rng, SplitMix};
+use thalweg_io::{
+    Buffer, DirEntry, Disk, EntryKind, File, FileLock, IoError, LocalBoxFuture, OpenMode, ReadRequest, Rng, SplitMix, WriteError,
+};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -381,7 +383,7 @@ impl File for MemoryFile {
         unreachable!("files are read whole")
     }
 
-    fn write_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
+    fn write_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, WriteError>> {
         let inode = self.inode;
         let half = Buffer::from(&buffer[..buffer.len() / 2]);
         let put = move |state: &mut State, bytes: &[u8]| {
@@ -392,7 +394,8 @@ impl File for MemoryFile {
             put(state, &buffer);
             Ok(buffer)
         };
-        self.disk.run(Needs::Room, "write to", &self.path, writes, move |state| put(state, &half))
+        let writing = self.disk.run(Needs::Room, "write to", &self.path, writes, move |state| put(state, &half));
+        Box::pin(async move { writing.await.map_err(WriteError::Failed) })
     }
 
     fn sync(&self) -> LocalBoxFuture<Result<(), IoError>> {

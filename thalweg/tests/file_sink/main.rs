@@ -1,6 +1,7 @@
 //! The file sink, over a disk in memory that can be stopped before each operation.
 #![allow(clippy::unwrap_used)]
 
+mod full_disk;
 mod guarantees;
 #[path = "../memory_disk/mod.rs"]
 mod memory_disk;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use thalweg::io::{
     Buffer, Clock, DirEntry, Disk, EntryKind, File, FileLock, Io, IoError, IoParts, Listener, LocalBoxFuture, MonotonicNs, Net, NetRead,
-    NetWrite, OpenMode, ProcessIdentity, ReadRequest, Rng, Spawner, SplitMix, TaskClass, UnixMillis,
+    NetWrite, OpenMode, ProcessIdentity, ReadRequest, Rng, Spawner, SplitMix, TaskClass, UnixMillis, WriteError,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,6 +49,8 @@ pub struct MemoryDisk {
     stop_at: Cell<Option<u64>>,
     /// The operation that fails.
     fail_at: Cell<Option<u64>>,
+    /// The operation from which on nothing that needs room is done.
+    full_from: Cell<Option<u64>>,
     /// Syncs of files do not come to an end.
     syncs_stall: Cell<bool>,
     stopped: Cell<bool>,
@@ -116,9 +118,20 @@ impl MemoryDisk {
         self.fail_at.set(Some(self.operations.get() + n));
     }
 
-    /// Nothing fails any more.
+    /// From the `n`th operation on the disk is full.
+    pub fn fill(&self, n: u64) {
+        self.full_from.set(Some(self.operations.get() + n));
+    }
+
+    /// Nothing fails any more, and there is room.
     pub fn heal(&self) {
         self.fail_at.set(None);
+        self.full_from.set(None);
+    }
+
+    fn is_full(&self) -> bool {
+        // Its own operation has been counted already.
+        self.full_from.get().is_some_and(|from| self.operations.get() > from)
     }
 
     pub fn stall_syncs(&self, stall: bool) {
@@ -167,6 +180,7 @@ impl MemoryDisk {
         self.locks.borrow_mut().clear();
         self.stop_at.set(None);
         self.fail_at.set(None);
+        self.full_from.set(None);
         self.stopped.set(false);
         let mut dice = match loss {
             Loss::Nothing => return,
@@ -275,7 +289,7 @@ impl Handle {
             }
             disk.operations.set(number + 1);
             if disk.fail_at.get() == Some(number) {
-                return Err(failure(name, &path, ErrorKind::StorageFull));
+                return Err(failure(name, &path, ErrorKind::Other));
             }
             if name == "sync" {
                 std::future::poll_fn(|_| if disk.syncs_stall.get() { Poll::Pending } else { Poll::Ready(()) }).await;
@@ -294,6 +308,7 @@ impl Disk for Handle {
                 (Some(_), OpenMode::CreateNew) => return Err(failure("open", &at, ErrorKind::AlreadyExists)),
                 (Some(_), _) if disk.closed.borrow().contains(&at) => return Err(failure("open", &at, ErrorKind::PermissionDenied)),
                 (Some(Node::File(id)), _) => *id,
+                (None, OpenMode::CreateNew) if disk.is_full() => return Err(failure("open", &at, ErrorKind::StorageFull)),
                 (None, OpenMode::CreateNew) if now.get(at.parent().unwrap()) == Some(&Node::Directory) => {
                     disk.contents.borrow_mut().push(Content::default());
                     let id = disk.contents.borrow().len() - 1;
@@ -334,6 +349,9 @@ impl Disk for Handle {
         let at = path.to_owned();
         self.operation("create", path, move |disk| {
             let mut now = disk.now.borrow_mut();
+            if disk.is_full() && !now.contains_key(&at) {
+                return Err(failure("create", &at, ErrorKind::StorageFull));
+            }
             for above in at.ancestors().filter(|above| !above.as_os_str().is_empty()) {
                 if matches!(now.insert(above.to_owned(), Node::Directory), Some(Node::File(_))) {
                     return Err(failure("create", above, ErrorKind::AlreadyExists));
@@ -354,6 +372,9 @@ impl Disk for Handle {
             let node = *now.get(&from).ok_or_else(|| failure("link", &from, ErrorKind::NotFound))?;
             if now.contains_key(&at) {
                 return Err(failure("link", &at, ErrorKind::AlreadyExists));
+            }
+            if disk.is_full() {
+                return Err(failure("link", &at, ErrorKind::StorageFull));
             }
             now.insert(at, node);
             Ok(())
@@ -418,16 +439,24 @@ impl File for MemoryFile {
         panic!("nothing is read in batches here")
     }
 
-    fn write_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
-        let id = self.id;
-        self.handle.operation("write", &self.path, move |disk| {
+    fn write_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, WriteError>> {
+        let (id, path) = (self.id, self.path.clone());
+        let writing = self.handle.operation("write", &self.path, move |disk| {
             let bytes = &mut disk.contents.borrow_mut()[id].written;
-            let end = offset as usize + buffer.len();
+            // A disk that is full takes a part.
+            let taken = if disk.is_full() { buffer.len() / 2 } else { buffer.len() };
+            let end = offset as usize + taken;
             if bytes.len() < end {
                 bytes.resize(end, 0);
             }
-            bytes[offset as usize..end].copy_from_slice(&buffer);
-            Ok(buffer)
+            bytes[offset as usize..end].copy_from_slice(&buffer[..taken]);
+            Ok((disk.is_full(), buffer))
+        });
+        Box::pin(async move {
+            match writing.await? {
+                (true, buffer) => Err(WriteError::new(failure("write", &path, ErrorKind::StorageFull), buffer)),
+                (false, buffer) => Ok(buffer),
+            }
         })
     }
 

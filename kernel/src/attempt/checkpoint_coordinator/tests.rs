@@ -203,6 +203,32 @@ fn a_full_disk_does_not_count_as_a_failure_of_the_job() {
     assert!(!failed);
 }
 
+/// No more than one may expire in a row here, and all of them are late.
+#[test]
+fn a_checkpoint_that_waits_behind_a_sink_without_room_is_given_up_and_counts_as_none_that_expired() {
+    let room = |is_missing| CheckpointInput::Room { subtask: 1, is_missing };
+    let trigger = |number| [Action::Trigger { checkpoint: id(number), stops: false }];
+    let give_up = |number, reason| Action::GiveUp { checkpoint: id(number), reason };
+    check(
+        &mut coordinator(),
+        &[
+            (10, CheckpointInput::Tick, &trigger(1)),
+            (11, room(true), &[]),
+            (14, CheckpointInput::Tick, &[give_up(1, GivenUp::NoRoom)]),
+            (20, CheckpointInput::Tick, &trigger(2)),
+            (24, CheckpointInput::Tick, &[give_up(2, GivenUp::NoRoom)]),
+            (30, CheckpointInput::Tick, &trigger(3)),
+            // It had to wait for a while, whatever it waits for now.
+            (31, room(false), &[]),
+            (34, CheckpointInput::Tick, &[give_up(3, GivenUp::NoRoom)]),
+            (40, CheckpointInput::Tick, &trigger(4)),
+            (44, CheckpointInput::Tick, &[give_up(4, GivenUp::Expired)]),
+            (50, CheckpointInput::Tick, &trigger(5)),
+            (54, CheckpointInput::Tick, &[give_up(5, GivenUp::Expired), Action::Fail { failures: 2 }]),
+        ],
+    );
+}
+
 #[test]
 fn nothing_is_triggered_once_the_sources_are_to_end() {
     let mut coordinator = coordinator();

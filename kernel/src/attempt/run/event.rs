@@ -2,8 +2,8 @@
 
 use super::AttemptRun;
 use crate::attempt::folder::Persisted;
+use crate::attempt::sinks::Refusal;
 use crate::checkpoint::CheckpointId;
-use crate::error::JobError;
 use crate::messages::ToCoordinator;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -15,7 +15,7 @@ pub(crate) enum Event {
     Persisted(Box<Persisted>),
     /// Files of earlier checkpoints are removed.
     Cleaned,
-    Committed(CheckpointId, Result<(), JobError>),
+    Committed(CheckpointId, Result<(), Refusal>),
     Tick,
 }
 
@@ -24,6 +24,7 @@ impl AttemptRun<'_> {
     pub(crate) async fn next_event(&mut self, inbox: &mut MailboxReceiver<ToCoordinator>) -> Event {
         // When nothing is decided any more, a deadline would be waited for in vain, again and again.
         let deadlines = self.checkpoints.next_deadline().into_iter().chain(self.stop_word_at);
+        let deadlines = deadlines.chain(self.commit_again.map(|(at, _)| at)).chain(self.room.next_word());
         let deadline = deadlines.min().filter(|_| !self.closing);
         if self.timer.as_ref().map(|(at, _)| *at) != deadline {
             self.timer = deadline.map(|at| (at, self.parts.io.clock().sleep_until(at)));

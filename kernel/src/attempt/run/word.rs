@@ -37,6 +37,10 @@ impl AttemptRun<'_> {
             return;
         }
         self.stop_word_at = Some(now.after(STOP_PATIENCE));
+        if let Some(reason) = self.room.reason() {
+            tracing::info!(target: "thalweg::cli", "the stop waits for room for results: {reason}");
+            return;
+        }
         match self.checkpoints.awaited() {
             Some((checkpoint, missing)) if !missing.is_empty() => {
                 let (missing, all, named) = (missing.len(), self.finished.len(), self.named(&missing));

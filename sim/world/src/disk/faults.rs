@@ -204,6 +204,11 @@ impl FaultSchedule {
         self.faults.push((fault, 0));
     }
 
+    /// Nothing fails any more for want of room.
+    pub(super) fn make_room(&mut self) {
+        self.faults.retain(|(fault, _)| fault.kind != DiskFaultKind::Full);
+    }
+
     /// Drops all faults.
     pub(super) fn heal(&mut self) {
         self.faults.clear();

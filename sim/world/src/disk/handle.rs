@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use thalweg_io::{Buffer, DirEntry, Disk, EntryKind, File, FileLock, IoError, LocalBoxFuture, OpenMode, ReadRequest, Rng};
+use thalweg_io::{Buffer, DirEntry, Disk, EntryKind, File, FileLock, IoError, LocalBoxFuture, OpenMode, ReadRequest, Rng, WriteError};
 
 /// What a buffer holds while a read into it is under way.
 const POISON: u8 = 0xDD;
@@ -209,7 +209,7 @@ impl File for SimFile {
         Box::pin(join_all(reads))
     }
 
-    fn write_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
+    fn write_at(&self, offset: u64, buffer: Buffer) -> LocalBoxFuture<Result<Buffer, WriteError>> {
         let (open, writable) = (Rc::clone(&self.open), self.writable);
         let effect = move |disk: &SimulatedDisk, submission: &Submission| {
             let state = &mut *disk.state.borrow_mut();
@@ -229,13 +229,19 @@ impl File for SimFile {
                 let done = state.part_stream.between(0, most) as usize;
                 state.model.write(inode, offset, &buffer[..done])?;
             }
-            written?;
-            if submission.fault == Some(DiskFaultKind::Phantom) {
+            if written.is_ok() && submission.fault == Some(DiskFaultKind::Phantom) {
                 state.model.doom_last_write(inode);
             }
-            Ok(buffer)
+            Ok((written, buffer))
         };
-        Box::pin(self.handle.clone().operate("disk.write to", self.path.clone(), OperationClass::Write, effect))
+        let (handle, path) = (self.handle.clone(), self.path.clone());
+        Box::pin(async move {
+            let (written, buffer) = handle.operate("disk.write to", path.clone(), OperationClass::Write, effect).await?;
+            match written {
+                Ok(()) => Ok(buffer),
+                Err(error) => Err(WriteError::new(IoError::at("write to", &path, error), buffer)),
+            }
+        })
     }
 
     fn sync(&self) -> LocalBoxFuture<Result<(), IoError>> {

@@ -134,6 +134,11 @@ impl DiskModel {
         self.used_bytes
     }
 
+    /// From now on there is room for everything.
+    pub(super) fn make_room(&mut self) {
+        self.capacity_bytes = u64::MAX;
+    }
+
     /// Bytes for which there is room.
     #[must_use]
     pub fn room_bytes(&self) -> u64 {

@@ -113,6 +113,10 @@ impl DiskState {
     fn submit(&mut self, user: DiskUser, class: OperationClass, path: &str, now_ns: u64) -> Course {
         let number = self.operations;
         self.operations += 1;
+        if self.config.room_from_ms.take_if(|from| now_ns >= *from * 1_000_000).is_some() {
+            self.model.make_room();
+            self.faults.make_room();
+        }
         let fault = self.faults.hit(class, path);
         self.faults_injected += u64::from(fault.is_some());
         let is_sync = matches!(class, OperationClass::Sync | OperationClass::SyncDirectory);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use thalweg_io::{Buffer, DirEntry, Disk, EntryKind, File, FileLock, IoError, LocalBoxFuture, OpenMode, ReadRequest};
+use thalweg_io::{Buffer, DirEntry, Disk, EntryKind, File, FileLock, IoError, LocalBoxFuture, OpenMode, ReadRequest, WriteError};
 
 /// See the module.
 pub struct StillDisk {
@@ -128,8 +128,9 @@ impl File for StillFile {
         Box::pin(ready(requests.into_iter().map(|request| Ok(self.read(request.offset, request.buffer))).collect()))
     }
 
-    fn write_at(&self, _offset: u64, _buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
-        refused("write", &self.path, ErrorKind::ReadOnlyFilesystem)
+    fn write_at(&self, _offset: u64, _buffer: Buffer) -> LocalBoxFuture<Result<Buffer, WriteError>> {
+        let refused = refused("write", &self.path, ErrorKind::ReadOnlyFilesystem);
+        Box::pin(async move { refused.await.map_err(WriteError::Failed) })
     }
 
     fn sync(&self) -> LocalBoxFuture<Result<(), IoError>> {
