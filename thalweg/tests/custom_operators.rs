@@ -433,35 +433,49 @@ impl OneInputStreamOperator for Many {
     }
 }
 
+/// Where frames are small its output has no room for what one call emits; where they are large there is always room, and it is suspended all the same.
 #[test]
 fn an_operator_that_makes_a_million_of_one_is_suspended_and_holds_a_hundred() {
-    let env = StreamExecutionEnvironment::new();
-    env.set_parallelism(1).set_engine_settings(EngineSettings { channel_frames: 1, frame_records: 7, ..EngineSettings::default() });
-    let passed = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&passed);
-    let strategy = WatermarkStrategy::for_bounded_out_of_orderness(Duration::ZERO).with_timestamp_assigner(|_: u64| 77);
-    let counts = env.from_collection(vec![1_000_000, 3, 250_000]).assign_timestamps_and_watermarks(strategy);
-    let many = counts.transform("many", Many { passed, emitted: 0, left: 0 }).map(move |n| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        n
-    });
-    let out = many.key_by::<u64>(|n| n % 3).reduce(|sum, n| sum + n).collect();
-    run(env, 2);
-    let out = out.take();
-    assert_eq!(out.len(), 1_250_003);
-    let total: u64 = [1_000_000u64, 3, 250_000].iter().flat_map(|count| 1..=*count).filter(|n| n % 3 == 1).sum();
-    assert_eq!(out.iter().filter(|sum| **sum == total).count(), 1);
+    for (settings, many) in [
+        (EngineSettings { channel_frames: 1, frame_records: 7, ..EngineSettings::default() }, 1_000_000),
+        (EngineSettings { initial_window_records: 1 << 20, ..EngineSettings::default() }, 50_000),
+    ] {
+        let env = StreamExecutionEnvironment::new();
+        env.set_parallelism(1).set_engine_settings(settings);
+        let passed = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&passed);
+        let strategy = WatermarkStrategy::for_bounded_out_of_orderness(Duration::ZERO).with_timestamp_assigner(|_: u64| 77);
+        let counts = [many, 3, many / 4];
+        let stream = env.from_collection(counts.to_vec()).assign_timestamps_and_watermarks(strategy);
+        let stream = stream.transform("many", Many { passed, emitted: 0, left: 0 }).map(move |n| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            n
+        });
+        let out = stream.key_by::<u64>(|n| n % 3).reduce(|sum, n| sum + n).collect();
+        run(env, 2);
+        let out = out.take();
+        assert_eq!(out.len() as u64, counts.iter().sum::<u64>());
+        let total: u64 = counts.iter().flat_map(|count| 1..=*count).filter(|n| n % 3 == 1).sum();
+        assert_eq!(out.iter().filter(|sum| **sum == total).count(), 1);
+    }
 }
 
 /// Emits what runs it is given.
 #[derive(Clone)]
 struct Runs {
-    /// Without, by the method that each run has unless written.
+    /// Else in a record for each of theirs.
     whole: bool,
+    /// The value that came last.
+    last: i64,
 }
 
 impl StreamOperator for Runs {
     type Out = Vec<(Option<i64>, i64)>;
+
+    fn before_watermark(&mut self, watermark: Watermark, _ctx: &mut OperatorContext<'_>, _out: &mut Output<Self::Out>) {
+        let expected = if watermark == Watermark::MAX { 12 } else { watermark.0 };
+        assert_eq!(self.last, expected, "all records before a watermark have come before it is told of");
+    }
 }
 
 impl OneInputStreamOperator for Runs {
@@ -475,6 +489,7 @@ impl OneInputStreamOperator for Runs {
 
     fn process_run(&mut self, run: RunRecords<'_, Event>, ctx: &mut OperatorContext<'_>, out: &mut Output<Self::Out>) {
         assert_eq!((ctx.timestamp(), run.views().len()), (None, run.len()));
+        self.last = run.views().last().map_or(0, |(_, event)| event.value);
         if self.whole {
             let views: Vec<(Option<i64>, i64)> = run.views().map(|(timestamp, event)| (timestamp, event.value)).collect();
             let taken: Vec<(Option<i64>, i64)> = run.into_records().map(|(timestamp, event)| (timestamp, event.value)).collect();
@@ -509,7 +524,7 @@ fn a_run_is_no_longer_than_a_frame_and_crosses_no_watermark_and_no_end_of_a_batc
             let env = StreamExecutionEnvironment::new();
             env.set_parallelism(1);
             env.set_engine_settings(EngineSettings { frame_records: 3, source_batch_records: batch, ..EngineSettings::default() });
-            let out = events(&env, input.clone()).transform("runs", Runs { whole }).collect();
+            let out = events(&env, input.clone()).transform("runs", Runs { whole, last: 0 }).collect();
             run(env, 1);
             let runs = expected.iter().map(|run| run.iter().map(|n| (Some(*n), *n)).collect::<Vec<_>>());
             let expected: Vec<_> = if whole { runs.collect() } else { runs.flatten().map(|record| vec![record]).collect() };
@@ -543,6 +558,82 @@ fn a_run_is_processed_element_by_element_unless_the_operator_has_a_way_of_its_ow
     let out = events(&env, (1..=10).map(|n| event("k", 10 * n, n)).collect()).transform("doubled", Doubled).collect();
     run(env, 2);
     assert_eq!(sorted(out.take()), (1..=10).map(|n| (Some(10 * n), 2 * n)).collect::<Vec<_>>());
+}
+
+/// The same as the holder, with a key, and with a timer at the time of each record.
+#[derive(Clone)]
+struct KeyedHolder(Holder);
+
+impl StreamOperator for KeyedHolder {
+    type Out = i64;
+
+    fn before_watermark(&mut self, watermark: Watermark, ctx: &mut OperatorContext<'_>, out: &mut Output<i64>) {
+        self.0.before_watermark(watermark, ctx, out);
+    }
+
+    fn batch_end(&mut self, ctx: &mut OperatorContext<'_>, out: &mut Output<i64>) {
+        self.0.batch_end(ctx, out);
+    }
+
+    fn end_of_input(&mut self, ctx: &mut OperatorContext<'_>, out: &mut Output<i64>) {
+        self.0.end_of_input(ctx, out);
+    }
+}
+
+impl KeyedStreamOperator for KeyedHolder {
+    type Key = String;
+    type In = Event;
+
+    fn process_element(&mut self, event: EventRef<'_>, ctx: &mut KeyedOperatorContext<'_, '_, String>, _out: &mut Output<i64>) {
+        tell(&self.0.log, format!("take {}", event.value));
+        self.0.held.push((ctx.timestamp(), event.value));
+        ctx.register_event_time_timer(event.at);
+    }
+
+    fn on_timer(&mut self, timer: Timer, ctx: &mut KeyedOperatorContext<'_, '_, String>, _out: &mut Output<i64>) {
+        tell(&self.0.log, format!("timer {}", timer.timestamp));
+        self.0.held.push((ctx.timestamp(), 0));
+    }
+}
+
+#[test]
+fn timers_fire_before_a_keyed_operator_is_told_of_their_watermark() {
+    let table: [(Event, &[&str]); 3] = [
+        (event("k", 5, 1), &["take 1"]),
+        (event("k", 3, 2).then_watermark(4), &["take 2", "timer 3", "before W 4", "  1 at 5", "  2 at 3", "  0 at 3", "  W 4"]),
+        (
+            event("k", 9, 3).then_watermark(10),
+            &["take 3", "timer 5", "timer 9", "before W 10", "  3 at 9", "  0 at 5", "  0 at 9", "  W 10"],
+        ),
+    ];
+    let last = ["before W max", "  W max", "before end", "  end"];
+    for settings in [EngineSettings::default(), EngineSettings { slice_timers: 1, ..cramped() }] {
+        let log = Log::default();
+        let env = StreamExecutionEnvironment::new();
+        env.set_parallelism(1).set_engine_settings(settings);
+        let input = table.iter().map(|(event, _)| event.clone()).collect();
+        let holder = KeyedHolder(Holder { log: Arc::clone(&log), held: vec![], by_batch: false });
+        let keyed = events(&env, input).key_by::<String>(|event| event.key);
+        keyed.transform("holder", holder).transform("below", Below(Arc::clone(&log))).for_each(|_| ());
+        run(env, 1);
+        let expected: Vec<&str> = table.iter().flat_map(|(_, calls)| calls.iter().copied()).chain(last).collect();
+        assert_eq!(*log.lock().unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_keyed_operator_is_told_of_the_end_of_a_batch() {
+    let log = Log::default();
+    let env = StreamExecutionEnvironment::new();
+    env.set_parallelism(1).set_engine_settings(cramped());
+    let holder = KeyedHolder(Holder { log: Arc::clone(&log), held: vec![], by_batch: true });
+    let keyed = events(&env, (1..=9).map(|n| event("k", n, n)).collect()).key_by::<String>(|event| event.key);
+    let out = keyed.transform("holder", holder).collect();
+    run(env, 1);
+    assert_eq!(out.take().into_iter().filter(|n| *n > 0).collect::<Vec<_>>(), (1..=9).collect::<Vec<_>>());
+    // Frames of three: at the end of each, nothing is held any more.
+    let batches = log.lock().unwrap().split(|line| line == "batch").map(<[String]>::len).collect::<Vec<_>>();
+    assert!(batches.len() > 3 && batches[..3].iter().all(|taken| *taken <= 3), "{batches:?}");
 }
 
 const TOTALS: OutputTag<(u64, u64)> = OutputTag::new("totals");
@@ -607,6 +698,7 @@ impl KeyedStreamOperator for KeyedSums {
     }
 
     fn on_timer(&mut self, _timer: Timer, ctx: &mut KeyedOperatorContext<'_, '_, u64>, _out: &mut Output<(u64, u64)>) {
+        assert!(self.leaving.is_empty(), "no timer fires while it is suspended");
         assert_eq!(ctx.current_watermark(), Watermark::MAX, "a timer of the end fires at the end, and before the call for that watermark");
         let total = ctx.value(self.total).take().unwrap();
         let key = ctx.key();
