@@ -16,10 +16,9 @@ pub(super) fn exit_code(error: &JobError, names_a_checkpoint: bool) -> u8 {
     let is_permanent = match error {
         JobError::Cancelled => return INTERRUPTED,
         JobError::Invalid(_) => true,
-        JobError::Start(error) => match error {
-            StartError::NoSuchCpu { .. } | StartError::IoUringForbidden { .. } | StartError::MemlockTooLow { .. } => true,
-            StartError::NoRing { .. } | StartError::Other { .. } => false,
-        },
+        JobError::Start(error) => {
+            matches!(error, StartError::NoSuchCpu { .. } | StartError::IoUringForbidden { .. } | StartError::MemlockTooLow { .. })
+        }
         JobError::Checkpoint { source, .. } => match source {
             // A job that runs removes what newer checkpoints replace: the next look finds those.
             CheckpointError::NotFound { .. } => names_a_checkpoint,

@@ -258,14 +258,8 @@ impl Field for JobError {
             Self::Internal { place, message } => (7, 0, [place, message, ""]),
             Self::Cancelled => (8, 0, [""; 3]),
             Self::Unfit { worker, reason } => (10, 0, [worker, reason, ""]),
-            Self::Sink { .. }
-            | Self::Listen { .. }
-            | Self::Overtaken { .. }
-            | Self::Checkpoint { .. }
-            | Self::CheckpointsExpired { .. }
-            | Self::Start(_)
-            | Self::Rescaled
-            | Self::Remote { .. } => {
+            // What has no form of its own goes in words.
+            _ => {
                 9u8.put(out);
                 shortened(&self.to_string()).put(out);
                 self.cause().put(out);

@@ -12,6 +12,7 @@ pub type CoreMain = Box<dyn FnOnce(CoreId, Io) -> LocalBoxFuture<()> + Send>;
 
 /// Why cores could not be started. The message names the cause and the cure.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// The kernel, a seccomp filter or a container policy forbids io_uring.
     #[error("io_uring is not available here ({reason}); {cure}")]

@@ -6,6 +6,7 @@ use thalweg_storage::checkpoint::CheckpointError;
 
 /// The reason a job did not finish. The message names what failed, where, and what can be done.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum JobError {
     /// A user's function panicked.
     #[error("operator {operator}, subtask {subtask}: the user function panicked: {message}\n  at record: {record}")]

@@ -16,6 +16,7 @@ use thalweg_io::{Io, IoError, LocalBoxFuture};
 
 /// Why a sink cannot begin.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SinkError {
     /// The operating system said no.
     #[error(transparent)]

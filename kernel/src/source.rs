@@ -11,6 +11,7 @@ use thalweg_io::{Io, IoError, LocalBoxFuture};
 
 /// Why input could not be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SourceError {
     /// The operating system said no.
     #[error(transparent)]

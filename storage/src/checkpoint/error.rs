@@ -7,6 +7,7 @@ use thalweg_io::IoError;
 
 /// A failed operation on a checkpoint folder. Every message names the file, or the folder, and what to do.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CheckpointError {
     /// The disk or the network under it failed. What the operation wrote may be there, in part or not at all: nothing of it is tried again.
     #[error("{source}; see to the disk and restart the job: it goes on from its latest complete checkpoint")]
