@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it reads the tree and starts cargo")]
 
+mod circles;
 mod clippy;
 mod docs;
 mod events;
