@@ -21,6 +21,11 @@ fn run(dir: &Path, options: &[&str]) -> Command {
     flights(dir, &[&["run"], options].concat())
 }
 
+/// Ctrl-C.
+fn interrupt(child: &Child) {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+}
+
 /// Exit code and stderr.
 fn outcome(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr.clone()).unwrap())
@@ -186,18 +191,27 @@ impl Drop for Tmpfs {
     }
 }
 
+/// docs/src/semantics.md#o-7
 #[test]
-fn a_full_disk_fails_the_job_and_leaves_nothing_behind() {
+fn a_job_on_a_full_disk_says_where_it_waits_for_room_and_leaves_nothing_behind_when_it_is_interrupted() {
     let dir = tempfile::tempdir().unwrap();
     let Some(small) = Tmpfs::mount(dir.path().join("small"), "16k") else {
         eprintln!("SKIPPED: a tmpfs cannot be mounted here");
         return;
     };
-    let (code, message) = outcome(&run(dir.path(), &["--output", "small/out", "--cores", "2"]).output().unwrap());
-    assert_eq!(code, Some(1), "{message}");
-    for part in ["small/out/.part-", "No space left on device", "free some space"] {
-        assert!(message.contains(part), "{part:?} is missing in: {message}");
+    let mut command = run(dir.path(), &["--output", "small/out", "--cores", "2"]);
+    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut told = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    while !told.contains("the job waits") {
+        assert!(stderr.read_line(&mut told).unwrap() > 0, "the job has ended by itself: {told}");
     }
+    for part in ["small/out/.part-", "No space left on device", "free some space"] {
+        assert!(told.contains(part), "{part:?} is missing in: {told}");
+    }
+    interrupt(&child);
+    stderr.read_to_string(&mut told).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{told}");
     assert!(names(&small.0.join("out")).is_empty());
 }
 
@@ -211,7 +225,7 @@ fn an_interrupted_job_is_cancelled_and_cleans_up() {
         assert!(child.try_wait().unwrap().is_none(), "the job has ended by itself");
         std::thread::yield_now();
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    interrupt(&child);
     let (code, message) = outcome(&child.wait_with_output().unwrap());
     assert_eq!((code, message.as_str()), (Some(130), "error: interrupted: the job was cancelled and shows no results\n"));
     assert!(names(dir.path()).is_empty());
