@@ -131,7 +131,7 @@ impl StreamExecutionEnvironment {
     /// # extern crate thalweg_kernel as thalweg;
     /// use thalweg::StreamExecutionEnvironment;
     ///
-    /// # fn main() -> Result<(), std::io::Error> {
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # std::fs::write(std::env::temp_dir().join("thalweg-query.sql"), "SELECT 1")?;
     /// # let path = std::env::temp_dir().join("thalweg-query.sql");
     /// let env = StreamExecutionEnvironment::new();
