@@ -131,12 +131,12 @@ impl StreamExecutionEnvironment {
     /// # extern crate thalweg_kernel as thalweg;
     /// use thalweg::StreamExecutionEnvironment;
     ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # fn main() -> Result<(), std::io::Error> {
     /// # std::fs::write(std::env::temp_dir().join("thalweg-query.sql"), "SELECT 1")?;
     /// # let path = std::env::temp_dir().join("thalweg-query.sql");
     /// let env = StreamExecutionEnvironment::new();
-    /// let read = || Ok::<_, std::convert::Infallible>(b"SELECT 1".to_vec());
-    /// assert_eq!(&*env.description_bytes(read)?, b"SELECT 1");
+    /// let query = env.description_bytes(|| std::fs::read(&path))?;
+    /// assert_eq!(&*query, b"SELECT 1");
     /// # Ok(())
     /// # }
     /// ```
