@@ -183,7 +183,8 @@ fn a_commit_and_a_recovery_without_room_are_asked_again() {
         wait_until(&control, |metrics| metrics.total(WAITING) == 0);
         assert_eq!(left.load(Ordering::Relaxed), 0);
     }
-    assert!(place.committed.load(Ordering::Relaxed) > 0);
+    // It is asked before anybody hears that nobody waits, and answers after.
+    wait_until(&control, |_| place.committed.load(Ordering::Relaxed) > 0);
     drop(control.stop_with_checkpoint());
     assert_eq!(handle.wait().unwrap().restarts, 0);
 }
