@@ -114,7 +114,7 @@ fn shown(watermark: Watermark) -> String {
 
 /// The settings under which all that can be out of room is, again and again.
 fn cramped() -> EngineSettings {
-    EngineSettings { frame_records: 3, channel_frames: 1, slice_records: 2, source_batch_records: 2, ..EngineSettings::default() }
+    EngineSettings { frame_records: 3, channel_frames: 1, slice_records: 1, source_batch_records: 2, ..EngineSettings::default() }
 }
 
 /// Each turn of the table: what comes, and the calls that it leads to, those of the operator below indented.
@@ -157,12 +157,44 @@ fn the_end_of_a_batch_is_told_behind_its_records() {
     run(env, 1);
     assert_eq!(out.take(), [1, 2, 3]);
     let log = log.lock().unwrap();
-    // The last record's batch; the end of the split is told as that of a batch, too.
-    let rest = ["batch", "  3 at none", "batch", "before W max"];
+    let rest = ["batch", "  3 at none", "before W max"];
     let begin = ["take 1", "take 2", "batch", "  1 at none", "  2 at none", "take 3"];
     let told: Vec<&str> = log.iter().map(String::as_str).filter(|line| !line.starts_with("open")).collect();
     assert_eq!(told[..begin.len()], begin);
     assert_eq!(told[begin.len()..begin.len() + rest.len()], rest);
+}
+
+/// Emits a record at the end of each batch.
+#[derive(Clone)]
+struct Marks;
+
+impl StreamOperator for Marks {
+    type Out = i64;
+
+    fn batch_end(&mut self, _ctx: &mut OperatorContext<'_>, out: &mut Output<i64>) {
+        out.collect(-1);
+    }
+}
+
+impl OneInputStreamOperator for Marks {
+    type In = i64;
+
+    fn process_element(&mut self, value: i64, _ctx: &mut OperatorContext<'_>, out: &mut Output<i64>) {
+        out.collect(value);
+    }
+}
+
+/// Nothing is told twice because there was no room at first: also at the end of a split, which waits for the end of its last batch.
+#[test]
+fn the_end_of_a_batch_is_told_once_whether_there_is_room_or_not() {
+    let env = StreamExecutionEnvironment::new();
+    let one = EngineSettings { frame_records: 1, source_batch_records: 3, initial_window_records: 1, ..cramped() };
+    env.set_parallelism(1).set_engine_settings(one);
+    let out = env.from_collection((0..9).collect()).transform("marks", Marks).rebalance().collect();
+    run(env, 1);
+    // The source stops where there is no room: each record is a batch, and so is the end that it finds after the last.
+    let expected: Vec<i64> = (0..9).flat_map(|n| [n, -1]).chain([-1]).collect();
+    assert_eq!(out.take(), expected);
 }
 
 /// Barriers come whenever they come: between the call before one and the barrier there is what was held, and nothing else.

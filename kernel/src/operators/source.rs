@@ -268,13 +268,10 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
             }
             State::Reading(split) => self.read(cx, split),
             State::Finishing(split) => {
-                // Its last records and its last watermark go before it does.
-                self.chain.head.batch_end();
-                if self.chain.head.ready() {
-                    self.chain.observe("split.end", [i64::from(split), 0, 0]);
-                    self.chain.head.control(Control::SplitFinished(split));
-                    self.state = State::Idle;
-                }
+                // Its last records and its last watermark, which the end of their batch has let go, are before it: the chain is ready.
+                self.chain.observe("split.end", [i64::from(split), 0, 0]);
+                self.chain.head.control(Control::SplitFinished(split));
+                self.state = State::Idle;
                 Step::Busy
             }
             State::Ending => {

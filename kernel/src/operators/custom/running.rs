@@ -110,14 +110,20 @@ impl<I: Input, D: Collector<OutputOf<I>>> Running<I, D> {
         self.has_more = ctx.has_more;
     }
 
-    /// Does what is to be done, in the order that is promised, until nothing is left, there is no room, or a slice is over.
+    /// Does what is to be done, in the order that is promised, until nothing is left, there is no room, or a slice is over. Only an operator that has more and
+    /// more to emit takes long: everything else comes once.
     pub(super) fn advance(&mut self) -> Resumed {
         self.is_suspended = true;
-        for _ in 0..self.slice.records() {
+        let mut left = self.slice.records();
+        loop {
             if !self.output.hand_down(&mut self.down) || !self.down.ready() {
                 return Resumed::Again;
             }
             if self.has_more {
+                if left == 0 {
+                    return Resumed::Again;
+                }
+                left -= 1;
                 self.call(Hook::Resume);
             } else if self.input.has_run() {
                 self.call(Hook::Run);
@@ -132,7 +138,6 @@ impl<I: Input, D: Collector<OutputOf<I>>> Running<I, D> {
                 return Resumed::Done;
             }
         }
-        Resumed::Again
     }
 
     /// Shows the operator what has been gathered for it, if it can be called.
