@@ -2,8 +2,8 @@
 //!
 //! A [`MetricsEndpoint`] is an observer that a job, a coordinator or a worker is handed. It goes through the door, so that it is a task on core 0 like any other, in the simulator, too. It only ever answers: a
 //! request changes nothing, and whatever comes in costs a bounded amount. There are at most [`CONNECTIONS_MAX`] connections, of which the oldest that has
-//! said nothing yet makes room for a new one; a request's head has at most [`HEAD_BYTES_MAX`] bytes and must be there within
-//! [`HEAD_DEADLINE`]; an answer must be taken within [`ANSWER_DEADLINE`]; long answers are written in slices. One request a connection: what a
+//! said nothing yet makes room for a new one; a request's head has at most `HEAD_BYTES_MAX` bytes and must be there within
+//! `HEAD_DEADLINE`; an answer must be taken within `ANSWER_DEADLINE`; long answers are written in slices. One request a connection: what a
 //! scrape every few seconds would save by keeping it is not worth a connection that waits.
 //!
 //! No encryption and no passwords: it listens on the loopback interface unless told otherwise, and what it tells are numbers and names of operators.
