@@ -1,7 +1,7 @@
 //! The numbers of a running job for Prometheus: `GET /metrics` over HTTP/1.1, and `GET /health`.
 //!
 //! A [`MetricsEndpoint`] is an observer that a job, a coordinator or a worker is handed. It goes through the door, so that it is a task on core 0 like any other, in the simulator, too. It only ever answers: a
-//! request changes nothing, and whatever comes in costs a bounded amount. There are at most [`CONNECTIONS_MAX`] connections, of which the oldest that has
+//! request changes nothing, and whatever comes in costs a bounded amount. There are at most `CONNECTIONS_MAX` connections, of which the oldest that has
 //! said nothing yet makes room for a new one; a request's head has at most `HEAD_BYTES_MAX` bytes and must be there within
 //! `HEAD_DEADLINE`; an answer must be taken within `ANSWER_DEADLINE`; long answers are written in slices. One request a connection: what a
 //! scrape every few seconds would save by keeping it is not worth a connection that waits.

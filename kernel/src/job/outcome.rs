@@ -29,7 +29,7 @@ pub enum CheckpointOutcome {
     JobEnded,
 }
 
-/// A checkpoint that was asked for, as [`JobControl::checkpoint`](super::JobControl::checkpoint) gives it. Dropping it takes nothing back.
+/// A checkpoint that was asked for, as [`JobControl::checkpoint`](crate::JobControl::checkpoint) gives it. Dropping it takes nothing back.
 pub struct RequestedCheckpoint {
     answer: MailboxReceiver<CheckpointOutcome>,
 }

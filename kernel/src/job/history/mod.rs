@@ -74,17 +74,17 @@ impl JobHistory {
         self.job
     }
 
-    /// The latest attempts of this process, at most [`ATTEMPTS_MAX`], the newest last.
+    /// The latest attempts of this process, at most 16, the newest last.
     pub fn attempts(&self) -> impl DoubleEndedIterator<Item = &AttemptRecord> + ExactSizeIterator {
         self.attempts.iter().map(|attempt| &**attempt)
     }
 
-    /// The latest failures, at most [`FAILURES_MAX`], the newest last: those of attempts, and those that kept one from beginning.
+    /// The latest failures, at most 16, the newest last: those of attempts, and those that kept one from beginning.
     pub fn failures(&self) -> impl DoubleEndedIterator<Item = &Failure> + ExactSizeIterator {
         self.failures.iter().map(|failure| &**failure)
     }
 
-    /// The latest checkpoints, at most [`CHECKPOINTS_MAX`], the newest last: the one that is under way, and those that were complete or given up.
+    /// The latest checkpoints, at most 16, the newest last: the one that is under way, and those that were complete or given up.
     pub fn checkpoints(&self) -> impl DoubleEndedIterator<Item = &CheckpointRecord> + ExactSizeIterator {
         self.checkpoints.iter().map(|checkpoint| &**checkpoint)
     }
