@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use thalweg_io::{Buffer, OpenMode};
-//! use thalweg_sim::{World, WorldConfig};
+//! use thalweg_world::{World, WorldConfig};
 //!
 //! let world = World::new(7, WorldConfig::calm());
 //! let outcome = world.run_cluster(|cluster| async move {
@@ -21,7 +21,7 @@
 //!         cluster.sleep_ms(1_000).await;
 //!         worker.kill();
 //!     };
-//!     assert_eq!(thalweg_sim::both(dies, killer).await.0, None);
+//!     assert_eq!(thalweg_world::both(dies, killer).await.0, None);
 //!     worker.restart().on_core(|io| Box::pin(async move { io.disk().list("/".as_ref()).await.unwrap().len() })).await
 //! });
 //! assert_eq!(outcome.expect_done(), Some(1));
