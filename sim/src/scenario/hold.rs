@@ -56,8 +56,9 @@ impl<const RUNS: bool> StreamOperator for Hold<RUNS> {
         self.let_go(ctx, out);
     }
 
-    fn end_of_input(&mut self, _ctx: &mut OperatorContext<'_>, _out: &mut Output<Element>) {
-        assert!(self.held.is_empty() && self.leaving.is_empty(), "the last watermark has let everything go");
+    /// After a restore behind the last watermark no other watermark comes before the end.
+    fn end_of_input(&mut self, ctx: &mut OperatorContext<'_>, out: &mut Output<Element>) {
+        self.let_go(ctx, out);
     }
 
     fn resume(&mut self, ctx: &mut OperatorContext<'_>, out: &mut Output<Element>) {
