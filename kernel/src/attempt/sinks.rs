@@ -65,7 +65,7 @@ impl Sinks<'_> {
         let clock = self.io.clock();
         let mut waits = RoomWaits::default();
         for sink in &self.job.sinks {
-            while let Err(refusal) = inbox.listening(self.ask(sink, &sink.recover, discard_later_output, false)).await? {
+            while let Err(refusal) = inbox.hearing_out(self.ask(sink, &sink.recover, discard_later_output, false)).await? {
                 let Refusal::NoRoom { operator, source } = refusal else { return Err(refusal.into()) };
                 self.io.observe("recovery.no-room", &operator, [self.attempt.0 as i64, 0, 0]);
                 waits.coordinator(Some(source.to_string()));

@@ -1,7 +1,8 @@
 //! What the coordinator hears while no attempt is under way.
 //!
 //! Workers come and go, and the user asks for an end, also while checkpoints are read or sinks recover: everything that is waited for is waited for with
-//! [`Inbox::listening`], so that the end is not put off and nobody who has come is forgotten. What an attempt says that is over changes nothing (law 10).
+//! [`Inbox::listening`], so that the end is not put off and nobody who has come is forgotten; what changes something on a disk with
+//! [`Inbox::hearing_out`]. What an attempt says that is over changes nothing (law 10).
 //! An attempt that is under way takes messages and crew for itself.
 
 use crate::error::JobError;
@@ -50,6 +51,22 @@ impl Inbox {
         .await
     }
 
+    /// The same for what must not be given up halfway: an operation on a disk that nobody waits for any more still comes to its end, and behind whatever
+    /// looks afterwards at what there is. That the job is to end is heard, and said when `future` has ended.
+    pub(crate) async fn hearing_out<F: Future>(&mut self, future: F) -> Result<F::Output, JobError> {
+        let (mut future, mut end) = (pin!(future), None);
+        let output = poll_fn(|cx| {
+            while end.is_none()
+                && let Poll::Ready(message) = self.messages.poll_recv(cx)
+            {
+                end = self.hear(message.unwrap_or(ToCoordinator::Cancel)).err();
+            }
+            future.as_mut().poll(cx)
+        })
+        .await;
+        end.map_or(Ok(output), Err)
+    }
+
     /// Takes a message.
     ///
     /// # Errors
@@ -75,5 +92,31 @@ impl Inbox {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::task::{Context, Waker};
+    use thalweg_io::mailbox;
+
+    /// A cancelled job removes what its sinks have made. One that was cancelled in the middle of a recovery left a file: it was linked behind that.
+    #[test]
+    fn what_is_heard_out_has_ended_when_the_word_comes_that_the_job_is_to_end() {
+        let (coordinator, messages) = mailbox();
+        let (mut inbox, polls) = (Inbox::new(messages), Cell::new(0));
+        let operation = poll_fn(|_| {
+            polls.set(polls.get() + 1);
+            if polls.get() == 3 { Poll::Ready(()) } else { Poll::Pending }
+        });
+        drop(coordinator.send(ToCoordinator::Cancel));
+        drop(coordinator.send(ToCoordinator::Drain));
+        let mut heard_out = pin!(inbox.hearing_out(operation));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(heard_out.as_mut().poll(&mut cx).is_pending() && heard_out.as_mut().poll(&mut cx).is_pending());
+        assert!(matches!(heard_out.as_mut().poll(&mut cx), Poll::Ready(Err(JobError::Cancelled))));
+        assert_eq!(polls.get(), 3);
     }
 }
