@@ -1,6 +1,7 @@
 //! A user's operator that is told of what goes by: it does what a flat map would, later.
 //!
-//! It holds elements, and lets their copies go when there are too many, and before all that they must not stay behind: watermarks, barriers, idleness. So
+//! It holds elements, and lets their copies go when there are too many, when a batch has ended, and before all that they must not stay behind: watermarks,
+//! barriers, idleness. So
 //! whatever goes wrong with the order of those calls shows as a record that is late or lost. A few copies at a time: in between it is suspended.
 
 use super::elements::{Element, ElementRef, copies};
@@ -45,6 +46,11 @@ impl<const RUNS: bool> StreamOperator for Hold<RUNS> {
     type Out = Element;
 
     fn before_watermark(&mut self, _watermark: Watermark, ctx: &mut OperatorContext<'_>, out: &mut Output<Element>) {
+        self.let_go(ctx, out);
+    }
+
+    /// Nobody knows when the next batch comes: what is held would not arrive while the input is silent.
+    fn batch_end(&mut self, ctx: &mut OperatorContext<'_>, out: &mut Output<Element>) {
         self.let_go(ctx, out);
     }
 
