@@ -4,8 +4,8 @@ use super::keyed_stream::KeyedStream;
 use super::stream::DataStream;
 use crate::graph::{ChainMeta, EdgeId, GraphBuilder};
 use crate::operators::{
-    CoProcess, CoProcessFunction, Connected, KeyedCoProcess, KeyedCoProcessFunction, TwoInputStreamOperator, TwoInputTransform,
-    co_process_states,
+    CoProcess, CoProcessFunction, Connected, KeyedCoProcess, KeyedCoProcessFunction, TwoInputFunction, TwoInputStreamOperator,
+    TwoInputTransform, wanted_states,
 };
 use crate::record::{Key, Record, RecordLayout};
 use std::cell::RefCell;
@@ -74,7 +74,7 @@ where
     where
         P: KeyedCoProcessFunction<Key = K, In1 = A, In2 = B>,
     {
-        let id = self.graph.borrow_mut().stateful_operator("co-process", co_process_states(&function));
+        let id = self.graph.borrow_mut().stateful_operator("co-process", wanted_states(TwoInputFunction(function.clone())));
         self.graph.borrow_mut().operator_mut(id).layouts.give_key(self.key_layout);
         let meta = ChainMeta::fed_by_two(self.edges, id);
         DataStream::new(self.graph, Connected::new(KeyedCoProcess { keys: self.keys, function, id }), meta)

@@ -4,9 +4,9 @@ use super::stream::DataStream;
 use crate::checkpoint::WantedStates;
 use crate::graph::{ChainMeta, EdgeId, GraphBuilder, OperatorId};
 use crate::operators::{
-    Aggregate, AggregateFunction, EventTimeTrigger, KEYED_STATE, Keyed, KeyedProcessFunction, KeyedStreamOperator, KeyedTransform,
-    OutputTag, Panes, Process, Reduce, ReduceWindow, Trigger, WINDOW_CONTENTS, WindowAssigner, WindowOperator, WindowSettings, WindowStore,
-    keyed_operator_states, keyed_states, process_states,
+    Aggregate, AggregateFunction, EventTimeTrigger, KEYED_STATE, Keyed, KeyedProcessFunction, KeyedStreamOperator, OneInputFunction,
+    OperatorFunction, OutputTag, Panes, Process, Reduce, ReduceWindow, Trigger, WINDOW_CONTENTS, WindowAssigner, WindowOperator,
+    WindowSettings, WindowStore, keyed_states, wanted_states,
 };
 use crate::record::{Key, Record, RecordLayout};
 use crate::time::TimeWindow;
@@ -57,21 +57,21 @@ where
     }
 
     /// A function with state, timers and side outputs.
-    pub fn process<P>(self, function: P) -> DataStream<Keyed<T, Process<KF, P>>>
+    pub fn process<P>(self, function: P) -> DataStream<Keyed<T, Process<KF, OneInputFunction<P>>>>
     where
         P: KeyedProcessFunction<Key = K, In = T>,
     {
-        let states = process_states(&function);
-        self.then("process", states, |id, key| Process { key, function, id })
+        let function = OneInputFunction(function);
+        self.then("process", wanted_states(function.clone()), |id, key| Process::new(key, function, id))
     }
 
     /// An operator of your own with state, timers and side outputs, which is told of watermarks and barriers, too.
-    pub fn transform<P>(self, name: &str, operator: P) -> DataStream<Keyed<T, KeyedTransform<KF, P>>>
+    pub fn transform<P>(self, name: &str, operator: P) -> DataStream<Keyed<T, Process<KF, OperatorFunction<P>>>>
     where
         P: KeyedStreamOperator<Key = K, In = T>,
     {
-        let states = keyed_operator_states(&operator);
-        self.then(name, states, |id, key| KeyedTransform { key, operator, id })
+        let function = OperatorFunction(operator);
+        self.then(name, wanted_states(function.clone()), |id, key| Process::new(key, function, id))
     }
 
     /// A running result a key: `function(result so far, record)`. The first record of a key is its first result; each record emits one.

@@ -31,7 +31,7 @@ pub(crate) use connected::Connected;
 pub use custom::{
     KeyedOperatorContext, KeyedStreamOperator, OneInputStreamOperator, OperatorContext, RunRecords, StreamOperator, TwoInputStreamOperator,
 };
-pub(crate) use custom::{KeyedTransform, Transform, TwoInputTransform, keyed_operator_states};
+pub(crate) use custom::{OperatorFunction, Transform, TwoInputTransform};
 pub(crate) use filter::Filter;
 pub(crate) use flat_map::FlatMap;
 pub(crate) use keyed::Keyed;
@@ -43,7 +43,7 @@ pub use process::{
     Context, KeyedCoProcessFunction, KeyedProcessFunction, ListAccess, ListState, MapAccess, MapState, OpenContext, Output, Timer,
     TimerDomain, ValueAccess, ValueState,
 };
-pub(crate) use process::{KeyedCoProcess, Process, co_process_states, process_states};
+pub(crate) use process::{KeyedCoProcess, OneInputFunction, Process, TwoInputFunction, wanted_states};
 pub(crate) use reduce::{Aggregate, Reduce};
 pub use side_output::OutputTag;
 pub(crate) use side_output::{SideOutputs, SideSender};

@@ -2,16 +2,9 @@
 
 use super::context::{KeyedOperatorContext, OperatorContext};
 use super::stream_operator::{Hook, StreamOperator};
-use crate::chain::{Collector, Stage, pass_on};
-use crate::checkpoint::WantedStates;
-use crate::exchange::{Ahead, Arrival, Head};
-use crate::graph::OperatorId;
-use crate::operators::keyed::KeyedOperator;
-use crate::operators::process::{Context, KeyedFunction, Running, states_of};
+use crate::operators::process::{Context, KeyedFunction, Takes};
 use crate::operators::{OpenContext, Output, Timer};
 use crate::record::{Key, Record};
-use crate::subtask::context::SubtaskContext;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// An operator on the records of one key at a time, with state and timers of that key, that is told of what goes by in band, too: what a
 /// [`KeyedProcessFunction`](crate::KeyedProcessFunction) is, and a [`StreamOperator`]. Put on a stream by
@@ -98,7 +91,8 @@ pub trait KeyedStreamOperator: StreamOperator {
 }
 
 /// A keyed operator, as what runs it sees it.
-pub struct OperatorFunction<P>(P);
+#[derive(Clone)]
+pub struct OperatorFunction<P>(pub(crate) P);
 
 impl<P: KeyedStreamOperator> KeyedFunction for OperatorFunction<P> {
     type Key = P::Key;
@@ -119,69 +113,11 @@ impl<P: KeyedStreamOperator> KeyedFunction for OperatorFunction<P> {
     }
 }
 
-/// The states that a keyed operator keeps.
-pub(crate) fn keyed_operator_states<P: KeyedStreamOperator>(operator: &P) -> WantedStates {
-    let operator = Mutex::new(operator.clone());
-    Arc::new(move |state| {
-        let operator = operator.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        states_of(OperatorFunction(operator), state)
-    })
-}
-
-/// Describes a keyed operator of a user's own.
-#[derive(Clone)]
-pub struct KeyedTransform<KF, P> {
-    pub(crate) key: KF,
-    pub(crate) operator: P,
-    pub(crate) id: OperatorId,
-}
-
-impl<KF, P> KeyedOperator<P::In> for KeyedTransform<KF, P>
-where
-    P: KeyedStreamOperator,
-    KF: for<'a> FnMut(&'a <P::In as Record>::Ref<'a>) -> <P::Key as Record>::Ref<'a> + Clone + Send + 'static,
-{
-    type Out = P::Out;
-    type Running<D: Collector<P::Out>> = RunningKeyedTransform<KF, P, D>;
-
-    fn start<D: Collector<P::Out>>(self, cx: &mut SubtaskContext, down: D) -> RunningKeyedTransform<KF, P, D> {
-        RunningKeyedTransform { key: self.key, down: Running::start(OperatorFunction(self.operator), cx, self.id, down) }
-    }
-}
-
-/// A running keyed operator.
-pub struct RunningKeyedTransform<KF, P: KeyedStreamOperator, D> {
-    key: KF,
-    /// Takes everything but the records as it comes.
-    down: Running<OperatorFunction<P>, D>,
-}
-
-impl<KF, P, D> Head<P::In> for RunningKeyedTransform<KF, P, D>
-where
-    P: KeyedStreamOperator,
-    KF: for<'a> FnMut(&'a <P::In as Record>::Ref<'a>) -> <P::Key as Record>::Ref<'a> + 'static,
-    D: Collector<P::Out>,
-{
-    fn prepare(&mut self, ahead: Ahead<'_, P::In>) -> usize {
-        self.down.prepare(ahead.hashes())
-    }
-
-    fn prefetch(&mut self, hashes: &[u64]) {
-        self.down.prefetch(hashes);
-    }
+impl<P: KeyedStreamOperator> Takes for OperatorFunction<P> {
+    type In = P::In;
 
     #[inline]
-    fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<P::In>) {
-        let view = record.view();
-        let key = &mut self.key;
-        let call = |function: &mut OperatorFunction<P>, context: &mut Context<'_, P::Key>, out: &mut Output<P::Out>| {
-            function.0.process_element(view, &mut KeyedOperatorContext { context }, out);
-        };
-        self.down.element(view, hash, timestamp, || key(&view), call);
-        self.down.hand_down();
+    fn element(&mut self, value: <P::In as Record>::Ref<'_>, context: &mut Context<'_, P::Key>, out: &mut Output<P::Out>) {
+        self.0.process_element(value, &mut KeyedOperatorContext { context }, out);
     }
-}
-
-impl<KF: 'static, P: KeyedStreamOperator, D: Collector<P::Out>> Stage for RunningKeyedTransform<KF, P, D> {
-    pass_on!();
 }

@@ -15,7 +15,7 @@ mod two_inputs;
 pub(super) use context::Site;
 pub use context::{KeyedOperatorContext, OperatorContext};
 pub use keyed::KeyedStreamOperator;
-pub(crate) use keyed::{KeyedTransform, keyed_operator_states};
+pub(crate) use keyed::OperatorFunction;
 pub use one_input::OneInputStreamOperator;
 pub(crate) use one_input::Transform;
 pub use run_records::RunRecords;

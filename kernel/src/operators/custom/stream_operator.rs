@@ -47,7 +47,7 @@ pub trait StreamOperator: Clone + Send + 'static {
 
 /// One of the calls above, and the one for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::operators) enum Hook {
+pub enum Hook {
     Resume,
     Run,
     BeforeWatermark(Watermark),

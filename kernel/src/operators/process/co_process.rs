@@ -1,16 +1,14 @@
 //! `process` on two keyed streams: one function for the records of both, with state and timers that they share.
 
 use super::context::{Context, OpenContext, Output};
-use super::running::{KeyedFunction, Running, states_of};
+use super::running::{KeyedFunction, Running, Takes};
 use super::timers::Timer;
 use crate::chain::{Collector, Stage, pass_on};
-use crate::checkpoint::WantedStates;
 use crate::exchange::{Ahead, Arrival, Head};
 use crate::graph::OperatorId;
 use crate::operators::connected::TwoInputOperator;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// A function on the records of one key at a time that come in two streams, with state and timers of that key (Flink's `KeyedCoProcessFunction`).
 ///
@@ -82,16 +80,8 @@ pub trait KeyedCoProcessFunction: Clone + Send + 'static {
 }
 
 /// A function with two inputs, as what runs it sees it. In a type of its own, since a function may have the trait of the other form, too.
-struct TwoInputFunction<P>(P);
-
-/// The states that it keeps.
-pub(crate) fn co_process_states<P: KeyedCoProcessFunction>(function: &P) -> WantedStates {
-    let function = Mutex::new(function.clone());
-    Arc::new(move |state| {
-        let function = function.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        states_of(TwoInputFunction(function), state)
-    })
-}
+#[derive(Clone)]
+pub struct TwoInputFunction<P>(pub(crate) P);
 
 impl<P: KeyedCoProcessFunction> KeyedFunction for TwoInputFunction<P> {
     type Key = P::Key;
@@ -103,6 +93,24 @@ impl<P: KeyedCoProcessFunction> KeyedFunction for TwoInputFunction<P> {
 
     fn on_timer(&mut self, timer: Timer, ctx: &mut Context<'_, P::Key>, out: &mut Output<P::Out>) {
         self.0.on_timer(timer, ctx, out);
+    }
+}
+
+impl<P: KeyedCoProcessFunction> Takes<0> for TwoInputFunction<P> {
+    type In = P::In1;
+
+    #[inline]
+    fn element(&mut self, value: <P::In1 as Record>::Ref<'_>, ctx: &mut Context<'_, P::Key>, out: &mut Output<P::Out>) {
+        self.0.process_element1(value, ctx, out);
+    }
+}
+
+impl<P: KeyedCoProcessFunction> Takes<1> for TwoInputFunction<P> {
+    type In = P::In2;
+
+    #[inline]
+    fn element(&mut self, value: <P::In2 as Record>::Ref<'_>, ctx: &mut Context<'_, P::Key>, out: &mut Output<P::Out>) {
+        self.0.process_element2(value, ctx, out);
     }
 }
 
@@ -152,10 +160,7 @@ where
 
     #[inline]
     fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<P::In1>) {
-        let view = record.view();
-        let key = &mut self.keys.0;
-        self.down.element(view, hash, timestamp, || key(&view), |function, cx, out| function.0.process_element1(view, cx, out));
-        self.down.hand_down();
+        self.down.take::<0, KF1>(&mut self.keys.0, hash, timestamp, record);
     }
 }
 
@@ -176,10 +181,7 @@ where
 
     #[inline]
     fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<P::In2>) {
-        let view = record.view();
-        let key = &mut self.keys.1;
-        self.down.element(view, hash, timestamp, || key(&view), |function, cx, out| function.0.process_element2(view, cx, out));
-        self.down.hand_down();
+        self.down.take::<1, KF2>(&mut self.keys.1, hash, timestamp, record);
     }
 }
 

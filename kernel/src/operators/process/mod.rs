@@ -11,18 +11,18 @@ mod timers;
 
 use super::keyed::KeyedOperator;
 use crate::chain::{Collector, Stage, pass_on};
-use crate::checkpoint::WantedStates;
 use crate::exchange::{Ahead, Arrival, Head};
 use crate::graph::OperatorId;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
 
 pub use co_process::KeyedCoProcessFunction;
-pub(crate) use co_process::{KeyedCoProcess, co_process_states};
+pub(crate) use co_process::{KeyedCoProcess, TwoInputFunction};
 pub use context::{Context, OpenContext, Output};
-pub(super) use running::{KeyedFunction, Running, states_of};
+use running::Running;
+pub(crate) use running::wanted_states;
+pub(super) use running::{KeyedFunction, Takes};
 pub use state::{ListAccess, ListState, MapAccess, MapState, ValueAccess, ValueState};
-use std::sync::{Arc, Mutex, PoisonError};
 pub use timers::{Timer, TimerDomain};
 
 /// A function on the records of one key at a time, with state and timers of that key (Flink's `KeyedProcessFunction`).
@@ -80,7 +80,8 @@ pub trait KeyedProcessFunction: Clone + Send + 'static {
 }
 
 /// A function with one input, as what runs it sees it. In a type of its own, since a function may have the trait of the other form, too.
-struct OneInputFunction<P>(P);
+#[derive(Clone)]
+pub struct OneInputFunction<P>(pub(crate) P);
 
 impl<P: KeyedProcessFunction> KeyedFunction for OneInputFunction<P> {
     type Key = P::Key;
@@ -95,50 +96,56 @@ impl<P: KeyedProcessFunction> KeyedFunction for OneInputFunction<P> {
     }
 }
 
-/// The states that a keyed process keeps.
-pub(crate) fn process_states<P: KeyedProcessFunction>(function: &P) -> WantedStates {
-    let function = Mutex::new(function.clone());
-    Arc::new(move |state| {
-        let function = function.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        states_of(OneInputFunction(function), state)
-    })
-}
+impl<P: KeyedProcessFunction> Takes for OneInputFunction<P> {
+    type In = P::In;
 
-/// Describes a keyed process.
-#[derive(Clone)]
-pub struct Process<KF, P> {
-    pub(crate) key: KF,
-    pub(crate) function: P,
-    pub(crate) id: OperatorId,
-}
-
-impl<KF, P> KeyedOperator<P::In> for Process<KF, P>
-where
-    P: KeyedProcessFunction,
-    KF: for<'a> FnMut(&'a <P::In as Record>::Ref<'a>) -> <P::Key as Record>::Ref<'a> + Clone + Send + 'static,
-{
-    type Out = P::Out;
-    type Running<D: Collector<P::Out>> = RunningProcess<KF, P, D>;
-
-    fn start<D: Collector<P::Out>>(self, cx: &mut SubtaskContext, down: D) -> RunningProcess<KF, P, D> {
-        RunningProcess { key: self.key, down: Running::start(OneInputFunction(self.function), cx, self.id, down) }
+    #[inline]
+    fn element(&mut self, value: <P::In as Record>::Ref<'_>, ctx: &mut Context<'_, P::Key>, out: &mut Output<P::Out>) {
+        self.0.process_element(value, ctx, out);
     }
 }
 
-/// A running keyed process.
-pub struct RunningProcess<KF, P: KeyedProcessFunction, D> {
+/// Describes a function `F` on the records of keys: a process, or a keyed operator of a user's own.
+#[derive(Clone)]
+pub struct Process<KF, F> {
     key: KF,
-    /// Takes everything but the records as it comes.
-    down: Running<OneInputFunction<P>, D>,
+    function: F,
+    id: OperatorId,
 }
 
-impl<KF, P, D> Head<P::In> for RunningProcess<KF, P, D>
+impl<KF, F: KeyedFunction + Clone + Send> Process<KF, F> {
+    pub(crate) fn new(key: KF, function: F, id: OperatorId) -> Self {
+        Self { key, function, id }
+    }
+}
+
+impl<KF, F> KeyedOperator<F::In> for Process<KF, F>
 where
-    P: KeyedProcessFunction,
-    KF: for<'a> FnMut(&'a <P::In as Record>::Ref<'a>) -> <P::Key as Record>::Ref<'a> + 'static,
-    D: Collector<P::Out>,
+    F: Takes + Clone + Send,
+    KF: for<'a> FnMut(&'a <F::In as Record>::Ref<'a>) -> <F::Key as Record>::Ref<'a> + Clone + Send + 'static,
 {
-    fn prepare(&mut self, ahead: Ahead<'_, P::In>) -> usize {
+    type Out = F::Out;
+    type Running<D: Collector<F::Out>> = RunningProcess<KF, F, D>;
+
+    fn start<D: Collector<F::Out>>(self, cx: &mut SubtaskContext, down: D) -> RunningProcess<KF, F, D> {
+        RunningProcess { key: self.key, down: Running::start(self.function, cx, self.id, down) }
+    }
+}
+
+/// A running function on the records of keys.
+pub struct RunningProcess<KF, F: KeyedFunction, D> {
+    key: KF,
+    /// Takes everything but the records as it comes.
+    down: Running<F, D>,
+}
+
+impl<KF, F, D> Head<F::In> for RunningProcess<KF, F, D>
+where
+    F: Takes,
+    KF: for<'a> FnMut(&'a <F::In as Record>::Ref<'a>) -> <F::Key as Record>::Ref<'a> + 'static,
+    D: Collector<F::Out>,
+{
+    fn prepare(&mut self, ahead: Ahead<'_, F::In>) -> usize {
         self.down.prepare(ahead.hashes())
     }
 
@@ -147,14 +154,11 @@ where
     }
 
     #[inline]
-    fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<P::In>) {
-        let view = record.view();
-        let key = &mut self.key;
-        self.down.element(view, hash, timestamp, || key(&view), |function, cx, out| function.0.process_element(view, cx, out));
-        self.down.hand_down();
+    fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<F::In>) {
+        self.down.take::<0, KF>(&mut self.key, hash, timestamp, record);
     }
 }
 
-impl<KF: 'static, P: KeyedProcessFunction, D: Collector<P::Out>> Stage for RunningProcess<KF, P, D> {
+impl<KF: 'static, F: KeyedFunction, D: Collector<F::Out>> Stage for RunningProcess<KF, F, D> {
     pass_on!();
 }

@@ -7,7 +7,8 @@ use super::context::{Context, OpenContext, Output};
 use super::state::States;
 use super::timers::{Timer, TimerDomain, Timers};
 use crate::chain::{Collector, Resumed, Stage, pass_on};
-use crate::checkpoint::{CheckpointId, OperatorState, WantedState};
+use crate::checkpoint::{CheckpointId, OperatorState, WantedState, WantedStates};
+use crate::exchange::Arrival;
 use crate::graph::OperatorId;
 use crate::operators::custom::{Hook, OperatorContext, Site};
 use crate::operators::side_output::WithSides;
@@ -18,6 +19,7 @@ use crate::subtask::operator_info::OperatorInfo;
 use crate::time::{Control, NO_TIMESTAMP, Watermark};
 use std::fmt::Debug;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Poll};
 use thalweg_io::MonotonicNs;
 
@@ -37,6 +39,13 @@ pub trait KeyedFunction: 'static {
     fn call(&mut self, _hook: Hook, _ctx: &mut OperatorContext<'_>, _out: &mut Output<Self::Out>) {}
 }
 
+/// A function on the records of the input `INPUT`.
+pub trait Takes<const INPUT: usize = 0>: KeyedFunction {
+    type In: Record;
+
+    fn element(&mut self, value: <Self::In as Record>::Ref<'_>, ctx: &mut Context<'_, Self::Key>, out: &mut Output<Self::Out>);
+}
+
 /// Timers whose state is looked for together: the cache misses of so many lookups overlap.
 const PREFETCH_TIMERS: usize = 32;
 
@@ -54,8 +63,13 @@ struct Saving<K> {
     timer: Option<(i64, K)>,
 }
 
-/// The states that `function` registers, without running it.
-pub(in crate::operators) fn states_of<F: KeyedFunction>(mut function: F, state: OperatorState) -> Vec<WantedState> {
+/// The states that `function` registers: a clone of it is opened, and not run.
+pub(crate) fn wanted_states<F: KeyedFunction + Clone + Send>(function: F) -> WantedStates {
+    let function = Mutex::new(function);
+    Arc::new(move |state| states_of(function.lock().unwrap_or_else(PoisonError::into_inner).clone(), state))
+}
+
+fn states_of<F: KeyedFunction>(mut function: F, state: OperatorState) -> Vec<WantedState> {
     let mut states = States::new(state);
     function.open(&mut OpenContext { states: &mut states, subtask: 0, parallelism: 1 });
     Timers::<F::Key>::new().restore(&states.saved);
@@ -179,6 +193,23 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
         if F::HAS_HOOKS {
             self.has_more = has_more;
         }
+    }
+
+    /// Calls the function for `record` of the input `INPUT`, in which `key` finds the key, and hands down what it emits.
+    #[inline]
+    pub(in crate::operators) fn take<const INPUT: usize, KF>(
+        &mut self,
+        key: &mut KF,
+        hash: u64,
+        timestamp: i64,
+        record: impl Arrival<<F as Takes<INPUT>>::In>,
+    ) where
+        F: Takes<INPUT>,
+        KF: for<'a> FnMut(&'a <<F as Takes<INPUT>>::In as Record>::Ref<'a>) -> <F::Key as Record>::Ref<'a>,
+    {
+        let view = record.view();
+        self.element(view, hash, timestamp, || key(&view), |function, cx, out| Takes::<INPUT>::element(function, view, cx, out));
+        self.hand_down();
     }
 
     /// Hands down what the last call emitted. `false` if there is no room for all of it.
