@@ -98,8 +98,8 @@ impl Interference {
                     6 => DiskFaultKind::Cancelled { done: stream.chance(500) },
                     _ => return Self::DiskFault(DiskFault::of(OperationClass::Sync, stream.below(6), DiskFaultKind::Forgotten)),
                 };
-                let fault = if kind == DiskFaultKind::Full && stream.chance(300) {
-                    // Where results get their visible names.
+                let fault = if kind == DiskFaultKind::Full && stream.chance(700) {
+                    // Where results get their visible names. Chance alone hits that too seldom: a thousand runs have to see a commit that waits.
                     DiskFault::of(OperationClass::Name, stream.below(4), kind).on("inprogress to ")
                 } else if stream.chance(500) {
                     let magnitude = stream.between(2, 8);

@@ -2,7 +2,7 @@
 
 use super::context::OperatorContext;
 use super::run_records::RunRecords;
-use super::running::{Input, Running};
+use super::running::{OperatorInput, RunningOperator};
 use super::stream_operator::StreamOperator;
 use crate::chain::{Collector, Stage, pass_on};
 use crate::exchange::Run;
@@ -125,7 +125,7 @@ pub struct OneInput<P: OneInputStreamOperator> {
     run: Run<P::In>,
 }
 
-impl<P: OneInputStreamOperator> Input for OneInput<P> {
+impl<P: OneInputStreamOperator> OperatorInput for OneInput<P> {
     type Operator = P;
 
     #[inline]
@@ -160,7 +160,7 @@ impl<P: OneInputStreamOperator> Operator<P::In> for Transform<P> {
         let (subtask, parallelism) = (cx.subtask(), cx.name.parallelism);
         cx.operator(self.id).call("(open)", || operator.open(subtask, parallelism));
         let most = cx.settings().frame_records;
-        RunningTransform { most, down: Running::start(OneInput { operator, run: Run::new() }, cx, self.id, down) }
+        RunningTransform { most, down: RunningOperator::start(OneInput { operator, run: Run::new() }, cx, self.id, down) }
     }
 }
 
@@ -169,7 +169,7 @@ pub struct RunningTransform<P: OneInputStreamOperator, D> {
     /// Records of a run at most.
     most: usize,
     /// Takes everything but the records as it comes.
-    down: Running<OneInput<P>, D>,
+    down: RunningOperator<OneInput<P>, D>,
 }
 
 impl<P: OneInputStreamOperator, D: Collector<P::Out>> Collector<P::In> for RunningTransform<P, D> {

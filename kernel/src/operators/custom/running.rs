@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;
 
 /// An operator with what has been gathered for it.
-pub trait Input: 'static {
+pub trait OperatorInput: 'static {
     /// The operator.
     type Operator: StreamOperator;
 
@@ -38,10 +38,10 @@ pub trait Input: 'static {
 }
 
 /// What the operator emits.
-pub type OutputOf<I> = <<I as Input>::Operator as StreamOperator>::Out;
+pub type OutputOf<I> = <<I as OperatorInput>::Operator as StreamOperator>::Out;
 
 /// A running operator, except for its records.
-pub struct Running<I: Input, D> {
+pub struct RunningOperator<I: OperatorInput, D> {
     pub(super) input: I,
     watermark: Watermark,
     /// Something is to be done before the next record. Kept here, so that asking costs one comparison.
@@ -61,7 +61,7 @@ pub struct Running<I: Input, D> {
     down: WithSides<D>,
 }
 
-impl<I: Input, D: Collector<OutputOf<I>>> Running<I, D> {
+impl<I: OperatorInput, D: Collector<OutputOf<I>>> RunningOperator<I, D> {
     pub(super) fn start(input: I, cx: &mut SubtaskContext, id: OperatorId, down: D) -> Self {
         Self {
             input,
@@ -148,7 +148,7 @@ impl<I: Input, D: Collector<OutputOf<I>>> Running<I, D> {
     }
 }
 
-impl<I: Input, D: Collector<OutputOf<I>>> Stage for Running<I, D> {
+impl<I: OperatorInput, D: Collector<OutputOf<I>>> Stage for RunningOperator<I, D> {
     fn control(&mut self, control: Control) {
         assert!(self.control.is_none(), "{control:?} came to an operator that was not ready");
         if let Control::Watermark(watermark) = control {

@@ -1,7 +1,7 @@
 //! An operator of a user's own with two inputs.
 
 use super::context::OperatorContext;
-use super::running::{Input, Running};
+use super::running::{OperatorInput, RunningOperator};
 use super::stream_operator::StreamOperator;
 use crate::chain::{Collector, Stage, pass_on};
 use crate::exchange::{Arrival, Head};
@@ -78,7 +78,7 @@ pub trait TwoInputStreamOperator: StreamOperator {
 /// An operator for which nothing is gathered.
 pub struct Inputs<P>(P);
 
-impl<P: TwoInputStreamOperator> Input for Inputs<P> {
+impl<P: TwoInputStreamOperator> OperatorInput for Inputs<P> {
     type Operator = P;
 
     #[inline]
@@ -102,14 +102,14 @@ impl<P: TwoInputStreamOperator> TwoInputOperator<P::In1, P::In2> for TwoInputTra
         let mut operator = self.operator;
         let (subtask, parallelism) = (cx.subtask(), cx.name.parallelism);
         cx.operator(self.id).call("(open)", || operator.open(subtask, parallelism));
-        RunningTwoInputs { down: Running::start(Inputs(operator), cx, self.id, down) }
+        RunningTwoInputs { down: RunningOperator::start(Inputs(operator), cx, self.id, down) }
     }
 }
 
 /// A running operator with two inputs.
 pub struct RunningTwoInputs<P: TwoInputStreamOperator, D> {
     /// Takes everything but the records as it comes.
-    down: Running<Inputs<P>, D>,
+    down: RunningOperator<Inputs<P>, D>,
 }
 
 impl<P: TwoInputStreamOperator, D: Collector<P::Out>> Head<P::In1, 0> for RunningTwoInputs<P, D> {

@@ -1,7 +1,7 @@
 //! `process` on two keyed streams: one function for the records of both, with state and timers that they share.
 
 use super::context::{Context, OpenContext, Output};
-use super::running::{KeyedFunction, Running, Takes};
+use super::running::{KeyedFunction, RunningKeyed, Takes};
 use super::timers::Timer;
 use crate::chain::{Collector, Stage, pass_on};
 use crate::exchange::{Ahead, Arrival, Head};
@@ -132,7 +132,7 @@ where
     type Running<D: Collector<P::Out>> = RunningKeyedCoProcess<KF1, KF2, P, D>;
 
     fn start<D: Collector<P::Out>>(self, cx: &mut SubtaskContext, down: D) -> Self::Running<D> {
-        RunningKeyedCoProcess { keys: self.keys, down: Running::start(TwoInputFunction(self.function), cx, self.id, down) }
+        RunningKeyedCoProcess { keys: self.keys, down: RunningKeyed::start(TwoInputFunction(self.function), cx, self.id, down) }
     }
 }
 
@@ -140,7 +140,7 @@ where
 pub struct RunningKeyedCoProcess<KF1, KF2, P: KeyedCoProcessFunction, D> {
     keys: (KF1, KF2),
     /// Takes everything but the records as it comes.
-    down: Running<TwoInputFunction<P>, D>,
+    down: RunningKeyed<TwoInputFunction<P>, D>,
 }
 
 impl<KF1, KF2, P, D> Head<P::In1, 0> for RunningKeyedCoProcess<KF1, KF2, P, D>

@@ -19,7 +19,7 @@ use crate::subtask::context::SubtaskContext;
 pub use co_process::KeyedCoProcessFunction;
 pub(crate) use co_process::{KeyedCoProcess, TwoInputFunction};
 pub use context::{Context, OpenContext, Output};
-use running::Running;
+use running::RunningKeyed;
 pub(crate) use running::wanted_states;
 pub(super) use running::{KeyedFunction, Takes};
 pub use state::{ListAccess, ListState, MapAccess, MapState, ValueAccess, ValueState};
@@ -128,7 +128,7 @@ where
     type Running<D: Collector<F::Out>> = RunningProcess<KF, F, D>;
 
     fn start<D: Collector<F::Out>>(self, cx: &mut SubtaskContext, down: D) -> RunningProcess<KF, F, D> {
-        RunningProcess { key: self.key, down: Running::start(self.function, cx, self.id, down) }
+        RunningProcess { key: self.key, down: RunningKeyed::start(self.function, cx, self.id, down) }
     }
 }
 
@@ -136,7 +136,7 @@ where
 pub struct RunningProcess<KF, F: KeyedFunction, D> {
     key: KF,
     /// Takes everything but the records as it comes.
-    down: Running<F, D>,
+    down: RunningKeyed<F, D>,
 }
 
 impl<KF, F, D> Head<F::In> for RunningProcess<KF, F, D>

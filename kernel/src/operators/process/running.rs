@@ -77,7 +77,7 @@ fn states_of<F: KeyedFunction>(mut function: F, state: OperatorState) -> Vec<Wan
 }
 
 /// A running function on records of keys.
-pub struct Running<F: KeyedFunction, D> {
+pub struct RunningKeyed<F: KeyedFunction, D> {
     function: F,
     states: States<F::Key>,
     timers: Timers<F::Key>,
@@ -108,7 +108,7 @@ pub struct Running<F: KeyedFunction, D> {
     down: WithSides<D>,
 }
 
-impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
+impl<F: KeyedFunction, D: Collector<F::Out>> RunningKeyed<F, D> {
     /// Opens `function`, with what the restored checkpoint holds of the operator `id`.
     pub(in crate::operators) fn start(mut function: F, cx: &mut SubtaskContext, id: OperatorId, down: D) -> Self {
         let mut states = States::new(cx.state_of(id));
@@ -358,7 +358,7 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Running<F, D> {
     }
 }
 
-impl<F: KeyedFunction, D: Collector<F::Out>> Stage for Running<F, D> {
+impl<F: KeyedFunction, D: Collector<F::Out>> Stage for RunningKeyed<F, D> {
     fn control(&mut self, control: Control) {
         if F::HAS_HOOKS {
             self.hook = Hook::before(control);
