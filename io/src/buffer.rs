@@ -40,6 +40,11 @@ impl Buffer {
         self.bytes.reserve(len.saturating_sub(self.bytes.len()));
     }
 
+    /// Its bytes as rkyv can append an archive to them.
+    pub fn as_aligned_mut(&mut self) -> &mut AlignedVec<BUFFER_ALIGN> {
+        &mut self.bytes
+    }
+
     /// Forgets the content and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();

@@ -14,7 +14,7 @@ use rkyv::ser::allocator::Arena;
 use rkyv::ser::sharing::Share;
 use rkyv::util::AlignedVec;
 
-use super::{ArchiveError, Record, RecordSerializer};
+use super::{ArchiveError, ArchiveMemory, Record, RecordSerializer};
 
 /// Alignment of each archive within a buffer, in bytes: the strictest of any archived type (`u128`).
 const ARCHIVE_ALIGN: usize = 16;
@@ -36,24 +36,30 @@ impl Archiver {
     /// # Errors
     /// A length beyond rkyv's 32-bit offsets. `out` is then empty.
     pub fn append<T: Record>(&mut self, value: &T, out: &mut AlignedVec) -> Result<Range<usize>, ArchiveError> {
-        self.append_archive(value, out)
+        self.append_archive(value, out, 0)
     }
 
-    /// The same for whatever has an archive.
+    /// The same for whatever has an archive, in either kind of memory. The archive is to be read where the byte `base` of `out` is aligned to 16 bytes:
+    /// `out` is padded to a multiple of 16 from there on, so what stands before `base` need not be aligned to anything.
     ///
     /// # Errors
     /// As [`append`](Archiver::append).
-    pub fn append_archive<V>(&mut self, value: &V, out: &mut AlignedVec) -> Result<Range<usize>, ArchiveError>
+    ///
+    /// # Panics
+    /// If `base` lies behind the end of `out`.
+    pub fn append_archive<V, M>(&mut self, value: &V, out: &mut M, base: usize) -> Result<Range<usize>, ArchiveError>
     where
         V: for<'a> Serialize<RecordSerializer<'a>>,
+        M: ArchiveMemory,
     {
-        let start = out.len().next_multiple_of(ARCHIVE_ALIGN);
-        out.resize(start, 0);
-        let writer = core::mem::take(out);
+        assert!(base <= out.filled(), "an archive is read from byte {base} on, and there are {} bytes", out.filled());
+        let start = base + (out.filled() - base).next_multiple_of(ARCHIVE_ALIGN);
+        out.fill_up(start);
+        let writer = core::mem::take(out).into_writer(base);
         let mut serializer = Serializer::new(writer, self.arena.acquire(), Share::new());
         serialize_using(value, Strategy::<_, ArchiveError>::wrap(&mut serializer))?;
-        *out = serializer.into_writer();
-        Ok(start..out.len())
+        *out = M::of_writer(serializer.into_writer());
+        Ok(start..out.filled())
     }
 
     /// The archive of `value` in a buffer of its own.
@@ -88,4 +94,24 @@ pub fn access<T: Record>(bytes: &[u8]) -> Result<&T::Archived, ArchiveError> {
 /// As [`access`].
 pub fn read_owned<T: Record>(bytes: &[u8]) -> Result<T, ArchiveError> {
     Ok(T::from_view(T::view_archived(access::<T>(bytes)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_behind_unaligned_bytes_is_read_from_its_base_on() {
+        let list = vec!["a text that is longer than the inline ones".to_owned(), "b".to_owned()];
+        for before in [0, 1, 12, 16, 100] {
+            let mut page = AlignedVec::<4096>::new();
+            page.resize(before + 5, 7);
+            let place = Archiver::new().append_archive(&list, &mut page, before).unwrap();
+            let mut moved = AlignedVec::<16>::new();
+            moved.extend_from_slice(&page[before..]);
+            let at = place.start - before;
+            assert_eq!((at % ARCHIVE_ALIGN, place.end), (0, page.len()), "behind {before}");
+            assert_eq!(read_owned::<Vec<String>>(&moved[at..]).unwrap(), list, "behind {before}");
+        }
+    }
 }

@@ -11,7 +11,6 @@ use crate::exchange::frame::{Batch, Frame, InputChannel, OutputChannel};
 use crate::record::{ArchiveError, Archiver, Layout, Record, RecordLayout, RecordSerializer};
 use crate::time::Control;
 use rkyv::rancor::Fallible;
-use rkyv::util::AlignedVec;
 use rkyv::vec::{ArchivedVec, VecResolver};
 use rkyv::{Archive, Place, Serialize};
 use std::task::{Context, Poll};
@@ -50,7 +49,7 @@ pub trait Packer {
     /// `Ready(true)` when there is a frame, `Ready(false)` when the sender is gone; registers for that otherwise.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<bool>;
 
-    /// Appends the next frame to `out`, which is aligned to 16 bytes, and gives its memory back to the sender.
+    /// Appends the next frame to `out`, wherever that ends, and gives its memory back to the sender. After an error `out` holds nothing of use.
     fn pack(&mut self, attempt: Attempt, channel: u32, sequence: u64, out: &mut Buffer) -> Result<Carried, LinkFailure>;
 
     /// Tells the sender how many records it may have under way.
@@ -102,14 +101,13 @@ fn check_size(records: usize, bytes: usize) -> Result<(), LinkFailure> {
 pub(crate) struct RecordPacker<T> {
     channel: InputChannel<T>,
     archiver: Archiver,
-    payload: AlignedVec,
     layout: u64,
 }
 
 impl<T: Record> RecordPacker<T> {
     /// For records of `layout`.
     pub fn new(channel: InputChannel<T>, layout: &Layout) -> Self {
-        Self { channel, archiver: Archiver::new(), payload: AlignedVec::new(), layout: layout.fingerprint().as_u64() }
+        Self { channel, archiver: Archiver::new(), layout: layout.fingerprint().as_u64() }
     }
 }
 
@@ -122,17 +120,18 @@ impl<T: Record> Packer for RecordPacker<T> {
         let Some(Batch::Owned(mut frame)) = self.channel.data.try_pop() else {
             return Err(LinkFailure::Broken("there is no frame of this process's own".to_owned()));
         };
-        let payload = &mut self.payload;
-        payload.clear();
-        payload.reserve(frame.len() * 2 * size_of::<u64>());
-        frame.timestamps().for_each(|timestamp| payload.extend_from_slice(&timestamp.to_le_bytes()));
-        frame.hashes().iter().for_each(|hash| payload.extend_from_slice(&hash.to_le_bytes()));
-        payload.resize(payload.len().next_multiple_of(UNIT), 0);
-        frame.controls().iter().for_each(|(position, control)| payload.extend_from_slice(&encode_control(*position, *control)));
-        let archive_at = payload.len() as u32;
-        let archived = self.archiver.append_archive(&Records(&frame), payload);
+        let begin = out.len();
+        let payload_at = begin + HEADER_BYTES;
+        out.reserve_total(payload_at + frame.len() * 2 * size_of::<u64>());
+        out.resize(payload_at, 0);
+        frame.timestamps().for_each(|timestamp| out.extend_from_slice(&timestamp.to_le_bytes()));
+        frame.hashes().iter().for_each(|hash| out.extend_from_slice(&hash.to_le_bytes()));
+        out.resize(payload_at + (out.len() - payload_at).next_multiple_of(UNIT), 0);
+        frame.controls().iter().for_each(|(position, control)| out.extend_from_slice(&encode_control(*position, *control)));
+        let archive_at = (out.len() - payload_at) as u32;
+        let archived = self.archiver.append_archive(&Records(&frame), out.as_aligned_mut(), payload_at);
         archived.map_err(|error: ArchiveError| LinkFailure::Unsendable(format!("a frame cannot be made bytes of: {error}")))?;
-        check_size(frame.len(), payload.len())?;
+        check_size(frame.len(), out.len() - payload_at)?;
         let mut carried = Carried { records: frame.len() as u64, ..Carried::default() };
         carried.note(frame.controls());
         let header = FrameHeader {
@@ -145,13 +144,9 @@ impl<T: Record> Packer for RecordPacker<T> {
             archive_at,
             ..FrameHeader::new(FrameKind::Records, attempt)
         };
-        let before = out.len();
-        out.extend_from_slice(&header.encode(payload));
-        out.extend_from_slice(payload);
-        carried.bytes = (out.len() - before) as u64;
-        if payload.capacity() > BUFFER_BYTES_KEPT {
-            *payload = AlignedVec::new();
-        }
+        let header = header.encode(&out[payload_at..]);
+        out[begin..payload_at].copy_from_slice(&header);
+        carried.bytes = (out.len() - begin) as u64;
         frame.clear();
         // A sender that has ended has no use for it.
         drop(self.channel.returned.try_push(Batch::Owned(frame)));
@@ -225,13 +220,15 @@ mod tests {
         frame.with_controls(controls)
     }
 
-    /// The frame as bytes, and its header.
+    /// The frame as bytes, and its header. It was packed behind bytes that are aligned to nothing, as a link packs it behind other frames.
     fn packed<T: Record>(frame: Frame<T>) -> (FrameHeader, Buffer) {
         let (mut output, input) = channel::<T>(ChannelNumber(0), 1, u32::MAX);
         assert!(output.data.try_push(Batch::Owned(frame)).is_ok());
         let mut packer = RecordPacker::new(input, &Layout::of::<T>());
-        let mut out = Buffer::default();
+        let mut out = Buffer::from(&[9; 13][..]);
         packer.pack(Attempt(3), 5, 7, &mut out).unwrap();
+        assert_eq!(out[..13], [9; 13], "what stood there still stands");
+        let out = Buffer::from(&out[13..]);
         assert!(matches!(output.returned.try_pop(), Some(Batch::Owned(frame)) if frame.is_empty()), "its memory comes back");
         (FrameHeader::decode(out.first_chunk().unwrap()).unwrap(), out)
     }
