@@ -60,10 +60,10 @@ impl ProcessOptions {
                 (binary_fingerprint(&io).await, secret)
             })
         })?;
-        let binary = binary.map_err(|error| JobError::Invalid(format!("the program's own file cannot be read: {error}")))?;
+        let binary = binary.map_err(|error| JobError::invalid(format!("the program's own file cannot be read: {error}")))?;
         let from_environment =
             || std::env::var(SECRET).ok().map(|secret| Secret::new(secret).map_err(|error| format!("{SECRET}: {error}")));
-        let secret = secret.or_else(from_environment).transpose().map_err(JobError::Invalid)?;
+        let secret = secret.or_else(from_environment).transpose().map_err(JobError::invalid)?;
         Ok((binary, secret))
     }
 }
@@ -181,22 +181,22 @@ impl WorkerOptions {
 /// text), the rest would quietly lead elsewhere.
 pub(super) fn told(arguments: &[std::ffi::OsString]) -> Result<Vec<String>, JobError> {
     let folder =
-        std::env::current_dir().map_err(|error| JobError::Invalid(format!("the folder it is started in cannot be named: {error}")))?;
+        std::env::current_dir().map_err(|error| JobError::invalid(format!("the folder it is started in cannot be named: {error}")))?;
     let texts = std::iter::once(folder.as_os_str()).chain(arguments.iter().map(|argument| &**argument));
     let text = |text: &std::ffi::OsStr| {
         let not_unicode = || format!("{} cannot be told to workers: it is not valid UTF-8", text.display());
         text.to_str().map(str::to_owned).ok_or_else(not_unicode)
     };
-    texts.map(text).collect::<Result<_, _>>().map_err(JobError::Invalid)
+    texts.map(text).collect::<Result<_, _>>().map_err(JobError::invalid)
 }
 
 /// Goes to the folder that a coordinator has named, and says what its arguments are.
 pub(super) fn follow(told: &[String]) -> Result<&[String], JobError> {
     let Some((folder, arguments)) = told.split_first() else {
-        return Err(JobError::Invalid("the coordinator was not started by its command line".to_owned()));
+        return Err(JobError::invalid("the coordinator was not started by its command line"));
     };
     std::env::set_current_dir(folder).map_err(|error| {
-        JobError::Invalid(format!(
+        JobError::invalid(format!(
             "the coordinator works in {folder}, and this worker cannot: {error}; start the coordinator in a folder that all machines have, such as /, and \
              name everything else by absolute paths"
         ))

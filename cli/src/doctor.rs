@@ -6,6 +6,7 @@
 //! person can see whether it is what they mean.
 
 use super::checkpoints::owner_of;
+use super::cures::by_options;
 use super::exit_code::{DONE, FAILED};
 use super::metrics_options::address;
 use super::options::CORES_MAX;
@@ -209,7 +210,8 @@ fn owner_of_results(folder: &Path) -> Result<String, String> {
     }
     let dir = folder.to_owned();
     let report = blocking::run(move |io| Box::pin(async move { owner_report(&io, &dir).await }));
-    report.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?
+    let report = report.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    report.map_err(|refusal| format!("{refusal}{}", by_options(refusal.cures())))
 }
 
 /// Whether anybody can listen there now.

@@ -60,11 +60,11 @@ mod tests {
     }
 
     fn remote(cause: FailureCause) -> JobError {
-        JobError::Remote { message: format!("{cause:?}"), cause, is_worth_a_restart: false }
+        JobError::Remote { message: format!("{cause:?}"), cause, cures: Vec::new(), is_worth_a_restart: false }
     }
 
     fn passing(cause: FailureCause) -> JobError {
-        JobError::Remote { message: format!("{cause:?}, for now"), cause, is_worth_a_restart: true }
+        JobError::Remote { message: format!("{cause:?}, for now"), cause, cures: Vec::new(), is_worth_a_restart: true }
     }
 
     #[test]
@@ -77,7 +77,7 @@ mod tests {
             (FAILED, of_operator("no")),
             (FAILED, JobError::Source { operator: text(), subtask: 0, reason: text() }),
             (FAILED, JobError::Sink { operator: text(), subtask: 0, source: io(ErrorKind::StorageFull) }),
-            (WRONG_USE, JobError::Invalid(text())),
+            (WRONG_USE, JobError::invalid(text())),
             (FAILED, listening(ErrorKind::AddrInUse)),
             (WRONG_USE, listening(ErrorKind::AddrNotAvailable)),
             (WRONG_USE, listening(ErrorKind::PermissionDenied)),

@@ -49,6 +49,7 @@ mod checkpoint_options;
 mod checkpoints;
 #[cfg(feature = "cluster")]
 mod cluster_options;
+mod cures;
 mod doctor;
 mod exit_code;
 mod metrics_options;
@@ -211,7 +212,7 @@ fn coordinate<A: Args>(
     };
     run_job(about, matches, build, "waiting for workers", |job, engine| {
         if engine.names_cores() {
-            return Err(JobError::Invalid("--cores is for workers: the coordinator itself needs one".to_owned()));
+            return Err(JobError::invalid("--cores is for workers: the coordinator itself needs one"));
         }
         let (cores, config) = options.config(told(arguments)?)?;
         job.start_coordinator(&cores, config)
@@ -276,7 +277,10 @@ fn execute(
         Err(JobError::Cancelled) => return fail("interrupted: the job was cancelled and shows no results", INTERRUPTED),
         Err(error) => {
             let cure = cure(&error);
-            return fail(format_args!("{error}{cure}"), exit_code(&error, options.checkpoints.names_a_checkpoint()));
+            return fail(
+                format_args!("{error}{cure}{}", cures::by_options(error.cures())),
+                exit_code(&error, options.checkpoints.names_a_checkpoint()),
+            );
         }
     };
     if !options.quiet {
@@ -326,7 +330,7 @@ fn on_interrupt() -> Result<Arc<AtomicBool>, JobError> {
         // In this order: the first of the two looks at the flag before the second raises it.
         flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&interrupted))
             .and_then(|_| flag::register(signal, Arc::clone(&interrupted)))
-            .map_err(|error| JobError::Invalid(format!("cannot watch for Ctrl-C: {error}")))?;
+            .map_err(|error| JobError::invalid(format!("cannot watch for Ctrl-C: {error}")))?;
     }
     Ok(interrupted)
 }

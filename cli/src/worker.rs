@@ -46,13 +46,13 @@ fn described<A: Args>(
     build: &impl Fn(&StreamExecutionEnvironment, &A),
 ) -> Result<Job, JobError> {
     let command_line = [about.job, COORDINATOR].into_iter().chain(follow(told)?.iter().map(|argument| &**argument));
-    let not_understood = |error: clap::Error| JobError::Invalid(format!("the coordinator's options cannot be understood here: {error}"));
+    let not_understood = |error: clap::Error| JobError::invalid(format!("the coordinator's options cannot be understood here: {error}"));
     let matches = about.command::<A>().try_get_matches_from(command_line).map_err(not_understood)?;
     let matches = matches.subcommand().map(|(_, matches)| matches.clone()).unwrap_or_default();
     let args = A::from_arg_matches(&matches).map_err(not_understood)?;
     let options = EngineOptions::from_arg_matches(&matches).map_err(not_understood)?;
     let env = StreamExecutionEnvironment::new();
-    options.apply(&env).map_err(JobError::Invalid)?;
+    options.apply(&env).map_err(JobError::invalid)?;
     env.set_description_bytes(Arc::clone(bytes));
     build(&env, &args);
     env.build(about.job)

@@ -126,8 +126,8 @@ async fn register(talk: &mut Talk, terms: &Terms, from: IpAddr) -> Result<Regist
     }
     if let Some(door) = doors.iter().find(|door| !can_be_reached(door.ip(), from, terms.here)) {
         return Err(Unfit::Refused(format!(
-            "it calls from {from}, and other workers are to reach it at {door}, which leads nowhere from another machine: start it with --data ADDRESS, an \
-             address of its machine that the others reach"
+            "it calls from {from}, and other workers are to reach it at {door}, which leads nowhere from another machine: start it with a data address that \
+             the others reach"
         )));
     }
     Ok(Registration { name, cores, doors })

@@ -12,7 +12,7 @@ use thalweg_kernel::worker::PreparedEpoch;
 use thalweg_kernel::worker::{
     Acknowledgement, AttemptPlan, Deployment, FromSubtask, Placement, RestorePlan, Seat, SnapshotPlace, ToSubtask, ToWorker, WorkerId,
 };
-use thalweg_kernel::{FailureCause, JobError, Metric, MetricKind, MetricScope, SnapshotTimes};
+use thalweg_kernel::{Cure, FailureCause, JobError, Metric, MetricKind, MetricScope, Refusal, SnapshotTimes};
 use thalweg_storage::checkpoint::{CheckpointError, FileRef, Image};
 
 fn archive(bytes: &[u8]) -> AlignedVec {
@@ -82,13 +82,19 @@ fn failures() -> Vec<JobError> {
         JobError::UserPanic { operator: text("map"), subtask: 3, message: text("division by zero"), record: text("(1, 0)") },
         JobError::Operator { operator: text("map"), subtask: 3, reason: text("too late") },
         JobError::Source { operator: text("csv"), subtask: 0, reason: text("a.csv, line 3") },
-        JobError::Invalid(text("it has no sink")),
+        JobError::invalid(text("it has no sink")),
+        JobError::Invalid(Refusal::from(text("leave it behind, or not")).curable_by([Cure::LeaveStateBehind, Cure::TakeOverOutput])),
         JobError::WorkerLost { worker: text("w"), reason: text("silence") },
         JobError::Exchange { worker: text("w"), reason: text("a checksum") },
         JobError::Internal { place: text("map(1/2)"), message: text("what must not be") },
         JobError::Cancelled,
         JobError::Unfit { worker: text("w"), reason: text("another folder") },
-        JobError::Remote { message: text("it is fenced"), cause: FailureCause::Fenced, is_worth_a_restart: false },
+        JobError::Remote {
+            message: text("it is fenced"),
+            cause: FailureCause::Fenced,
+            cures: vec![Cure::RestoreOlderCheckpoint],
+            is_worth_a_restart: false,
+        },
     ]
 }
 

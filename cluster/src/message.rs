@@ -14,7 +14,7 @@ use thalweg_kernel::worker::PreparedEpoch;
 use thalweg_kernel::worker::{
     Acknowledgement, AttemptPlan, Deployment, FromSubtask, Placement, RestorePlan, Seat, SnapshotPlace, ToSubtask, ToWorker, WorkerId,
 };
-use thalweg_kernel::{FailureCause, JobError, Metric, MetricKind, MetricScope, SnapshotTimes};
+use thalweg_kernel::{Cure, FailureCause, JobError, Metric, MetricKind, MetricScope, Refusal, SnapshotTimes};
 use thalweg_record::HashRange;
 use thalweg_storage::checkpoint::{FileRef, Image, StateFile};
 
@@ -113,6 +113,15 @@ variants!(MetricScope, "a metric of an unknown scope":
 variants!(MetricKind, "a metric of an unknown kind":
     1 => Counter {},
     2 => Gauge {},
+);
+
+variants!(Cure, "an unknown cure":
+    1 => RestoreNothing {},
+    2 => RestoreOlderCheckpoint {},
+    3 => LeaveStateBehind {},
+    4 => TakeOverOutput {},
+    5 => ReplaceOutput {},
+    6 => DiscardLaterOutput {},
 );
 
 variants!(FailureCause, "a failure of an unknown cause":
@@ -252,7 +261,12 @@ impl Field for JobError {
             Self::UserPanic { operator, subtask, message, record } => (1, *subtask, [operator, message, record]),
             Self::Operator { operator, subtask, reason } => (2, *subtask, [operator, reason, ""]),
             Self::Source { operator, subtask, reason } => (3, *subtask, [operator, reason, ""]),
-            Self::Invalid(reason) => (4, 0, [reason, "", ""]),
+            Self::Invalid(refusal) => {
+                4u8.put(out);
+                shortened(refusal.reason()).put(out);
+                refusal.cures().to_vec().put(out);
+                return;
+            }
             Self::WorkerLost { worker, reason } => (5, 0, [worker, reason, ""]),
             Self::Exchange { worker, reason } => (6, 0, [worker, reason, ""]),
             Self::Internal { place, message } => (7, 0, [place, message, ""]),
@@ -263,6 +277,7 @@ impl Field for JobError {
                 9u8.put(out);
                 shortened(&self.to_string()).put(out);
                 self.cause().put(out);
+                self.cures().to_vec().put(out);
                 self.is_worth_a_restart().put(out);
                 return;
             }
@@ -275,8 +290,12 @@ impl Field for JobError {
     fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
         let tag = u8::take(fields)?;
         if tag == 9 {
-            let (message, cause, is_worth_a_restart) = (Field::take(fields)?, Field::take(fields)?, Field::take(fields)?);
-            return Ok(Self::Remote { message, cause, is_worth_a_restart });
+            let (message, cause, cures) = (Field::take(fields)?, Field::take(fields)?, Field::take(fields)?);
+            return Ok(Self::Remote { message, cause, cures, is_worth_a_restart: Field::take(fields)? });
+        }
+        if tag == 4 {
+            let reason: String = Field::take(fields)?;
+            return Ok(Self::Invalid(Refusal::from(reason).curable_by(Vec::<Cure>::take(fields)?)));
         }
         let subtask = usize::take(fields)?;
         let [first, second, third] = [String::take(fields)?, String::take(fields)?, String::take(fields)?];
@@ -284,7 +303,6 @@ impl Field for JobError {
             1 => Self::UserPanic { operator: first, subtask, message: second, record: third },
             2 => Self::Operator { operator: first, subtask, reason: second },
             3 => Self::Source { operator: first, subtask, reason: second },
-            4 => Self::Invalid(first),
             5 => Self::WorkerLost { worker: first, reason: second },
             6 => Self::Exchange { worker: first, reason: second },
             7 => Self::Internal { place: first, message: second },

@@ -334,7 +334,7 @@ impl Session {
 
 /// State, positions or transactions that no message takes: another attempt would have as much of them.
 fn too_much(subtask: Option<usize>, error: &TooLong) -> FromSubtask {
-    FromSubtask::Failed { subtask, error: JobError::Invalid(error.to_string()) }
+    FromSubtask::Failed { subtask, error: JobError::invalid(error.to_string()) }
 }
 
 #[cfg(test)]

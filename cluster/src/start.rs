@@ -12,9 +12,9 @@ use thalweg_kernel::worker::{Muster, Recruit, Recruiter, Recruiting, ToCoordinat
 
 impl Recruiter for ClusterConfig {
     fn recruit(self, job: &Job) -> Result<(Muster, Recruit), JobError> {
-        self.check().map_err(JobError::Invalid)?;
+        self.check().map_err(JobError::invalid)?;
         if let Some(asked) = job.inline_bytes_max().filter(|asked| *asked > INLINE_BYTES_MAX) {
-            return Err(JobError::Invalid(format!(
+            return Err(JobError::invalid(format!(
                 "state of up to {asked} bytes cannot travel within a checkpoint's metadata in a cluster, {INLINE_BYTES_MAX} are the most: lower \
                  CheckpointConfig::inline_bytes_max"
             )));

@@ -120,7 +120,7 @@ pub fn start_worker(
 ) -> Result<WorkerHandle, JobError> {
     start_worker_with_description(cores, config, move |options, description| {
         if !description.is_empty() {
-            return Err(JobError::Invalid(
+            return Err(JobError::invalid(
                 "the coordinator describes the job by bytes beside its options, and this worker does not take them: start it with \
                  start_worker_with_description"
                     .to_owned(),
@@ -141,7 +141,7 @@ pub fn start_worker_with_description(
     config: WorkerConfig,
     build: impl Fn(&[String], &Arc<[u8]>) -> Result<Job, JobError> + Send + 'static,
 ) -> Result<WorkerHandle, JobError> {
-    config.check().map_err(JobError::Invalid)?;
+    config.check().map_err(JobError::invalid)?;
     let metrics = Arc::new(Mutex::new(JobMetrics::default()));
     let (stop, stopped) = mailbox();
     let (result_sender, result) = mailbox();
@@ -282,7 +282,7 @@ impl Worker {
         match error {
             AuthError::Io(_) | AuthError::Closed | AuthError::Timeout(_) | AuthError::Stranger => SessionEnd::Lost(reason),
             _ if self.sessions > 0 => SessionEnd::Lost(reason),
-            _ => SessionEnd::Refused(JobError::Invalid(reason)),
+            _ => SessionEnd::Refused(JobError::invalid(reason)),
         }
     }
 
@@ -296,10 +296,10 @@ impl Worker {
         heartbeat.check().map_err(SessionEnd::Lost)?;
         let built = catch_unwind(AssertUnwindSafe(|| (self.build)(&options, &description)));
         let built = built.unwrap_or_else(|payload| {
-            Err(JobError::Invalid(format!("describing the job from the coordinator's options panicked: {}", panic_text(&*payload))))
+            Err(JobError::invalid(format!("describing the job from the coordinator's options panicked: {}", panic_text(&*payload))))
         });
         let job = Rc::new(built.map_err(SessionEnd::Refused)?.with_description_bytes(description));
-        job.settings().check().map_err(|reason| SessionEnd::Refused(JobError::Invalid(reason)))?;
+        job.settings().check().map_err(|reason| SessionEnd::Refused(JobError::invalid(reason)))?;
         let registration = Message::Register { graph: job.plan().fingerprint(), cores: self.config.cores, doors: self.doors.clone() };
         say(talk, registration).await?;
         match talk.hear().await? {
@@ -315,7 +315,7 @@ impl Worker {
             }
             Message::Refused { reason, is_final: true } => {
                 let coordinator = self.config.coordinator;
-                SessionEnd::Refused(JobError::Invalid(format!("the coordinator at {coordinator} has refused this worker: {reason}")))
+                SessionEnd::Refused(JobError::invalid(format!("the coordinator at {coordinator} has refused this worker: {reason}")))
             }
             other => {
                 SessionEnd::Lost(format!("the coordinator does not keep to the protocol: {} has no place in a handshake", other.name()))
@@ -325,7 +325,7 @@ impl Worker {
 }
 
 async fn say(talk: &mut Talk, message: Message) -> Result<(), SessionEnd> {
-    let too_long = |error: TooLong| SessionEnd::Refused(JobError::Invalid(error.to_string()));
+    let too_long = |error: TooLong| SessionEnd::Refused(JobError::invalid(error.to_string()));
     talk.say(&message).await?.map_err(too_long)
 }
 

@@ -14,6 +14,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use thalweg_io::{Disk, EntryKind, IoError};
 use thalweg_kernel::sink::{Recovery, SinkError};
+use thalweg_kernel::{Cure, Refusal};
 
 /// Refuses what [`recover`] would refuse. Changes nothing.
 pub(super) async fn check(
@@ -43,7 +44,7 @@ pub(super) fn plain(path: &Path) -> PathBuf {
 
 fn input_is_output(folder: &Folder, input: &Path) -> SinkError {
     let (shown, input) = (folder.dir.display(), input.display());
-    SinkError::Invalid(format!("the input {input} and the output {shown} are one folder; choose another one for the results"))
+    SinkError::invalid(format!("the input {input} and the output {shown} are one folder; choose another one for the results"))
 }
 
 /// The folder that `input` lies in, if it has the name of a file that a sink may remove there.
@@ -54,7 +55,7 @@ fn as_result(input: &Path) -> Option<&Path> {
 
 fn input_is_a_result(folder: &Folder, input: &Path) -> SinkError {
     let (shown, input) = (folder.dir.display(), input.display());
-    SinkError::Invalid(format!("the input {input} lies in the output {shown}, among results; choose another folder for the results"))
+    SinkError::invalid(format!("the input {input} lies in the output {shown}, among results; choose another folder for the results"))
 }
 
 /// What the job says of itself when it takes the folder.
@@ -72,17 +73,17 @@ fn claim_of(folder: &Folder, recovery: &Recovery<FileTransaction>) -> Claim {
 fn refuse(folder: &Folder, overwrite: bool, recovery: &Recovery<FileTransaction>, names: &[String]) -> Result<(), SinkError> {
     let shown = folder.dir.display();
     if !overwrite && let Some(name) = names.iter().find(|name| is_of_others(name, recovery.job)) {
-        return Err(SinkError::Invalid(format!(
-            "{shown} already holds results ({name}); remove them, choose another folder, or have them replaced (`--overwrite`, in a program `FileSink::overwrite`)"
-        )));
+        let reason = format!("{shown} already holds results ({name}); remove them, choose another folder, or have them replaced");
+        return Err(SinkError::Invalid(Refusal::from(reason).curable_by([Cure::ReplaceOutput])));
     }
     // What is shown at least once cannot be told from epochs that were shown early.
     let is_tolerated = recovery.discard_later_output || folder.delivery == DeliveryGuarantee::AtLeastOnce;
     if !is_tolerated && let Some(name) = names.iter().find(|name| is_later(name, recovery)) {
         let from = recovery.restored.map_or("the beginning".to_owned(), |restored| format!("checkpoint {restored}"));
-        return Err(SinkError::Invalid(format!(
-            "{shown} holds results of this job ({name}) that are later than {from}, and starting from there would show them twice; restore the latest checkpoint, or have the later results removed (`--discard-later-output`)"
-        )));
+        let reason = format!(
+            "{shown} holds results of this job ({name}) that are later than {from}, and starting from there would show them twice; restore the latest checkpoint, or have the later results removed"
+        );
+        return Err(SinkError::Invalid(Refusal::from(reason).curable_by([Cure::DiscardLaterOutput])));
     }
     Ok(())
 }
@@ -198,7 +199,7 @@ pub(super) async fn finish(
 pub(super) fn unfit(error: IoError) -> SinkError {
     match error.kind() {
         ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::AlreadyExists | ErrorKind::ReadOnlyFilesystem => {
-            SinkError::Invalid(format!("{error}; choose another output folder or give this user the right to write there"))
+            SinkError::invalid(format!("{error}; choose another output folder or give this user the right to write there"))
         }
         _ => SinkError::Io(error),
     }

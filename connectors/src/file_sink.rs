@@ -159,13 +159,13 @@ impl<T: Record, L: LineFormat<T>> Sink for FileSink<T, L> {
         let (folder, tenure, overwrite) = (self.folder(&io), self.tenure.clone(), self.overwrite);
         let fault = suffix_fault(&self.suffix);
         Box::pin(async move {
-            fault.map_or_else(|| Ok(()), |fault| Err(SinkError::Invalid(fault))).and(check(&folder, overwrite, &tenure, &recovery).await)
+            fault.map_or_else(|| Ok(()), |fault| Err(SinkError::invalid(fault))).and(check(&folder, overwrite, &tenure, &recovery).await)
         })
     }
 
     fn recover(&self, io: Io, recovery: Recovery<FileTransaction>) -> LocalBoxFuture<Result<(), SinkError>> {
         if let Some(fault) = suffix_fault(&self.suffix) {
-            return Box::pin(std::future::ready(Err(SinkError::Invalid(fault))));
+            return Box::pin(std::future::ready(Err(SinkError::invalid(fault))));
         }
         let (folder, tenure, others_gone) = (self.folder(&io), self.tenure.clone(), Arc::clone(&self.others_gone));
         let overwrite = self.overwrite;

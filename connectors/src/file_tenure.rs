@@ -284,7 +284,7 @@ pub(super) fn highest(numbers: &[u64]) -> Option<u64> {
 /// The number that a successor takes.
 fn number_behind(folder: &Folder, number: u64) -> Result<u64, SinkError> {
     number.checked_add(1).ok_or_else(|| {
-        SinkError::Invalid(format!(
+        SinkError::invalid(format!(
             "{} leaves no number for a successor, and no job has named it so: remove it",
             path(folder, number).display()
         ))
@@ -339,7 +339,7 @@ async fn found(folder: &Folder, claim: &Claim) -> Result<Found, SinkError> {
                 let clock = folder.io.clock();
                 clock.sleep_until(clock.now().after(LOOK_AGAIN_AFTER)).await;
             }
-            Some((Verdict::Refuse(reason) | Verdict::RefuseIfStillHeld(reason), _)) => return Err(SinkError::Invalid(reason)),
+            Some((Verdict::Refuse(refusal) | Verdict::RefuseIfStillHeld(refusal), _)) => return Err(SinkError::Invalid(refusal)),
         }
     }
     Err(busy(folder))

@@ -16,6 +16,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use thalweg_io::ProcessIdentity;
 use thalweg_kernel::checkpoint::{Attempt, JobId};
+use thalweg_kernel::{Cure, Refusal};
 
 /// Begins the name of each such file.
 const PREFIX: &str = ".thalweg-owner-";
@@ -27,7 +28,7 @@ const MAGIC: &str = "thalweg-owner 1 ";
 pub(super) const OWNER_BYTES_MAX: u64 = 64 << 10;
 
 /// What to do, for a person who knows.
-const CURE: &str = "take the folder over (`--take-over-output`, in a program `take_over_output`), or choose another output folder";
+const CURE: &str = "take the folder over, or choose another output folder";
 
 /// The name of an owner file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,9 +165,9 @@ pub(super) enum Verdict {
     /// It is granted; the sentence tells from whom.
     TakeOver(String),
     /// It is not; the sentence tells why, and what to do.
-    Refuse(String),
+    Refuse(Refusal),
     /// It is not if the lock stays held: for a moment whoever only looks holds it, too.
-    RefuseIfStillHeld(String),
+    RefuseIfStillHeld(Refusal),
 }
 
 /// Judges a claim on `folder`, which `found` owns (or why the file cannot be understood).
@@ -176,13 +177,13 @@ pub(super) fn judge(folder: &Path, found: &Result<OwnerFile, String>, lock: Lock
         Ok(found) => found,
         Err(_) if claim.takes_over => return Verdict::TakeOver(format!("{shown} is taken over from an owner that cannot be made out")),
         Err(reason) => {
-            return Verdict::Refuse(format!(
+            return Verdict::Refuse(curable(format!(
                 "{shown} has an owner that cannot be made out ({reason}), so nobody can tell whether it still runs; if you know that it does not, {CURE}"
-            ));
+            )));
         }
     };
     if found.owner == digits(claim.owner) {
-        return Verdict::Refuse(format!("two sinks of this job write to {shown}: give each a place of its own"));
+        return Verdict::Refuse(format!("two sinks of this job write to {shown}: give each a place of its own").into());
     }
     let who = found.who();
     if claim.takes_over {
@@ -194,21 +195,26 @@ pub(super) fn judge(folder: &Path, found: &Result<OwnerFile, String>, lock: Lock
         return Verdict::TakeOver(format!("{shown} is taken over from an older attempt of this job: {who}"));
     }
     let is_neighbour = found.host == claim.process.host;
-    let runs = || format!("{shown} belongs to a job that runs: {who}; stop it, or {CURE}");
+    let runs = || curable(format!("{shown} belongs to a job that runs: {who}; stop it, or {CURE}"));
     match lock {
         LockState::Held if is_neighbour && found.is_locked => Verdict::RefuseIfStillHeld(runs()),
         LockState::Held => Verdict::Refuse(runs()),
         LockState::Free if is_neighbour && found.is_locked => {
             Verdict::TakeOver(format!("{shown} is taken over from a process that has died: {who}"))
         }
-        _ if !is_neighbour => Verdict::Refuse(format!(
+        _ if !is_neighbour => Verdict::Refuse(curable(format!(
             "{shown} belongs to {who}, and from {} nobody can tell whether it still runs; if you know that it does not, {CURE}",
             claim.process.host
-        )),
-        LockState::Free | LockState::Unknown => Verdict::Refuse(format!(
+        ))),
+        LockState::Free | LockState::Unknown => Verdict::Refuse(curable(format!(
             "{shown} belongs to {who}, and without locks on files there nobody can tell whether it still runs; if you know that it does not, {CURE}"
-        )),
+        ))),
     }
+}
+
+/// A refusal for a reason that names [`CURE`].
+fn curable(reason: String) -> Refusal {
+    Refusal::from(reason).curable_by([Cure::TakeOverOutput])
 }
 
 /// What a process is told that has lost a folder.
@@ -278,7 +284,10 @@ mod tests {
 
     fn refusal(found: OwnerFile, lock: LockState, claim: &Claim) -> String {
         match verdict(found, lock, claim) {
-            Verdict::Refuse(reason) | Verdict::RefuseIfStillHeld(reason) => reason,
+            Verdict::Refuse(refusal) | Verdict::RefuseIfStillHeld(refusal) => {
+                assert_eq!(refusal.reason().contains(CURE), refusal.cures() == [Cure::TakeOverOutput], "{refusal}");
+                refusal.to_string()
+            }
             Verdict::TakeOver(line) => panic!("{line}"),
         }
     }
@@ -286,7 +295,7 @@ mod tests {
     #[test]
     fn a_live_owner_is_named_and_keeps_the_folder() {
         let reason = refusal(other(), LockState::Held, &claim());
-        let named = ["out belongs to a job that runs", "process 99 on here", "started 2023-11-14T22:13:20Z", "--take-over-output"];
+        let named = ["out belongs to a job that runs", "process 99 on here", "started 2023-11-14T22:13:20Z", "take the folder over"];
         assert!(named.iter().all(|part| reason.contains(part)), "{reason}");
     }
 
@@ -307,14 +316,16 @@ mod tests {
         let knows = Claim { takes_over: true, ..claim() };
         for lock in [LockState::Held, LockState::Free, LockState::Unknown] {
             assert!(refusal(elsewhere.clone(), lock, &claim()).contains("process 99 on there"));
-            assert!(refusal(unlocked.clone(), lock, &claim()).contains("--take-over-output"));
+            assert!(refusal(unlocked.clone(), lock, &claim()).contains("take the folder over"));
             for found in [elsewhere.clone(), unlocked.clone(), other()] {
                 assert!(matches!(verdict(found, lock, &knows), Verdict::TakeOver(line) if line.contains("as was asked for")));
             }
         }
         assert!(refusal(other(), LockState::Unknown, &claim()).contains("without locks"));
         let torn = judge(Path::new("out"), &Err("it is torn".to_owned()), LockState::Free, &claim());
-        assert!(matches!(torn, Verdict::Refuse(reason) if reason.contains("it is torn") && reason.contains("--take-over-output")));
+        assert!(
+            matches!(torn, Verdict::Refuse(refusal) if refusal.reason().contains("it is torn") && refusal.reason().contains("take the folder over"))
+        );
         assert!(matches!(judge(Path::new("out"), &Err(String::new()), LockState::Held, &knows), Verdict::TakeOver(_)));
     }
 

@@ -11,6 +11,7 @@ use super::owner_file::{Claim, Verdict};
 use std::io::ErrorKind;
 use std::path::Path;
 use thalweg_io::{Io, IoError};
+use thalweg_kernel::Refusal;
 use thalweg_kernel::checkpoint::{Attempt, JobId};
 
 /// How often a folder is read anew because its owner has gone meanwhile.
@@ -20,7 +21,7 @@ const LOOKS: usize = 5;
 ///
 /// # Errors
 /// A failed operation.
-pub async fn owner_report(io: &Io, dir: &Path) -> Result<Result<String, String>, IoError> {
+pub async fn owner_report(io: &Io, dir: &Path) -> Result<Result<String, Refusal>, IoError> {
     let folder = Folder { disk: io.disk(), dir: dir.to_owned(), io: io.clone(), delivery: DeliveryGuarantee::ExactlyOnce };
     // No job has these numbers: jobs and processes draw theirs, and attempts are counted from 1.
     let claim = Claim { job: JobId(0), attempt: Attempt(0), owner: 0, checkpoints: None, process: io.process().clone(), takes_over: false };
@@ -34,7 +35,7 @@ pub async fn owner_report(io: &Io, dir: &Path) -> Result<Result<String, String>,
         let Some((verdict, _)) = judged(&folder, highest, &claim).await? else { continue };
         return Ok(match verdict {
             Verdict::TakeOver(line) => Ok(format!("nobody that lives; a job that begins will say: {line}")),
-            Verdict::Refuse(reason) | Verdict::RefuseIfStillHeld(reason) => Err(reason),
+            Verdict::Refuse(refusal) | Verdict::RefuseIfStillHeld(refusal) => Err(refusal),
         });
     }
     Ok(Ok("one job after the other: it has another owner at each look".to_owned()))
@@ -87,8 +88,8 @@ mod tests {
         // Of an earlier owner, whose successor has not tidied up yet.
         drop(write(&io, &alive, 9, &owned_at("there")).await);
         let reason = report(&alive).await.unwrap_err();
-        let named = ["belongs to a job that runs: process 99 on ", "started 2023-11-14T22:13:20Z", "--take-over-output"];
-        assert!(named.iter().all(|part| reason.contains(part)), "{reason}");
+        let named = ["belongs to a job that runs: process 99 on ", "started 2023-11-14T22:13:20Z", "take the folder over"];
+        assert!(named.iter().all(|part| reason.reason().contains(part)), "{reason}");
         // Whoever asks leaves no trace, and no lock.
         assert_eq!(io.disk().list(&alive).await.unwrap().len(), 2);
         drop(lock);
@@ -100,7 +101,7 @@ mod tests {
         drop(write(&io, &torn, 1, "thalweg-owner 1 ").await);
         for (dir, named) in [(elsewhere, "process 99 on there"), (torn, ".thalweg-owner-1: it is torn")] {
             let reason = report(&dir).await.unwrap_err();
-            assert!([named, "nobody can tell", "--take-over-output"].iter().all(|part| reason.contains(part)), "{reason}");
+            assert!([named, "nobody can tell", "take the folder over"].iter().all(|part| reason.reason().contains(part)), "{reason}");
         }
     }
 

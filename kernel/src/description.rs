@@ -31,7 +31,7 @@ impl Description {
     pub(crate) fn check(&self) -> Result<(), JobError> {
         let bytes = self.0.len();
         if bytes > DESCRIPTION_BYTES_MAX {
-            return Err(JobError::Invalid(format!(
+            return Err(JobError::invalid(format!(
                 "it is described by {bytes} bytes beside its options, {DESCRIPTION_BYTES_MAX} are the most: put them into a file that all processes see, and \
                  name that"
             )));

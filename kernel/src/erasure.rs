@@ -59,5 +59,5 @@ fn typed<T: Record>(recovery: Recovery<AlignedVec>, layout: &RecordLayout<T>) ->
 
 fn transactions<T: Record>(archives: &[AlignedVec], layout: &RecordLayout<T>) -> Result<Vec<T>, SinkError> {
     let read: Result<Vec<T>, UnreadableRecord> = archives.iter().map(|bytes| layout.read_owned(bytes)).collect();
-    read.map_err(|error| SinkError::Invalid(format!("a prepared transaction cannot be read: {error}")))
+    read.map_err(|error| SinkError::invalid(format!("a prepared transaction cannot be read: {error}")))
 }

@@ -1,5 +1,6 @@
 //! Why a job failed.
 
+use crate::refusal::{Cure, Refusal};
 use std::cell::RefCell;
 use thalweg_io::{IoError, StartError};
 use thalweg_storage::checkpoint::CheckpointError;
@@ -60,7 +61,7 @@ pub enum JobError {
     },
     /// The job as it is described cannot be run.
     #[error("the job cannot be run: {0}")]
-    Invalid(String),
+    Invalid(Refusal),
     /// Nothing can be listened for at an address, for now: somebody else has it, perhaps.
     #[error("{what}: {source}; {cure}")]
     Listen {
@@ -123,6 +124,8 @@ pub enum JobError {
         message: String,
         /// What lay behind it.
         cause: FailureCause,
+        /// The settings that would cure it.
+        cures: Vec<Cure>,
         /// Whether another attempt could fare better.
         is_worth_a_restart: bool,
     },
@@ -161,13 +164,30 @@ pub enum FailureCause {
 }
 
 impl JobError {
+    /// That the job as it is described cannot be run, where no setting cures it. `reason` names the cure.
+    #[must_use]
+    pub fn invalid(reason: impl Into<String>) -> Self {
+        Self::Invalid(Refusal::from(reason.into()))
+    }
+
+    /// The settings that would cure it, in the order in which the message names them; how each is asked for is told at [`Cure`].
+    #[must_use]
+    pub fn cures(&self) -> &[Cure] {
+        match self {
+            Self::Invalid(refusal) => refusal.cures(),
+            Self::Checkpoint { source: CheckpointError::Corrupt { .. }, .. } => &[Cure::RestoreOlderCheckpoint],
+            Self::Remote { cures, .. } => cures,
+            _ => &[],
+        }
+    }
+
     /// That nothing can be listened for at an address: `what` cannot be done, for the reason `source`, and `cure` says what the person can do. An address that this machine does not have, or that this user may not take, is one that cannot be meant.
     #[must_use]
     pub fn cannot_listen(what: impl Into<String>, source: IoError, cure: &'static str) -> Self {
         use std::io::ErrorKind::{AddrNotAvailable, PermissionDenied};
         let what = what.into();
         match source.kind() {
-            AddrNotAvailable | PermissionDenied => Self::Invalid(format!("{what}: {source}; {cure}")),
+            AddrNotAvailable | PermissionDenied => Self::invalid(format!("{what}: {source}; {cure}")),
             _ => Self::Listen { what, source, cure },
         }
     }
@@ -182,7 +202,9 @@ impl JobError {
     pub(crate) fn of_a_snapshot(subtask: &str, source: CheckpointError) -> Self {
         let failure = Self::Checkpoint { place: subtask.to_owned(), source };
         match failure.cause() {
-            cause @ FailureCause::Unusable => Self::Remote { message: failure.to_string(), cause, is_worth_a_restart: true },
+            cause @ FailureCause::Unusable => {
+                Self::Remote { message: failure.to_string(), cause, cures: failure.cures().to_vec(), is_worth_a_restart: true }
+            }
             _ => failure,
         }
     }

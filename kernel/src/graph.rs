@@ -222,7 +222,7 @@ impl Job {
     pub(crate) fn check_spans_processes(&self) -> Result<(), JobError> {
         let Some(sink) = self.sinks.iter().find(|sink| !sink.spans_processes) else { return Ok(()) };
         let name = &self.operators[sink.operator.0].name;
-        Err(JobError::Invalid(format!(
+        Err(JobError::invalid(format!(
             "the sink {name} gathers results in the memory of one process, and its workers are others: write them to a place that all processes share"
         )))
     }
@@ -413,7 +413,7 @@ impl GraphBuilder {
             description.check()?;
         }
         if self.tasks.is_empty() {
-            return Err(JobError::Invalid("it has no sink: end a stream in sink(), collect() or for_each()".to_owned()));
+            return Err(JobError::invalid("it has no sink: end a stream in sink(), collect() or for_each()"));
         }
         for (i, task) in self.tasks.iter_mut().enumerate() {
             let own = self.operators.iter().filter(|operator| operator.task == Some(i)).map(|operator| operator.name.as_str());
@@ -432,7 +432,7 @@ impl GraphBuilder {
                 plan.from = meta.task;
                 if plan.from.is_none() {
                     let cure = "end that stream in a sink, or in for_each(|_| {})";
-                    return Err(JobError::Invalid(format!(
+                    return Err(JobError::invalid(format!(
                         "a side output of {} is used but its main stream leads nowhere: {cure}",
                         meta.name
                     )));
@@ -445,7 +445,7 @@ impl GraphBuilder {
         let mut uids: Vec<&str> = self.operators.iter().map(|operator| operator.uid.as_str()).collect();
         uids.sort_unstable();
         if let Some(pair) = uids.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(JobError::Invalid(format!(
+            return Err(JobError::invalid(format!(
                 "two operators have the uid {}: state is found again by it, so each needs its own",
                 pair[0]
             )));
@@ -453,7 +453,7 @@ impl GraphBuilder {
         let mut places: Vec<_> = self.sinks.iter().filter_map(|sink| sink.location.as_deref()).collect();
         places.sort_unstable();
         if let Some(pair) = places.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(JobError::Invalid(format!("two sinks write to {}: give each a place of its own", pair[0])));
+            return Err(JobError::invalid(format!("two sinks write to {}: give each a place of its own", pair[0])));
         }
         let task_of = |operator: OperatorId| self.operators[operator.0].task;
         let with_task = |source: SourcePlan| task_of(source.operator).map(|task| (source, task));

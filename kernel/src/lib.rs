@@ -21,6 +21,7 @@ mod messages;
 mod metrics;
 mod operators;
 mod plan;
+mod refusal;
 mod settings;
 pub mod sink;
 pub mod source;
@@ -58,6 +59,7 @@ pub use operators::{
 };
 pub use plan::{JobPlan, PlanDescription, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex};
 pub use record::{Key, Record};
+pub use refusal::{Cure, Refusal};
 pub use settings::EngineSettings;
 pub use thalweg_io as io;
 pub use thalweg_record::record;

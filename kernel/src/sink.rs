@@ -10,6 +10,7 @@
 
 use crate::checkpoint::{Attempt, CheckpointId, JobId};
 use crate::record::{Record, RecordLayout};
+use crate::refusal::Refusal;
 use std::path::PathBuf;
 use std::task::{Context, Poll};
 use thalweg_io::{Io, IoError, LocalBoxFuture};
@@ -26,10 +27,18 @@ pub enum SinkError {
     NoRoom(IoError),
     /// The place of the results is not fit for them: nothing has begun, and the job's description has to change. Names the cure.
     #[error("{0}")]
-    Invalid(String),
+    Invalid(Refusal),
     /// Somebody else has taken over the place of the results: this process changes nothing there any more.
     #[error("{0}")]
     Overtaken(String),
+}
+
+impl SinkError {
+    /// That the place of the results is not fit for them, where no setting cures it. `reason` names the cure.
+    #[must_use]
+    pub fn invalid(reason: impl Into<String>) -> Self {
+        Self::Invalid(Refusal::from(reason.into()))
+    }
 }
 
 /// What an attempt is about to begin with.

@@ -366,7 +366,7 @@ fn explains(life: &Life, error: &JobError, is_sick: bool) -> bool {
         JobError::Source { .. } | JobError::Sink { .. } => true,
         JobError::Checkpoint { source, .. } => !source.is_fenced() && !source.is_damage(),
         // A folder that cannot be made or read.
-        JobError::Invalid(reason) => reason.contains("choose another output folder"),
+        JobError::Invalid(refusal) => refusal.reason().contains("choose another output folder"),
         _ => false,
     };
     match (&life.trouble, error) {

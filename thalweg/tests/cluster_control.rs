@@ -27,8 +27,8 @@ fn free_port() -> SocketAddr {
 
 /// Counts numbers by their last digit, into a folder.
 fn describe(options: &[String]) -> Result<Job, JobError> {
-    let [numbers, folder] = options else { return Err(JobError::Invalid("how many numbers, and where to?".to_owned())) };
-    let numbers: u64 = numbers.parse().map_err(|_| JobError::Invalid("how many numbers?".to_owned()))?;
+    let [numbers, folder] = options else { return Err(JobError::invalid("how many numbers, and where to?")) };
+    let numbers: u64 = numbers.parse().map_err(|_| JobError::invalid("how many numbers?"))?;
     let env = StreamExecutionEnvironment::new();
     env.set_engine_settings(EngineSettings { metrics_interval_ms: 20, ..EngineSettings::default() });
     let digits = env.from_collection((0..numbers).collect::<Vec<u64>>()).map(|n| (n % 10, 1u64));
@@ -247,7 +247,7 @@ fn relay(mut from: TcpStream, mut to: TcpStream, network: &Mutex<Network>) {
 
 /// An endless job that goes on from its checkpoints until it is stopped.
 fn endless(options: &[String]) -> Result<Job, JobError> {
-    let [dir] = options else { return Err(JobError::Invalid("where to?".to_owned())) };
+    let [dir] = options else { return Err(JobError::invalid("where to?")) };
     let dir = Path::new(dir);
     let env = StreamExecutionEnvironment::new();
     env.set_parallelism(2).set_source_rate(Some(2000));

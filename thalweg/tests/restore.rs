@@ -229,10 +229,10 @@ fn state_of_another_layout_is_refused_with_both_fingerprints() {
 fn state_that_the_job_no_longer_has_is_refused_unless_it_may_be_left_behind() {
     let dir = TempDir::new().unwrap();
     Counting::default().part(dir.path());
-    let words = &["--allow-non-restored-state", "counter"];
+    let words = &["leave it behind", "counter"];
     // Of an operator that is gone, and of a state that is.
     Counting { uid: "another", ..Counting::default() }.is_refused(dir.path(), words);
-    Counting { name: "renamed", ..Counting::default() }.is_refused(dir.path(), &["--allow-non-restored-state", "count "]);
+    Counting { name: "renamed", ..Counting::default() }.is_refused(dir.path(), &["leave it behind", "count "]);
     // Of a uid that another operator has now.
     Counting { uid: "another", map_uid: Some("counter"), ..Counting::default() }.is_refused(dir.path(), words);
     let report = Counting { name: "renamed", allow_non_restored_state: true, ..Counting::default() }.rest(dir.path()).unwrap();
@@ -295,7 +295,7 @@ fn an_older_checkpoint_or_none_is_refused_over_later_results_unless_they_are_dis
     Counting::default().part(dir.path());
     let older = checkpoints(dir.path()).remove(0);
     for restore in [Restore::None, Restore::From(older.clone())] {
-        Counting { restore, ..Counting::default() }.is_refused(dir.path(), &["--discard-later-output"]);
+        Counting { restore, ..Counting::default() }.is_refused(dir.path(), &["have the later results removed"]);
     }
     let job = Counting { restore: Restore::From(older), discard_later_output: true, ..Counting::default() };
     assert_eq!(job.rest(dir.path()).unwrap().ending, JobEnding::Finished);

@@ -123,7 +123,11 @@ mod tests {
     }
 
     fn failed(reason: &str) -> AttemptInput {
-        AttemptInput::Failed(JobError::Invalid(reason.to_owned()))
+        AttemptInput::Failed(JobError::invalid(reason))
+    }
+
+    fn end_by(reason: &str) -> String {
+        format!("End(Err({:?}))", JobError::invalid(reason))
     }
 
     #[test]
@@ -143,7 +147,7 @@ mod tests {
         assert!(coordinator.step(failed("second")).is_empty());
         assert!(coordinator.step(AttemptInput::Completed(FINISHED)).is_empty());
         assert!(coordinator.step(AttemptInput::Ended { subtask: 1 }).is_empty());
-        assert_eq!(names(&coordinator.step(AttemptInput::Ended { subtask: 0 })), ["End(Err(Invalid(\"first\")))"]);
+        assert_eq!(names(&coordinator.step(AttemptInput::Ended { subtask: 0 })), [end_by("first")]);
     }
 
     #[test]
@@ -156,16 +160,16 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_the_subtasks_of_a_worker_that_is_gone() {
-        let lost = |subtasks| AttemptInput::Lost { subtasks, error: JobError::Invalid("lost".to_owned()) };
+        let lost = |subtasks| AttemptInput::Lost { subtasks, error: JobError::invalid("lost") };
         let mut coordinator = Coordinator::new(3, []);
         assert_eq!(names(&coordinator.step(lost(vec![0, 2]))), ["CloseAll"]);
-        assert_eq!(names(&coordinator.step(AttemptInput::Ended { subtask: 1 })), ["End(Err(Invalid(\"lost\")))"]);
+        assert_eq!(names(&coordinator.step(AttemptInput::Ended { subtask: 1 })), [end_by("lost")]);
         // One of its subtasks had ended, and all others are gone.
         let mut coordinator = Coordinator::new(3, []);
         coordinator.step(failed("before"));
         assert!(coordinator.step(AttemptInput::Ended { subtask: 0 }).is_empty());
         assert!(coordinator.step(AttemptInput::Ended { subtask: 1 }).is_empty());
-        assert_eq!(names(&coordinator.step(lost(vec![0, 2]))), ["End(Err(Invalid(\"before\")))"]);
+        assert_eq!(names(&coordinator.step(lost(vec![0, 2]))), [end_by("before")]);
         assert!(coordinator.step(lost(vec![1])).is_empty());
     }
 

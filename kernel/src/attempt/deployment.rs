@@ -344,7 +344,7 @@ impl SubtaskPlan {
 /// The parallelism of every task of `job` on `core_count` cores.
 pub(crate) fn parallelism(job: &Job, core_count: usize) -> Result<Vec<usize>, JobError> {
     if core_count == 0 {
-        return Err(JobError::Invalid("it needs at least one core".to_owned()));
+        return Err(JobError::invalid("it needs at least one core"));
     }
     let key_groups: KeyGroups = job.key_groups;
     // More cores than key groups is no mistake of the user's.
@@ -353,7 +353,7 @@ pub(crate) fn parallelism(job: &Job, core_count: usize) -> Result<Vec<usize>, Jo
     if let Some((task, p)) = job.tasks.iter().zip(&parallelism).find(|(_, p)| **p == 0 || **p > key_groups.count() as usize) {
         let (name, count) = (&task.name, key_groups.count());
         let cure = "choose another parallelism or raise the maximum with set_max_parallelism";
-        return Err(JobError::Invalid(format!(
+        return Err(JobError::invalid(format!(
             "the parallelism of {name} is {p}, but it must be between 1 and the {count} key groups: {cure}"
         )));
     }

@@ -14,7 +14,7 @@ use crate::attempt::deployment::AttemptPlan;
 use crate::attempt::folder::{CheckpointFolder, Complete, Persisted, Storage};
 use crate::attempt::room::RoomWaits;
 use crate::attempt::roster::Roster;
-use crate::attempt::sinks::Refusal;
+use crate::attempt::sinks::SinkUndone;
 use crate::attempt::splits::SplitsOfSource;
 use crate::attempt::telling::Telling;
 use crate::attempt::transactions::{PreparedTransaction, TransactionLedger};
@@ -79,7 +79,7 @@ pub(crate) struct AttemptRun<'a> {
     ledger: TransactionLedger,
     collecting: Option<Collecting>,
     finished: Vec<bool>,
-    committing: Option<LocalBoxFuture<(CheckpointId, Result<(), Refusal>)>>,
+    committing: Option<LocalBoxFuture<(CheckpointId, Result<(), SinkUndone>)>>,
     /// What is to be committed again, and when, because there was no room.
     commit_again: Option<(MonotonicNs, CheckpointId)>,
     /// Who waits for room.

@@ -22,18 +22,18 @@ use thalweg_storage::checkpoint::Metadata;
 pub(crate) const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a sink has not done what it was asked.
-pub(crate) enum Refusal {
+pub(crate) enum SinkUndone {
     /// There is no room for what the sink of this operator is to do. Nothing has failed: it can be asked again.
     NoRoom { operator: String, source: IoError },
     /// The failure of the job.
     Failed(JobError),
 }
 
-impl From<Refusal> for JobError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NoRoom { operator, source } => Self::Sink { operator, subtask: 0, source },
-            Refusal::Failed(error) => error,
+impl From<SinkUndone> for JobError {
+    fn from(undone: SinkUndone) -> Self {
+        match undone {
+            SinkUndone::NoRoom { operator, source } => Self::Sink { operator, subtask: 0, source },
+            SinkUndone::Failed(error) => error,
         }
     }
 }
@@ -65,8 +65,8 @@ impl Sinks<'_> {
         let clock = self.io.clock();
         let mut waits = RoomWaits::default();
         for sink in &self.job.sinks {
-            while let Err(refusal) = inbox.hearing_out(self.ask(sink, &sink.recover, discard_later_output, false)).await? {
-                let Refusal::NoRoom { operator, source } = refusal else { return Err(refusal.into()) };
+            while let Err(undone) = inbox.hearing_out(self.ask(sink, &sink.recover, discard_later_output, false)).await? {
+                let SinkUndone::NoRoom { operator, source } = undone else { return Err(undone.into()) };
                 self.io.observe("recovery.no-room", &operator, [self.attempt.0 as i64, 0, 0]);
                 waits.coordinator(Some(source.to_string()));
                 waits.tell(clock.now(), shared);
@@ -97,7 +97,7 @@ impl Sinks<'_> {
         told
     }
 
-    async fn ask(&self, sink: &SinkPlan, what: &RecoverSink, discard_later_output: bool, is_last: bool) -> Result<(), Refusal> {
+    async fn ask(&self, sink: &SinkPlan, what: &RecoverSink, discard_later_output: bool, is_last: bool) -> Result<(), SinkUndone> {
         let meta = &self.job.operators[sink.operator.0];
         let named = self.from.iter().flat_map(|metadata| &metadata.transactions);
         let own = named.filter(|transaction| transaction.sink_uid == meta.uid);
@@ -119,7 +119,7 @@ impl Sinks<'_> {
 }
 
 /// Has every sink commit what it has among `transactions`.
-pub(crate) fn commit(job: &Job, io: &Io, transactions: &[PreparedTransaction]) -> LocalBoxFuture<Result<(), Refusal>> {
+pub(crate) fn commit(job: &Job, io: &Io, transactions: &[PreparedTransaction]) -> LocalBoxFuture<Result<(), SinkUndone>> {
     let mut commits = Vec::new();
     for sink in &job.sinks {
         let own = transactions.iter().filter(|prepared| prepared.sink == sink.operator);
@@ -138,11 +138,11 @@ pub(crate) fn commit(job: &Job, io: &Io, transactions: &[PreparedTransaction]) -
 }
 
 /// What has come of what the sink of `operator` was `doing`.
-fn outcome(done: Result<Result<(), SinkError>, String>, operator: &str, doing: &str) -> Result<(), Refusal> {
+fn outcome(done: Result<Result<(), SinkError>, String>, operator: &str, doing: &str) -> Result<(), SinkUndone> {
     let operator = operator.to_owned();
-    Err(Refusal::Failed(match done {
+    Err(SinkUndone::Failed(match done {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(SinkError::NoRoom(source))) => return Err(Refusal::NoRoom { operator, source }),
+        Ok(Err(SinkError::NoRoom(source))) => return Err(SinkUndone::NoRoom { operator, source }),
         Ok(Err(SinkError::Invalid(reason))) => JobError::Invalid(reason),
         Ok(Err(SinkError::Overtaken(reason))) => JobError::Overtaken { operator, reason },
         Ok(Err(SinkError::Io(source))) => JobError::Sink { operator, subtask: 0, source },

@@ -41,7 +41,7 @@ pub(crate) fn aligned(bytes: &[u8]) -> AlignedVec {
 /// The failure of a source that could not find its splits.
 pub(crate) fn cannot_enumerate(operator: String, error: SourceError) -> JobError {
     match error {
-        SourceError::Invalid(reason) => JobError::Invalid(reason),
+        SourceError::Invalid(reason) => JobError::invalid(reason),
         error => JobError::Source { operator, subtask: 0, reason: error.to_string() },
     }
 }

@@ -156,7 +156,7 @@ impl Job {
     /// (docs/src/semantics.md#c-7).
     pub(crate) fn check_restorable(&self, metadata: &Metadata, restored: &Restored) -> Result<(), JobError> {
         let difference = self.compare_whole(&CheckpointContents::of_restored(metadata, restored));
-        difference.refusal(restored.allow_non_restored_state).map_or(Ok(()), |reason| Err(JobError::Invalid(reason)))
+        difference.refusal(restored.allow_non_restored_state).map_or(Ok(()), |refusal| Err(JobError::Invalid(refusal)))
     }
 
     /// The same but for the states of operators that the job has.

@@ -4,6 +4,7 @@
 //! words (docs/src/semantics.md#c-7). Pure.
 
 use crate::checkpoint::CheckpointId;
+use crate::refusal::{Cure, Refusal};
 use serde::Serialize;
 use std::fmt;
 use thalweg_storage::checkpoint::StateLayout;
@@ -111,20 +112,23 @@ impl PartFate {
 }
 
 /// Why an operator refuses what `checkpoint` holds of its state `name`; `None` if it does not.
-pub(crate) fn state_refusal(checkpoint: CheckpointId, name: &str, fate: &PartFate, allow_non_restored_state: bool) -> Option<String> {
+pub(crate) fn state_refusal(checkpoint: CheckpointId, name: &str, fate: &PartFate, allow_non_restored_state: bool) -> Option<Refusal> {
     match fate {
         PartFate::OtherLayout { then, now } => {
             let of_now = [now.key.as_deref().unwrap_or_default(), &now.value];
-            Some(format!(
+            let reason = format!(
                 "the state {name} has another layout than in checkpoint {checkpoint}: {then} then, {} and {} now; \
-                 give the changed state another name, or restore nothing (`--restore none`)",
+                 give the changed state another name, or restore nothing",
                 of_now[0], of_now[1]
-            ))
+            );
+            Some(Refusal::from(reason).curable_by([Cure::RestoreNothing]))
         }
-        PartFate::Missing { has_operator: true } if !allow_non_restored_state => Some(format!(
-            "checkpoint {checkpoint} holds a state {name} that this operator does not have any more; \
-             leave it behind with `--allow-non-restored-state`, or restore nothing (`--restore none`)"
-        )),
+        PartFate::Missing { has_operator: true } if !allow_non_restored_state => {
+            let reason = format!(
+                "checkpoint {checkpoint} holds a state {name} that this operator does not have any more; leave it behind, or restore nothing"
+            );
+            Some(Refusal::from(reason).curable_by([Cure::LeaveStateBehind, Cure::RestoreNothing]))
+        }
         _ => None,
     }
 }
@@ -133,39 +137,47 @@ impl CheckpointDifference {
     /// Why the job would refuse to go on from the checkpoint: what it says first, and what can be done. `None` if it goes on. State that it has no place for is
     /// no reason where that [is allowed](crate::CheckpointConfig::allow_non_restored_state).
     #[must_use]
-    pub fn refusal(&self, allow_non_restored_state: bool) -> Option<String> {
+    pub fn refusal(&self, allow_non_restored_state: bool) -> Option<Refusal> {
         let (id, then, now) = (self.checkpoint, self.key_groups_then, self.key_groups_now);
         if then != now {
-            return Some(format!(
+            let reason = format!(
                 "checkpoint {id} was taken with {then} key groups and the job has {now}: they cannot change in a job's life; \
                  set them back with set_max_parallelism({then})"
-            ));
+            );
+            return Some(reason.into());
         }
         // What no option allows comes first.
         let whole = self.parts.iter().find_map(|part| self.refusal_of_part(part, true));
         whole.or_else(|| self.parts.iter().find_map(|part| self.refusal_of_part(part, allow_non_restored_state)))
     }
 
-    fn refusal_of_part(&self, part: &ComparedPart, allow_non_restored_state: bool) -> Option<String> {
+    fn refusal_of_part(&self, part: &ComparedPart, allow_non_restored_state: bool) -> Option<Refusal> {
         let (id, ComparedPart { uid, operator, kind, fate }) = (self.checkpoint, part);
         match (kind, fate) {
             (PartKind::Positions | PartKind::Transactions, PartFate::OtherLayout { then, now }) => {
                 let what = if *kind == PartKind::Positions { "positions" } else { "transactions" };
-                Some(format!(
-                    "the {what} of {operator} have another layout than in checkpoint {id}: {then} then, {now} now; restore nothing (`--restore none`)"
-                ))
+                let reason = format!(
+                    "the {what} of {operator} have another layout than in checkpoint {id}: {then} then, {now} now; restore nothing"
+                );
+                Some(Refusal::from(reason).curable_by([Cure::RestoreNothing]))
             }
             // Results that are prepared and cannot be shown would be lost: no option allows that.
-            (PartKind::Transactions, PartFate::Missing { .. }) => Some(format!(
-                "checkpoint {id} holds results of a sink with the uid {uid} that the job does not have any more: \
-                 bring the sink back to have them committed, or restore nothing (`--restore none`)"
-            )),
-            (_, PartFate::Missing { has_operator: false }) if !allow_non_restored_state => Some(format!(
-                "checkpoint {id} holds state of the operator {operator} (uid {uid}) that the job does not have any more: \
-                 leave it behind with `--allow-non-restored-state`, or restore nothing (`--restore none`)"
-            )),
+            (PartKind::Transactions, PartFate::Missing { .. }) => {
+                let reason = format!(
+                    "checkpoint {id} holds results of a sink with the uid {uid} that the job does not have any more: \
+                     bring the sink back to have them committed, or restore nothing"
+                );
+                Some(Refusal::from(reason).curable_by([Cure::RestoreNothing]))
+            }
+            (_, PartFate::Missing { has_operator: false }) if !allow_non_restored_state => {
+                let reason = format!(
+                    "checkpoint {id} holds state of the operator {operator} (uid {uid}) that the job does not have any more: \
+                     leave it behind, or restore nothing"
+                );
+                Some(Refusal::from(reason).curable_by([Cure::LeaveStateBehind, Cure::RestoreNothing]))
+            }
             (PartKind::State(name), fate) => {
-                state_refusal(id, name, fate, allow_non_restored_state).map(|reason| format!("operator {operator}: {reason}"))
+                state_refusal(id, name, fate, allow_non_restored_state).map(|refusal| refusal.of(format_args!("operator {operator}")))
             }
             _ => None,
         }
@@ -234,20 +246,19 @@ mod tests {
         let other = PartFate::of(Some(&layout("u64")), Some(&layout("u32")));
         let gone = PartFate::Missing { has_operator: false };
         for (kind, what) in [(PartKind::Positions, "positions"), (PartKind::Transactions, "transactions")] {
-            let expected = format!(
-                "the {what} of files have another layout than in checkpoint 7: u64 then, u32 now; restore nothing (`--restore none`)"
-            );
+            let expected = format!("the {what} of files have another layout than in checkpoint 7: u64 then, u32 now; restore nothing");
             for allow in [false, true] {
-                assert_eq!(difference(&[(kind.clone(), other.clone())]).refusal(allow).as_deref(), Some(expected.as_str()));
+                let refusal = difference(&[(kind.clone(), other.clone())]).refusal(allow).unwrap();
+                assert_eq!((refusal.reason(), refusal.cures()), (expected.as_str(), &[Cure::RestoreNothing][..]));
             }
         }
         let results = difference(&[(PartKind::State("count".to_owned()), gone.clone()), (PartKind::Transactions, gone.clone())]);
         // What no option cures is said first.
         for allow in [false, true] {
-            assert!(results.refusal(allow).is_some_and(|reason| reason.contains("holds results of a sink with the uid a-uid")));
+            assert!(results.refusal(allow).is_some_and(|refusal| refusal.reason().contains("holds results of a sink with the uid a-uid")));
         }
         let splits = difference(&[(PartKind::Positions, gone)]);
-        assert!(splits.refusal(false).is_some_and(|reason| reason.contains("state of the operator files (uid a-uid)")));
+        assert!(splits.refusal(false).is_some_and(|refusal| refusal.reason().contains("state of the operator files (uid a-uid)")));
         assert_eq!(splits.refusal(true), None);
     }
 

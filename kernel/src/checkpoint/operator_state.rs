@@ -156,8 +156,8 @@ impl OperatorState {
         let Some(restored) = self.restored.borrow().clone() else { return };
         for (by, section) in restored.sections(&self.uid, name) {
             let fate = PartFate::of(Some(section.layout), Some(&now));
-            if let Some(reason) = state_refusal(restored.checkpoint, name, &fate, restored.allow_non_restored_state) {
-                self.info.refuse(reason);
+            if let Some(refusal) = state_refusal(restored.checkpoint, name, &fate, restored.allow_non_restored_state) {
+                self.info.refuse(refusal);
                 return;
             }
             let Scope::KeyGroup(group) = section.scope else {
@@ -246,8 +246,8 @@ impl OperatorState {
         let is_claimed = |name: &String| claimed.iter().any(|(claimed, _)| claimed == name);
         let left = restored.states_of(&self.uid).into_iter().find(|name| !is_claimed(name));
         let missing = PartFate::Missing { has_operator: true };
-        if let Some(reason) = left.and_then(|name| state_refusal(restored.checkpoint, &name, &missing, false)) {
-            self.info.refuse(reason);
+        if let Some(refusal) = left.and_then(|name| state_refusal(restored.checkpoint, &name, &missing, false)) {
+            self.info.refuse(refusal);
         }
     }
 }

@@ -85,9 +85,9 @@ pub type Recruit = Box<dyn FnOnce(Recruiting) -> LocalBoxFuture<()> + Send>;
 
 /// Starts the coordinator of `job` on the first of `cores`, and `others` on those that follow.
 pub(crate) fn launch(job: Job, cores: &dyn Cores, muster: Muster, others: Vec<CoreMain>, recruit: Recruit) -> Result<JobHandle, JobError> {
-    job.settings.check().map_err(JobError::Invalid)?;
+    job.settings.check().map_err(JobError::invalid)?;
     if let Some(config) = &job.checkpoints {
-        config.check().map_err(JobError::Invalid)?;
+        config.check().map_err(JobError::invalid)?;
     }
     let (coordinator, inbox) = mailbox();
     let metrics = Arc::new(Mutex::new(JobMetrics::default()));

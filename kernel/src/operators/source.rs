@@ -170,7 +170,7 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> SourceTask<R, D> {
     fn fail(&self, error: SourceError) {
         let (operator, subtask) = (self.info.name.clone(), self.info.task.subtask);
         self.failure.set(match error {
-            SourceError::Invalid(reason) => JobError::Invalid(reason),
+            SourceError::Invalid(reason) => JobError::invalid(reason),
             error => JobError::Source { operator, subtask, reason: error.to_string() },
         });
     }

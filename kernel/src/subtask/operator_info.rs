@@ -1,6 +1,7 @@
 //! What an operator knows of itself while it runs, and how calls of user functions are guarded.
 
 use crate::error::{FailureSlot, JobError};
+use crate::refusal::Refusal;
 use crate::subtask::context::TaskName;
 use std::fmt::{Debug, Write};
 use std::rc::Rc;
@@ -60,8 +61,8 @@ impl OperatorInfo {
 
     /// Fails the job for good: its description does not fit what it is to go on with.
     #[cold]
-    pub(crate) fn refuse(&self, reason: impl std::fmt::Display) {
-        self.failure.set(JobError::Invalid(format!("operator {}: {reason}", self.name)));
+    pub(crate) fn refuse(&self, refusal: impl Into<Refusal>) {
+        self.failure.set(JobError::Invalid(refusal.into().of(format_args!("operator {}", self.name))));
     }
 
     /// Fails the subtask for a reason that lies in how the operator is used.

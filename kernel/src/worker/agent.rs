@@ -210,6 +210,7 @@ impl Unprepared {
             Self::Gone(source) => JobError::Remote {
                 message: format!("checkpoint, {worker}: {source}"),
                 cause: FailureCause::Damage,
+                cures: Vec::new(),
                 is_worth_a_restart: true,
             },
             Self::Failed(source) => JobError::Checkpoint { place: worker, source },

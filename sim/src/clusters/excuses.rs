@@ -16,7 +16,7 @@ pub(super) fn explains(plan: &ClusterPlan, number: usize, is_sick: bool, error: 
         JobError::Cancelled => plan.phases[number].stop_ms.is_some(),
         JobError::Checkpoint { source, .. } => is_sick && !source.is_fenced() && !source.is_damage(),
         JobError::Source { .. } | JobError::Sink { .. } => is_sick,
-        JobError::Invalid(reason) => is_sick && reason.contains("choose another output folder"),
+        JobError::Invalid(refusal) => is_sick && refusal.reason().contains("choose another output folder"),
         JobError::Remote { cause: FailureCause::Fenced, .. } => plan.takeover_ms.is_some(),
         JobError::Remote { message, .. } => is_sick || is_planned_panic(message),
         _ => false,

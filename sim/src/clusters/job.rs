@@ -28,7 +28,7 @@ impl PhasedJob {
     /// Describes the job.
     pub(super) fn build(&self, options: &[String]) -> Result<Job, JobError> {
         let phase = options.first().and_then(|number| self.phases.get(number.parse::<usize>().ok()?));
-        let phase = phase.ok_or_else(|| JobError::Invalid(format!("no phase {options:?}")))?;
+        let phase = phase.ok_or_else(|| JobError::invalid(format!("no phase {options:?}")))?;
         let env = StreamExecutionEnvironment::new();
         phase.engine.apply(&env);
         env.enable_checkpointing(phase.checkpoints.config(Restore::Latest, false));

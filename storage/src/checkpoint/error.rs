@@ -50,7 +50,7 @@ pub enum CheckpointError {
 
     /// Bytes are not what was written.
     #[error(
-        "{file} is corrupt at byte {offset}: {reason}; it is not used: restore an older checkpoint (--restore PATH of its metadata file), or bring \
+        "{file} is corrupt at byte {offset}: {reason}; it is not used: restore an older checkpoint, or bring \
          the file back from a copy"
     )]
     Corrupt {

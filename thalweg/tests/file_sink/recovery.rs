@@ -139,7 +139,7 @@ fn results_of_others_are_refused_before_anything_is_changed() {
         disk.put(format!("{DIR}/{name}"), "old");
         disk.put(format!("{DIR}/.part-x.inprogress"), "half");
         let reason = refusal(&disk, &sink(), from(None, &[]));
-        assert!(reason.starts_with(&format!("{DIR} already holds results ({name});")) && reason.contains("--overwrite"), "{reason}");
+        assert!(reason.starts_with(&format!("{DIR} already holds results ({name});")) && reason.contains("have them replaced"), "{reason}");
         assert_eq!(names(&disk).len(), 2);
     }
     let disk = MemoryDisk::new();
@@ -203,7 +203,7 @@ fn results_later_than_the_restored_checkpoint_are_refused_unless_they_are_discar
         commit(&disk, &sink, &transactions);
         recover(&disk, &sink, from(Some(3), &transactions)).unwrap().unwrap();
         let reason = refusal(&disk, &sink, from(restored, &[]));
-        assert!(reason.contains(&format!("later than {place},")) && reason.contains("--discard-later-output"), "{reason}");
+        assert!(reason.contains(&format!("later than {place},")) && reason.contains("have the later results removed"), "{reason}");
         assert_eq!(names(&disk).len(), 3);
         // Not even overwriting allows it: that is for the results of others.
         refusal(&disk, &sink.clone().overwrite(true), from(restored, &[]));

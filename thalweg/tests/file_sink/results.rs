@@ -42,7 +42,7 @@ pub fn recover(disk: &Rc<MemoryDisk>, sink: &Numbers, recovery: Recovery<FileTra
 
 pub fn refusal(disk: &Rc<MemoryDisk>, sink: &Numbers, recovery: Recovery<FileTransaction>) -> String {
     match recover(disk, sink, recovery) {
-        Some(Err(SinkError::Invalid(reason))) => reason,
+        Some(Err(SinkError::Invalid(refusal))) => refusal.to_string(),
         other => panic!("expected a refusal, got {other:?}"),
     }
 }

@@ -6,7 +6,7 @@
 use super::AttemptRun;
 use crate::attempt::checkpoint_coordinator as checkpoints;
 use crate::attempt::room::RoomWaits;
-use crate::attempt::sinks::{self, ASK_AGAIN_AFTER, Refusal};
+use crate::attempt::sinks::{self, ASK_AGAIN_AFTER, SinkUndone};
 use crate::checkpoint::CheckpointId;
 
 impl AttemptRun<'_> {
@@ -32,7 +32,7 @@ impl AttemptRun<'_> {
         }
     }
 
-    pub(crate) fn committed(&mut self, checkpoint: CheckpointId, result: Result<(), Refusal>) {
+    pub(crate) fn committed(&mut self, checkpoint: CheckpointId, result: Result<(), SinkUndone>) {
         match result {
             Ok(()) => {
                 self.room.coordinator(None);
@@ -43,13 +43,13 @@ impl AttemptRun<'_> {
                 self.decide(checkpoints::CheckpointInput::Committed { checkpoint });
                 self.enlarge();
             }
-            Err(Refusal::NoRoom { source, .. }) if !self.closing => {
+            Err(SinkUndone::NoRoom { source, .. }) if !self.closing => {
                 self.observe("checkpoint.commit-no-room", checkpoint, 0);
                 self.room.coordinator(Some(source.to_string()));
                 self.tell_of_room();
                 self.commit_again = Some((self.parts.io.clock().now().after(ASK_AGAIN_AFTER), checkpoint));
             }
-            Err(refusal) => self.fail(refusal.into()),
+            Err(undone) => self.fail(undone.into()),
         }
     }
 

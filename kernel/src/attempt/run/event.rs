@@ -2,7 +2,7 @@
 
 use super::AttemptRun;
 use crate::attempt::folder::Persisted;
-use crate::attempt::sinks::Refusal;
+use crate::attempt::sinks::SinkUndone;
 use crate::checkpoint::CheckpointId;
 use crate::messages::ToCoordinator;
 use std::future::poll_fn;
@@ -15,7 +15,7 @@ pub(crate) enum Event {
     Persisted(Box<Persisted>),
     /// Files of earlier checkpoints are removed.
     Cleaned,
-    Committed(CheckpointId, Result<(), Refusal>),
+    Committed(CheckpointId, Result<(), SinkUndone>),
     Tick,
 }
 

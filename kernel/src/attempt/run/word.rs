@@ -38,7 +38,7 @@ impl AttemptRun<'_> {
         }
         self.stop_word_at = Some(now.after(STOP_PATIENCE));
         if let Some(reason) = self.room.reason() {
-            tracing::info!(target: "thalweg::cli", "the stop waits for room for results: {reason}");
+            tracing::info!(target: "thalweg::job", "the stop waits for room for results: {reason}");
             return;
         }
         match self.checkpoints.awaited() {

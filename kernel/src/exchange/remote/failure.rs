@@ -16,7 +16,7 @@ impl LinkFailure {
     pub fn of_the_job(self, peer: String) -> JobError {
         match self {
             Self::Broken(reason) => JobError::Exchange { worker: peer, reason },
-            Self::Unsendable(reason) => JobError::Invalid(format!("the exchange with worker {peer}: {reason}")),
+            Self::Unsendable(reason) => JobError::invalid(format!("the exchange with worker {peer}: {reason}")),
         }
     }
 }

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn of_a_long_text_the_beginning_is_kept() {
-        let failure = Failure::of(&JobError::Invalid("\u{e4}".repeat(9000)), &job(), None, UnixMillis(0), FailurePlace::default());
+        let failure = Failure::of(&JobError::invalid("\u{e4}".repeat(9000)), &job(), None, UnixMillis(0), FailurePlace::default());
         assert!(failure.reason.len() <= REASON_BYTES_MAX && failure.reason.starts_with("the job cannot be run: \u{e4}"));
     }
 }

@@ -16,7 +16,7 @@ fn a_second_job_is_refused_while_the_first_one_lives() {
     let overwriting = Process { sink: sink().overwrite(true), ..Process::new(&disk, 3) };
     for refused in [&second, &overwriting] {
         let reason = refused.refusal();
-        let named = ["belongs to a job that runs", "process 1 on here", "started 2023-11-14T22:13:20Z", "--take-over-output"];
+        let named = ["belongs to a job that runs", "process 1 on here", "started 2023-11-14T22:13:20Z", "take the folder over"];
         assert!(named.iter().all(|part| reason.contains(part)), "{reason}");
     }
     first.commit(prepared).unwrap();
@@ -113,7 +113,7 @@ fn an_owner_that_cannot_be_judged_keeps_the_folder_until_somebody_knows_better()
         leave(&disk);
         let second = Process::new(&disk, 2);
         let reason = second.refusal();
-        assert!(reason.contains("nobody can tell whether it still runs") && reason.contains("--take-over-output"), "{case}: {reason}");
+        assert!(reason.contains("nobody can tell whether it still runs") && reason.contains("take the folder over"), "{case}: {reason}");
         second.take_over().unwrap();
         second.commit(second.epoch(1, 5)).unwrap();
         second.finish();
@@ -151,7 +151,7 @@ fn a_job_that_reads_the_folder_it_writes_is_refused() {
         let recovery = Recovery { inputs: vec!["elsewhere".into(), input.into()], ..first.recovery() };
         let checked = disk.run(first.sink.check(first.io(), recovery.clone())).unwrap();
         for refused in [checked, first.recover_with(recovery)] {
-            assert!(matches!(&refused, Err(SinkError::Invalid(reason)) if reason.contains("are one folder")), "{refused:?}");
+            assert!(matches!(&refused, Err(SinkError::Invalid(refusal)) if refusal.reason().contains("are one folder")), "{refused:?}");
         }
     }
     assert_eq!(disk.files("all/the").len() + disk.files(DIR).len(), 0);
@@ -171,7 +171,7 @@ fn a_job_that_reads_a_result_in_the_folder_it_writes_is_refused() {
             let refused = [(dir != "another/name").then_some(checked), Some(first.recover_with(recovery))];
             for refused in refused.into_iter().flatten() {
                 assert!(
-                    matches!(&refused, Err(SinkError::Invalid(reason)) if reason.contains("lies in the output")),
+                    matches!(&refused, Err(SinkError::Invalid(refusal)) if refusal.reason().contains("lies in the output")),
                     "{dir}/{name}: {refused:?}"
                 );
             }

@@ -65,15 +65,15 @@ impl Process {
     /// What it is told when it wants a folder that it cannot have; it has left everything as it was.
     pub fn refusal(&self) -> String {
         let before = self.disk.files(DIR);
-        let (Err(SinkError::Invalid(seen)), Err(SinkError::Invalid(reason))) = (self.check(), self.recover()) else {
+        let (Err(SinkError::Invalid(seen)), Err(SinkError::Invalid(refusal))) = (self.check(), self.recover()) else {
             panic!("it is not refused")
         };
-        assert_eq!(seen, reason);
+        assert_eq!(seen, refusal);
         assert_eq!(self.disk.files(DIR), before);
         // What follows a refusal.
         self.finish();
         assert_eq!(self.disk.files(DIR), before);
-        reason
+        refusal.to_string()
     }
 
     pub fn epoch_or(&self, epoch: u64, number: u32) -> Result<Option<FileTransaction>, IoError> {

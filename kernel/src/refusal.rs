@@ -1,0 +1,94 @@
+//! Why something cannot be as it was described, and which settings would have it otherwise.
+//!
+//! The text names the cure in words that hold wherever the engine runs; how a cure is asked for depends on who drives it. So the cures stand beside the
+//! text as values: a program looks at their documentation, a command line names its options.
+
+use std::fmt;
+
+/// What a person can decide so that a job goes on which was refused. The engine does none of it unasked: each gives something up. All are listed, so that whoever
+/// words them is told of a new one by the compiler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cure {
+    /// Restore nothing: begin anew, with [`Restore::None`](crate::Restore::None).
+    RestoreNothing,
+    /// Restore an older checkpoint, with [`Restore::From`](crate::Restore::From).
+    RestoreOlderCheckpoint,
+    /// Leave behind the state that the job has no place for, with
+    /// [`CheckpointConfig::allow_non_restored_state`](crate::CheckpointConfig::allow_non_restored_state).
+    LeaveStateBehind,
+    /// Take over a place of results from an owner that cannot be asked, with
+    /// [`take_over_output`](crate::StreamExecutionEnvironment::take_over_output).
+    TakeOverOutput,
+    /// Have results of other jobs replaced: a setting of the sink.
+    ReplaceOutput,
+    /// Have results removed that are later than what is restored, with
+    /// [`CheckpointConfig::discard_later_output`](crate::CheckpointConfig::discard_later_output).
+    DiscardLaterOutput,
+}
+
+impl fmt::Display for Cure {
+    /// In the words in which reasons speak of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RestoreNothing => "restore nothing",
+            Self::RestoreOlderCheckpoint => "restore an older checkpoint",
+            Self::LeaveStateBehind => "leave it behind",
+            Self::TakeOverOutput => "take the folder over",
+            Self::ReplaceOutput => "have them replaced",
+            Self::DiscardLaterOutput => "have the later results removed",
+        })
+    }
+}
+
+/// Why something is refused, with the cures that are settings.
+///
+/// ```
+/// # extern crate thalweg_kernel as thalweg;
+/// use thalweg::{Cure, Refusal};
+/// let refusal = Refusal::from("out already holds results: remove them, or have them replaced").curable_by([Cure::ReplaceOutput]);
+/// assert_eq!(refusal.cures(), [Cure::ReplaceOutput]);
+/// assert!(refusal.to_string().ends_with(&Cure::ReplaceOutput.to_string()));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    reason: String,
+    cures: Vec<Cure>,
+}
+
+impl Refusal {
+    /// Adds cures, which the reason names in words of its own.
+    #[must_use]
+    pub fn curable_by(mut self, cures: impl IntoIterator<Item = Cure>) -> Self {
+        self.cures.extend(cures);
+        self
+    }
+
+    /// What is wrong, and what can be done.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The cures that are settings, in the order in which the reason names them.
+    #[must_use]
+    pub fn cures(&self) -> &[Cure] {
+        &self.cures
+    }
+
+    /// The same, said of `whom`.
+    pub(crate) fn of(self, whom: impl fmt::Display) -> Self {
+        Self { reason: format!("{whom}: {}", self.reason), cures: self.cures }
+    }
+}
+
+impl<T: Into<String>> From<T> for Refusal {
+    fn from(reason: T) -> Self {
+        Self { reason: reason.into(), cures: Vec::new() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
