@@ -63,17 +63,16 @@ impl CheckpointOptions {
     pub(super) fn apply(&self, env: &StreamExecutionEnvironment) {
         let Some(dir) = &self.checkpoint_dir else { return };
         let usual = CheckpointConfig::new(dir);
-        env.enable_checkpointing(CheckpointConfig {
-            interval: self.checkpoint_interval.or(usual.interval),
-            timeout: self.checkpoint_timeout.unwrap_or(usual.timeout),
-            min_pause: self.min_pause.unwrap_or(usual.min_pause),
-            tolerable_failures: self.tolerable_failed_checkpoints.unwrap_or(usual.tolerable_failures),
-            retained: self.retain.unwrap_or(usual.retained),
-            restore: self.restore.clone().unwrap_or_default(),
-            allow_non_restored_state: self.allow_non_restored_state,
-            discard_later_output: self.discard_later_output,
-            ..usual
-        });
+        let config = CheckpointConfig::new(dir)
+            .interval(self.checkpoint_interval.or(usual.interval))
+            .timeout(self.checkpoint_timeout.unwrap_or(usual.timeout))
+            .min_pause(self.min_pause.unwrap_or(usual.min_pause))
+            .tolerable_failures(self.tolerable_failed_checkpoints.unwrap_or(usual.tolerable_failures))
+            .retained(self.retain.unwrap_or(usual.retained))
+            .restore(self.restore.clone().unwrap_or_default())
+            .allow_non_restored_state(self.allow_non_restored_state)
+            .discard_later_output(self.discard_later_output);
+        env.enable_checkpointing(config);
     }
 }
 

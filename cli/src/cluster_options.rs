@@ -129,7 +129,8 @@ impl CoordinatorOptions {
             timeout: self.heartbeat_timeout.unwrap_or(usual.heartbeat.timeout),
         };
         let worker_wait = self.worker_wait.unwrap_or(usual.worker_wait);
-        Ok((self.process.cores(), ClusterConfig { worker_wait, heartbeat, secret, binary, options, ..usual }))
+        let config = usual.worker_wait(worker_wait).heartbeat(heartbeat).secret(secret).binary(binary).options(options);
+        Ok((self.process.cores(), config))
     }
 }
 
@@ -164,8 +165,7 @@ impl WorkerOptions {
     pub(super) fn config(&self) -> Result<(UringCores, WorkerConfig), JobError> {
         let (binary, secret) = self.process.identity()?;
         let count = self.cores.unwrap_or_else(|| UringCores::new().available());
-        let usual = WorkerConfig::new(self.coordinator, count);
-        let config = WorkerConfig { data: self.data, secret, binary, ..usual };
+        let config = WorkerConfig::new(self.coordinator, count).data(self.data).secret(secret).binary(binary);
         let config = match self.metrics.endpoint() {
             Some(endpoint) => config.observer(endpoint),
             None => config,

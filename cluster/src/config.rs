@@ -57,6 +57,7 @@ const WORKER_WAIT: Duration = Duration::from_secs(2);
 /// assert_eq!(config.workers, 2);
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ClusterConfig {
     /// Where workers report. An address that is not of this machine alone demands a [`secret`](Self::secret).
     pub listen: SocketAddr,
@@ -82,31 +83,31 @@ impl ClusterConfig {
         Self { listen, workers, worker_wait, heartbeat, secret: None, binary: 0, options: Vec::new() }
     }
 
-    /// See [`worker_wait`](Self::worker_wait).
+    /// Sets [`worker_wait`](Self#structfield.worker_wait).
     #[must_use]
     pub fn worker_wait(self, worker_wait: Duration) -> Self {
         Self { worker_wait, ..self }
     }
 
-    /// See [`heartbeat`](Self::heartbeat).
+    /// Sets [`heartbeat`](Self#structfield.heartbeat).
     #[must_use]
     pub fn heartbeat(self, heartbeat: Heartbeat) -> Self {
         Self { heartbeat, ..self }
     }
 
-    /// See [`secret`](Self::secret).
+    /// Sets [`secret`](Self#structfield.secret).
     #[must_use]
-    pub fn secret(self, secret: Secret) -> Self {
-        Self { secret: Some(secret), ..self }
+    pub fn secret(self, secret: impl Into<Option<Secret>>) -> Self {
+        Self { secret: secret.into(), ..self }
     }
 
-    /// See [`binary`](Self::binary).
+    /// Sets [`binary`](Self#structfield.binary).
     #[must_use]
     pub fn binary(self, fingerprint: u64) -> Self {
         Self { binary: fingerprint, ..self }
     }
 
-    /// See [`options`](Self::options).
+    /// Sets [`options`](Self#structfield.options).
     #[must_use]
     pub fn options(self, options: Vec<String>) -> Self {
         Self { options, ..self }
@@ -132,6 +133,7 @@ impl ClusterConfig {
 /// assert!(config.data.ip().is_loopback());
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct WorkerConfig {
     /// Where the coordinator listens.
     pub coordinator: SocketAddr,
@@ -161,38 +163,38 @@ impl WorkerConfig {
         Self { coordinator, cores, data, heartbeat, secret: None, binary: 0, reconnect_max, observers: Vec::new() }
     }
 
-    /// See [`data`](Self::data).
+    /// Sets [`data`](Self#structfield.data).
     #[must_use]
     pub fn data(self, data: SocketAddr) -> Self {
         Self { data, ..self }
     }
 
-    /// See [`heartbeat`](Self::heartbeat).
+    /// Sets [`heartbeat`](Self#structfield.heartbeat).
     #[must_use]
     pub fn heartbeat(self, heartbeat: Heartbeat) -> Self {
         Self { heartbeat, ..self }
     }
 
-    /// See [`secret`](Self::secret).
+    /// Sets [`secret`](Self#structfield.secret).
     #[must_use]
-    pub fn secret(self, secret: Secret) -> Self {
-        Self { secret: Some(secret), ..self }
+    pub fn secret(self, secret: impl Into<Option<Secret>>) -> Self {
+        Self { secret: secret.into(), ..self }
     }
 
-    /// See [`binary`](Self::binary).
+    /// Sets [`binary`](Self#structfield.binary).
     #[must_use]
     pub fn binary(self, fingerprint: u64) -> Self {
         Self { binary: fingerprint, ..self }
     }
 
-    /// Adds one to the [`observers`](Self::observers).
+    /// Adds one to the [`observers`](Self#structfield.observers).
     #[must_use]
     pub fn observer(mut self, observer: impl JobObserver) -> Self {
         self.observers.push(Arc::new(observer));
         self
     }
 
-    /// See [`reconnect_max`](Self::reconnect_max).
+    /// Sets [`reconnect_max`](Self#structfield.reconnect_max).
     #[must_use]
     pub fn reconnect_max(self, reconnect_max: Duration) -> Self {
         Self { reconnect_max, ..self }

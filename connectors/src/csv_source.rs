@@ -28,6 +28,7 @@ const MAX_RECORD_BYTES: usize = 1 << 20;
 
 /// A row that could not be understood.
 #[derive(Clone, Debug, PartialEq, Record)]
+#[non_exhaustive]
 pub struct MalformedRecord {
     /// The file it stands in.
     pub file: String,

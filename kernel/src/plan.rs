@@ -338,7 +338,7 @@ mod tests {
                 numbers(env);
             }),
             job(|env| {
-                env.set_engine_settings(EngineSettings { frame_records: 7, ..EngineSettings::default() });
+                env.set_engine_settings(EngineSettings::default().frame_records(7));
                 numbers(env);
             }),
             job(|env| {

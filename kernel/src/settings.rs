@@ -4,7 +4,16 @@ use crate::exchange::{Debloater, window_of_channel};
 use std::time::Duration;
 
 /// Sizes and intervals inside the engine. None of them changes what a job computes.
+///
+/// ```
+/// # extern crate thalweg_kernel as thalweg;
+/// use thalweg::{EngineSettings, StreamExecutionEnvironment};
+///
+/// let env = StreamExecutionEnvironment::new();
+/// env.set_engine_settings(EngineSettings::default().frame_records(256).channel_frames(4));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EngineSettings {
     /// Records in a full frame. 1,024 records of 48 bytes fill a quarter of a usual L2 cache or less.
     pub frame_records: usize,
@@ -52,6 +61,72 @@ impl Default for EngineSettings {
 }
 
 impl EngineSettings {
+    /// Sets [`frame_records`](Self#structfield.frame_records).
+    #[must_use]
+    pub fn frame_records(self, frame_records: usize) -> Self {
+        Self { frame_records, ..self }
+    }
+
+    /// Sets [`channel_frames`](Self#structfield.channel_frames).
+    #[must_use]
+    pub fn channel_frames(self, channel_frames: usize) -> Self {
+        Self { channel_frames, ..self }
+    }
+
+    /// Sets [`buffer_debloat_target_ms`](Self#structfield.buffer_debloat_target_ms).
+    #[must_use]
+    pub fn buffer_debloat_target_ms(self, buffer_debloat_target_ms: u64) -> Self {
+        Self { buffer_debloat_target_ms, ..self }
+    }
+
+    /// Sets [`initial_window_records`](Self#structfield.initial_window_records).
+    #[must_use]
+    pub fn initial_window_records(self, initial_window_records: usize) -> Self {
+        Self { initial_window_records, ..self }
+    }
+
+    /// Sets [`flush_after_frames`](Self#structfield.flush_after_frames).
+    #[must_use]
+    pub fn flush_after_frames(self, flush_after_frames: u32) -> Self {
+        Self { flush_after_frames, ..self }
+    }
+
+    /// Sets [`slice_records`](Self#structfield.slice_records).
+    #[must_use]
+    pub fn slice_records(self, slice_records: usize) -> Self {
+        Self { slice_records, ..self }
+    }
+
+    /// Sets [`slice_timers`](Self#structfield.slice_timers).
+    #[must_use]
+    pub fn slice_timers(self, slice_timers: usize) -> Self {
+        Self { slice_timers, ..self }
+    }
+
+    /// Sets [`source_batch_records`](Self#structfield.source_batch_records).
+    #[must_use]
+    pub fn source_batch_records(self, source_batch_records: usize) -> Self {
+        Self { source_batch_records, ..self }
+    }
+
+    /// Sets [`read_block_bytes`](Self#structfield.read_block_bytes).
+    #[must_use]
+    pub fn read_block_bytes(self, read_block_bytes: usize) -> Self {
+        Self { read_block_bytes, ..self }
+    }
+
+    /// Sets [`write_block_bytes`](Self#structfield.write_block_bytes).
+    #[must_use]
+    pub fn write_block_bytes(self, write_block_bytes: usize) -> Self {
+        Self { write_block_bytes, ..self }
+    }
+
+    /// Sets [`metrics_interval_ms`](Self#structfield.metrics_interval_ms).
+    #[must_use]
+    pub fn metrics_interval_ms(self, metrics_interval_ms: u64) -> Self {
+        Self { metrics_interval_ms, ..self }
+    }
+
     /// Frames that the rings of a channel hold.
     pub(crate) fn ring_frames(&self) -> usize {
         self.channel_frames.max(1)

@@ -46,7 +46,7 @@ fn a_processing_time_timer_sees_no_time_before_its_own_though_the_clock_is_set_b
         }
         let outcome = World::new(seed, config).run(|cores| async move {
             let env = StreamExecutionEnvironment::new();
-            env.set_engine_settings(EngineSettings { frame_records: 1, channel_frames: 1, slice_timers: 2, ..EngineSettings::default() });
+            env.set_engine_settings(EngineSettings::default().frame_records(1).channel_frames(1).slice_timers(2));
             let alarms = env.from_collection((0..60u64).collect::<Vec<_>>()).key_by::<u64>(|n| *n).process(Alarm);
             alarms.disable_chaining().for_each(|_| {});
             env.build("alarms").unwrap().start(&cores, 2).unwrap().await.map(|report| report.ending)
@@ -130,7 +130,7 @@ fn no_record_is_late_because_its_split_has_gone_to_another_reader_before_an_exch
         config.poll_cost_ns_max = 100_000;
         let outcome = World::new(seed, config).run(|cores| async move {
             let env = StreamExecutionEnvironment::new();
-            env.set_engine_settings(EngineSettings { frame_records: 4, channel_frames: 1, slice_records: 4, ..EngineSettings::default() });
+            env.set_engine_settings(EngineSettings::default().frame_records(4).channel_frames(1).slice_records(4));
             env.enable_checkpointing(CheckpointConfig::new(PathBuf::from("/checkpoints")).interval(Duration::from_millis(2)));
             env.set_restart_strategy(RestartStrategy::FixedDelay { attempts: 1, delay: Duration::from_millis(1) });
             env.set_parallelism(2);

@@ -152,7 +152,7 @@ fn check(steps: &[Step], settings: EngineSettings) {
 
 /// Frames of a few records and channels of one frame: every joint is out of room again and again.
 fn cramped() -> EngineSettings {
-    EngineSettings { frame_records: 3, channel_frames: 1, ..EngineSettings::default() }
+    EngineSettings::default().frame_records(3).channel_frames(1)
 }
 
 #[test]

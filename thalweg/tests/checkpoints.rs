@@ -83,7 +83,7 @@ fn job(dir: &Path, setting: &Setting, on_number: impl Fn(u64) + Clone + Send + '
     env.enable_checkpointing(config);
     // Slow enough to be stopped on the way.
     env.set_source_rate(Some(setting.per_second / setting.parallelism as u64));
-    env.set_engine_settings(EngineSettings { metrics_interval_ms: 5, ..EngineSettings::default() });
+    env.set_engine_settings(EngineSettings::default().metrics_interval_ms(5));
     env.source(GeneratorSource::new(NUMBERS, |n| Number { n }))
         .assign_timestamps_and_watermarks(
             // The readers take turns by number: none is ahead by more than the rate makes it.
@@ -248,7 +248,7 @@ fn remembering(dir: &Path, parallelism: usize, per_second: Option<u64>) -> Strea
     env.set_parallelism(parallelism);
     env.enable_checkpointing(CheckpointConfig::new(dir.join("checkpoints")).interval(Duration::from_millis(10)));
     env.set_source_rate(per_second.map(|per_second| per_second / parallelism as u64));
-    env.set_engine_settings(EngineSettings { metrics_interval_ms: 5, slice_timers: 3, ..EngineSettings::default() });
+    env.set_engine_settings(EngineSettings::default().metrics_interval_ms(5).slice_timers(3));
     env.source(GeneratorSource::new(6_000, |n| Number { n }))
         .assign_timestamps_and_watermarks(
             WatermarkStrategy::for_bounded_out_of_orderness(Duration::from_secs(1))

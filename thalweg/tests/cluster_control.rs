@@ -30,7 +30,7 @@ fn describe(options: &[String]) -> Result<Job, JobError> {
     let [numbers, folder] = options else { return Err(JobError::invalid("how many numbers, and where to?")) };
     let numbers: u64 = numbers.parse().map_err(|_| JobError::invalid("how many numbers?"))?;
     let env = StreamExecutionEnvironment::new();
-    env.set_engine_settings(EngineSettings { metrics_interval_ms: 20, ..EngineSettings::default() });
+    env.set_engine_settings(EngineSettings::default().metrics_interval_ms(20));
     let digits = env.from_collection((0..numbers).collect::<Vec<u64>>()).map(|n| (n % 10, 1u64));
     let counts = digits.key_by::<u64>(|(digit, _)| *digit).reduce(|(digit, a), (_, b)| (digit, a + b));
     counts.sink(FileSink::lines(folder, |(digit, count), line| line.push_str(&format!("{digit} {count}"))));

@@ -100,7 +100,7 @@ impl Setting {
         let env = StreamExecutionEnvironment::new();
         env.set_parallelism(self.parallelism).set_source_rate(self.rate);
         let (channel_frames, frame_records) = (self.channel_frames, self.frame_records);
-        env.set_engine_settings(EngineSettings { channel_frames, frame_records, ..EngineSettings::default() });
+        env.set_engine_settings(EngineSettings::default().channel_frames(channel_frames).frame_records(frame_records));
         env.enable_checkpointing(CheckpointConfig::new(self.dir.join("checkpoints")).interval(Duration::from_millis(self.interval_ms)));
         env.set_restart_strategy(RestartStrategy::FixedDelay { attempts: 20, delay: Duration::from_millis(10) });
         env.source(GeneratorSource::new(self.sales, |n| Sale { shop: shop(n % SHOPS), cents: n }))
@@ -355,7 +355,8 @@ fn a_second_coordinator_takes_the_job_over_and_the_first_is_fenced() {
     let handle = coordinator(&setting, &config);
     let workers = [worker(&config, 1), worker(&config, 1)];
     wait_for_checkpoints(dir.path(), 3);
-    let other = ClusterConfig { listen: free_address(), ..config.clone() };
+    let mut other = config.clone();
+    other.listen = free_address();
     let successor = coordinator(&setting, &other);
     let others = [worker(&other, 1), worker(&other, 1)];
     let error = handle.wait().unwrap_err();

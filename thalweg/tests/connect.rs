@@ -105,7 +105,7 @@ fn two_streams_without_a_key_are_suspended_like_one() {
     let env = StreamExecutionEnvironment::new();
     env.set_parallelism(2);
     // Each call emits far more than there is room for.
-    env.set_engine_settings(EngineSettings { frame_records: 16, channel_frames: 1, ..EngineSettings::default() });
+    env.set_engine_settings(EngineSettings::default().frame_records(16).channel_frames(1));
     let words = env.from_collection(vec!["a".to_owned(), "b".to_owned()]);
     let both = env.from_collection(vec![1u64, 2]).connect(words).process(Both { times: TIMES });
     let counts = both.key_by::<String>(|pair| pair.1).reduce(|so_far, _| (so_far.0 + 1, so_far.1.to_owned())).collect();

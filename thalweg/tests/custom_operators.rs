@@ -114,7 +114,7 @@ fn shown(watermark: Watermark) -> String {
 
 /// The settings under which all that can be out of room is, again and again.
 fn cramped() -> EngineSettings {
-    EngineSettings { frame_records: 3, channel_frames: 1, slice_records: 1, source_batch_records: 2, ..EngineSettings::default() }
+    EngineSettings::default().frame_records(3).channel_frames(1).slice_records(1).source_batch_records(2)
 }
 
 /// Each turn of the table: what comes, and the calls that it leads to, those of the operator below indented.
@@ -150,7 +150,7 @@ fn what_an_operator_lets_go_is_in_front_of_what_it_was_told_of() {
 fn the_end_of_a_batch_is_told_behind_its_records() {
     let log = Log::default();
     let env = StreamExecutionEnvironment::new();
-    env.set_parallelism(1).set_engine_settings(EngineSettings { source_batch_records: 2, ..EngineSettings::default() });
+    env.set_parallelism(1).set_engine_settings(EngineSettings::default().source_batch_records(2));
     let holder = Holder { log: Arc::clone(&log), held: vec![], by_batch: true };
     let stream = env.from_collection(vec![1i64, 2, 3]).transform("holder", holder).transform("below", Below(Arc::clone(&log)));
     let out = stream.collect();
@@ -188,7 +188,7 @@ impl OneInputStreamOperator for Marks {
 #[test]
 fn the_end_of_a_batch_is_told_once_whether_there_is_room_or_not() {
     let env = StreamExecutionEnvironment::new();
-    let one = EngineSettings { frame_records: 1, source_batch_records: 3, initial_window_records: 1, ..cramped() };
+    let one = cramped().frame_records(1).source_batch_records(3).initial_window_records(1);
     env.set_parallelism(1).set_engine_settings(one);
     let out = env.from_collection((0..9).collect()).transform("marks", Marks).rebalance().collect();
     run(env, 1);
@@ -281,8 +281,8 @@ impl OneInputStreamOperator for Many {
 #[test]
 fn an_operator_that_makes_a_million_of_one_is_suspended_and_holds_a_hundred() {
     for (settings, many) in [
-        (EngineSettings { channel_frames: 1, frame_records: 7, ..EngineSettings::default() }, 1_000_000),
-        (EngineSettings { initial_window_records: 1 << 20, ..EngineSettings::default() }, 50_000),
+        (EngineSettings::default().channel_frames(1).frame_records(7), 1_000_000),
+        (EngineSettings::default().initial_window_records(1 << 20), 50_000),
     ] {
         let env = StreamExecutionEnvironment::new();
         env.set_parallelism(1).set_engine_settings(settings);
@@ -367,7 +367,7 @@ fn a_run_is_no_longer_than_a_frame_and_crosses_no_watermark_and_no_end_of_a_batc
         for whole in [true, false] {
             let env = StreamExecutionEnvironment::new();
             env.set_parallelism(1);
-            env.set_engine_settings(EngineSettings { frame_records: 3, source_batch_records: batch, ..EngineSettings::default() });
+            env.set_engine_settings(EngineSettings::default().frame_records(3).source_batch_records(batch));
             let out = events(&env, input.clone()).transform("runs", Runs { whole, last: 0 }).collect();
             run(env, 1);
             let runs = expected.iter().map(|run| run.iter().map(|n| (Some(*n), *n)).collect::<Vec<_>>());
@@ -451,7 +451,7 @@ fn timers_fire_before_a_keyed_operator_is_told_of_their_watermark() {
         ),
     ];
     let last = ["before W max", "  W max", "before end", "  end"];
-    for settings in [EngineSettings::default(), EngineSettings { slice_timers: 1, ..cramped() }] {
+    for settings in [EngineSettings::default(), cramped().slice_timers(1)] {
         let log = Log::default();
         let env = StreamExecutionEnvironment::new();
         env.set_parallelism(1).set_engine_settings(settings);

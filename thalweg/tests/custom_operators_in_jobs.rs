@@ -21,7 +21,7 @@ use thalweg::{
 
 /// The settings under which all that can be out of room is, again and again.
 fn cramped() -> EngineSettings {
-    EngineSettings { frame_records: 3, channel_frames: 1, slice_records: 2, source_batch_records: 2, ..EngineSettings::default() }
+    EngineSettings::default().frame_records(3).channel_frames(1).slice_records(2).source_batch_records(2)
 }
 
 /// Adds up what comes for a key and window in between (the example of the documentation, with windows).

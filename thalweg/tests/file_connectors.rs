@@ -20,7 +20,7 @@ fn town(name: &str, people: Option<u32>) -> Town {
 /// An environment whose blocks have so many bytes.
 fn with_blocks(bytes: usize) -> StreamExecutionEnvironment {
     let env = StreamExecutionEnvironment::new();
-    env.set_engine_settings(EngineSettings { read_block_bytes: bytes, write_block_bytes: bytes, ..EngineSettings::default() });
+    env.set_engine_settings(EngineSettings::default().read_block_bytes(bytes).write_block_bytes(bytes));
     env
 }
 

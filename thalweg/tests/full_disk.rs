@@ -106,7 +106,7 @@ impl SinkWriter for Writer {
 fn endless(place: &Place, dir: &TempDir) -> JobHandle {
     let env = StreamExecutionEnvironment::new();
     let (interval, timeout) = (Some(Duration::from_millis(20)), Duration::from_millis(60));
-    env.enable_checkpointing(CheckpointConfig { interval, timeout, tolerable_failures: 0, ..CheckpointConfig::new(dir.path()) });
+    env.enable_checkpointing(CheckpointConfig::new(dir.path()).interval(interval).timeout(timeout).tolerable_failures(0));
     env.set_restart_strategy(RestartStrategy::None);
     env.set_source_rate(Some(10_000));
     env.source(GeneratorSource::unbounded(|i| i)).rebalance().sink(place.clone());

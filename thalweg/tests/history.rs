@@ -15,7 +15,7 @@ use thalweg::{
 
 /// No checkpoint comes by itself.
 fn only_when_asked(dir: &TempDir) -> CheckpointConfig {
-    CheckpointConfig { interval: None, ..CheckpointConfig::new(dir.path()) }
+    CheckpointConfig::new(dir.path()).interval(None)
 }
 
 /// Sums by key that go on until they are stopped; the map in between panics when it is told to, once.

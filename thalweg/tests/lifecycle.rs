@@ -141,7 +141,7 @@ fn settings_that_can_make_no_progress_are_refused() {
         env.execute("test", cores).err().map(|error| error.to_string()).unwrap_or_default()
     };
     assert!(refused(0, thalweg::EngineSettings::default()).contains("at least one core"));
-    let no_interval = thalweg::EngineSettings { metrics_interval_ms: 0, ..thalweg::EngineSettings::default() };
+    let no_interval = thalweg::EngineSettings::default().metrics_interval_ms(0);
     assert!(refused(1, no_interval).contains("must be at least 1"));
 }
 

@@ -72,7 +72,7 @@ fn an_idle_task_is_idle() {
 fn what_one_task_hands_over_the_next_one_takes_and_all_time_is_accounted_for() {
     let env = StreamExecutionEnvironment::new();
     // The map is slow, and would be sent small frames (docs/src/semantics.md#b-1).
-    let whole_frames = thalweg::EngineSettings { initial_window_records: 1 << 20, buffer_debloat_target_ms: 60_000, ..Default::default() };
+    let whole_frames = thalweg::EngineSettings::default().initial_window_records(1 << 20).buffer_debloat_target_ms(60_000);
     env.set_engine_settings(whole_frames);
     let out = uneven(&env, 20_000);
     let report = env.execute("uneven", 2).unwrap().wait().unwrap();
@@ -99,7 +99,7 @@ fn checkpoints_tell_their_number_size_and_duration() {
     let dir = TempDir::new().unwrap();
     let env = StreamExecutionEnvironment::new();
     env.set_source_rate(Some(2_000));
-    env.enable_checkpointing(CheckpointConfig { interval: Some(Duration::from_millis(20)), ..CheckpointConfig::new(dir.path()) });
+    env.enable_checkpointing(CheckpointConfig::new(dir.path()).interval(Some(Duration::from_millis(20))));
     env.source(GeneratorSource::unbounded(|i| i)).key_by::<u64>(|n| *n % 100).reduce(|a, b| a + b).collect();
     let handle = env.execute("sums", 2).unwrap();
     let metrics = wait_until(&handle, |metrics| metrics.total("numberOfCompletedCheckpoints") >= 3);

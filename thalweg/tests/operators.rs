@@ -21,7 +21,7 @@ fn map_filter_and_flat_map_keep_the_order_of_a_subtask() {
 #[test]
 fn a_flat_map_of_a_million_records_suspends_and_loses_none() {
     let env = StreamExecutionEnvironment::new();
-    env.set_engine_settings(EngineSettings { channel_frames: 1, frame_records: 7, ..EngineSettings::default() });
+    env.set_engine_settings(EngineSettings::default().channel_frames(1).frame_records(7));
     let out =
         numbers(&env, 3).flat_map(|n| (0..1_000_000u64).map(move |i| n + i)).key_by::<u64>(|n| *n % 5).reduce(|sum, n| sum + n).collect();
     run(env, 2);
@@ -81,15 +81,13 @@ fn broadcast_reaches_every_subtask_and_rebalance_one() {
 /// The same job whatever the cut of its chains, its parallelism and the engine's constants.
 #[test]
 fn chaining_parallelism_and_sizes_do_not_change_the_result() {
-    let tiny = EngineSettings {
-        frame_records: 1,
-        channel_frames: 1,
-        flush_after_frames: 1,
-        slice_records: 1,
-        slice_timers: 1,
-        source_batch_records: 1,
-        ..EngineSettings::default()
-    };
+    let tiny = EngineSettings::default()
+        .frame_records(1)
+        .channel_frames(1)
+        .flush_after_frames(1)
+        .slice_records(1)
+        .slice_timers(1)
+        .source_batch_records(1);
     let mut results = vec![];
     for (chained, settings) in [(true, EngineSettings::default()), (false, EngineSettings::default()), (true, tiny.clone()), (false, tiny)]
     {
@@ -185,7 +183,7 @@ fn a_panic_in_a_user_function_names_the_operator_and_the_record() {
 fn stages_above_a_flat_map_that_is_in_the_middle_of_a_record_go_on() {
     for slice in [1, 3, 100] {
         let env = StreamExecutionEnvironment::new();
-        env.set_engine_settings(EngineSettings { slice_records: slice, slice_timers: slice, ..EngineSettings::default() });
+        env.set_engine_settings(EngineSettings::default().slice_records(slice).slice_timers(slice));
         let out = numbers(&env, 3)
             .flat_map(|n| (0..500u64).map(move |i| n * 1000 + i))
             .flat_map(|n| [n, n])

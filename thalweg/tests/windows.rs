@@ -182,11 +182,7 @@ fn late_records_are_counted_when_nobody_takes_them() {
 fn the_watermark_is_kept_a_split_and_the_slowest_decides() {
     for (cores, parallelism) in [(1, 1), (2, 2), (2, 3), (1, 7)] {
         let env = StreamExecutionEnvironment::new();
-        env.set_parallelism(parallelism).set_engine_settings(EngineSettings {
-            source_batch_records: 3,
-            frame_records: 2,
-            ..EngineSettings::default()
-        });
+        env.set_parallelism(parallelism).set_engine_settings(EngineSettings::default().source_batch_records(3).frame_records(2));
         let split = |offset: i64| (0..200).map(|i| event("k", offset + i * 10, 1)).collect::<Vec<_>>();
         let strategy = WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|event: EventRef<'_>| event.at);
         let results = env
@@ -208,7 +204,7 @@ fn the_watermark_is_kept_a_split_and_the_slowest_decides() {
 #[test]
 fn a_hundred_thousand_windows_that_fire_at_once_suspend_and_lose_nothing() {
     let env = StreamExecutionEnvironment::new();
-    env.set_engine_settings(EngineSettings { frame_records: 1, channel_frames: 1, slice_timers: 100, ..EngineSettings::default() });
+    env.set_engine_settings(EngineSettings::default().frame_records(1).channel_frames(1).slice_timers(100));
     let input = (0..100_000).map(|i| event(&i.to_string(), 5, i)).collect();
     let out = events(&env, input)
         .key_by::<String>(|event| event.key)

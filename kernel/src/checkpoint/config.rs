@@ -26,6 +26,7 @@ pub enum Restore {
 /// env.enable_checkpointing(CheckpointConfig::new("checkpoints").interval(Duration::from_secs(1)));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CheckpointConfig {
     /// The folder of the checkpoints; it belongs to one job.
     pub dir: PathBuf,
@@ -66,22 +67,58 @@ impl CheckpointConfig {
         }
     }
 
-    /// See [`interval`](Self::interval).
+    /// Sets [`interval`](Self#structfield.interval); with `None` no checkpoint is taken by time.
     #[must_use]
-    pub fn interval(self, interval: Duration) -> Self {
-        Self { interval: Some(interval), ..self }
+    pub fn interval(self, interval: impl Into<Option<Duration>>) -> Self {
+        Self { interval: interval.into(), ..self }
     }
 
-    /// See [`restore`](Self::restore).
+    /// Sets [`timeout`](Self#structfield.timeout).
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Sets [`min_pause`](Self#structfield.min_pause).
+    #[must_use]
+    pub fn min_pause(self, min_pause: Duration) -> Self {
+        Self { min_pause, ..self }
+    }
+
+    /// Sets [`tolerable_failures`](Self#structfield.tolerable_failures).
+    #[must_use]
+    pub fn tolerable_failures(self, tolerable_failures: u32) -> Self {
+        Self { tolerable_failures, ..self }
+    }
+
+    /// Sets [`retained`](Self#structfield.retained).
+    #[must_use]
+    pub fn retained(self, retained: usize) -> Self {
+        Self { retained, ..self }
+    }
+
+    /// Sets [`restore`](Self#structfield.restore).
     #[must_use]
     pub fn restore(self, restore: Restore) -> Self {
         Self { restore, ..self }
     }
 
-    /// See [`retained`](Self::retained).
+    /// Sets [`allow_non_restored_state`](Self#structfield.allow_non_restored_state).
     #[must_use]
-    pub fn retained(self, retained: usize) -> Self {
-        Self { retained, ..self }
+    pub fn allow_non_restored_state(self, allow_non_restored_state: bool) -> Self {
+        Self { allow_non_restored_state, ..self }
+    }
+
+    /// Sets [`discard_later_output`](Self#structfield.discard_later_output).
+    #[must_use]
+    pub fn discard_later_output(self, discard_later_output: bool) -> Self {
+        Self { discard_later_output, ..self }
+    }
+
+    /// Sets [`inline_bytes_max`](Self#structfield.inline_bytes_max).
+    #[must_use]
+    pub fn inline_bytes_max(self, inline_bytes_max: usize) -> Self {
+        Self { inline_bytes_max, ..self }
     }
 
     /// What is wrong with it, if anything is.

@@ -25,20 +25,19 @@ impl EnginePlan {
         let parallelism = stream.between(1, 7) as usize;
         // A block of one byte is wanted for small files; a large one in such blocks would cost seconds and show nothing new.
         let read_block_min = (input_bytes / 300).max(1);
-        let settings = EngineSettings {
-            frame_records: size(stream),
-            channel_frames: stream.pick(&[1, 1, 2, 3, 8, 64]),
+        let settings = EngineSettings::default()
+            .frame_records(size(stream))
+            .channel_frames(stream.pick(&[1, 1, 2, 3, 8, 64]))
             // Small windows make small frames, of which there are enough already.
-            buffer_debloat_target_ms: stream.pick(&[1, 1000, 1000, 1000]),
-            initial_window_records: stream.pick(&[1, 64, 1 << 16, 1 << 16]),
-            flush_after_frames: u32::try_from(size(stream)).unwrap_or(u32::MAX),
-            slice_records: size(stream),
-            slice_timers: size(stream),
-            source_batch_records: size(stream),
-            read_block_bytes: size(stream).max(read_block_min),
-            write_block_bytes: size(stream),
-            metrics_interval_ms: stream.pick(&[20, 200, 10_000]),
-        };
+            .buffer_debloat_target_ms(stream.pick(&[1, 1000, 1000, 1000]))
+            .initial_window_records(stream.pick(&[1, 64, 1 << 16, 1 << 16]))
+            .flush_after_frames(u32::try_from(size(stream)).unwrap_or(u32::MAX))
+            .slice_records(size(stream))
+            .slice_timers(size(stream))
+            .source_batch_records(size(stream))
+            .read_block_bytes(size(stream).max(read_block_min))
+            .write_block_bytes(size(stream))
+            .metrics_interval_ms(stream.pick(&[20, 200, 10_000]));
         let key_groups = stream.pick(&[7, 8, 128, 128, 1000]);
         Self { cores: stream.between(1, 4) as usize, settings, parallelism, key_groups, chaining: stream.chance(700) }
     }

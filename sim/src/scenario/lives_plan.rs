@@ -137,14 +137,15 @@ impl CheckpointPlan {
     /// The configuration, beginning with `restore`.
     #[must_use]
     pub fn config(&self, restore: Restore, discard_later_output: bool) -> CheckpointConfig {
-        let mut config = CheckpointConfig::new(CHECKPOINTS).retained(self.retained).restore(restore);
-        config.interval = self.interval_us.map(Duration::from_micros);
-        config.timeout = Duration::from_micros(self.timeout_us);
-        config.min_pause = Duration::from_micros(self.min_pause_us);
-        config.tolerable_failures = self.tolerable_failures;
-        config.inline_bytes_max = self.inline_bytes_max;
-        config.discard_later_output = discard_later_output;
-        config
+        CheckpointConfig::new(CHECKPOINTS)
+            .retained(self.retained)
+            .restore(restore)
+            .interval(self.interval_us.map(Duration::from_micros))
+            .timeout(Duration::from_micros(self.timeout_us))
+            .min_pause(Duration::from_micros(self.min_pause_us))
+            .tolerable_failures(self.tolerable_failures)
+            .inline_bytes_max(self.inline_bytes_max)
+            .discard_later_output(discard_later_output)
     }
 }
 
