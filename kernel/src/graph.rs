@@ -8,6 +8,7 @@ use crate::checkpoint::{CheckpointConfig, GivenLayouts, RestartStrategy, WantedS
 use crate::description::Description;
 use crate::error::JobError;
 use crate::exchange::{Exchanged, PartitionedEdge, RecordType, Spread};
+use crate::ids::{EdgeId, OperatorId};
 use crate::job::handle::JobHandle;
 use crate::job::launch::Recruiter;
 use crate::job::observer::JobObserver;
@@ -23,14 +24,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use thalweg_io::{Cores, Io, LocalBoxFuture};
 use thalweg_record::KeyGroups;
-
-/// The number of an operator within its job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OperatorId(pub usize);
-
-/// The number of an edge within its job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EdgeId(pub(crate) usize);
 
 /// A stream that leaves an operator beside its main output.
 #[derive(Clone)]

@@ -16,6 +16,7 @@ mod erasure;
 mod error;
 mod exchange;
 mod graph;
+mod ids;
 mod job;
 mod messages;
 mod metrics;

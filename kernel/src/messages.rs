@@ -5,12 +5,11 @@
 use crate::attempt::deployment::Deployment;
 use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch};
 use crate::error::JobError;
-use crate::graph::OperatorId;
-use crate::job::crew::{Member, WorkerId};
+use crate::ids::{OperatorId, SubtaskId, WorkerId};
+use crate::job::crew::Member;
 use crate::job::history::SnapshotTimes;
 use crate::job::outcome::CheckpointOutcome;
 use crate::metrics::Metric;
-use crate::subtask::context::SubtaskId;
 use rkyv::util::AlignedVec;
 use std::convert::Infallible;
 use thalweg_io::Mailbox;

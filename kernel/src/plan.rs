@@ -3,7 +3,8 @@
 //! Made from a [`Job`] without starting it. Whoever shows, compares or explains a job reads this and nothing of the graph: the description of a job, and the
 //! fingerprint by which its processes know that they have built the same.
 
-use crate::graph::{EdgePlan, Job, OperatorId, Partitioning, TaskPlan};
+use crate::graph::{EdgePlan, Job, Partitioning, TaskPlan};
+use crate::ids::OperatorId;
 use serde::Serialize;
 use std::fmt;
 use xxhash_rust::xxh3::xxh3_64;

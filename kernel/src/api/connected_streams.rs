@@ -2,7 +2,8 @@
 
 use super::keyed_stream::KeyedStream;
 use super::stream::DataStream;
-use crate::graph::{ChainMeta, EdgeId, GraphBuilder};
+use crate::graph::{ChainMeta, GraphBuilder};
+use crate::ids::EdgeId;
 use crate::operators::{
     CoProcess, CoProcessFunction, Connected, KeyedCoProcess, KeyedCoProcessFunction, TwoInputFunction, TwoInputStreamOperator,
     TwoInputTransform, wanted_states,

@@ -6,7 +6,8 @@ use crate::chain::{Boxed, Chain};
 use crate::connectors::{CollectSink, Collected};
 use crate::erasure::sink_plan;
 use crate::exchange::{BroadcastEdge, Exchanged, KeyedBy, PartitionedEdge, RecordType, Spread, TeeEdges};
-use crate::graph::{ChainMeta, Cut, EdgeId, GraphBuilder, OperatorId, Partitioning, SideEdge};
+use crate::graph::{ChainMeta, Cut, GraphBuilder, Partitioning, SideEdge};
+use crate::ids::{EdgeId, OperatorId};
 use crate::operators::{
     AssignTimestamps, Filter, FlatMap, ForEach, Map, OneInputStreamOperator, OutputTag, SideSender, SinkTerminal, Then, Transform,
     timestamp_states,

@@ -8,7 +8,7 @@
 //! Pure: `step(now, input) -> actions`. Snapshots, transactions and splits are carried by the driver in `attempt.rs`; here are only numbers.
 
 use crate::checkpoint::CheckpointId;
-use crate::subtask::context::SubtaskId;
+use crate::ids::SubtaskId;
 use std::time::Duration;
 use thalweg_io::MonotonicNs;
 

@@ -3,8 +3,8 @@
 use crate::attempt::deployment::{AttemptPlan, SubtaskInfo};
 use crate::attempt::transactions::PreparedTransaction;
 use crate::checkpoint::CheckpointId;
-use crate::graph::{Job, OperatorId, OperatorMeta, SourcePlan};
-use crate::subtask::context::SubtaskId;
+use crate::graph::{Job, OperatorMeta, SourcePlan};
+use crate::ids::{OperatorId, SubtaskId};
 use std::time::Duration;
 use thalweg_io::{MonotonicNs, UnixMillis};
 use thalweg_storage::checkpoint::{

@@ -8,8 +8,7 @@
 
 use crate::attempt::checkpoint_coordinator::Completion;
 use crate::error::JobError;
-use crate::graph::OperatorId;
-use crate::subtask::context::SubtaskId;
+use crate::ids::{OperatorId, SubtaskId};
 use std::collections::BTreeSet;
 
 /// What has happened.

@@ -7,13 +7,14 @@
 use crate::checkpoint::{Attempt, CheckpointId, JobId, Restored};
 use crate::error::JobError;
 use crate::exchange::{ChannelNumber, ErasedChannel, ErasedEnd, Links, Place};
-use crate::graph::{EdgeId, EdgePlan, Job, OperatorId, Partitioning, TaskPlan};
-use crate::job::crew::{Crew, Member, WorkerId};
+use crate::graph::{EdgePlan, Job, Partitioning, TaskPlan};
+use crate::ids::{EdgeId, OperatorId, SubtaskId, TaskName, WorkerId};
+use crate::job::crew::{Crew, Member};
 use crate::job::handle::WorkerShare;
 use crate::job::history::TaskPlacement;
 use crate::messages::ToSubtask;
 use crate::subtask::acknowledge::SnapshotPlace;
-use crate::subtask::context::{SubtaskContext, SubtaskId, TaskName};
+use crate::subtask::context::SubtaskContext;
 use crate::subtask::driver::Subtask;
 use core::net::SocketAddr;
 use std::collections::BTreeSet;

@@ -3,7 +3,7 @@
 //! Writers wait where they run, and tell; the coordinator waits itself where results are to be shown or a place is to be made ready. Whoever it is, the job
 //! shows how many wait, and warns with the reason, once a minute at most however often it changes.
 
-use crate::subtask::context::SubtaskId;
+use crate::ids::SubtaskId;
 use crate::worker::core::CoreShared;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -4,10 +4,10 @@
 
 use crate::attempt::deployment::{Placement, SubtaskInfo};
 use crate::checkpoint::Attempt;
-use crate::job::crew::{Crew, Member, WorkerId};
+use crate::ids::{SubtaskId, WorkerId};
+use crate::job::crew::{Crew, Member};
 use crate::job::history::FailurePlace;
 use crate::messages::{ToSubtask, ToWorker};
-use crate::subtask::context::SubtaskId;
 
 /// Who does what in an attempt.
 pub(crate) struct Roster<'a> {

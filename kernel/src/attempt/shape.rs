@@ -1,6 +1,7 @@
 //! The tasks of a job, for those who judge what is said about them.
 
-use crate::graph::{Job, OperatorId, TaskPlan};
+use crate::graph::{Job, TaskPlan};
+use crate::ids::OperatorId;
 use std::rc::Rc;
 
 /// A task as far as it matters what its subtasks may say.

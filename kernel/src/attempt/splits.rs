@@ -1,7 +1,7 @@
 //! What the splits of a job's sources stand for: archives, by source and number. Which of them are still to be given out the coordinator decides.
 
 use crate::error::JobError;
-use crate::graph::OperatorId;
+use crate::ids::OperatorId;
 use crate::source::SourceError;
 use rkyv::util::AlignedVec;
 use std::collections::{BTreeMap, BTreeSet};

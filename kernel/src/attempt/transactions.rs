@@ -6,7 +6,7 @@
 //! Pure.
 
 use crate::checkpoint::CheckpointId;
-use crate::graph::OperatorId;
+use crate::ids::OperatorId;
 use rkyv::util::AlignedVec;
 
 /// A transaction, of whatever kind.

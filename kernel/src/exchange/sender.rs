@@ -2,7 +2,7 @@
 
 use super::output::Outputs;
 use crate::chain::{Collector, Resumed, Stage, Terminal};
-use crate::graph::{EdgeId, OperatorId};
+use crate::ids::{EdgeId, OperatorId};
 use crate::metrics::Counter;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;

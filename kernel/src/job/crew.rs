@@ -1,19 +1,9 @@
 //! The workers of a job, as its coordinator knows them.
 
+use crate::ids::WorkerId;
 use crate::messages::ToWorker;
 use core::net::SocketAddr;
-use std::fmt;
 use thalweg_io::Mailbox;
-
-/// The number of a worker among all that a coordinator has seen. One that comes back gets a new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkerId(pub u64);
-
-impl fmt::Display for WorkerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// A worker that is there.
 #[derive(Clone)]

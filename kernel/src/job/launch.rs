@@ -6,7 +6,8 @@
 use crate::attempt::deployment::parallelism;
 use crate::error::JobError;
 use crate::graph::Job;
-use crate::job::crew::{Member, WorkerId};
+use crate::ids::WorkerId;
+use crate::job::crew::Member;
 use crate::job::handle::JobHandle;
 use crate::job::history::JobHistory;
 use crate::job::journal::Journal;

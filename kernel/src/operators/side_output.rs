@@ -2,7 +2,7 @@
 
 use crate::chain::{Collector, Resumed, Stage};
 use crate::exchange::{FrameSender, Spread};
-use crate::graph::OperatorId;
+use crate::ids::OperatorId;
 use crate::record::{Record, RecordLayout};
 use crate::subtask::context::SubtaskContext;
 use crate::subtask::driver::Now;

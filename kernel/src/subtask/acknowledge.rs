@@ -5,9 +5,9 @@
 
 use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch, Snapshots, TakenSnapshot};
 use crate::error::JobError;
+use crate::ids::SubtaskId;
 use crate::job::history::SnapshotTimes;
 use crate::messages::{Acknowledgement, FromSubtask, ToCoordinator};
-use crate::subtask::context::SubtaskId;
 use rkyv::util::AlignedVec;
 use std::collections::VecDeque;
 use std::path::PathBuf;

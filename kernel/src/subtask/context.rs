@@ -3,7 +3,8 @@
 use crate::checkpoint::{Attempt, CheckpointId, JobId, OperatorState, Restored, Snapshots};
 use crate::error::FailureSlot;
 use crate::exchange::{ChannelWatch, ErasedEnd, FrameSender, InputChannel, OutputNumbers, Outputs, Spread, typed};
-use crate::graph::{EdgeId, OperatorId, OperatorMeta};
+use crate::graph::OperatorMeta;
+use crate::ids::{EdgeId, OperatorId, SubtaskId, TaskName};
 use crate::messages::ToCoordinator;
 use crate::metrics::{Counter, Gauge, MetricRegistry, Subject};
 use crate::record::Record;
@@ -13,27 +14,10 @@ use crate::subtask::operator_info::OperatorInfo;
 use crate::subtask::slice::SliceBudget;
 use crate::time::Watermark;
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use thalweg_io::{Io, Mailbox};
 use thalweg_record::KeyGroups;
-
-/// `source -> map(2/3)`: the operators of a task, and which of its subtasks this is.
-pub(crate) struct TaskName {
-    pub(crate) operators: String,
-    pub(crate) subtask: usize,
-    pub(crate) parallelism: usize,
-}
-
-impl fmt::Display for TaskName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}({}/{})", self.operators, self.subtask + 1, self.parallelism)
-    }
-}
-
-/// The number of a subtask within its job, over all tasks.
-pub(crate) type SubtaskId = usize;
 
 /// Where a chain finds its inputs, outputs and surroundings while it is being fused.
 pub struct SubtaskContext {

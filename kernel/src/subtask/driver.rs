@@ -5,11 +5,11 @@
 //! function fails the attempt with the operator's name and the record.
 
 use crate::error::{FailureSlot, JobError};
+use crate::ids::SubtaskId;
 use crate::messages::{FromSubtask, ToSubtask};
 use crate::metrics::{MetricRegistry, Samples, Subject};
 use crate::subtask::acknowledge::Acknowledger;
 use crate::subtask::busy_time::{Doing, Load, TaskSampler};
-use crate::subtask::context::SubtaskId;
 use crate::subtask::panics::panic_text;
 use crate::subtask::slice::SliceBudget;
 use std::cell::{Cell, RefCell};

@@ -1,8 +1,8 @@
 //! What an operator knows of itself while it runs, and how calls of user functions are guarded.
 
 use crate::error::{FailureSlot, JobError};
+use crate::ids::TaskName;
 use crate::refusal::Refusal;
-use crate::subtask::context::TaskName;
 use std::fmt::{Debug, Write};
 use std::rc::Rc;
 

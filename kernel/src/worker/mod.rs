@@ -25,9 +25,9 @@ pub use crate::exchange::{
     Announced, BUFFER_BYTES_KEPT, Carried, ChannelNumber, ChannelWatch, FrameDoor, FrameError, FrameHeader, FrameKind, HEADER_BYTES,
     Lifeline, LifelineEnd, LinkFailure, Links, PAYLOAD_BYTES_MAX, Packer, Peer, Place, RemoteChannel, Unpacker,
 };
-pub use crate::graph::OperatorId;
+pub use crate::ids::OperatorId;
+pub use crate::ids::WorkerId;
 pub use crate::job::crew::Member;
-pub use crate::job::crew::WorkerId;
 pub use crate::job::launch::Farewell;
 pub use crate::job::launch::Recruit;
 pub use crate::job::launch::Recruiter;

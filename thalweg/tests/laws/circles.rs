@@ -19,14 +19,12 @@ const EXPLAINED: &[(&str, &str)] = &[
     // type finds a place below both.
     (
         "kernel/src",
-        "attempt/checkpoint_coordinator attempt/collecting attempt/coordinator attempt/deployment attempt/room attempt/roster \
-      attempt/run attempt/run/event attempt/run/word attempt/sinks attempt/splits attempt/telling attempt/transactions \
-      chain/mod checkpoint/contents checkpoint/operator_state checkpoint/restored checkpoint/snapshots exchange/arrival \
-      exchange/exchanged exchange/gate exchange/head exchange/inputs exchange/remote/announced exchange/remote/links \
-      exchange/sender exchange/task graph job/beginning job/callers job/crew job/handle job/history/attempts \
-      job/history/checkpoints job/history/event job/history/failure job/inbox job/journal job/launch job/logbook job/master \
-      job/muster job/outcome messages operators/side_output source subtask/acknowledge subtask/busy_time subtask/chain_loop \
-      subtask/context subtask/driver subtask/operator_info worker/agent worker/core",
+        "attempt/collecting attempt/deployment attempt/room attempt/roster attempt/run attempt/run/event attempt/run/word attempt/sinks \
+      attempt/splits attempt/telling chain/mod checkpoint/contents checkpoint/operator_state exchange/arrival exchange/exchanged \
+      exchange/gate exchange/head exchange/inputs exchange/remote/announced exchange/remote/links exchange/sender exchange/task graph \
+      job/beginning job/callers job/crew job/handle job/history/attempts job/history/checkpoints job/history/event job/history/failure \
+      job/inbox job/journal job/launch job/logbook job/master job/muster job/outcome messages operators/side_output source \
+      subtask/acknowledge subtask/busy_time subtask/chain_loop subtask/context subtask/driver worker/agent worker/core",
     ),
     // A channel knows how its frames become bytes, without their type; packing takes its ends, with it.
     ("kernel/src", "exchange/frame/channel exchange/remote/packing"),

@@ -1,8 +1,8 @@
 //! What an attempt says to those outside: why it fails, that no checkpoint can be had, and what a stop waits for.
 
 use super::{AttemptRun, checkpoints, coordinator};
+use crate::ids::SubtaskId;
 use crate::job::history::{CheckpointFailure, FailurePlace};
-use crate::subtask::context::SubtaskId;
 use std::time::Duration;
 
 /// A stop that takes longer says what it waits for, and again each time after as much.

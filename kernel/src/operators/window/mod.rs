@@ -22,7 +22,7 @@ mod trigger;
 use super::keyed::KeyedOperator;
 use super::side_output::{OutputTag, WithSides};
 use crate::chain::Collector;
-use crate::graph::OperatorId;
+use crate::ids::OperatorId;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
 use crate::time::TimeWindow;
