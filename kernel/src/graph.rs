@@ -18,7 +18,7 @@ use crate::settings::EngineSettings;
 use crate::sink::{Recovery, SinkError};
 use crate::source::SourceError;
 use crate::subtask::context::SubtaskContext;
-use crate::subtask::driver::Subtask;
+use crate::subtask::driven::Subtask;
 use rkyv::util::AlignedVec;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use crate::job::history::TaskPlacement;
 use crate::messages::ToSubtask;
 use crate::subtask::acknowledge::SnapshotPlace;
 use crate::subtask::context::SubtaskContext;
-use crate::subtask::driver::Subtask;
+use crate::subtask::driven::Subtask;
 use core::net::SocketAddr;
 use std::collections::BTreeSet;
 use std::path::PathBuf;

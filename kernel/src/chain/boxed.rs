@@ -7,7 +7,7 @@ use super::{Chain, Collector};
 use crate::graph::Cut;
 use crate::record::Record;
 use crate::subtask::context::SubtaskContext;
-use crate::subtask::driver::Subtask;
+use crate::subtask::driven::Subtask;
 
 /// A chain of any operators whose last one emits `Out`. Made by [`DataStream::boxed`](crate::DataStream::boxed).
 pub struct Boxed<Out> {

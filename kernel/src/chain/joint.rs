@@ -7,8 +7,8 @@
 use super::{Collector, Resumed, Stage};
 use crate::exchange::Run;
 use crate::record::Record;
+use crate::subtask::clock::Now;
 use crate::subtask::context::SubtaskContext;
-use crate::subtask::driver::Now;
 use crate::time::Control;
 use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;

@@ -7,7 +7,7 @@ use crate::chain::{Chain, Collector};
 use crate::graph::Cut;
 use crate::record::Record;
 use crate::subtask::context::SubtaskContext;
-use crate::subtask::driver::Subtask;
+use crate::subtask::driven::Subtask;
 use std::marker::PhantomData;
 
 /// A chain with nothing in it yet: what other tasks send, as it comes.

@@ -5,7 +5,7 @@ use crate::exchange::{ChannelTask, Head, OneInput};
 use crate::graph::Cut;
 use crate::record::Record;
 use crate::subtask::context::SubtaskContext;
-use crate::subtask::driver::Subtask;
+use crate::subtask::driven::Subtask;
 use std::marker::PhantomData;
 
 /// An operator on a keyed stream.

@@ -23,7 +23,7 @@ use crate::exchange::Exchanged;
 use crate::graph::Cut;
 use crate::record::Record;
 use crate::subtask::context::SubtaskContext;
-use crate::subtask::driver::Subtask;
+use crate::subtask::driven::Subtask;
 
 pub(crate) use co_process::CoProcess;
 pub use co_process::{CoProcessContext, CoProcessFunction};

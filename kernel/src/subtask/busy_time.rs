@@ -5,7 +5,7 @@
 //! Flink: also waiting for its turn on the core, and for a write that the chain's own sink has begun.
 
 use crate::metrics::{Sampler, Samples};
-use crate::subtask::driver::Subtask;
+use crate::subtask::driven::Subtask;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;

@@ -7,7 +7,7 @@
 use crate::chain::{Resumed, Stage};
 use crate::checkpoint::{CheckpointId, Snapshots};
 use crate::subtask::context::SubtaskContext;
-use crate::subtask::driver::Step;
+use crate::subtask::driven::Step;
 use std::rc::Rc;
 use std::task::Context;
 use thalweg_io::Io;

@@ -9,7 +9,7 @@ use crate::messages::ToCoordinator;
 use crate::metrics::{Counter, Gauge, MetricRegistry, Subject};
 use crate::record::Record;
 use crate::settings::EngineSettings;
-use crate::subtask::driver::TaskClock;
+use crate::subtask::clock::TaskClock;
 use crate::subtask::operator_info::OperatorInfo;
 use crate::subtask::slice::SliceBudget;
 use crate::time::Watermark;

@@ -7,9 +7,11 @@
 use crate::error::{FailureSlot, JobError};
 use crate::ids::SubtaskId;
 use crate::messages::{FromSubtask, ToSubtask};
-use crate::metrics::{MetricRegistry, Samples, Subject};
+use crate::metrics::{MetricRegistry, Subject};
 use crate::subtask::acknowledge::Acknowledger;
 use crate::subtask::busy_time::{Doing, Load, TaskSampler};
+use crate::subtask::clock::TaskClock;
+use crate::subtask::driven::{Step, Subtask};
 use crate::subtask::panics::panic_text;
 use crate::subtask::slice::SliceBudget;
 use std::cell::{Cell, RefCell};
@@ -17,94 +19,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
-use thalweg_io::{AdaptiveSpin, Io, LocalBoxFuture, MailboxReceiver, MonotonicNs, UnixMillis, yield_now};
-
-/// Both clocks at the beginning of a slice. Time stands still within one (docs/src/semantics.md#t-5).
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// For intervals.
-    pub monotonic: MonotonicNs,
-    /// For processing-time timers.
-    pub wall: UnixMillis,
-}
-
-impl Now {
-    /// When, on the monotonic clock, the wall clock will show `wall` if it runs evenly until then.
-    pub(crate) fn deadline_of(self, wall: UnixMillis) -> MonotonicNs {
-        let wait_ms = u64::try_from(wall.0.saturating_sub(self.wall.0)).unwrap_or(0);
-        // The wall clock may be set meanwhile: look again at least once a second.
-        self.monotonic.after(Duration::from_millis(wait_ms.min(1000)))
-    }
-}
-
-/// The time of the current slice, as user functions see it.
-#[derive(Clone)]
-pub(crate) struct TaskClock {
-    now: Rc<Cell<Now>>,
-}
-
-impl TaskClock {
-    pub(crate) fn new(io: &Io) -> Self {
-        Self { now: Rc::new(Cell::new(Self::read(io))) }
-    }
-
-    fn read(io: &Io) -> Now {
-        Now { monotonic: io.clock().now(), wall: io.clock().wall() }
-    }
-
-    pub(crate) fn now(&self) -> Now {
-        self.now.get()
-    }
-}
-
-/// Why a slice ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// There is more to do at once.
-    Busy,
-    /// Nothing to do before input, room or time comes.
-    Waiting,
-    /// The input has ended and everything has been handed over.
-    Finished,
-}
-
-/// One parallel instance of a task.
-pub trait Subtask {
-    /// Works for one slice. `cx` is for sources, which read asynchronously.
-    fn step(&mut self, cx: &mut Context<'_>) -> Step;
-
-    /// Ready when another step is worth it; registers for that otherwise.
-    fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<()>;
-
-    /// See [`Stage::advance_processing_time`](crate::chain::Stage::advance_processing_time).
-    fn advance_processing_time(&mut self, now: Now);
-
-    /// When [`advance_processing_time`](Self::advance_processing_time), or a step, is due next.
-    fn next_deadline(&self, now: Now) -> Option<MonotonicNs>;
-
-    /// Takes a message of the coordinator that concerns sources.
-    fn receive(&mut self, _message: ToSubtask) {}
-
-    /// Frames waiting at its inputs.
-    fn queued(&self) -> usize {
-        0
-    }
-
-    /// After a slice that found nothing to do: whether it is input that is waited for, and not the chain's own sink.
-    fn awaits_input(&self) -> bool {
-        true
-    }
-
-    /// Adds the numbers that nobody keeps up to date.
-    fn sample(&self, _samples: &mut Samples<'_>) {}
-
-    /// See [`Stage::poll_prepared`](crate::chain::Stage::poll_prepared).
-    fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()>;
-
-    /// See [`Stage::poll_close`](crate::chain::Stage::poll_close).
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
-}
+use thalweg_io::{AdaptiveSpin, Io, LocalBoxFuture, MailboxReceiver, MonotonicNs, yield_now};
 
 /// What a subtask is being driven towards.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -149,7 +64,7 @@ impl Driver {
         let mut pending_message = None;
         let mut parked_until: Option<(MonotonicNs, LocalBoxFuture<()>)> = None;
         loop {
-            self.clock.now.set(TaskClock::read(&self.io));
+            self.clock.advance(&self.io);
             load.begins(self.clock.now().monotonic);
             let taken = self.take_messages(&mut task.borrow_mut(), pending_message.take(), phase);
             let polled = match taken {

@@ -20,11 +20,11 @@ const EXPLAINED: &[(&str, &str)] = &[
     (
         "kernel/src",
         "attempt/collecting attempt/deployment attempt/room attempt/roster attempt/run attempt/run/event attempt/run/word attempt/sinks \
-      attempt/splits attempt/telling chain/mod checkpoint/contents checkpoint/operator_state exchange/arrival exchange/exchanged \
-      exchange/gate exchange/head exchange/inputs exchange/remote/announced exchange/remote/links exchange/sender exchange/task graph \
-      job/beginning job/callers job/crew job/handle job/history/attempts job/history/checkpoints job/history/event job/history/failure \
-      job/inbox job/journal job/launch job/logbook job/master job/muster job/outcome messages operators/side_output source \
-      subtask/acknowledge subtask/busy_time subtask/chain_loop subtask/context subtask/driver worker/agent worker/core",
+      attempt/splits attempt/telling chain/mod checkpoint/contents checkpoint/operator_state exchange/exchanged exchange/gate \
+      exchange/inputs exchange/remote/announced exchange/remote/links exchange/sender exchange/task graph job/beginning job/callers \
+      job/crew job/handle job/history/attempts job/history/checkpoints job/history/event job/history/failure job/inbox job/journal \
+      job/launch job/logbook job/master job/muster job/outcome messages operators/side_output source subtask/acknowledge \
+      subtask/busy_time subtask/chain_loop subtask/context subtask/driven subtask/driver worker/agent worker/core",
     ),
     // A channel knows how its frames become bytes, without their type; packing takes its ends, with it.
     ("kernel/src", "exchange/frame/channel exchange/remote/packing"),

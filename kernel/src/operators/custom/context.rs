@@ -3,8 +3,8 @@
 use crate::operators::process::Context;
 use crate::operators::{OutputTag, SideOutputs};
 use crate::record::{Key, Record};
+use crate::subtask::clock::TaskClock;
 use crate::subtask::context::SubtaskContext;
-use crate::subtask::driver::TaskClock;
 use crate::time::{NO_TIMESTAMP, Watermark};
 use std::ops::{Deref, DerefMut};
 
