@@ -3,16 +3,16 @@
 //! Operators are joined into chains by the typed API; a chain that ends, in a sink or at an edge, becomes a *task*. The graph knows tasks, edges and
 //! names, and nothing of record types: those are sealed into the functions that build a subtask and the channels of an edge.
 
-use crate::chain::{Chain, Terminal};
+mod operator;
+
+pub(crate) use operator::{OperatorMeta, SideEdge};
+
 use crate::checkpoint::{CheckpointConfig, GivenLayouts, RestartStrategy, WantedStates};
 use crate::description::Description;
 use crate::error::JobError;
-use crate::exchange::{Exchanged, PartitionedEdge, RecordType, Spread};
+use crate::exchange::RecordType;
 use crate::ids::{EdgeId, OperatorId};
-use crate::job::handle::JobHandle;
-use crate::job::launch::Recruiter;
 use crate::job::observer::JobObserver;
-use crate::operators::SideSender;
 use crate::record::{Layout, Record};
 use crate::settings::EngineSettings;
 use crate::sink::{Recovery, SinkError};
@@ -22,39 +22,8 @@ use crate::subtask::driven::Subtask;
 use rkyv::util::AlignedVec;
 use std::path::PathBuf;
 use std::sync::Arc;
-use thalweg_io::{Cores, Io, LocalBoxFuture};
+use thalweg_io::{Io, LocalBoxFuture};
 use thalweg_record::KeyGroups;
-
-/// A stream that leaves an operator beside its main output.
-#[derive(Clone)]
-pub(crate) struct SideEdge {
-    pub(crate) tag: String,
-    pub(crate) edge: EdgeId,
-    pub(crate) sender: fn(&mut SubtaskContext, EdgeId) -> Box<dyn SideSender>,
-}
-
-/// What is known of an operator.
-#[derive(Clone)]
-pub struct OperatorMeta {
-    pub(crate) name: String,
-    /// What it is, whatever it is called.
-    pub(crate) kind: String,
-    /// By which its state is found again; derived from its place unless given.
-    pub(crate) uid: String,
-    /// Whether it keeps state that checkpoints hold.
-    pub(crate) has_state: bool,
-    /// Which states those are.
-    pub(crate) wanted_states: Option<WantedStates>,
-    /// What its records are, unless they have the layout of their type.
-    pub(crate) output: Option<RecordType>,
-    /// What its states are, where that is not what their types say.
-    pub(crate) layouts: GivenLayouts,
-    /// The task it became part of.
-    pub(crate) task: Option<usize>,
-    /// The streams that go on from it where it is shared.
-    pub(crate) branches: Vec<EdgeId>,
-    pub(crate) side_outputs: Vec<SideEdge>,
-}
 
 /// Builds one subtask on its core.
 pub(crate) type Build = Box<dyn FnOnce(&mut SubtaskContext) -> Box<dyn Subtask> + Send>;
@@ -150,26 +119,6 @@ pub struct Job {
 }
 
 impl Job {
-    /// Starts the job on `core_count` of `cores`, which also is the parallelism where none is set.
-    ///
-    /// # Errors
-    /// If the cores cannot be started or a parallelism is out of range.
-    pub fn start(self, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
-        crate::job::launch::start(self, cores, core_count)
-    }
-
-    /// Starts the coordinator of the job on one of `cores`; its subtasks run at workers, other processes of the same program, which `recruiter` finds: a
-    /// `ClusterConfig`. The job begins when as many have reported as that asks for.
-    ///
-    /// # Errors
-    /// If the recruiter contradicts itself or is not safe, the job cannot be run by several processes, or the core cannot be started. That an address is
-    /// taken, for longer than some seconds, is the failure of the job.
-    pub fn start_coordinator(self, cores: &dyn Cores, recruiter: impl Recruiter) -> Result<JobHandle, JobError> {
-        let (muster, recruit) = recruiter.recruit(&self)?;
-        self.check_spans_processes()?;
-        crate::job::launch::launch(self, cores, muster, Vec::new(), recruit)
-    }
-
     /// The bytes that it is described by beside its options; none, unless it was given some.
     #[must_use]
     pub fn description_bytes(&self) -> &[u8] {
@@ -363,19 +312,8 @@ impl GraphBuilder {
         edge
     }
 
-    /// Ends a chain: it becomes a task, or several if chaining is off.
-    pub(crate) fn end<C: Chain, M: Terminal<C::Out>>(&mut self, mut meta: ChainMeta, chain: C, terminal: M, outputs: &[EdgeId]) {
-        if self.chaining {
-            self.add_task(&meta, chain, terminal, outputs);
-        } else {
-            let terminal_operator = meta.terminal.take();
-            let last = chain.unchain(&mut Cut { graph: self, meta: &mut meta });
-            meta.terminal = terminal_operator;
-            self.add_task(&meta, last, terminal, outputs);
-        }
-    }
-
-    fn add_task<C: Chain, M: Terminal<C::Out>>(&mut self, meta: &ChainMeta, chain: C, terminal: M, outputs: &[EdgeId]) {
+    /// Adds the task that a chain has become; `instantiate` makes what builds its subtasks.
+    pub(crate) fn add_task(&mut self, meta: &ChainMeta, instantiate: Box<dyn Fn() -> Build + Send>, outputs: &[EdgeId]) {
         let task = self.tasks.len();
         for operator in meta.operators.iter().chain(&meta.terminal) {
             self.operators[operator.0].task = Some(task);
@@ -383,13 +321,6 @@ impl GraphBuilder {
         for edge in outputs {
             self.edges[edge.0].from = Some(task);
         }
-        let instantiate = Box::new(move || -> Build {
-            let (chain, terminal) = (chain.clone(), terminal.clone());
-            Box::new(move |cx| {
-                let end = terminal.connect(cx);
-                chain.fuse(cx, end)
-            })
-        });
         // Names are final only when the job is complete.
         self.tasks.push(TaskPlan {
             name: String::new(),
@@ -470,46 +401,8 @@ impl GraphBuilder {
     }
 }
 
-/// Cuts a chain in two.
+/// A chain that is about to be cut in two, by what the graph knows of it. Who knows its type cuts it (`chain/cut.rs`).
 pub struct Cut<'a> {
-    graph: &'a mut GraphBuilder,
-    meta: &'a mut ChainMeta,
-}
-
-impl<'a> Cut<'a> {
-    pub(crate) fn new(graph: &'a mut GraphBuilder, meta: &'a mut ChainMeta) -> Self {
-        Self { graph, meta }
-    }
-
-    /// Ends `upstream`, which lies above the last operator, and feeds that operator through a forward edge.
-    pub(crate) fn below<C: Chain>(&mut self, upstream: C) -> Exchanged<C::Out> {
-        if self.meta.operators.len() <= 1 {
-            // There is nothing above the last operator but the exchange that feeds it.
-            return Exchanged::new();
-        }
-        let (last, edge) = self.split_meta::<C::Out>();
-        let above = std::mem::take(self.meta);
-        self.graph.end(above, upstream, PartitionedEdge { edge, partition: Spread::default() }, &[edge]);
-        *self.meta = ChainMeta { operators: last, ..ChainMeta::fed_by(edge) };
-        Exchanged::new()
-    }
-
-    /// The same, with every operator of `upstream` a task of its own.
-    pub(crate) fn below_each<C: Chain>(&mut self, upstream: C) -> Exchanged<C::Out> {
-        if self.meta.operators.len() <= 1 {
-            return Exchanged::new();
-        }
-        let (last, edge) = self.split_meta::<C::Out>();
-        let upstream = upstream.unchain(self);
-        let above = std::mem::take(self.meta);
-        self.graph.add_task(&above, upstream, PartitionedEdge { edge, partition: Spread::default() }, &[edge]);
-        *self.meta = ChainMeta { operators: last, parallelism: above.parallelism, ..ChainMeta::fed_by(edge) };
-        Exchanged::new()
-    }
-
-    fn split_meta<T: Record>(&mut self) -> (Vec<OperatorId>, EdgeId) {
-        let last = self.meta.operators.pop().into_iter().collect();
-        let record = self.graph.output_of::<T>(self.meta);
-        (last, self.graph.edge(Partitioning::Forward, record))
-    }
+    pub(crate) graph: &'a mut GraphBuilder,
+    pub(crate) meta: &'a mut ChainMeta,
 }

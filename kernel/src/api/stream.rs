@@ -5,16 +5,16 @@ use super::keyed_stream::KeyedStream;
 use crate::chain::{Boxed, Chain};
 use crate::connectors::{CollectSink, Collected};
 use crate::erasure::sink_plan;
-use crate::exchange::{BroadcastEdge, Exchanged, KeyedBy, PartitionedEdge, RecordType, Spread, TeeEdges};
+use crate::exchange::{
+    BroadcastEdge, ErasedOutputs, Exchanged, FrameSender, KeyedBy, PartitionedEdge, RecordType, SideSender, Spread, TeeEdges,
+};
 use crate::graph::{ChainMeta, Cut, GraphBuilder, Partitioning, SideEdge};
-use crate::ids::{EdgeId, OperatorId};
+use crate::ids::OperatorId;
 use crate::operators::{
-    AssignTimestamps, Filter, FlatMap, ForEach, Map, OneInputStreamOperator, OutputTag, SideSender, SinkTerminal, Then, Transform,
-    timestamp_states,
+    AssignTimestamps, Filter, FlatMap, ForEach, Map, OneInputStreamOperator, OutputTag, SinkTerminal, Then, Transform, timestamp_states,
 };
 use crate::record::{Key, Record, RecordLayout};
 use crate::sink::Sink;
-use crate::subtask::context::SubtaskContext;
 use crate::watermark::{TimestampAssigner, WatermarkGenerator, WatermarkStrategy};
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -38,8 +38,8 @@ pub struct DataStream<C> {
     meta: ChainMeta,
 }
 
-fn side_sender<T: Record>(cx: &mut SubtaskContext, edge: EdgeId) -> Box<dyn SideSender> {
-    Box::new(cx.side_sender::<T>(edge))
+fn side_sender<T: Record>(outputs: ErasedOutputs) -> Box<dyn SideSender> {
+    Box::new(FrameSender::<T, Spread>::new(outputs.typed(), Spread::default()))
 }
 
 impl<C: Chain> DataStream<C> {
@@ -336,7 +336,7 @@ impl<C: Chain> DataStream<C> {
 
     /// Makes the operators above the last one a task of their own.
     pub fn start_new_chain(mut self) -> DataStream<C::Detached> {
-        let chain = self.chain.detach(&mut Cut::new(&mut self.graph.borrow_mut(), &mut self.meta));
+        let chain = self.chain.detach(&mut Cut { graph: &mut self.graph.borrow_mut(), meta: &mut self.meta });
         DataStream { graph: self.graph, chain, meta: self.meta }
     }
 

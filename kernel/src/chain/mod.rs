@@ -15,6 +15,7 @@
 //! and without buffering more than one call of a user function produced.
 
 mod boxed;
+mod cut;
 mod joint;
 mod stage;
 

@@ -1,7 +1,7 @@
 //! What a checkpoint consists of, as plain data, and how a job compares it with what it wants.
 
 use super::difference::{CheckpointDifference, ComparedPart, PartFate, PartKind};
-use super::operator_state::OperatorState;
+use super::operator_state::{OperatorState, WantedState};
 use super::restored::Restored;
 use super::snapshots::WATERMARK_STATE;
 use crate::checkpoint::CheckpointId;
@@ -12,15 +12,8 @@ use crate::subtask::panics::panic_text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
 use thalweg_io::{CoreMain, Cores, block_on, mailbox};
 use thalweg_storage::checkpoint::{Metadata, Snapshot, StateLayout, load_path};
-
-/// A state that an operator keeps: its name, and what it is made of.
-pub(crate) type WantedState = (String, StateLayout);
-
-/// Finds out which states an operator keeps, without running it.
-pub(crate) type WantedStates = Arc<dyn Fn(OperatorState) -> Vec<WantedState> + Send + Sync>;
 
 /// What a checkpoint holds, by uid. Whose bytes it is, and what they say, is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,7 +192,7 @@ impl Job {
     /// Which states `operator` keeps.
     fn wanted_states(&self, operator: &OperatorMeta) -> Result<Vec<WantedState>, String> {
         let Some(wanted) = &operator.wanted_states else { return Err("the operator does not say".to_owned()) };
-        let state = OperatorState::without_checkpoint(operator, self.key_groups);
+        let state = OperatorState::without_checkpoint(&operator.name, &operator.uid, operator.layouts.clone(), self.key_groups);
         catch_unwind(AssertUnwindSafe(|| wanted(state))).map_err(|payload| format!("open() panicked: {}", panic_text(&*payload)))
     }
 }

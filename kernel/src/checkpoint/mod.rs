@@ -14,10 +14,9 @@ mod snapshots;
 
 pub use config::{CheckpointConfig, RestartStrategy, Restore};
 pub use contents::CheckpointContents;
-pub(crate) use contents::{WantedState, WantedStates};
 pub use difference::{CheckpointDifference, ComparedPart, PartFate, PartKind, PartLayout};
 pub(crate) use given_layouts::GivenLayouts;
-pub(crate) use operator_state::{OperatorState, PartialSave};
+pub(crate) use operator_state::{OperatorState, PartialSave, WantedState, WantedStates};
 pub(crate) use restored::Restored;
 pub use snapshots::PreparedEpoch;
 pub(crate) use snapshots::{RESERVED_STATES, Snapshots, TakenSnapshot};

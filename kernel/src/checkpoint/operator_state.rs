@@ -3,13 +3,11 @@
 //! Saving walks over the operator's tables in slices ([`PartialSave`] keeps the place) while the operator is suspended: nothing it saves changes
 //! before the walk is over. Restoring takes the entries of the subtask's own key groups (docs/src/semantics.md#c-6) out of every snapshot there is.
 
-use super::contents::WantedState;
 use super::difference::{PartFate, state_refusal};
 use super::given_layouts::GivenLayouts;
 use super::restored::{Restored, RestoredSubtask};
 use super::snapshots::Snapshots;
 use crate::checkpoint::CheckpointId;
-use crate::graph::OperatorMeta;
 use crate::ids::TaskName;
 use crate::record::{Key, Record, RecordLayout};
 use crate::subtask::operator_info::OperatorInfo;
@@ -23,6 +21,12 @@ use std::sync::Arc;
 use thalweg_record::KeyGroups;
 use thalweg_storage::checkpoint::{Entries, Namespace, SavedEntry, Scope, Section, StateLayout, append_entry};
 use thalweg_storage::{HotTable, TableOwner};
+
+/// A state that an operator keeps: its name, and what it is made of.
+pub(crate) type WantedState = (String, StateLayout);
+
+/// Finds out which states an operator keeps, without running it.
+pub(crate) type WantedStates = Arc<dyn Fn(OperatorState) -> Vec<WantedState> + Send + Sync>;
 
 /// An entry of a restored state.
 pub(crate) struct Saved<K, V> {
@@ -193,16 +197,16 @@ impl OperatorState {
     }
 
     /// Of an operator that is not run, to find out which states it asks for.
-    pub(crate) fn without_checkpoint(operator: &OperatorMeta, key_groups: KeyGroups) -> Self {
-        let task = TaskName { operators: operator.name.clone(), subtask: 0, parallelism: 1 };
+    pub(crate) fn without_checkpoint(name: &str, uid: &str, layouts: GivenLayouts, key_groups: KeyGroups) -> Self {
+        let task = TaskName { operators: name.to_owned(), subtask: 0, parallelism: 1 };
         Self {
-            uid: operator.uid.clone(),
-            snapshots: Rc::new(Snapshots::new(operator.uid.clone())),
+            uid: uid.to_owned(),
+            snapshots: Rc::new(Snapshots::new(uid.to_owned())),
             restored: RefCell::default(),
             key_groups,
             owned: key_groups.owned_by(0, 1),
-            info: Rc::new(OperatorInfo { name: operator.name.clone(), task: Rc::new(task), failure: Rc::default() }),
-            layouts: operator.layouts.clone(),
+            info: Rc::new(OperatorInfo { name: name.to_owned(), task: Rc::new(task), failure: Rc::default() }),
+            layouts,
             claimed: RefCell::default(),
         }
     }

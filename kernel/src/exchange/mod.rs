@@ -9,6 +9,7 @@ mod alignment;
 mod alignment_time;
 mod arrival;
 mod debloating;
+mod ends;
 mod exchanged;
 mod frame;
 mod gate;
@@ -22,17 +23,18 @@ mod watch;
 
 pub use arrival::Arrival;
 pub(crate) use debloating::{Debloater, window_of_channel};
+pub(crate) use ends::{BroadcastEdge, KeyedBy, PartitionedEdge, TeeEdges};
 pub use exchanged::Exchanged;
 pub use frame::Ahead;
 pub(crate) use frame::{ErasedEnd, InputChannel, RecordType, Run, typed};
 pub use head::Head;
 pub(crate) use inputs::{OneInput, TwoInputs};
-pub(crate) use output::{OutputNumbers, Outputs};
+pub(crate) use output::{ErasedOutputs, OutputNumbers, Outputs};
 pub(crate) use remote::ErasedChannel;
 pub use remote::{
     Announced, BUFFER_BYTES_KEPT, Carried, FrameDoor, FrameError, FrameHeader, FrameKind, HEADER_BYTES, Lifeline, LifelineEnd, LinkFailure,
     Links, PAYLOAD_BYTES_MAX, Packer, Peer, Place, RemoteChannel, Unpacker,
 };
-pub(crate) use sender::{BroadcastEdge, FrameSender, KeyedBy, PartitionedEdge, Spread, TeeEdges};
+pub(crate) use sender::{FrameSender, SideSender, Spread};
 pub(crate) use task::ChannelTask;
 pub use watch::{ChannelNumber, ChannelWatch};

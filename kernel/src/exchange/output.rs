@@ -11,7 +11,7 @@
 //! function emits.
 
 use super::debloating::Portion;
-use super::frame::{Batch, Frame, OutputChannel};
+use super::frame::{Batch, ErasedEnd, Frame, OutputChannel, typed};
 use super::watch::ChannelWatch;
 use crate::metrics::Counter;
 use crate::time::Control;
@@ -41,6 +41,24 @@ pub(crate) struct OutputNumbers {
     pub(crate) credit_waits: Counter,
     /// Of how many channels that is so at the moment.
     pub(crate) blocked: Rc<Cell<usize>>,
+    /// Records of which only a view was there, and that were made owned to be handed on. Zero where an exchange leads straight into keyed state.
+    pub(crate) rebuilt: Counter,
+}
+
+/// The sending side of an edge in one subtask, without the type of its records.
+pub(crate) struct ErasedOutputs {
+    pub(crate) ends: Vec<ErasedEnd>,
+    pub(crate) frame_records: usize,
+    pub(crate) numbers: OutputNumbers,
+    pub(crate) watch: ChannelWatch,
+}
+
+impl ErasedOutputs {
+    /// The same with its type.
+    pub(crate) fn typed<T: Send + 'static>(self) -> Outputs<T> {
+        let channels = self.ends.into_iter().map(typed).collect();
+        Outputs::new(channels, self.frame_records).counted_by(self.numbers).watched_by(self.watch)
+    }
 }
 
 /// What goes into `channel` from now on, if no frame is to hold more than `most` records.
@@ -77,6 +95,11 @@ impl<T: Send> Outputs<T> {
     /// The same, which tells what goes into its channels.
     pub(crate) fn watched_by(self, watch: ChannelWatch) -> Self {
         Self { watch: Some(watch), ..self }
+    }
+
+    /// A record was made owned to be handed on.
+    pub(crate) fn rebuilt(&self) {
+        self.numbers.rebuilt.add(1);
     }
 
     /// Number of channels; zero if nobody consumes the edge.

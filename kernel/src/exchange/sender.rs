@@ -1,22 +1,17 @@
-//! Which channel a record takes: the ends of a task.
+//! Which channel a record takes: the ends of a task, as they run. `ends.rs` describes them.
 
 use super::output::Outputs;
-use crate::chain::{Collector, Resumed, Stage, Terminal};
-use crate::ids::{EdgeId, OperatorId};
-use crate::metrics::Counter;
+use crate::chain::{Collector, Resumed, Stage};
 use crate::record::{Key, Record};
 use crate::subtask::clock::Now;
-use crate::subtask::context::SubtaskContext;
 use crate::subtask::operator_info::OperatorInfo;
 use crate::time::Control;
+use std::any::Any;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;
 use thalweg_record::KeyGroups;
-
-/// Records of which only a view was there, and that were made owned to be handed on. Zero where an exchange leads straight into keyed state.
-const RECORDS_REBUILT: &str = "numRecordsRebuilt";
 
 /// Chooses the channel of a record.
 pub trait Partition<T: Record>: 'static {
@@ -32,7 +27,7 @@ pub struct Spread {
 
 impl Spread {
     /// Different senders begin with different receivers, lest short streams all end at the first.
-    fn starting_at(self, subtask: usize) -> Self {
+    pub(super) fn starting_at(self, subtask: usize) -> Self {
         Self { next: subtask }
     }
 }
@@ -54,6 +49,12 @@ pub(crate) struct HashBy<T, K, F> {
     types: PhantomData<fn(T) -> K>,
 }
 
+impl<T, K, F> HashBy<T, K, F> {
+    pub(super) fn new(key: F, key_groups: KeyGroups, info: Rc<OperatorInfo>) -> Self {
+        Self { key, key_groups, info, types: PhantomData }
+    }
+}
+
 impl<T: Record, K: Key, F> Partition<T> for HashBy<T, K, F>
 where
     F: for<'a> FnMut(&'a T::Ref<'a>) -> K::Ref<'a> + 'static,
@@ -71,13 +72,12 @@ where
 pub struct FrameSender<T, P> {
     outputs: Outputs<T>,
     partition: P,
-    rebuilt: Counter,
 }
 
 impl<T: Record, P: Partition<T>> FrameSender<T, P> {
-    /// The sender into `edge`.
-    pub(crate) fn new(cx: &mut SubtaskContext, edge: EdgeId, partition: P) -> Self {
-        Self { outputs: cx.outputs(edge), partition, rebuilt: cx.task_counter(RECORDS_REBUILT) }
+    /// The sender into the channels of an edge.
+    pub(crate) fn new(outputs: Outputs<T>, partition: P) -> Self {
+        Self { outputs, partition }
     }
 }
 
@@ -127,7 +127,7 @@ impl<T: Record, P: Partition<T>> Collector<T> for FrameSender<T, P> {
 
     #[inline]
     fn push_view(&mut self, timestamp: i64, view: T::Ref<'_>) {
-        self.rebuilt.add(1);
+        self.outputs.rebuilt();
         self.push(timestamp, T::from_view(view));
     }
 }
@@ -136,10 +136,26 @@ impl<T: Record, P: Partition<T>> Stage for FrameSender<T, P> {
     end_of_task!();
 }
 
+/// The sending end of one side output, without its type.
+pub(crate) trait SideSender: Stage {
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<T: Record> SideSender for FrameSender<T, Spread> {
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
 /// The end of a task whose records all go to every channel, each as a copy of its own.
 pub struct Broadcast<T> {
     outputs: Outputs<T>,
-    rebuilt: Counter,
+}
+
+impl<T> Broadcast<T> {
+    pub(super) fn new(outputs: Outputs<T>) -> Self {
+        Self { outputs }
+    }
 }
 
 impl<T: Record> Collector<T> for Broadcast<T> {
@@ -155,7 +171,7 @@ impl<T: Record> Collector<T> for Broadcast<T> {
 
     #[inline]
     fn push_view(&mut self, timestamp: i64, view: T::Ref<'_>) {
-        self.rebuilt.add(1);
+        self.outputs.rebuilt();
         self.push(timestamp, T::from_view(view));
     }
 }
@@ -167,6 +183,12 @@ impl<T: Record> Stage for Broadcast<T> {
 /// The end of a task that several streams go on from: every record goes into each of them, as a copy of its own.
 pub struct Tee<T> {
     senders: Vec<FrameSender<T, Spread>>,
+}
+
+impl<T> Tee<T> {
+    pub(super) fn new(senders: Vec<FrameSender<T, Spread>>) -> Self {
+        Self { senders }
+    }
 }
 
 impl<T: Record> Collector<T> for Tee<T> {
@@ -182,7 +204,7 @@ impl<T: Record> Collector<T> for Tee<T> {
 
     #[inline]
     fn push_view(&mut self, timestamp: i64, view: T::Ref<'_>) {
-        self.senders.iter().take(1).for_each(|sender| sender.rebuilt.add(1));
+        self.senders.iter().take(1).for_each(|sender| sender.outputs.rebuilt());
         self.push(timestamp, T::from_view(view));
     }
 }
@@ -238,76 +260,5 @@ impl<T: Record> Stage for Tee<T> {
 
     fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
-    }
-}
-
-/// Describes the end of a task before an edge with a partition of its own a subtask.
-#[derive(Clone)]
-pub(crate) struct PartitionedEdge<P> {
-    pub(crate) edge: EdgeId,
-    pub(crate) partition: P,
-}
-
-impl<T: Record> Terminal<T> for PartitionedEdge<Spread> {
-    type Collector = FrameSender<T, Spread>;
-
-    fn connect(self, cx: &mut SubtaskContext) -> Self::Collector {
-        let partition = self.partition.starting_at(cx.subtask());
-        FrameSender::new(cx, self.edge, partition)
-    }
-}
-
-/// The key of a keyed edge, before it runs.
-pub(crate) struct KeyedBy<K, F> {
-    pub(crate) key: F,
-    pub(crate) operator: OperatorId,
-    pub(crate) types: PhantomData<fn() -> K>,
-}
-
-impl<K, F: Clone> Clone for KeyedBy<K, F> {
-    fn clone(&self) -> Self {
-        Self { key: self.key.clone(), operator: self.operator, types: PhantomData }
-    }
-}
-
-impl<T: Record, K: Key, F> Terminal<T> for PartitionedEdge<KeyedBy<K, F>>
-where
-    F: for<'a> FnMut(&'a T::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
-{
-    type Collector = FrameSender<T, HashBy<T, K, F>>;
-
-    fn connect(self, cx: &mut SubtaskContext) -> Self::Collector {
-        let KeyedBy { key, operator, .. } = self.partition;
-        let partition = HashBy { key, key_groups: cx.key_groups(), info: cx.operator(operator), types: PhantomData };
-        FrameSender::new(cx, self.edge, partition)
-    }
-}
-
-/// Describes the end of a task before a broadcast edge.
-#[derive(Clone)]
-pub(crate) struct BroadcastEdge {
-    pub(crate) edge: EdgeId,
-}
-
-impl<T: Record> Terminal<T> for BroadcastEdge {
-    type Collector = Broadcast<T>;
-
-    fn connect(self, cx: &mut SubtaskContext) -> Self::Collector {
-        Broadcast { outputs: cx.outputs(self.edge), rebuilt: cx.task_counter(RECORDS_REBUILT) }
-    }
-}
-
-/// Describes the end of a task that several streams go on from: those that were taken from its last operator.
-#[derive(Clone)]
-pub(crate) struct TeeEdges {
-    pub(crate) operator: OperatorId,
-}
-
-impl<T: Record> Terminal<T> for TeeEdges {
-    type Collector = Tee<T>;
-
-    fn connect(self, cx: &mut SubtaskContext) -> Self::Collector {
-        let edges = cx.branches(self.operator);
-        Tee { senders: edges.into_iter().map(|edge| FrameSender::new(cx, edge, Spread::default().starting_at(cx.subtask()))).collect() }
     }
 }

@@ -22,8 +22,30 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use thalweg_io::{CoreId, CoreMain, Cores, Io, LocalBoxFuture, MailboxReceiver, TaskClass, mailbox};
 
+impl Job {
+    /// Starts the job on `core_count` of `cores`, which also is the parallelism where none is set.
+    ///
+    /// # Errors
+    /// If the cores cannot be started or a parallelism is out of range.
+    pub fn start(self, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
+        start(self, cores, core_count)
+    }
+
+    /// Starts the coordinator of the job on one of `cores`; its subtasks run at workers, other processes of the same program, which `recruiter` finds: a
+    /// `ClusterConfig`. The job begins when as many have reported as that asks for.
+    ///
+    /// # Errors
+    /// If the recruiter contradicts itself or is not safe, the job cannot be run by several processes, or the core cannot be started. That an address is
+    /// taken, for longer than some seconds, is the failure of the job.
+    pub fn start_coordinator(self, cores: &dyn Cores, recruiter: impl Recruiter) -> Result<JobHandle, JobError> {
+        let (muster, recruit) = recruiter.recruit(&self)?;
+        self.check_spans_processes()?;
+        launch(self, cores, muster, Vec::new(), recruit)
+    }
+}
+
 /// Starts `job` on `core_count` of `cores`, all of it in this process: its one worker is a neighbour of the coordinator.
-pub(crate) fn start(job: Job, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
+fn start(job: Job, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, JobError> {
     parallelism(&job, core_count)?;
     let (ways, orders): (Vec<_>, Vec<_>) = (0..core_count).map(|_| mailbox()).unzip();
     let mut orders = orders.into_iter();

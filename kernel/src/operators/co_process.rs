@@ -1,8 +1,8 @@
 //! `process` on two streams without a key: one function for the records of both. It is an operator with two inputs (`operators/custom/two_inputs.rs`).
 
 use super::custom::{OperatorContext, StreamOperator, TwoInputStreamOperator};
+use super::output_tag::OutputTag;
 use super::process::Output;
-use super::side_output::OutputTag;
 use crate::record::Record;
 use crate::time::Watermark;
 

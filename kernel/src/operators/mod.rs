@@ -9,6 +9,7 @@ mod flat_map;
 mod keyed;
 mod keyed_table;
 mod map;
+mod output_tag;
 mod process;
 mod rate_limiter;
 mod reduce;
@@ -39,14 +40,14 @@ pub(crate) use keyed::Keyed;
 pub(crate) use keyed::KeyedOperator;
 pub(crate) use keyed_table::{KEYED_STATE, keyed_states};
 pub(crate) use map::Map;
+pub use output_tag::OutputTag;
 pub use process::{
     Context, KeyedCoProcessFunction, KeyedProcessFunction, ListAccess, ListState, MapAccess, MapState, OpenContext, Output, Timer,
     TimerDomain, ValueAccess, ValueState,
 };
 pub(crate) use process::{KeyedCoProcess, OneInputFunction, Process, TwoInputFunction, wanted_states};
 pub(crate) use reduce::{Aggregate, Reduce};
-pub use side_output::OutputTag;
-pub(crate) use side_output::{SideOutputs, SideSender};
+pub(crate) use side_output::SideOutputs;
 pub(crate) use sink::{ForEach, SinkTerminal};
 pub(crate) use source::FromSource;
 pub(crate) use timestamps::{AssignTimestamps, timestamp_states};

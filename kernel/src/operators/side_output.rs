@@ -1,74 +1,15 @@
 //! Side outputs: streams that leave an operator beside its main one.
 
+use super::output_tag::OutputTag;
 use crate::chain::{Collector, Resumed, Stage};
-use crate::exchange::{FrameSender, Spread};
+use crate::exchange::{FrameSender, SideSender, Spread};
 use crate::ids::OperatorId;
-use crate::record::{Record, RecordLayout};
+use crate::record::Record;
 use crate::subtask::clock::Now;
 use crate::subtask::context::SubtaskContext;
 use crate::time::Control;
-use std::any::Any;
-use std::borrow::Cow;
 use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;
-
-/// Names a side output of records of type `T`. Two tags of the same name are the same output.
-///
-/// ```
-/// # extern crate thalweg_kernel as thalweg;
-/// use thalweg::OutputTag;
-/// const LATE: OutputTag<String> = OutputTag::new("late");
-/// ```
-pub struct OutputTag<T: Record> {
-    name: Cow<'static, str>,
-    /// That of the type, unless given.
-    layout: Option<RecordLayout<T>>,
-}
-
-impl<T: Record> Clone for OutputTag<T> {
-    fn clone(&self) -> Self {
-        Self { name: self.name.clone(), layout: self.layout.clone() }
-    }
-}
-
-impl<T: Record> OutputTag<T> {
-    /// The tag named `name`.
-    #[must_use]
-    pub const fn new(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), layout: None }
-    }
-
-    /// The tag named `name`, where the name is made at run time.
-    #[must_use]
-    pub fn named(name: impl Into<String>) -> Self {
-        Self { name: Cow::Owned(name.into()), layout: None }
-    }
-
-    /// The same with what its records are, where their type stands for several layouts: see [`DataStream::with_layout`](crate::DataStream::with_layout).
-    #[must_use]
-    pub fn with_layout(self, layout: RecordLayout<T>) -> Self {
-        Self { layout: Some(layout), ..self }
-    }
-
-    pub(crate) fn layout(&self) -> RecordLayout<T> {
-        self.layout.clone().unwrap_or_default()
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-/// The sending end of one side output, without its type.
-pub(crate) trait SideSender: Stage {
-    fn as_any_mut(&mut self) -> &mut dyn Any;
-}
-
-impl<T: Record> SideSender for FrameSender<T, Spread> {
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-}
 
 /// The side outputs of one operator in one subtask. Records on them are rare: each costs a look for its tag.
 pub(crate) struct SideOutputs {
@@ -80,7 +21,7 @@ pub(crate) struct SideOutputs {
 impl SideOutputs {
     pub(crate) fn connect(cx: &mut SubtaskContext, operator: OperatorId) -> Self {
         let edges = cx.operators[operator.0].side_outputs.clone();
-        Self { senders: edges.into_iter().map(|side| (side.tag, (side.sender)(cx, side.edge))).collect(), blocked: false }
+        Self { senders: edges.into_iter().map(|side| (side.tag, (side.sender)(cx.erased_outputs(side.edge)))).collect(), blocked: false }
     }
 
     /// Sends a record to the outputs that were taken under `tag`. `false` if there is none: the record goes nowhere.

@@ -1,7 +1,8 @@
 //! The head of a chain in a source.
 
+use super::output_tag::OutputTag;
 use super::rate_limiter::RateLimiter;
-use super::side_output::{OutputTag, WithSides};
+use super::side_output::WithSides;
 use crate::chain::{Chain, Collector, Stage};
 use crate::checkpoint::{Attempt, CheckpointId};
 use crate::error::FailureSlot;

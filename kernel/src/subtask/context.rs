@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{Attempt, CheckpointId, JobId, OperatorState, Restored, Snapshots};
 use crate::error::FailureSlot;
-use crate::exchange::{ChannelWatch, ErasedEnd, FrameSender, InputChannel, OutputNumbers, Outputs, Spread, typed};
+use crate::exchange::{ChannelWatch, ErasedEnd, ErasedOutputs, InputChannel, OutputNumbers, Outputs, typed};
 use crate::graph::OperatorMeta;
 use crate::ids::{EdgeId, OperatorId, SubtaskId, TaskName};
 use crate::messages::ToCoordinator;
@@ -120,6 +120,7 @@ impl SubtaskContext {
             records: self.task_counter("numRecordsOutOfTask"),
             credit_waits: self.task_counter("numCreditWaits"),
             blocked: Rc::clone(&self.blocked_outputs),
+            rebuilt: self.task_counter("numRecordsRebuilt"),
         }
     }
 
@@ -141,15 +142,18 @@ impl SubtaskContext {
 
     /// The sending side of `edge`; without channels if nobody consumes it.
     pub(crate) fn outputs<T: Record>(&mut self, edge: EdgeId) -> Outputs<T> {
-        let ends = self.outputs.iter().position(|(id, _)| *id == edge).map(|i| self.outputs.swap_remove(i).1);
-        Outputs::new(ends.into_iter().flatten().map(typed).collect(), self.settings.frame_records)
-            .counted_by(self.output_numbers())
-            .watched_by(self.watch())
+        self.erased_outputs(edge).typed()
     }
 
-    /// A sender into the branch or side output `edge`.
-    pub(crate) fn side_sender<T: Record>(&mut self, edge: EdgeId) -> FrameSender<T, Spread> {
-        FrameSender::new(self, edge, Spread::default())
+    /// The same for whoever knows the type of its records.
+    pub(crate) fn erased_outputs(&mut self, edge: EdgeId) -> ErasedOutputs {
+        let ends = self.outputs.iter().position(|(id, _)| *id == edge).map(|i| self.outputs.swap_remove(i).1);
+        ErasedOutputs {
+            ends: ends.unwrap_or_default(),
+            frame_records: self.settings.frame_records,
+            numbers: self.output_numbers(),
+            watch: self.watch(),
+        }
     }
 
     /// The edges that lead from `operator` into streams of their own.

@@ -19,17 +19,20 @@ const EXPLAINED: &[(&str, &str)] = &[
     // type finds a place below both.
     (
         "kernel/src",
-        "attempt/collecting attempt/deployment attempt/room attempt/roster attempt/run attempt/run/event attempt/run/word attempt/sinks \
-      attempt/splits attempt/telling chain/mod checkpoint/contents checkpoint/operator_state exchange/exchanged exchange/gate \
-      exchange/inputs exchange/remote/announced exchange/remote/links exchange/sender exchange/task graph job/beginning job/callers \
-      job/crew job/handle job/history/attempts job/history/checkpoints job/history/event job/history/failure job/inbox job/journal \
-      job/launch job/logbook job/master job/muster job/outcome messages operators/side_output source subtask/acknowledge \
-      subtask/busy_time subtask/chain_loop subtask/context subtask/driven subtask/driver worker/agent worker/core",
+        "attempt/deployment exchange/remote/announced exchange/remote/links graph job/crew job/handle job/history/attempts \
+      job/history/checkpoints job/history/event job/history/failure job/journal job/outcome messages subtask/acknowledge \
+      subtask/busy_time subtask/context subtask/driven subtask/driver worker/core",
     ),
     // A channel knows how its frames become bytes, without their type; packing takes its ends, with it.
     ("kernel/src", "exchange/frame/channel exchange/remote/packing"),
     // Two halves of one operator: what it does with a record, and what it does with a watermark.
     ("kernel/src", "operators/window/firing operators/window/running"),
+    // Parts of one attempt that runs.
+    ("kernel/src", "attempt/run attempt/run/event attempt/run/word"),
+    // A task works its frames off through heads, which are told of the task.
+    ("kernel/src", "exchange/gate exchange/inputs exchange/task"),
+    // Who starts a coordinator hears from it when the job has ended.
+    ("kernel/src", "job/launch job/master"),
     // Twins: keys are written as bytes and read back.
     ("kernel/record/src", "record/key record/key_source"),
     // A clock that sleeps is asked by timers for the time.

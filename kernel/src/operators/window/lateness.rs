@@ -5,7 +5,8 @@
 
 use crate::ids::OperatorId;
 use crate::metrics::Counter;
-use crate::operators::side_output::{OutputTag, SideOutputs};
+use crate::operators::output_tag::OutputTag;
+use crate::operators::side_output::SideOutputs;
 use crate::record::Record;
 use crate::subtask::context::SubtaskContext;
 use crate::time::{TimeWindow, Watermark};

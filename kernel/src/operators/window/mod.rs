@@ -20,7 +20,8 @@ mod store;
 mod trigger;
 
 use super::keyed::KeyedOperator;
-use super::side_output::{OutputTag, WithSides};
+use super::output_tag::OutputTag;
+use super::side_output::WithSides;
 use crate::chain::Collector;
 use crate::ids::OperatorId;
 use crate::record::{Key, Record};
