@@ -156,6 +156,13 @@ pub enum ToWorker {
     },
 }
 
+/// There will be no other attempt, of anybody: the reason, if the job has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Farewell {
+    /// Why the job has failed.
+    pub failure: Option<String>,
+}
+
 /// What the coordinator says to a subtask.
 pub enum ToSubtask {
     /// Read this split next.

@@ -26,11 +26,12 @@ use crate::job::history::CheckpointFailure;
 use crate::job::journal::Journal;
 use crate::messages::{Acknowledgement, FromSubtask, ToCoordinator, ToSubtask};
 use crate::worker::core::CoreShared;
-use event::Event;
 use std::time::Duration;
 use thalweg_io::{Io, LocalBoxFuture, MailboxReceiver, MonotonicNs};
 use thalweg_storage::checkpoint::SplitEntry;
-use word::STOP_PATIENCE;
+
+/// A stop that takes longer says what it waits for, and again each time after as much.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is needed to run an attempt.
 pub(crate) struct AttemptParts<'a> {
@@ -67,6 +68,16 @@ pub(crate) struct AttemptEnd {
     /// Whether another attempt has taken over.
     pub(crate) is_fenced: bool,
     pub(crate) storage: Option<Storage>,
+}
+
+/// What wakes the coordinator.
+enum Event {
+    Message(Option<ToCoordinator>),
+    Persisted(Box<Persisted>),
+    /// Files of earlier checkpoints are removed.
+    Cleaned,
+    Committed(CheckpointId, Result<(), SinkUndone>),
+    Tick,
 }
 
 /// A running attempt.

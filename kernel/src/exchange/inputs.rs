@@ -2,14 +2,10 @@
 //! one edge or, behind a union, of several.
 //!
 //! The gate (`gate.rs`) takes turns, aligns barriers and merges watermarks over the channels of all inputs by their places, and does not know what they
-//! carry. Types come back where a frame is worked off: [`Heads`] says which head takes the records of which input.
+//! carry. Types come back where a frame is worked off (`Heads` in `task.rs`).
 
 use super::frame::{Batch, InputChannel, Spare};
-use super::gate::Progress;
-use super::head::Head;
-use super::task::{ChannelTask, Worked};
 use super::watch::ChannelNumber;
-use crate::chain::Stage;
 use crate::record::Record;
 use crate::subtask::context::SubtaskContext;
 use std::task::{Context, Poll};
@@ -203,27 +199,6 @@ impl<A: Record, B: Record> Inputs for TwoInputs<A, B> {
         match batch {
             OfTwo::First(batch) => batch.is_from_elsewhere(),
             OfTwo::Second(batch) => batch.is_from_elsewhere(),
-        }
-    }
-}
-
-/// The heads of the inputs `I`, in one stage.
-pub(crate) trait Heads<I: Inputs>: Stage + Sized {
-    /// Hands the records of a batch, from where it is, to the head of their input.
-    fn work_off(task: &mut ChannelTask<I, Self>, batch: &mut I::Batch, at: &mut Progress) -> Worked;
-}
-
-impl<T: Record, H: Head<T>> Heads<OneInput<T>> for H {
-    fn work_off(task: &mut ChannelTask<OneInput<T>, H>, batch: &mut Batch<T>, at: &mut Progress) -> Worked {
-        task.run::<T, 0>(batch, at, |spare| spare)
-    }
-}
-
-impl<A: Record, B: Record, H: Head<A, 0> + Head<B, 1>> Heads<TwoInputs<A, B>> for H {
-    fn work_off(task: &mut ChannelTask<TwoInputs<A, B>, H>, batch: &mut OfTwo<A, B>, at: &mut Progress) -> Worked {
-        match batch {
-            OfTwo::First(batch) => task.run::<A, 0>(batch, at, |(first, _)| first),
-            OfTwo::Second(batch) => task.run::<B, 1>(batch, at, |(_, second)| second),
         }
     }
 }

@@ -6,9 +6,10 @@ use super::debloating::Debloater;
 use super::frame::{Batch, Frame, Spare, Taking};
 use super::gate::{InputGate, Progress, Work};
 use super::head::Head;
-use super::inputs::{Heads, Inputs};
+use super::inputs::{Inputs, OfTwo, OneInput, TwoInputs};
 use super::remote::ArchivedFrame;
 use super::watch::ChannelWatch;
+use crate::chain::Stage;
 use crate::checkpoint::CheckpointId;
 use crate::metrics::Counter;
 use crate::metrics::Gauge;
@@ -44,6 +45,27 @@ pub(crate) enum Worked {
     Unprepared,
     /// The state of the next record is being fetched.
     AwaitsState,
+}
+
+/// The heads of the inputs `I`, in one stage: says which of them takes the records of which input.
+pub(crate) trait Heads<I: Inputs>: Stage + Sized {
+    /// Hands the records of a batch, from where it is, to the head of their input.
+    fn work_off(task: &mut ChannelTask<I, Self>, batch: &mut I::Batch, at: &mut Progress) -> Worked;
+}
+
+impl<T: Record, H: Head<T>> Heads<OneInput<T>> for H {
+    fn work_off(task: &mut ChannelTask<OneInput<T>, H>, batch: &mut Batch<T>, at: &mut Progress) -> Worked {
+        task.run::<T, 0>(batch, at, |spare| spare)
+    }
+}
+
+impl<A: Record, B: Record, H: Head<A, 0> + Head<B, 1>> Heads<TwoInputs<A, B>> for H {
+    fn work_off(task: &mut ChannelTask<TwoInputs<A, B>, H>, batch: &mut OfTwo<A, B>, at: &mut Progress) -> Worked {
+        match batch {
+            OfTwo::First(batch) => task.run::<A, 0>(batch, at, |(first, _)| first),
+            OfTwo::Second(batch) => task.run::<B, 1>(batch, at, |(_, second)| second),
+        }
+    }
 }
 
 /// Pulls frames through a fused chain.
@@ -157,7 +179,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
     }
 
     /// Works on a batch of one input, for which the head implements `Head<T, INPUT>`; `spare` finds the memory for its entries.
-    pub(super) fn run<T: Record, const INPUT: usize>(
+    fn run<T: Record, const INPUT: usize>(
         &mut self,
         batch: &mut Batch<T>,
         at: &mut Progress,

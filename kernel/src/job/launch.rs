@@ -13,7 +13,7 @@ use crate::job::history::JobHistory;
 use crate::job::journal::Journal;
 use crate::job::master::Master;
 use crate::job::muster::Muster;
-use crate::messages::ToCoordinator;
+use crate::messages::{Farewell, ToCoordinator};
 use crate::metrics::JobMetrics;
 use crate::worker::agent::Agent;
 use crate::worker::core::{CoreShared, run_core};
@@ -85,13 +85,6 @@ pub struct Recruiting {
     pub shared: CoreShared,
     /// Gives the last word to workers that have not joined yet, and ends when the job has ended, after every worker was told.
     pub job_end: MailboxReceiver<Farewell>,
-}
-
-/// There will be no other attempt, of anybody: the reason, if the job has failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Farewell {
-    /// Why the job has failed.
-    pub failure: Option<String>,
 }
 
 /// Finds workers for a job: what [`Job::start_coordinator`](crate::Job::start_coordinator) is given.

@@ -27,12 +27,6 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("kernel/src", "exchange/frame/channel exchange/remote/packing"),
     // Two halves of one operator: what it does with a record, and what it does with a watermark.
     ("kernel/src", "operators/window/firing operators/window/running"),
-    // Parts of one attempt that runs.
-    ("kernel/src", "attempt/run attempt/run/event attempt/run/word"),
-    // A task works its frames off through heads, which are told of the task.
-    ("kernel/src", "exchange/gate exchange/inputs exchange/task"),
-    // Who starts a coordinator hears from it when the job has ended.
-    ("kernel/src", "job/launch job/master"),
     // Twins: keys are written as bytes and read back.
     ("kernel/record/src", "record/key record/key_source"),
     // A clock that sleeps is asked by timers for the time.

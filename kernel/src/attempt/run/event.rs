@@ -1,27 +1,14 @@
 //! What an attempt waits for.
 
-use super::AttemptRun;
-use crate::attempt::folder::Persisted;
-use crate::attempt::sinks::SinkUndone;
-use crate::checkpoint::CheckpointId;
+use super::{AttemptRun, Event};
 use crate::messages::ToCoordinator;
 use std::future::poll_fn;
 use std::task::Poll;
 use thalweg_io::MailboxReceiver;
 
-/// What wakes the coordinator.
-pub(crate) enum Event {
-    Message(Option<ToCoordinator>),
-    Persisted(Box<Persisted>),
-    /// Files of earlier checkpoints are removed.
-    Cleaned,
-    Committed(CheckpointId, Result<(), SinkUndone>),
-    Tick,
-}
-
 impl AttemptRun<'_> {
     /// The next that happens.
-    pub(crate) async fn next_event(&mut self, inbox: &mut MailboxReceiver<ToCoordinator>) -> Event {
+    pub(super) async fn next_event(&mut self, inbox: &mut MailboxReceiver<ToCoordinator>) -> Event {
         // When nothing is decided any more, a deadline would be waited for in vain, again and again.
         let deadlines = self.checkpoints.next_deadline().into_iter().chain(self.stop_word_at);
         let deadlines = deadlines.chain(self.commit_again.map(|(at, _)| at)).chain(self.room.next_word());

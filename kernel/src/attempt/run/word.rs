@@ -1,12 +1,8 @@
 //! What an attempt says to those outside: why it fails, that no checkpoint can be had, and what a stop waits for.
 
-use super::{AttemptRun, checkpoints, coordinator};
+use super::{AttemptRun, STOP_PATIENCE, checkpoints, coordinator};
 use crate::ids::SubtaskId;
 use crate::job::history::{CheckpointFailure, FailurePlace};
-use std::time::Duration;
-
-/// A stop that takes longer says what it waits for, and again each time after as much.
-pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// So many of the subtasks that a stop waits for are named.
 const NAMED_MAX: usize = 3;
