@@ -36,6 +36,7 @@ pub use api::{
     WindowedStream,
 };
 pub use chain::{Boxed, Chain};
+pub use checkpoint::snapshots::SnapshotTimes;
 pub use checkpoint::{
     CheckpointConfig, CheckpointContents, CheckpointDifference, ComparedPart, PartFate, PartKind, PartLayout, RestartStrategy, Restore,
 };
@@ -44,13 +45,14 @@ pub use description::DESCRIPTION_BYTES_MAX;
 pub use error::{FailureCause, JobError};
 pub use exchange::Exchanged;
 pub use graph::Job;
-pub use job::handle::{JobControl, JobEnding, JobHandle, JobReport, RestoredFrom, WorkerShare};
+pub use job::handle::{JobControl, JobHandle, JobReport, RestoredFrom};
 pub use job::history::{
-    AttemptOutcome, AttemptRecord, CheckpointFailure, CheckpointRecord, CheckpointState, Failure, JobHistory, JobOutcome, SnapshotTimes,
-    SubtaskCheckpoint, TaskCheckpoint, TaskPlacement,
+    AttemptOutcome, AttemptRecord, CheckpointFailure, CheckpointRecord, CheckpointState, Failure, JobEnding, JobHistory, JobOutcome,
+    SubtaskCheckpoint, TaskCheckpoint, TaskPlacement, WorkerShare,
 };
 pub use job::observer::{JobObserver, Watched};
-pub use job::outcome::{CheckpointOutcome, JobEnd, RequestedCheckpoint};
+pub use job::outcome::{JobEnd, RequestedCheckpoint};
+pub use messages::CheckpointOutcome;
 pub use metrics::{JobMetrics, Metric, MetricKind, MetricScope};
 pub use operators::{
     AggregateFunction, CoProcessContext, CoProcessFunction, Context, KeyedCoProcessFunction, KeyedOperatorContext, KeyedProcessFunction,

@@ -3,15 +3,15 @@
 //! In one process they move through mailboxes; between processes the same messages travel as bytes (`cluster/`).
 
 use crate::attempt::deployment::Deployment;
-use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch};
+use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch, SnapshotTimes};
 use crate::error::JobError;
 use crate::ids::{OperatorId, SubtaskId, WorkerId};
-use crate::job::crew::Member;
-use crate::job::history::SnapshotTimes;
-use crate::job::outcome::CheckpointOutcome;
+use crate::job::history::CheckpointFailure;
 use crate::metrics::Metric;
+use core::net::SocketAddr;
 use rkyv::util::AlignedVec;
 use std::convert::Infallible;
+use std::time::Duration;
 use thalweg_io::Mailbox;
 use thalweg_storage::checkpoint::StateFile;
 
@@ -97,6 +97,21 @@ impl FromSubtask {
     }
 }
 
+/// A worker that is there.
+#[derive(Clone)]
+pub struct Member {
+    /// Its number.
+    pub id: WorkerId,
+    /// What people know it by.
+    pub name: String,
+    /// How many cores it has.
+    pub cores: usize,
+    /// Where each of its cores listens for the frames of others; empty if there are no others.
+    pub doors: Vec<SocketAddr>,
+    /// The way to it.
+    pub orders: Mailbox<ToWorker>,
+}
+
 /// What somebody else says to the coordinator.
 pub enum ToCoordinator {
     /// A subtask of an attempt. What an older attempt says late is refused.
@@ -134,6 +149,25 @@ pub enum ToCoordinator {
     Checkpoint(Mailbox<CheckpointOutcome>),
     /// Somebody wants to know when the job has ended: then this is closed.
     Watch(Mailbox<Infallible>),
+}
+
+/// What became of a checkpoint that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckpointOutcome {
+    /// It is durable, and began after it was asked for.
+    Completed {
+        /// Its number.
+        checkpoint: CheckpointId,
+        /// From its trigger until it was durable.
+        duration: Duration,
+        /// The state in it, in bytes.
+        bytes: u64,
+    },
+    /// There is none, and none will be made in its stead.
+    Declined(CheckpointFailure),
+    /// The job has ended, or ended before one could begin.
+    JobEnded,
 }
 
 /// What the coordinator says to a worker.

@@ -5,9 +5,9 @@
 use crate::attempt::deployment::{Placement, SubtaskInfo};
 use crate::checkpoint::Attempt;
 use crate::ids::{SubtaskId, WorkerId};
-use crate::job::crew::{Crew, Member};
+use crate::job::crew::Crew;
 use crate::job::history::FailurePlace;
-use crate::messages::{ToSubtask, ToWorker};
+use crate::messages::{Member, ToSubtask, ToWorker};
 
 /// Who does what in an attempt.
 pub(crate) struct Roster<'a> {

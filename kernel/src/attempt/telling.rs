@@ -3,11 +3,11 @@
 //! One checkpoint is under way at a time, and of each that has begun it is told once what has become of it, whatever becomes of the attempt.
 
 use crate::attempt::deployment::SubtaskInfo;
-use crate::checkpoint::{Attempt, CheckpointId};
+use crate::checkpoint::{Attempt, CheckpointId, SnapshotTimes};
 use crate::job::callers::Callers;
-use crate::job::history::{CheckpointFailure, JobEvent, SnapshotTimes, SubtaskCheckpoint};
+use crate::job::history::{CheckpointFailure, JobEvent, SubtaskCheckpoint};
 use crate::job::journal::Journal;
-use crate::job::outcome::CheckpointOutcome;
+use crate::messages::CheckpointOutcome;
 use std::time::Duration;
 use thalweg_io::{Io, MonotonicNs};
 

@@ -31,6 +31,18 @@ pub(crate) struct TakenSnapshot {
     pub(crate) alignment: Duration,
 }
 
+/// What a subtask spent on its part in a checkpoint, by its own clock. What is left of `end_to_end` the barrier was on its way, or the acknowledgement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotTimes {
+    /// From the first channel that delivered the barrier to the last: the other channels waited meanwhile. Zero for sources.
+    pub alignment: Duration,
+    /// From then until the barrier had passed all operators of the task, each of which has saved its state: no record was worked off meanwhile (Flink's
+    /// "sync duration").
+    pub saving: Duration,
+    /// From then until the state was durable, while the task went on (Flink's "async duration").
+    pub storing: Duration,
+}
+
 /// What a sink has prepared of one epoch: nothing, if nothing was written in it.
 pub struct PreparedEpoch {
     /// The checkpoint that ends the epoch.

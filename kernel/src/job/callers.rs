@@ -4,7 +4,7 @@
 //! ended all of them are dropped, and that is the answer to whoever waits still.
 
 use crate::job::history::CheckpointFailure;
-use crate::job::outcome::CheckpointOutcome;
+use crate::messages::CheckpointOutcome;
 use std::convert::Infallible;
 use thalweg_io::Mailbox;
 

@@ -1,24 +1,7 @@
 //! The workers of a job, as its coordinator knows them.
 
 use crate::ids::WorkerId;
-use crate::messages::ToWorker;
-use core::net::SocketAddr;
-use thalweg_io::Mailbox;
-
-/// A worker that is there.
-#[derive(Clone)]
-pub struct Member {
-    /// Its number.
-    pub id: WorkerId,
-    /// What people know it by.
-    pub name: String,
-    /// How many cores it has.
-    pub cores: usize,
-    /// Where each of its cores listens for the frames of others; empty if there are no others.
-    pub doors: Vec<SocketAddr>,
-    /// The way to it.
-    pub orders: Mailbox<ToWorker>,
-}
+use crate::messages::Member;
 
 /// The workers that are there, in the order in which they came.
 #[derive(Default)]

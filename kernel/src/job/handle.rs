@@ -2,7 +2,7 @@
 
 use crate::checkpoint::CheckpointId;
 use crate::error::JobError;
-use crate::job::history::JobHistory;
+use crate::job::history::{JobEnding, JobHistory, WorkerShare};
 use crate::job::journal::{SharedHistory, snapshot};
 use crate::job::outcome::{JobEnd, RequestedCheckpoint};
 use crate::messages::ToCoordinator;
@@ -13,17 +13,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use thalweg_io::{CoreGroup, Mailbox, MailboxReceiver, block_on, mailbox};
 
-/// How a job came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobEnding {
-    /// The input has ended, and all results are visible.
-    Finished,
-    /// It was stopped with this checkpoint, from which it can go on.
-    Stopped(CheckpointId),
-    /// It had finished before: there was nothing left to do.
-    AlreadyFinished,
-}
-
 /// The checkpoint that a job went on from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestoredFrom {
@@ -31,19 +20,6 @@ pub struct RestoredFrom {
     pub checkpoint: CheckpointId,
     /// How old it was.
     pub age: Duration,
-}
-
-/// What a worker did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorkerShare {
-    /// Its name.
-    pub name: String,
-    /// Its cores.
-    pub cores: usize,
-    /// How many subtasks it ran.
-    pub subtasks: usize,
-    /// How many of the job's key groups it owned, in whichever keyed operators.
-    pub key_groups: u32,
 }
 
 /// How a finished job went.

@@ -1,33 +1,13 @@
 //! What becomes of a command: something to wait for, on any executor or on a thread.
 
-use crate::checkpoint::CheckpointId;
-use crate::job::history::{CheckpointFailure, Failure, JobOutcome};
+use crate::job::history::{Failure, JobOutcome};
 use crate::job::journal::{SharedHistory, snapshot};
+use crate::messages::CheckpointOutcome;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use thalweg_io::{MailboxReceiver, block_on};
-
-/// What became of a checkpoint that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CheckpointOutcome {
-    /// It is durable, and began after it was asked for.
-    Completed {
-        /// Its number.
-        checkpoint: CheckpointId,
-        /// From its trigger until it was durable.
-        duration: Duration,
-        /// The state in it, in bytes.
-        bytes: u64,
-    },
-    /// There is none, and none will be made in its stead.
-    Declined(CheckpointFailure),
-    /// The job has ended, or ended before one could begin.
-    JobEnded,
-}
 
 /// A checkpoint that was asked for, as [`JobControl::checkpoint`](crate::JobControl::checkpoint) gives it. Dropping it takes nothing back.
 pub struct RequestedCheckpoint {

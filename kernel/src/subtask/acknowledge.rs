@@ -3,10 +3,9 @@
 //! Snapshots are stored one after the other in the background, while the subtask goes on. A checkpoint is acknowledged when the snapshot is durable
 //! *and* the sink, if the task ends in one, has prepared the epoch: never before (docs/src/semantics.md#c-3).
 
-use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch, Snapshots, TakenSnapshot};
+use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch, SnapshotTimes, Snapshots, TakenSnapshot};
 use crate::error::JobError;
 use crate::ids::SubtaskId;
-use crate::job::history::SnapshotTimes;
 use crate::messages::{Acknowledgement, FromSubtask, ToCoordinator};
 use rkyv::util::AlignedVec;
 use std::collections::VecDeque;

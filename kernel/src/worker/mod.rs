@@ -27,7 +27,6 @@ pub use crate::exchange::{
 };
 pub use crate::ids::OperatorId;
 pub use crate::ids::WorkerId;
-pub use crate::job::crew::Member;
 pub use crate::job::launch::Recruit;
 pub use crate::job::launch::Recruiter;
 pub use crate::job::launch::Recruiting;
@@ -35,6 +34,7 @@ pub use crate::job::muster::Muster;
 pub use crate::messages::Acknowledgement;
 pub use crate::messages::Farewell;
 pub use crate::messages::FromSubtask;
+pub use crate::messages::Member;
 pub use crate::messages::ToCoordinator;
 pub use crate::messages::ToSubtask;
 pub use crate::messages::ToWorker;

@@ -19,9 +19,8 @@ const EXPLAINED: &[(&str, &str)] = &[
     // type finds a place below both.
     (
         "kernel/src",
-        "attempt/deployment exchange/remote/announced exchange/remote/links graph job/crew job/handle job/history/attempts \
-      job/history/checkpoints job/history/event job/history/failure job/journal job/outcome messages subtask/acknowledge \
-      subtask/busy_time subtask/context subtask/driven subtask/driver worker/core",
+        "attempt/deployment exchange/remote/announced exchange/remote/links graph job/crew messages subtask/acknowledge subtask/busy_time \
+      subtask/context subtask/driven subtask/driver worker/core",
     ),
     // A channel knows how its frames become bytes, without their type; packing takes its ends, with it.
     ("kernel/src", "exchange/frame/channel exchange/remote/packing"),

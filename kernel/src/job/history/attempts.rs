@@ -2,8 +2,6 @@
 
 use super::Failure;
 use crate::checkpoint::{Attempt, CheckpointId};
-use crate::job::handle::JobEnding;
-use crate::job::handle::WorkerShare;
 use std::sync::Arc;
 use thalweg_io::UnixMillis;
 
@@ -33,6 +31,19 @@ impl AttemptRecord {
     }
 }
 
+/// What a worker did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerShare {
+    /// Its name.
+    pub name: String,
+    /// Its cores.
+    pub cores: usize,
+    /// How many subtasks it ran.
+    pub subtasks: usize,
+    /// How many of the job's key groups it owned, in whichever keyed operators.
+    pub key_groups: u32,
+}
+
 /// A task of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -59,6 +70,17 @@ pub enum AttemptOutcome {
     Rescaled,
     /// The user wanted the job to end.
     Cancelled,
+}
+
+/// How a job came to its end, as its user wanted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobEnding {
+    /// The input has ended, and all results are visible.
+    Finished,
+    /// It was stopped with this checkpoint, from which it can go on.
+    Stopped(CheckpointId),
+    /// It had finished before: there was nothing left to do.
+    AlreadyFinished,
 }
 
 /// How a job came to its end.

@@ -1,7 +1,7 @@
 //! What is remembered of a checkpoint: what became of it, and what each subtask had to do with it.
 
 use super::TaskPlacement;
-use crate::checkpoint::{Attempt, CheckpointId};
+use crate::checkpoint::{Attempt, CheckpointId, SnapshotTimes};
 use std::fmt;
 use std::time::Duration;
 use thalweg_io::UnixMillis;
@@ -131,16 +131,4 @@ pub struct SubtaskCheckpoint {
     pub bytes: u64,
     /// What it spent on it.
     pub times: SnapshotTimes,
-}
-
-/// What a subtask spent on its part in a checkpoint, by its own clock. What is left of `end_to_end` the barrier was on its way, or the acknowledgement.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SnapshotTimes {
-    /// From the first channel that delivered the barrier to the last: the other channels waited meanwhile. Zero for sources.
-    pub alignment: Duration,
-    /// From then until the barrier had passed all operators of the task, each of which has saved its state: no record was worked off meanwhile (Flink's
-    /// "sync duration").
-    pub saving: Duration,
-    /// From then until the state was durable, while the task went on (Flink's "async duration").
-    pub storing: Duration,
 }

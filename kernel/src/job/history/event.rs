@@ -1,8 +1,7 @@
 //! What the coordinator of a job decides, as it tells it.
 
-use super::{AttemptOutcome, CheckpointFailure, Failure, JobOutcome, SubtaskCheckpoint, TaskPlacement};
+use super::{AttemptOutcome, CheckpointFailure, Failure, JobOutcome, SubtaskCheckpoint, TaskPlacement, WorkerShare};
 use crate::checkpoint::{Attempt, CheckpointId, JobId};
-use crate::job::handle::WorkerShare;
 use std::time::Duration;
 
 /// Something has been decided. When, the event's teller says beside it.

@@ -12,8 +12,8 @@ mod checkpoints;
 mod event;
 mod failure;
 
-pub use attempts::{AttemptOutcome, AttemptRecord, JobOutcome, TaskPlacement};
-pub use checkpoints::{CheckpointFailure, CheckpointRecord, CheckpointState, SnapshotTimes, SubtaskCheckpoint, TaskCheckpoint};
+pub use attempts::{AttemptOutcome, AttemptRecord, JobEnding, JobOutcome, TaskPlacement, WorkerShare};
+pub use checkpoints::{CheckpointFailure, CheckpointRecord, CheckpointState, SubtaskCheckpoint, TaskCheckpoint};
 pub(crate) use event::JobEvent;
 pub use failure::Failure;
 pub(crate) use failure::FailurePlace;

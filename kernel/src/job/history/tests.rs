@@ -1,7 +1,6 @@
 use super::*;
+use crate::checkpoint::SnapshotTimes;
 use crate::error::FailureCause;
-use crate::job::handle::JobEnding;
-use crate::job::handle::WorkerShare;
 use proptest::prelude::*;
 use std::time::Duration;
 
