@@ -1,6 +1,7 @@
 //! What is gathered for the checkpoint under way, and the metadata that is made of it when everything is there.
 
-use crate::attempt::deployment::{AttemptPlan, SubtaskInfo};
+use crate::attempt::deployment::AttemptPlan;
+use crate::attempt::placement::SubtaskInfo;
 use crate::attempt::transactions::PreparedTransaction;
 use crate::checkpoint::CheckpointId;
 use crate::graph::{Job, OperatorMeta, SourcePlan};

@@ -4,7 +4,7 @@
 //! shows how many wait, and warns with the reason, once a minute at most however often it changes.
 
 use crate::ids::SubtaskId;
-use crate::worker::core::CoreShared;
+use crate::worker::shared::CoreShared;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use thalweg_io::MonotonicNs;

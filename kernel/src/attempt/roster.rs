@@ -2,7 +2,8 @@
 //!
 //! A worker that is lost takes its subtasks along for the rest of the attempt; one that joins meanwhile has its part in the next (docs/src/semantics.md#r-2).
 
-use crate::attempt::deployment::{Placement, SubtaskInfo};
+use crate::attempt::deployment::Placement;
+use crate::attempt::placement::SubtaskInfo;
 use crate::checkpoint::Attempt;
 use crate::ids::{SubtaskId, WorkerId};
 use crate::job::crew::Crew;

@@ -25,7 +25,7 @@ use crate::ids::{OperatorId, SubtaskId, WorkerId};
 use crate::job::history::CheckpointFailure;
 use crate::job::journal::Journal;
 use crate::messages::{Acknowledgement, FromSubtask, ToCoordinator, ToSubtask};
-use crate::worker::core::CoreShared;
+use crate::worker::shared::CoreShared;
 use std::time::Duration;
 use thalweg_io::{Io, LocalBoxFuture, MailboxReceiver, MonotonicNs};
 use thalweg_storage::checkpoint::SplitEntry;

@@ -12,7 +12,7 @@ use crate::graph::{Job, RecoverSink, SinkPlan};
 use crate::job::inbox::Inbox;
 use crate::sink::{Recovery, SinkError};
 use crate::subtask::panics::without_panic;
-use crate::worker::core::CoreShared;
+use crate::worker::shared::CoreShared;
 use rkyv::util::AlignedVec;
 use std::time::Duration;
 use thalweg_io::{Io, IoError, LocalBoxFuture};

@@ -2,7 +2,7 @@
 //!
 //! One checkpoint is under way at a time, and of each that has begun it is told once what has become of it, whatever becomes of the attempt.
 
-use crate::attempt::deployment::SubtaskInfo;
+use crate::attempt::placement::SubtaskInfo;
 use crate::checkpoint::{Attempt, CheckpointId, SnapshotTimes};
 use crate::job::callers::Callers;
 use crate::job::history::{CheckpointFailure, JobEvent, SubtaskCheckpoint};

@@ -19,5 +19,5 @@ pub(crate) use given_layouts::GivenLayouts;
 pub(crate) use operator_state::{OperatorState, PartialSave, WantedState, WantedStates};
 pub(crate) use restored::Restored;
 pub use snapshots::PreparedEpoch;
-pub(crate) use snapshots::{RESERVED_STATES, SnapshotTimes, Snapshots, TakenSnapshot};
+pub(crate) use snapshots::{RESERVED_STATES, SnapshotPlace, SnapshotTimes, Snapshots, TakenSnapshot};
 pub use thalweg_storage::checkpoint::{Attempt, CheckpointId, JobId};

@@ -10,6 +10,7 @@ use crate::time::Watermark;
 use rkyv::util::AlignedVec;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::time::Duration;
 use thalweg_io::{Buffer, MonotonicNs};
 use thalweg_storage::checkpoint::{Scope, SnapshotWriter, StateLayout};
@@ -19,6 +20,15 @@ pub(crate) const RESERVED_STATES: &str = "thalweg/";
 
 /// The state under which a task's merged watermark is kept, with its first operator.
 pub(crate) const WATERMARK_STATE: &str = "thalweg/watermark";
+
+/// Where snapshots go.
+#[derive(Clone)]
+pub struct SnapshotPlace {
+    /// The folder for checkpoints.
+    pub dir: PathBuf,
+    /// Snapshots up to this size travel with the acknowledgement.
+    pub inline_bytes_max: usize,
+}
 
 /// The state of a subtask at a barrier.
 pub(crate) struct TakenSnapshot {

@@ -32,8 +32,8 @@ pub(crate) use inputs::{OneInput, TwoInputs};
 pub(crate) use output::{ErasedOutputs, OutputNumbers, Outputs};
 pub(crate) use remote::ErasedChannel;
 pub use remote::{
-    Announced, BUFFER_BYTES_KEPT, Carried, FrameDoor, FrameError, FrameHeader, FrameKind, HEADER_BYTES, Lifeline, LifelineEnd, LinkFailure,
-    Links, PAYLOAD_BYTES_MAX, Packer, Peer, Place, RemoteChannel, Unpacker,
+    BUFFER_BYTES_KEPT, Carried, FrameError, FrameHeader, FrameKind, HEADER_BYTES, Lifeline, LifelineEnd, LinkFailure, Links,
+    PAYLOAD_BYTES_MAX, Packer, Peer, Place, RemoteChannel, Unpacker,
 };
 pub(crate) use sender::{FrameSender, SideSender, Spread};
 pub(crate) use task::ChannelTask;

@@ -3,7 +3,7 @@
 //! [`launch`] is the one job-run function: production calls it with io_uring's cores and the simulator with its own. The core of the coordinator ends when
 //! the job has ended and its workers have heard so.
 
-use crate::attempt::deployment::parallelism;
+use crate::attempt::placement::parallelism;
 use crate::error::JobError;
 use crate::graph::Job;
 use crate::ids::WorkerId;
@@ -15,7 +15,8 @@ use crate::job::muster::Muster;
 use crate::messages::{Farewell, Member, ToCoordinator};
 use crate::metrics::JobMetrics;
 use crate::worker::agent::Agent;
-use crate::worker::core::{CoreShared, run_core};
+use crate::worker::core::run_core;
+use crate::worker::shared::CoreShared;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -3,28 +3,18 @@
 //! Snapshots are stored one after the other in the background, while the subtask goes on. A checkpoint is acknowledged when the snapshot is durable
 //! *and* the sink, if the task ends in one, has prepared the epoch: never before (docs/src/semantics.md#c-3).
 
-use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch, SnapshotTimes, Snapshots, TakenSnapshot};
+use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch, SnapshotPlace, SnapshotTimes, Snapshots, TakenSnapshot};
 use crate::error::JobError;
 use crate::ids::SubtaskId;
 use crate::messages::{Acknowledgement, FromSubtask, ToCoordinator};
 use rkyv::util::AlignedVec;
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thalweg_io::{Buffer, Io, LocalBoxFuture, Mailbox, MonotonicNs};
 use thalweg_record::HashRange;
 use thalweg_storage::checkpoint::{CheckpointError, FileRef, Image, StateFile, state_file_name, write_snapshot};
-
-/// Where snapshots go.
-#[derive(Clone)]
-pub struct SnapshotPlace {
-    /// The folder for checkpoints.
-    pub dir: PathBuf,
-    /// Snapshots up to this size travel with the acknowledgement.
-    pub inline_bytes_max: usize,
-}
 
 /// A snapshot that is to be stored, unless a later barrier has come meanwhile.
 struct Waiting {

@@ -2,15 +2,17 @@
 //!
 //! The same in every process. Whether orders come through a mailbox or over the network it does not know.
 
-use crate::attempt::deployment::{AttemptPlan, DeployedShare, Deployment, Placement, RestorePlan};
-use crate::checkpoint::{Attempt, Restored};
+use crate::attempt::deployment::{AttemptPlan, Deployment, Placement, RestorePlan};
+use crate::attempt::wiring::DeployedShare;
+use crate::checkpoint::{Attempt, Restored, SnapshotPlace};
 use crate::error::{FailureCause, JobError};
-use crate::exchange::{Announced, Place};
+use crate::exchange::Place;
 use crate::graph::Job;
 use crate::ids::SubtaskId;
 use crate::messages::{FromSubtask, ToCoordinator, ToSubtask, ToWorker};
-use crate::subtask::acknowledge::SnapshotPlace;
-use crate::worker::core::{CoreOrder, CoreShare, CoreShared};
+use crate::worker::core::{CoreOrder, CoreShare};
+use crate::worker::frame_door::Announced;
+use crate::worker::shared::CoreShared;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,63 +1,26 @@
 //! What runs on each core of a job: the subtasks of one attempt after the other, and the reports of their numbers.
 
-use crate::attempt::deployment::SubtaskPlan;
+use crate::attempt::wiring::SubtaskPlan;
 use crate::checkpoint::Snapshots;
 use crate::error::FailureSlot;
-use crate::exchange::{Announced, FrameDoor, Lifeline, LifelineEnd, Links};
-use crate::graph::{Job, OperatorMeta};
+use crate::exchange::{Lifeline, LifelineEnd, Links};
 use crate::ids::TaskName;
-use crate::messages::ToCoordinator;
-use crate::metrics::{JobMetrics, Metric, MetricRegistry};
-use crate::settings::EngineSettings;
+use crate::metrics::MetricRegistry;
 use crate::subtask::acknowledge::Acknowledger;
 use crate::subtask::clock::TaskClock;
 use crate::subtask::context::SubtaskContext;
 use crate::subtask::driver::Driver;
 use crate::subtask::slice::SliceBudget;
+use crate::worker::frame_door::{Announced, FrameDoor};
+use crate::worker::shared::CoreShared;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use thalweg_io::{CoreId, Io, LocalBoxFuture, Mailbox, MailboxReceiver, TaskClass};
+use thalweg_io::{CoreId, Io, LocalBoxFuture, MailboxReceiver, TaskClass};
 use thalweg_record::{HashRange, KeyGroups};
 use tracing::Instrument;
-
-/// What all cores of a job share.
-#[derive(Clone)]
-pub struct CoreShared {
-    pub(crate) operators: Arc<[OperatorMeta]>,
-    /// The engine's constants.
-    pub settings: Arc<EngineSettings>,
-    pub(crate) key_groups: KeyGroups,
-    /// The way to the coordinator, or to whoever passes things on to it.
-    pub coordinator: Mailbox<ToCoordinator>,
-    /// What is known of the numbers of what runs.
-    pub metrics: Arc<Mutex<JobMetrics>>,
-}
-
-impl CoreShared {
-    /// What the cores that run `job` share; who reports to `coordinator`.
-    #[must_use]
-    pub fn new(job: &Job, coordinator: Mailbox<ToCoordinator>, metrics: Arc<Mutex<JobMetrics>>) -> Self {
-        Self {
-            operators: job.operators.clone().into(),
-            settings: Arc::new(job.settings.clone()),
-            key_groups: job.key_groups,
-            coordinator,
-            metrics,
-        }
-    }
-
-    /// Changes what is said of the job.
-    pub(crate) fn numbers<R>(&self, change: impl FnOnce(&mut JobMetrics) -> R) -> R {
-        change(&mut self.metrics.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(crate) fn publish(&self, metrics: Vec<Metric>) {
-        self.numbers(|numbers| numbers.update(metrics));
-    }
-}
 
 /// What a core is to do.
 pub enum CoreOrder {

@@ -12,6 +12,8 @@
 
 pub(crate) mod agent;
 pub(crate) mod core;
+pub(crate) mod frame_door;
+pub(crate) mod shared;
 
 pub use crate::attempt::deployment::AttemptPlan;
 pub use crate::attempt::deployment::Deployment;
@@ -21,9 +23,10 @@ pub use crate::attempt::deployment::Seat;
 pub use crate::attempt::shape::TaskShape;
 pub use crate::attempt::shape::shape_of;
 pub use crate::checkpoint::PreparedEpoch;
+pub use crate::checkpoint::snapshots::SnapshotPlace;
 pub use crate::exchange::{
-    Announced, BUFFER_BYTES_KEPT, Carried, ChannelNumber, ChannelWatch, FrameDoor, FrameError, FrameHeader, FrameKind, HEADER_BYTES,
-    Lifeline, LifelineEnd, LinkFailure, Links, PAYLOAD_BYTES_MAX, Packer, Peer, Place, RemoteChannel, Unpacker,
+    BUFFER_BYTES_KEPT, Carried, ChannelNumber, ChannelWatch, FrameError, FrameHeader, FrameKind, HEADER_BYTES, Lifeline, LifelineEnd,
+    LinkFailure, Links, PAYLOAD_BYTES_MAX, Packer, Peer, Place, RemoteChannel, Unpacker,
 };
 pub use crate::ids::OperatorId;
 pub use crate::ids::WorkerId;
@@ -41,9 +44,9 @@ pub use crate::messages::ToWorker;
 pub use crate::metrics::Counter;
 pub use crate::metrics::MetricRegistry;
 pub use crate::metrics::Subject;
-pub use crate::subtask::acknowledge::SnapshotPlace;
 pub use crate::subtask::panics::panic_text;
 pub use crate::worker::agent::Agent;
 pub use crate::worker::core::CoreOrder;
-pub use crate::worker::core::CoreShared;
 pub use crate::worker::core::run_core;
+pub use crate::worker::frame_door::{Announced, FrameDoor};
+pub use crate::worker::shared::CoreShared;

@@ -14,14 +14,6 @@ const READ: &[&str] =
 const EXPLAINED: &[(&str, &str)] = &[
     // The streams of a user make each other: `map` on one gives another, `key_by` a keyed one, `process` on that one without a key.
     ("kernel/src", "api/connected_streams api/keyed_stream api/stream"),
-    // A description builds what runs, and what runs is told of by its description: `graph` makes subtasks through `chain`, which take their channels and
-    // settings from a context that `attempt` fills in. It is large because types of one end are named at the other; it must not grow, and shrinks where a
-    // type finds a place below both.
-    (
-        "kernel/src",
-        "attempt/deployment exchange/remote/announced exchange/remote/links graph job/crew messages subtask/acknowledge subtask/busy_time \
-      subtask/context subtask/driven subtask/driver worker/core",
-    ),
     // A channel knows how its frames become bytes, without their type; packing takes its ends, with it.
     ("kernel/src", "exchange/frame/channel exchange/remote/packing"),
     // Two halves of one operator: what it does with a record, and what it does with a watermark.

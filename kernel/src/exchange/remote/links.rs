@@ -1,19 +1,12 @@
 //! Which channels of a core lead to other workers, and which come from there.
 
-use super::announced::Announced;
-use super::lifeline::Lifeline;
 use super::packing::{Packer, Unpacker};
-use crate::attempt::deployment::AttemptPlan;
 use crate::checkpoint::{Attempt, JobId};
 use crate::exchange::frame::{ErasedEnd, RecordType};
 use crate::exchange::watch::ChannelNumber;
-use crate::metrics::MetricRegistry;
 use crate::record::Layout;
-use crate::worker::core::CoreShared;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
-use std::rc::Rc;
-use thalweg_io::Io;
 
 /// A core of an attempt: the seat of its worker, and which of its cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,16 +63,6 @@ impl RemoteChannel for ErasedChannel {
     }
 }
 
-/// Where the frames of other workers come in, on one core, and those for others go out.
-pub trait FrameDoor {
-    /// An attempt will begin here: its callers wait for it however long that takes.
-    fn announce(&self, announced: Announced);
-
-    /// An attempt begins: sets its links going. They end with the subtasks that hold `lifeline`, or fail the attempt. Callers of other attempts are turned
-    /// away from now on. Returns the numbers of the links.
-    fn start(&self, links: Links, io: &Io, shared: &CoreShared, lifeline: &Lifeline) -> Rc<MetricRegistry>;
-}
-
 /// What leads to one core of another worker, or comes from it.
 #[derive(Default)]
 pub struct Peer {
@@ -108,8 +91,8 @@ pub struct Links {
 }
 
 impl Links {
-    pub(crate) fn new(plan: &AttemptPlan, own: Place) -> Self {
-        Self { job: plan.job, attempt: plan.attempt, owner: plan.owner, own, sending: BTreeMap::new(), receiving: BTreeMap::new() }
+    pub(crate) fn new(job: JobId, attempt: Attempt, owner: u64, own: Place) -> Self {
+        Self { job, attempt, owner, own, sending: BTreeMap::new(), receiving: BTreeMap::new() }
     }
 
     /// A channel to a subtask on the core `to`, whose worker is called `name` and listens at `door`.

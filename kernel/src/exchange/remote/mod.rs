@@ -4,7 +4,6 @@
 //! back, on the same core (`thalweg-cluster`). Here frames become bytes and come out of them again (`packing.rs`, `archived.rs`), behind a header
 //! (`header.rs`) that says whose they are; `links.rs` says which channels lead where, and is all that a carrier has to know of an attempt.
 
-mod announced;
 mod archived;
 mod failure;
 mod header;
@@ -12,12 +11,11 @@ mod lifeline;
 mod links;
 mod packing;
 
-pub use announced::Announced;
 pub(crate) use archived::ArchivedFrame;
 pub use failure::LinkFailure;
 pub use header::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, PAYLOAD_BYTES_MAX};
 pub use lifeline::{Lifeline, LifelineEnd};
 pub(crate) use links::ErasedChannel;
-pub use links::{FrameDoor, Links, Peer, Place, RemoteChannel};
+pub use links::{Links, Peer, Place, RemoteChannel};
 pub use packing::{BUFFER_BYTES_KEPT, Carried, Packer, Unpacker};
 pub(crate) use packing::{RecordPacker, RecordUnpacker};
