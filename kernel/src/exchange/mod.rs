@@ -16,6 +16,7 @@ mod gate;
 mod head;
 mod inputs;
 mod output;
+mod record_type;
 mod remote;
 mod sender;
 mod task;
@@ -26,10 +27,11 @@ pub(crate) use debloating::{Debloater, window_of_channel};
 pub(crate) use ends::{BroadcastEdge, KeyedBy, PartitionedEdge, TeeEdges};
 pub use exchanged::Exchanged;
 pub use frame::Ahead;
-pub(crate) use frame::{ErasedEnd, InputChannel, RecordType, Run, typed};
+pub(crate) use frame::{ErasedEnd, InputChannel, Run, typed};
 pub use head::Head;
 pub(crate) use inputs::{OneInput, TwoInputs};
 pub(crate) use output::{ErasedOutputs, OutputNumbers, Outputs};
+pub(crate) use record_type::RecordType;
 pub(crate) use remote::ErasedChannel;
 pub use remote::{
     BUFFER_BYTES_KEPT, Carried, FrameError, FrameHeader, FrameKind, HEADER_BYTES, Lifeline, LifelineEnd, LinkFailure, Links,

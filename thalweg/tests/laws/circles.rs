@@ -14,8 +14,6 @@ const READ: &[&str] =
 const EXPLAINED: &[(&str, &str)] = &[
     // The streams of a user make each other: `map` on one gives another, `key_by` a keyed one, `process` on that one without a key.
     ("kernel/src", "api/connected_streams api/keyed_stream api/stream"),
-    // A channel knows how its frames become bytes, without their type; packing takes its ends, with it.
-    ("kernel/src", "exchange/frame/channel exchange/remote/packing"),
     // Two halves of one operator: what it does with a record, and what it does with a watermark.
     ("kernel/src", "operators/window/firing operators/window/running"),
     // Twins: keys are written as bytes and read back.

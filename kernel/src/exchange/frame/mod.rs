@@ -9,9 +9,7 @@ mod channel;
 mod run;
 
 pub use ahead::Ahead;
-#[cfg(test)]
-pub(crate) use channel::channel;
-pub(crate) use channel::{ErasedEnd, InputChannel, OutputChannel, RecordType, typed};
+pub(crate) use channel::{ErasedEnd, InputChannel, OutputChannel, channel, typed};
 pub(crate) use run::Run;
 
 use super::remote::ArchivedFrame;

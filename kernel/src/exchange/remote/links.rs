@@ -2,7 +2,8 @@
 
 use super::packing::{Packer, Unpacker};
 use crate::checkpoint::{Attempt, JobId};
-use crate::exchange::frame::{ErasedEnd, RecordType};
+use crate::exchange::frame::ErasedEnd;
+use crate::exchange::record_type::RecordType;
 use crate::exchange::watch::ChannelNumber;
 use crate::record::Layout;
 use core::net::SocketAddr;
