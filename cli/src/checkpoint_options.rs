@@ -1,6 +1,6 @@
 //! Options about checkpoints.
 
-use super::options::{duration, positive_duration};
+use super::spans::{duration, positive_duration};
 use clap::builder::RangedU64ValueParser;
 use std::convert::Infallible;
 use std::path::PathBuf;

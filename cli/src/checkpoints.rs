@@ -3,9 +3,8 @@
 //! Nothing is written and no lock is taken: a job that is running in the folder is not disturbed. It may remove a checkpoint that is being looked at;
 //! what is there instead is then looked at.
 
-use super::exit_code::{DONE, FAILED, WRONG_USE};
+use super::exit_code::{DONE, FAILED, WRONG_USE, fail};
 use super::on_core::on_core;
-use crate::fail;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 use std::fmt::Write as _;

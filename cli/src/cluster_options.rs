@@ -4,7 +4,8 @@
 
 use super::metrics_options::{MetricsOptions, address};
 use super::on_core::on_core;
-use super::options::{CORES_MAX, duration, positive_duration};
+use super::options::CORES_MAX;
+use super::spans::{duration, positive_duration};
 use clap::builder::RangedU64ValueParser;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

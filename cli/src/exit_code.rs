@@ -2,6 +2,8 @@
 //!
 //! 1 asks a supervisor to try again, 2 not to: so 1 is for whatever another try may find passed, 2 for what stays until a person changes something.
 
+use std::fmt::Display;
+use std::io::{Write, stderr};
 use thalweg_io::StartError;
 use thalweg_kernel::{FailureCause, JobError};
 use thalweg_storage::checkpoint::CheckpointError;
@@ -34,6 +36,12 @@ pub(super) fn exit_code(error: &JobError, names_a_checkpoint: bool) -> u8 {
         _ => false,
     };
     if is_permanent { WRONG_USE } else { FAILED }
+}
+
+/// Says why the process ends with `code`.
+pub(super) fn fail(message: impl Display, code: u8) -> u8 {
+    let _ = writeln!(stderr(), "error: {message}");
+    code
 }
 
 #[cfg(test)]

@@ -57,27 +57,27 @@ mod on_core;
 mod options;
 mod progress;
 mod restart_options;
+mod spans;
 mod summary;
 mod terminal;
 #[cfg(feature = "cluster")]
 mod worker;
 mod workers;
 
-pub use options::{duration, positive_duration};
+pub use spans::{duration, positive_duration};
 
 use checkpoints::CheckpointsCommand;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 #[cfg(feature = "cluster")]
 use cluster_options::{CoordinatorOptions, WorkerOptions, told};
 use doctor::DoctorOptions;
-use exit_code::{DONE, FAILED, INTERRUPTED, WRONG_USE, exit_code};
+use exit_code::{DONE, FAILED, INTERRUPTED, WRONG_USE, exit_code, fail};
 use options::EngineOptions;
 use progress::Progress;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -247,11 +247,6 @@ fn finish_parsing(error: &clap::Error) -> u8 {
     // Nobody is left to be told if this cannot be printed.
     let _ = error.print();
     if error.use_stderr() { WRONG_USE } else { DONE }
-}
-
-fn fail(message: impl Display, code: u8) -> u8 {
-    let _ = writeln!(stderr(), "error: {message}");
-    code
 }
 
 fn execute(

@@ -1,6 +1,6 @@
 //! Options about what follows a failure.
 
-use super::options::duration;
+use super::spans::duration;
 use clap::ValueEnum;
 use std::time::Duration;
 use thalweg_kernel::RestartStrategy;

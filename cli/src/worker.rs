@@ -1,10 +1,10 @@
 //! `worker`: runs subtasks for a coordinator elsewhere, which says what the job is.
 
 use super::cluster_options::{WorkerOptions, follow};
-use super::exit_code::{DONE, FAILED, exit_code};
+use super::exit_code::{DONE, FAILED, exit_code, fail};
 use super::options::EngineOptions;
 use super::progress::Progress;
-use super::{About, COORDINATOR, TICK, fail, on_interrupt};
+use super::{About, COORDINATOR, TICK, on_interrupt};
 use clap::{Args, FromArgMatches};
 use std::io::{Write, stdout};
 use std::pin::Pin;

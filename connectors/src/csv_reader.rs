@@ -5,9 +5,10 @@
 //! What a snapshot holds is where the last row ended that was emitted, well-formed or not. Whoever goes on from there reads the header again first,
 //! and then the byte before that place as well: if that is a CR, the LF behind it belongs to the same end of line and makes no further line.
 
+use super::csv_malformed::{MALFORMED, MalformedRecord};
 use super::csv_parser::{CsvParser, Parsed};
 use super::csv_row::{CsvError, CsvRow, Header};
-use super::csv_source::{CsvSplit, MALFORMED, MalformedRecord};
+use super::csv_split::CsvSplit;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! A source of the rows of CSV files.
 //!
 //! Every file is a split and has a header row of its own; a checkpoint holds how many bytes and lines of it have been emitted. Rows that cannot be
-//! understood leave through the side output [`MALFORMED`], or fail the job if it is [strict](CsvSource::strict) (docs/src/semantics.md#s-3).
+//! understood leave through the side output [`MALFORMED`](super::MALFORMED), or fail the job if it is [strict](CsvSource::strict) (docs/src/semantics.md#s-3).
 //!
 //! Files must not change while a job reads them or may still be restored. One that has become too short for where it is to be read on is refused;
 //! other changes are not noticed.
@@ -10,48 +10,18 @@
 
 use super::csv_reader::CsvReader;
 use super::csv_row::{CsvError, CsvRow};
+use super::csv_split::CsvSplit;
 use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use thalweg_io::{Disk, EntryKind, Io, IoError, LocalBoxFuture, OpenMode};
-use thalweg_kernel::OutputTag;
 use thalweg_kernel::source::{ReaderContext, Source, SourceError};
 use thalweg_record::record::Record;
 
-/// Where the rows go that cannot be understood. Take it right behind the source: `rows.side_output(&MALFORMED)`.
-pub const MALFORMED: OutputTag<MalformedRecord> = OutputTag::new("malformed");
-
 /// The longest row allowed unless set, in bytes.
 const MAX_RECORD_BYTES: usize = 1 << 20;
-
-/// A row that could not be understood.
-#[derive(Clone, Debug, PartialEq, Record)]
-#[non_exhaustive]
-pub struct MalformedRecord {
-    /// The file it stands in.
-    pub file: String,
-    /// The line on which it begins, from 1.
-    pub line: u64,
-    /// The field that is to blame, from 1.
-    pub column: u64,
-    /// What is wrong.
-    pub reason: String,
-    /// The row as it stands in the file (what is not UTF-8 replaced); of one that is too long, the beginning.
-    pub text: String,
-}
-
-/// A file, and how far it has been emitted.
-#[derive(Clone, Debug, PartialEq, Eq, Record)]
-pub struct CsvSplit {
-    /// The file.
-    pub file: String,
-    /// Where the next row begins, in bytes, or line ends before it; 0 from the beginning, its header included.
-    pub offset: u64,
-    /// The line at that place, from 1.
-    pub line: u64,
-}
 
 /// How a row becomes a record, if that is a plain function.
 pub type RowFunction<T> = fn(&CsvRow<'_>) -> Result<T, CsvError>;

@@ -76,6 +76,24 @@ impl From<Refused> for SinkError {
     }
 }
 
+/// Tells what is wrong with the folder from what is wrong with the disk.
+pub(super) fn unfit(error: IoError) -> SinkError {
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::AlreadyExists | ErrorKind::ReadOnlyFilesystem => {
+            SinkError::invalid(format!("{error}; choose another output folder or give this user the right to write there"))
+        }
+        _ => SinkError::Io(error),
+    }
+}
+
+/// The same of an operation for which there may be no room.
+pub(super) fn refused(refused: Refused) -> SinkError {
+    match refused {
+        Refused::NoRoom(error) => SinkError::NoRoom(error),
+        Refused::Failed(error) => unfit(error),
+    }
+}
+
 impl Folder {
     /// The path of the file `name`.
     pub(super) fn path(&self, name: &str) -> PathBuf {

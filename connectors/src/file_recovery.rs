@@ -6,13 +6,13 @@
 //! running job. Each step can be interrupted and done again.
 
 use super::delivery::DeliveryGuarantee;
-use super::file_folder::{FileTransaction, Folder, Refused, is_of_others};
+use super::file_folder::{FileTransaction, Folder, Refused, is_of_others, refused, unfit};
 use super::file_tenure::{Tenure, is_seen_in};
 use super::owner_file::Claim;
 use super::part_name::{PartName, is_in_progress, is_result};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use thalweg_io::{Disk, EntryKind, IoError};
+use thalweg_io::{Disk, EntryKind};
 use thalweg_kernel::sink::{Recovery, SinkError};
 use thalweg_kernel::{Cure, Refusal};
 
@@ -193,24 +193,6 @@ pub(super) async fn finish(
     }
     folder.sync().await.map_err(unfit)?;
     tenure.release(&folder).await
-}
-
-/// Tells what is wrong with the folder from what is wrong with the disk.
-pub(super) fn unfit(error: IoError) -> SinkError {
-    match error.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::AlreadyExists | ErrorKind::ReadOnlyFilesystem => {
-            SinkError::invalid(format!("{error}; choose another output folder or give this user the right to write there"))
-        }
-        _ => SinkError::Io(error),
-    }
-}
-
-/// The same of an operation for which there may be no room.
-pub(super) fn refused(refused: Refused) -> SinkError {
-    match refused {
-        Refused::NoRoom(error) => SinkError::NoRoom(error),
-        Refused::Failed(error) => unfit(error),
-    }
 }
 
 /// Creates `dir` and what is missing above it, and makes their names durable.

@@ -8,8 +8,7 @@
 //!
 //! The lock is what tells the living from the dead; the file alone says who owns the folder.
 
-use super::file_folder::{Folder, Refused};
-use super::file_recovery::{refused, unfit};
+use super::file_folder::{Folder, Refused, refused, unfit};
 use super::owner_file::{Claim, LockState, OWNER_BYTES_MAX, OwnerFile, OwnerName, Verdict, deserted, digits, judge, overtaken};
 use std::io::{Error, ErrorKind};
 use std::path::PathBuf;

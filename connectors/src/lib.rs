@@ -8,6 +8,8 @@
 extern crate thalweg_record as thalweg;
 
 #[cfg(feature = "csv")]
+mod csv_malformed;
+#[cfg(feature = "csv")]
 mod csv_parser;
 #[cfg(feature = "csv")]
 mod csv_reader;
@@ -17,6 +19,8 @@ mod csv_row;
 mod csv_rows;
 #[cfg(feature = "csv")]
 mod csv_source;
+#[cfg(feature = "csv")]
+mod csv_split;
 #[cfg(feature = "files")]
 mod delivery;
 #[cfg(feature = "files")]
@@ -47,13 +51,17 @@ mod part_file;
 mod part_name;
 
 #[cfg(feature = "csv")]
+pub use csv_malformed::{MALFORMED, MalformedRecord, MalformedRecordRef};
+#[cfg(feature = "csv")]
 pub use csv_reader::CsvReader;
 #[cfg(feature = "csv")]
 pub use csv_row::{CsvError, CsvRow};
 #[cfg(feature = "csv")]
 pub use csv_rows::{CsvRowWriter, CsvRows};
 #[cfg(feature = "csv")]
-pub use csv_source::{CsvSource, CsvSplit, CsvSplitRef, MALFORMED, MalformedRecord, MalformedRecordRef, RowFunction};
+pub use csv_source::{CsvSource, RowFunction};
+#[cfg(feature = "csv")]
+pub use csv_split::{CsvSplit, CsvSplitRef};
 #[cfg(feature = "files")]
 pub use delivery::DeliveryGuarantee;
 #[cfg(feature = "files")]

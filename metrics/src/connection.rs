@@ -2,7 +2,6 @@
 
 use super::exposition::{CONTENT_TYPE, Exposition};
 use super::request::{Asked, parse};
-use super::{ANSWER_DEADLINE, HEAD_BYTES_MAX, HEAD_DEADLINE};
 use std::cell::Cell;
 use std::io::Write;
 use std::rc::Rc;
@@ -10,6 +9,15 @@ use std::time::Duration;
 use thalweg_io::within;
 use thalweg_io::{Buffer, Io, IoError, NetRead, NetWrite};
 use thalweg_kernel::JobMetrics;
+
+/// A scrape's head has some hundred bytes.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// From the beginning of a connection until its request is there.
+const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+
+/// From the request until the answer is taken: Prometheus' own default.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a peer may still send after its answer before it is hung up on: with bytes unread the system would take the answer back (RFC 9112, 9.6).
 const FAREWELL_BYTES_MAX: usize = 64 << 10;

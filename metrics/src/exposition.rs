@@ -3,8 +3,7 @@
 //! The format: <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>. All samples of a name stand together, below its help and
 //! its type. Writing goes in slices, between which the core's other tasks have their turn.
 
-use super::MetricNames;
-use super::names::{DESCRIPTIONS, Description, Unit};
+use super::names::{DESCRIPTIONS, Description, MetricNames, Unit};
 use std::io::Write;
 use thalweg_io::{Buffer, yield_now};
 use thalweg_kernel::checkpoint::JobId;

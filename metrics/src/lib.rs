@@ -13,6 +13,8 @@ mod exposition;
 mod names;
 mod request;
 
+pub use names::MetricNames;
+
 use connection::{Answers, attend};
 use core::net::SocketAddr;
 use exposition::Exposition;
@@ -29,27 +31,8 @@ use thalweg_kernel::{JobError, JobObserver, Watched};
 /// Prometheus needs one, and a person with a browser a few.
 const CONNECTIONS_MAX: usize = 16;
 
-/// A scrape's head has some hundred bytes.
-const HEAD_BYTES_MAX: usize = 8 << 10;
-
-/// From the beginning of a connection until its request is there.
-const HEAD_DEADLINE: Duration = Duration::from_secs(5);
-
-/// From the request until the answer is taken: Prometheus' own default.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
-
 /// A flood has so many connections a second accepted and dropped, no more.
 const FLOOD_PAUSE: Duration = Duration::from_millis(1);
-
-/// By which names the numbers are shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MetricNames {
-    /// Thalweg's own, in Prometheus' style: `thalweg_task_records_in_total`.
-    #[default]
-    Thalweg,
-    /// Those, and beside them the names that Flink's reporter gives them: `flink_taskmanager_job_task_numRecordsIn`.
-    WithFlink,
-}
 
 /// Where a job shows its numbers to Prometheus.
 ///

@@ -5,6 +5,16 @@
 
 use thalweg_kernel::MetricScope::{self, Job, Operator, Task};
 
+/// By which names the numbers are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricNames {
+    /// Thalweg's own, in Prometheus' style: `thalweg_task_records_in_total`.
+    #[default]
+    Thalweg,
+    /// Those, and beside them the names that Flink's reporter gives them: `flink_taskmanager_job_task_numRecordsIn`.
+    WithFlink,
+}
+
 /// What a number counts, within the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {

@@ -24,16 +24,6 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("io/src", "uring/descriptor uring/raw"),
     // Who calls before his attempt runs waits at the door, which knows him.
     ("cluster/src", "links/door links/early"),
-    // A source makes its readers, which read the splits that it finds.
-    ("connectors/src", "csv_reader csv_source"),
-    // Who owns a folder is asked before it is tidied up, and tidying up is what a new owner does.
-    ("connectors/src", "file_recovery file_tenure"),
-    // Options that are flattened into each other, checked together.
-    ("cli/src", "checkpoint_options options restart_options"),
-    // The commands, and what they have in common.
-    ("cli/src", "checkpoints doctor lib"),
-    // The endpoint answers on connections, which show what it has.
-    ("metrics/src", "connection exposition lib"),
 ];
 
 /// Files of one crate by the path of their module: `["exchange", "gate"]`.
