@@ -5,6 +5,7 @@
 //! bounded: a few connections at a time, each for a few seconds, and no memory beyond a header. A flood of them may push a caller of our own off the
 //! doorstep before it has proved who it is, or before its attempt was announced here; it calls again.
 
+use super::caller::{Caller, OPENING_BYTES, Opening};
 use super::early::Early;
 use super::reader::FrameReader;
 use crate::auth::{Authenticator, Purpose, Side};
@@ -17,11 +18,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use thalweg_io::within;
 use thalweg_io::{Acceptor, Call};
-use thalweg_io::{Buffer, Io, IoError, Listener, LocalBoxFuture, NetWrite, TaskClass};
+use thalweg_io::{Io, IoError, Listener, LocalBoxFuture, TaskClass};
 use thalweg_kernel::checkpoint::{Attempt, JobId};
 use thalweg_kernel::worker::Announced;
-use thalweg_kernel::worker::Place;
-use thalweg_kernel::worker::{FrameHeader, FrameKind, HEADER_BYTES};
 
 /// Callers that may be on the doorstep at a time; at one more the one that stands there longest has to go.
 const CALLERS_MAX: usize = 128;
@@ -31,53 +30,6 @@ const BATCH: usize = 16;
 
 /// How long a caller goes on calling, and may take to say which link it is.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Bytes of an opening frame behind its header.
-const OPENING_BYTES: usize = 32;
-
-/// Which link a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Opening {
-    pub(super) job: JobId,
-    pub(super) attempt: Attempt,
-    /// Attempts of two coordinators can have one number.
-    pub(super) owner: u64,
-    pub(super) from: Place,
-    pub(super) to: Place,
-}
-
-impl Opening {
-    pub(super) fn encode(self) -> Buffer {
-        let mut payload = Vec::with_capacity(OPENING_BYTES);
-        payload.extend_from_slice(&self.job.0.to_le_bytes());
-        payload.extend_from_slice(&self.owner.to_le_bytes());
-        for number in [self.from.seat, self.from.core, self.to.seat, self.to.core] {
-            let number = u32::try_from(number).expect("invariant: there are fewer than 2^32 cores");
-            payload.extend_from_slice(&number.to_le_bytes());
-        }
-        let mut frame = Buffer::from(&FrameHeader::new(FrameKind::Open, self.attempt).encode(&payload)[..]);
-        frame.extend_from_slice(&payload);
-        frame
-    }
-
-    fn decode(header: &FrameHeader, frame: &[u8]) -> Option<Self> {
-        let payload: &[u8; OPENING_BYTES] = frame[HEADER_BYTES..].try_into().ok()?;
-        header.check_payload(payload).ok()?;
-        let (job, rest) = payload.split_first_chunk::<8>()?;
-        let (owner, numbers) = rest.split_first_chunk::<8>()?;
-        let number = |i: usize| numbers.as_chunks::<4>().0.get(i).map(|bytes| u32::from_le_bytes(*bytes) as usize);
-        let end = |i: usize| Some(Place { seat: number(i)?, core: number(i + 1)? });
-        let is_opening = header.kind == FrameKind::Open;
-        let (job, owner) = (JobId(u64::from_le_bytes(*job)), u64::from_le_bytes(*owner));
-        is_opening.then_some(Self { job, attempt: header.attempt, owner, from: end(0)?, to: end(2)? })
-    }
-}
-
-/// A connection whose caller is known.
-pub(super) struct Caller {
-    pub(super) reader: FrameReader,
-    pub(super) write: Box<dyn NetWrite>,
-}
 
 /// A caller that a link waits for.
 #[derive(Default)]

@@ -1,8 +1,9 @@
 use super::super::early::{UNKNOWN_MAX, UNKNOWN_TIME};
 use super::*;
-use thalweg_io::{CoreId, Net, NetRead};
+use thalweg_io::{Buffer, CoreId, Net, NetRead, NetWrite};
 use thalweg_kernel::checkpoint::CheckpointId;
 use thalweg_kernel::worker::AttemptPlan;
+use thalweg_kernel::worker::{FrameHeader, FrameKind, Place};
 use thalweg_small_world::{World, poll_once};
 
 fn at() -> SocketAddr {

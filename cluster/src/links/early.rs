@@ -5,7 +5,7 @@
 //! A few of those wait, for a few seconds: until then the announcement of an attempt of our own will have come, and a caller that was hung up on too early
 //! calls again. Whoever hangs up himself is gone at once.
 
-use super::door::{Caller, Opening};
+use super::caller::{Caller, Opening};
 use std::collections::VecDeque;
 use std::task::Context;
 use std::time::Duration;

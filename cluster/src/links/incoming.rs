@@ -3,8 +3,9 @@
 //! With the credit goes the window of the receiver, in records. As many frames wait at the other end as here, so half of it is theirs; and of a small one
 //! there are no more frames here than it has records.
 
+use super::caller::Caller;
 use super::credits::Window;
-use super::door::{Awaited, Caller};
+use super::door::Awaited;
 use super::layouts::ToldLayouts;
 use super::outgoing::{Sender, append_entries, entries};
 use super::reader::{FrameReader, ReadError};

@@ -9,6 +9,7 @@
 //!
 //! What the records of a channel are the engine knows alone: it packs and unpacks them ([`thalweg_kernel::worker::RemoteChannel`]).
 
+mod caller;
 mod credits;
 mod door;
 mod early;
@@ -21,7 +22,7 @@ mod surroundings;
 
 pub(crate) use door::Door;
 
-use door::Opening;
+use caller::Opening;
 use incoming::Incoming;
 use outgoing::Outgoing;
 use std::rc::Rc;

@@ -3,8 +3,9 @@
 //! Until the first credit has come the receiver may hang up: its worker may not have heard of the attempt yet, or strangers may crowd its door. Nothing has
 //! been sent that could be lost, so the link calls again, for as long as the attempt lasts. From the first credit on a connection that breaks is the end.
 
+use super::caller::Opening;
 use super::credits::Credits;
-use super::door::{Opening, PATIENCE};
+use super::door::PATIENCE;
 use super::layouts::ToldLayouts;
 use super::reader::{FrameReader, ReadError};
 use super::ready::ReadyChannels;

@@ -1,6 +1,6 @@
 //! Tasks that take turns on one thread, which sleeps when none is ready and no timer is due.
 
-use crate::uring::{clock::now, timers::Timers};
+use crate::uring::{monotonic::now, timers::Timers};
 use crate::{LocalBoxFuture, Spawner, TaskClass};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

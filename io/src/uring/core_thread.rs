@@ -1,9 +1,10 @@
 //! What a core's thread does from its birth to its end.
 
 use super::availability;
-use super::clock::{UringClock, now};
+use super::clock::UringClock;
 use super::disk::UringDisk;
 use super::identity::this_process;
+use super::monotonic::now;
 use super::net::UringNet;
 use super::raw::Ring;
 use super::scheduler::Scheduler;

@@ -19,6 +19,7 @@ pub(crate) mod file;
 mod helper;
 pub(crate) mod identity;
 pub mod machine;
+pub(crate) mod monotonic;
 mod net;
 mod open_files;
 pub(crate) mod random;

@@ -1,6 +1,6 @@
 //! Who sleeps on a core, and until when.
 
-use super::clock::now;
+use super::monotonic::now;
 use crate::MonotonicNs;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

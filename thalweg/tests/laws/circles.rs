@@ -18,12 +18,8 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("kernel/src", "operators/window/firing operators/window/running"),
     // Twins: keys are written as bytes and read back.
     ("kernel/record/src", "record/key record/key_source"),
-    // A clock that sleeps is asked by timers for the time.
-    ("io/src", "uring/clock uring/timers"),
     // A descriptor closes itself through the ring that owns it.
     ("io/src", "uring/descriptor uring/raw"),
-    // Who calls before his attempt runs waits at the door, which knows him.
-    ("cluster/src", "links/door links/early"),
 ];
 
 /// Files of one crate by the path of their module: `["exchange", "gate"]`.
