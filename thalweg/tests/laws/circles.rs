@@ -1,7 +1,7 @@
 //! Arrows run one way, also between the files of a crate: a file that names another is not named by it in turn, but where this page says why.
 //!
-//! Read are `use` declarations and paths that begin with `crate::` or `super::`; a name that a `mod.rs` shows on is followed to the file it comes from. Test
-//! modules are left out.
+//! Read are `use` declarations and paths that begin with `crate::` or `super::`, wherever they stand; a name that a `mod.rs` shows on is followed to the file
+//! it comes from. Test modules are left out, and so are methods: that a value is of a type which another file gives more methods names nobody.
 
 use crate::{files, read};
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,18 +67,29 @@ fn spread(tree: &str) -> Vec<Vec<String>> {
     paths.map(|path| head.iter().cloned().chain(path).collect()).collect()
 }
 
-/// The `use` declarations of `code`, each with whether it shows on what it names.
+/// Where in a statement a `use` declaration begins that ends it, and whether it shows on what it names.
+fn use_in(statement: &str) -> Option<(usize, bool)> {
+    let at = statement.rfind("use ").filter(|at| statement[..*at].ends_with(['\n', ' ']) || *at == 0)?;
+    let before = statement[..at].rsplit('\n').next().unwrap_or_default().trim();
+    (before.is_empty() || before.starts_with("pub")).then_some((at, before.starts_with("pub")))
+}
+
+/// The paths in `code` that are written out where they are used.
+fn written_out(code: &str) -> Vec<Vec<String>> {
+    let is_of_a_path = |character: char| character.is_alphanumeric() || matches!(character, '_' | ':');
+    let paths = |text: &str| -> Vec<Vec<String>> {
+        let words =
+            text.split(|character| !is_of_a_path(character)).filter(|word| word.starts_with("crate::") || word.starts_with("super::"));
+        words.map(|word| word.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect()).collect()
+    };
+    code.split(';').flat_map(|statement| paths(use_in(statement).map_or(statement, |(at, _)| &statement[..at]))).collect()
+}
+
+/// The paths that `code` names, each with whether it shows it on.
 fn uses(code: &str) -> Vec<(bool, Vec<String>)> {
-    let mut found = Vec::new();
-    for declaration in code.split(';') {
-        let Some(at) = declaration.rfind("use ").filter(|at| declaration[..*at].ends_with(['\n', ' ']) || *at == 0) else { continue };
-        let line = declaration[..at].rsplit('\n').next().unwrap_or_default();
-        if line.trim().is_empty() || line.trim().starts_with("pub") {
-            let is_shown = line.trim().starts_with("pub");
-            found.extend(spread(&declaration[at + 4..]).into_iter().map(|path| (is_shown, path)));
-        }
-    }
-    found
+    let declared = code.split(';').filter_map(|statement| use_in(statement).map(|(at, is_shown)| (&statement[at + 4..], is_shown)));
+    let declared = declared.flat_map(|(tree, is_shown)| spread(tree).into_iter().map(move |path| (is_shown, path)));
+    declared.chain(written_out(code).into_iter().map(|path| (false, path))).collect()
 }
 
 /// The module that `path`, as written in `from`, begins in, and what is left of it.
