@@ -1,4 +1,7 @@
-//! A subtask that is fed by an exchange.
+//! A subtask that is fed by an exchange: takes frames from its gate, asks whether the state of their records is at hand, hands them to the head of their input,
+//! and passes on what stands in-band between them.
+//!
+//! Longer than most: where the loop may stop, what it goes on with and what it tells of itself are said in the same fields.
 
 use super::alignment_time::AlignmentTime;
 use super::arrival::{InPlace, Owned};
@@ -11,9 +14,7 @@ use super::remote::ArchivedFrame;
 use super::watch::ChannelWatch;
 use crate::chain::Stage;
 use crate::checkpoint::CheckpointId;
-use crate::metrics::Counter;
-use crate::metrics::Gauge;
-use crate::metrics::Samples;
+use crate::metrics::{Counter, Gauge, Samples};
 use crate::record::Record;
 use crate::subtask::chain_loop::ChainLoop;
 use crate::subtask::clock::{Now, TaskClock};
