@@ -4,7 +4,7 @@
 //! thalweg-bench w=w2 p=2 n=30000000 runs=3 warm=1 dist=1
 //! ```
 //!
-//! Prints one line a run: `RESULT {json}` with events, wall and CPU seconds, peak memory, events/s, events per CPU second, outputs and check values.
+//! Prints one line per run: `RESULT {json}` with events, wall and CPU seconds, peak memory, events/s, events per CPU second, outputs and check values.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures with the real clock")]
 
@@ -27,7 +27,7 @@ const USAGE: &str = "usage: thalweg-bench w=w1|w2|w3|w8|w8s [p=CORES] [n=EVENTS]
         with strings (see bench/workloads.md)
   w=pressure seconds=600: memory of two workers, a line of CSV a second, while a sink takes 100 records a second
   p     cores, and parallelism; default 1
-  n     events a run; default 30000000
+  n     events per run; default 30000000
   runs  measured runs; warm: runs before them; warmn: events of those
   dist  0 uniform, 1 skewed keys
   cp    milliseconds between checkpoints into cpdir; none unless set";

@@ -122,7 +122,7 @@ impl AggregateFunction<Bid> for CountSumOfPrice {
     }
 }
 
-/// W2: a running count and sum a key, one output for each input.
+/// W2: a running count and sum per key, one output for each input.
 fn keyed_aggregate(spec: Spec) -> Result<Arc<Totals>, String> {
     let totals = Arc::new(Totals::default());
     let mut share = Share::of(&totals);
@@ -134,7 +134,7 @@ fn keyed_aggregate(spec: Spec) -> Result<Arc<Totals>, String> {
     execute(env, "w2", &spec, totals)
 }
 
-/// W3: count and sum a key and window of ten seconds.
+/// W3: count and sum per key and window of ten seconds.
 fn tumbling_window(spec: Spec) -> Result<Arc<Totals>, String> {
     let totals = Arc::new(Totals::default());
     let mut share = Share::of(&totals);

@@ -1,4 +1,4 @@
-//! A sink into files of a folder: one a subtask and epoch that has records, and more if they grow long.
+//! A sink into files of a folder: one per subtask and epoch that has records, and more if they grow long.
 //!
 //! While an epoch is being written its files are hidden. To *prepare* is to make the files and their names durable; the transaction is their names. When
 //! the checkpoint is complete the *commit* gives the files of all subtasks their visible names, `part-<job>-<subtask>-<epoch>-<roll>.csv`. So a reader of

@@ -28,7 +28,7 @@ pub struct EngineSettings {
     pub initial_window_records: usize,
     /// Input frames after which a busy task hands over its open output frames, so that a cold channel is not stranded.
     pub flush_after_frames: u32,
-    /// Records a task works off before it lets the core's other tasks run: about 50 us at 20 ns a record.
+    /// Records a task works off before it lets the core's other tasks run: about 50 us at 20 ns per record.
     pub slice_records: usize,
     /// Timers or windows fired before a task lets the core's other tasks run.
     pub slice_timers: usize,

@@ -1,7 +1,7 @@
 //! The state store: what operators remember between records.
 //!
 //! Here lives its hot tier, in memory: [`HotTable`] for keyed state, [`WindowTable`] for the contents of one window, [`TimerQueue`] for timers, and
-//! [`KeyedStates`], which finds a state again by its name. Operators reach state only through these types, one lookup a record with the hash that
+//! [`KeyedStates`], which finds a state again by its name. Operators reach state only through these types, one lookup per record with the hash that
 //! the exchange computed; durable epochs and the tiers below memory will come behind the same calls.
 //!
 //! Keys and values are records and are stored as such; nothing here knows of streams, or asks for the time.

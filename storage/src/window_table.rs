@@ -1,4 +1,4 @@
-//! The contents of one window: an accumulator a key, kept in the order in which the keys came.
+//! The contents of one window: an accumulator per key, kept in the order in which the keys came.
 //!
 //! Entries lie in one arena, so that firing a window is a walk through memory that can stop at any entry and go on later, and dropping it frees one
 //! block. There is no removal of single entries: a window goes as a whole.

@@ -1,6 +1,6 @@
 //! Thalweg: a stateful stream-processing engine, as a library.
 //!
-//! A job is described with a typed API whose names are Flink's, and runs on pinned threads, one a core, that share nothing: event time and
+//! A job is described with a typed API whose names are Flink's, and runs on pinned threads, one per core, that share nothing: event time and
 //! watermarks, windows, keyed state and timers, side outputs, results that become visible only when they are complete. The same code runs,
 //! unchanged, in a deterministic simulator (`thalweg-sim`).
 //!

@@ -145,7 +145,7 @@ fn settings_that_can_make_no_progress_are_refused() {
     assert!(refused(1, no_interval).contains("must be at least 1"));
 }
 
-/// A function that takes a millisecond a record: the slices shrink, so a cancellation does not wait for thousands of records.
+/// A function that takes a millisecond per record: the slices shrink, so a cancellation does not wait for thousands of records.
 #[test]
 fn a_slow_function_does_not_hold_up_a_cancellation_or_the_numbers() {
     static CALLS: AtomicU64 = AtomicU64::new(0);

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use thalweg::connectors::GeneratorSource;
 use thalweg::{CheckpointConfig, JobHandle, JobMetrics, Metric, MetricKind, MetricScope, RestartStrategy, StreamExecutionEnvironment};
 
-/// A source that is as fast as it can be before a task that takes 50 us a record.
+/// A source that is as fast as it can be before a task that takes 50 us per record.
 fn uneven(env: &StreamExecutionEnvironment, records: u64) -> thalweg::Collected<u64> {
     let numbers = env.source(GeneratorSource::new(records, |i| i)).rebalance();
     numbers.map(|n| (0..20_000).fold(n, |n, i| std::hint::black_box(n ^ i) ^ i)).filter(|n| n % 1_000 == 0).collect()

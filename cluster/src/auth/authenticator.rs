@@ -8,7 +8,7 @@ use std::time::Duration;
 use thalweg_io::within;
 use thalweg_io::{Buffer, CoreId, Io, NetRead, NetWrite, Rng};
 
-/// Authenticates connections of one core. There is one of them a core, for as long as its process lives: no nonce is used twice. Clones are the same one.
+/// Authenticates connections of one core. There is one of them per core, for as long as its process lives: no nonce is used twice. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Authenticator {
     io: Io,

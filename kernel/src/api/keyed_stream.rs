@@ -75,7 +75,7 @@ where
         self.then(name, wanted_states(function.clone()), |id, key| Process::new(key, function, id))
     }
 
-    /// A running result a key: `function(result so far, record)`. The first record of a key is its first result; each record emits one.
+    /// A running result per key: `function(result so far, record)`. The first record of a key is its first result; each record emits one.
     pub fn reduce<F>(self, function: F) -> DataStream<Keyed<T, Reduce<K, KF, F>>>
     where
         F: for<'a, 'b> FnMut(T::Ref<'a>, T::Ref<'b>) -> T + Clone + Send + 'static,
@@ -87,7 +87,7 @@ where
         reduced.with_state_layout(KEYED_STATE, layout.optional()).with_layout(layout)
     }
 
-    /// A running aggregate a key; each record emits `result(key, aggregate so far)`.
+    /// A running aggregate per key; each record emits `result(key, aggregate so far)`.
     pub fn aggregate<A, RF, Out>(self, aggregate: A, result: RF) -> DataStream<Keyed<T, Aggregate<K, KF, A, RF>>>
     where
         Out: Record,

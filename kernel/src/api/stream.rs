@@ -106,7 +106,7 @@ impl<C: Chain> DataStream<C> {
 
     /// Gives records their event time and the stream its watermarks; those it had before are forgotten.
     ///
-    /// In the chain of a source there is one generator a split, and the minimum over the splits being read counts
+    /// In the chain of a source there is one generator per split, and the minimum over the splits being read counts
     /// (docs/src/semantics.md#w-2).
     pub fn assign_timestamps_and_watermarks<G, A>(
         self,
@@ -122,7 +122,7 @@ impl<C: Chain> DataStream<C> {
 
     /// Partitions the stream: all records of a key go to the same subtask, in the order in which their sender emitted them.
     ///
-    /// `K` is the owned type of the key; `key` returns its view, so that no key is built a record:
+    /// `K` is the owned type of the key; `key` returns its view, so that no key is built per record:
     /// `.key_by::<String>(|flight| flight.carrier)`. A key that has to be computed into something owned (a lower-cased name) is computed in a
     /// [`map`](Self::map) before.
     pub fn key_by<K: Key>(

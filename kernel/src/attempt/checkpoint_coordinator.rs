@@ -128,7 +128,7 @@ pub(crate) struct CheckpointCoordinator {
 }
 
 impl CheckpointCoordinator {
-    /// For an attempt that begins at `now`, whose first checkpoint is `next`; `is_source` has an entry a subtask.
+    /// For an attempt that begins at `now`, whose first checkpoint is `next`; `is_source` has an entry per subtask.
     pub(crate) fn new(cadence: Cadence, is_source: Vec<bool>, next: CheckpointId, now: MonotonicNs) -> Self {
         assert!(is_source.contains(&true), "a job has a source");
         Self {

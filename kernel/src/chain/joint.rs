@@ -1,7 +1,7 @@
 //! Where two chains of one task meet that do not know each other's types.
 //!
 //! Records gather above the joint and cross it as a *run*: when there are as many as a frame holds, before any in-band element, when a batch ends and when
-//! open frames are handed over. So nothing overtakes a record, nothing waits longer than in an open frame, and one dynamic call is paid for a run. What the
+//! open frames are handed over. So nothing overtakes a record, nothing waits longer than in an open frame, and one dynamic call is paid per run. What the
 //! chain below has no room for stays in the run, and the chain above is suspended until it has crossed.
 
 use super::{Collector, Resumed, Stage};

@@ -13,7 +13,7 @@ use thalweg_io::{Io, LocalBoxFuture};
 
 /// Emits given records, split by split.
 pub struct CollectionSource<T> {
-    /// All records, split after split. Locked once a split, to copy it: records need not be shareable between threads.
+    /// All records, split after split. Locked once per split, to copy it: records need not be shareable between threads.
     records: Arc<Mutex<Vec<T>>>,
     /// Where each split ends.
     ends: Vec<u64>,

@@ -1,4 +1,4 @@
-//! The sending side of an edge in one subtask: an open frame a channel.
+//! The sending side of an edge in one subtask: an open frame per channel.
 //!
 //! A frame leaves when it is full, when its sender runs dry ([`Outputs::flush`]), or when the task loop says that it has held it for long enough;
 //! so low load gives low latency and high load gives large batches, without a timeout to tune.
@@ -30,7 +30,7 @@ struct Output<T> {
     blocked: bool,
 }
 
-/// What the outputs of a task count. Nothing is counted a record.
+/// What the outputs of a task count. Nothing is counted per record.
 #[derive(Clone, Default)]
 pub(crate) struct OutputNumbers {
     /// Frames that were handed over.

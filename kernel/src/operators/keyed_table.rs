@@ -1,6 +1,6 @@
 //! A table of keyed state that is saved by slices when a barrier comes, and found again by its name after a restore.
 //!
-//! For operators that keep one value a key and nothing else. While the table is being saved its operator is suspended.
+//! For operators that keep one value per key and nothing else. While the table is being saved its operator is suspended.
 
 use crate::chain::{Resumed, Stage};
 use crate::checkpoint::{CheckpointId, OperatorState, PartialSave, WantedStates};
@@ -22,7 +22,7 @@ pub(crate) fn keyed_states<K: Key, V: Record>(name: &'static str) -> WantedState
     })
 }
 
-/// One value a key, saved and restored.
+/// One value per key, saved and restored.
 pub(crate) struct KeyedTable<K, V> {
     pub(crate) table: HotTable<K, V>,
     state: OperatorState,

@@ -1,4 +1,4 @@
-//! `reduce` and `aggregate` on a keyed stream without windows: a running result a key, emitted for every record.
+//! `reduce` and `aggregate` on a keyed stream without windows: a running result per key, emitted for every record.
 
 use super::keyed::KeyedOperator;
 use super::keyed_table::{KeyedTable, save_and_pass_on};

@@ -14,7 +14,7 @@ use thalweg_io::MonotonicNs;
 /// The side outputs of one operator in one subtask. Records on them are rare: each costs a look for its tag.
 pub(crate) struct SideOutputs {
     senders: Vec<(String, Box<dyn SideSender>)>,
-    /// One of them has no room. Kept here so that asking costs no dynamic call a record.
+    /// One of them has no room. Kept here so that asking costs no dynamic call per record.
     blocked: bool,
 }
 

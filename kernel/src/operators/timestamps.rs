@@ -1,6 +1,6 @@
 //! `assign_timestamps_and_watermarks`: gives records their event time and the stream its watermarks.
 //!
-//! In the chain of a source there is one generator a split; elsewhere there is one a subtask. Watermarks of upstream are swallowed, all but the last
+//! In the chain of a source there is one generator per split; elsewhere there is one per subtask. Watermarks of upstream are swallowed, all but the last
 //! one (docs/src/semantics.md#w-1, #w-2). The state of a split's generator is part of every checkpoint, so that a restored split goes on with the time
 //! it had reached (docs/src/semantics.md#c-5).
 

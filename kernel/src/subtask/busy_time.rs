@@ -1,7 +1,7 @@
 //! What a subtask does with its time: works, waits for input, or waits for room downstream.
 //!
 //! The driver says after each slice what came of it, and the time from the beginning of that slice to the beginning of the next, parked or not, counts
-//! as that; the slices' clock readings are there anyway, so this costs an addition a slice. Whatever is neither idle nor back-pressured is busy, as in
+//! as that; the slices' clock readings are there anyway, so this costs an addition per slice. Whatever is neither idle nor back-pressured is busy, as in
 //! Flink: also waiting for its turn on the core, and for a write that the chain's own sink has begun.
 
 use crate::metrics::{Sampler, Samples};

@@ -1,4 +1,4 @@
-//! The time of a subtask: read once a slice, and the same for everything in it.
+//! The time of a subtask: read once per slice, and the same for everything in it.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -34,7 +34,7 @@ pub(crate) const NO_CORE: CoreKey = usize::MAX;
 /// The main future of the run stands beside the cores and never ends before the run.
 pub(crate) const HOST: CoreKey = usize::MAX - 1;
 
-/// A jump of virtual time between two polls that only a timer explains: the executor itself adds at most 100 ns a poll.
+/// A jump of virtual time between two polls that only a timer explains: the executor itself adds at most 100 ns per poll.
 const REST_NS_MIN: u64 = 1_000;
 
 /// Why a run fails; a `Done` it cannot be.

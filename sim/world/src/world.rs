@@ -113,7 +113,7 @@ impl World {
 
     /// Runs the future that `main` makes, which is given the machine's cores, and whatever it starts.
     ///
-    /// The cost is that of creating a madsim runtime, some tens of microseconds, plus about a microsecond a poll.
+    /// The cost is that of creating a madsim runtime, some tens of microseconds, plus about a microsecond per poll.
     pub fn run<F, T>(&self, main: impl FnOnce(SimCores) -> F + 'static) -> Outcome<T>
     where
         F: Future<Output = T> + 'static,

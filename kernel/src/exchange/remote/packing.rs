@@ -1,7 +1,7 @@
 //! From frames to bytes and back, at the two ends of a channel between processes.
 //!
 //! A [`Packer`] stands where the receiver would, a [`Unpacker`] where the sender would: the subtasks at both ends do not know that a network lies
-//! between them. Both cost one virtual call a frame.
+//! between them. Both cost one virtual call per frame.
 
 use super::archived::{ArchivedFrame, UNIT, encode_control};
 use super::failure::LinkFailure;

@@ -61,17 +61,17 @@ pub struct OpenContext<'a, K> {
 }
 
 impl<K: Key> OpenContext<'_, K> {
-    /// Registers one value a key, found again by `name`.
+    /// Registers one value per key, found again by `name`.
     pub fn value_state<V: Record>(&mut self, name: &str) -> ValueState<V> {
         self.states.register_value(name)
     }
 
-    /// Registers a list of values a key, found again by `name`.
+    /// Registers a list of values per key, found again by `name`.
     pub fn list_state<V: Record>(&mut self, name: &str) -> ListState<V> {
         self.states.register_list(name)
     }
 
-    /// Registers an ordered map a key, found again by `name`.
+    /// Registers an ordered map per key, found again by `name`.
     pub fn map_state<MK: Key, MV: Record>(&mut self, name: &str) -> MapState<MK, MV> {
         self.states.register_map(name)
     }

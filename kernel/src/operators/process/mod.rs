@@ -68,7 +68,7 @@ pub trait KeyedProcessFunction: Clone + Send + 'static {
     /// What goes out.
     type Out: Record;
 
-    /// Called once a subtask, before anything else: the place to register state, and for nothing that cannot be done twice. It is also called when the job is
+    /// Called once per subtask, before anything else: the place to register state, and for nothing that cannot be done twice. It is also called when the job is
     /// [compared with a checkpoint](crate::Job::compare_with).
     fn open(&mut self, _ctx: &mut OpenContext<'_, Self::Key>) {}
 

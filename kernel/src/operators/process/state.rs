@@ -65,7 +65,7 @@ trait Durable<K> {
     fn save(&self, store: &mut KeyedStates<K>, saved: &OperatorState, part: &mut usize, budget: usize) -> bool;
 }
 
-/// A value or a list a key: saved as it is.
+/// A value or a list per key: saved as it is.
 struct Plain<K, V> {
     name: String,
     id: StateId<V>,
@@ -78,7 +78,7 @@ impl<K: Key, V: Record> Durable<K> for Plain<K, V> {
     }
 }
 
-/// A map a key: saved as a list of pairs.
+/// A map per key: saved as a list of pairs.
 struct Map<K, MK, MV> {
     name: String,
     id: StateId<BTreeMap<MK, MV>>,
