@@ -1,7 +1,7 @@
 //! The one door between Thalweg and the outside world.
 //!
 //! Time, randomness, files, sockets, threads and task spawning are reached through the object-safe traits of this crate and nowhere else. A
-//! backend implements them twice over: [`uring`] on Linux's io_uring for production, and the simulator (`thalweg-sim`) in virtual time. The
+//! backend implements them twice over: [`uring`] on Linux's io_uring for production, and the simulator (`thalweg-world`) in virtual time. The
 //! engine cannot tell which one it runs on; that is what makes a simulated night a reproduction of a real one.
 //!
 //! The door is crossed once per batch, block or frame, never per record: a virtual call and a boxed future there cost nothing that can be

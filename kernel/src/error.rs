@@ -2,11 +2,13 @@
 
 use crate::refusal::{Cure, Refusal};
 use std::cell::RefCell;
+use std::fmt;
 use thalweg_io::{IoError, StartError};
 use thalweg_storage::checkpoint::CheckpointError;
 
-/// The reason a job did not finish. The message names what failed, where, and what can be done.
-#[derive(Debug, thiserror::Error)]
+/// The reason a job did not finish. The message names what failed, where, and what can be done; `Debug` shows the same, since it is what a `main` prints that
+/// returns the error.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum JobError {
     /// A user's function panicked.
@@ -161,6 +163,12 @@ pub enum FailureCause {
     Damage,
     /// A folder for checkpoints cannot be used as it is.
     Unusable,
+}
+
+impl fmt::Debug for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl JobError {

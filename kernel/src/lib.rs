@@ -3,6 +3,8 @@
 //! `api/` describes a job, `graph.rs` is the description, `chain/` and `operators/` compute, `exchange/` carries frames between subtasks. `subtask/` drives
 //! one of them, `attempt/` runs all of them until something fails, takes checkpoints meanwhile, and `job/` goes on after failures; `worker/` is the part of a
 //! process that works for others. Programs depend on the crate `thalweg`, which shows what of this is theirs.
+//!
+//! `docs/src/architecture.md` says how it fits together and, at its end, where to look for what.
 
 extern crate self as thalweg;
 

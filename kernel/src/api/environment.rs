@@ -177,7 +177,8 @@ impl StreamExecutionEnvironment {
         graph.build(name)
     }
 
-    /// Starts the job on the first `cores` cores of this machine. The calling thread stays free.
+    /// Starts the job on `cores` threads, each pinned to a CPU that this process may use; with more cores than CPUs some share one. The calling thread stays
+    /// free. The engine reports through `tracing`: without a subscriber nobody sees its warnings, restarts among them.
     ///
     /// # Errors
     /// [`JobError::Invalid`] if it cannot be run, [`JobError::Start`] if io_uring is not to be had.

@@ -122,7 +122,7 @@ impl<C: Chain> DataStream<C> {
 
     /// Partitions the stream: all records of a key go to the same subtask, in the order in which their sender emitted them.
     ///
-    /// `K` is the owned type of the key; `key` returns its view, so that no key is built per record:
+    /// `K`, the owned type of the key, has to be written; `key` returns its view, so that no key is built per record:
     /// `.key_by::<String>(|flight| flight.carrier)`. A key that has to be computed into something owned (a lower-cased name) is computed in a
     /// [`map`](Self::map) before.
     pub fn key_by<K: Key>(

@@ -173,7 +173,8 @@ impl<T: Record, G: WatermarkGenerator<T>> WatermarkStrategy<T, G> {
 }
 
 impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> WatermarkStrategy<T, G, A> {
-    /// Takes each record's event time from the record: a function from its view to milliseconds since 1970.
+    /// Takes each record's event time from the record: a function from its view to milliseconds since 1970. The type of the records has to be known here:
+    /// `WatermarkStrategy::<Click>::...`, or in the function, `|click: ClickRef<'_>| click.at_ms`.
     #[must_use]
     pub fn with_timestamp_assigner<B>(self, assigner: B) -> WatermarkStrategy<T, G, B>
     where

@@ -69,7 +69,8 @@ impl OperatorContext<'_> {
     }
 
     /// Says that there is more to emit than should be held at once: after this call comes [`resume`](crate::StreamOperator::resume), when what was emitted
-    /// has gone down. So an operator that makes very much of a record holds a part of it at a time.
+    /// has gone down. So an operator that makes very much of a record holds a part of it at a time. Suspend
+    /// only while something is left: an operator that does so without end holds up the job, as an endless loop would.
     pub fn suspend(&mut self) {
         self.has_more = true;
     }

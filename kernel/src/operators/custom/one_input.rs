@@ -98,6 +98,59 @@ pub trait OneInputStreamOperator: StreamOperator {
 
     /// Whether records are gathered and handed over by [`process_run`](Self::process_run): for operators whose work costs less for many at once.
     /// Gathering makes records owned and costs some nanoseconds for each; with `false`, the default, nothing is gathered.
+    /// [`process_element`](Self::process_element) has to be written all the same; it is not called if `process_run` is written.
+    ///
+    /// An operator that takes runs, and emits what it makes of one in portions:
+    ///
+    /// ```
+    /// # extern crate thalweg_kernel as thalweg;
+    /// use thalweg::{OneInputStreamOperator, OperatorContext, Output, RunRecords, StreamExecutionEnvironment, StreamOperator};
+    ///
+    /// /// Emits each number as often as it says.
+    /// #[derive(Clone, Default)]
+    /// struct Repeat { left: Vec<u64> }
+    ///
+    /// impl Repeat {
+    ///     fn emit_some(&mut self, ctx: &mut OperatorContext<'_>, out: &mut Output<u64>) {
+    ///         self.left.drain(..self.left.len().min(100)).for_each(|number| out.collect(number));
+    ///         if !self.left.is_empty() {
+    ///             ctx.suspend();
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// impl StreamOperator for Repeat {
+    ///     type Out = u64;
+    ///
+    ///     fn resume(&mut self, ctx: &mut OperatorContext<'_>, out: &mut Output<u64>) {
+    ///         self.emit_some(ctx, out);
+    ///     }
+    /// }
+    ///
+    /// impl OneInputStreamOperator for Repeat {
+    ///     type In = u64;
+    ///     const TAKES_RUNS: bool = true;
+    ///
+    ///     fn process_element(&mut self, _: u64, _: &mut OperatorContext<'_>, _: &mut Output<u64>) {
+    ///         unreachable!("runs are taken");
+    ///     }
+    ///
+    ///     fn process_run(&mut self, run: RunRecords<'_, u64>, ctx: &mut OperatorContext<'_>, out: &mut Output<u64>) {
+    ///         for (_timestamp, number) in run.views() {
+    ///             self.left.extend((0..number).map(|_| number));
+    ///         }
+    ///         self.emit_some(ctx, out);
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let env = StreamExecutionEnvironment::new();
+    /// let repeated = env.from_collection(vec![2, 300]).transform("repeat", Repeat::default()).collect();
+    /// env.execute("repeated", 1)?.wait()?;
+    /// assert_eq!(repeated.take().len(), 302);
+    /// # Ok(())
+    /// # }
+    /// ```
     const TAKES_RUNS: bool = false;
 
     /// Called once per subtask, before anything else: with its number, from 0, and how many there are.

@@ -26,12 +26,12 @@ impl<'a, T: Record> RunRecords<'a, T> {
         self.run.len()
     }
 
-    /// Looks at the records. A timestamp is `None` where nobody has given one.
+    /// Looks at the records, as pairs of timestamp and view: `for (timestamp, view) in run.views()`. A timestamp is `None` where nobody has given one.
     pub fn views(&self) -> impl ExactSizeIterator<Item = (Option<i64>, T::Ref<'_>)> {
         self.run.entries().map(|(timestamp, record)| (given(timestamp), record.view()))
     }
 
-    /// Takes the records.
+    /// Takes the records, as pairs of timestamp and record.
     pub fn into_records(self) -> impl Iterator<Item = (Option<i64>, T)> + use<'a, T> {
         std::iter::from_fn(move || self.run.pop()).map(|(timestamp, record)| (given(timestamp), record))
     }

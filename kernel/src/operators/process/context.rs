@@ -129,7 +129,7 @@ impl<'a, K: Key> Context<'a, K> {
         self.processing_time
     }
 
-    /// Access to one value of this key.
+    /// Access to one value of this key. It borrows the context: copy or clone what is needed of it before the next call.
     #[inline]
     pub fn value<V: Record>(&mut self, state: ValueState<V>) -> ValueAccess<'_, 'a, K, V> {
         self.states.value(state, self.key, self.hash)

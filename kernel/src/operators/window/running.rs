@@ -89,7 +89,7 @@ where
     fn take(&mut self, hash: u64, timestamp: i64, record: impl Arrival<In>) {
         let view = record.view();
         if timestamp == NO_TIMESTAMP {
-            self.info.fail("a record has no timestamp: call assign_timestamps_and_watermarks before window");
+            self.info.fail("a record has no timestamp: call assign_timestamps_and_watermarks before window, and in an operator of your own emit by collect_with_timestamp");
             return;
         }
         let Self { key, assigner, trigger, aggregate, store, watermark, allowed_lateness, firing, info, .. } = self;
