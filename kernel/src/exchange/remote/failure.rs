@@ -5,9 +5,9 @@ use crate::error::JobError;
 /// What ended a link.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LinkFailure {
-    /// The stream of frames broke: another attempt may have more luck.
+    /// The stream of frames broke: another attempt may succeed.
     Broken(String),
-    /// What is to be sent does not fit: it comes again with every attempt. The cure is said.
+    /// A frame does not fit, and will not in any other attempt. The text says the remedy.
     Unsendable(String),
 }
 
