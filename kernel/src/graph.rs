@@ -170,7 +170,7 @@ impl Job {
     }
 }
 
-/// What is known of a chain that has not ended yet.
+/// A chain that has not ended yet, as the graph knows it.
 #[derive(Clone, Default)]
 pub(crate) struct ChainMeta {
     pub(crate) operators: Vec<OperatorId>,

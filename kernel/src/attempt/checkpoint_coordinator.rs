@@ -24,7 +24,7 @@ pub(crate) struct Cadence {
     pub(crate) tolerable_failures: u32,
 }
 
-/// What has happened.
+/// An event that the coordinator reacts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CheckpointInput {
     /// Time has passed.

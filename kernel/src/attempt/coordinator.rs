@@ -11,7 +11,7 @@ use crate::error::JobError;
 use crate::ids::{OperatorId, SubtaskId};
 use std::collections::BTreeSet;
 
-/// What has happened.
+/// An event that the coordinator reacts to.
 pub(crate) enum AttemptInput {
     /// A reader of `source` has nothing to read.
     SplitRequested { source: OperatorId, subtask: SubtaskId },

@@ -344,7 +344,7 @@ impl<'a> AttemptRun<'a> {
         }
     }
 
-    /// Triggers are sent by the way on which splits are given out, and the positions of the enumerators are taken at that very moment: a split is either
+    /// Triggers are sent by the way on which splits are assigned, and the positions of the enumerators are taken at that very moment: a split is either
     /// with the enumerator or with a reader that knows of it before the barrier (docs/src/semantics.md#s-5).
     fn trigger(&mut self, checkpoint: CheckpointId, stops: bool, now: MonotonicNs) {
         self.observe("checkpoint.trigger", checkpoint, 0);
@@ -414,7 +414,7 @@ impl<'a> AttemptRun<'a> {
         }
     }
 
-    /// Right behind a checkpoint little is lost by a restart: the time to bring in workers that are missing here and have come since
+    /// A restart right after a checkpoint loses little: this is the time to bring in workers that are missing here and have joined since
     /// (docs/src/semantics.md#r-3).
     fn enlarge(&mut self) {
         let is_ending = self.closing || self.is_cancelled || self.checkpoints.is_ending();

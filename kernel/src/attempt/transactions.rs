@@ -30,7 +30,7 @@ impl TransactionLedger {
         self.pending.push(transaction);
     }
 
-    /// What `checkpoint` names, in the order of the epochs.
+    /// The transactions that `checkpoint` names, in the order of the epochs.
     pub(crate) fn named_by(&self, checkpoint: CheckpointId) -> Vec<PreparedTransaction> {
         let mut named: Vec<_> = self.pending.iter().filter(|transaction| transaction.epoch <= checkpoint).cloned().collect();
         named.sort_by_key(|transaction| transaction.epoch);

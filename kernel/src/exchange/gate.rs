@@ -29,7 +29,7 @@ pub(crate) struct Progress {
     pub(crate) controls_done: usize,
 }
 
-/// What the gate knows of a channel.
+/// A channel as the gate knows it.
 struct Arriving<B> {
     ended: bool,
     /// Records of frames that were worked off.

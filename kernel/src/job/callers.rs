@@ -1,6 +1,6 @@
 //! Callers that have given a command and wait for its outcome.
 //!
-//! There are as many of them as there are futures in the callers' hands: one that has been dropped is forgotten when the next one comes. When the job has
+//! There are as many callers as there are futures in their hands: one whose future has been dropped is forgotten when the next one comes. When the job has
 //! ended all of them are dropped, and that is the answer to callers that still wait.
 
 use crate::job::history::CheckpointFailure;

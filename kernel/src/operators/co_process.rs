@@ -89,7 +89,7 @@ impl CoProcessContext<'_> {
         self.operator.subtask()
     }
 
-    /// Emits `record` to the side output `tag`, with the current timestamp. It is dropped if nobody has taken that output
+    /// Emits `record` to the side output `tag`, with the current timestamp. The record is dropped if nobody has taken that output
     /// (docs/src/semantics.md#p-4).
     pub fn output<T: Record>(&mut self, tag: &OutputTag<T>, record: T) {
         self.operator.output(tag, record);

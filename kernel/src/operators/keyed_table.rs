@@ -40,7 +40,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         Self { table, state, saving: None, slice: cx.settings().slice_timers }
     }
 
-    /// Whether it must not change.
+    /// Whether the table is being saved, and must not change.
     #[inline]
     pub(crate) fn is_saving(&self) -> bool {
         self.saving.is_some()

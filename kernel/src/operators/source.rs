@@ -95,7 +95,7 @@ enum State {
     Ending,
     /// The end of input is to be sent.
     LastWatermark,
-    /// What is held is to be handed over.
+    /// Open frames are to be handed over.
     Ended,
 }
 

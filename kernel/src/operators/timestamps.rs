@@ -50,11 +50,11 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> f
         let prototype = generator.clone();
         let state = cx.state_of(self.id);
         let mut restored = state.restore_splits(WAITING);
-        // What was in work has come further than what waited.
+        // Generators of splits that were in work have come further than waiting ones.
         restored.extend(state.restore_splits(GENERATORS));
         let (subtask, is_source) = (u32::try_from(cx.subtask()).unwrap_or(u32::MAX), cx.is_source());
-        // What comes to this subtask now may have come to any other before, since splits change their readers: all begin with the generator that was
-        // furthest behind. Whatever is behind them has been told its watermark, and no more (docs/src/semantics.md#c-5).
+        // Records that come to this subtask now may have gone to any other before, since splits change their readers: all begin with the generator that was
+        // furthest behind. Operators downstream have been told its watermark, and no higher one (docs/src/semantics.md#c-5).
         let saved = state.restore_splits(WHOLE);
         let saved = saved.values().filter_map(|saved| saved.split_first_chunk());
         let least =

@@ -59,7 +59,7 @@ pub(crate) struct Load {
     since: Cell<MonotonicNs>,
     /// The times at the beginning of the span under way.
     span_began: Cell<Times>,
-    /// Of the last span that has ended: milliseconds per second. Before the first has ended, those of the first so far.
+    /// The shares of the last span that has ended, in milliseconds per second. Before the first has ended, the shares of that one so far.
     shares: Cell<Option<[i64; 3]>>,
 }
 

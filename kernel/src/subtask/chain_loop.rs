@@ -113,7 +113,7 @@ impl<H: Stage> ChainLoop<H> {
     pub(crate) fn end_snapshot(&mut self) {
         if let Some(checkpoint) = self.barrier.take() {
             self.snapshots.end(checkpoint);
-            // The others wait for the barrier.
+            // The other tasks wait for the barrier.
             self.head.flush();
         }
     }

@@ -68,7 +68,7 @@ impl SubtaskContext {
         self.restored.as_ref().map_or(Watermark::MIN, of_task)
     }
 
-    /// An operator's way into snapshots and out of the restored checkpoint.
+    /// Access of `operator` to snapshots and to the restored checkpoint.
     pub(crate) fn state_of(&self, operator: OperatorId) -> OperatorState {
         OperatorState {
             uid: self.operators[operator.0].uid.clone(),

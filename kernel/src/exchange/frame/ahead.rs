@@ -7,9 +7,9 @@ use crate::record::Record;
 pub struct Ahead<'a, T: Record>(Left<'a, T>);
 
 enum Left<'a, T: Record> {
-    /// Of a frame of this process.
+    /// The rest of a frame of this process.
     Owned(&'a [Entry<T>], &'a [u64]),
-    /// Of a frame of another one.
+    /// The rest of a frame of another process.
     Archived(&'a [T::Archived], &'a [[u8; 8]]),
 }
 

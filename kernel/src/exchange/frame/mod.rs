@@ -35,7 +35,7 @@ pub(crate) type Spare<T> = Vec<Entry<T>>;
 /// A frame whose records are being taken. Records that are left stay in the frame.
 pub(crate) struct Taking<'a, T> {
     entries: std::vec::Drain<'a, Entry<T>>,
-    /// Of all records of the frame, those that were taken before included.
+    /// The hashes of all records of the frame, those that were taken before included.
     pub(crate) hashes: &'a [u64],
     pub(crate) controls: &'a [(u32, Control)],
 }

@@ -2,7 +2,7 @@
 
 use crate::error::JobError;
 
-/// What ended a link.
+/// The reason why a link ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LinkFailure {
     /// The stream of frames broke: another attempt may succeed.
@@ -12,7 +12,7 @@ pub enum LinkFailure {
 }
 
 impl LinkFailure {
-    /// As the failure of the job, for a link to the worker `peer`.
+    /// The failure of the job that this failure of a link to the worker `peer` is.
     pub fn of_the_job(self, peer: String) -> JobError {
         match self {
             Self::Broken(reason) => JobError::Exchange { worker: peer, reason },

@@ -226,7 +226,7 @@ impl FrameHeader {
         })
     }
 
-    /// Holds what followed against the checksum.
+    /// Compares the payload with the checksum.
     pub fn check_payload(&self, payload: &[u8]) -> Result<(), FrameError> {
         if crc32fast::hash(payload) == self.payload_crc { Ok(()) } else { Err(FrameError::Checksum("payload")) }
     }

@@ -1,4 +1,4 @@
-//! From frames to bytes and back, at the two ends of a channel between processes.
+//! Packs frames into bytes and unpacks them, at the two ends of a channel between processes.
 //!
 //! A [`Packer`] stands where the receiver would, a [`Unpacker`] where the sender would: the subtasks at both ends do not know that a network lies
 //! between them. Both cost one virtual call per frame.

@@ -62,7 +62,7 @@ impl OperatorContext<'_> {
         self.site.parallelism
     }
 
-    /// Emits `record` to the side output `tag`, with the current timestamp. It is dropped if nobody has taken that output
+    /// Emits `record` to the side output `tag`, with the current timestamp. The record is dropped if nobody has taken that output
     /// (docs/src/semantics.md#p-4).
     pub fn output<T: Record>(&mut self, tag: &OutputTag<T>, record: T) {
         self.sides.emit(tag, self.timestamp, record);

@@ -90,7 +90,7 @@ impl<K: Key> OpenContext<'_, K> {
     }
 }
 
-/// What a function can do with the record, or the timer, in work: all of it concerns the current key (docs/src/semantics.md#k-3).
+/// The operations of a function on the record, or the timer, in work: all of them concern the current key (docs/src/semantics.md#k-3).
 pub struct Context<'a, K: Key> {
     pub(super) key: K::Ref<'a>,
     pub(super) hash: u64,
@@ -124,7 +124,7 @@ impl<'a, K: Key> Context<'a, K> {
     }
 
     /// The wall clock at the beginning of this slice of work, in milliseconds since 1970. In `on_timer` of a processing-time timer it is never below the
-    /// time of the timer, whoever has set the clock back meanwhile (docs/src/semantics.md#p-2).
+    /// time of the timer, even if the clock was set back meanwhile (docs/src/semantics.md#p-2).
     #[must_use]
     pub fn current_processing_time(&self) -> i64 {
         self.processing_time
@@ -168,7 +168,7 @@ impl<'a, K: Key> Context<'a, K> {
         self.timers.processing_time.remove(timestamp, K::from_view(self.key));
     }
 
-    /// Emits `record` to the side output `tag`, with the current timestamp. It is dropped if nobody has taken that output
+    /// Emits `record` to the side output `tag`, with the current timestamp. The record is dropped if nobody has taken that output
     /// (docs/src/semantics.md#p-4).
     pub fn output<T: Record>(&mut self, tag: &OutputTag<T>, record: T) {
         self.sides.emit(tag, self.timestamp, record);

@@ -1,6 +1,6 @@
 //! The aggregate of the records per key (and window): one accumulator, however many records there are.
 //!
-//! An [`AggregateFunction`] itself is the same for all keys and windows: what it has seen of one of them is in that one's accumulator.
+//! An [`AggregateFunction`] itself is the same for all keys and windows: each of them has an accumulator of its own, which holds what was seen of it.
 
 use crate::record::Record;
 

@@ -23,12 +23,12 @@ pub(super) struct Firing {
 }
 
 impl Firing {
-    /// Of an operator that has `advancing` still to fire at.
+    /// The firing of an operator that has `advancing` still to fire at.
     pub(super) fn new(advancing: Option<Watermark>, slice: usize) -> Self {
         Self { advancing, again: VecDeque::new(), slice }
     }
 
-    /// `watermark` has come: what it makes due is fired, and it goes on.
+    /// `watermark` has come: entries that it makes due are fired, and it goes on.
     pub(super) fn advance(&mut self, watermark: Watermark) {
         self.advancing = Some(watermark);
     }

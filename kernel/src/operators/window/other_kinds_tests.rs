@@ -79,7 +79,7 @@ where
     (results.take(), late.take())
 }
 
-/// From each record to `gap` milliseconds behind it.
+/// The span from each record to `gap` milliseconds behind it.
 #[derive(Clone)]
 struct Gap(i64);
 

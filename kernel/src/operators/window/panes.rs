@@ -231,7 +231,7 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Panes<K, V> {
         match restored {
             RestoredAs::Open => pane.complete = false,
             RestoredAs::Fired => pane.complete = true,
-            // Those of its keys that had fired came before.
+            // Keys of it that had fired were restored before.
             RestoredAs::Due => {
                 if std::mem::replace(&mut pane.complete, false) {
                     pane.fired = pane.table.len();
