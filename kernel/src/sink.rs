@@ -100,7 +100,8 @@ pub trait Sink: Clone + Send + 'static {
     ///
     /// # Errors
     /// If there is [no room](SinkError::NoRoom): it is called again. If results cannot or must not be put there: the job fails with it before anything is
-    /// read. After the last attempt, when nothing is waited for, a job that has succeeded fails only if the place has become [somebody else's](SinkError::Overtaken).
+    /// read. After the last attempt, when nothing is waited for, a job that has succeeded fails only if the place has [another owner](SinkError::Overtaken)
+    /// now.
     fn recover(&self, io: Io, recovery: Recovery<Self::Transaction>) -> LocalBoxFuture<Result<(), SinkError>> {
         self.commit(io, recovery.committed)
     }

@@ -97,8 +97,8 @@ impl StreamExecutionEnvironment {
         self
     }
 
-    /// What happens when the job fails. Unless set, a job with checkpoints restarts
-    /// [with growing delays](RestartStrategy::exponential_delay) and one without does not.
+    /// Sets how the job reacts to a failure. Unless set, a job with checkpoints restarts [with growing delays](RestartStrategy::exponential_delay) and one
+    /// without does not.
     pub fn set_restart_strategy(&self, strategy: RestartStrategy) -> &Self {
         self.graph.borrow_mut().restart = Some(strategy);
         self

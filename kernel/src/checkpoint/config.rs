@@ -6,12 +6,12 @@ use std::time::Duration;
 /// The state that a job begins with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Restore {
-    /// With the latest complete checkpoint of the checkpoint folder, or from the beginning if it holds none.
+    /// The latest complete checkpoint of the checkpoint folder; a fresh beginning if it holds none.
     #[default]
     Latest,
-    /// From the beginning.
+    /// A fresh beginning, without state.
     None,
-    /// With this checkpoint: its metadata file, in this or another checkpoint folder.
+    /// This checkpoint: its metadata file, in this or another checkpoint folder.
     From(PathBuf),
 }
 
@@ -40,7 +40,7 @@ pub struct CheckpointConfig {
     pub tolerable_failures: u32,
     /// How many complete checkpoints are kept.
     pub retained: usize,
-    /// What the job begins with.
+    /// The state that the job begins with.
     pub restore: Restore,
     /// Whether state of operators that the job no longer has is left behind, instead of refused.
     pub allow_non_restored_state: bool,

@@ -6,9 +6,9 @@
 //! A frame is full when it holds the records that the settings allow, or fewer if the receiver is slow: the receiver's word in the ring is the window that
 //! the frames of the channel have to share (`debloating.rs`). The window is read when a frame is begun.
 //!
-//! Bounds: a channel holds at most its ring's capacity of frames, or as many as the window allows, one open frame here, and one in work at the receiver. The open frame may grow
-//! past its size by in-band elements, of which there is a fixed number behind the last record, and on a side output by the records that one call of a user's
-//! function emits.
+//! Bounds: a channel holds at most its ring's capacity of frames, or as many as the window allows, one open frame here, and one in work at the receiver.
+//! The open frame may grow past its size by in-band elements, of which there is a fixed number behind the last record, and on a side output by the records
+//! that one call of a user's function emits.
 
 use super::debloating::Portion;
 use super::frame::{Batch, ErasedEnd, Frame, OutputChannel, typed};

@@ -96,8 +96,8 @@ impl fmt::Display for Layout {
 /// Checks each record that arrives.
 type Check<T> = Arc<dyn for<'a> Fn(<T as Record>::Ref<'a>) -> Result<(), String> + Send + Sync>;
 
-/// The [`Layout`] of records of type `T`, and perhaps a check that a record must pass where it arrives as bytes. The default is the type's own layout, without
-/// a check.
+/// The [`Layout`] of records of type `T`, and perhaps a check that a record must pass where it arrives as bytes. The default is the type's own layout,
+/// without a check.
 ///
 /// By then rkyv's check has seen that the bytes are a `T`. It cannot know whether that `T` is a record of this layout: a row with as many columns as its
 /// schema has, say.

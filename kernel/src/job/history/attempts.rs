@@ -9,7 +9,7 @@ use thalweg_io::UnixMillis;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AttemptRecord {
-    /// Its number. An earlier process of the same job may have used the numbers before.
+    /// Its number. Numbers continue where an earlier process of the same job has stopped.
     pub attempt: Attempt,
     /// When it began.
     pub began_at: UnixMillis,
