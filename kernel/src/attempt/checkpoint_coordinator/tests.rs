@@ -70,7 +70,7 @@ fn a_checkpoint_that_is_asked_for_begins_at_once_or_when_the_one_under_way_is_de
                 CheckpointInput::Declined { checkpoint: id(2) },
                 &[Action::GiveUp { checkpoint: id(2), reason: GivenUp::NoRoom }, Action::Trigger { checkpoint: id(3), stops: false }],
             ),
-            // Each is tried once; then the interval counts from the last one that began.
+            // Each checkpoint is tried once; then the interval counts from the last one that began.
             (5, CheckpointInput::Declined { checkpoint: id(3) }, &[Action::GiveUp { checkpoint: id(3), reason: GivenUp::NoRoom }]),
             (13, CheckpointInput::Tick, &[]),
             (14, CheckpointInput::Tick, &[Action::Trigger { checkpoint: id(4), stops: false }]),
