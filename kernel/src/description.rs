@@ -1,7 +1,7 @@
-//! Bytes that a job is described by beside its options: the text of a query, say, or a plan that another program has made.
+//! Bytes that describe a job beside its options: the text of a query, say, or a plan that another program has made.
 //!
-//! They mean something to the program alone. The coordinator of a cluster sends them to its workers with the options, all processes describe the job from
-//! both, and both are part of what they compare before they work together.
+//! Only the program knows their meaning. The coordinator of a cluster sends them to its workers with the options, all processes describe the job from both,
+//! and both are among the things that they compare before they work together.
 
 use crate::error::JobError;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// The most bytes that a job may be described by: 1 MiB, which a coordinator sends to each worker once.
 pub const DESCRIPTION_BYTES_MAX: usize = 1 << 20;
 
-/// The bytes. Never none of them: a job that is described by no bytes has no `Description`.
+/// The bytes, at least one: a job without such bytes has no `Description`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Description(Arc<[u8]>);
 
@@ -27,7 +27,7 @@ impl Description {
         xxh3_64(&self.0)
     }
 
-    /// Refuses too many.
+    /// Refuses more bytes than [`DESCRIPTION_BYTES_MAX`].
     pub(crate) fn check(&self) -> Result<(), JobError> {
         let bytes = self.0.len();
         if bytes > DESCRIPTION_BYTES_MAX {

@@ -16,19 +16,19 @@ pub enum JobError {
     UserPanic {
         /// The operator's name.
         operator: String,
-        /// The subtask it happened in, from 0.
+        /// The subtask in which it panicked, from 0.
         subtask: usize,
         /// The text of the panic, with its place if that is known.
         message: String,
-        /// The record (or timer) it was called with.
+        /// The record (or timer) with which it was called.
         record: String,
     },
-    /// Something was asked of an operator that it cannot do.
+    /// An operator was used in a way that it does not support.
     #[error("operator {operator}, subtask {subtask}: {reason}")]
     Operator {
         /// The operator's name.
         operator: String,
-        /// The subtask it happened in, from 0.
+        /// The subtask in which it happened, from 0.
         subtask: usize,
         /// What was wrong.
         reason: String,
@@ -38,7 +38,7 @@ pub enum JobError {
     Source {
         /// The source's name.
         operator: String,
-        /// The subtask it happened in, from 0.
+        /// The subtask in which it happened, from 0.
         subtask: usize,
         /// What was wrong, with file, line and column where there are any.
         reason: String,
@@ -48,26 +48,26 @@ pub enum JobError {
     Sink {
         /// The sink's name.
         operator: String,
-        /// The subtask it happened in, from 0.
+        /// The subtask in which it happened, from 0.
         subtask: usize,
-        /// What was wrong.
+        /// The system's reason.
         source: IoError,
     },
-    /// The place of a sink's results belongs to somebody else now.
+    /// The place of a sink's results has another owner now.
     #[error("sink {operator}: {reason}")]
     Overtaken {
         /// The sink's name.
         operator: String,
-        /// Which place, and whose it is.
+        /// The place, and its owner.
         reason: String,
     },
     /// The job as it is described cannot be run.
     #[error("the job cannot be run: {0}")]
     Invalid(Refusal),
-    /// Nothing can be listened for at an address, for now: somebody else has it, perhaps.
+    /// An address cannot be listened at, for now: another process has it, perhaps.
     #[error("{what}: {source}; {cure}")]
     Listen {
-        /// What cannot be done.
+        /// The work that cannot be done.
         what: String,
         /// The address, and the system's reason.
         source: IoError,
@@ -87,7 +87,7 @@ pub enum JobError {
         "{failures} checkpoints in a row were not complete within {timeout:?}: give them more time, or find out what holds the barriers up"
     )]
     CheckpointsExpired {
-        /// How many.
+        /// Number of expired checkpoints in a row.
         failures: u32,
         /// The timeout.
         timeout: std::time::Duration,
@@ -97,7 +97,7 @@ pub enum JobError {
     WorkerLost {
         /// The worker's name.
         worker: String,
-        /// How that was noticed.
+        /// How the loss was noticed.
         reason: String,
     },
     /// A worker cannot do its part; the job goes on without it.
@@ -105,10 +105,10 @@ pub enum JobError {
     Unfit {
         /// The worker's name.
         worker: String,
-        /// What it lacks, and the cure.
+        /// What the worker lacks, and the cure.
         reason: String,
     },
-    /// More workers are there than the attempt runs on; the next one runs on all of them.
+    /// More workers have joined than the attempt runs on; the next one runs on all of them.
     #[error("more workers are there: the job goes on with all of them")]
     Rescaled,
     /// The stream of frames between two workers broke.
@@ -119,16 +119,16 @@ pub enum JobError {
         /// What was wrong.
         reason: String,
     },
-    /// A failure at a worker, of a kind that has no form of its own on the wire.
+    /// A failure at a worker, of a kind that has no variant of its own between processes.
     #[error("{message}")]
     Remote {
-        /// What it said of itself there.
+        /// The text of the failure there.
         message: String,
-        /// What lay behind it.
+        /// The kind of its cause.
         cause: FailureCause,
         /// The settings that would cure it.
         cures: Vec<Cure>,
-        /// Whether another attempt could fare better.
+        /// Whether another attempt could succeed.
         is_worth_a_restart: bool,
     },
     /// The cores could not be started.
@@ -140,22 +140,22 @@ pub enum JobError {
     /// The engine broke one of its own rules.
     #[error("internal error in {place}: {message} (this is a defect of the engine; please report it)")]
     Internal {
-        /// Where.
+        /// The place where the rule was broken.
         place: String,
         /// The text of the failed assertion.
         message: String,
     },
 }
 
-/// What lies behind a failure, as far as somebody may want to act on it.
+/// The kind of cause of a failure, for programs that act on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailureCause {
-    /// Nothing of the following.
+    /// None of the kinds below.
     #[default]
     Other,
-    /// There is no room.
+    /// The disk has no room.
     StorageFull,
-    /// This user may not do it.
+    /// This user lacks the permission.
     PermissionDenied,
     /// Another attempt has taken over.
     Fenced,
@@ -172,13 +172,13 @@ impl fmt::Debug for JobError {
 }
 
 impl JobError {
-    /// That the job as it is described cannot be run, where no setting cures it. `reason` names the cure.
+    /// The job as it is described cannot be run, and no setting cures that. `reason` names the cure.
     #[must_use]
     pub fn invalid(reason: impl Into<String>) -> Self {
         Self::Invalid(Refusal::from(reason.into()))
     }
 
-    /// The settings that would cure it, in the order in which the message names them; how each is asked for is told at [`Cure`].
+    /// The settings that would cure the error, in the order in which the message names them; [`Cure`] tells how each is set.
     #[must_use]
     pub fn cures(&self) -> &[Cure] {
         match self {
@@ -189,7 +189,8 @@ impl JobError {
         }
     }
 
-    /// That nothing can be listened for at an address: `what` cannot be done, for the reason `source`, and `cure` says what the person can do. An address that this machine does not have, or that this user may not take, is one that cannot be meant.
+    /// An address cannot be listened at: `what` cannot be done, for the reason `source`, and `cure` says what the person can do. If this machine does not
+    /// have the address, or this user may not take it, the error is [`Invalid`](Self::Invalid).
     #[must_use]
     pub fn cannot_listen(what: impl Into<String>, source: IoError, cure: &'static str) -> Self {
         use std::io::ErrorKind::{AddrNotAvailable, PermissionDenied};
@@ -205,8 +206,8 @@ impl JobError {
         Self::Checkpoint { place: "coordinator".to_owned(), source }
     }
 
-    /// The failure to store a snapshot, at a subtask of this name. If the folder cannot be used there it may be that one process which may not: what holds
-    /// for the job its coordinator finds out, with the first entry of the next attempt.
+    /// The failure to store a snapshot, at a subtask of this name. If the folder cannot be used there, perhaps only that process may not use it: whether
+    /// the whole job cannot, its coordinator finds out with the first log entry of the next attempt.
     pub(crate) fn of_a_snapshot(subtask: &str, source: CheckpointError) -> Self {
         let failure = Self::Checkpoint { place: subtask.to_owned(), source };
         match failure.cause() {
@@ -217,7 +218,7 @@ impl JobError {
         }
     }
 
-    /// The operator in which it happened, if that is known.
+    /// The operator in which the error happened, if that is known.
     pub(crate) fn operator(&self) -> Option<&str> {
         match self {
             Self::UserPanic { operator, .. }
@@ -229,7 +230,7 @@ impl JobError {
         }
     }
 
-    /// The subtask of that operator, if it is known.
+    /// The subtask of that operator, if that is known.
     pub(crate) fn subtask(&self) -> Option<usize> {
         match self {
             Self::UserPanic { subtask, .. }
@@ -248,12 +249,12 @@ impl JobError {
         }
     }
 
-    /// Whether another attempt has taken over, also if it was a worker that found it out.
+    /// Whether another attempt has taken over, even if a worker found that out.
     pub(crate) fn is_fenced(&self) -> bool {
         self.cause() == FailureCause::Fenced
     }
 
-    /// Whether another attempt could fare better.
+    /// Whether another attempt could succeed.
     #[must_use]
     pub fn is_worth_a_restart(&self) -> bool {
         match self {
@@ -264,7 +265,7 @@ impl JobError {
         }
     }
 
-    /// What lies behind it.
+    /// The kind of cause.
     #[must_use]
     pub fn cause(&self) -> FailureCause {
         use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, StorageFull};
@@ -326,7 +327,7 @@ mod tests {
         let error = JobError::of_a_snapshot("map(2/2)", refused());
         assert!(error.is_worth_a_restart() && error.cause() == FailureCause::Unusable, "{error}");
         assert_eq!(error.to_string(), JobError::Checkpoint { place: "map(2/2)".to_owned(), source: refused() }.to_string());
-        // Where the coordinator may not write, nobody's next attempt fares better.
+        // Where the coordinator may not write, no other attempt succeeds either.
         assert!(!JobError::of_the_coordinator(refused()).is_worth_a_restart());
         let fenced = JobError::of_a_snapshot("map(2/2)", CheckpointError::Fenced { folder: "c".to_owned(), entry: 3 });
         assert!(!fenced.is_worth_a_restart() && fenced.is_fenced());

@@ -31,11 +31,11 @@ pub(crate) type Build = Box<dyn FnOnce(&mut SubtaskContext) -> Box<dyn Subtask> 
 /// Finds the splits of a source, given its parallelism.
 pub(crate) type FindSplits = Box<dyn Fn(Io, usize) -> LocalBoxFuture<Result<Vec<AlignedVec>, SourceError>> + Send>;
 
-/// A source, apart from what its readers do. Splits are archives here.
+/// A source, without its readers. Splits are archives here.
 pub(crate) struct SourcePlan {
     pub(crate) operator: OperatorId,
     pub(crate) splits: FindSplits,
-    /// What its splits are made of.
+    /// The layout of its splits.
     pub(crate) layout: Layout,
     /// The file or folder that it reads.
     pub(crate) input: Option<PathBuf>,
@@ -47,13 +47,13 @@ pub(crate) type RecoverSink = Box<dyn Fn(Io, Recovery<AlignedVec>) -> LocalBoxFu
 /// See [`Sink::commit`](crate::sink::Sink::commit).
 pub(crate) type CommitSink = Box<dyn Fn(Io, Vec<AlignedVec>) -> LocalBoxFuture<Result<(), SinkError>> + Send>;
 
-/// A sink, apart from what its writers do. Transactions are archives here.
+/// A sink, without its writers. Transactions are archives here.
 pub(crate) struct SinkPlan {
     pub(crate) operator: OperatorId,
     pub(crate) check: RecoverSink,
     pub(crate) recover: RecoverSink,
     pub(crate) commit: CommitSink,
-    /// What its transactions are made of.
+    /// The layout of its transactions.
     pub(crate) layout: Layout,
     pub(crate) location: Option<String>,
     pub(crate) spans_processes: bool,
@@ -64,7 +64,7 @@ pub(crate) struct TaskPlan {
     pub(crate) parallelism: Option<usize>,
     /// The edges of each of its inputs: none for a source, several where streams were united.
     pub(crate) inputs: Vec<Vec<EdgeId>>,
-    /// Of the operator that stands first in it.
+    /// The uid of its first operator.
     pub(crate) uid: String,
     pub(crate) instantiate: Box<dyn Fn() -> Build + Send>,
 }
@@ -76,23 +76,23 @@ impl TaskPlan {
     }
 }
 
-/// Which of the receiving subtasks a record of an edge goes to.
+/// Which receiving subtasks a record of an edge goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Partitioning {
-    /// The one beside the sender if both tasks have the same parallelism, else one after the other.
+    /// The subtask beside the sender if both tasks have the same parallelism, else one subtask after the other.
     Forward,
-    /// One after the other.
+    /// One subtask after the other.
     Rebalance,
-    /// The one that owns the key group of its key.
+    /// The subtask that owns the key group of the record's key.
     Hash,
-    /// All of them.
+    /// All subtasks.
     Broadcast,
 }
 
 pub(crate) struct EdgePlan {
-    /// The task that feeds it, as soon as that is known.
+    /// The task that feeds the edge, as soon as it is known.
     pub(crate) from: Option<usize>,
-    /// The operator that feeds it, if it is a branch or a side output.
+    /// The operator that feeds the edge, if the edge is a branch or a side output.
     pub(crate) from_operator: Option<OperatorId>,
     pub(crate) partitioning: Partitioning,
     pub(crate) record: RecordType,
@@ -114,30 +114,30 @@ pub struct Job {
     pub(crate) restart: Option<RestartStrategy>,
     pub(crate) take_over_output: bool,
     pub(crate) observers: Vec<Arc<dyn JobObserver>>,
-    /// What it was described by beside its options.
+    /// The bytes of its description beside its options.
     pub(crate) description: Option<Description>,
 }
 
 impl Job {
-    /// The bytes that it is described by beside its options; none, unless it was given some.
+    /// The bytes that describe the job beside its options; empty unless given.
     #[must_use]
     pub fn description_bytes(&self) -> &[u8] {
         self.description.as_ref().map_or(&[], |description| description.bytes())
     }
 
-    /// The same job, described by `bytes` besides: for a worker, which is told them.
+    /// The same job, described by `bytes` besides: for a worker, which is sent them.
     #[must_use]
     pub fn with_description_bytes(self, bytes: Arc<[u8]>) -> Self {
         Self { description: Description::of(bytes), ..self }
     }
 
-    /// Its name.
+    /// The name of the job.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The engine's constants, as the job has them.
+    /// The engine's constants, as set for the job.
     #[must_use]
     pub fn settings(&self) -> &EngineSettings {
         &self.settings
@@ -155,12 +155,12 @@ impl Job {
         self.checkpoints.as_ref().map(|config| config.inline_bytes_max)
     }
 
-    /// The sinks whose results can be found somewhere: operator, and where.
+    /// The sinks whose results can be found somewhere: the operator, and the place.
     pub fn outputs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.sinks.iter().filter_map(|sink| Some((self.operators[sink.operator.0].name.as_str(), sink.location.as_deref()?)))
     }
 
-    /// Refuses what cannot be run by several processes.
+    /// Refuses a job that cannot be run by several processes.
     pub(crate) fn check_spans_processes(&self) -> Result<(), JobError> {
         let Some(sink) = self.sinks.iter().find(|sink| !sink.spans_processes) else { return Ok(()) };
         let name = &self.operators[sink.operator.0].name;
@@ -170,14 +170,14 @@ impl Job {
     }
 }
 
-/// What is known of a chain that has not ended yet.
+/// A chain that has not ended yet, as the graph knows it.
 #[derive(Clone, Default)]
 pub(crate) struct ChainMeta {
     pub(crate) operators: Vec<OperatorId>,
-    /// The edges of each input of the operator that stands first.
+    /// The edges of each input of the chain's first operator.
     pub(crate) inputs: Vec<Vec<EdgeId>>,
     pub(crate) parallelism: Option<usize>,
-    /// The operator at which it ends: a sink, a `key_by`. It belongs to the task of the last operator, however the chain is cut.
+    /// The operator that ends the chain: a sink, a `key_by`. It belongs to the task of the last operator, however the chain is cut.
     pub(crate) terminal: Option<OperatorId>,
 }
 
@@ -285,7 +285,7 @@ impl GraphBuilder {
         self.sinks.push(sink);
     }
 
-    /// What the records of type `T` are that come out of a chain: what was said of its last operator, or of the edge that feeds it.
+    /// The type and layout of the records of type `T` that come out of a chain: those set for its last operator, or those of the edge that feeds it.
     pub(crate) fn output_of<T: Record>(&self, chain: &ChainMeta) -> RecordType {
         let given = match chain.last() {
             Some(operator) => self.operators[operator.0].output.clone(),
@@ -294,7 +294,7 @@ impl GraphBuilder {
         given.unwrap_or_else(RecordType::of::<T>)
     }
 
-    /// What the records of an edge are.
+    /// The type and layout of an edge's records.
     pub(crate) fn record_of(&self, edge: EdgeId) -> &RecordType {
         &self.edges[edge.0].record
     }
@@ -312,7 +312,7 @@ impl GraphBuilder {
         edge
     }
 
-    /// Adds the task that a chain has become; `instantiate` makes what builds its subtasks.
+    /// Adds the task that a chain has become; `instantiate` makes the function that builds its subtasks.
     pub(crate) fn add_task(&mut self, meta: &ChainMeta, instantiate: Box<dyn Fn() -> Build + Send>, outputs: &[EdgeId]) {
         let task = self.tasks.len();
         for operator in meta.operators.iter().chain(&meta.terminal) {
@@ -331,7 +331,7 @@ impl GraphBuilder {
         });
     }
 
-    /// Closes the graph.
+    /// Completes the graph.
     pub(crate) fn build(mut self, name: &str) -> Result<Job, JobError> {
         if let Some(description) = &self.description {
             description.check()?;
@@ -401,7 +401,7 @@ impl GraphBuilder {
     }
 }
 
-/// A chain that is about to be cut in two, by what the graph knows of it. Who knows its type cuts it (`chain/cut.rs`).
+/// A chain that is about to be cut in two, as the graph knows it. The code that knows its type cuts it (`chain/cut.rs`).
 pub struct Cut<'a> {
     pub(crate) graph: &'a mut GraphBuilder,
     pub(crate) meta: &'a mut ChainMeta,

@@ -1,4 +1,4 @@
-//! The numbers and names by which the parts of a job are known to each other: operators, edges, subtasks, workers.
+//! The numbers and names that identify the parts of a job: operators, edges, subtasks, workers.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub struct EdgeId(pub(crate) usize);
 /// The number of a subtask within its job, over all tasks.
 pub(crate) type SubtaskId = usize;
 
-/// `source -> map(2/3)`: the operators of a task, and which of its subtasks this is.
+/// `source -> map(2/3)`: the operators of a task, and the subtask.
 pub(crate) struct TaskName {
     pub(crate) operators: String,
     pub(crate) subtask: usize,
@@ -26,7 +26,7 @@ impl fmt::Display for TaskName {
     }
 }
 
-/// The number of a worker among all that a coordinator has seen. One that comes back gets a new one.
+/// The number of a worker among all that a coordinator has seen. A worker that comes back gets a new number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub u64);
 

@@ -1,8 +1,8 @@
-//! The engine: what a job is made of, and what runs it.
+//! The engine: the description of a job, and the code that runs it.
 //!
 //! `api/` describes a job, `graph.rs` is the description, `chain/` and `operators/` compute, `exchange/` carries frames between subtasks. `subtask/` drives
-//! one of them, `attempt/` runs all of them until something fails, takes checkpoints meanwhile, and `job/` goes on after failures; `worker/` is the part of a
-//! process that works for others. Programs depend on the crate `thalweg`, which shows what of this is theirs.
+//! one subtask, `attempt/` runs all of them until something fails, and takes checkpoints meanwhile, and `job/` restarts after failures; `worker/` is the
+//! part of a process that runs subtasks for a coordinator elsewhere. Programs depend on the crate `thalweg`, which exports the public part.
 //!
 //! `docs/src/architecture.md` says how it fits together and, at its end, where to look for what.
 

@@ -1,4 +1,4 @@
-//! What workers and their subtasks say to the coordinator, and what it says to them. Messages of one pair arrive in their order.
+//! The messages between the coordinator, the workers and their subtasks. Messages of one pair arrive in their order.
 //!
 //! In one process they move through mailboxes; between processes the same messages travel as bytes (`cluster/`).
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 use thalweg_io::Mailbox;
 use thalweg_storage::checkpoint::StateFile;
 
-/// What one subtask adds to a checkpoint.
+/// One subtask's part of a checkpoint.
 pub struct Acknowledgement {
     /// The checkpoint.
     pub checkpoint: CheckpointId,
@@ -23,67 +23,67 @@ pub struct Acknowledgement {
     pub state: Vec<StateFile>,
     /// Splits in work, by number, with their positions.
     pub splits: Vec<(u32, AlignedVec)>,
-    /// What its sink has prepared of the epoch that the checkpoint ends.
+    /// The result that its sink has prepared for the epoch that the checkpoint ends.
     pub prepared: Option<PreparedEpoch>,
-    /// What it took.
+    /// The time the subtask spent on it.
     pub times: SnapshotTimes,
 }
 
-/// What subtasks say to the coordinator.
+/// A message from a subtask to the coordinator.
 pub enum FromSubtask {
     /// A source reader has nothing to read.
     SplitRequested {
-        /// The source that it belongs to.
+        /// The source that the reader belongs to.
         source: OperatorId,
-        /// Who asks.
+        /// The subtask that asks.
         subtask: SubtaskId,
     },
     /// The subtask's part of a checkpoint is durable.
     Acknowledged {
-        /// Whose part it is.
+        /// The subtask that it belongs to.
         subtask: SubtaskId,
         /// The part.
         acknowledgement: Acknowledgement,
     },
-    /// The disk has no room for the subtask's part of a checkpoint. What its sink has prepared is kept.
+    /// The disk has no room for the subtask's part of a checkpoint. The epoch that its sink has prepared is kept.
     Declined {
         /// The checkpoint, which is declined.
         checkpoint: CheckpointId,
-        /// What its sink has prepared.
+        /// The epoch that the subtask's sink has prepared.
         prepared: Option<PreparedEpoch>,
     },
-    /// The disk has no room for what its sink writes, and the sink waits; or it goes on.
+    /// The disk has no room for the sink's results, and the sink waits; or it no longer waits.
     WaitsForRoom {
-        /// Whose sink it is.
+        /// The subtask of the sink.
         subtask: SubtaskId,
-        /// Why it waits; without a reason, it goes on.
+        /// Why the sink waits; `None` if it no longer waits.
         reason: Option<String>,
     },
-    /// The input has ended, everything is handed over, and what the sink was given since the last barrier is prepared.
+    /// The input has ended, everything is handed over, and the records that the sink was given since the last barrier are prepared.
     Finished {
-        /// Who has finished.
+        /// The subtask that has finished.
         subtask: SubtaskId,
-        /// The last that its sink has prepared.
+        /// The last epoch that its sink has prepared.
         prepared: Option<PreparedEpoch>,
     },
-    /// The subtask failed and is closing; without one, it is something else at the same worker that failed.
+    /// The subtask failed and is closing; without a subtask, another part of the same worker failed.
     Failed {
-        /// Who failed.
+        /// The subtask that failed.
         subtask: Option<SubtaskId>,
-        /// Why.
+        /// The reason.
         error: JobError,
     },
     /// The subtask is gone.
     Ended {
-        /// Who it was.
+        /// The subtask that is gone.
         subtask: SubtaskId,
-        /// Its last numbers.
+        /// Its last metrics.
         metrics: Vec<Metric>,
     },
 }
 
 impl FromSubtask {
-    /// Who says it, as far as it says that itself.
+    /// The subtask that sends the message, if it names one.
     pub fn subtask(&self) -> Option<SubtaskId> {
         match self {
             Self::SplitRequested { subtask, .. }
@@ -97,61 +97,61 @@ impl FromSubtask {
     }
 }
 
-/// A worker that is there.
+/// A worker that has joined.
 #[derive(Clone)]
 pub struct Member {
     /// Its number.
     pub id: WorkerId,
-    /// What people know it by.
+    /// The name that people see.
     pub name: String,
-    /// How many cores it has.
+    /// Number of its cores.
     pub cores: usize,
-    /// Where each of its cores listens for the frames of others; empty if there are no others.
+    /// The addresses where its cores listen for frames of other workers, by core; empty if there are no others.
     pub doors: Vec<SocketAddr>,
-    /// The way to it.
+    /// Its mailbox.
     pub orders: Mailbox<ToWorker>,
 }
 
-/// What somebody else says to the coordinator.
+/// A message to the coordinator from any sender.
 pub enum ToCoordinator {
-    /// A subtask of an attempt. What an older attempt says late is refused.
+    /// A message of a subtask. Late messages of an older attempt are refused.
     FromSubtask {
         /// The attempt that it belongs to.
         attempt: Attempt,
-        /// What it says.
+        /// The subtask's message.
         message: FromSubtask,
     },
-    /// A worker is there.
+    /// A worker has joined.
     Joined(Member),
-    /// It is gone, and with it its subtasks; nothing of it follows.
+    /// A worker is gone, and with it its subtasks; no message of it follows.
     Lost {
-        /// Which one.
+        /// The worker that is gone.
         worker: WorkerId,
-        /// How that was noticed, for people.
+        /// How the loss was noticed, for people.
         reason: String,
     },
-    /// Numbers of what a worker of another process runs of an attempt, each labelled with its name.
+    /// Metrics of the subtasks that a worker of another process runs in an attempt, each labelled with its name.
     Metrics {
         /// The attempt.
         attempt: Attempt,
-        /// The numbers.
+        /// The metrics.
         metrics: Vec<Metric>,
     },
-    /// Workers cannot be had: the reason, which is the job's failure.
+    /// No workers can be found: the error is the job's failure.
     Impossible(JobError),
-    /// The user wants the job to end, without results beyond those committed.
+    /// The user wants the job to end, without results other than committed ones.
     Cancel,
-    /// The user wants the sources to end now, and the job to finish with what it has read.
+    /// The user wants the sources to end now, and the job to finish with the records read so far.
     Drain,
-    /// The user wants the job to end with a checkpoint from which it can go on.
+    /// The user wants the job to end with a checkpoint from which it can resume.
     Stop,
-    /// The user wants a checkpoint, and to know what becomes of it.
+    /// The user wants a checkpoint, and to know its outcome.
     Checkpoint(Mailbox<CheckpointOutcome>),
-    /// Somebody wants to know when the job has ended: then this is closed.
+    /// A caller wants to know when the job has ended: then this mailbox is closed.
     Watch(Mailbox<Infallible>),
 }
 
-/// What became of a checkpoint that was asked for.
+/// The outcome of a checkpoint that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckpointOutcome {
@@ -161,43 +161,43 @@ pub enum CheckpointOutcome {
         checkpoint: CheckpointId,
         /// From its trigger until it was durable.
         duration: Duration,
-        /// The state in it, in bytes.
+        /// The size of its state, in bytes.
         bytes: u64,
     },
-    /// There is none, and none will be made in its stead.
+    /// It was not taken, and no other is taken in its stead.
     Declined(CheckpointFailure),
     /// The job has ended, or ended before one could begin.
     JobEnded,
 }
 
-/// What the coordinator says to a worker.
+/// A message from the coordinator to a worker.
 pub enum ToWorker {
     /// Bring your share of an attempt onto your cores.
     Deploy(Box<Deployment>),
-    /// Something for one of its subtasks. Of another attempt than the one that was deployed last it is for nobody.
+    /// A message for one of its subtasks. It is dropped if its attempt is not the one that was deployed last.
     ToSubtask {
         /// The attempt that the subtask belongs to.
         attempt: Attempt,
-        /// Who is told.
+        /// The subtask that is told.
         subtask: SubtaskId,
-        /// What.
+        /// The message to it.
         message: ToSubtask,
     },
-    /// There will be no other attempt: the reason, if the job has failed.
+    /// No other attempt follows.
     End {
-        /// Why the job has failed.
+        /// Why the job has failed, if it has.
         failure: Option<String>,
     },
 }
 
-/// There will be no other attempt, of anybody: the reason, if the job has failed.
+/// The end of the job for workers that have not joined: no other attempt follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Farewell {
-    /// Why the job has failed.
+    /// Why the job has failed, if it has.
     pub failure: Option<String>,
 }
 
-/// What the coordinator says to a subtask.
+/// A message from the coordinator to a subtask.
 pub enum ToSubtask {
     /// Read this split next.
     Split {

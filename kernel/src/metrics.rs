@@ -1,8 +1,8 @@
-//! Numbers about a running job.
+//! Metrics of a running job.
 //!
-//! A counter is a plain cell of the core that counts; every core sends its values now and then, and nothing is sent, locked or allocated in between.
-//! What is cheaper to ask than to keep up to date, such as the length of a queue, is asked at that moment ([`Sampler`]). Names are Flink's; what each
-//! means, and how Prometheus sees it, is listed in `docs/src/observability.md`.
+//! A counter is a plain cell of the core that counts; every core sends its values now and then, and nothing is sent, locked or allocated in between. Values
+//! that are cheaper to ask for than to keep up to date, such as the length of a queue, are asked for at that moment ([`Sampler`]). Names are Flink's;
+//! `docs/src/observability.md` lists the meaning of each, and its name in Prometheus.
 
 use crate::checkpoint::JobId;
 use std::borrow::Cow;
@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// How a number behaves.
+/// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
     /// Only grows, from zero, while an attempt runs.
@@ -20,7 +20,7 @@ pub enum MetricKind {
     Gauge,
 }
 
-/// What a number is about.
+/// The subject of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MetricScope {
     /// The job as a whole.
@@ -31,43 +31,43 @@ pub enum MetricScope {
     Operator,
 }
 
-/// One number of one subtask of one operator, or of a whole task or job.
+/// One metric of one subtask of one operator, or of a whole task or job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// What it is about.
+    /// Its subject.
     pub scope: MetricScope,
-    /// The operator, or the chain of operators of a task; empty for a number of the job.
+    /// The operator, or the chain of operators of a task; empty for a metric of the job.
     pub operator: String,
     /// The uid of the operator, or of the first one of the task; empty where there is none, as for the exchange with another worker.
     pub uid: Arc<str>,
     /// The subtask, from 0.
     pub subtask: usize,
-    /// The channel of the subtask, if the number concerns one of them alone.
+    /// The channel of the subtask, if the metric concerns only one.
     pub channel: Option<usize>,
     /// The worker that runs the subtask, if there are several.
     pub worker: Option<Arc<str>>,
-    /// What is counted or measured, for instance `numRecordsIn`.
+    /// The name, for instance `numRecordsIn`.
     pub name: Cow<'static, str>,
-    /// Whether it counts or shows.
+    /// Whether it is a counter or a gauge.
     pub kind: MetricKind,
     /// The value at the time of the snapshot.
     pub value: i64,
 }
 
 impl Metric {
-    /// A number of the whole job.
+    /// A metric of the whole job.
     pub fn of_job(name: &'static str, kind: MetricKind, value: i64) -> Self {
         let (scope, operator) = (MetricScope::Job, String::new());
         Self { scope, operator, uid: no_uid(), subtask: 0, channel: None, worker: None, name: Cow::Borrowed(name), kind, value }
     }
 
-    /// The same number, as one of `worker`.
+    /// The same metric, labelled with `worker`.
     #[must_use]
     pub fn at(self, worker: &Arc<str>) -> Self {
         Self { worker: Some(Arc::clone(worker)), ..self }
     }
 
-    /// By what the numbers are grouped that are always sent together.
+    /// The key of the group of metrics that are always sent together.
     fn group(&self) -> (&str, usize, Option<&str>) {
         (&self.operator, self.subtask, self.worker.as_deref())
     }
@@ -77,14 +77,14 @@ fn no_uid() -> Arc<str> {
     Arc::from("")
 }
 
-/// The numbers of one operator, or task, in one subtask at one worker. Never empty.
+/// The metrics of one operator, or task, in one subtask at one worker. Never empty.
 type Group = Arc<[Metric]>;
 
 fn order_of(group: &Group, other: (&str, usize, Option<&str>)) -> Ordering {
     group.first().map_or(Ordering::Less, |first| first.group().cmp(&other))
 }
 
-/// `newer`, and what else `older` holds: somebody else speaks of the same subtask.
+/// `newer`, and the other metrics of `older`: another sender reports on the same subtask.
 fn merge(older: &[Metric], newer: &[Metric]) -> Group {
     let is_same = |a: &Metric, b: &Metric| a.name == b.name && a.channel == b.channel && a.scope == b.scope;
     if older.len() == newer.len() && older.iter().zip(newer).all(|(a, b)| is_same(a, b)) {
@@ -94,22 +94,22 @@ fn merge(older: &[Metric], newer: &[Metric]) -> Group {
     newer.iter().chain(others).cloned().collect()
 }
 
-/// A snapshot of a job's numbers, at most some tenths of a second old while the job runs and exact when it has ended. Cloning copies some pointers.
+/// A snapshot of a job's metrics, at most some tenths of a second old while the job runs and exact when it has ended. Cloning copies some pointers.
 #[derive(Clone, Debug, Default)]
 pub struct JobMetrics {
     job: Option<JobId>,
-    /// In the order of what they are about.
+    /// Sorted by their subjects.
     groups: Vec<Group>,
 }
 
 impl JobMetrics {
-    /// The number of the job, by which its checkpoints and results know it too; `None` before its first attempt.
+    /// The number of the job, which also names it in its checkpoints and results; `None` before its first attempt.
     #[must_use]
     pub fn job(&self) -> Option<JobId> {
         self.job
     }
 
-    /// All numbers, by operator and subtask.
+    /// All metrics, by operator and subtask.
     pub fn iter(&self) -> impl Iterator<Item = &Metric> {
         self.groups.iter().flat_map(|group| group.iter())
     }
@@ -132,7 +132,7 @@ impl JobMetrics {
         self.iter().filter(|metric| metric.name == name).map(|metric| metric.value).min()
     }
 
-    /// Replaces the numbers that `newer` speaks of. Best all of an operator in a subtask come together.
+    /// Replaces the metrics that `newer` contains. Cheapest if all of an operator in a subtask come together.
     pub(crate) fn update(&mut self, mut newer: Vec<Metric>) {
         newer.sort_by(|a, b| a.group().cmp(&b.group()));
         for metrics in newer.chunk_by(|a, b| a.group() == b.group()) {
@@ -149,7 +149,7 @@ impl JobMetrics {
         self.change_job(name, MetricKind::Counter, |value| value.wrapping_add(n));
     }
 
-    /// Shows a value of the whole job.
+    /// Sets a gauge of the whole job.
     pub(crate) fn show(&mut self, name: &'static str, value: i64) {
         self.change_job(name, MetricKind::Gauge, |_| value);
     }
@@ -164,14 +164,14 @@ impl JobMetrics {
         self.update(metrics);
     }
 
-    /// A new attempt of `job` begins, perhaps with other subtasks at other workers: what was said of those of the one before is forgotten.
+    /// A new attempt of `job` begins, perhaps with other subtasks at other workers: the metrics of the previous attempt's subtasks are forgotten.
     pub fn begin_attempt(&mut self, job: JobId) {
         self.job = Some(job);
         self.groups.retain(|group| group.first().is_some_and(|first| first.scope == MetricScope::Job));
     }
 }
 
-/// Of several numbers about the same the last one counts.
+/// Of several values of the same metric the last one counts.
 impl Extend<Metric> for JobMetrics {
     fn extend<I: IntoIterator<Item = Metric>>(&mut self, metrics: I) {
         self.update(metrics.into_iter().collect());
@@ -186,7 +186,7 @@ impl FromIterator<Metric> for JobMetrics {
     }
 }
 
-/// Counts up, on one core.
+/// A counter on one core.
 #[derive(Clone, Default)]
 pub struct Counter {
     cell: Rc<Cell<i64>>,
@@ -194,13 +194,13 @@ pub struct Counter {
 
 impl Counter {
     #[inline]
-    /// Counts `n` more.
+    /// Adds `n`.
     pub fn add(&self, n: u64) {
         self.cell.set(self.cell.get().wrapping_add(n as i64));
     }
 }
 
-/// Shows a value, on one core.
+/// A gauge on one core.
 #[derive(Clone, Default)]
 pub(crate) struct Gauge {
     cell: Rc<Cell<i64>>,
@@ -213,13 +213,13 @@ impl Gauge {
     }
 }
 
-/// What can be asked for numbers when they are gathered.
+/// Computes metrics when they are gathered.
 pub(crate) trait Sampler {
-    /// Adds its numbers.
+    /// Adds its metrics.
     fn sample(&self, samples: &mut Samples<'_>);
 }
 
-/// Where a [`Sampler`] puts its numbers. They are those of one task.
+/// Takes the metrics of a [`Sampler`], for one task.
 pub struct Samples<'a> {
     task: &'a str,
     uid: &'a Arc<str>,
@@ -243,7 +243,7 @@ impl Samples<'_> {
     }
 }
 
-/// What a number of a subtask is about.
+/// The subject of a subtask's metric.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
     scope: MetricScope,
@@ -274,16 +274,16 @@ struct Registered {
     cell: Rc<Cell<i64>>,
 }
 
-/// The numbers of one subtask.
+/// The metrics of one subtask.
 pub struct MetricRegistry {
     subtask: usize,
     registered: RefCell<Vec<Registered>>,
-    /// Each with the task it speaks of.
+    /// Each with the task that it reports on.
     samplers: RefCell<Vec<(String, Arc<str>, Rc<dyn Sampler>)>>,
 }
 
 impl MetricRegistry {
-    /// No numbers yet, of subtask (or core) `subtask`.
+    /// An empty registry of the subtask (or core) `subtask`.
     #[must_use]
     pub fn new(subtask: usize) -> Self {
         Self { subtask, registered: RefCell::default(), samplers: RefCell::default() }
@@ -301,7 +301,7 @@ impl MetricRegistry {
         cell
     }
 
-    /// The counter `name` of a subject: the same for everybody who asks.
+    /// The counter `name` of a subject: all callers get the same one.
     pub fn counter(&self, of: Subject<'_>, name: &'static str) -> Counter {
         Counter { cell: self.register(of, name, MetricKind::Counter, 0) }
     }
@@ -310,7 +310,7 @@ impl MetricRegistry {
         Gauge { cell: self.register(of, name, MetricKind::Gauge, initial) }
     }
 
-    /// Has `sampler` asked for numbers of the task `of` with every snapshot from now on.
+    /// Has `sampler` asked for metrics of the task `of` with every snapshot from now on.
     pub(crate) fn ask(&self, of: Subject<'_>, sampler: Rc<dyn Sampler>) {
         self.samplers.borrow_mut().push((of.name.to_owned(), of.uid.into(), sampler));
     }

@@ -1,7 +1,7 @@
-//! What a job is, as plain data: its tasks, what flows between them, where it comes from and where it ends.
+//! The plan of a job, as plain data: its tasks, the edges between them, its sources and its sinks.
 //!
-//! Made from a [`Job`] without starting it. Whoever shows, compares or explains a job reads this and nothing of the graph: the description of a job, and the
-//! fingerprint by which its processes know that they have built the same.
+//! Made from a [`Job`] without starting it. Code that shows, compares or explains a job reads this and nothing of the graph: the description of a job, and
+//! the fingerprint by which its processes know that they have built the same.
 
 use crate::graph::{EdgePlan, Job, Partitioning, TaskPlan};
 use crate::ids::OperatorId;
@@ -25,34 +25,34 @@ use xxhash_rust::xxh3::xxh3_64;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct JobPlan {
-    /// What the job is called.
+    /// The job's name.
     pub name: String,
     /// Number of key groups: the highest parallelism it can ever have.
     pub max_parallelism: u32,
-    /// That of vertices with none of their own, if it is set; else the number of cores.
+    /// The parallelism of vertices with none of their own; if `None`, the number of cores.
     pub default_parallelism: Option<usize>,
-    /// Records that a frame holds at most. Both ends of a channel have to agree on it, and on the next.
+    /// Most records in a frame. Both ends of a channel have to agree on it, and on the next.
     pub frame_records: usize,
-    /// Frames that a channel holds.
+    /// Most frames in a channel.
     pub channel_frames: usize,
-    /// What it is described by beside its options.
+    /// Its description beside its options.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<PlanDescription>,
     /// The tasks, in the order of their numbers.
     pub vertices: Vec<PlanVertex>,
-    /// What leads from task to task, in the order of the inputs that it leads into.
+    /// The edges from task to task, in the order of the inputs that they lead into.
     pub edges: Vec<PlanEdge>,
-    /// Where records come from.
+    /// The sources.
     pub sources: Vec<PlanSource>,
-    /// Where results go.
+    /// The sinks.
     pub sinks: Vec<PlanSink>,
 }
 
-/// Bytes that a job is described by ([`set_description_bytes`](crate::StreamExecutionEnvironment::set_description_bytes)).
+/// The bytes that describe a job ([`set_description_bytes`](crate::StreamExecutionEnvironment::set_description_bytes)), in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PlanDescription {
-    /// How many there are.
+    /// Number of bytes.
     pub bytes: usize,
     /// Their XXH3-64.
     pub fingerprint: u64,
@@ -62,13 +62,13 @@ pub struct PlanDescription {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PlanVertex {
-    /// Of its first operator. Unique in the job.
+    /// The uid of its first operator. Unique in the job.
     pub uid: String,
     /// The names of its operators.
     pub name: String,
     /// Its number of subtasks, if it has one of its own.
     pub parallelism: Option<usize>,
-    /// In the order in which records pass them.
+    /// Its operators, in the order in which records pass them.
     pub operators: Vec<PlanOperator>,
 }
 
@@ -76,43 +76,43 @@ pub struct PlanVertex {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PlanOperator {
-    /// By which checkpoints know it. Unique in the job.
+    /// Identifies it in checkpoints. Unique in the job.
     pub uid: String,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What it is: `map`, `window`; of a source or sink, what that calls itself.
+    /// Its kind: `map`, `window`; for a source or sink, the name that it gives itself.
     pub kind: String,
-    /// Whether checkpoints hold state of it.
+    /// Whether checkpoints hold its state.
     pub has_state: bool,
 }
 
-/// What leaves one task and goes into another.
+/// An edge from one task to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PlanEdge {
-    /// By which processes name it.
+    /// Identifies it between processes.
     pub number: usize,
     /// The uid of the vertex that it comes from.
     pub from: String,
-    /// Which output of that vertex it is.
+    /// The output of that vertex.
     pub output: PlanOutput,
     /// The uid of the vertex that it leads to.
     pub to: String,
-    /// Which input of that vertex it belongs to, from 0.
+    /// The input of that vertex, from 0.
     pub input: usize,
-    /// Which subtask a record goes to.
+    /// How its records are distributed over the receiving subtasks.
     pub partitioning: PlanPartitioning,
-    /// What a record is made of.
+    /// The layout of its records, in words.
     pub layout: String,
 }
 
-/// Which of the outputs of a vertex.
+/// An output of a vertex.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum PlanOutput {
-    /// What its last operator emits.
+    /// The records that its last operator emits.
     Main,
-    /// A copy of that, where several streams go on from an operator: its uid.
+    /// A copy of those, where several streams branch off from an operator: its uid.
     Branch(String),
     /// A side output.
     Side {
@@ -123,17 +123,17 @@ pub enum PlanOutput {
     },
 }
 
-/// Which of the receiving subtasks a record of an edge goes to.
+/// Which receiving subtasks a record of an edge goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum PlanPartitioning {
-    /// The one beside the sender if both tasks have the same parallelism, else one after the other.
+    /// The subtask beside the sender if both tasks have the same parallelism, else one subtask after the other.
     Forward,
-    /// One after the other.
+    /// One subtask after the other.
     Rebalance,
-    /// The one that owns the key group of its key.
+    /// The subtask that owns the key group of the record's key.
     Hash,
-    /// All of them.
+    /// All subtasks.
     Broadcast,
 }
 
@@ -143,7 +143,7 @@ pub enum PlanPartitioning {
 pub struct PlanSource {
     /// The uid of its operator.
     pub uid: String,
-    /// What a split is made of.
+    /// The layout of its splits, in words.
     pub split_layout: String,
     /// The file or folder that it reads.
     pub location: Option<String>,
@@ -155,16 +155,16 @@ pub struct PlanSource {
 pub struct PlanSink {
     /// The uid of its operator.
     pub uid: String,
-    /// What a transaction, results that are prepared and not yet shown, is made of.
+    /// The layout of its transactions (results that are prepared and not yet shown), in words.
     pub transaction_layout: String,
     /// Where its results can be found.
     pub location: Option<String>,
-    /// Whether it can run in several processes.
+    /// Whether the sink can run in several processes.
     pub spans_processes: bool,
 }
 
 impl Job {
-    /// What the job is, as plain data. Nothing is started, and no file is looked at.
+    /// The plan of the job, as plain data. Nothing is started, and no file is read.
     #[must_use]
     pub fn plan(&self) -> JobPlan {
         let uid = |operator: OperatorId| self.operators[operator.0].uid.clone();
@@ -238,8 +238,8 @@ impl Job {
 }
 
 impl JobPlan {
-    /// The fingerprint of everything that processes of this job must agree on. It is that of the plan, but for places, which are each process's own names for
-    /// what all share.
+    /// The fingerprint of everything that processes of this job must agree on. It is the fingerprint of the plan without its locations, which each process
+    /// may name in its own way.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut plan = self.clone();

@@ -1,12 +1,12 @@
-//! Why something cannot be as it was described, and which settings would have it otherwise.
+//! Why something is refused as it was described, and which settings would change that.
 //!
-//! The text names the cure in words that hold wherever the engine runs; how a cure is asked for depends on who drives it. So the cures stand beside the
-//! text as values: a program looks at their documentation, a command line names its options.
+//! The text names the cure in words that hold wherever the engine runs; how a cure is set depends on the program around the engine. So the cures stand
+//! beside the text as values: a program looks at their documentation, a command line names its options.
 
 use std::fmt;
 
-/// What a person can decide so that a job goes on which was refused. The engine does none of it unasked: each gives something up. All are listed, so that whoever
-/// words them is told of a new one by the compiler.
+/// A decision of a person by which a refused job goes on. The engine makes none of them unasked: each gives something up. The enum is exhaustive, so that
+/// the compiler tells code that words them of a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cure {
     /// Restore nothing: begin anew, with [`Restore::None`](crate::Restore::None).
@@ -19,15 +19,15 @@ pub enum Cure {
     /// Take over a place of results from an owner that cannot be asked, with
     /// [`take_over_output`](crate::StreamExecutionEnvironment::take_over_output).
     TakeOverOutput,
-    /// Have results of other jobs replaced: a setting of the sink.
+    /// Replace results of other jobs: a setting of the sink.
     ReplaceOutput,
-    /// Have results removed that are later than what is restored, with
+    /// Remove results that are later than the restored checkpoint, with
     /// [`CheckpointConfig::discard_later_output`](crate::CheckpointConfig::discard_later_output).
     DiscardLaterOutput,
 }
 
 impl fmt::Display for Cure {
-    /// In the words in which reasons speak of it.
+    /// The words that reasons use for it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RestoreNothing => "restore nothing",
@@ -56,14 +56,14 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Adds cures, which the reason names in words of its own.
+    /// Adds cures, which the reason names in its own words.
     #[must_use]
     pub fn curable_by(mut self, cures: impl IntoIterator<Item = Cure>) -> Self {
         self.cures.extend(cures);
         self
     }
 
-    /// What is wrong, and what can be done.
+    /// The problem, and what can be done.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
@@ -75,7 +75,7 @@ impl Refusal {
         &self.cures
     }
 
-    /// The same, said of `whom`.
+    /// The same, with `whom` in front of the reason.
     pub(crate) fn of(self, whom: impl fmt::Display) -> Self {
         Self { reason: format!("{whom}: {}", self.reason), cures: self.cures }
     }

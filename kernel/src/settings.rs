@@ -20,11 +20,11 @@ pub struct EngineSettings {
     /// Frames under way in one channel: the receiver's credit. Two would do to keep both sides busy; eight ride out a pause of one of them. With 0 a
     /// sender asks before each frame, at the price of a round trip between processes, and nothing is held for channels that are silent.
     pub channel_frames: usize,
-    /// What may lie in the channels to one subtask at most, by the time that it takes to work it off, in milliseconds (Flink's
-    /// `taskmanager.network.memory.buffer-debloat.target`): a barrier waits no longer than that before each exchange, and a stop has no more to work off. The
-    /// frames to a slow receiver are smaller and fewer for it; one record may always pass.
+    /// The most that may lie in the channels to one subtask, as the time that it takes to work it off, in milliseconds (Flink's
+    /// `taskmanager.network.memory.buffer-debloat.target`): a barrier waits no longer than that before each exchange, and a stop has no more to work off.
+    /// For that, frames to a slow receiver are smaller and fewer; one record may always pass.
     pub buffer_debloat_target_ms: u64,
-    /// Records that may lie in the channels to one subtask before it is known how fast it is.
+    /// Records that may lie in the channels to one subtask before its pace is known.
     pub initial_window_records: usize,
     /// Input frames after which a busy task hands over its open output frames, so that a cold channel is not stranded.
     pub flush_after_frames: u32,
@@ -38,7 +38,7 @@ pub struct EngineSettings {
     pub read_block_bytes: usize,
     /// Bytes a file sink gathers for one write.
     pub write_block_bytes: usize,
-    /// How often metrics are gathered, in milliseconds.
+    /// Time between two collections of metrics, in milliseconds.
     pub metrics_interval_ms: u64,
 }
 
@@ -127,7 +127,7 @@ impl EngineSettings {
         Self { metrics_interval_ms, ..self }
     }
 
-    /// Frames that the rings of a channel hold.
+    /// Number of frames that the rings of a channel hold.
     pub(crate) fn ring_frames(&self) -> usize {
         self.channel_frames.max(1)
     }
@@ -137,12 +137,12 @@ impl EngineSettings {
         window_of_channel(self.initial_window_records as u64, channels)
     }
 
-    /// Measures the pace of a subtask.
+    /// A debloater, which measures the pace of a subtask.
     pub(crate) fn debloater(&self) -> Debloater {
         Debloater::new(Duration::from_millis(self.buffer_debloat_target_ms), self.initial_window_records as u64)
     }
 
-    /// Refuses a size of zero, which could make no progress.
+    /// Refuses a size of zero, with which nothing would make progress.
     pub fn check(&self) -> Result<(), String> {
         let sizes = [
             self.frame_records,

@@ -1,12 +1,12 @@
-//! The interface of sinks: writers that gather synchronously and write asynchronously, and a committer that shows what they have prepared.
+//! The interface of sinks: writers that gather synchronously and write asynchronously, and a committer that shows the prepared results.
 //!
-//! *Two-phase commit.* What a writer gets between two barriers is its part of an *epoch*. At the barrier the writer is [sealed](SinkWriter::seal);
-//! it then makes the part durable, hidden, and hands out a [`Transaction`](Sink::Transaction) that stands for it: *prepared*. The transaction is
-//! stored in the checkpoint. When the checkpoint is complete the coordinator has the sink [commit](Sink::commit) it. A job without checkpoints has
-//! one epoch, that of its end.
+//! *Two-phase commit.* The records that a writer gets between two barriers are its part of an *epoch*. At the barrier the writer is
+//! [sealed](SinkWriter::seal); it then makes the part durable, hidden, and hands out a [`Transaction`](Sink::Transaction) that stands for it: *prepared*.
+//! The transaction is stored in the checkpoint. When the checkpoint is complete the coordinator has the sink [commit](Sink::commit) it. A job without
+//! checkpoints has one epoch, which ends with the job.
 //!
-//! Nothing is aborted while a job runs. Before each attempt the sink [recovers](Sink::recover): it commits what the restored checkpoint names and
-//! removes whatever else older attempts have begun (docs/src/semantics.md#o-1).
+//! Nothing is aborted while a job runs. Before each attempt the sink [recovers](Sink::recover): it commits the transactions that the restored checkpoint
+//! names and removes everything else that older attempts have begun (docs/src/semantics.md#o-1).
 
 use crate::checkpoint::{Attempt, CheckpointId, JobId};
 use crate::record::{Record, RecordLayout};
@@ -19,72 +19,72 @@ use thalweg_io::{Io, IoError, LocalBoxFuture};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SinkError {
-    /// The operating system said no.
+    /// The operating system returned an error.
     #[error(transparent)]
     Io(#[from] IoError),
-    /// The disk has no room. Nothing has failed: the sink is asked again, from the beginning, until there is some (docs/src/semantics.md#o-7).
+    /// The disk has no room. Nothing has failed: the sink is called again, from the beginning, until there is room (docs/src/semantics.md#o-7).
     #[error(transparent)]
     NoRoom(IoError),
-    /// The place of the results is not fit for them: nothing has begun, and the job's description has to change. Names the cure.
+    /// The place is not fit for the results: nothing has begun, and the job's description has to change. Names the cure.
     #[error("{0}")]
     Invalid(Refusal),
-    /// Somebody else has taken over the place of the results: this process changes nothing there any more.
+    /// Another owner has taken over the place of the results: this process changes nothing there any more.
     #[error("{0}")]
     Overtaken(String),
 }
 
 impl SinkError {
-    /// That the place of the results is not fit for them, where no setting cures it. `reason` names the cure.
+    /// The place is not fit for the results, and no setting cures that. `reason` names the cure.
     #[must_use]
     pub fn invalid(reason: impl Into<String>) -> Self {
         Self::Invalid(Refusal::from(reason.into()))
     }
 }
 
-/// What an attempt is about to begin with.
+/// The facts with which a sink begins an attempt.
 #[derive(Clone, Debug)]
 pub struct Recovery<T> {
     /// The job, over all its attempts.
     pub job: JobId,
-    /// The attempt that is about to begin, or, after the last one, that has ended: everything an older one, or then this one, has begun and
-    /// `committed` does not name is to be removed.
+    /// The attempt that is about to begin, or, after the last one, that has ended. Everything that older attempts (after the last one: this one, too) have
+    /// begun and `committed` does not name is to be removed.
     pub attempt: Attempt,
     /// The checkpoint it starts from; `None` from the beginning.
     pub restored: Option<CheckpointId>,
-    /// What that checkpoint names as prepared and not known to be committed. Some of it, or all, may have been committed already.
+    /// The transactions that this checkpoint names as prepared and not known to be committed. Some, or all, may have been committed already.
     pub committed: Vec<T>,
-    /// Results that are visible and belong to later checkpoints than `restored` are removed, instead of refused.
+    /// Whether visible results of checkpoints later than `restored` are removed, instead of refused.
     pub discard_later_output: bool,
-    /// The process that coordinates the job, by a number that no other has.
+    /// Identifies the process that coordinates the job, by a number that no other process has.
     pub owner: u64,
-    /// The folder of the log by which older attempts of the job are told from newer ones; `None` without checkpoints.
+    /// The folder of the log that tells older attempts of the job from newer ones; `None` without checkpoints.
     pub checkpoints: Option<PathBuf>,
-    /// Folders and files that sources of the job read.
+    /// Folders and files that the job's sources read.
     pub inputs: Vec<PathBuf>,
-    /// A person says that whoever owns the place does not any more: it is taken over instead of refused.
+    /// A person says that the present owner of the place no longer needs it: it is taken over instead of refused.
     pub take_over_output: bool,
-    /// The job has ended for good: nothing is written any more. What is left over is removed, and nothing is refused.
+    /// The job has ended for good and writes nothing any more. Leftovers are removed, and nothing is refused.
     pub is_last: bool,
 }
 
 /// A sink of records.
 pub trait Sink: Clone + Send + 'static {
-    /// What it takes.
+    /// The records it takes.
     type In: Record;
-    /// Stands for results that are durable and hidden: a small value that outlives the process, and which anybody can commit.
+    /// Stands for results that are durable and hidden: a small value that outlives the process, and that any process can commit.
     type Transaction: Record;
     /// Writes in one subtask.
     type Writer: SinkWriter<In = Self::In, Transaction = Self::Transaction>;
 
-    /// What its operator is called unless the user names it.
+    /// The operator's name, unless the user names it.
     fn name(&self) -> &'static str;
 
-    /// Where its results can be found, for people.
+    /// The place where its results can be found, for people.
     fn location(&self) -> Option<String> {
         None
     }
 
-    /// Looks whether [`recover`](Self::recover) would refuse, and changes nothing. Called before an attempt is written into the checkpoint log, so that
+    /// Checks whether [`recover`](Self::recover) would refuse, and changes nothing. Called before an attempt is written into the checkpoint log, so that
     /// a refused run leaves everything as it was.
     ///
     /// # Errors
@@ -93,36 +93,36 @@ pub trait Sink: Clone + Send + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Brings the place of the results to where the restored checkpoint left it: commits `recovery.committed`, and removes whatever else older
+    /// Restores the place of the results to its state at the restored checkpoint: commits `recovery.committed`, and removes everything else that older
     /// attempts of this job have begun. Called before each attempt, on core 0, before any writer is made, and once more after the last one.
     ///
-    /// Idempotent: it may be interrupted anywhere and called again. Unless a sink says more, it commits and removes nothing.
+    /// Idempotent: it may be interrupted anywhere and called again. The default commits and removes nothing.
     ///
     /// # Errors
     /// If there is [no room](SinkError::NoRoom): it is called again. If results cannot or must not be put there: the job fails with it before anything is
-    /// read. After the last attempt, when nothing is waited for, a job that has succeeded fails only if the place has become [somebody else's](SinkError::Overtaken).
+    /// read. After the last attempt, when nothing is waited for, a job that has succeeded fails only if the place has [another owner](SinkError::Overtaken)
+    /// now.
     fn recover(&self, io: Io, recovery: Recovery<Self::Transaction>) -> LocalBoxFuture<Result<(), SinkError>> {
         self.commit(io, recovery.committed)
     }
 
-    /// Shows what `transactions`, all of one complete checkpoint and those before it, stand for. Called on core 0, one call at a time.
+    /// Shows the results of `transactions`, all of one complete checkpoint and those before it. Called on core 0, one call at a time.
     ///
     /// Idempotent: committing again, in whole or in part, changes nothing.
     ///
     /// # Errors
-    /// If there is [no room](SinkError::NoRoom): it is called again. A failed operation: the attempt fails with it, and the next one commits again. Or the
-    /// place is [somebody else's](SinkError::Overtaken) by now: the job fails with it.
+    /// If there is [no room](SinkError::NoRoom): it is called again. If an operation fails: the attempt fails with it, and the next one commits again. If
+    /// the place has [another owner](SinkError::Overtaken) by now: the job fails with it.
     fn commit(&self, _io: Io, _transactions: Vec<Self::Transaction>) -> LocalBoxFuture<Result<(), SinkError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Whether what a writer has prepared in one process can be committed in another. A job in several processes is refused if one of its sinks
-    /// says no.
+    /// Whether results that a writer has prepared in one process can be committed in another. If `false`, a job in several processes is refused.
     fn spans_processes(&self) -> bool {
         true
     }
 
-    /// What its transactions are. Checkpoints hold it, and a transaction of another layout is refused.
+    /// The layout of its transactions. Checkpoints hold it, and a transaction of another layout is refused.
     fn transaction_layout(&self) -> RecordLayout<Self::Transaction> {
         RecordLayout::default()
     }
@@ -131,7 +131,7 @@ pub trait Sink: Clone + Send + 'static {
     fn writer(&self, context: SinkContext) -> Self::Writer;
 }
 
-/// What a writer is given when it is made.
+/// The surroundings of a writer when it is made.
 pub struct SinkContext {
     /// Its door to the outside.
     pub io: Io,
@@ -139,11 +139,11 @@ pub struct SinkContext {
     pub subtask: usize,
     /// How many subtasks the sink has.
     pub parallelism: usize,
-    /// How many bytes to gather for one write.
+    /// Bytes to gather for one write.
     pub write_block_bytes: usize,
     /// The job, over all its attempts.
     pub job: JobId,
-    /// The process that coordinates it: [`Recovery::owner`].
+    /// Identifies the process that coordinates the job: [`Recovery::owner`].
     pub owner: u64,
     /// The attempt that the writer belongs to.
     pub attempt: Attempt,
@@ -153,7 +153,7 @@ pub struct SinkContext {
 
 /// Writes the records of one subtask.
 ///
-/// The `poll_` methods follow the rules of futures: pending means that the task is woken when another call is worth it.
+/// The `poll_` methods follow the rules of futures: pending means that the task is woken when another call is worthwhile.
 pub trait SinkWriter: 'static {
     /// See [`Sink::In`].
     type In: Record;
@@ -168,7 +168,7 @@ pub trait SinkWriter: 'static {
         true
     }
 
-    /// Drives what is under way towards being ready. Pending if nothing changes before an operation completes, or nothing is under way.
+    /// Drives the operations under way until the writer is ready. Pending if nothing changes before an operation completes, or none is under way.
     ///
     /// # Errors
     /// A failed write: the attempt fails with it.
@@ -176,14 +176,14 @@ pub trait SinkWriter: 'static {
         Poll::Pending
     }
 
-    /// Why nothing goes on, in words that name the place, while the disk has no room for what is to be written: the writer tries again by itself, and people are
-    /// told (docs/src/semantics.md#o-7). Asked after every poll.
+    /// Why the writer waits, in words that name the place, while the disk has no room: it tries again by itself, and people are told
+    /// (docs/src/semantics.md#o-7). Asked after every poll.
     fn waits_for_room(&self) -> Option<String> {
         None
     }
 
-    /// What has been written belongs to the epoch of `checkpoint`, whose barrier has come; what is written from now on to the next one. At the end
-    /// of input it is called a last time. May be called again before what was sealed before is prepared, and also while not ready.
+    /// The records written so far belong to the epoch of `checkpoint`, whose barrier has come; later records belong to the next epoch. At the end of input
+    /// it is called a last time. May be called again before earlier sealed epochs are prepared, and also while not ready.
     fn seal(&mut self, checkpoint: CheckpointId);
 
     /// Makes the earliest sealed epoch that is not prepared yet durable, and keeps it hidden. Ready once for each call of
@@ -193,8 +193,8 @@ pub trait SinkWriter: 'static {
     /// A failed write or sync: the attempt fails with it.
     fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Self::Transaction>, IoError>>;
 
-    /// The attempt is over: comes to rest. Ready when no operation of this writer can change anything any more. Removes nothing: that is
-    /// [`Sink::recover`]'s.
+    /// The attempt is over: the writer comes to rest. Ready when none of its operations can change anything any more. It removes nothing: [`Sink::recover`]
+    /// does.
     fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }

@@ -1,7 +1,7 @@
 //! The interface of sources: an enumerator that finds splits, and readers that read them.
 //!
 //! A *split* is a part of the input that is read by one reader from its beginning to its end: a file, a partition, a range of numbers. Splits are
-//! given out one at a time, lowest first, to the reader that asks (docs/src/semantics.md#s-1).
+//! assigned one at a time, lowest first, to the reader that asks (docs/src/semantics.md#s-1).
 
 use crate::operators::OutputTag;
 use crate::record::{Record, RecordLayout};
@@ -13,7 +13,7 @@ use thalweg_io::{Io, IoError, LocalBoxFuture};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// The operating system said no.
+    /// The operating system returned an error.
     #[error(transparent)]
     Io(#[from] IoError),
     /// A record cannot be understood.
@@ -25,10 +25,10 @@ pub enum SourceError {
         line: u64,
         /// The column (of the table, or of the text), from 1.
         column: u64,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
-    /// What the source was told to read is not there to be read: nothing has begun, and the job's description has to change. Names the cure.
+    /// The input that the source was given does not exist: nothing has begun, and the job's description has to change. Names the cure.
     #[error("{0}")]
     Invalid(String),
     /// Anything else.
@@ -38,14 +38,14 @@ pub enum SourceError {
 
 /// A source of records.
 pub trait Source: Clone + Send + 'static {
-    /// What it emits.
+    /// The records it emits.
     type Out: Record;
-    /// A part of the input, and how far it has been read. Checkpoints hold it.
+    /// A part of the input, and the position in it. Checkpoints hold it.
     type Split: Record;
     /// Reads splits in one subtask.
     type Reader: SourceReader<Out = Self::Out, Split = Self::Split>;
 
-    /// What its operator is called unless the user names it.
+    /// The operator's name, unless the user names it.
     fn name(&self) -> &'static str;
 
     /// The file or folder that it reads, if it reads one: a sink that works in that folder is refused.
@@ -53,35 +53,35 @@ pub trait Source: Clone + Send + 'static {
         None
     }
 
-    /// What its records are, where their type stands for several layouts: see [`DataStream::with_layout`](crate::DataStream::with_layout).
+    /// The layout of its records, where their type stands for several layouts: see [`DataStream::with_layout`](crate::DataStream::with_layout).
     fn record_layout(&self) -> RecordLayout<Self::Out> {
         RecordLayout::default()
     }
 
-    /// What its splits are. Checkpoints hold it, and a split of another layout is refused.
+    /// The layout of its splits. Checkpoints hold it, and a split of another layout is refused.
     fn split_layout(&self) -> RecordLayout<Self::Split> {
         RecordLayout::default()
     }
 
-    /// Finds the splits, in the order in which they are to be given out. Called once, on core 0.
+    /// Finds the splits, in the order in which they are to be assigned. Called once, on core 0.
     fn splits(&self, io: Io, parallelism: usize) -> LocalBoxFuture<Result<Vec<Self::Split>, SourceError>>;
 
     /// Makes the reader of one subtask, on its core.
     fn reader(&self, context: ReaderContext) -> Self::Reader;
 }
 
-/// What a reader is given when it is made.
+/// The surroundings of a reader when it is made.
 pub struct ReaderContext {
     /// Its door to the outside.
     pub io: Io,
-    /// How many bytes to read at once.
+    /// Bytes to read at once.
     pub read_block_bytes: usize,
 }
 
-/// What came of a call of [`SourceReader::poll_next`].
+/// The result of a call of [`SourceReader::poll_next`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReaderStatus {
-    /// The split goes on.
+    /// The split has more records.
     MoreAvailable,
     /// The split has been read to its end.
     EndOfSplit,
@@ -89,24 +89,24 @@ pub enum ReaderStatus {
 
 /// Reads one split after the other.
 pub trait SourceReader: 'static {
-    /// What it emits.
+    /// The records it emits.
     type Out: Record;
     /// See [`Source::Split`].
     type Split;
 
-    /// Begins with a split, or goes on with it where [`snapshot`](Self::snapshot) found it. Called when there is none in work.
+    /// Begins a split, or resumes it where [`snapshot`](Self::snapshot) was taken. Called when no split is in work.
     fn start(&mut self, split: Self::Split);
 
-    /// The split in work with its position: behind the last record that was *emitted*, whatever has been fetched beyond it
-    /// (docs/src/semantics.md#s-4). Whoever starts with it emits what would have followed. Called between calls of
-    /// [`poll_next`](Self::poll_next), while a split is in work. Costs little: it is called at every checkpoint.
+    /// The split in work with its position: behind the last record that was *emitted*, however far fetching has come (docs/src/semantics.md#s-4). A reader
+    /// that starts with it emits the records that would have followed. Called between calls of [`poll_next`](Self::poll_next), while a split is in work.
+    /// Costs little: it is called at every checkpoint.
     fn snapshot(&self) -> Self::Split;
 
     /// Emits at most `limit` records of the current split, and none while the output is not [ready](ReaderOutput::is_ready). Pending while nothing
     /// can be read; the task is woken when that changes.
     ///
     /// # Errors
-    /// What makes it impossible to go on: the job fails with it.
+    /// If the reader cannot continue: the job fails with this error.
     fn poll_next<O: ReaderOutput<Self::Out>>(
         &mut self,
         cx: &mut Context<'_>,
@@ -115,7 +115,7 @@ pub trait SourceReader: 'static {
     ) -> Poll<Result<ReaderStatus, SourceError>>;
 }
 
-/// Takes what a reader emits (Flink's `ReaderOutput`).
+/// Takes the records that a reader emits (Flink's `ReaderOutput`).
 pub trait ReaderOutput<T: Record> {
     /// Whether another record may be emitted now.
     fn is_ready(&self) -> bool;

@@ -1,8 +1,8 @@
 //! The archived type and the rkyv implementations.
 //!
-//! What `rkyv_derive` writes for `Archive`, `Serialize` and `Deserialize`, without its attributes and generics: a derive cannot add other
-//! derives to the type it stands on. The archived type itself gets rkyv's and bytecheck's own derives, so that the validity of bytes is not
-//! ours to prove. A struct is archived as `repr(C)`, an enum as `repr(u8)`.
+//! The code that `rkyv_derive` writes for `Archive`, `Serialize` and `Deserialize`, without its attributes and generics: a derive cannot add other derives
+//! to the type it stands on. The archived type itself gets rkyv's and bytecheck's own derives, so that this crate need not prove the validity of bytes. A
+//! struct is archived as `repr(C)`, an enum as `repr(u8)`.
 //!
 //! All names live in the `const _` block around this; types of the user's fields enter it only through aliases, because bytecheck's derive
 //! declares a `Tag` and a `Discriminant` of its own, which would capture a field of a user type of that name.
@@ -37,7 +37,7 @@ pub fn expand(input: &Input) -> TokenStream {
         let value = variant.pattern(name, "value");
         quote! { (#resolver, #value) => { #resolve } }
     });
-    // Only an enum's resolver can belong to another variant than the value, and only if somebody mixes two values up.
+    // Only an enum's resolver can belong to another variant than the value, and only if a caller mixes two values up.
     let mismatch = (input.variants.len() > 1).then(|| {
         quote! { _ => ::core::panic!("a resolver of another value was given to `resolve`"), }
     });

@@ -1,4 +1,4 @@
-//! What the derives accept, in the one shape that all generators share.
+//! The input of the derives, in the one form that all generators share.
 //!
 //! A struct is treated as an enum of one nameless variant: every generator walks variants and their fields and needs no case for
 //! structs, tuple structs, unit structs and the three kinds of variants, since `Path { 0: value }` builds and matches any of them.
@@ -8,7 +8,7 @@ use quote::{format_ident, quote};
 use syn::ext::IdentExt;
 use syn::{Attribute, Data, DeriveInput, Error, Fields, GenericArgument, Member, Path, PathArguments, Type, Visibility, parse_quote};
 
-/// The archived tag is one byte.
+/// The archived tag is one byte, so it tells 256 variants apart.
 const VARIANTS_MAX: usize = 256;
 
 /// A type to derive for.
@@ -16,12 +16,12 @@ pub struct Input<'a> {
     pub vis: &'a Visibility,
     pub name: &'a Ident,
     pub is_enum: bool,
-    /// The module `record` of the crate that the generated code names: `::thalweg::record`, or what `#[record(crate = ...)]` says.
+    /// The module `record` of the crate that the generated code names: `::thalweg::record`, or the crate of `#[record(crate = ...)]`.
     pub home: Path,
     pub variants: Vec<Variant<'a>>,
 }
 
-/// A variant; of a struct, the struct itself.
+/// A variant of an enum, or a struct itself.
 pub struct Variant<'a> {
     /// `None` for a struct.
     pub name: Option<&'a Ident>,
@@ -36,7 +36,7 @@ pub struct Field<'a> {
     pub member: Member,
     pub ty: &'a Type,
     pub docs: Vec<&'a Attribute>,
-    /// The name it is bound to in generated patterns; a field's own name could be that of a constant.
+    /// The name that generated patterns bind it to; a field's own name could be that of a constant.
     pub binding: Ident,
     /// The alias of its archived type, numbered through the whole type.
     pub archived: Ident,
@@ -45,7 +45,7 @@ pub struct Field<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Reads the input, or says why `derive` does not work for it.
+    /// Reads the input; the error says why `derive` does not work for it.
     pub fn parse(input: &'a DeriveInput, derive: &str) -> Result<Self, Error> {
         if !input.generics.params.is_empty() {
             let message = format!(
@@ -100,7 +100,7 @@ impl<'a> Input<'a> {
         Ok(Self { vis: &input.vis, name: &input.ident, is_enum, home, variants })
     }
 
-    /// Whether no value has a field: then a value is its own view.
+    /// Whether no variant has a field: then the type is its own view.
     pub fn is_plain(&self) -> bool {
         self.variants.iter().all(|variant| variant.fields.is_empty())
     }
@@ -194,7 +194,7 @@ fn fields<'a>(fields: &'a Fields, number: &mut usize) -> Vec<Field<'a>> {
         .collect()
 }
 
-/// Where the generated code finds `Record` and what belongs to it.
+/// The path under which the generated code finds `Record` and the items around it.
 fn home(attributes: &[Attribute]) -> Result<Path, Error> {
     let mut home = parse_quote!(::thalweg::record);
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("record")) {
@@ -224,7 +224,7 @@ fn unsupported(ty: &Type) -> Option<&'static str> {
     }
 }
 
-/// Whether `ty` names the type itself, directly or as an argument; what hides behind other types is left to the compiler.
+/// Whether `ty` names the type itself, directly or as an argument; a name that hides behind other types is left to the compiler.
 fn mentions(ty: &Type, name: &Ident) -> bool {
     match ty {
         Type::Path(path) => {

@@ -1,9 +1,9 @@
 //! The derives of Thalweg, to be used through `thalweg::record`.
 //!
 //! `#[derive(Record)]` writes the rkyv implementations of a type, its borrowed view and its `Record` implementation; `#[derive(Key)]` writes
-//! its canonical bytes. Both see tokens only: whether a field's type is a record is left to the compiler, which answers with the note on the
-//! trait. All paths in generated code start at `::thalweg`, so a crate needs no other dependency; one that
-//! knows it by another name says `#[record(crate = other_name)]` on the type.
+//! its canonical bytes. Both see tokens only: whether a field's type is a record is left to the compiler, which answers with the note on the trait. All
+//! paths in generated code start at `::thalweg`, so a crate needs no other dependency; a crate that knows it by another name says
+//! `#[record(crate = other_name)]` on the type.
 
 mod archive;
 mod input;

@@ -1,4 +1,4 @@
-//! The implementation of `Record`: views of both forms, the way back, and the layout's description.
+//! The implementation of `Record`: views of both forms, the way back to an owned value, and the layout's description.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -9,8 +9,8 @@ use crate::{archive, view};
 
 /// All that `#[derive(Record)]` writes.
 ///
-/// It allows as few lints as it can: an `allow` of what a user's crate forbids (`unsafe_code`, say) would be an error there, and most lints
-/// leave code from foreign macros alone anyway.
+/// The code allows as few lints as it can: an `allow` of a lint that a user's crate forbids (`unsafe_code`, say) would be an error there, and most lints
+/// skip code from foreign macros anyway.
 pub fn expand(input: &Input) -> TokenStream {
     let view_definition = view::expand(input);
     let archive = archive::expand(input);

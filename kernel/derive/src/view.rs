@@ -1,10 +1,10 @@
 //! The view type `FooRef<'a>`: the same shape as `Foo`, each field replaced by its view.
 //!
 //! Types of the standard library are written out (`&'a str`, not `<String as Record>::Ref<'a>`): that reads better in documentation and keeps
-//! the view covariant. The lifetime must be used by some field: when all are plain numbers the first is written as a projection, which is
-//! the same type and needs no hidden marker, so that views can be built and matched field by field.
+//! the view covariant. The lifetime must be used by some field: if all are plain numbers the first is written as a projection, which is the same type and
+//! needs no hidden marker, so that views can be built and matched field by field.
 //!
-//! A type without any field gets no view type, it is its own view.
+//! A type without any field gets no view type: it is its own view.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -26,7 +26,7 @@ pub fn expand(input: &Input) -> TokenStream {
     let mut lifetime_used = input.variants.iter().flat_map(|variant| &variant.fields).any(|field| view_of(field.ty, home).1);
     let mut bodies = Vec::new();
     for variant in &input.variants {
-        // `declare` takes a `Fn`; which field comes first is decided by its number.
+        // `declare` takes a `Fn`, so the field's number tells which field comes first.
         let use_lifetime_here = !lifetime_used && !variant.fields.is_empty();
         lifetime_used |= use_lifetime_here;
         bodies.push(variant.declare(|field| {

@@ -38,18 +38,18 @@ pub mod bytes {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    /// Writes it.
+    /// Writes bytes as text, two digits per byte.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// The error of the serializer.
     pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::encode(bytes))
     }
 
-    /// Reads it.
+    /// Reads bytes from text.
     ///
     /// # Errors
-    /// Text of another form.
+    /// If the text has another form.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(deserializer)?;
         super::decode(&text).ok_or_else(|| D::Error::custom("bytes are written as pairs of lower-case hexadecimal digits"))
@@ -62,18 +62,18 @@ pub mod number {
     use serde::{Deserialize, Deserializer, Serializer};
 
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-    /// Writes it.
+    /// Writes a number as 16 digits.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// The error of the serializer.
     pub fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::encode(&number.to_be_bytes()))
     }
 
-    /// Reads it.
+    /// Reads a number from 16 digits.
     ///
     /// # Errors
-    /// Text of another form.
+    /// If the text has another form.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         let text = String::deserialize(deserializer)?;
         let bytes = super::decode(&text).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());

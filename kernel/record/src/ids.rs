@@ -1,4 +1,4 @@
-//! The numbers by which jobs, attempts and checkpoints are told apart.
+//! The numbers that identify jobs, attempts and checkpoints.
 
 use crate::hex;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ impl fmt::Display for JobId {
     }
 }
 
-/// One execution of a job, from 1; each restart is a new one. It fences: whatever comes from an older attempt is refused.
+/// One execution of a job, from 1; each restart is a new attempt. It fences: messages and files of an older attempt are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attempt(pub u64);
@@ -26,7 +26,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// A checkpoint of a job, from 1 and rising. One that never became complete may lend its number to one of a later attempt.
+/// A checkpoint of a job, from 1 and rising. If it was never completed, its number may be used again by a later attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CheckpointId(pub u64);

@@ -6,12 +6,12 @@ pub struct KeyGroups {
     count: u32,
 }
 
-/// A range of hashes by their low 32 bits, by which key groups are cut: `first` and `last` belong to it.
+/// A range of hashes by their low 32 bits, by which key groups are cut; it includes `first` and `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashRange {
-    /// The lowest.
+    /// The lowest hash.
     pub first: u32,
-    /// The highest.
+    /// The highest hash.
     pub last: u32,
 }
 
@@ -27,17 +27,17 @@ impl KeyGroups {
     /// Flink's default.
     pub const DEFAULT: Self = Self { count: 128 };
 
-    /// `count` of them.
+    /// `count` key groups.
     ///
     /// # Panics
-    /// If there are none, or more than 2^15.
+    /// If `count` is zero, or more than 2^15.
     #[must_use]
     pub fn new(count: u32) -> Self {
         assert!((1..=Self::MOST).contains(&count), "there are between 1 and {} key groups, not {count}", Self::MOST);
         Self { count }
     }
 
-    /// How many there are.
+    /// The number of key groups.
     #[must_use]
     pub fn count(self) -> u32 {
         self.count
@@ -69,7 +69,7 @@ impl KeyGroups {
     /// The hashes of the keys in `groups`, of which there is at least one.
     ///
     /// # Panics
-    /// If there is none, or one that is not of these key groups.
+    /// If `groups` is empty, or holds a group that does not exist.
     #[must_use]
     pub fn hashes_of(self, groups: std::ops::Range<u32>) -> HashRange {
         assert!(groups.start < groups.end && groups.end <= self.count, "{groups:?} of {} key groups", self.count);

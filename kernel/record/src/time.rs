@@ -1,7 +1,7 @@
 //! Event time: timestamps, watermarks and windows.
 //!
 //! Times are milliseconds since 1970-01-01T00:00:00Z in an `i64`, as in Flink (docs/src/semantics.md#t-1). The two ends of the range are
-//! reserved: [`NO_TIMESTAMP`] marks a record that nobody has given a time, and [`Watermark::MAX`] says that nothing is to come any more.
+//! reserved: [`NO_TIMESTAMP`] marks a record without a timestamp, and [`Watermark::MAX`] says that no record is still to come.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ impl fmt::Display for Watermark {
     }
 }
 
-/// `millis` as RFC 3339 with as few digits as it needs: `2013-01-01T00:00:00Z`, `2013-01-01T00:00:00.250Z`. A time outside the years
+/// `millis` as RFC 3339 with as few digits as needed: `2013-01-01T00:00:00Z`, `2013-01-01T00:00:00.250Z`. A time outside the years
 /// -9999..9999 is printed as a number of milliseconds.
 #[must_use]
 pub fn format_millis(millis: i64) -> String {

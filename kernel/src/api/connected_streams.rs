@@ -29,7 +29,8 @@ impl<A: Record, B: Record> ConnectedStreams<A, B> {
         Self { graph, edges, records: PhantomData }
     }
 
-    /// A function on the records of both, with side outputs. In which order records of the two come nobody promises; the watermark is the minimum of both.
+    /// A function on the records of both streams, with side outputs. The order between records of the two is not defined; the watermark is the minimum of
+    /// both.
     pub fn process<P>(self, function: P) -> DataStream<Connected<A, B, TwoInputTransform<CoProcess<P>>>>
     where
         P: CoProcessFunction<In1 = A, In2 = B>,
@@ -37,7 +38,7 @@ impl<A: Record, B: Record> ConnectedStreams<A, B> {
         self.transform("co-process", CoProcess(function))
     }
 
-    /// An operator of your own on the records of both, which is told of watermarks and barriers, too.
+    /// An operator of your own on the records of both streams, which sees watermarks and barriers, too.
     pub fn transform<P>(self, name: &str, operator: P) -> DataStream<Connected<A, B, TwoInputTransform<P>>>
     where
         P: TwoInputStreamOperator<In1 = A, In2 = B>,
@@ -48,7 +49,7 @@ impl<A: Record, B: Record> ConnectedStreams<A, B> {
     }
 }
 
-/// Two streams with one type of key that one operator takes in: all records of a key, from both, go to the same subtask. Made by [`KeyedStream::connect`].
+/// Two streams with one key type that feed one operator: all records of a key, from both, go to the same subtask. Made by [`KeyedStream::connect`].
 #[must_use = "a stream that does not end in a sink is not run"]
 pub struct KeyedConnectedStreams<A, B, K: Key, KF1, KF2> {
     graph: Rc<RefCell<GraphBuilder>>,
@@ -70,7 +71,7 @@ where
         Self { graph, edges, keys, key_layout, types: PhantomData }
     }
 
-    /// A function on the records of both, with state and timers of their key, and side outputs.
+    /// A function on the records of both streams, with state and timers per key, and side outputs.
     pub fn process<P>(self, function: P) -> DataStream<Connected<A, B, KeyedCoProcess<KF1, KF2, P>>>
     where
         P: KeyedCoProcessFunction<Key = K, In1 = A, In2 = B>,
@@ -88,7 +89,7 @@ where
     K: Key,
     KF: for<'a> FnMut(&'a T::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
 {
-    /// Both streams for one operator, which sees the records of a key from either.
+    /// Connects both streams to one operator, which sees the records of a key from either.
     ///
     /// # Panics
     /// If the streams belong to different environments, or their keys have different [layouts](KeyedStream::with_key_layout).

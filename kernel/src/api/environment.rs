@@ -1,4 +1,4 @@
-//! Where the description of a job begins and ends.
+//! The entry point: collects the description of a job, then builds or runs it.
 
 use super::stream::DataStream;
 use crate::checkpoint::{CheckpointConfig, RestartStrategy};
@@ -21,7 +21,7 @@ use thalweg_io::Cores;
 use thalweg_io::uring::UringCores;
 use thalweg_record::KeyGroups;
 
-/// Collects a job: sources, what becomes of them, and settings that hold for all of it.
+/// Collects a job: its sources, the streams made from them, and the settings of the whole job.
 ///
 /// ```
 /// # extern crate thalweg_kernel as thalweg;
@@ -77,7 +77,7 @@ impl StreamExecutionEnvironment {
         self
     }
 
-    /// Limits every source that is added from now on to so many records a second and subtask.
+    /// Limits every source that is added from now on to this many records per second and subtask.
     pub fn set_source_rate(&self, records_per_second: Option<u64>) -> &Self {
         self.source_rate.set(records_per_second.map(|rate| rate.max(1)));
         self
@@ -89,43 +89,43 @@ impl StreamExecutionEnvironment {
         self
     }
 
-    /// Has the job's state made durable while it runs, so that a job that died goes on where its latest checkpoint was taken.
+    /// Makes the job's state durable while it runs, so that a job that died resumes from its latest checkpoint.
     ///
-    /// The same job with the same folder goes on by itself: see [`CheckpointConfig::restore`].
+    /// The same job with the same folder resumes by itself: see [`CheckpointConfig::restore`].
     pub fn enable_checkpointing(&self, config: CheckpointConfig) -> &Self {
         self.graph.borrow_mut().checkpoints = Some(config);
         self
     }
 
-    /// What happens when the job fails. Unless set, a job with checkpoints restarts
-    /// [with growing delays](RestartStrategy::exponential_delay) and one without does not.
+    /// Sets how the job reacts to a failure. Unless set, a job with checkpoints restarts [with growing delays](RestartStrategy::exponential_delay) and one
+    /// without does not.
     pub fn set_restart_strategy(&self, strategy: RestartStrategy) -> &Self {
         self.graph.borrow_mut().restart = Some(strategy);
         self
     }
 
-    /// Whether folders of results that belong to another job are taken over, for somebody who knows that it does not run any more, or is not to: it shows
-    /// nothing there from then on. Unless set the job is refused where that job lives or nobody can tell whether it does.
+    /// Whether to take over result folders that belong to another job, for a caller who knows that the other job no longer runs, or must not: it shows
+    /// nothing there from then on. Unless set, this job is refused where the other one lives or nobody can tell whether it does.
     pub fn take_over_output(&self, take_over: bool) -> &Self {
         self.graph.borrow_mut().take_over_output = take_over;
         self
     }
 
-    /// Has the job watched while it runs: a `MetricsEndpoint`, for instance, shows its numbers to Prometheus.
+    /// Has `observer` watch the job while it runs: a `MetricsEndpoint`, for instance, exports its metrics to Prometheus.
     pub fn add_observer(&self, observer: impl JobObserver) -> &Self {
         self.graph.borrow_mut().observers.push(Arc::new(observer));
         self
     }
 
-    /// Has the job described by `bytes` beside its options, at most [`DESCRIPTION_BYTES_MAX`](crate::DESCRIPTION_BYTES_MAX). A coordinator sends them to its
-    /// workers (`start_worker_with_description`), and they are part of the job's fingerprint.
+    /// Adds `bytes` to the job's description, beside its options, at most [`DESCRIPTION_BYTES_MAX`](crate::DESCRIPTION_BYTES_MAX). A coordinator sends them
+    /// to its workers (`start_worker_with_description`), and they are part of the job's fingerprint.
     pub fn set_description_bytes(&self, bytes: impl Into<Arc<[u8]>>) -> &Self {
         self.graph.borrow_mut().description = Description::of(bytes.into());
         self
     }
 
-    /// The bytes that the job is described by beside its options: in a worker those that its coordinator has sent, else those that `make` gives. So a
-    /// program that runs from its command line reads a file where the job is coordinated and nowhere else:
+    /// The bytes that describe the job beside its options: in a worker, the bytes that its coordinator has sent; elsewhere, those that `make` returns. So a
+    /// program that is run from its command line reads a file only where the job is coordinated:
     ///
     /// ```
     /// # extern crate thalweg_kernel as thalweg;
@@ -142,7 +142,7 @@ impl StreamExecutionEnvironment {
     /// ```
     ///
     /// # Errors
-    /// What `make` gives.
+    /// The error of `make`.
     pub fn description_bytes<E>(&self, make: impl FnOnce() -> Result<Vec<u8>, E>) -> Result<Arc<[u8]>, E> {
         if let Some(given) = &self.graph.borrow().description {
             return Ok(Arc::clone(given.bytes()));
@@ -171,7 +171,7 @@ impl StreamExecutionEnvironment {
     /// Closes the description.
     ///
     /// # Errors
-    /// [`JobError::Invalid`] if it cannot be run: no sink, say.
+    /// [`JobError::Invalid`] if the job cannot be run: it has no sink, say.
     pub fn build(self, name: &str) -> Result<Job, JobError> {
         let graph = std::mem::replace(&mut *self.graph.borrow_mut(), GraphBuilder::new());
         graph.build(name)
@@ -181,12 +181,12 @@ impl StreamExecutionEnvironment {
     /// free. The engine reports through `tracing`: without a subscriber nobody sees its warnings, restarts among them.
     ///
     /// # Errors
-    /// [`JobError::Invalid`] if it cannot be run, [`JobError::Start`] if io_uring is not to be had.
+    /// [`JobError::Invalid`] if the job cannot be run, [`JobError::Start`] if io_uring is not available.
     pub fn execute(self, name: &str, cores: usize) -> Result<JobHandle, JobError> {
         self.build(name)?.start(&UringCores::new(), cores)
     }
 
-    /// Starts the job on cores of another make: the simulator's, for instance.
+    /// Starts the job on cores other than this machine's: the simulator's, for instance.
     ///
     /// # Errors
     /// As [`execute`](Self::execute).

@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A stream of `T` partitioned by a key `K`: what follows sees, and remembers, one key at a time.
+/// A stream of `T` partitioned by a key `K`: the operators that follow see one key at a time, and keep state per key.
 #[must_use = "a stream that does not end in a sink is not run"]
 pub struct KeyedStream<T, K: Key, KF> {
     graph: Rc<RefCell<GraphBuilder>>,
@@ -36,13 +36,13 @@ where
         Self { graph, key, key_layout: RecordLayout::default(), edge, types: PhantomData }
     }
 
-    /// Says what the keys are, where their type stands for several layouts: the states of the operators that follow are saved with that. Unless given it is
+    /// Sets the layout of the keys, where their type stands for several layouts: the state of the operators that follow is saved with it. Unless set it is
     /// the type's own. See [`DataStream::with_layout`].
     pub fn with_key_layout(self, layout: RecordLayout<K>) -> Self {
         Self { key_layout: layout, ..self }
     }
 
-    /// Its graph, its key with the layout of that, and the edge whose records are partitioned by it.
+    /// The graph, the key with its layout, and the edge whose records are partitioned by the key.
     pub(crate) fn into_parts(self) -> (Rc<RefCell<GraphBuilder>>, (KF, RecordLayout<K>), EdgeId) {
         (self.graph, (self.key, self.key_layout), self.edge)
     }
@@ -66,7 +66,7 @@ where
         self.then("process", wanted_states(function.clone()), |id, key| Process::new(key, function, id))
     }
 
-    /// An operator of your own with state, timers and side outputs, which is told of watermarks and barriers, too.
+    /// An operator of your own with state, timers and side outputs, which sees watermarks and barriers, too.
     pub fn transform<P>(self, name: &str, operator: P) -> DataStream<Keyed<T, Process<KF, OperatorFunction<P>>>>
     where
         P: KeyedStreamOperator<Key = K, In = T>,
@@ -110,7 +110,7 @@ where
     }
 }
 
-/// Windows that stand each for itself and fire by event time.
+/// Windows that are independent of each other and fire by event time.
 type PanesOperator<T, K, KF, W, A, RF> =
     WindowOperator<T, K, KF, W, EventTimeTrigger, A, Panes<K, <A as AggregateFunction<T>>::Accumulator>, RF>;
 
@@ -130,7 +130,7 @@ where
     W: WindowAssigner<T>,
     KF: for<'a> FnMut(&'a T::Ref<'a>) -> K::Ref<'a> + Clone + Send + 'static,
 {
-    /// Keeps windows for `lateness` after they fired; a record that comes meanwhile fires its window again (docs/src/semantics.md#l-3).
+    /// Keeps windows for `lateness` after they fired; a record that arrives meanwhile fires its window again (docs/src/semantics.md#l-3).
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
         self.settings.allowed_lateness_ms = i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX);
         self
@@ -142,7 +142,7 @@ where
         self
     }
 
-    /// An aggregate a key and window; `result(key, window, aggregate)` makes what is emitted when the window fires, with the timestamp
+    /// One aggregate per key and window; `result(key, window, aggregate)` makes the record that is emitted when the window fires, with the timestamp
     /// [`TimeWindow::max_timestamp`].
     pub fn aggregate<A, RF, Out>(self, aggregate: A, result: RF) -> DataStream<Keyed<T, PanesOperator<T, K, KF, W, A, RF>>>
     where
@@ -153,7 +153,7 @@ where
         self.aggregate_in(EventTimeTrigger, aggregate, result)
     }
 
-    /// The same with a trigger and a store of one's choice.
+    /// The same with a given trigger and store.
     pub(crate) fn aggregate_in<Tr, A, S, RF, Out>(
         self,
         trigger: Tr,
@@ -174,8 +174,8 @@ where
         DataStream::new(self.graph, Keyed::new(operator), meta)
     }
 
-    /// The records of a key and window joined two by two: `function(result so far, record)`. Where windows merge their results are joined by it too: it has
-    /// to be associative then.
+    /// Combines the records per key and window: `function(result so far, record)`. Where windows merge, `function` combines their results, too, and has to
+    /// be associative.
     pub fn reduce<F>(
         self,
         function: F,

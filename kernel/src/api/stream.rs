@@ -58,7 +58,7 @@ impl<C: Chain> DataStream<C> {
         DataStream { chain: Then { upstream: self.chain, operator: make(id) }, graph: self.graph, meta: self.meta }
     }
 
-    /// The same for an operator whose records are those of the operator before it.
+    /// The same for an operator that emits the records of the operator before it.
     fn then_same<O>(self, id: OperatorId, make: impl FnOnce(OperatorId) -> O) -> DataStream<Then<C, O>> {
         let mut graph = self.graph.borrow_mut();
         let output = graph.output_of::<C::Out>(&self.meta);
@@ -67,7 +67,7 @@ impl<C: Chain> DataStream<C> {
         self.then_operator(id, make)
     }
 
-    /// One record for each.
+    /// Emits one record for each record.
     pub fn map<O, F>(self, function: F) -> DataStream<Then<C, Map<F, O>>>
     where
         O: Record,
@@ -85,8 +85,8 @@ impl<C: Chain> DataStream<C> {
         self.then_same(id, |id| Filter { predicate, id })
     }
 
-    /// Any number of records for each: what the returned iterator yields. It is pulled while there is room downstream and suspended in between, so it
-    /// may be long; it cannot borrow from the record.
+    /// Emits any number of records for each record: those that the returned iterator yields. The iterator is pulled while there is room downstream and
+    /// suspended in between, so it may be long; it cannot borrow from the record.
     pub fn flat_map<I, F>(self, function: F) -> DataStream<Then<C, FlatMap<F, I>>>
     where
         I: IntoIterator<Item: Record> + 'static,
@@ -95,8 +95,8 @@ impl<C: Chain> DataStream<C> {
         self.then("flat-map", |id| FlatMap { function, id, iterator: PhantomData })
     }
 
-    /// An operator of your own, for what a function cannot do: it may hold records, is told of watermarks and barriers before they go on, and can take many
-    /// records at once. See [`OneInputStreamOperator`].
+    /// An operator of your own, for what a function cannot do: it may hold records, sees watermarks and barriers before they are forwarded, and can take
+    /// many records at once. See [`OneInputStreamOperator`].
     pub fn transform<P>(self, name: &str, operator: P) -> DataStream<Then<C, Transform<P>>>
     where
         P: OneInputStreamOperator<In = C::Out>,
@@ -104,10 +104,9 @@ impl<C: Chain> DataStream<C> {
         self.then(name, |id| Transform { operator, id })
     }
 
-    /// Gives records their event time and the stream its watermarks; those it had before are forgotten.
+    /// Assigns event times to the records and watermarks to the stream, in place of any it had before.
     ///
-    /// In the chain of a source there is one generator per split, and the minimum over the splits being read counts
-    /// (docs/src/semantics.md#w-2).
+    /// In the chain of a source there is one generator per split, and the watermark is the minimum over the splits being read (docs/src/semantics.md#w-2).
     pub fn assign_timestamps_and_watermarks<G, A>(
         self,
         strategy: WatermarkStrategy<C::Out, G, A>,
@@ -123,7 +122,7 @@ impl<C: Chain> DataStream<C> {
     /// Partitions the stream: all records of a key go to the same subtask, in the order in which their sender emitted them.
     ///
     /// `K`, the owned type of the key, has to be written; `key` returns its view, so that no key is built per record:
-    /// `.key_by::<String>(|flight| flight.carrier)`. A key that has to be computed into something owned (a lower-cased name) is computed in a
+    /// `.key_by::<String>(|flight| flight.carrier)`. A key that has to be computed as an owned value (a lower-cased name) is computed in a
     /// [`map`](Self::map) before.
     pub fn key_by<K: Key>(
         mut self,
@@ -149,7 +148,7 @@ impl<C: Chain> DataStream<C> {
         DataStream { graph: self.graph, chain: Exchanged::new(), meta: ChainMeta::fed_by(edge) }
     }
 
-    /// The stream as the input of a task to come: as it is if no operator has been put on it since its last exchange.
+    /// The stream as the input of a later task: unchanged if no operator has been put on it since its last exchange.
     fn into_inputs(self) -> DataStream<Exchanged<C::Out>> {
         if self.meta.operators.is_empty() && self.meta.parallelism.is_none() {
             return DataStream { graph: self.graph, chain: Exchanged::new(), meta: self.meta };
@@ -157,11 +156,11 @@ impl<C: Chain> DataStream<C> {
         self.exchange(Partitioning::Forward)
     }
 
-    /// The same stream in a type that does not name its operators: where the shape of a job is decided when it is described, by an option or by a query,
-    /// the arms of an `if` and the turns of a loop have one type.
+    /// The same stream in a type that does not name its operators: the arms of an `if` and the turns of a loop then have one type, where an option or a
+    /// query decides the shape of the job.
     ///
-    /// Everything can be done with it that can be done with the stream as it was, and it runs in the same task. It costs one dynamic call for each run of
-    /// records, of up to a frame, and makes records that were views owned.
+    /// It has all methods of the original stream and runs in the same task. It costs one dynamic call per run of records, of up to a frame, and makes
+    /// records that were views owned.
     ///
     /// ```
     /// # extern crate thalweg_kernel as thalweg;
@@ -217,9 +216,9 @@ impl<C: Chain> DataStream<C> {
         left
     }
 
-    /// Both streams for one operator, each with its own type of records, in no particular order between them (docs/src/semantics.md#p-5). The watermark is
-    /// the minimum of the two. Both chains end here: an exchange lies before the operator. Where both are [keyed](Self::key_by), connect them behind that:
-    /// then the operator has state and timers.
+    /// Connects both streams to one operator, each with its own type of records, in no particular order between them (docs/src/semantics.md#p-5). The
+    /// watermark is the minimum of the two. Both chains end here: an exchange lies before the operator. For an operator with state and timers,
+    /// [key](Self::key_by) both streams first.
     ///
     /// # Panics
     /// If the streams belong to different environments.
@@ -230,7 +229,7 @@ impl<C: Chain> DataStream<C> {
         ConnectedStreams::new(first.graph, edges)
     }
 
-    /// Lets several streams go on from here: each call of [`SharedStream::stream`] is one of them, with all the records.
+    /// Lets several streams branch off here: each call of [`SharedStream::stream`] gives one of them, with all the records.
     pub fn shared(self) -> SharedStream<C::Out> {
         let mut graph = self.graph.borrow_mut();
         let mut meta = self.meta;
@@ -262,7 +261,7 @@ impl<C: Chain> DataStream<C> {
         })
     }
 
-    /// Names the last operator; the name appears in metrics, errors and logs. Unless set it says what the operator is: `map`, `map-2`.
+    /// Names the last operator; the name appears in metrics, errors and logs. Unless set it is the operator's kind: `map`, `map-2`.
     ///
     /// # Panics
     /// If the stream has no operator since its last exchange.
@@ -272,7 +271,7 @@ impl<C: Chain> DataStream<C> {
         self
     }
 
-    /// Gives the last operator an identity that outlasts changes of the job: its state is found again by it.
+    /// Gives the last operator an identity that outlasts changes of the job: its state is found by it after a restore.
     ///
     /// # Panics
     /// If the stream has no operator since its last exchange.
@@ -282,11 +281,12 @@ impl<C: Chain> DataStream<C> {
         self
     }
 
-    /// Says what the records of the last operator are, where their type stands for several layouts: a row whose columns are known when the job runs, say. Edges
-    /// behind the operator carry that layout, and so do operators that pass the records on (`filter`, `assign_timestamps_and_watermarks`, a `reduce`).
-    /// Unless given it is the type's own.
+    /// Sets the layout of the last operator's records, where their type stands for several layouts: a row whose columns are known only when the job runs,
+    /// say. Edges behind the operator carry that layout, and so do operators that pass the records on (`filter`, `assign_timestamps_and_watermarks`, a
+    /// `reduce`). Unless set it is the type's own.
     ///
-    /// It is part of what the job is: processes that give different ones do not work together, and what one of them has saved the other does not read.
+    /// The layout is part of the job's identity: processes that give different layouts do not work together, and neither reads state that the other has
+    /// saved.
     ///
     /// ```
     /// # extern crate thalweg_kernel as thalweg;
@@ -313,9 +313,9 @@ impl<C: Chain> DataStream<C> {
         self
     }
 
-    /// Says what the state `name` of the last operator holds for a key, where its type `V` stands for several layouts. For a list of values `V` is a `Vec` of
-    /// them, for a map a `Vec` of pairs. A `reduce` keeps its result as `value`, a window as `window-contents`, and both know it from the stream's own
-    /// [layout](Self::with_layout).
+    /// Sets the layout of the state `name` of the last operator, per key, where its type `V` stands for several layouts. For list state `V` is a `Vec` of
+    /// the values, for map state a `Vec` of pairs. A `reduce` keeps its result as `value`, a window as `window-contents`, and both take it from the
+    /// stream's own [layout](Self::with_layout).
     ///
     /// The job is refused when it starts if the operator has no such state, or one of another type.
     ///
@@ -327,7 +327,7 @@ impl<C: Chain> DataStream<C> {
         self
     }
 
-    /// The parallelism of the last operator and of what is chained to it from here on. Starts a new chain if there are operators above it.
+    /// The parallelism of the last operator and of the operators chained to it from here on. Starts a new chain if there are operators above it.
     pub fn set_parallelism(self, parallelism: usize) -> DataStream<C::Detached> {
         let mut detached = self.start_new_chain();
         detached.meta.parallelism = Some(parallelism);
@@ -391,21 +391,21 @@ pub struct DataStreamSink {
 }
 
 impl DataStreamSink {
-    /// Names it; the name appears in metrics, errors and logs.
+    /// Names the sink; the name appears in metrics, errors and logs.
     pub fn name(self, name: &str) -> Self {
         self.graph.borrow_mut().rename(self.operator, name);
         self
     }
 
-    /// Gives it an identity that outlasts changes of the job: what it has prepared and not yet shown is found again by it. Unless set it depends on the
-    /// operators that were added before the sink.
+    /// Gives the sink an identity that outlasts changes of the job: its prepared results that are not visible yet are found by it after a restore. Unless
+    /// set it depends on the operators that were added before the sink.
     pub fn uid(self, uid: &str) -> Self {
         uid.clone_into(&mut self.graph.borrow_mut().operator_mut(self.operator).uid);
         self
     }
 }
 
-/// A stream that several others go on from.
+/// A stream that several others branch off from.
 pub struct SharedStream<T> {
     graph: Rc<RefCell<GraphBuilder>>,
     operator: OperatorId,

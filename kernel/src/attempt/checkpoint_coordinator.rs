@@ -1,18 +1,18 @@
-//! When a checkpoint begins, when it is complete, and what follows from that.
+//! When a checkpoint begins, when it is complete, and what is done then.
 //!
 //! One checkpoint is under way at a time. It is *collecting* from its trigger until every subtask has acknowledged it or has finished; then it is
-//! *persisting*, and the moment that ends well is the commit point: only then are sinks told to commit (docs/src/semantics.md#c-3). What comes for a
-//! checkpoint that was given up changes nothing. When all subtasks have finished a last checkpoint is made, also without an interval
+//! *persisting*, and the moment that succeeds is the commit point: only then are sinks told to commit (docs/src/semantics.md#c-3). Messages for a
+//! checkpoint that was given up change nothing. When all subtasks have finished a last checkpoint is made, also without an interval
 //! (docs/src/semantics.md#e-3).
 //!
-//! Pure: `step(now, input) -> actions`. Snapshots, transactions and splits are carried by the driver in `attempt.rs`; here are only numbers.
+//! Pure: `step(now, input) -> actions`. Snapshots, transactions and splits are carried by the driver in `attempt.rs`; this file knows only numbers.
 
 use crate::checkpoint::CheckpointId;
 use crate::ids::SubtaskId;
 use std::time::Duration;
 use thalweg_io::MonotonicNs;
 
-/// After which time a last checkpoint that found no room on the disk is tried again.
+/// Delay before a last checkpoint that found no room on the disk is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The part of the configuration that concerns time and failures.
@@ -24,7 +24,7 @@ pub(crate) struct Cadence {
     pub(crate) tolerable_failures: u32,
 }
 
-/// What has happened.
+/// An event that the coordinator reacts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CheckpointInput {
     /// Time has passed.
@@ -43,11 +43,11 @@ pub(crate) enum CheckpointInput {
     PersistDeclined { checkpoint: CheckpointId },
     /// All transactions that the checkpoint names are committed.
     Committed { checkpoint: CheckpointId },
-    /// The job is to end with a checkpoint from which it can go on.
+    /// The job is to end with a checkpoint from which it can resume.
     Stop,
-    /// Somebody wants a checkpoint that begins from now on.
+    /// A caller wants a checkpoint that begins from now on.
     Request,
-    /// The sources end where they are. A checkpoint that began now would hold no position for what is not going to be read.
+    /// The sources end where they are. A checkpoint that began now would hold no position for records that are not going to be read.
     Drain,
 }
 
@@ -63,24 +63,24 @@ pub(crate) enum GivenUp {
 pub(crate) enum Completion {
     /// The input has ended and all results are committed.
     Finished { checkpoint: CheckpointId },
-    /// It was stopped with this checkpoint, whose results are committed.
+    /// The job was stopped with this checkpoint, whose results are committed.
     Stopped { checkpoint: CheckpointId },
 }
 
-/// What is to be done.
+/// An instruction for the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Tell the sources to send the barrier, and, if the job is to stop with it, nothing more.
     Trigger { checkpoint: CheckpointId, stops: bool },
-    /// Make it durable: everything it needs is there.
+    /// Make the checkpoint durable: all its parts are there.
     Persist { checkpoint: CheckpointId, is_last: bool },
-    /// Forget it, and remove what was stored for it.
+    /// Forget the checkpoint, and remove the files that were stored for it.
     GiveUp { checkpoint: CheckpointId, reason: GivenUp },
-    /// Have the sinks commit what it names.
+    /// Have the sinks commit the transactions that the checkpoint names.
     Commit { checkpoint: CheckpointId },
-    /// Everything is done.
+    /// The work of the attempt is complete.
     Complete(Completion),
-    /// Too many checkpoints have failed one after the other.
+    /// This many checkpoints have failed one after the other, which is too many.
     Fail { failures: u32 },
 }
 
@@ -95,7 +95,7 @@ struct Pending {
     since: MonotonicNs,
     acknowledged: Vec<bool>,
     stage: Stage,
-    /// It was triggered to stop the job.
+    /// It was triggered in order to stop the job.
     stops: bool,
     /// A sink has waited for room since it began.
     had_no_room: bool,
@@ -106,20 +106,20 @@ pub(crate) struct CheckpointCoordinator {
     cadence: Cadence,
     is_source: Vec<bool>,
     finished: Vec<bool>,
-    /// Whose sinks wait for room.
+    /// By subtask: whether its sink waits for room.
     without_room: Vec<bool>,
     next: CheckpointId,
     pending: Option<Pending>,
-    /// When the next one may be triggered, if ever.
+    /// When the next checkpoint may be triggered, if ever.
     next_trigger: Option<MonotonicNs>,
-    /// When the last one is tried again, after it found no room.
+    /// When the last checkpoint is tried again, after it found no room.
     last_retry: Option<MonotonicNs>,
     failures: u32,
     stopping: bool,
-    /// Somebody has asked for the next one: it does not wait for its time.
+    /// A caller has asked for the next checkpoint: it does not wait for its time.
     requested: bool,
     draining: bool,
-    /// Durable and not yet known to be committed, the newest; and whether the sinks are at work on an older one or this.
+    /// The newest checkpoint that is durable and not known to be committed; and whether the sinks are committing it or an older one.
     to_commit: Option<CheckpointId>,
     committing: Option<CheckpointId>,
     /// The checkpoint that ends the attempt, once it is durable.
@@ -151,7 +151,7 @@ impl CheckpointCoordinator {
         }
     }
 
-    /// After which time a checkpoint is given up.
+    /// Time after which a checkpoint is given up.
     pub(crate) fn timeout(&self) -> Duration {
         self.cadence.timeout
     }
@@ -163,12 +163,12 @@ impl CheckpointCoordinator {
             Some(_) => None,
             None if self.completion.is_some() || self.ended => None,
             None if self.all_finished() => self.last_retry,
-            // Without a source a trigger that is due stays so: waiting for it would be spinning.
+            // Without a source a due trigger stays due: waiting for it would be spinning.
             None => self.next_trigger.filter(|_| self.sources_remain()),
         }
     }
 
-    /// Whether the attempt comes to its end with the checkpoint that is under way or the next.
+    /// Whether the attempt ends with the checkpoint that is under way or the next.
     pub(crate) fn is_ending(&self) -> bool {
         self.stopping || self.draining || self.completion.is_some() || self.ended || self.all_finished()
     }
@@ -178,19 +178,19 @@ impl CheckpointCoordinator {
         self.pending.as_ref().is_some_and(|pending| pending.checkpoint == checkpoint && pending.stage == Stage::Collecting)
     }
 
-    /// Whether no checkpoint can begin any more but that of the end.
+    /// Whether the only checkpoint that can still begin is the last one.
     pub(crate) fn only_the_end_is_left(&self) -> bool {
         !self.sources_remain()
     }
 
-    /// The checkpoint under way and the subtasks whose part of it has not come; nobody while it is made durable.
+    /// The checkpoint under way and the subtasks that have not acknowledged it; no subtasks while it is made durable.
     pub(crate) fn awaited(&self) -> Option<(CheckpointId, Vec<SubtaskId>)> {
         let pending = self.pending.as_ref()?;
         let missing = |subtask: &SubtaskId| !pending.acknowledged[*subtask] && !self.finished[*subtask];
         Some((pending.checkpoint, (0..self.finished.len()).filter(missing).collect()))
     }
 
-    /// Takes `input` into account and says what is to be done, in order.
+    /// Takes `input` into account and returns the actions to take, in order.
     pub(crate) fn step(&mut self, now: MonotonicNs, input: CheckpointInput) -> Vec<Action> {
         let mut actions = Vec::new();
         match input {
@@ -243,7 +243,7 @@ impl CheckpointCoordinator {
         actions
     }
 
-    /// Does what has become possible.
+    /// Takes every action that has become possible.
     fn advance(&mut self, now: MonotonicNs, actions: &mut Vec<Action>) {
         if let Some(pending) = &self.pending
             && pending.stage == Stage::Collecting
@@ -285,7 +285,7 @@ impl CheckpointCoordinator {
         self.finished.iter().all(|finished| *finished)
     }
 
-    /// Nobody else can send a barrier.
+    /// Whether a source is left: only sources can send a barrier.
     fn sources_remain(&self) -> bool {
         !self.draining && self.is_source.iter().zip(&self.finished).any(|(is_source, finished)| *is_source && !*finished)
     }
@@ -331,7 +331,7 @@ impl CheckpointCoordinator {
         let paused = wanted.map(|at| at.max(now.after(self.cadence.min_pause)));
         self.next_trigger = if self.requested { Some(now) } else { paused };
         self.last_retry = Some(now.after(RETRY)).filter(|_| self.all_finished());
-        // A full disk is waited for. Without a source that could have sent the barrier it was nobody's fault.
+        // A full disk is waited for. Without a source to send the barrier nothing is at fault.
         let counts = reason == GivenUp::Expired && self.sources_remain();
         self.failures += u32::from(counts);
         if counts && self.failures > self.cadence.tolerable_failures {

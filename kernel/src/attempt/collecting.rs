@@ -1,4 +1,4 @@
-//! What is gathered for the checkpoint under way, and the metadata that is made of it when everything is there.
+//! Gathers the parts of the checkpoint under way, and makes its metadata when all are there.
 
 use crate::attempt::deployment::AttemptPlan;
 use crate::attempt::placement::SubtaskInfo;
@@ -12,21 +12,21 @@ use thalweg_storage::checkpoint::{
     FinishedSubtask, Metadata, OperatorEntry, SourceEntry, SplitEntry, StateFile, TaskSnapshot, TransactionEntry,
 };
 
-/// The parts of a checkpoint that have come.
+/// The parts of a checkpoint that have arrived.
 pub(crate) struct Collecting {
     pub(crate) checkpoint: CheckpointId,
     pub(crate) since: MonotonicNs,
     pub(crate) snapshots: Vec<(SubtaskId, Vec<StateFile>)>,
-    /// Splits nobody had been given at the trigger, and those that were being read at the barrier, with their positions.
+    /// Splits that were not assigned at the trigger, and those that were being read at the barrier, with their positions.
     pub(crate) splits: Vec<(OperatorId, Vec<SplitEntry>)>,
 }
 
-/// What else there is to say of a checkpoint.
+/// The other facts about a checkpoint.
 pub(crate) struct About<'a> {
     pub(crate) job: &'a Job,
     pub(crate) plan: &'a AttemptPlan,
     pub(crate) infos: &'a [SubtaskInfo],
-    /// By subtask: whether it has come to its end.
+    /// By subtask: whether it has finished.
     pub(crate) finished: &'a [bool],
     /// The transactions that the checkpoint names.
     pub(crate) transactions: Vec<PreparedTransaction>,
@@ -66,12 +66,12 @@ impl Collecting {
         SourceEntry { uid: job.operators[source.operator.0].uid.clone(), layout: source.layout.clone(), splits }
     }
 
-    /// The size of all snapshots.
+    /// The total size of all snapshots, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.snapshots.iter().map(|(_, state)| bytes_of(state)).sum()
     }
 
-    /// The snapshots, with the subtasks they are of.
+    /// The snapshots, by subtask.
     pub(crate) fn into_snapshots(self, infos: &[SubtaskInfo]) -> Vec<TaskSnapshot> {
         let of_subtask = |(subtask, state): (SubtaskId, Vec<StateFile>)| {
             let SubtaskInfo { task_uid, subtask, parallelism, .. } = &infos[subtask];
@@ -82,12 +82,12 @@ impl Collecting {
     }
 }
 
-/// The size of a subtask's state.
+/// The size of a subtask's state, in bytes.
 pub(crate) fn bytes_of(state: &[StateFile]) -> u64 {
     state.iter().map(|file| file.image.bytes()).sum()
 }
 
-/// An operator that is run.
+/// The entry of an operator that runs; `None` if it does not.
 fn entry_of(job: &Job, infos: &[SubtaskInfo], operator: &OperatorMeta) -> Option<OperatorEntry> {
     let task_uid = &job.tasks[operator.task?].uid;
     let parallelism = infos.iter().find(|info| info.task_uid == *task_uid).map_or(0, |info| info.parallelism as u32);

@@ -1,23 +1,23 @@
-//! The coordinator of one attempt: hands out splits, and takes the attempt to its one end.
+//! The coordinator of one attempt: assigns splits, and takes the attempt to its one end.
 //!
-//! An attempt runs until its work is complete, something fails, or the user cancels it; whichever comes first decides. Then all subtasks close, and
+//! An attempt runs until its work is complete, something fails, or the user cancels it; the first of these decides. Then all subtasks close, and
 //! when the last one is gone the attempt has ended.
 //!
-//! Pure: `step(input) -> actions`, no clock, no I/O. Splits are numbers here; `splits.rs` holds what they stand for. When checkpoints are taken is
-//! decided in `checkpoint_coordinator.rs`.
+//! Pure: `step(input) -> actions`, no clock, no I/O. Splits are numbers here; `splits.rs` holds their contents. `checkpoint_coordinator.rs` decides when
+//! checkpoints are taken.
 
 use crate::attempt::checkpoint_coordinator::Completion;
 use crate::error::JobError;
 use crate::ids::{OperatorId, SubtaskId};
 use std::collections::BTreeSet;
 
-/// What has happened.
+/// An event that the coordinator reacts to.
 pub(crate) enum AttemptInput {
     /// A reader of `source` has nothing to read.
     SplitRequested { source: OperatorId, subtask: SubtaskId },
     /// The input has ended, or the job was stopped, and everything is committed.
     Completed(Completion),
-    /// Something failed, or the user wants no more.
+    /// Something failed, or the user cancelled the job.
     Failed(JobError),
     /// The sources are to end where they are.
     Drain,
@@ -27,7 +27,7 @@ pub(crate) enum AttemptInput {
     Lost { subtasks: Vec<SubtaskId>, error: JobError },
 }
 
-/// What is to be done.
+/// An instruction for the driver.
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Give split `number` of `source` to `subtask`.
@@ -47,10 +47,10 @@ pub(crate) struct Coordinator {
     ended: Vec<bool>,
     /// All subtasks have been told that the attempt is over.
     closed: bool,
-    /// How it ends, from then on.
+    /// The outcome of the attempt, once it is decided.
     outcome: Option<Result<Completion, JobError>>,
     draining: bool,
-    /// For each source, the splits that nobody has been given.
+    /// For each source, the splits that are not assigned.
     unassigned: Vec<(OperatorId, BTreeSet<u32>)>,
 }
 
@@ -61,7 +61,7 @@ impl Coordinator {
         Self { ended: vec![false; subtasks], closed: false, outcome: None, draining: false, unassigned: sources.into_iter().collect() }
     }
 
-    /// Takes `input` into account and says what is to be done, in order.
+    /// Takes `input` into account and returns the actions to take, in order.
     pub(crate) fn step(&mut self, input: AttemptInput) -> Vec<Action> {
         match input {
             AttemptInput::SplitRequested { source, subtask } => vec![self.assign(source, subtask)],
@@ -79,7 +79,7 @@ impl Coordinator {
             }
             AttemptInput::Lost { subtasks, error } => {
                 let mut actions = self.close(Err(error));
-                // Some of them may have ended before.
+                // Some of these subtasks may have ended before.
                 subtasks.into_iter().for_each(|subtask| self.ended[subtask] = true);
                 actions.extend(self.end_if_all_are_gone());
                 actions
@@ -163,7 +163,7 @@ mod tests {
         let mut coordinator = Coordinator::new(3, []);
         assert_eq!(names(&coordinator.step(lost(vec![0, 2]))), ["CloseAll"]);
         assert_eq!(names(&coordinator.step(AttemptInput::Ended { subtask: 1 })), [end_by("lost")]);
-        // One of its subtasks had ended, and all others are gone.
+        // One subtask of the lost worker had ended, and all others are gone.
         let mut coordinator = Coordinator::new(3, []);
         coordinator.step(failed("before"));
         assert!(coordinator.step(AttemptInput::Ended { subtask: 0 }).is_empty());

@@ -1,7 +1,7 @@
-//! What a worker is told of an attempt.
+//! The description of an attempt that each worker is sent.
 //!
 //! Every process of a job builds the same graph, so a [`Deployment`] names only numbers: how many subtasks each task has, and which cores there are. From
-//! that each worker finds out by itself which subtasks and which ends of channels are its own (`placement.rs`, `wiring.rs`).
+//! these each worker derives which subtasks and which ends of channels are its own (`placement.rs`, `wiring.rs`).
 
 use crate::checkpoint::{Attempt, CheckpointId, JobId, Restored, SnapshotPlace};
 use crate::exchange::Place;
@@ -10,36 +10,36 @@ use core::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What every subtask of an attempt is told.
+/// The part that every subtask of an attempt is told.
 #[derive(Clone)]
 pub struct AttemptPlan {
     /// The job, over all its attempts.
     pub job: JobId,
     /// The attempt.
     pub attempt: Attempt,
-    /// The coordinator's process, as the log knows it: attempts of two folders can have one number.
+    /// Identifies the coordinator's process in the log: attempts of two folders can have one number.
     pub owner: u64,
-    /// The first checkpoint it can take.
+    /// The first checkpoint that the attempt can take.
     pub epoch: CheckpointId,
     /// Where state is saved, if it is.
     pub snapshots: Option<SnapshotPlace>,
 }
 
-/// The checkpoint that an attempt goes on from.
+/// The checkpoint that an attempt resumes from.
 #[derive(Clone)]
 pub struct RestorePlan {
     /// Its metadata file, in a folder that every worker sees.
     pub path: PathBuf,
     /// Length and CRC-32 of that file: a worker that finds another one sees another folder.
     pub metadata: (u64, u32),
-    /// State that no operator asks for is left behind instead of refused.
+    /// Whether state that no operator asks for is left behind instead of refused.
     pub allow_non_restored_state: bool,
-    /// As the coordinator has read it; for a worker in its own process.
+    /// The checkpoint as the coordinator has read it; for a worker in its own process.
     pub(crate) loaded: Option<Arc<Restored>>,
 }
 
 impl RestorePlan {
-    /// For a worker in another process than the coordinator's: it reads the checkpoint itself. The fields are those of the same names.
+    /// For a worker in another process than the coordinator's: it reads the checkpoint itself. The arguments are the fields of the same names.
     #[must_use]
     pub fn to_be_read(path: PathBuf, metadata: (u64, u32), allow_non_restored_state: bool) -> Self {
         Self { path, metadata, allow_non_restored_state, loaded: None }
@@ -49,33 +49,33 @@ impl RestorePlan {
 /// A worker's part in an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seat {
-    /// Who sits there.
+    /// The worker in this seat.
     pub worker: WorkerId,
-    /// What people know it by.
+    /// The worker's name.
     pub name: String,
-    /// How many cores it has.
+    /// Number of its cores.
     pub cores: usize,
-    /// Where each of its cores listens for frames; empty if it is alone.
+    /// The addresses where its cores listen for frames, by core; empty if it is the only worker.
     pub doors: Vec<SocketAddr>,
 }
 
-/// Everything a worker has to know to do its part in an attempt.
+/// All that a worker has to know for its part in an attempt.
 #[derive(Clone)]
 pub struct Deployment {
-    /// What every subtask is told.
+    /// The part that every subtask is told.
     pub plan: AttemptPlan,
-    /// What the attempt goes on from.
+    /// The checkpoint that the attempt resumes from, if any.
     pub restore: Option<RestorePlan>,
-    /// Who runs what.
+    /// Which worker runs which subtask.
     pub layout: Placement,
-    /// Which seat is the receiver's.
+    /// The seat of the worker that receives this.
     pub seat: usize,
 }
 
 /// How many subtasks each task has, and where they run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
-    /// By task.
+    /// Number of subtasks, by task.
     pub parallelism: Vec<usize>,
     /// All workers of the attempt.
     pub seats: Vec<Seat>,
@@ -86,7 +86,7 @@ impl Placement {
         self.seats.iter().map(|seat| seat.cores).sum()
     }
 
-    /// Where subtask `subtask` of `task` runs. The cores of all workers are counted through.
+    /// The core that runs subtask `subtask` of `task`. The cores of all workers are numbered consecutively.
     pub fn place(&self, task: usize, subtask: usize) -> Place {
         let mut core = place(task, subtask, self.parallelism[task], self.cores());
         for (seat, of) in self.seats.iter().enumerate() {

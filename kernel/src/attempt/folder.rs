@@ -1,7 +1,8 @@
 //! The checkpoint folder of an attempt.
 //!
-//! Completing a checkpoint takes the store away until it is done: one at a time, beside everything else. Then what it has made superfluous is removed, while
-//! the results that it names are shown already; the next checkpoint waits for that. What becomes superfluous meanwhile is left for the next cleaning.
+//! Completing a checkpoint takes the store until it is done: one checkpoint at a time, in the background. Then the files that it has made superfluous are
+//! removed, while the results that it names are shown already; the next checkpoint waits for that. Files that become superfluous meanwhile are left for the
+//! next cleaning.
 
 use crate::checkpoint::{CheckpointConfig, CheckpointId};
 use std::task::{Context, Poll};
@@ -14,12 +15,12 @@ pub(crate) struct Storage {
     pub(crate) config: CheckpointConfig,
 }
 
-/// What has come of completing a checkpoint.
+/// The result of completing a checkpoint.
 pub(crate) struct Persisted {
     pub(crate) checkpoint: CheckpointId,
-    /// When it was triggered.
+    /// When the checkpoint was triggered.
     pub(crate) since: MonotonicNs,
-    /// Of all its snapshots.
+    /// Size of all its snapshots.
     pub(crate) bytes: u64,
     pub(crate) result: Result<Retained, CheckpointError>,
 }
@@ -28,13 +29,13 @@ pub(crate) struct Persisted {
 pub(crate) struct Complete {
     pub(crate) metadata: Metadata,
     pub(crate) snapshots: Vec<TaskSnapshot>,
-    /// When it was triggered.
+    /// When the checkpoint was triggered.
     pub(crate) since: MonotonicNs,
-    /// Of all its snapshots.
+    /// Size of all its snapshots.
     pub(crate) bytes: u64,
 }
 
-/// The folder, if the job has one, and what goes on in it.
+/// The folder, if the job has one, and the work under way in it.
 pub(crate) struct CheckpointFolder {
     at_rest: Option<Storage>,
     completing: Option<LocalBoxFuture<(Storage, Box<Persisted>)>>,
@@ -46,12 +47,12 @@ impl CheckpointFolder {
         Self { at_rest: storage, completing: None, cleaning: None }
     }
 
-    /// Whether the job has one.
+    /// Whether the job has a folder.
     pub(crate) fn exists(&self) -> bool {
         self.at_rest.is_some() || self.is_busy()
     }
 
-    /// Whether a checkpoint is being completed, or cleaned up behind.
+    /// Whether a checkpoint is being completed, or superfluous files are being removed.
     pub(crate) fn is_busy(&self) -> bool {
         self.completing.is_some() || self.cleaning.is_some()
     }
@@ -65,7 +66,7 @@ impl CheckpointFolder {
         self.at_rest
     }
 
-    /// Begins to make a checkpoint durable; whether there is a place for it.
+    /// Begins to make a checkpoint durable; returns whether there is a folder for it.
     pub(crate) fn complete(&mut self, checkpoint: Complete) -> bool {
         let storage = match (self.at_rest.take(), self.cleaning.take()) {
             (Some(storage), _) => Box::pin(std::future::ready(storage)),
@@ -82,7 +83,7 @@ impl CheckpointFolder {
         true
     }
 
-    /// What has come of the checkpoint that is being completed.
+    /// The result of the checkpoint that is being completed.
     pub(crate) fn poll_persisted(&mut self, cx: &mut Context<'_>) -> Poll<Box<Persisted>> {
         let Some(Poll::Ready((storage, persisted))) = self.completing.as_mut().map(|future| future.as_mut().poll(cx)) else {
             return Poll::Pending;
@@ -103,14 +104,14 @@ impl CheckpointFolder {
         Poll::Ready(persisted)
     }
 
-    /// Ready when a cleaning has come to its end; pending if there is none.
+    /// Ready when a cleaning has ended; pending if there is none.
     pub(crate) fn poll_cleaned(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(Poll::Ready(storage)) = self.cleaning.as_mut().map(|future| future.as_mut().poll(cx)) else { return Poll::Pending };
         (self.cleaning, self.at_rest) = (None, Some(storage));
         Poll::Ready(())
     }
 
-    /// Removes what was stored for a checkpoint that will not be.
+    /// Removes the files that were stored for a checkpoint that was given up.
     pub(crate) fn discard(&self, io: &Io, state: impl IntoIterator<Item = StateFile>) {
         let stored = |file: StateFile| if let Image::File(file) = file.image { Some(file) } else { None };
         let files: Vec<FileRef> = state.into_iter().filter_map(stored).collect();

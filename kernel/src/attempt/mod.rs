@@ -1,9 +1,9 @@
 //! One attempt of a job: its subtasks, the checkpoints it takes, and how it ends.
 //!
-//! `coordinator.rs`, `checkpoint_coordinator.rs` and `transactions.rs` decide (pure), `run.rs` carries out. `deployment.rs` is what a worker is told,
-//! `placement.rs` says which of them runs which subtask, `wiring.rs` which channels lie between those, `shape.rs` the same of tasks, `roster.rs` whose each subtask is, `splits.rs` what there is to read.
-//! `collecting.rs` gathers a checkpoint, `folder.rs` is where it is stored, `sinks.rs` has results shown,
-//! `room.rs` knows who waits because a disk is full, `telling.rs` says outside how it went.
+//! `coordinator.rs`, `checkpoint_coordinator.rs` and `transactions.rs` decide (pure), `run.rs` carries out. `deployment.rs` is sent to the workers,
+//! `placement.rs` says which worker runs which subtask, `wiring.rs` which channels lie between subtasks, `shape.rs` describes the tasks, `roster.rs` knows
+//! the worker of each subtask, `splits.rs` holds the splits to be read. `collecting.rs` gathers a checkpoint, `folder.rs` stores it, `sinks.rs` has results
+//! shown, `room.rs` knows which writers wait because a disk is full, `telling.rs` reports checkpoints to the outside.
 
 pub(crate) mod checkpoint_coordinator;
 pub(crate) mod collecting;

@@ -13,18 +13,18 @@ use thalweg_record::KeyGroups;
 /// A subtask as the coordinator knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct SubtaskInfo {
-    /// Of the first operator of its task.
+    /// The uid of the task's first operator.
     pub(crate) task_uid: String,
     pub(crate) subtask: usize,
     pub(crate) parallelism: usize,
-    /// The source that its task begins with, if it does with one.
+    /// The source that its task begins with, if any.
     pub(crate) source: Option<OperatorId>,
     /// The seat of the worker that runs it.
     pub(crate) seat: usize,
 }
 
 impl SubtaskInfo {
-    /// What people call it.
+    /// The name that people see.
     pub(crate) fn name(&self, job: &Job) -> String {
         let task = job.tasks.iter().find(|task| task.uid == self.task_uid);
         let operators = task.map_or(&self.task_uid, |task| &task.name).clone();
@@ -39,7 +39,7 @@ impl Seat {
 }
 
 impl Placement {
-    /// Decides about every task of `job` on the cores of the workers that are there.
+    /// Places every task of `job` on the cores of the workers that are there.
     pub(crate) fn of_crew(job: &Job, crew: &Crew) -> Result<Self, JobError> {
         if crew.members().is_empty() {
             let reason = "no other is left".to_owned();
@@ -76,7 +76,7 @@ impl Placement {
         job.tasks.iter().enumerate().map(placed).collect()
     }
 
-    /// What each worker does.
+    /// The share of each worker.
     pub(crate) fn shares(&self, job: &Job) -> Vec<WorkerShare> {
         let keyed = |task: usize| job.operators.iter().any(|operator| operator.has_state && operator.task == Some(task));
         let share = |(seat, of): (usize, &Seat)| {
@@ -102,7 +102,7 @@ pub(crate) fn parallelism(job: &Job, core_count: usize) -> Result<Vec<usize>, Jo
         return Err(JobError::invalid("it needs at least one core"));
     }
     let key_groups: KeyGroups = job.key_groups;
-    // More cores than key groups is no mistake of the user's.
+    // More cores than key groups is not an error of the user's.
     let default_parallelism = job.default_parallelism.unwrap_or(core_count.min(key_groups.count() as usize));
     let parallelism: Vec<usize> = job.tasks.iter().map(|task| task.parallelism.unwrap_or(default_parallelism)).collect();
     if let Some((task, p)) = job.tasks.iter().zip(&parallelism).find(|(_, p)| **p == 0 || **p > key_groups.count() as usize) {

@@ -1,7 +1,7 @@
-//! Who waits for room on a disk that results go to, and how people learn of it (docs/src/semantics.md#o-7).
+//! The writers that wait for room on a disk that results go to, and how people learn of it (docs/src/semantics.md#o-7).
 //!
-//! Writers wait where they run, and tell; the coordinator waits itself where results are to be shown or a place is to be made ready. Whoever it is, the job
-//! shows how many wait, and warns with the reason, once a minute at most however often it changes.
+//! Writers wait where they run, and report it; the coordinator itself waits where results are to be shown or a place is to be made ready. In either case
+//! the job shows how many wait, and warns with the reason, once a minute at most however often that changes.
 
 use crate::ids::SubtaskId;
 use crate::worker::shared::CoreShared;
@@ -9,23 +9,23 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use thalweg_io::MonotonicNs;
 
-/// How often it is said at most.
+/// The least time between two warnings.
 const WORD_EVERY: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// The writers that wait, and the warning about them: see the module.
 #[derive(Default)]
 pub(crate) struct RoomWaits {
     /// The reason of each writer that waits.
     writers: BTreeMap<SubtaskId, String>,
-    /// That of the coordinator.
+    /// The reason of the coordinator, if it waits.
     coordinator: Option<String>,
     last_word: Option<MonotonicNs>,
-    /// People have been told that somebody waits, and not that nobody does any more.
+    /// The last message said that somebody waits; the all-clear is still to come.
     is_told: bool,
 }
 
 impl RoomWaits {
-    /// The writer of `subtask` waits, for this reason, or does not any more.
+    /// The writer of `subtask` waits, for this reason, or (`None`) no longer waits.
     pub(crate) fn writer(&mut self, subtask: SubtaskId, reason: Option<String>) {
         match reason {
             Some(reason) => drop(self.writers.insert(subtask, reason)),
@@ -33,12 +33,12 @@ impl RoomWaits {
         }
     }
 
-    /// The coordinator waits, for this reason, or does not any more.
+    /// The coordinator waits, for this reason, or (`None`) no longer waits.
     pub(crate) fn coordinator(&mut self, reason: Option<String>) {
         self.coordinator = reason;
     }
 
-    /// Why somebody waits.
+    /// The reason of some writer that waits.
     pub(crate) fn reason(&self) -> Option<&str> {
         self.coordinator.as_deref().or_else(|| self.writers.values().next().map(String::as_str))
     }
@@ -47,12 +47,12 @@ impl RoomWaits {
         self.writers.len() + usize::from(self.coordinator.is_some())
     }
 
-    /// When something is to be said, if nothing changes before.
+    /// When the next message is due, if nothing changes before.
     pub(crate) fn next_word(&self) -> Option<MonotonicNs> {
         self.last_word.filter(|_| self.count() > 0).map(|last| last.after(WORD_EVERY))
     }
 
-    /// What is to be said at `now`.
+    /// The message that is due at `now`.
     fn word(&mut self, now: MonotonicNs) -> Option<Word> {
         let Some(reason) = self.reason() else {
             return std::mem::take(&mut self.is_told).then_some(Word::GoesOn);
@@ -66,7 +66,7 @@ impl RoomWaits {
         Some(word)
     }
 
-    /// Shows and says how it stands.
+    /// Shows how many wait, and sends the message that is due.
     pub(crate) fn tell(&mut self, now: MonotonicNs, shared: &CoreShared) {
         let count = i64::try_from(self.count()).unwrap_or(i64::MAX);
         shared.numbers(|numbers| numbers.show("numberOfSinksWaitingForRoom", count));

@@ -1,6 +1,6 @@
 //! The subtasks of an attempt, the workers that run them, and the way to each.
 //!
-//! A worker that is lost takes its subtasks along for the rest of the attempt; one that joins meanwhile has its part in the next (docs/src/semantics.md#r-2).
+//! A lost worker takes its subtasks along for the rest of the attempt; a worker that joins meanwhile takes part in the next (docs/src/semantics.md#r-2).
 
 use crate::attempt::deployment::Placement;
 use crate::attempt::placement::SubtaskInfo;
@@ -10,7 +10,7 @@ use crate::job::crew::Crew;
 use crate::job::history::FailurePlace;
 use crate::messages::{Member, ToSubtask, ToWorker};
 
-/// Who does what in an attempt.
+/// The workers of an attempt and their subtasks.
 pub(crate) struct Roster<'a> {
     attempt: Attempt,
     infos: Vec<SubtaskInfo>,
@@ -28,7 +28,7 @@ impl<'a> Roster<'a> {
         &self.infos
     }
 
-    /// Where a subtask runs.
+    /// The task, subtask and worker that a failure of the subtask names.
     pub(crate) fn place_of(&self, subtask: SubtaskId) -> FailurePlace {
         let Some(info) = self.infos.get(subtask) else { return FailurePlace::default() };
         let worker = self.layout.seats.get(info.seat).map(|seat| seat.name.clone());
@@ -47,13 +47,13 @@ impl<'a> Roster<'a> {
         Some((member, (0..self.infos.len()).filter(|subtask| self.infos[*subtask].seat == seat).collect()))
     }
 
-    /// Whether the attempt runs on fewer than `wanted` workers, and could run on more: they have come since it began.
+    /// Whether the attempt runs on fewer than `wanted` workers, and could run on more: workers have joined since it began.
     pub(crate) fn could_grow(&self, wanted: usize) -> bool {
         let (seats, present) = (self.layout.seats.len(), self.crew.members().len());
         seats < wanted && present > seats
     }
 
-    /// A subtask that has ended, or whose worker is gone, has no use for messages.
+    /// Sends a message to a subtask. A subtask that has ended, or whose worker is gone, has no use for it.
     pub(crate) fn tell(&self, subtask: SubtaskId, message: ToSubtask) {
         let seat = &self.layout.seats[self.infos[subtask].seat];
         if let Some(member) = self.crew.members().iter().find(|member| member.id == seat.worker) {
@@ -65,7 +65,7 @@ impl<'a> Roster<'a> {
         (0..self.infos.len()).for_each(|subtask| self.tell(subtask, message()));
     }
 
-    /// Tells the subtasks that begin with a source.
+    /// Sends a message to the subtasks that begin with a source.
     pub(crate) fn tell_sources(&self, message: impl Fn() -> ToSubtask) {
         let sources = (0..self.infos.len()).filter(|subtask| self.infos[*subtask].source.is_some());
         sources.for_each(|subtask| self.tell(subtask, message()));

@@ -1,7 +1,7 @@
 //! One attempt of a job, from the moment its subtasks are on their cores until the last of them is gone.
 //!
-//! Carries out what the coordinators decide: passes on splits and triggers, gathers acknowledgements, stores checkpoints and has sinks commit. Storing
-//! and committing go on beside each other and beside everything else; both come to their end before the attempt does.
+//! Carries out the decisions of the coordinators: passes on splits and triggers, gathers acknowledgements, stores checkpoints and has sinks commit. Storing
+//! and committing run in the background, beside each other; both come to their end before the attempt does.
 
 mod committing;
 mod event;
@@ -30,10 +30,10 @@ use std::time::Duration;
 use thalweg_io::{Io, LocalBoxFuture, MailboxReceiver, MonotonicNs};
 use thalweg_storage::checkpoint::SplitEntry;
 
-/// A stop that takes longer says what it waits for, and again each time after as much.
+/// A stop that takes longer says what it waits for, and again after each such time.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What is needed to run an attempt.
+/// The parts that an attempt is run with.
 pub(crate) struct AttemptParts<'a> {
     pub(crate) job: &'a Job,
     pub(crate) io: &'a Io,
@@ -42,35 +42,35 @@ pub(crate) struct AttemptParts<'a> {
     pub(crate) roster: Roster<'a>,
     pub(crate) journal: &'a Journal,
     pub(crate) telling: Telling<'a>,
-    /// How many workers the job is to run on, if there are as many.
+    /// How many workers the job should run on, if there are that many.
     pub(crate) workers_wanted: usize,
     pub(crate) splits: Vec<SplitsOfSource>,
     pub(crate) storage: Option<Storage>,
-    /// The user wants the input to end where it is: said before this attempt began.
+    /// The user wanted the input to end where it is, before this attempt began.
     pub(crate) drains: bool,
-    /// The user wants the job to stop with a checkpoint: said while an attempt ended for another reason.
+    /// The user wanted the job to stop with a checkpoint, while an attempt ended for another reason.
     pub(crate) stops: bool,
 }
 
 /// How an attempt went.
 pub(crate) struct AttemptEnd {
     pub(crate) result: Result<Completion, JobError>,
-    /// How many checkpoints it completed.
+    /// Number of checkpoints it completed.
     pub(crate) completed: u64,
-    /// Whether some of its sinks were told to commit, and not all have confirmed: what is prepared must stay.
+    /// Whether some of its sinks were told to commit, and not all have confirmed: prepared transactions must stay.
     pub(crate) commit_is_open: bool,
     /// Whether the user wanted the job to end.
     pub(crate) is_cancelled: bool,
     /// Whether the user wanted the job to stop with a checkpoint.
     pub(crate) stops: bool,
-    /// Whether the user wanted the input to end: so it does in an attempt that follows.
+    /// Whether the user wanted the input to end: it also ends in an attempt that follows.
     pub(crate) drains: bool,
     /// Whether another attempt has taken over.
     pub(crate) is_fenced: bool,
     pub(crate) storage: Option<Storage>,
 }
 
-/// What wakes the coordinator.
+/// An event that wakes the coordinator.
 enum Event {
     Message(Option<ToCoordinator>),
     Persisted(Box<Persisted>),
@@ -90,20 +90,20 @@ pub(crate) struct AttemptRun<'a> {
     collecting: Option<Collecting>,
     finished: Vec<bool>,
     committing: Option<LocalBoxFuture<(CheckpointId, Result<(), SinkUndone>)>>,
-    /// What is to be committed again, and when, because there was no room.
+    /// The checkpoint that is to be committed again, and when, because there was no room.
     commit_again: Option<(MonotonicNs, CheckpointId)>,
-    /// Who waits for room.
+    /// The writers that wait for room.
     room: RoomWaits,
     timer: Option<(MonotonicNs, LocalBoxFuture<()>)>,
-    /// When a stop that is under way says the next time what it waits for.
+    /// When a stop that is under way next says what it waits for.
     stop_word_at: Option<MonotonicNs>,
     completed: u64,
     commit_is_open: bool,
     is_cancelled: bool,
     is_fenced: bool,
-    /// Who has failed, of those that can say it themselves.
+    /// The subtask that has failed, if it reported that itself.
     failed_by: Option<SubtaskId>,
-    /// Everybody has been told that the attempt is over: no checkpoint begins or is committed any more.
+    /// All subtasks have been told that the attempt is over: no checkpoint begins or is committed any more.
     closing: bool,
     end: Option<Result<Completion, JobError>>,
 }
@@ -159,7 +159,7 @@ impl<'a> AttemptRun<'a> {
         while self.end.is_none() || self.folder.is_busy() || self.committing.is_some() {
             match self.next_event(inbox).await {
                 Event::Message(Some(message)) => self.take_message(message),
-                // The handle holds a sender; only a core that is being torn down gets here.
+                // The handle holds a sender, so only a core that is being torn down gets here.
                 Event::Message(None) => break,
                 Event::Persisted(persisted) => self.persisted(*persisted),
                 Event::Cleaned => {}
@@ -194,7 +194,7 @@ impl<'a> AttemptRun<'a> {
         self.parts.drains |= matches!(message, ToCoordinator::Drain);
         match message {
             ToCoordinator::FromSubtask { attempt, message } if attempt == self.parts.plan.attempt => self.take_from_subtask(message),
-            // Law 10: whatever an older attempt says changes nothing.
+            // Law 10: messages of an older attempt change nothing.
             ToCoordinator::FromSubtask { .. } => {}
             ToCoordinator::Joined(member) => self.parts.roster.join(member),
             ToCoordinator::Lost { worker, reason } => self.lost(worker, reason),
@@ -264,7 +264,7 @@ impl<'a> AttemptRun<'a> {
 
     fn acknowledged(&mut self, subtask: SubtaskId, acknowledgement: Acknowledgement) {
         let Acknowledgement { checkpoint, state, splits, prepared, times } = acknowledgement;
-        // Also of a checkpoint that was given up: the next one names it (docs/src/semantics.md#o-2).
+        // Also if the checkpoint was given up: the next one names the transaction (docs/src/semantics.md#o-2).
         self.note_prepared(prepared);
         match &mut self.collecting {
             Some(collecting) if collecting.checkpoint == checkpoint && self.checkpoints.is_collecting(checkpoint) => {
@@ -286,7 +286,7 @@ impl<'a> AttemptRun<'a> {
         self.folder.discard(self.parts.io, collected.flat_map(|(_, state)| state));
     }
 
-    /// Asks the attempt's coordinator and does what it says.
+    /// Asks the attempt's coordinator and takes the actions it returns.
     fn steer(&mut self, input: coordinator::AttemptInput) {
         self.tell_failure(&input);
         for action in self.coordinator.step(input) {
@@ -313,7 +313,7 @@ impl<'a> AttemptRun<'a> {
         }
     }
 
-    /// Asks the coordinator of checkpoints and does what it says.
+    /// Asks the checkpoint coordinator and takes the actions it returns.
     fn decide(&mut self, input: checkpoints::CheckpointInput) {
         if self.closing {
             return;
@@ -344,8 +344,8 @@ impl<'a> AttemptRun<'a> {
         }
     }
 
-    /// The positions of the enumerators are those of the very moment at which the triggers are sent, on the way on which splits are given out:
-    /// a split is either with the enumerator or with a reader that knows of it before the barrier (docs/src/semantics.md#s-5).
+    /// Triggers are sent by the way on which splits are assigned, and the positions of the enumerators are taken at that very moment: a split is either
+    /// with the enumerator or with a reader that knows of it before the barrier (docs/src/semantics.md#s-5).
     fn trigger(&mut self, checkpoint: CheckpointId, stops: bool, now: MonotonicNs) {
         self.observe("checkpoint.trigger", checkpoint, 0);
         tracing::debug!(%checkpoint, stops, "checkpoint triggered");
@@ -354,7 +354,7 @@ impl<'a> AttemptRun<'a> {
         self.parts.roster.tell_sources(|| ToSubtask::Trigger { checkpoint, stops });
     }
 
-    /// The splits of each source that nobody has been given.
+    /// The splits of each source that are not assigned.
     fn unassigned(&self) -> Vec<(OperatorId, Vec<SplitEntry>)> {
         self.parts.splits.iter().map(|of| (of.source, of.entries())).collect()
     }
@@ -381,7 +381,7 @@ impl<'a> AttemptRun<'a> {
         let (since, bytes) = (collecting.since, collecting.bytes());
         let snapshots = collecting.into_snapshots(self.parts.roster.infos());
         if !self.folder.complete(Complete { metadata, snapshots, since, bytes }) {
-            // Without a folder the end is the one checkpoint there is, and durable by what the sinks have prepared.
+            // Without a folder the last checkpoint is the only one, and the transactions that the sinks have prepared make it durable.
             self.decide(checkpoints::CheckpointInput::Persisted { checkpoint });
         }
     }
@@ -407,14 +407,14 @@ impl<'a> AttemptRun<'a> {
                 self.decide(checkpoints::CheckpointInput::PersistDeclined { checkpoint });
             }
             Err(source) => {
-                // That another attempt has taken over outweighs every other reason.
+                // If another attempt has taken over, that outweighs every other reason.
                 self.is_fenced |= source.is_fenced();
                 self.fail(JobError::of_the_coordinator(source));
             }
         }
     }
 
-    /// Right behind a checkpoint little is lost by a restart: the time to bring in workers that are missing here and have come since
+    /// A restart right after a checkpoint loses little: this is the time to bring in workers that are missing here and have joined since
     /// (docs/src/semantics.md#r-3).
     fn enlarge(&mut self) {
         let is_ending = self.closing || self.is_cancelled || self.checkpoints.is_ending();
@@ -423,7 +423,7 @@ impl<'a> AttemptRun<'a> {
         }
     }
 
-    /// Ends the attempt; says so if it is ending for another reason anyway.
+    /// Ends the attempt; logs `error` if it is ending for another reason anyway.
     fn fail(&mut self, error: JobError) {
         if self.closing {
             tracing::warn!(%error, "failed while the attempt was closing");

@@ -1,16 +1,16 @@
-//! The tasks of a job, for those who judge what is said about them.
+//! The tasks of a job, for the code that checks messages about them.
 
 use crate::graph::{Job, TaskPlan};
 use crate::ids::OperatorId;
 use std::rc::Rc;
 
-/// A task as far as it matters what its subtasks may say.
+/// The parts of a task that decide which messages its subtasks may send.
 pub struct TaskShape {
-    /// The uid of the operator that stands first in it.
+    /// The uid of its first operator.
     pub uid: String,
-    /// What people call it.
+    /// The name that people see.
     pub name: String,
-    /// The source that it begins with, if it does with one.
+    /// The source that it begins with, if any.
     pub source: Option<OperatorId>,
     /// The sinks in it.
     pub sinks: Vec<OperatorId>,

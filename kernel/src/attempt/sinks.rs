@@ -1,7 +1,6 @@
-//! What is asked of a job's sinks apart from writing: to look at their places, to recover them, to clean up after the last attempt, and to commit.
+//! Calls to a job's sinks apart from writing: to check their places, to recover them, to clean up after the last attempt, and to commit.
 //!
-//! It is asked of one sink after the other, in the order of the graph; the first that fails, or panics, is the failure of the job
-//! (docs/src/semantics.md#o-4).
+//! Sinks are called one after the other, in the order of the graph; the first one that fails, or panics, fails the job (docs/src/semantics.md#o-4).
 
 use crate::attempt::room::RoomWaits;
 use crate::attempt::splits::aligned;
@@ -18,12 +17,12 @@ use std::time::Duration;
 use thalweg_io::{Io, IoError, LocalBoxFuture};
 use thalweg_storage::checkpoint::Metadata;
 
-/// After which time a sink that found no room is asked again.
+/// Time after which a sink that found no room is called again.
 pub(crate) const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Why a sink has not done what it was asked.
+/// Why a call to a sink did not succeed.
 pub(crate) enum SinkUndone {
-    /// There is no room for what the sink of this operator is to do. Nothing has failed: it can be asked again.
+    /// The sink of this operator found no room. Nothing has failed: it can be called again.
     NoRoom { operator: String, source: IoError },
     /// The failure of the job.
     Failed(JobError),
@@ -43,15 +42,15 @@ pub(crate) struct Sinks<'a> {
     pub(crate) job: &'a Job,
     pub(crate) io: &'a Io,
     pub(crate) id: JobId,
-    /// This process, as [`Recovery::owner`] has it.
+    /// Identifies this process: see [`Recovery::owner`].
     pub(crate) owner: u64,
     pub(crate) attempt: Attempt,
-    /// What the attempt goes on from, unless it is from the beginning.
+    /// The checkpoint that the attempt resumes from, unless it starts afresh.
     pub(crate) from: Option<&'a Metadata>,
 }
 
 impl Sinks<'_> {
-    /// Has every sink look at its place; nothing changes.
+    /// Has every sink check its place; nothing changes.
     pub(crate) async fn check(&self, discard_later_output: bool, inbox: &mut Inbox) -> Result<(), JobError> {
         for sink in &self.job.sinks {
             inbox.listening(self.ask(sink, &sink.check, discard_later_output, false)).await?.map_err(JobError::from)?;
@@ -59,7 +58,7 @@ impl Sinks<'_> {
         Ok(())
     }
 
-    /// Has every sink recover its place. One that finds no room is asked again and again, while `shared` shows that somebody waits
+    /// Has every sink recover its place. A sink that finds no room is called again and again, while `shared` shows that somebody waits
     /// (docs/src/semantics.md#o-7).
     pub(crate) async fn recover(&self, discard_later_output: bool, inbox: &mut Inbox, shared: &CoreShared) -> Result<(), JobError> {
         let clock = self.io.clock();
@@ -83,8 +82,8 @@ impl Sinks<'_> {
         Ok(())
     }
 
-    /// Has every sink remove what the last attempt has left behind. That is not given up because somebody says once more that the job is to end, nor
-    /// because one of them fails. That one has lost its place is the worst that is to be told.
+    /// Has every sink remove the leftovers of the last attempt. Another request to end the job does not interrupt this, nor does the failure of a sink.
+    /// Returns the first failure, unless a later one is worse: that a sink has lost its place.
     pub(crate) async fn clean_up(&self) -> Result<(), JobError> {
         let mut told = Ok(());
         for sink in &self.job.sinks {
@@ -118,7 +117,7 @@ impl Sinks<'_> {
     }
 }
 
-/// Has every sink commit what it has among `transactions`.
+/// Has every sink commit its transactions among `transactions`.
 pub(crate) fn commit(job: &Job, io: &Io, transactions: &[PreparedTransaction]) -> LocalBoxFuture<Result<(), SinkUndone>> {
     let mut commits = Vec::new();
     for sink in &job.sinks {
@@ -137,7 +136,7 @@ pub(crate) fn commit(job: &Job, io: &Io, transactions: &[PreparedTransaction]) -
     })
 }
 
-/// What has come of what the sink of `operator` was `doing`.
+/// The outcome of the sink of `operator`, which was `doing` something.
 fn outcome(done: Result<Result<(), SinkError>, String>, operator: &str, doing: &str) -> Result<(), SinkUndone> {
     let operator = operator.to_owned();
     Err(SinkUndone::Failed(match done {

@@ -1,4 +1,4 @@
-//! What the splits of a job's sources stand for: archives, by source and number. Which of them are still to be given out the coordinator decides.
+//! The contents of the splits of a job's sources: archives, by source and number. The coordinator decides which of them are still to be assigned.
 
 use crate::error::JobError;
 use crate::ids::OperatorId;
@@ -7,31 +7,31 @@ use rkyv::util::AlignedVec;
 use std::collections::{BTreeMap, BTreeSet};
 use thalweg_storage::checkpoint::SplitEntry;
 
-/// The splits of one source that nobody has been given.
+/// The splits of one source that are not assigned.
 pub(crate) struct SplitsOfSource {
     pub(crate) source: OperatorId,
     pub(crate) splits: BTreeMap<u32, AlignedVec>,
 }
 
 impl SplitsOfSource {
-    /// Splits that were found just now, in their order.
+    /// Splits that the source has just found, in their order.
     pub(crate) fn found(source: OperatorId, found: Vec<AlignedVec>) -> Self {
         let number = |i: usize| u32::try_from(i).expect("invariant: there are fewer than 2^32 splits");
         Self { source, splits: found.into_iter().enumerate().map(|(i, split)| (number(i), split)).collect() }
     }
 
-    /// Their numbers.
+    /// The numbers of the splits.
     pub(crate) fn numbers(&self) -> BTreeSet<u32> {
         self.splits.keys().copied().collect()
     }
 
-    /// As a checkpoint names them.
+    /// The entries by which a checkpoint names them.
     pub(crate) fn entries(&self) -> Vec<SplitEntry> {
         self.splits.iter().map(|(number, split)| SplitEntry { number: *number, position: split.to_vec() }).collect()
     }
 }
 
-/// Archives are read in place, aligned.
+/// An aligned copy of `bytes`: archives are read in place.
 pub(crate) fn aligned(bytes: &[u8]) -> AlignedVec {
     let mut aligned = AlignedVec::with_capacity(bytes.len());
     aligned.extend_from_slice(bytes);

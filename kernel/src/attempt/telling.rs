@@ -1,6 +1,6 @@
-//! What outsiders learn of the checkpoints of an attempt: events for the history, and answers for those who have asked for one.
+//! Reports an attempt's checkpoints to the outside: events for the history, and answers to callers who have asked for one.
 //!
-//! One checkpoint is under way at a time, and of each that has begun it is told once what has become of it, whatever becomes of the attempt.
+//! One checkpoint is under way at a time, and the outcome of each that has begun is reported once, whatever becomes of the attempt.
 
 use crate::attempt::placement::SubtaskInfo;
 use crate::checkpoint::{Attempt, CheckpointId, SnapshotTimes};
@@ -11,7 +11,7 @@ use crate::messages::CheckpointOutcome;
 use std::time::Duration;
 use thalweg_io::{Io, MonotonicNs};
 
-/// Tells of the checkpoints of one attempt.
+/// Reports on the checkpoints of one attempt.
 pub(crate) struct Telling<'a> {
     journal: &'a Journal,
     io: &'a Io,
@@ -26,7 +26,7 @@ impl<'a> Telling<'a> {
         Self { journal, io, callers, attempt, under_way: None }
     }
 
-    /// Those who wait for what becomes of a command.
+    /// The callers that wait for the outcome of a command.
     pub(crate) fn callers(&mut self) -> &mut Callers {
         self.callers
     }
@@ -38,7 +38,7 @@ impl<'a> Telling<'a> {
         self.journal.tell(JobEvent::CheckpointBegan { attempt: self.attempt, checkpoint, ends_job });
     }
 
-    /// The part of a subtask has come, and counts.
+    /// A subtask has acknowledged the checkpoint, and it counts.
     pub(crate) fn acknowledged(&self, of: &SubtaskInfo, bytes: u64, times: SnapshotTimes) {
         let Some((checkpoint, since)) = self.under_way else { return };
         let (acknowledged_at, end_to_end) = (self.io.clock().wall(), self.io.clock().now().since(since));
@@ -59,7 +59,7 @@ impl<'a> Telling<'a> {
         self.callers.decided(&CheckpointOutcome::Declined(reason));
     }
 
-    /// Nothing becomes of what is still under way.
+    /// The attempt has ended: a checkpoint that is still under way will not complete.
     pub(crate) fn attempt_ended(&mut self) {
         if let Some((checkpoint, _)) = self.under_way {
             self.failed(checkpoint, CheckpointFailure::AttemptEnded);

@@ -1,7 +1,7 @@
 //! The prepared transactions that are not known to be committed.
 //!
-//! A checkpoint names all of them up to its own epoch, also those of earlier checkpoints and of ones that were given up: when checkpoint n is lost and
-//! n+1 completes, what was prepared for n is committed with it (docs/src/semantics.md#o-2).
+//! A checkpoint names all transactions up to its own epoch, also those of earlier checkpoints and of given-up ones: when checkpoint n is lost and n+1
+//! completes, the transactions prepared for n are committed with it (docs/src/semantics.md#o-2).
 //!
 //! Pure.
 
@@ -9,7 +9,7 @@ use crate::checkpoint::CheckpointId;
 use crate::ids::OperatorId;
 use rkyv::util::AlignedVec;
 
-/// A transaction, of whatever kind.
+/// A transaction of any sink.
 #[derive(Clone)]
 pub(crate) struct PreparedTransaction {
     pub(crate) sink: OperatorId,
@@ -18,7 +18,7 @@ pub(crate) struct PreparedTransaction {
     pub(crate) bytes: AlignedVec,
 }
 
-/// All that is prepared and not confirmed.
+/// All transactions that are prepared and not confirmed.
 #[derive(Default)]
 pub(crate) struct TransactionLedger {
     pending: Vec<PreparedTransaction>,
@@ -30,14 +30,14 @@ impl TransactionLedger {
         self.pending.push(transaction);
     }
 
-    /// What `checkpoint` names, in the order of the epochs.
+    /// The transactions that `checkpoint` names, in the order of the epochs.
     pub(crate) fn named_by(&self, checkpoint: CheckpointId) -> Vec<PreparedTransaction> {
         let mut named: Vec<_> = self.pending.iter().filter(|transaction| transaction.epoch <= checkpoint).cloned().collect();
         named.sort_by_key(|transaction| transaction.epoch);
         named
     }
 
-    /// Everything that `checkpoint` names has been committed.
+    /// All transactions that `checkpoint` names have been committed.
     pub(crate) fn committed(&mut self, checkpoint: CheckpointId) {
         self.pending.retain(|transaction| transaction.epoch > checkpoint);
     }

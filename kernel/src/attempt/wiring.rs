@@ -1,6 +1,6 @@
 //! Wires a worker's share of an attempt: its subtasks, and the channels that begin or end at them.
 //!
-//! Channels are made anew for each attempt, so nothing that an older one has sent can arrive in it.
+//! Channels are made anew for each attempt, so nothing sent by an older one can arrive in it.
 
 use crate::attempt::deployment::{AttemptPlan, Placement};
 use crate::checkpoint::Restored;
@@ -19,7 +19,7 @@ pub(crate) struct SubtaskPlan {
     pub(crate) subtask: usize,
     pub(crate) parallelism: usize,
     pub(crate) build: Build,
-    /// By input the receiving ends of its channels, in the order in which the task names the edges of that input.
+    /// The receiving ends of its channels, by input, in the order in which the task names the edges of that input.
     pub(crate) inputs: Vec<Vec<ErasedEnd>>,
     pub(crate) outputs: Vec<(EdgeId, Vec<ErasedEnd>)>,
     pub(crate) inbox: MailboxReceiver<ToSubtask>,
@@ -29,9 +29,9 @@ pub(crate) struct SubtaskPlan {
 
 /// A worker's share of an attempt.
 pub(crate) struct DeployedShare {
-    /// By core.
+    /// Subtasks, by core.
     pub(crate) subtasks: Vec<Vec<SubtaskPlan>>,
-    /// By core.
+    /// Links to other workers, by core.
     pub(crate) links: Vec<Links>,
     /// The way to each of its subtasks, by number.
     pub(crate) ways: Vec<(SubtaskId, Mailbox<ToSubtask>)>,
@@ -49,7 +49,7 @@ impl Placement {
             .collect()
     }
 
-    /// What `job` is for the worker at `seat`.
+    /// The share of the worker at `seat` in `job`.
     pub(crate) fn share(&self, job: &Job, seat: usize, plan: &AttemptPlan, restored: Option<&Arc<Restored>>) -> DeployedShare {
         let mut share = DeployedShare {
             subtasks: (0..self.seats[seat].cores).map(|_| Vec::new()).collect(),
@@ -90,12 +90,12 @@ impl Placement {
         edge.partitioning == Partitioning::Forward && self.parallelism[feeder(edge)] == self.parallelism[to]
     }
 
-    /// How many send to each subtask of the task `to` on one edge.
+    /// How many subtasks send to each subtask of the task `to` on one edge.
     fn senders(&self, edge: &EdgePlan, to: usize) -> usize {
         if self.is_one_to_one(edge, to) { 1 } else { self.parallelism[feeder(edge)] }
     }
 
-    /// Makes the channels that begin or end here. They are numbered through over all workers.
+    /// Makes the channels that begin or end here. They are numbered consecutively over all workers.
     fn wire(&self, job: &Job, seat: usize, first_subtask: &[SubtaskId], share: &mut DeployedShare) {
         let mut next = 0;
         for (to, task) in job.tasks.iter().enumerate() {
@@ -112,7 +112,7 @@ impl Placement {
                         if sender.seat != seat && receiver.seat != seat {
                             continue;
                         }
-                        // What lies on the way to another worker lies at both ends: the other half there.
+                        // A channel to another worker has a half at either end: the other half is made there.
                         let leads_away = sender.seat == seat && receiver.seat != seat;
                         let window = if leads_away { window.div_ceil(2) } else { window };
                         let (output, receiving) = (plan.record.channel)(number, job.settings.ring_frames(), window);

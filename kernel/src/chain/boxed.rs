@@ -1,6 +1,6 @@
-//! A chain whose type does not name its operators: what is decided when the job is described, and not when it is compiled, has one type.
+//! A chain whose type does not name its operators: chains that differ by a decision made when the job is described have one type.
 //!
-//! Where a boxed chain ends stands a [`Joint`]: two loops that call each other once for each run of records, and not once for each record.
+//! A boxed chain ends in a [`Joint`]: two loops that call each other once per run of records, and not once per record.
 
 use super::joint::{Joint, RunCollector};
 use super::{Chain, Collector};
@@ -26,7 +26,7 @@ impl<Out: Record> Clone for Boxed<Out> {
     }
 }
 
-/// What a chain can do, without its type.
+/// The methods of a chain, without its type.
 trait AnyChain<Out>: Send {
     fn boxed_clone(&self) -> Box<dyn AnyChain<Out>>;
     fn fuse_any(self: Box<Self>, cx: &mut SubtaskContext, down: Box<dyn RunCollector<Out>>) -> Box<dyn Subtask>;

@@ -1,6 +1,6 @@
-//! Where chains end: one that is complete becomes a task, or several, and one that is cut goes on behind an exchange.
+//! The ends of chains: a complete chain becomes a task, or several, and a chain that is cut continues behind an exchange.
 //!
-//! Here the types of a chain are sealed into what builds its subtasks; the graph knows nothing of them.
+//! Here the types of a chain are sealed into the function that builds its subtasks; the graph knows nothing of them.
 
 use super::{Chain, Terminal};
 use crate::exchange::{Exchanged, PartitionedEdge, Spread};
@@ -8,7 +8,7 @@ use crate::graph::{Build, ChainMeta, Cut, GraphBuilder, Partitioning};
 use crate::ids::{EdgeId, OperatorId};
 use crate::record::Record;
 
-/// Makes what builds a subtask of `chain` with `terminal` at its end.
+/// Makes the function that builds a subtask of `chain` with `terminal` at its end.
 fn sealed<C: Chain, M: Terminal<C::Out>>(chain: C, terminal: M) -> Box<dyn Fn() -> Build + Send> {
     Box::new(move || -> Build {
         let (chain, terminal) = (chain.clone(), terminal.clone());

@@ -1,8 +1,8 @@
-//! Where two chains of one task meet that do not know each other's types.
+//! The joint between two chains of one task that do not know each other's types.
 //!
 //! Records gather above the joint and cross it as a *run*: when there are as many as a frame holds, before any in-band element, when a batch ends and when
-//! open frames are handed over. So nothing overtakes a record, nothing waits longer than in an open frame, and one dynamic call is paid per run. What the
-//! chain below has no room for stays in the run, and the chain above is suspended until it has crossed.
+//! open frames are handed over. So nothing overtakes a record, nothing waits longer than in an open frame, and one dynamic call is paid per run. Records
+//! that the chain below has no room for stay in the run, and the chain above is suspended until they have crossed.
 
 use super::{Collector, Resumed, Stage};
 use crate::exchange::Run;
@@ -15,7 +15,7 @@ use thalweg_io::MonotonicNs;
 
 /// The upper end of a chain, without its type.
 pub(crate) trait RunCollector<T>: Stage {
-    /// Takes records of `run` from its beginning while there is room for them. Whether the rest has to wait, if there is one, or what comes next.
+    /// Takes records of `run` from its beginning while there is room for them. Returns whether it has taken all of them and has room for more.
     fn push_run(&mut self, run: &mut Run<T>) -> bool;
 }
 
@@ -32,11 +32,11 @@ impl<T: Record, D: Collector<T>> RunCollector<T> for D {
 /// The lower end of the chain above.
 pub(super) struct Joint<T> {
     run: Run<T>,
-    /// Records of a run at most.
+    /// Most records in a run.
     most: usize,
     /// An in-band element that waits until the records before it have crossed.
     control: Option<Control>,
-    /// Whether the chain below takes anything. Kept here, so that asking costs no dynamic call for each record.
+    /// Whether the chain below takes anything. Kept here, so that asking costs no dynamic call per record.
     is_open: bool,
     down: Box<dyn RunCollector<T>>,
 }
@@ -46,7 +46,7 @@ impl<T: Record> Joint<T> {
         Self { run: Run::new(), most: cx.settings().frame_records, control: None, is_open: down.ready(), down }
     }
 
-    /// Lets cross what can. `true` if nothing is left.
+    /// Lets records, and then the element, cross while there is room. `true` if nothing is left.
     fn cross(&mut self) -> bool {
         if !self.run.is_empty() {
             self.is_open = self.down.push_run(&mut self.run);
@@ -118,7 +118,7 @@ impl<T: Record> Stage for Joint<T> {
     }
 
     fn advance_processing_time(&mut self, now: Now) {
-        // What has come before this time is before it below, too.
+        // Records that came before this point go before it below, too.
         if self.cross() && self.is_open {
             self.down.advance_processing_time(now);
             self.is_open = self.down.ready();

@@ -1,6 +1,6 @@
-//! What runs: the stages of a fused chain, and the collectors that take its records.
+//! The running form of chains: the stages of a fused chain, and the collectors that take its records.
 //!
-//! Each operator holds the collector that stands downstream of it, and passes down what is not its own.
+//! Each operator holds the collector downstream of it, and passes down every call that does not concern itself.
 
 use crate::record::Record;
 use crate::subtask::clock::Now;
@@ -8,10 +8,10 @@ use crate::time::Control;
 use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;
 
-/// How far a suspended stage came.
+/// Why a suspended stage stopped.
 ///
-/// Only the ends of a chain say `Blocked`: they know which channel or write they wait for, and [`Stage::poll_progress`] registers with exactly that.
-/// An operator that finds the stage below not ready says `Again`, whatever the reason: the next [`Stage::resume`] begins below and gets the true
+/// Only the ends of a chain return `Blocked`: they know which channel or write they wait for, and [`Stage::poll_progress`] registers with exactly that.
+/// An operator that finds the stage below not ready returns `Again`, whatever the reason: the next [`Stage::resume`] begins below and gets the true
 /// answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumed {
@@ -21,30 +21,30 @@ pub enum Resumed {
     Again,
     /// The output has no room.
     Blocked,
-    /// What is to be worked on next has state that is still being fetched; [`Stage::poll_progress`] is ready when it is there.
+    /// The state of the next record or timer is still being fetched; [`Stage::poll_progress`] is ready when it has come.
     AwaitsState,
 }
 
-/// What every operator of a fused chain can do, whatever the type of its records. Each call passes down the chain.
+/// The calls that every operator of a fused chain takes, whatever the type of its records. Each call passes down the chain.
 pub trait Stage: 'static {
     /// Takes an in-band element. Only while [`ready`](Self::ready); it may suspend the stage (a watermark that fires many windows). A stage with
-    /// state puts it into the snapshot when a barrier comes, before it passes the barrier on.
+    /// state writes it into the snapshot when a barrier comes, before it passes the barrier on.
     fn control(&mut self, control: Control);
 
-    /// Whether it takes a record or control now.
+    /// Whether the stage takes a record or an in-band element now.
     fn ready(&self) -> bool;
 
-    /// Goes on with what is suspended.
+    /// Continues the suspended work.
     fn resume(&mut self) -> Resumed;
 
     /// The head has worked off one batch: time for periodic watermarks. Also while not ready: under back-pressure event time goes on.
     fn batch_end(&mut self);
 
-    /// Hands over what is held in open frames. `true` when nothing is held any more.
+    /// Hands over the open frames. `true` when none is left.
     fn flush(&mut self) -> bool;
 
-    /// Ready if something that is held back can move now, so that [`resume`](Self::resume) or [`flush`](Self::flush) would get further, or if state that was
-    /// asked for has come. Registers for that otherwise, and drives the I/O of a sink.
+    /// Ready if [`resume`](Self::resume) or [`flush`](Self::flush) would get further: because something that is held back can move now, or because state
+    /// has come that was being fetched. Registers for that otherwise, and drives the I/O of a sink.
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Starts the I/O of a sink that has enough for it, while the task is busy and does not park. Nothing to do for an exchange.
@@ -68,11 +68,11 @@ pub trait Collector<T: Record>: Stage {
     /// Takes a record over. Only while [`ready`](Stage::ready).
     fn push(&mut self, timestamp: i64, record: T);
 
-    /// Shows a record. Only while [`ready`](Stage::ready).
+    /// Takes the view of a record. Only while [`ready`](Stage::ready).
     fn push_view(&mut self, timestamp: i64, view: T::Ref<'_>);
 }
 
-/// Implements the methods of [`Stage`] that an operator only passes on to the collector in its field `down`.
+/// Implements the methods of [`Stage`] that an operator only passes down to the collector in its field `down`.
 macro_rules! pass_on {
     () => {
         $crate::chain::pass_on!(ready resume batch_end control flush poll_progress processing_time finish);

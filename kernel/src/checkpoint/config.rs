@@ -1,17 +1,17 @@
-//! What a user decides about checkpoints and restarts.
+//! The user's settings for checkpoints and restarts.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a job begins with.
+/// The state that a job begins with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Restore {
-    /// With the latest complete checkpoint of the checkpoint folder, or from the beginning if it holds none.
+    /// The latest complete checkpoint of the checkpoint folder; a fresh beginning if it holds none.
     #[default]
     Latest,
-    /// From the beginning.
+    /// A fresh beginning, without state.
     None,
-    /// With this checkpoint: its metadata file, in this or another checkpoint folder.
+    /// This checkpoint: its metadata file, in this or another checkpoint folder.
     From(PathBuf),
 }
 
@@ -40,11 +40,11 @@ pub struct CheckpointConfig {
     pub tolerable_failures: u32,
     /// How many complete checkpoints are kept.
     pub retained: usize,
-    /// What the job begins with.
+    /// The state that the job begins with.
     pub restore: Restore,
-    /// State of operators that the job no longer has is left behind, instead of refused.
+    /// Whether state of operators that the job no longer has is left behind, instead of refused.
     pub allow_non_restored_state: bool,
-    /// Results that are visible and belong to later checkpoints than the restored one are removed, instead of refused.
+    /// Whether visible results of checkpoints later than the restored one are removed, instead of refused.
     pub discard_later_output: bool,
     /// The state of a subtask up to this size, in bytes, is stored within the checkpoint's metadata instead of in a file of its own.
     pub inline_bytes_max: usize,
@@ -121,7 +121,7 @@ impl CheckpointConfig {
         Self { inline_bytes_max, ..self }
     }
 
-    /// What is wrong with it, if anything is.
+    /// The error in the settings, if there is one.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.interval.is_some_and(|interval| interval < Duration::from_millis(1)) {
             return Err("the checkpoint interval must be at least 1ms".to_owned());
@@ -136,12 +136,12 @@ impl CheckpointConfig {
     }
 }
 
-/// What happens when an attempt fails: how often, and after which delay, another one is made (docs/src/semantics.md#r-1).
+/// The reaction to a failed attempt: how often, and after which delay, another one is made (docs/src/semantics.md#r-1).
 #[derive(Clone, Debug, PartialEq)]
 pub enum RestartStrategy {
-    /// The first failure is the job's.
+    /// The first failure fails the job.
     None,
-    /// So many restarts, each after the same delay.
+    /// A number of restarts, each after the same delay.
     FixedDelay {
         /// How many restarts.
         attempts: u32,
@@ -154,17 +154,17 @@ pub enum RestartStrategy {
         initial: Duration,
         /// The longest delay.
         max: Duration,
-        /// By which each delay is longer than the one before.
+        /// The factor by which each delay is longer than the one before.
         multiplier: f64,
-        /// After this time without a failure the delay is the first again, and all attempts are.
+        /// After this time without a failure the delay is `initial` again, and the count of attempts starts anew.
         reset_after: Duration,
-        /// How many restarts without such a pause.
+        /// Most restarts without such a pause.
         attempts: u32,
     },
 }
 
 impl RestartStrategy {
-    /// Of a job with checkpoints: after one second, then half as long again each time up to a minute, at most ten times within the hour.
+    /// The default of a job with checkpoints: after one second, then half as long again each time up to a minute, at most ten times within the hour.
     #[must_use]
     pub fn exponential_delay() -> Self {
         Self::ExponentialDelay {

@@ -1,4 +1,4 @@
-//! What a checkpoint consists of, as plain data, and how a job compares it with what it wants.
+//! The contents of a checkpoint as plain data, and their comparison with a job.
 
 use super::difference::{CheckpointDifference, ComparedPart, PartFate, PartKind};
 use super::operator_state::{OperatorState, WantedState};
@@ -15,28 +15,28 @@ use std::path::PathBuf;
 use thalweg_io::{CoreMain, Cores, block_on, mailbox};
 use thalweg_storage::checkpoint::{Metadata, Snapshot, StateLayout, load_path};
 
-/// What a checkpoint holds, by uid. Whose bytes it is, and what they say, is left out.
+/// The contents of a checkpoint, by uid: without the owners of the bytes, and without their meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointContents {
     checkpoint: CheckpointId,
     key_groups: u32,
     /// The names of all operators.
     names: BTreeMap<String, String>,
-    /// Of sources, and whether there are splits to be read on.
+    /// The layout of each source's positions, and whether there are splits to be read on.
     positions: BTreeMap<String, (StateLayout, bool)>,
     transactions: BTreeMap<String, Vec<StateLayout>>,
-    /// By operator, the states by name; those of the engine for a whole task left out.
+    /// The states of each operator, by name; without the engine's own states of a whole task.
     states: BTreeMap<String, BTreeMap<String, StateLayout>>,
 }
 
-/// Where there are no keys.
+/// The layout of something without keys.
 fn unkeyed(layout: &Layout) -> StateLayout {
     StateLayout { key: Layout::none(), value: layout.clone() }
 }
 
 impl CheckpointContents {
-    /// Reads the checkpoint at `path` whole, on one of `cores`: of a checkpoint folder the latest, of a metadata file that one. Nothing is written. Waits on
-    /// the current thread, which must not be one of a job's cores.
+    /// Reads the whole checkpoint at `path` on one of `cores`: if `path` is a checkpoint folder, its latest one; if it is a metadata file, that one.
+    /// Nothing is written. Waits on the current thread, which must not be one of a job's cores.
     ///
     /// # Errors
     /// If the core cannot be started, or anything about the checkpoint is missing or not as it was written.
@@ -58,7 +58,7 @@ impl CheckpointContents {
         read.map_err(|source| JobError::Checkpoint { place, source })
     }
 
-    /// Of a checkpoint that was read for an attempt.
+    /// The contents of a checkpoint that was read for an attempt.
     pub(crate) fn of_restored(metadata: &Metadata, restored: &Restored) -> Self {
         Self::of(metadata, restored.snapshots())
     }
@@ -86,7 +86,7 @@ impl CheckpointContents {
         }
     }
 
-    /// Of a checkpoint with one state.
+    /// The contents of a checkpoint with one state.
     #[cfg(test)]
     pub(crate) fn with_state(uid: &str, name: &str, layout: StateLayout) -> Self {
         let states = BTreeMap::from([(uid.to_owned(), BTreeMap::from([(name.to_owned(), layout)]))]);
@@ -102,8 +102,8 @@ impl CheckpointContents {
 }
 
 impl Job {
-    /// What a checkpoint holds against what the job wants of it. Nothing is started and no file is looked at, but `open` of functions with state is called, on
-    /// clones, to find out which states they have.
+    /// Compares a checkpoint with the job. Nothing is started and no file is read, but `open` of functions with state is called, on clones, to find out
+    /// which states they have.
     ///
     /// ```no_run
     /// # extern crate thalweg_kernel as thalweg;
@@ -145,14 +145,13 @@ impl Job {
         difference
     }
 
-    /// Refuses a checkpoint that this job cannot go on from as a whole; what concerns a single state its operator sees
-    /// (docs/src/semantics.md#c-7).
+    /// Refuses a checkpoint that this job as a whole cannot resume from; each operator checks its own states (docs/src/semantics.md#c-7).
     pub(crate) fn check_restorable(&self, metadata: &Metadata, restored: &Restored) -> Result<(), JobError> {
         let difference = self.compare_whole(&CheckpointContents::of_restored(metadata, restored));
         difference.refusal(restored.allow_non_restored_state).map_or(Ok(()), |refusal| Err(JobError::Invalid(refusal)))
     }
 
-    /// The same but for the states of operators that the job has.
+    /// The same, without the states of operators that the job has.
     fn compare_whole(&self, held: &CheckpointContents) -> CheckpointDifference {
         let mut parts = Vec::new();
         let part = |uid: &str, kind, fate| {
@@ -189,7 +188,7 @@ impl Job {
         }
     }
 
-    /// Which states `operator` keeps.
+    /// The states that `operator` keeps.
     fn wanted_states(&self, operator: &OperatorMeta) -> Result<Vec<WantedState>, String> {
         let Some(wanted) = &operator.wanted_states else { return Err("the operator does not say".to_owned()) };
         let state = OperatorState::without_checkpoint(&operator.name, &operator.uid, operator.layouts.clone(), self.key_groups);

@@ -1,6 +1,6 @@
-//! What a checkpoint holds against what a job wants, as plain data: what is kept, what the job has no place for, what has another layout.
+//! The difference between a checkpoint and a job, as plain data: parts that are kept, parts that the job has no place for, parts with another layout.
 //!
-//! Made by [`Job::compare_with`](crate::Job::compare_with), and by the engine itself where it restores: whatever it refuses is refused by one of these, in these
+//! Made by [`Job::compare_with`](crate::Job::compare_with), and by the engine itself when it restores: every refusal comes from one of these, in these
 //! words (docs/src/semantics.md#c-7). Pure.
 
 use crate::checkpoint::CheckpointId;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::fmt;
 use thalweg_storage::checkpoint::StateLayout;
 
-/// What a checkpoint holds against what a job wants.
+/// The difference between a checkpoint and a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CheckpointDifference {
@@ -17,35 +17,35 @@ pub struct CheckpointDifference {
     pub checkpoint: CheckpointId,
     /// The key groups that it was taken with.
     pub key_groups_then: u32,
-    /// The job's; they cannot differ.
+    /// The job's key groups; the two numbers cannot differ.
     pub key_groups_now: u32,
     /// Positions of sources, transactions of sinks, states of operators, in this order.
     pub parts: Vec<ComparedPart>,
 }
 
-/// A part of a checkpoint, or one that the job wants.
+/// A part of a checkpoint, or one that only the job has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ComparedPart {
-    /// The operator's uid, by which both know it.
+    /// The operator's uid, the same in both.
     pub uid: String,
-    /// What the job calls it, or did at the checkpoint.
+    /// The operator's name in the job, or at the checkpoint.
     pub operator: String,
-    /// What of the operator it is.
+    /// The kind of the part.
     pub kind: PartKind,
-    /// What becomes of it.
+    /// What becomes of the part.
     pub fate: PartFate,
 }
 
-/// What a part of a checkpoint is.
+/// The kind of a part of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum PartKind {
-    /// How far a source has read its splits.
+    /// The positions of a source in its splits.
     Positions,
     /// Results that a sink has prepared, and that the checkpoint shows.
     Transactions,
-    /// A state of an operator, by name. Those that begin with `thalweg/` are the engine's: its timers, say.
+    /// A state of an operator, by name. Names that begin with `thalweg/` are the engine's: its timers, say.
     State(String),
 }
 
@@ -53,33 +53,33 @@ pub enum PartKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum PartFate {
-    /// The job goes on with it.
+    /// The job resumes with it.
     Kept,
     /// The job has no place for it.
     Missing {
-        /// Whether the job has the operator, and only the state is one that it does not know.
+        /// Whether the job has the operator, and only this state is unknown to it.
         has_operator: bool,
     },
     /// The job has it with another layout.
     OtherLayout {
-        /// That of the checkpoint.
+        /// The layout in the checkpoint.
         then: PartLayout,
-        /// That of the job.
+        /// The layout in the job.
         now: PartLayout,
     },
-    /// The checkpoint holds nothing of it: it begins empty.
+    /// The checkpoint does not hold it: it begins empty.
     New,
-    /// Which states the operator has could not be found out without running it: why.
+    /// The states of the operator could not be found out without running it: this is why.
     Unknown(String),
 }
 
-/// What a part is made of, in words.
+/// The layout of a part, in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PartLayout {
-    /// The key, of a keyed state.
+    /// The key's layout, if the state is keyed.
     pub key: Option<String>,
-    /// The value, position or transaction.
+    /// The layout of the value, position or transaction.
     pub value: String,
 }
 
@@ -100,7 +100,7 @@ impl fmt::Display for PartLayout {
 }
 
 impl PartFate {
-    /// Of what the checkpoint holds with the layout `then`, in a job whose operator keeps it with `now`.
+    /// The fate of a part with the layout `then` in the checkpoint, in a job whose operator keeps it with `now`.
     pub(crate) fn of(then: Option<&StateLayout>, now: Option<&StateLayout>) -> Self {
         match (then, now) {
             (Some(then), Some(now)) if then == now => Self::Kept,
@@ -111,7 +111,7 @@ impl PartFate {
     }
 }
 
-/// Why an operator refuses what `checkpoint` holds of its state `name`; `None` if it does not.
+/// Why an operator refuses its state `name` from `checkpoint`; `None` if it does not.
 pub(crate) fn state_refusal(checkpoint: CheckpointId, name: &str, fate: &PartFate, allow_non_restored_state: bool) -> Option<Refusal> {
     match fate {
         PartFate::OtherLayout { then, now } => {
@@ -134,8 +134,8 @@ pub(crate) fn state_refusal(checkpoint: CheckpointId, name: &str, fate: &PartFat
 }
 
 impl CheckpointDifference {
-    /// Why the job would refuse to go on from the checkpoint: what it says first, and what can be done. `None` if it goes on. State that it has no place for is
-    /// no reason where that [is allowed](crate::CheckpointConfig::allow_non_restored_state).
+    /// Why the job would refuse to resume from the checkpoint: the first reason it gives, and what can be done. `None` if it would resume. State that the
+    /// job has no place for is no reason where that [is allowed](crate::CheckpointConfig::allow_non_restored_state).
     #[must_use]
     pub fn refusal(&self, allow_non_restored_state: bool) -> Option<Refusal> {
         let (id, then, now) = (self.checkpoint, self.key_groups_then, self.key_groups_now);
@@ -146,7 +146,7 @@ impl CheckpointDifference {
             );
             return Some(reason.into());
         }
-        // What no option allows comes first.
+        // Reasons that no option can lift come first.
         let whole = self.parts.iter().find_map(|part| self.refusal_of_part(part, true));
         whole.or_else(|| self.parts.iter().find_map(|part| self.refusal_of_part(part, allow_non_restored_state)))
     }
@@ -253,7 +253,7 @@ mod tests {
             }
         }
         let results = difference(&[(PartKind::State("count".to_owned()), gone.clone()), (PartKind::Transactions, gone.clone())]);
-        // What no option cures is said first.
+        // Reasons that no option can lift are given first.
         for allow in [false, true] {
             assert!(results.refusal(allow).is_some_and(|refusal| refusal.reason().contains("holds results of a sink with the uid a-uid")));
         }

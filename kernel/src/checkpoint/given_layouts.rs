@@ -1,4 +1,4 @@
-//! The layouts of an operator's states that were given where the job was described; those of the types, where none were.
+//! The layouts of an operator's states: those given where the job was described, else those of the types.
 
 use crate::record::{Key, Record, RecordLayout};
 use std::any::Any;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 /// A `RecordLayout` of some type.
 type Given = Arc<dyn Any + Send + Sync>;
 
-/// What was given for one operator.
+/// The layouts given for one operator.
 #[derive(Clone, Default)]
 pub(crate) struct GivenLayouts {
     key: Option<Given>,
-    /// By the names of the states.
+    /// By the name of the state.
     values: Vec<(String, Given)>,
 }
 
@@ -21,13 +21,13 @@ impl GivenLayouts {
         self.key = Some(Arc::new(layout));
     }
 
-    /// Gives the layout of what the state `name` holds for a key.
+    /// Gives the layout of the state `name`, per key.
     pub(crate) fn give_value<V: Record>(&mut self, name: &str, layout: RecordLayout<V>) {
         self.values.retain(|(given, _)| given != name);
         self.values.push((name.to_owned(), Arc::new(layout)));
     }
 
-    /// The layout of keys.
+    /// The layout of the keys.
     pub(super) fn key<K: Key>(&self) -> RecordLayout<K> {
         let typed = |given: &Given| -> RecordLayout<K> {
             let given: Option<&RecordLayout<K>> = given.downcast_ref();
@@ -36,7 +36,7 @@ impl GivenLayouts {
         self.key.as_ref().map_or_else(RecordLayout::default, typed)
     }
 
-    /// The layout of what the state `name` holds for a key; `None` if one was given that is of another type.
+    /// The layout of the state `name`, per key; `None` if one was given that is of another type.
     pub(super) fn value<V: Record>(&self, name: &str) -> Option<RecordLayout<V>> {
         match self.values.iter().find(|(given, _)| given == name) {
             Some((_, given)) => given.downcast_ref().cloned(),
@@ -44,7 +44,7 @@ impl GivenLayouts {
         }
     }
 
-    /// The names of the states for which one was given.
+    /// The names of the states for which a layout was given.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.values.iter().map(|(name, _)| name.as_str())
     }

@@ -1,8 +1,8 @@
 //! Checkpoints as the engine takes and restores them.
 //!
-//! A barrier runs through the graph; each stage with state puts it into the subtask's snapshot when the barrier reaches it (`operator_state.rs`), in
-//! slices, suspended meanwhile; the driver stores the snapshot in the background and tells the coordinator (docs/src/semantics.md#c-1). The bytes of
-//! state, and all that is on disk, are the affair of `thalweg_storage::checkpoint`.
+//! A barrier runs through the graph; when it reaches a stage with state, that stage writes its state into the subtask's snapshot (`operator_state.rs`), in
+//! slices, suspended meanwhile; the driver stores the snapshot in the background and tells the coordinator (docs/src/semantics.md#c-1). The bytes of state,
+//! and all files, are the affair of `thalweg_storage::checkpoint`.
 
 mod config;
 mod contents;

@@ -1,4 +1,4 @@
-//! One operator's way into the snapshots of its subtask, and back out of a restored checkpoint.
+//! Saves one operator's state into the snapshots of its subtask, and restores it from a checkpoint.
 //!
 //! Saving walks over the operator's tables in slices ([`PartialSave`] keeps the place) while the operator is suspended: nothing it saves changes
 //! before the walk is over. Restoring takes the entries of the subtask's own key groups (docs/src/semantics.md#c-6) out of every snapshot there is.
@@ -22,7 +22,7 @@ use thalweg_record::KeyGroups;
 use thalweg_storage::checkpoint::{Entries, Namespace, SavedEntry, Scope, Section, StateLayout, append_entry};
 use thalweg_storage::{HotTable, TableOwner};
 
-/// A state that an operator keeps: its name, and what it is made of.
+/// A state that an operator keeps: its name and its layout.
 pub(crate) type WantedState = (String, StateLayout);
 
 /// Finds out which states an operator keeps, without running it.
@@ -33,7 +33,7 @@ pub(crate) struct Saved<K, V> {
     pub(crate) namespace: Option<Namespace>,
     pub(crate) key: K,
     pub(crate) value: V,
-    /// What the subtask that saved it had been told of event time.
+    /// The watermark of the subtask that saved it.
     pub(crate) watermark: Watermark,
 }
 
@@ -41,19 +41,19 @@ pub(crate) struct Saved<K, V> {
 pub(crate) struct OperatorState {
     pub(crate) uid: String,
     pub(crate) snapshots: Rc<Snapshots>,
-    /// Until all states have been asked for: it is as large as the state of the whole job.
+    /// Kept until all states have been asked for: it is as large as the state of the whole job.
     pub(crate) restored: RefCell<Option<Arc<Restored>>>,
     pub(crate) key_groups: KeyGroups,
     /// The key groups of this subtask.
     pub(crate) owned: Range<u32>,
     pub(crate) info: Rc<OperatorInfo>,
-    /// What was given where the job was described.
+    /// The layouts given where the job was described.
     pub(crate) layouts: GivenLayouts,
     /// The states that were asked for.
     pub(crate) claimed: RefCell<Vec<WantedState>>,
 }
 
-/// How far a snapshot of an operator with one state has come.
+/// The progress of a snapshot of an operator with one state.
 pub(crate) struct PartialSave<C> {
     pub(crate) checkpoint: CheckpointId,
     pub(crate) cursor: C,
@@ -66,7 +66,7 @@ impl<C: Default> PartialSave<C> {
 }
 
 impl OperatorState {
-    /// What the operator is called where there is no place for more: its name, and its uid if that is another.
+    /// The operator in words, where there is no place for more: its name, and its uid if that differs.
     pub(crate) fn operator(&self) -> String {
         let name = &self.info.name;
         if *name == self.uid { name.clone() } else { format!("{name} (uid {})", self.uid) }
@@ -92,7 +92,7 @@ impl OperatorState {
         TableOwner::state(name, &self.operator())
     }
 
-    /// Saves entries of the state `name`, each with its hash and namespace. Costs the layouts and a lookup of the state by name for each call.
+    /// Saves entries of the state `name`, each with its hash and namespace. Each call costs the layouts and a lookup of the state by name.
     pub(crate) fn save<'a, K: Key, V: Record, B: Borrow<V>>(
         &self,
         name: &str,
@@ -123,12 +123,12 @@ impl OperatorState {
         }
     }
 
-    /// Saves the next parts of `table`, some `budget` entries. `true` when all of it is saved.
+    /// Saves the next parts of `table`, about `budget` entries. `true` when all of it is saved.
     pub(crate) fn save_table<K: Key, V: Record>(&self, name: &str, table: &HotTable<K, V>, part: &mut usize, budget: usize) -> bool {
         self.save_table_as::<K, V, V, &V>(name, table, part, budget, |value| value)
     }
 
-    /// The same with values that are saved as something else.
+    /// The same with values that are saved as another type.
     pub(crate) fn save_table_as<'a, K: Key, V, W: Record, B: Borrow<W>>(
         &self,
         name: &str,
@@ -151,8 +151,8 @@ impl OperatorState {
         true
     }
 
-    /// Hands the entries of the state `name` that this subtask owns to `take`, with the hashes of their keys. What cannot be read fails the
-    /// subtask, and what was written with another layout is refused with both layouts (docs/src/semantics.md#c-7).
+    /// Hands the entries of the state `name` that this subtask owns to `take`, with the hashes of their keys. An entry that cannot be read fails the
+    /// subtask, and one that was written with another layout is refused with both layouts (docs/src/semantics.md#c-7).
     pub(crate) fn restore<K: Key, V: Record>(&self, name: &str, mut take: impl FnMut(u64, Saved<K, V>)) {
         let (key, value) = self.layouts_of::<K, V>(name);
         let now = StateLayout { key: key.layout().clone(), value: value.layout().clone() };
@@ -196,7 +196,7 @@ impl OperatorState {
         self.claimed.into_inner()
     }
 
-    /// Of an operator that is not run, to find out which states it asks for.
+    /// The state of an operator that is not run, to find out which states it asks for.
     pub(crate) fn without_checkpoint(name: &str, uid: &str, layouts: GivenLayouts, key_groups: KeyGroups) -> Self {
         let task = TaskName { operators: name.to_owned(), subtask: 0, parallelism: 1 };
         Self {
@@ -211,7 +211,7 @@ impl OperatorState {
         }
     }
 
-    /// Saves what belongs to a split.
+    /// Saves the state of a split.
     pub(crate) fn save_split(&self, name: &str, number: u32, bytes: &[u8]) {
         self.snapshots.write(|writer, _| {
             let state = writer.state(&self.uid, name, StateLayout::default());
@@ -219,7 +219,7 @@ impl OperatorState {
         });
     }
 
-    /// What was saved for each split, whichever subtask read it.
+    /// The saved state of each split, whichever subtask read it.
     pub(crate) fn restore_splits(&self, name: &str) -> BTreeMap<u32, Vec<u8>> {
         self.claim(name, &StateLayout::default());
         let restored = self.restored.borrow();
@@ -239,8 +239,7 @@ impl OperatorState {
         });
     }
 
-    /// All states have been asked for: state of this operator that nobody wanted is refused, unless it may be left behind
-    /// (docs/src/semantics.md#c-7).
+    /// All states have been asked for: state of this operator that was not is refused, unless it may be left behind (docs/src/semantics.md#c-7).
     pub(crate) fn all_claimed(&self) {
         if let Some(name) = self.layouts.names().find(|name| !self.claimed.borrow().iter().any(|(claimed, _)| claimed == name)) {
             self.info.refuse(format!("a layout is given for a state {name}, and this operator has none of that name"));

@@ -12,11 +12,11 @@ use thalweg_storage::checkpoint::{Checkpoint, Section, Snapshot, SnapshotEntry};
 
 /// The state of one subtask of the attempt that took the checkpoint.
 pub(crate) struct RestoredSubtask {
-    /// By the uid of the first operator of its task.
+    /// The uid of the first operator of its task.
     task: String,
     pub(crate) subtask: usize,
     pub(crate) parallelism: usize,
-    /// What it had been told of event time.
+    /// The watermark that the subtask had reached.
     pub(crate) watermark: Watermark,
     snapshot: Snapshot,
 }
@@ -35,7 +35,7 @@ impl RestoredSubtask {
 pub(crate) struct Restored {
     pub(crate) checkpoint: CheckpointId,
     pub(crate) subtasks: Vec<RestoredSubtask>,
-    /// State that no operator asks for is left behind instead of refused.
+    /// Whether state that no operator asks for is left behind instead of refused.
     pub(crate) allow_non_restored_state: bool,
 }
 
@@ -52,19 +52,19 @@ impl Restored {
         self.subtasks.iter().flat_map(move |of| of.snapshot.sections(operator, state).map(move |section| (of, section)))
     }
 
-    /// Names of the states of `operator`, those of the engine left out.
+    /// Names of the states of `operator`, without the engine's own.
     pub(crate) fn states_of(&self, operator: &str) -> BTreeSet<String> {
         let of_operator = self.subtasks.iter().flat_map(|of| of.snapshot.states()).filter(|state| state.operator == operator);
         of_operator.map(|state| state.state).filter(|state| state != WATERMARK_STATE).collect()
     }
 
-    /// What each subtask has saved.
+    /// The snapshots of all subtasks.
     pub(crate) fn snapshots(&self) -> impl Iterator<Item = &Snapshot> {
         self.subtasks.iter().map(|of| &of.snapshot)
     }
 
-    /// What subtask `subtask` of `parallelism` of the task that begins with the operator `task` is to start behind: what the same subtask had been told,
-    /// or, at another parallelism, the most that any of those had been told whose key groups it takes over (docs/src/semantics.md#c-5).
+    /// The watermark that subtask `subtask` of `parallelism` of the task that begins with the operator `task` starts behind: that of the same subtask, or,
+    /// at another parallelism, the highest of all subtasks whose key groups it takes over (docs/src/semantics.md#c-5).
     pub(crate) fn watermark(&self, task: &str, subtask: usize, parallelism: usize, key_groups: KeyGroups) -> Watermark {
         let owned = key_groups.owned_by(subtask, parallelism);
         let hands_over = |of: &&RestoredSubtask| {

@@ -1,4 +1,4 @@
-//! What one subtask gathers for its checkpoints: the state of its operators, the position of its source, and the epochs its sink has prepared.
+//! Gathers one subtask's part of its checkpoints: the state of its operators, the position of its source, and the epochs its sink has prepared.
 //!
 //! The head of the task begins a snapshot before it hands the barrier to the chain and ends it when the barrier has passed; in between the stages
 //! write their state. The sink reports prepared epochs later, in order. The driver takes both out and joins them by checkpoint.
@@ -15,18 +15,18 @@ use std::time::Duration;
 use thalweg_io::{Buffer, MonotonicNs};
 use thalweg_storage::checkpoint::{Scope, SnapshotWriter, StateLayout};
 
-/// What the names of states begin with that belong to the engine. A user's state may not be called so.
+/// The prefix of the names of the engine's own states. No user's state may have it.
 pub(crate) const RESERVED_STATES: &str = "thalweg/";
 
-/// The state under which a task's merged watermark is kept, with its first operator.
+/// The state that holds a task's merged watermark, with its first operator.
 pub(crate) const WATERMARK_STATE: &str = "thalweg/watermark";
 
-/// Where snapshots go.
+/// The place where snapshots are stored.
 #[derive(Clone)]
 pub struct SnapshotPlace {
-    /// The folder for checkpoints.
+    /// The checkpoint folder.
     pub dir: PathBuf,
-    /// Snapshots up to this size travel with the acknowledgement.
+    /// Snapshots up to this size, in bytes, travel with the acknowledgement.
     pub inline_bytes_max: usize,
 }
 
@@ -36,12 +36,12 @@ pub(crate) struct TakenSnapshot {
     pub(crate) image: Buffer,
     /// The splits in work, by number.
     pub(crate) splits: Vec<(u32, AlignedVec)>,
-    /// When its barrier entered the chain, and how long the channels had waited for each other then.
+    /// When its barrier entered the chain, and how long the channels had waited for each other by then.
     pub(crate) begun: MonotonicNs,
     pub(crate) alignment: Duration,
 }
 
-/// What a subtask spent on its part in a checkpoint, by its own clock. What is left of `end_to_end` the barrier was on its way, or the acknowledgement.
+/// The time a subtask spent on its part in a checkpoint, by its own clock. The rest of `end_to_end` is the way of the barrier, or of the acknowledgement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotTimes {
     /// From the first channel that delivered the barrier to the last: the other channels waited meanwhile. Zero for sources.
@@ -53,7 +53,7 @@ pub struct SnapshotTimes {
     pub storing: Duration,
 }
 
-/// What a sink has prepared of one epoch: nothing, if nothing was written in it.
+/// The result of a sink for one epoch: nothing, if nothing was written in it.
 pub struct PreparedEpoch {
     /// The checkpoint that ends the epoch.
     pub checkpoint: CheckpointId,
@@ -70,15 +70,15 @@ struct Writing {
     alignment: Duration,
 }
 
-/// Gathers the snapshots of one subtask. On its core alone; each call is on the control path.
+/// Gathers the snapshots of one subtask. Used on its core alone; each call is on the control path.
 pub(crate) struct Snapshots {
-    /// Of the operator that stands first in the task.
+    /// The uid of the task's first operator.
     task_uid: String,
     writing: RefCell<Option<Writing>>,
     writer: RefCell<SnapshotWriter>,
-    /// Memory of an image that has been stored.
+    /// Memory of an image that has been stored, to be used again.
     spare: RefCell<Buffer>,
-    /// What was last said of the sink: why it waits for room, or that it goes on.
+    /// The sink's latest report: why it waits for room, or (`None`) that it no longer does.
     sink_waits: RefCell<Option<Option<String>>>,
     archiver: RefCell<Archiver>,
     taken: RefCell<VecDeque<TakenSnapshot>>,
@@ -116,7 +116,7 @@ impl Snapshots {
         }
     }
 
-    /// Notes the watermark that the whole task has been told.
+    /// Notes the watermark that the whole task has reached.
     pub(crate) fn watermark(&self, watermark: Watermark) {
         let layout = StateLayout::default();
         self.write(|writer, _| {
@@ -138,7 +138,7 @@ impl Snapshots {
         write(&mut self.writer.borrow_mut(), &mut self.archiver.borrow_mut())
     }
 
-    /// The barrier of `checkpoint` has passed the whole chain: what is written is the subtask's state.
+    /// The barrier of `checkpoint` has passed the whole chain: the written state is the subtask's snapshot.
     pub(crate) fn end(&self, checkpoint: CheckpointId) {
         let writing = self.writing.take().expect("invariant: a snapshot ends after it began");
         let Writing { checkpoint: written, splits, begun, alignment } = writing;
@@ -147,7 +147,7 @@ impl Snapshots {
         self.taken.borrow_mut().push_back(TakenSnapshot { checkpoint, image, splits, begun, alignment });
     }
 
-    /// Gives back the memory of an image that has been stored, for one of the next.
+    /// Gives back the memory of an image that has been stored, for a later image.
     pub(crate) fn give_back(&self, image: Buffer) {
         self.spare.replace(image);
     }
@@ -157,12 +157,12 @@ impl Snapshots {
         self.prepared.borrow_mut().push_back(epoch);
     }
 
-    /// The sink waits for room, for this reason, or it goes on.
+    /// The sink waits for room, for this reason, or (`None`) no longer waits.
     pub(crate) fn sink_waits(&self, reason: Option<String>) {
         self.sink_waits.replace(Some(reason));
     }
 
-    /// Takes out what was said of that since it was asked last.
+    /// Takes out the sink's report, if there has been one since the last call.
     pub(crate) fn take_sink_waits(&self) -> Option<Option<String>> {
         self.sink_waits.take()
     }

@@ -1,7 +1,7 @@
 //! A sink into memory, for tests and small results.
 //!
-//! Exactly once as long as the process lives: what a job reads again after a failure is not collected twice, because only committed epochs are handed
-//! over. The results of a process that has died are gone; what is to outlive it belongs into files.
+//! Exactly once as long as the process lives: records that a job reads again after a failure are not collected twice, because only committed epochs are
+//! handed over. The results of a process that has died are gone; results that are to outlive it belong into files.
 
 use crate::checkpoint::{Attempt, CheckpointId};
 use crate::record::Record;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use thalweg_io::{Io, IoError, LocalBoxFuture};
 
-/// What one subtask has collected in one epoch of one attempt.
+/// The records that one subtask has collected in one epoch of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
 pub struct CollectTransaction {
     /// The checkpoint that ended the epoch.
@@ -22,23 +22,23 @@ pub struct CollectTransaction {
     pub attempt: u64,
 }
 
-/// Where all clones of a sink and its [`Collected`] meet: once an epoch, never for a record.
+/// Shared by all clones of a sink and its [`Collected`]: locked once per epoch, never per record.
 struct SharedRecords<T> {
     prepared: Vec<(CollectTransaction, Vec<T>)>,
     committed: Vec<T>,
-    /// Nobody can take what is committed any more.
+    /// No `Collected` is left to take committed records.
     unwanted: bool,
 }
 
 impl<T> SharedRecords<T> {
     fn lock(shared: &Mutex<Self>) -> MutexGuard<'_, Self> {
-        // Nothing panics while it holds the lock.
+        // No code that holds the lock panics.
         shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is not found has been committed before, or the process that had it has died.
+    /// A transaction that is not found has been committed before, or the process that had it has died.
     fn commit(&mut self, mut transactions: Vec<CollectTransaction>) {
-        // The epochs of a subtask one after the other.
+        // Epochs of one subtask in their order.
         transactions.sort_unstable();
         for transaction in transactions {
             if let Some(found) = self.prepared.iter().position(|(prepared, _)| *prepared == transaction) {
@@ -51,7 +51,7 @@ impl<T> SharedRecords<T> {
     }
 }
 
-/// Hands its records over when the job commits: what a job has not committed when it fails is not shown.
+/// Hands its records over when the job commits: uncommitted records of a job that fails are not shown.
 pub struct CollectSink<T> {
     shared: Arc<Mutex<SharedRecords<T>>>,
 }
@@ -62,13 +62,13 @@ impl<T> Clone for CollectSink<T> {
     }
 }
 
-/// Where the records of a [`CollectSink`] arrive.
+/// Receives the records of a [`CollectSink`].
 pub struct Collected<T> {
     shared: Arc<Mutex<SharedRecords<T>>>,
 }
 
 impl<T: Record> CollectSink<T> {
-    /// A sink, and where its records arrive.
+    /// A sink, and the handle that receives its records.
     #[must_use]
     pub fn new() -> (Self, Collected<T>) {
         let shared = Arc::new(Mutex::new(SharedRecords { prepared: Vec::new(), committed: Vec::new(), unwanted: false }));
@@ -77,8 +77,8 @@ impl<T: Record> CollectSink<T> {
 }
 
 impl<T> Collected<T> {
-    /// What the job has committed since the last call: without checkpoints everything when it has finished, and nothing before or if it failed; with
-    /// them, what each complete checkpoint covers. Records of one subtask stand in their order.
+    /// The records that the job has committed since the last call: without checkpoints all when it has finished, and none before or if it failed; with
+    /// them, the records that each complete checkpoint covers. Records of one subtask stand in their order.
     #[must_use]
     pub fn take(&self) -> Vec<T> {
         std::mem::take(&mut SharedRecords::lock(&self.shared).committed)
@@ -134,9 +134,9 @@ pub struct CollectWriter<T> {
     shared: Arc<Mutex<SharedRecords<T>>>,
     subtask: u64,
     attempt: Attempt,
-    /// Of the epoch that is being written.
+    /// The records of the epoch that is being written.
     records: Vec<T>,
-    /// Of those that are not prepared yet.
+    /// The records of epochs that are sealed and not prepared yet.
     sealed: VecDeque<(CheckpointId, Vec<T>)>,
 }
 

@@ -1,7 +1,7 @@
-//! A source of records that are already there.
+//! A source of records that are already in memory.
 //!
-//! The records stay in the source; a split is a range of their positions, which is all that a checkpoint holds. So a job that is restored has to
-//! be given the same records again.
+//! The records stay in the source; a split is a range of their positions, and a checkpoint holds only that. So a job that is restored has to be given the
+//! same records again.
 
 use crate::record::Record;
 use crate::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
@@ -15,7 +15,7 @@ use thalweg_io::{Io, LocalBoxFuture};
 pub struct CollectionSource<T> {
     /// All records, split after split. Locked once per split, to copy it: records need not be shareable between threads.
     records: Arc<Mutex<Vec<T>>>,
-    /// Where each split ends.
+    /// The position behind the last record of each split.
     ends: Vec<u64>,
 }
 
@@ -88,7 +88,7 @@ impl<T: Record> Source for CollectionSource<T> {
 /// Emits one split after the other.
 pub struct CollectionReader<T> {
     records: Arc<Mutex<Vec<T>>>,
-    /// A copy of what is left of the split; `None` if the collection does not have it.
+    /// A copy of the rest of the split; `None` if the collection does not have it.
     rest: Option<std::vec::IntoIter<T>>,
     split: CollectionSplit,
 }
@@ -99,7 +99,7 @@ impl<T: Record> SourceReader for CollectionReader<T> {
 
     fn start(&mut self, split: CollectionSplit) {
         self.split = split;
-        // Copying records may panic, and changes none of them.
+        // Copying records may panic, but changes none of them.
         let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         let rest = split.positions().and_then(|positions| records.get(positions));
         self.rest = rest.map(|rest| Vec::from(rest).into_iter());

@@ -1,4 +1,4 @@
-//! The source and the sink that live in the memory of the program: a collection, and what it collects.
+//! The source and the sink in the memory of the program.
 
 mod collect;
 mod collection;

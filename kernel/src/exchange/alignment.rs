@@ -4,7 +4,7 @@
 //! takes its snapshot, once, and all inputs are released together. Between the first and the last barrier no record of a blocked input is processed:
 //! that is what makes the snapshots of all subtasks a consistent cut (docs/src/semantics.md#c-2).
 //!
-//! A newer barrier takes the place of an older one that some input will not deliver any more; what is older than the newest seen is ignored.
+//! A newer barrier supersedes an older one that some input will not deliver any more; barriers older than the newest seen are ignored.
 //!
 //! Pure: no clock, no I/O.
 
@@ -13,7 +13,7 @@ use crate::checkpoint::CheckpointId;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum AlignmentInput {
     Open,
-    /// It has delivered the barrier that the others are waited for.
+    /// It has delivered the barrier; the subtask waits for the other inputs.
     Blocked,
     Ended,
 }

@@ -1,7 +1,7 @@
 //! How long the barriers of a checkpoint take to arrive, from the first channel's to the last one's.
 //!
-//! Meanwhile channels that have delivered it are not read, so this is what a checkpoint costs where channels differ in speed. It is read off the clock
-//! of the slice: no better than that, and free.
+//! Meanwhile the channels that have delivered the barrier are not read, so this is what a checkpoint costs where channels differ in speed. The time is read
+//! off the clock of the slice: no finer than that, and free.
 
 use crate::checkpoint::CheckpointId;
 use crate::metrics::Gauge;
@@ -20,7 +20,7 @@ impl AlignmentTime {
         Self { gauge, under_way: None, latest: Duration::ZERO }
     }
 
-    /// A channel's in-band element has been taken into account, a barrier perhaps; `aligning` is the checkpoint that waits for channels now.
+    /// An in-band element of a channel, perhaps a barrier, has been taken into account; `aligning` is the checkpoint that waits for channels now.
     pub(crate) fn step(&mut self, is_barrier: bool, aligning: Option<CheckpointId>, now: MonotonicNs) {
         match (self.under_way, aligning) {
             (Some((checkpoint, _)), Some(current)) if checkpoint == current => {}
@@ -40,7 +40,7 @@ impl AlignmentTime {
         self.gauge.set(i64::try_from(latest.as_nanos()).unwrap_or(i64::MAX));
     }
 
-    /// What the alignment of the latest barrier took.
+    /// The duration of the latest barrier's alignment.
     pub(crate) fn latest(&self) -> Duration {
         self.latest
     }
@@ -63,10 +63,10 @@ mod tests {
         assert_eq!(shown(), i64::MIN);
         time.step(true, None, MonotonicNs(180));
         assert_eq!((shown(), time.latest()), (80, Duration::from_nanos(80)));
-        // The second one is given up for the third.
+        // Checkpoint 2 is given up for 3.
         time.step(true, checkpoint(2), MonotonicNs(200));
         time.step(true, checkpoint(3), MonotonicNs(300));
-        // The last channel that was waited for has ended.
+        // The last channel that the alignment waited for has ended.
         time.step(false, None, MonotonicNs(310));
         assert_eq!(shown(), 10);
         time.step(false, None, MonotonicNs(320));

@@ -6,15 +6,15 @@
 use crate::chain::Collector;
 use crate::record::Record;
 
-/// A record of `T` on its arrival.
+/// A record of `T` as it arrives.
 pub trait Arrival<T: Record>: Sized {
-    /// Looks at it.
+    /// The view that user functions take.
     fn view(&self) -> T::Ref<'_>;
 
-    /// Makes it owned, if it is not.
+    /// Makes the record owned, if it is not.
     fn into_owned(self) -> T;
 
-    /// Hands it to the first operator, owned or shown, whichever costs nothing.
+    /// Hands the record to the first operator, owned or as a view, whichever costs nothing.
     fn hand_to<C: Collector<T>>(self, timestamp: i64, down: &mut C);
 }
 
@@ -38,7 +38,7 @@ impl<T: Record> Arrival<T> for Owned<T> {
     }
 }
 
-/// A record that came from another process, where it lies.
+/// A record that came from another process, still in its archive.
 pub struct InPlace<'a, T: Record>(pub(crate) &'a T::Archived);
 
 impl<T: Record> Arrival<T> for InPlace<'_, T> {

@@ -1,12 +1,12 @@
 //! How much may lie between two tasks: as much as the receiver works off in about a second, and no more than keeps it busy (Flink: buffer debloating).
 //!
-//! What lies in the channels of a slow receiver is what a barrier waits behind, and what a stop has to work off. So a receiver measures its pace, and
-//! tells each of its senders a *window*: the records that may be under way in its channel. A sender makes its frames so small that the frames which
-//! the channel holds are no more than that (docs/src/semantics.md#b-1).
+//! A barrier waits behind the records in the channels of a slow receiver, and a stop has to work them off. So a receiver measures its pace, and tells each
+//! of its senders a *window*: the records that may be under way in its channel. A sender makes its frames so small that the frames which the channel holds
+//! are no more than that (docs/src/semantics.md#b-1).
 //!
-//! The pace is that of the time in which there was something to do, room downstream being waited for included: behind a slow receiver every task is slow. A
-//! window begins small, since nobody knows yet how slow the receiver is, and what has been sent cannot be taken back. It grows to what keeps the receiver
-//! busy for some milliseconds, and beyond that only if the receiver ran dry between full channels; a second's worth is the end.
+//! The pace counts the time in which there was something to do, waiting for room downstream included: behind a slow receiver every task is slow. A window
+//! begins small, since the receiver may be slow and records that have been sent cannot be taken back. It grows until it keeps the receiver busy for some
+//! milliseconds, and beyond that only if the receiver ran dry between full channels; it never exceeds a second's worth.
 //!
 //! Bounds: one record may always pass, so two or three lie in each channel whose sender has something to send, however slow the receiver is.
 //!
@@ -14,28 +14,28 @@
 
 use std::time::Duration;
 
-/// What keeps a receiver busy while its senders do something else: many slices of a task, and a round trip between two machines.
+/// Time for which a window keeps a receiver busy while its senders do something else: many slices of a task, and a round trip between two machines.
 const KEEPS_BUSY: Duration = Duration::from_millis(10);
 
-/// After so many records the pace of a fast receiver is known; its frames are full size a fraction of a millisecond after it began.
+/// Records after which the pace of a fast receiver is known; its frames are full size a fraction of a millisecond after it began.
 const PACE_RECORDS: u64 = 4096;
 
-/// That of one that is not so fast is known after this time, if a record was worked off in it.
+/// Time after which the pace of a slower receiver is known, if it worked off a record in that time.
 const PACE_TIME: Duration = Duration::from_millis(100);
 
-/// After this time without a record it is as slow as can be.
+/// Time without a record after which a receiver counts as slow as can be.
 const PACE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Measures the pace of one receiver and says how many records may be under way to it, in all its channels together.
 #[derive(Clone, Debug)]
 pub(crate) struct Debloater {
-    /// The time in which what is under way is worked off at most.
+    /// The longest time in which the records under way are worked off.
     target: Duration,
     window: u64,
-    /// What is worked off in the target time, as far as that is known.
+    /// Records worked off in the target time, as far as that is known.
     most: u64,
     records: u64,
-    /// In which there was something to do, and in which there was not.
+    /// Time in which there was something to do, and (`dry`) in which there was not.
     time: Duration,
     dry: Duration,
     has_run_dry: bool,
@@ -54,16 +54,16 @@ impl Debloater {
         self.window
     }
 
-    /// The most that may be under way, also to a receiver that nobody sends anything for the time being.
+    /// The most records that may be under way, also to a receiver that nobody sends to for the time being.
     pub(crate) fn most(&self) -> u64 {
         self.most
     }
 
-    /// There was nothing to take for `time`. Whether the pace is known anew.
+    /// There was nothing to take for `time`. Returns whether the pace is known anew.
     pub(crate) fn ran_dry(&mut self, time: Duration) -> bool {
         self.has_run_dry = true;
         self.dry += time;
-        // Who starves for want of a larger window does not get far; that must not take the time in which others come to four thousand records.
+        // A receiver that starves for want of a larger window takes few records: its pace must not wait until it has taken `PACE_RECORDS`.
         let starves = self.was_full && self.records > 0 && self.time + self.dry >= PACE_TIME;
         starves && self.judge()
     }
@@ -73,7 +73,7 @@ impl Debloater {
         self.was_full = true;
     }
 
-    /// `records` were worked off in `time`, in which there was something to do. Whether the pace is known anew, and with it the window.
+    /// `records` were worked off in `time`, in which there was something to do. Returns whether the pace is known anew, and with it the window.
     pub(crate) fn worked(&mut self, records: u64, time: Duration) -> bool {
         self.records += records;
         self.time += time;
@@ -82,7 +82,7 @@ impl Debloater {
     }
 
     fn judge(&mut self) -> bool {
-        // In the simulator synchronous code takes no time: then there is no end to the pace.
+        // In the simulator synchronous code takes no time: then the pace is unlimited.
         let per_second = u128::from(self.records) * 1_000_000_000 / self.time.as_nanos().max(1);
         let within = |time: Duration| u64::try_from(per_second * time.as_nanos() / 1_000_000_000).unwrap_or(u64::MAX);
         let most = within(self.target).max(1);
@@ -98,12 +98,12 @@ pub(crate) fn window_of_channel(window: u64, channels: usize) -> u32 {
     1 << share.ilog2()
 }
 
-/// Whether a window that was `told` is so far from what it is `now` that the sender is told anew. Every word wakes somebody.
+/// Whether the window `now` differs so much from the one the sender was `told` that the sender is told anew. Every message wakes somebody.
 pub(crate) fn is_news(told: u32, now: u32) -> bool {
     now >= told.saturating_mul(4) || now <= told / 4 || now != told && now == 1
 }
 
-/// What a sender puts into a channel.
+/// How much a sender puts into a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Portion {
     /// Records in a full frame.
@@ -113,7 +113,7 @@ pub(crate) struct Portion {
 }
 
 impl Portion {
-    /// Where `window` records may be under way in a channel that holds `frames` frames, and no frame holds more than `most` records.
+    /// For a channel of `frames` frames in which `window` records may be under way, and at most `most` records per frame.
     #[inline]
     pub(crate) fn of(window: u32, frames: usize, most: usize) -> Self {
         let window = window as usize;
@@ -187,7 +187,7 @@ mod tests {
         assert!(elapsed <= 2 * SECOND, "{elapsed:?}");
     }
 
-    /// Whoever waits for a slow sink is fast at first, until what is between them is full.
+    /// A task before a slow sink is fast at first, until the channel between them is full.
     #[test]
     fn a_task_before_a_slow_one_does_not_think_that_it_is_fast() {
         let mut before = debloater();

@@ -7,7 +7,7 @@ use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
 use std::marker::PhantomData;
 
-/// Describes the end of a task before an edge with a partition of its own a subtask.
+/// Describes the end of a task before an edge; each subtask has a partition of its own.
 #[derive(Clone)]
 pub(crate) struct PartitionedEdge<P> {
     pub(crate) edge: EdgeId,
@@ -63,7 +63,7 @@ impl<T: Record> Terminal<T> for BroadcastEdge {
     }
 }
 
-/// Describes the end of a task that several streams go on from: those that were taken from its last operator.
+/// Describes the end of a task from whose last operator several streams were taken.
 #[derive(Clone)]
 pub(crate) struct TeeEdges {
     pub(crate) operator: OperatorId,

@@ -10,7 +10,7 @@ use crate::subtask::context::SubtaskContext;
 use crate::subtask::driven::Subtask;
 use std::marker::PhantomData;
 
-/// A chain with nothing in it yet: what other tasks send, as it comes.
+/// A chain with no operator yet: the records that other tasks send, unchanged.
 pub struct Exchanged<T> {
     record: PhantomData<fn() -> T>,
 }

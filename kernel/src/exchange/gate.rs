@@ -13,7 +13,7 @@ use crate::watermark::WatermarkValve;
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-/// A frame in work, and how far it is.
+/// A frame in work, and how far it has been worked off.
 pub(crate) struct Work<B> {
     pub(crate) batch: B,
     pub(crate) at: Progress,
@@ -29,16 +29,16 @@ pub(crate) struct Progress {
     pub(crate) controls_done: usize,
 }
 
-/// What the gate knows of a channel.
+/// A channel as the gate knows it.
 struct Arriving<B> {
     ended: bool,
     /// Records of frames that were worked off.
     received: u64,
-    /// Something has come since the windows were told last.
+    /// Something has arrived since the windows were last told.
     is_active: bool,
-    /// The window that its sender was told last.
+    /// The window that its sender was last told.
     told: u32,
-    /// What lay behind a barrier that other channels have yet to deliver.
+    /// The rest of a frame, behind a barrier that other channels have yet to deliver.
     parked: Option<Work<B>>,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct InputGate<I: Inputs> {
 }
 
 impl<I: Inputs> InputGate<I> {
-    /// A gate behind which everything has been told the watermark `restored`.
+    /// A gate whose downstream operators already know the watermark `restored`.
     pub(crate) fn new(inputs: I, restored: Watermark) -> Self {
         let count = inputs.count();
         assert!(count > 0, "a task that is fed by an exchange has at least one channel");
@@ -88,16 +88,16 @@ impl<I: Inputs> InputGate<I> {
         None
     }
 
-    /// Whether the channel from which `work` was just taken held as many frames as its sender may send. From another process they come in portions: there it
-    /// cannot be seen here, and is taken for granted.
+    /// Whether the channel from which `work` was just taken held as many frames as its sender may send. Frames of another process arrive in portions: for
+    /// such a channel this cannot be seen here, and is assumed.
     pub(crate) fn was_full(&self, work: &Work<I::Batch>) -> bool {
         let channel = self.inputs.channel(work.at.channel);
         let frames = channel.capacity().min(self.channels[work.at.channel].told.max(1) as usize);
         I::is_from_elsewhere(&work.batch) || channel.waiting() + 1 >= frames
     }
 
-    /// Tells each sender how many records it may have under way: those that have something to say share `window`. The others might all begin at once, so
-    /// each has its share of `most`, what may be under way at all. Returns the share of those that have something to say.
+    /// Tells each sender how many records it may have under way: the senders with something to send share `window`. The others might all begin at once, so
+    /// each has its share of `most`, the most that may be under way at all. Returns the share of a sender with something to send.
     pub(crate) fn tell_windows(&mut self, window: u64, most: u64) -> u32 {
         let Self { inputs, channels, .. } = self;
         let speaks = |inputs: &I, number, arriving: &Arriving<I::Batch>| arriving.is_active || inputs.channel(number).waiting() > 0;
@@ -116,7 +116,7 @@ impl<I: Inputs> InputGate<I> {
         of_speaker
     }
 
-    /// Lays aside what is left of a frame whose channel is blocked. State is at hand for the frame in work alone.
+    /// Sets aside the rest of a frame whose channel is blocked. State is at hand for the frame in work alone.
     pub(crate) fn park(&mut self, mut work: Work<I::Batch>) {
         work.at.prepared = work.at.done;
         let arriving = &mut self.channels[work.at.channel];
@@ -130,8 +130,8 @@ impl<I: Inputs> InputGate<I> {
         self.inputs.give_back(work.at.channel, work.batch);
     }
 
-    /// Of each channel that has not ended its number, and how many of its records have been taken; `in_work` is the channel whose frame is worked on, and
-    /// how many of that frame's have been.
+    /// For each channel that has not ended: its number, and how many of its records have been taken; `in_work` is the channel whose frame is worked on, and
+    /// how many records of that frame have been taken.
     pub(crate) fn received(&self, in_work: Option<(usize, usize)>) -> impl Iterator<Item = (ChannelNumber, u64)> {
         let open = self.channels.iter().enumerate().filter(|(_, arriving)| !arriving.ended);
         open.map(move |(number, arriving)| {
@@ -143,11 +143,11 @@ impl<I: Inputs> InputGate<I> {
         })
     }
 
-    /// Takes the in-band element `control` of `channel` into account; what comes of it waits in `merged`.
+    /// Takes the in-band element `control` of `channel` into account; the elements that result from it wait in `merged`.
     pub(crate) fn step(&mut self, channel: usize, control: Control) {
         self.channels[channel].ended |= control == Control::EndOfInput;
         self.merged.extend(self.valve.step(channel, control).into_iter().flatten());
-        // What the end of a channel does to the watermark comes before the barrier that it completes.
+        // The end of a channel changes the watermark before it completes the barrier.
         let aligned = match control {
             Control::Barrier(checkpoint) => self.aligner.barrier(channel, checkpoint),
             Control::EndOfInput => self.aligner.ended(channel),
@@ -156,7 +156,7 @@ impl<I: Inputs> InputGate<I> {
         self.merged.extend(aligned.map(Control::Barrier));
     }
 
-    /// Whether what `channel` has delivered behind a barrier has to wait for other channels.
+    /// Whether records that `channel` has delivered behind a barrier have to wait for other channels.
     pub(crate) fn is_blocked(&self, channel: usize) -> bool {
         self.aligner.is_blocked(channel)
     }
@@ -191,13 +191,13 @@ impl<I: Inputs> InputGate<I> {
         self.queue_lengths().sum()
     }
 
-    /// Ready if a frame is there that may be taken; registers with every channel from which one may come otherwise.
+    /// Ready if there is a frame that may be taken; otherwise registers with every channel from which one may come.
     pub(crate) fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for (number, arriving) in self.channels.iter().enumerate() {
             if self.aligner.is_blocked(number) {
                 continue;
             }
-            // A sender that is gone before its end has failed; who stops this subtask is the coordinator.
+            // A sender that is gone before its end of input has failed; the coordinator stops this subtask.
             let has_items = |inputs: &mut I, cx: &mut Context<'_>| inputs.channel_mut(number).poll_items(cx) == Poll::Ready(true);
             if arriving.parked.is_some() || (!arriving.ended && has_items(&mut self.inputs, cx)) {
                 return Poll::Ready(());

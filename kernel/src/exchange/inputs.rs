@@ -1,8 +1,8 @@
 //! The channels that feed a subtask, input by input: an operator has one input or two, each with its own type of records, and an input has the channels of
 //! one edge or, behind a union, of several.
 //!
-//! The gate (`gate.rs`) takes turns, aligns barriers and merges watermarks over the channels of all inputs by their places, and does not know what they
-//! carry. Types come back where a frame is worked off (`Heads` in `task.rs`).
+//! The gate (`gate.rs`) takes turns, aligns barriers and merges watermarks over the channels of all inputs by their places, and does not know the types of
+//! their records. Types come back where a frame is worked off (`Heads` in `task.rs`).
 
 use super::frame::{Batch, InputChannel, Spare};
 use super::watch::ChannelNumber;
@@ -10,7 +10,7 @@ use crate::record::Record;
 use crate::subtask::context::SubtaskContext;
 use std::task::{Context, Poll};
 
-/// The receiving end of a channel, whatever its records.
+/// The receiving end of a channel, without the type of its records.
 pub(crate) trait ReceivingEnd {
     fn number(&self) -> ChannelNumber;
 
@@ -42,7 +42,7 @@ impl<T: Send> ReceivingEnd for InputChannel<T> {
 
     fn tell_window(&mut self, records: u32) {
         self.data.tell(records);
-        // A link between processes waits for frames that come back, and for nothing else.
+        // A link between processes waits for frames that come back, and for nothing else: this wakes it.
         self.returned.nudge();
     }
 
@@ -56,16 +56,16 @@ impl<T> InputChannel<T> {
         if let Batch::Owned(frame) = &mut batch {
             frame.clear();
         }
-        // A sender that has ended has no use for it.
+        // A sender that has ended has no use for the batch.
         drop(self.returned.try_push(batch));
     }
 }
 
 /// The channels of all inputs of a subtask, each at a place of its own.
 pub(crate) trait Inputs: Sized + 'static {
-    /// A batch of any of them.
+    /// A batch of any of the inputs.
     type Batch;
-    /// Memory in which a frame that is interrupted moves to its beginning.
+    /// Memory through which the rest of an interrupted frame moves to its beginning.
     type Spare: Default;
 
     /// Takes the channels that were made for a subtask.

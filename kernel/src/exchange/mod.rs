@@ -3,7 +3,7 @@
 //! An *edge* joins two tasks; it has a *channel* from each sending to each receiving subtask that it connects, in which order is kept
 //! (docs/src/semantics.md#k-2). A channel is a pair of single-producer single-consumer rings: full [`Frame`]s go one way, empty ones come
 //! back to be filled again. The ring's capacity is the receiver's credit; a sender without credit stops, and the pressure travels up to the
-//! source. How many records a frame may hold the receiver says (`debloating.rs`): what lies in a channel is bounded by time as well as by count.
+//! source. The receiver says how many records a frame may hold (`debloating.rs`): a channel is bounded by time as well as by count.
 
 mod alignment;
 mod alignment_time;

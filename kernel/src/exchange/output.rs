@@ -1,14 +1,14 @@
 //! The sending side of an edge in one subtask: an open frame per channel.
 //!
-//! A frame leaves when it is full, when its sender runs dry ([`Outputs::flush`]), or when the task loop says that it has held it for long enough;
+//! A frame leaves when it is full, when its sender runs dry ([`Outputs::flush`]), or when the task loop has held it for long enough;
 //! so low load gives low latency and high load gives large batches, without a timeout to tune.
 //!
-//! A frame is full when it holds the records that the settings allow, or fewer if the receiver is slow: its word in the ring is the window that the frames
-//! of the channel have to share (`debloating.rs`). It is looked at when a frame is begun.
+//! A frame is full when it holds the records that the settings allow, or fewer if the receiver is slow: the receiver's word in the ring is the window that
+//! the frames of the channel have to share (`debloating.rs`). The window is read when a frame is begun.
 //!
-//! Bounds: a channel holds at most its ring's capacity of frames, or as many as the window allows, one open frame here, and one in work at the receiver. The open frame may grow
-//! past its size by in-band elements, of which there is a fixed number behind the last record, and on a side output by what one call of a user's
-//! function emits.
+//! Bounds: a channel holds at most its ring's capacity of frames, or as many as the window allows, one open frame here, and one in work at the receiver.
+//! The open frame may grow past its size by in-band elements, of which there is a fixed number behind the last record, and on a side output by the records
+//! that one call of a user's function emits.
 
 use super::debloating::Portion;
 use super::frame::{Batch, ErasedEnd, Frame, OutputChannel, typed};
@@ -22,26 +22,26 @@ use std::task::{Context, Poll};
 struct Output<T> {
     channel: OutputChannel<T>,
     open: Frame<T>,
-    /// When the open frame is full, and the channel.
+    /// How many records fill the open frame, and how many frames the channel.
     portion: Portion,
     /// Records handed over.
     sent: u64,
-    /// The open frame is full and the channel was, too.
+    /// The open frame is full, and so was the channel.
     blocked: bool,
 }
 
-/// What the outputs of a task count. Nothing is counted per record.
+/// The counters of a task's outputs. Nothing is counted per record.
 #[derive(Clone, Default)]
 pub(crate) struct OutputNumbers {
     /// Frames that were handed over.
     pub(crate) frames: Counter,
-    /// The records in them.
+    /// The records in those frames.
     pub(crate) records: Counter,
     /// How often a full frame found its channel full.
     pub(crate) credit_waits: Counter,
-    /// Of how many channels that is so at the moment.
+    /// How many channels are full like that at the moment.
     pub(crate) blocked: Rc<Cell<usize>>,
-    /// Records of which only a view was there, and that were made owned to be handed on. Zero where an exchange leads straight into keyed state.
+    /// Records that were there only as a view, and were made owned to be handed on. Zero where an exchange leads straight into keyed state.
     pub(crate) rebuilt: Counter,
 }
 
@@ -54,14 +54,14 @@ pub(crate) struct ErasedOutputs {
 }
 
 impl ErasedOutputs {
-    /// The same with its type.
+    /// The same with the type of its records.
     pub(crate) fn typed<T: Send + 'static>(self) -> Outputs<T> {
         let channels = self.ends.into_iter().map(typed).collect();
         Outputs::new(channels, self.frame_records).counted_by(self.numbers).watched_by(self.watch)
     }
 }
 
-/// What goes into `channel` from now on, if no frame is to hold more than `most` records.
+/// How much goes into `channel` from now on, with at most `most` records per frame.
 #[inline]
 fn portion<T>(channel: &OutputChannel<T>, most: usize) -> Portion {
     Portion::of(channel.data.word(), channel.data.capacity(), most)
@@ -87,17 +87,17 @@ impl<T: Send> Outputs<T> {
         Self { outputs, frame_records, blocked: 0, numbers: OutputNumbers::default(), watch: None }
     }
 
-    /// The same, with numbers that others see, too.
+    /// The same, with counters that others see, too.
     pub(crate) fn counted_by(self, numbers: OutputNumbers) -> Self {
         Self { numbers, ..self }
     }
 
-    /// The same, which tells what goes into its channels.
+    /// The same, but it reports to `watch` what goes into its channels.
     pub(crate) fn watched_by(self, watch: ChannelWatch) -> Self {
         Self { watch: Some(watch), ..self }
     }
 
-    /// A record was made owned to be handed on.
+    /// Counts a record that was made owned to be handed on.
     pub(crate) fn rebuilt(&self) {
         self.numbers.rebuilt.add(1);
     }
@@ -123,7 +123,7 @@ impl<T: Send> Outputs<T> {
         }
     }
 
-    /// Adds an in-band element for every channel, behind the records that are there.
+    /// Adds an in-band element for every channel, behind the records in its open frame.
     pub(crate) fn control(&mut self, control: Control) {
         if let (Control::Barrier(checkpoint), Some(watch)) = (control, &self.watch) {
             for output in &self.outputs {
@@ -142,8 +142,7 @@ impl<T: Send> Outputs<T> {
     #[inline(never)]
     fn seal(&mut self, target: usize) {
         let output = &mut self.outputs[target];
-        // A side output may be given more than there is room for, by one call of a user's function. What is blocked is left to `unblock`, which
-        // knows who waits.
+        // One call of a user's function may give a side output more than there is room for. A blocked output is left to `unblock`, which knows who waits.
         if !output.blocked && !Self::send(output, self.frame_records, &self.numbers) {
             output.blocked = true;
             self.blocked += 1;
@@ -173,7 +172,7 @@ impl<T: Send> Outputs<T> {
                 };
                 true
             }
-            // The receiver has ended before its input did: the job is being taken down, and what is sent to it has no meaning any more.
+            // The receiver has ended before its input did: the job is being taken down, and frames sent to it mean nothing any more.
             Err(_) if output.channel.data.is_closed() => true,
             Err(Batch::Owned(frame)) => {
                 output.open = frame;
@@ -199,8 +198,8 @@ impl<T: Send> Outputs<T> {
 
     /// Hands over the open frames as far as there is room. `true` if nothing is held any more.
     ///
-    /// Frames that found no room are left to [`unblock`](Self::unblock): what is suspended above waits for exactly that, and would wait for ever if
-    /// the room it needs came about in another way.
+    /// Frames that found no room are left to [`unblock`](Self::unblock): the operator that is suspended above waits for exactly that, and would wait for
+    /// ever if the room it needs came about in another way.
     pub(crate) fn flush(&mut self) -> bool {
         let mut held = false;
         for output in self.outputs.iter_mut().filter(|output| !output.open.is_empty()) {

@@ -1,4 +1,4 @@
-//! The records of an edge, without their type, for whoever wires or carries its channels.
+//! The records of an edge, without their type, for the code that wires or carries its channels.
 
 use super::frame::{ErasedEnd, InputChannel, OutputChannel, channel, typed};
 use super::remote::{Packer, RecordPacker, RecordUnpacker, Unpacker};
@@ -7,12 +7,12 @@ use crate::record::{Layout, Record, RecordLayout};
 use std::any::Any;
 use std::sync::Arc;
 
-/// What can be done with the records of an edge without knowing their type.
+/// The operations on the records of an edge that need not know their type.
 #[derive(Clone)]
 pub(crate) struct RecordType {
-    /// What they are made of.
+    /// The layout of the records.
     pub(crate) layout: Layout,
-    /// Makes the two ends of a channel with room for so many frames, and so many records at first: the sender's, the receiver's.
+    /// Makes the two ends of a channel, the sender's and the receiver's, with room for this many frames, and this many records at first.
     pub(crate) channel: fn(ChannelNumber, usize, u32) -> (ErasedEnd, ErasedEnd),
     /// Takes the receiver's end of a channel, to make bytes of its frames.
     pub(crate) packer: fn(ErasedEnd, &Self) -> Box<dyn Packer>,

@@ -19,14 +19,14 @@ pub trait Partition<T: Record>: 'static {
     fn route(&mut self, record: &T, channels: usize) -> (usize, Option<u64>);
 }
 
-/// One channel after the other: forward where there is but one, rebalance where there are several.
+/// One channel after the other: forward with a single channel, rebalance with several.
 #[derive(Clone, Default)]
 pub struct Spread {
     next: usize,
 }
 
 impl Spread {
-    /// Different senders begin with different receivers, lest short streams all end at the first.
+    /// Senders begin with different receivers, so that short streams do not all end at the first.
     pub(super) fn starting_at(self, subtask: usize) -> Self {
         Self { next: subtask }
     }
@@ -68,14 +68,14 @@ where
     }
 }
 
-/// The end of a task whose records go to one channel each.
+/// The end of a task that sends each record to one channel.
 pub struct FrameSender<T, P> {
     outputs: Outputs<T>,
     partition: P,
 }
 
 impl<T: Record, P: Partition<T>> FrameSender<T, P> {
-    /// The sender into the channels of an edge.
+    /// A sender into the channels of an edge.
     pub(crate) fn new(outputs: Outputs<T>, partition: P) -> Self {
         Self { outputs, partition }
     }
@@ -147,7 +147,7 @@ impl<T: Record> SideSender for FrameSender<T, Spread> {
     }
 }
 
-/// The end of a task whose records all go to every channel, each as a copy of its own.
+/// The end of a task that sends every record to every channel, each time as a copy.
 pub struct Broadcast<T> {
     outputs: Outputs<T>,
 }
@@ -180,7 +180,7 @@ impl<T: Record> Stage for Broadcast<T> {
     end_of_task!();
 }
 
-/// The end of a task that several streams go on from: every record goes into each of them, as a copy of its own.
+/// The end of a task that several streams branch off from: every record goes into each of them, each time as a copy.
 pub struct Tee<T> {
     senders: Vec<FrameSender<T, Spread>>,
 }
@@ -220,7 +220,7 @@ impl<T: Record> Stage for Tee<T> {
     }
 
     fn resume(&mut self) -> Resumed {
-        // Every sender gets its try, also behind one that stays blocked.
+        // Every sender is tried, also behind one that stays blocked.
         let mut blocked = false;
         for sender in &mut self.senders {
             blocked |= !sender.outputs.unblock();

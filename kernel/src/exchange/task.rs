@@ -1,7 +1,7 @@
-//! A subtask that is fed by an exchange: takes frames from its gate, asks whether the state of their records is at hand, hands them to the head of their input,
-//! and passes on what stands in-band between them.
+//! A subtask that is fed by an exchange: it takes frames from its gate, asks whether the state of their records is at hand, hands them to the head of their
+//! input, and forwards the in-band elements between them.
 //!
-//! Longer than most: where the loop may stop, what it goes on with and what it tells of itself are said in the same fields.
+//! Longer than most files: the same fields say where the loop may stop, where it resumes, and what it reports of itself.
 
 use super::alignment_time::AlignmentTime;
 use super::arrival::{InPlace, Owned};
@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;
 
-/// Records whose state is brought near together. The cache misses of so many lookups overlap; their lines fit the first-level cache.
+/// Records whose state is prefetched together. The cache misses of this many lookups overlap; their lines fit the first-level cache.
 const PREFETCH_RECORDS: usize = 32;
 
 /// A task with more channels than this shows the length of all its queues as one: the number of channels grows with the square of the parallelism, and
@@ -38,7 +38,7 @@ const SAMPLED_CHANNELS_MAX: usize = 64;
 pub(crate) enum Worked {
     /// To its end.
     All,
-    /// What follows is behind a barrier that other channels have yet to deliver.
+    /// The rest is behind a barrier that other channels have yet to deliver.
     UpToBarrier,
     /// The chain takes no more for now.
     Interrupted,
@@ -50,7 +50,7 @@ pub(crate) enum Worked {
 
 /// The heads of the inputs `I`, in one stage: says which of them takes the records of which input.
 pub(crate) trait Heads<I: Inputs>: Stage + Sized {
-    /// Hands the records of a batch, from where it is, to the head of their input.
+    /// Hands the records of a batch, from `at` on, to the head of their input.
     fn work_off(task: &mut ChannelTask<I, Self>, batch: &mut I::Batch, at: &mut Progress) -> Worked;
 }
 
@@ -77,16 +77,16 @@ pub(crate) struct ChannelTask<I: Inputs, H> {
     /// Swapped with the entries of a frame that is interrupted, so that neither allocates.
     spare: I::Spare,
     slice: Rc<SliceBudget>,
-    /// Records left of the slice.
+    /// Records left in the slice's budget.
     left: usize,
     end_forwarded: bool,
-    /// The frame in work cannot be gone on with before state has come.
+    /// The frame in work cannot continue before state has come.
     awaits_state: bool,
     records_in: Counter,
     watermark_in: Gauge,
     alignment: AlignmentTime,
     debloater: Debloater,
-    /// When the slice before began, how many records it took, and whether it found nothing to do.
+    /// When the previous slice began, how many records it took, and whether it found nothing to do.
     measured_from: MonotonicNs,
     taken: u64,
     was_dry: bool,
@@ -141,7 +141,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
             if let Control::Watermark(watermark) = control {
                 self.watermark_in.set(watermark.0);
             }
-            // What the channels amount to: kind and watermark, as below.
+            // The result of merging the channels: kind and watermark, as below.
             let [kind, watermark] = control.as_numbers();
             self.chain.observe("task.control", [kind, watermark, 0]);
             self.chain.head.control(control);
@@ -149,7 +149,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
         self.gate.merged.is_empty()
     }
 
-    /// Tells what the snapshot holds of each channel: the checkpoint, and how many records were taken before it.
+    /// Reports which records of each channel the snapshot covers: the checkpoint, and how many records were taken before it.
     fn tell_cut(&self, checkpoint: CheckpointId, in_work: Option<(usize, usize)>) {
         if self.watch.is_on() {
             for (channel, received) in self.gate.received(in_work) {
@@ -179,7 +179,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
         matches!(worked, Worked::All | Worked::UpToBarrier)
     }
 
-    /// Works on a batch of one input, for which the head implements `Head<T, INPUT>`; `spare` finds the memory for its entries.
+    /// Works on a batch of one input, for which the head implements `Head<T, INPUT>`; `spare` gives the memory for its entries.
     fn run<T: Record, const INPUT: usize>(
         &mut self,
         batch: &mut Batch<T>,
@@ -210,7 +210,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
         }
     }
 
-    /// Why records are left that are not prepared.
+    /// Why unprepared records are left.
     fn left_unprepared(&self) -> Worked {
         if self.chain.head.ready() && self.left > 0 { Worked::Unprepared } else { Worked::Interrupted }
     }
@@ -224,7 +224,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
     where
         H: Head<T, INPUT>,
     {
-        // Out of the task while it is at work itself.
+        // Moved out of the task, which is borrowed meanwhile.
         let mut room = std::mem::take(spare(&mut self.spare));
         let worked = frame.taking(&mut room, |taking| self.take_owned::<T, INPUT>(taking, at));
         *spare(&mut self.spare) = room;
@@ -301,7 +301,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
         }
     }
 
-    /// Takes an in-band element of a channel, before which `done` records of its frame stand; says so if the frame cannot be gone on with.
+    /// Takes an in-band element of a channel, before which `done` records of its frame stand; returns why the frame cannot continue, if so.
     fn take_control(&mut self, channel: usize, done: usize, control: Control) -> Option<Worked> {
         // One channel's in-band element: channel, kind, watermark.
         let [kind, watermark] = control.as_numbers();
@@ -371,7 +371,7 @@ impl<I: Inputs, H: Heads<I>> ChannelTask<I, H> {
         self.chain.run_dry()
     }
 
-    /// Takes into account how long the slice before has taken, until now.
+    /// Takes into account how long the previous slice has taken, until now.
     fn measure(&mut self) {
         let time = self.clock.now().monotonic.since(self.measured_from);
         let is_known = if self.was_dry { self.debloater.ran_dry(time) } else { self.debloater.worked(self.taken, time) };
@@ -399,14 +399,14 @@ impl<I: Inputs, H: Heads<I>> Subtask for ChannelTask<I, H> {
         self.measure();
         let budget = self.slice.records();
         let step = self.work(cx, budget);
-        // While it waits for room it is not dry: a task before a slow one is as slow.
+        // A task that waits for room is not dry: a task before a slow one is as slow.
         self.was_dry = step == Step::Waiting && self.awaits_input();
         step
     }
 
     fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let progress = self.chain.head.poll_progress(cx);
-        // Frames that wait are no reason to go on while the one in work cannot be gone on with.
+        // Waiting frames are no reason to run while the frame in work cannot continue.
         if progress.is_ready() || !self.awaits_input() || self.end_forwarded {
             return progress;
         }
@@ -420,7 +420,7 @@ impl<I: Inputs, H: Heads<I>> Subtask for ChannelTask<I, H> {
     }
 
     fn next_deadline(&self, now: Now) -> Option<MonotonicNs> {
-        // Nothing can be done about a deadline while the chain has no room: waiting for it would be spinning.
+        // While the chain has no room nothing can be done about a deadline: waiting for it would be spinning.
         if self.end_forwarded || !self.chain.head.ready() { None } else { self.chain.head.next_deadline(now) }
     }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use thalweg_io::{Io, LocalBoxFuture};
 
-/// Records whose state comes together.
+/// Records whose state arrives together.
 const GROUP: usize = 7;
 
 /// How often the heads were asked, and how often they had to wait.
@@ -34,7 +34,7 @@ struct RunningFetching<D> {
     /// Records whose state is at hand.
     at_hand: usize,
     fetch: Option<LocalBoxFuture<()>>,
-    /// What goes down when its state has come.
+    /// Goes down the chain when its state has come.
     watermark: Option<Control>,
     down: D,
 }
@@ -140,6 +140,7 @@ fn records_are_taken_when_their_state_has_come_and_a_task_that_waits_for_it_does
     assert_eq!(collected.take(), (0..RECORDS as u64).collect::<Vec<_>>());
     let (asked, waited) = (counts.asked.load(Ordering::Relaxed), counts.waited.load(Ordering::Relaxed));
     assert!(waited >= RECORDS / GROUP, "it waited {waited} times");
-    // Each time while it spins a little before it parks, and when it goes on. A task that spun would ask thousands of times in a millisecond.
+    // The heads are asked each time while the task spins a little before it parks, and when it continues. A spinning task would ask thousands of times in a
+    // millisecond.
     assert!(asked <= 100 * waited, "it was asked {asked} times and waited {waited} times");
 }

@@ -1,4 +1,4 @@
-//! What is known of an operator: by the graph, and by the subtasks that run it.
+//! The facts about an operator that the graph, and the subtasks that run it, know.
 
 use crate::checkpoint::{GivenLayouts, WantedStates};
 use crate::exchange::{ErasedOutputs, RecordType, SideSender};
@@ -12,25 +12,25 @@ pub(crate) struct SideEdge {
     pub(crate) sender: fn(ErasedOutputs) -> Box<dyn SideSender>,
 }
 
-/// What is known of an operator.
+/// The facts about an operator.
 #[derive(Clone)]
 pub struct OperatorMeta {
     pub(crate) name: String,
-    /// What it is, whatever it is called.
+    /// Its kind, whatever its name is.
     pub(crate) kind: String,
-    /// By which its state is found again; derived from its place unless given.
+    /// Its state is found by this after a restore; derived from its place unless given.
     pub(crate) uid: String,
     /// Whether it keeps state that checkpoints hold.
     pub(crate) has_state: bool,
-    /// Which states those are.
+    /// Finds out which states those are.
     pub(crate) wanted_states: Option<WantedStates>,
-    /// What its records are, unless they have the layout of their type.
+    /// The type and layout of its records, unless they have the layout of their type.
     pub(crate) output: Option<RecordType>,
-    /// What its states are, where that is not what their types say.
+    /// The layouts of its states that were given, where they differ from those of their types.
     pub(crate) layouts: GivenLayouts,
     /// The task it became part of.
     pub(crate) task: Option<usize>,
-    /// The streams that go on from it where it is shared.
+    /// The streams that branch off from it where it is shared.
     pub(crate) branches: Vec<EdgeId>,
     pub(crate) side_outputs: Vec<SideEdge>,
 }

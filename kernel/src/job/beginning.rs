@@ -1,7 +1,7 @@
-//! The beginning of an attempt: what it goes on from, its entry in the log, and the splits that are to be read.
+//! The beginning of an attempt: the checkpoint it resumes from, its entry in the log, and the splits that are to be read.
 //!
-//! Everything that can be refused is refused before anything changes: the checkpoint is read and compared with the job, and every sink looks at its place,
-//! before the attempt stands in the log. The entry is what fences its predecessors (docs/src/semantics.md#r-1).
+//! Every refusal comes before anything changes: the checkpoint is read and compared with the job, and every sink checks its place, before the attempt
+//! stands in the log. The log entry fences the attempt's predecessors (docs/src/semantics.md#r-1).
 
 use crate::attempt::deployment::{Placement, RestorePlan};
 use crate::attempt::folder::Storage;
@@ -19,17 +19,17 @@ use std::sync::Arc;
 use thalweg_io::Io;
 use thalweg_storage::checkpoint::{CheckpointError, Metadata};
 
-/// How often the latest checkpoint is looked for while a running job replaces it by newer ones.
+/// How often to look for the latest checkpoint while a running job replaces it by newer ones.
 const FINDS_MAX: u32 = 5;
 
-/// How often an attempt is begun that takes a job over from a process which writes into the log all the while.
+/// How often to begin an attempt that takes a job over from a process which keeps writing into the log.
 const BEGINS_MAX: u32 = 20;
 
 /// An attempt that is about to begin.
 pub(crate) struct Begun {
     pub(crate) attempt: Attempt,
     pub(crate) epoch: CheckpointId,
-    /// What it goes on from, unless it is from the beginning.
+    /// The checkpoint that it resumes from, if any.
     pub(crate) from: Option<(Metadata, RestorePlan)>,
     pub(crate) storage: Option<Storage>,
 }
@@ -43,8 +43,8 @@ pub(crate) struct Beginning<'a> {
 }
 
 impl Beginning<'_> {
-    /// Begins an attempt. One that takes a job over from a process that is at work may find that entry of the log taken which it was about to write, by a
-    /// checkpoint: then it reads what has changed and tries again.
+    /// Begins an attempt. When it takes a job over from a process that is at work, a checkpoint of that process may have taken the log entry that this one
+    /// was about to write: then it reads the changes and tries again.
     pub(crate) async fn begin(&mut self) -> Result<Begun, JobError> {
         let Some(config) = &self.job.checkpoints else {
             let attempt = Attempt(self.logbook.attempt.0 + 1);
@@ -63,7 +63,8 @@ impl Beginning<'_> {
         self.logbook.has_moved(self.io, config, self.inbox).await
     }
 
-    /// Opens the folder, decides what to go on from, and reads it. What cannot be gone on from, or written over, is refused before anything changes.
+    /// Opens the folder, decides which checkpoint to resume from, and reads it. A checkpoint that cannot be restored, or a place that must not be written
+    /// over, is refused before anything changes.
     async fn begin_once(&mut self, config: &CheckpointConfig) -> Result<Begun, JobError> {
         let Found { store, history, origin, checkpoint } = self.find(config).await?;
         self.logbook.check_not_overtaken(&history, config)?;
@@ -91,7 +92,7 @@ impl Beginning<'_> {
     }
 
     async fn find(&mut self, config: &CheckpointConfig) -> Result<Found, JobError> {
-        // What the user asked for concerns the first attempt that begins.
+        // The user's choice concerns the first attempt that begins.
         let restore = if self.logbook.is_blank() { config.restore.clone() } else { Restore::Latest };
         let mut tries = 0;
         loop {

@@ -1,32 +1,32 @@
-//! Who has given a command and waits for what becomes of it.
+//! Callers that have given a command and wait for its outcome.
 //!
-//! There are as many of them as there are futures in the callers' hands: one that has been dropped is forgotten when the next one comes. When the job has
-//! ended all of them are dropped, and that is the answer to whoever waits still.
+//! There are as many callers as there are futures in their hands: one whose future has been dropped is forgotten when the next one comes. When the job has
+//! ended all of them are dropped, and that is the answer to callers that still wait.
 
 use crate::job::history::CheckpointFailure;
 use crate::messages::CheckpointOutcome;
 use std::convert::Infallible;
 use thalweg_io::Mailbox;
 
-/// Those who wait.
+/// The callers that wait.
 #[derive(Default)]
 pub(crate) struct Callers {
     /// For a checkpoint that has not begun.
     waiting: Vec<Mailbox<CheckpointOutcome>>,
-    /// For the one under way, which began after they had asked.
+    /// For the checkpoint under way, which began after they had asked.
     promised: Vec<Mailbox<CheckpointOutcome>>,
     /// For the end of the job.
     watching: Vec<Mailbox<Infallible>>,
 }
 
 impl Callers {
-    /// Somebody wants a checkpoint that begins from now on.
+    /// A caller wants a checkpoint that begins from now on.
     pub(crate) fn ask(&mut self, caller: Mailbox<CheckpointOutcome>) {
         self.waiting.retain(|caller| !caller.is_closed());
         self.waiting.push(caller);
     }
 
-    /// Somebody wants to know how the job ends.
+    /// A caller wants to know how the job ends.
     pub(crate) fn watch(&mut self, caller: Mailbox<Infallible>) {
         self.watching.retain(|caller| !caller.is_closed());
         self.watching.push(caller);
@@ -37,24 +37,24 @@ impl Callers {
         !self.waiting.is_empty()
     }
 
-    /// A checkpoint begins: it is that of everybody who waits for one.
+    /// A checkpoint begins: every caller that waits for one gets this one.
     pub(crate) fn begun(&mut self) {
         assert!(self.promised.is_empty(), "one checkpoint is under way at a time");
         self.promised = std::mem::take(&mut self.waiting);
     }
 
-    /// It is known what has become of the checkpoint under way.
+    /// The outcome of the checkpoint under way is known.
     pub(crate) fn decided(&mut self, outcome: &CheckpointOutcome) {
         self.promised.drain(..).for_each(|caller| answer(&caller, outcome.clone()));
     }
 
-    /// No checkpoint can be had.
+    /// No checkpoint can be taken.
     pub(crate) fn decline(&mut self, reason: CheckpointFailure) {
         self.waiting.drain(..).for_each(|caller| answer(&caller, CheckpointOutcome::Declined(reason)));
     }
 }
 
-/// Whoever has asked may not want to know any more.
+/// A caller may have dropped its future.
 fn answer(caller: &Mailbox<CheckpointOutcome>, outcome: CheckpointOutcome) {
     drop(caller.send(outcome));
 }

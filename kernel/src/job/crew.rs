@@ -3,7 +3,7 @@
 use crate::ids::WorkerId;
 use crate::messages::Member;
 
-/// The workers that are there, in the order in which they came.
+/// The workers that are there, in the order in which they joined.
 #[derive(Default)]
 pub(crate) struct Crew {
     members: Vec<Member>,
@@ -15,7 +15,7 @@ impl Crew {
         self.members.push(member);
     }
 
-    /// The worker that is gone; `None` if it was not there.
+    /// Removes a worker that is gone; `None` if it was not there.
     pub(crate) fn lose(&mut self, worker: WorkerId) -> Option<Member> {
         let place = self.members.iter().position(|member| member.id == worker)?;
         Some(self.members.remove(place))

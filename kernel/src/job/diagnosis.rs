@@ -1,4 +1,4 @@
-//! What is known of a failure: why it came the error says, and where it happened the error, the coordinator and the graph of the job say together.
+//! The known facts about a failure: the error gives the reason; the error, the coordinator and the graph of the job together give the place.
 
 use crate::checkpoint::Attempt;
 use crate::error::JobError;
@@ -6,11 +6,11 @@ use crate::graph::Job;
 use crate::job::history::{Failure, FailurePlace};
 use thalweg_io::UnixMillis;
 
-/// The most bytes that are kept of the text of a failure. It may show a record.
+/// Most bytes that are kept of the text of a failure. It may show a record.
 const REASON_BYTES_MAX: usize = 4096;
 
 impl Failure {
-    /// What is known of `error`, which the coordinator of `job` heard of at `at`.
+    /// The known facts about `error`, which the coordinator of `job` heard of at `at`.
     pub(crate) fn of(error: &JobError, job: &Job, attempt: Option<Attempt>, at: UnixMillis, place: FailurePlace) -> Self {
         let operator = error.operator().map(str::to_owned);
         let meta = job.operators.iter().find(|meta| operator.as_deref() == Some(&meta.name));

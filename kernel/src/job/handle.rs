@@ -1,4 +1,4 @@
-//! What the user holds of a running job.
+//! The user's handle of a running job.
 
 use crate::checkpoint::CheckpointId;
 use crate::error::JobError;
@@ -13,39 +13,39 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use thalweg_io::{CoreGroup, Mailbox, MailboxReceiver, block_on, mailbox};
 
-/// The checkpoint that a job went on from.
+/// The checkpoint that a job resumed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestoredFrom {
     /// Its number.
     pub checkpoint: CheckpointId,
-    /// How old it was.
+    /// Its age at that time.
     pub age: Duration,
 }
 
-/// How a finished job went.
+/// The report on a finished job.
 #[derive(Clone, Debug)]
 pub struct JobReport {
     /// The job's name.
     pub job: String,
-    /// How it came to its end.
+    /// How the job ended.
     pub ending: JobEnding,
-    /// The checkpoint that its first attempt went on from.
+    /// The checkpoint that its first attempt resumed from, if any.
     pub restored: Option<RestoredFrom>,
-    /// How often it was restarted after a failure.
+    /// Number of restarts after a failure.
     pub restarts: u32,
-    /// How many checkpoints were completed.
+    /// Number of checkpoints completed.
     pub checkpoints: u64,
-    /// What each worker did in the last attempt.
+    /// The share of each worker in the last attempt.
     pub workers: Vec<WorkerShare>,
     /// From the start of its cores to its end.
     pub elapsed: Duration,
-    /// The final numbers of its last attempt.
+    /// The final metrics of its last attempt.
     pub metrics: JobMetrics,
 }
 
-/// Steers a running job from any thread, and shows what has become of it. Clones steer the same job.
+/// Controls a running job from any thread, and shows its history. Clones control the same job.
 ///
-/// A command does its work also if nobody waits for what it gives back.
+/// A command takes effect even if nobody waits for the future it returns.
 ///
 /// ```
 /// # extern crate thalweg_kernel as thalweg;
@@ -75,33 +75,33 @@ pub struct JobControl {
 }
 
 impl JobControl {
-    /// Ends the job: what is not committed is removed, what checkpoints have committed stays. Nothing happens if the job has ended or is about to.
+    /// Ends the job: uncommitted results are removed, results that checkpoints have committed stay. Nothing happens if the job has ended or is about to.
     pub fn cancel(&self) -> JobEnd {
         self.end_by(ToCoordinator::Cancel)
     }
 
-    /// Ends the input where it is (Flink's `stop --drain`): what is open fires, results are committed, the job finishes.
+    /// Ends the input where it is (Flink's `stop --drain`): open windows and timers fire, results are committed, the job finishes.
     pub fn stop(&self) -> JobEnd {
         self.end_by(ToCoordinator::Drain)
     }
 
-    /// Takes a checkpoint, commits what it names, and ends the job, which can go on from there later (Flink's `stop` without `--drain`). Without
-    /// checkpoints this is [`cancel`](Self::cancel).
+    /// Takes a checkpoint, commits its results, and ends the job, which can resume from there later (Flink's `stop` without `--drain`). Without checkpoints
+    /// this is [`cancel`](Self::cancel).
     pub fn stop_with_checkpoint(&self) -> JobEnd {
         self.end_by(ToCoordinator::Stop)
     }
 
-    /// Takes a checkpoint as soon as none is under way, whatever the interval and the least pause between two, and tells what has become of it.
+    /// Takes a checkpoint as soon as none is under way, whatever the interval and the least pause between two, and tells its outcome.
     ///
-    /// It begins after this call: what had been read before is in it. While no attempt runs it is waited for; where the input has ended it is the last one,
-    /// which comes when everything is worked off. It is tried once, and one that has begun does not outlive its attempt.
+    /// It begins after this call: all records read before are in it. If no attempt runs the call waits for one; if the input has ended the checkpoint is
+    /// the last one, which is taken when everything is worked off. It is tried once, and a checkpoint that has begun does not outlive its attempt.
     pub fn checkpoint(&self) -> RequestedCheckpoint {
         let (caller, answer) = mailbox();
         drop(self.coordinator.send(ToCoordinator::Checkpoint(caller)));
         RequestedCheckpoint::new(answer)
     }
 
-    /// The end of the job, for somebody who waits for it without the handle.
+    /// The end of the job, for a caller that waits for it without the handle.
     #[must_use]
     pub fn ended(&self) -> JobEnd {
         let (caller, closed) = mailbox();
@@ -110,19 +110,19 @@ impl JobControl {
     }
 
     fn end_by(&self, command: ToCoordinator) -> JobEnd {
-        // In this order: a job that ends by the command has heard before who wants to know.
+        // In this order: a job that ends by the command must know the caller before.
         let end = self.ended();
         drop(self.coordinator.send(command));
         end
     }
 
-    /// What has become of the job so far: attempts, failures, checkpoints. Costs a lock and some pointers; it can be asked for also when the job has ended.
+    /// The history of the job so far: attempts, failures, checkpoints. Costs a lock and some pointers; also available when the job has ended.
     #[must_use]
     pub fn history(&self) -> JobHistory {
         snapshot(&self.history)
     }
 
-    /// The job's numbers, at most some tenths of a second old.
+    /// The job's metrics, at most some tenths of a second old.
     #[must_use]
     pub fn metrics(&self) -> JobMetrics {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -151,7 +151,7 @@ impl JobHandle {
     /// Waits on the current thread, which must not be one of the job's cores, until the job has ended.
     ///
     /// # Errors
-    /// The reason why the job did not finish.
+    /// Why the job did not finish.
     pub fn wait(self) -> Result<JobReport, JobError> {
         block_on(self)
     }
@@ -188,7 +188,7 @@ impl JobHandle {
         self.control.metrics()
     }
 
-    /// Something to steer the job with from elsewhere while this handle is waited for.
+    /// A control for the job that can be used elsewhere while this handle is waited for.
     #[must_use]
     pub fn control(&self) -> JobControl {
         self.control.clone()
@@ -200,7 +200,7 @@ impl Future for JobHandle {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = std::task::ready!(self.result.poll_recv(cx));
-        // The result is the last thing the coordinator says; its cores are about to end.
+        // The result is the coordinator's last message; its cores are about to end.
         if let Some(group) = self.group.take() {
             group.join();
         }

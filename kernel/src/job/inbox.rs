@@ -1,9 +1,8 @@
-//! What the coordinator hears while no attempt is under way.
+//! The coordinator's messages while no attempt is under way.
 //!
-//! Workers come and go, and the user asks for an end, also while checkpoints are read or sinks recover: everything that is waited for is waited for with
-//! [`Inbox::listening`], so that the end is not put off and nobody who has come is forgotten; what changes something on a disk with
-//! [`Inbox::hearing_out`]. What an attempt says that is over changes nothing (law 10).
-//! An attempt that is under way takes messages and crew for itself.
+//! Workers come and go, and the user asks for an end, also while checkpoints are read or sinks recover. So the coordinator waits for everything with
+//! [`Inbox::listening`], which does not put the end off and forgets no worker; for changes on a disk it uses [`Inbox::hearing_out`]. Messages of an attempt
+//! that is over change nothing (law 10). An attempt that is under way takes messages and crew for itself.
 
 use crate::error::JobError;
 use crate::job::callers::Callers;
@@ -14,11 +13,11 @@ use std::pin::pin;
 use std::task::Poll;
 use thalweg_io::MailboxReceiver;
 
-/// The coordinator's messages, and what is known from them.
+/// The coordinator's messages, and the facts known from them.
 pub(crate) struct Inbox {
     pub(crate) messages: MailboxReceiver<ToCoordinator>,
     pub(crate) crew: Crew,
-    /// They wait also while no attempt is under way.
+    /// Callers wait also while no attempt is under way.
     pub(crate) callers: Callers,
     /// The job is to end.
     pub(crate) is_cancelled: bool,
@@ -33,7 +32,7 @@ impl Inbox {
         Self { messages, crew: Crew::default(), callers: Callers::default(), is_cancelled: false, drains: false, stops: false }
     }
 
-    /// Waits for `future`, and for the word that the job is to end.
+    /// Waits for `future`, or until a message ends the job.
     pub(crate) async fn listening<F: Future>(&mut self, future: F) -> Result<F::Output, JobError> {
         let mut future = pin!(future);
         poll_fn(|cx| {
@@ -41,7 +40,7 @@ impl Inbox {
                 return Poll::Ready(Ok(output));
             }
             while let Poll::Ready(message) = self.messages.poll_recv(cx) {
-                // The handle holds a sender; only a core that is being torn down hears of no more.
+                // The handle holds a sender, so only a core that is being torn down has no sender left.
                 if let Err(end) = self.hear(message.unwrap_or(ToCoordinator::Cancel)) {
                     return Poll::Ready(Err(end));
                 }
@@ -51,8 +50,8 @@ impl Inbox {
         .await
     }
 
-    /// The same for what must not be given up halfway: an operation on a disk that nobody waits for any more still comes to its end, and behind whatever
-    /// looks afterwards at what there is. That the job is to end is heard, and said when `future` has ended.
+    /// The same for a `future` that must not be given up halfway: an abandoned disk operation still comes to its end, and may do so after later code has
+    /// looked at the disk. A message that ends the job takes effect when `future` has ended.
     pub(crate) async fn hearing_out<F: Future>(&mut self, future: F) -> Result<F::Output, JobError> {
         let (mut future, mut end) = (pin!(future), None);
         let output = poll_fn(|cx| {
@@ -73,7 +72,7 @@ impl Inbox {
     /// If the job is to end, or cannot go on.
     pub(crate) fn hear(&mut self, message: ToCoordinator) -> Result<(), JobError> {
         match message {
-            // Of an attempt that is over.
+            // A message of an attempt that is over.
             ToCoordinator::FromSubtask { .. } | ToCoordinator::Metrics { .. } => {}
             ToCoordinator::Joined(member) => self.crew.join(member),
             ToCoordinator::Lost { worker, reason } => {
@@ -85,7 +84,7 @@ impl Inbox {
             ToCoordinator::Drain => self.drains = true,
             ToCoordinator::Checkpoint(caller) => self.callers.ask(caller),
             ToCoordinator::Watch(caller) => self.callers.watch(caller),
-            // Nothing has been read since the last checkpoint: to stop with one is to end here.
+            // Nothing has been read since the last checkpoint: stopping with a checkpoint means ending here.
             ToCoordinator::Cancel | ToCoordinator::Stop => {
                 self.is_cancelled = true;
                 return Err(JobError::Cancelled);
@@ -102,7 +101,7 @@ mod tests {
     use std::task::{Context, Waker};
     use thalweg_io::mailbox;
 
-    /// A cancelled job removes what its sinks have made. One that was cancelled in the middle of a recovery left a file: it was linked behind that.
+    /// A cancelled job removes its sinks' results. A job that was cancelled in the middle of a recovery left a file: it was linked after that.
     #[test]
     fn what_is_heard_out_has_ended_when_the_word_comes_that_the_job_is_to_end() {
         let (coordinator, messages) = mailbox();

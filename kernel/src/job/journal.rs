@@ -1,4 +1,4 @@
-//! Where the coordinator tells what it decides: events go in, with the time, and the history that the user's handle shows comes of them.
+//! The coordinator's journal: takes its decisions as events, adds the time, and makes of them the history that the user's handle shows.
 
 use crate::checkpoint::Attempt;
 use crate::error::JobError;
@@ -7,15 +7,15 @@ use crate::job::history::{Failure, FailurePlace, JobEvent, JobHistory};
 use std::sync::{Arc, Mutex, PoisonError};
 use thalweg_io::Io;
 
-/// What a job's coordinator shares with whoever holds a handle of the job.
+/// The history, shared between a job's coordinator and the handles of the job.
 pub(crate) type SharedHistory = Arc<Mutex<JobHistory>>;
 
-/// A snapshot of it.
+/// A snapshot of the history.
 pub(crate) fn snapshot(history: &SharedHistory) -> JobHistory {
     history.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Tells what is decided. Clones tell of the same job.
+/// Records decisions. Clones record for the same job.
 #[derive(Clone)]
 pub(crate) struct Journal {
     io: Io,
@@ -27,13 +27,13 @@ impl Journal {
         Self { io, history }
     }
 
-    /// Something has been decided, now.
+    /// Records a decision made now.
     pub(crate) fn tell(&self, event: JobEvent) {
         let at = self.io.clock().wall();
         self.history.lock().unwrap_or_else(PoisonError::into_inner).apply(at, event);
     }
 
-    /// The attempt fails, or none could begin. An end that was asked for is no failure.
+    /// Records that the attempt fails, or none could begin. An end that was asked for is no failure.
     pub(crate) fn tell_failure(&self, job: &Job, attempt: Option<Attempt>, error: &JobError, place: FailurePlace) {
         if !matches!(error, JobError::Cancelled | JobError::Rescaled) {
             let failure = self.failure(job, attempt, error, place);
@@ -41,7 +41,7 @@ impl Journal {
         }
     }
 
-    /// What is known of `error`.
+    /// The known facts about `error`.
     pub(crate) fn failure(&self, job: &Job, attempt: Option<Attempt>, error: &JobError, place: FailurePlace) -> Failure {
         Failure::of(error, job, attempt, self.io.clock().wall(), place)
     }

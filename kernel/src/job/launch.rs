@@ -1,7 +1,7 @@
-//! The beginning of a job: its coordinator on one core, and whatever finds workers for it beside.
+//! The start of a job: its coordinator on one core, and the code that finds workers for it.
 //!
-//! [`launch`] is the one job-run function: production calls it with io_uring's cores and the simulator with its own. The core of the coordinator ends when
-//! the job has ended and its workers have heard so.
+//! [`launch`] is the one function that runs jobs: production calls it with io_uring's cores and the simulator with its own. The core of the coordinator
+//! ends when the job has ended and its workers have been told.
 
 use crate::attempt::placement::parallelism;
 use crate::error::JobError;
@@ -32,11 +32,11 @@ impl Job {
     }
 
     /// Starts the coordinator of the job on one of `cores`; its subtasks run at workers, other processes of the same program, which `recruiter` finds: a
-    /// `ClusterConfig`. The job begins when as many have reported as that asks for.
+    /// `ClusterConfig`. The job begins when as many workers as it asks for have joined.
     ///
     /// # Errors
-    /// If the recruiter contradicts itself or is not safe, the job cannot be run by several processes, or the core cannot be started. That an address is
-    /// taken, for longer than some seconds, is the failure of the job.
+    /// If the recruiter contradicts itself or is not safe, the job cannot be run by several processes, or the core cannot be started. An address that stays
+    /// taken for some seconds fails the job.
     pub fn start_coordinator(self, cores: &dyn Cores, recruiter: impl Recruiter) -> Result<JobHandle, JobError> {
         let (muster, recruit) = recruiter.recruit(&self)?;
         self.check_spans_processes()?;
@@ -58,7 +58,7 @@ fn start(job: Job, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, Jo
         drop(shared.coordinator.send(ToCoordinator::Joined(member)));
         let mut agent = Agent::new(io.clone(), job, ways, shared);
         let work = async move {
-            // Its way to the cores ends with it: that is what ends them.
+            // Its mailboxes to the cores end with it, and that ends the cores.
             while let Some(order) = inbox.recv().await {
                 agent.take(order).await;
             }
@@ -73,26 +73,26 @@ fn start(job: Job, cores: &dyn Cores, core_count: usize) -> Result<JobHandle, Jo
     launch(job, cores, Muster { workers: 1, patience: Duration::ZERO }, others, Box::new(recruit))
 }
 
-/// What is needed to find workers for a job. It runs on the coordinator's core.
+/// The means to find workers for a job. Used on the coordinator's core.
 pub struct Recruiting {
     /// The coordinator's core.
     pub core: CoreId,
-    /// Its door.
+    /// The door of that core.
     pub io: Io,
     /// The job.
     pub job: Rc<Job>,
-    /// With the way to the coordinator, who is told of each worker that has come or gone.
+    /// Has the mailbox of the coordinator, which is told of each worker that has come or gone.
     pub shared: CoreShared,
-    /// Gives the last word to workers that have not joined yet, and ends when the job has ended, after every worker was told.
+    /// Brings the farewell for workers that have not joined yet, and closes when the job has ended, after every worker was told.
     pub job_end: MailboxReceiver<Farewell>,
 }
 
-/// Finds workers for a job: what [`Job::start_coordinator`](crate::Job::start_coordinator) is given.
+/// Finds workers for a job: the argument of [`Job::start_coordinator`](crate::Job::start_coordinator).
 pub trait Recruiter {
-    /// How many workers the job waits for, and what finds them on the coordinator's core.
+    /// How many workers the job waits for, and the code that finds them on the coordinator's core.
     ///
     /// # Errors
-    /// If the job cannot be run by workers that are found like that.
+    /// If the job cannot be run by workers that are found in this way.
     fn recruit(self, job: &Job) -> Result<(Muster, Recruit), JobError>;
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn launch(job: Job, cores: &dyn Cores, muster: Muster, others: Vec<Co
             let mut master = Master::new(job, muster, inbox, job_is_on, shared, journal, io.clone());
             let run = async move {
                 let report = master.run().await;
-                // Its ways to the workers end with it.
+                // Its mailboxes to the workers end with it.
                 drop(master);
                 drop(result_sender.send(report));
             };

@@ -1,7 +1,7 @@
-//! A job as its log knows it, and which of the attempts in the log are this process's own.
+//! A job as its log describes it, and the attempts in the log that belong to this process.
 //!
-//! Another process may go on with the job at any moment: it writes an attempt of its own into the log. Whoever reads the log next and finds that the last
-//! attempt is not its own is *fenced*: it changes nothing any more, and says so (docs/src/semantics.md#r-1).
+//! Another process may take the job over at any moment: it writes an attempt of its own into the log. A process that reads the log next and finds that the
+//! last attempt is not its own is *fenced*: it changes nothing any more, and says so (docs/src/semantics.md#r-1).
 
 use crate::checkpoint::{Attempt, CheckpointConfig, JobId, Restore};
 use crate::error::JobError;
@@ -10,23 +10,23 @@ use crate::job::origin;
 use thalweg_io::Io;
 use thalweg_storage::checkpoint::{CheckpointError, History};
 
-/// What the log tells of a job to whoever is to go on with it.
+/// The past of a job according to its log.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Past {
-    /// There was an attempt, of whichever process.
+    /// There was an attempt, of this or another process.
     pub(crate) has_begun: bool,
-    /// All of it is done, but for a commit perhaps.
+    /// All its work is done, except perhaps a commit.
     pub(crate) is_finished: bool,
 }
 
-/// Where a job is in its life.
+/// The identity of a job, and its attempts so far.
 pub(crate) struct Logbook {
-    /// By which this process knows its attempts in the log.
+    /// Identifies this process's attempts in the log.
     pub(crate) owner: u64,
     pub(crate) job: JobId,
     /// The attempt under way, or the last one; 0 before the first of this process.
     pub(crate) attempt: Attempt,
-    /// Another process goes on with the job: nothing of this one matters any more.
+    /// Another process has taken the job over: nothing that this one does matters any more.
     pub(crate) is_fenced: bool,
     /// The newest entry of the log when it was read for an attempt.
     newest_read: Option<u64>,
@@ -45,14 +45,14 @@ impl Logbook {
         self.attempt == Attempt(0)
     }
 
-    /// Takes note of what was read for an attempt. `adopted` is the job of the checkpoint that it goes on from.
+    /// Takes note of the log that was read for an attempt. `adopted` is the job of the checkpoint that it resumes from.
     pub(crate) fn note(&mut self, history: &History, adopted: Option<JobId>) {
         self.newest_read = newest(history);
-        // A new folder goes on with the job whose checkpoint it begins with: results are known by it.
+        // A new folder continues the job whose checkpoint it begins with: results are known by its number.
         self.job = history.job().or(adopted).unwrap_or(self.job);
     }
 
-    /// Refuses to go on if the last attempt in the log is not this process's own.
+    /// Refuses to continue if the last attempt in the log is not this process's own.
     pub(crate) fn check_not_overtaken(&mut self, history: &History, config: &CheckpointConfig) -> Result<(), JobError> {
         if self.is_blank() || history.owner() == Some(self.owner) {
             return Ok(());
@@ -62,11 +62,11 @@ impl Logbook {
         Err(JobError::of_the_coordinator(CheckpointError::Fenced { folder, entry }))
     }
 
-    /// Looks into the log, and refuses to wait on for a job that another process goes on with.
+    /// Reads the log, and refuses to wait on for a job that another process has taken over.
     pub(crate) async fn look(&mut self, io: &Io, config: Option<&CheckpointConfig>, inbox: &mut Inbox) -> Result<Past, JobError> {
         let Some(config) = config else { return Ok(Past::default()) };
         let latest = inbox.listening(origin::latest(io, &config.dir)).await?;
-        // A folder that cannot be read now is looked at again.
+        // A folder that cannot be read now is read again later.
         let Ok((history, metadata)) = latest else { return Ok(Past::default()) };
         self.check_not_overtaken(&history, config)?;
         if self.is_blank() && config.restore != Restore::Latest {
@@ -77,7 +77,7 @@ impl Logbook {
         Ok(Past { has_begun: history.last_attempt().is_some(), is_finished })
     }
 
-    /// Whether another process has gone on with the job since the log was read: what was found out since is about the past.
+    /// Whether another process has taken the job over since the log was read: findings since then are about the past.
     pub(crate) async fn has_moved(&self, io: &Io, config: &CheckpointConfig, inbox: &mut Inbox) -> Result<bool, JobError> {
         let latest = inbox.listening(origin::latest(io, &config.dir)).await?;
         Ok(latest.is_ok_and(|(history, _)| newest(&history) != self.newest_read))

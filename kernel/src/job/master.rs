@@ -1,8 +1,8 @@
-//! Takes a job from attempt to attempt until it has ended.
+//! The JobMaster: takes a job from attempt to attempt until it has ended.
 //!
 //! Each attempt waits for its workers, opens the checkpoint folder anew, fences its predecessors with a log entry, has every sink recover, finds the splits
-//! or restores them, and deploys the subtasks; only then does it read or write anything (docs/src/semantics.md#r-1). One that has failed is followed by
-//! another if that could fare better, after a delay; what the last one leaves behind is removed.
+//! or restores them, and deploys the subtasks; only then does it read or write anything (docs/src/semantics.md#r-1). A failed attempt is followed by
+//! another if that could succeed, after a delay; the leftovers of the last attempt are removed.
 
 use crate::attempt::checkpoint_coordinator::Completion;
 use crate::attempt::deployment::{AttemptPlan, Deployment, Placement, RestorePlan};
@@ -47,11 +47,11 @@ pub(crate) struct Master {
     failed_at: Option<MonotonicNs>,
     checkpoints: u64,
     restored: Option<RestoredFrom>,
-    /// What each worker does, in the last attempt.
+    /// The share of each worker in the last attempt.
     workers: Vec<WorkerShare>,
-    /// Sinks were told to commit and have not confirmed: what they have prepared must stay.
+    /// Sinks were told to commit and have not confirmed: prepared transactions must stay.
     commit_is_open: bool,
-    /// Whoever finds workers knows by it that the job goes on.
+    /// While it is open, the code that finds workers knows that the job goes on.
     job_is_on: Mailbox<Farewell>,
 }
 
@@ -91,7 +91,7 @@ impl Master {
             }
         });
         let mut result = self.attempts().await;
-        // What an attempt has written and no checkpoint names has no meaning any more. What is half committed the next run commits.
+        // Results that an attempt has written and no checkpoint names mean nothing any more. The next run completes a commit that is half done.
         self.logbook.is_fenced |= matches!(&result, Err(error) if error.is_fenced());
         if !self.logbook.is_blank()
             && !self.logbook.is_fenced
@@ -99,7 +99,7 @@ impl Master {
             && let Err(error) = self.clean_up().await
         {
             if result.is_ok() && matches!(error, JobError::Overtaken { .. }) {
-                // It may have shown results since it lost the place, or somebody else has removed them: that is no success.
+                // The job may have shown results since it lost the place, or another owner has removed them: that is no success.
                 result = Err(error);
             } else {
                 tracing::warn!(%error, "what the job left behind cannot be removed");
@@ -121,7 +121,7 @@ impl Master {
         })
     }
 
-    /// Tells those who look in from outside how the job has ended.
+    /// Records for observers how the job has ended.
     fn tell_outcome(&self, result: &Result<JobEnding, JobError>) {
         let outcome = match result {
             Ok(ending) => JobOutcome::Ended(*ending),
@@ -131,11 +131,11 @@ impl Master {
         self.journal.tell(JobEvent::JobEnded { outcome });
     }
 
-    /// Tells the workers that the job is over, also those that have come in the last moment, or are about to join. If another coordinator goes on with the
-    /// job they are to look for it.
+    /// Tells the workers that the job is over, also workers that have joined at the last moment, or are about to. If another coordinator has taken the job
+    /// over they are to look for it.
     fn say_goodbye(&mut self, error: Option<&JobError>) {
         while let Some(message) = self.inbox.messages.try_recv() {
-            // That somebody wants the job to end is no news any more.
+            // A request to end the job no longer matters.
             drop(self.inbox.hear(message));
         }
         if self.logbook.is_fenced {
@@ -146,7 +146,7 @@ impl Master {
         for member in self.inbox.crew.members() {
             drop(member.orders.send(ToWorker::End { failure: failure.clone() }));
         }
-        // In one process nobody else can come.
+        // In a single process nobody is listening.
         drop(self.job_is_on.send(Farewell { failure }));
     }
 
@@ -164,13 +164,13 @@ impl Master {
                 Err(error) => error,
             };
             if matches!(error, JobError::Overtaken { .. }) {
-                // By a newer attempt of this job, it may be: then the workers are to look for that one.
+                // Perhaps by a newer attempt of this job: then the workers are to look for that one.
                 self.logbook.look(&self.io, self.job.checkpoints.as_ref(), &mut self.inbox).await?;
             }
             if let JobError::Unfit { worker, .. } = &error {
                 self.dismiss(worker, &error);
             }
-            // Without checkpoints nobody remembers what was committed and what was not.
+            // Without checkpoints nothing remembers which transactions were committed.
             let is_torn = self.commit_is_open && !with_checkpoints;
             if self.inbox.is_cancelled || self.logbook.is_fenced || is_torn || !error.is_worth_a_restart() {
                 return Err(error);
@@ -194,7 +194,7 @@ impl Master {
         }
     }
 
-    /// Tells how the attempt has ended, if one had begun. That it fails is told already if it was its subtasks, or what it did with them, that failed.
+    /// Records how the attempt has ended, if one had begun. A failure of its subtasks, or of its own work with them, is recorded already.
     fn tell_attempt(&self, attempt: Option<Attempt>, result: &Result<JobEnding, JobError>) {
         let outcome = match result {
             Ok(JobEnding::Stopped(checkpoint)) => AttemptOutcome::Stopped(*checkpoint),
@@ -211,7 +211,7 @@ impl Master {
         }
     }
 
-    /// Goes on without a worker that cannot do its part.
+    /// Continues without a worker that cannot do its part.
     fn dismiss(&mut self, worker: &str, error: &JobError) {
         let found = self.inbox.crew.members().iter().find(|member| member.name == worker).map(|member| member.id);
         if let Some(member) = found.and_then(|id| self.inbox.crew.lose(id)) {
@@ -219,7 +219,7 @@ impl Master {
         }
     }
 
-    /// Lets those begin who watch the job.
+    /// Lets the job's observers begin.
     async fn begin_observers(&self) -> Result<(), JobError> {
         for observer in &self.job.observers {
             observer.begin(Watched::new(&self.job.name, &self.io, &self.shared.metrics)).await?;
@@ -229,7 +229,7 @@ impl Master {
 
     /// Makes one attempt.
     async fn attempt(&mut self) -> Result<JobEnding, JobError> {
-        // Also if the job has finished before: the workers that were started with it are to hear so.
+        // Also if the job has finished before: the workers that were started with it are to be told.
         let config = self.job.checkpoints.as_ref();
         self.muster.wait(&self.io, config, self.failed_at, &mut self.inbox, &mut self.logbook).await?;
         let Begun { attempt, epoch, from, storage } = self.beginning().begin().await?;
@@ -240,7 +240,7 @@ impl Master {
         self.logbook.attempt = attempt;
         self.shared.numbers(|numbers| numbers.begin_attempt(self.logbook.job));
         tracing::info!(%attempt, job = %self.job.name, %epoch, "the attempt begins");
-        // Its number, its first checkpoint, and the one it goes on from, if any.
+        // The attempt's number, its first checkpoint, and the one it resumes from, if any.
         let restored = metadata.as_ref().map_or(0, |metadata| metadata.id.0 as i64);
         let from = metadata.as_ref().map(|metadata| metadata.id);
         self.journal.tell(JobEvent::AttemptBegan { job: self.logbook.job, attempt, restored: from });
@@ -249,7 +249,7 @@ impl Master {
         let sinks =
             Sinks { job: &self.job, io: &self.io, id: self.logbook.job, owner: self.logbook.owner, attempt, from: metadata.as_ref() };
         if let Err(error) = sinks.recover(discard, &mut self.inbox, &self.shared).await {
-            // To a process that was overtaken, what its successor shows looks like results from nowhere.
+            // To a process that was overtaken, the results of its successor look like results from nowhere.
             self.logbook.look(&self.io, self.job.checkpoints.as_ref(), &mut self.inbox).await?;
             return Err(error);
         }
@@ -270,7 +270,7 @@ impl Master {
         let (workers, tasks) = (self.workers.clone(), layout.tasks(&self.job));
         self.journal.tell(JobEvent::AttemptDeployed { attempt, workers, tasks });
         self.deploy(&plan, &layout, restore.as_ref());
-        // The subtasks hold the state until each has taken what is its own.
+        // The subtasks hold the state until each has taken its own part.
         drop(restore);
         let (result, storage) = self.run_to_its_end(plan, layout, splits, storage).await;
         match result? {
@@ -283,7 +283,7 @@ impl Master {
         Beginning { job: &self.job, io: &self.io, inbox: &mut self.inbox, logbook: &mut self.logbook }
     }
 
-    /// Says what the attempt that is about to begin goes on from.
+    /// Logs the checkpoint that the attempt about to begin resumes from.
     fn restoring(&mut self, metadata: &Metadata) {
         let age_ms = self.io.clock().wall().0.saturating_sub(metadata.completed_at_ms);
         let from = RestoredFrom { checkpoint: metadata.id, age: Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)) };
@@ -293,11 +293,11 @@ impl Master {
         }
     }
 
-    /// Tells every worker its part.
+    /// Sends every worker its part.
     fn deploy(&self, plan: &AttemptPlan, layout: &Placement, restore: Option<&RestorePlan>) {
         for (seat, member) in self.inbox.crew.members().iter().enumerate() {
             let deployment = Deployment { plan: plan.clone(), restore: restore.cloned(), layout: layout.clone(), seat };
-            // One that is gone is about to be reported lost.
+            // A worker that is gone is about to be reported lost.
             drop(member.orders.send(ToWorker::Deploy(Box::new(deployment))));
         }
     }
@@ -328,12 +328,12 @@ impl Master {
         (result, storage)
     }
 
-    /// Everything is committed: writes that down.
+    /// Everything is committed: records in the folder that the job has finished.
     async fn finish(&mut self, storage: Option<Storage>, ending: JobEnding) -> Result<JobEnding, JobError> {
         if let Some(mut storage) = storage {
             let now = self.io.clock().wall();
             let written = storage.store.finish_job(now).await;
-            // Whoever runs the job again finds the last checkpoint, which says the same.
+            // A process that runs the job again finds the last checkpoint, which says the same.
             if let Err(error) = written {
                 tracing::warn!(%error, "the end of the job cannot be written down");
             }
@@ -341,20 +341,20 @@ impl Master {
         Ok(ending)
     }
 
-    /// Removes what the last attempt has left behind: everything that the latest complete checkpoint does not name.
+    /// Removes the leftovers of the last attempt: everything that the latest complete checkpoint does not name.
     async fn clean_up(&mut self) -> Result<(), JobError> {
         let metadata = self.latest_of_own().await?;
         let Logbook { job: id, owner, attempt, .. } = self.logbook;
         let sinks = Sinks { job: &self.job, io: &self.io, id, owner, attempt, from: metadata.as_ref() };
         let cleaned = sinks.clean_up().await;
         if matches!(cleaned, Err(JobError::Overtaken { .. })) {
-            // By a newer attempt of this job, it may be: that one looks after the results.
+            // Perhaps by a newer attempt of this job: that one looks after the results.
             self.latest_of_own().await?;
         }
         cleaned
     }
 
-    /// The latest complete checkpoint, as long as no other process goes on with the job.
+    /// The latest complete checkpoint; an error if another process has taken the job over.
     async fn latest_of_own(&mut self) -> Result<Option<Metadata>, JobError> {
         let Some(config) = &self.job.checkpoints else { return Ok(None) };
         let (history, metadata) = origin::latest(&self.io, &config.dir).await.map_err(JobError::of_the_coordinator)?;

@@ -1,9 +1,10 @@
-//! A job from its start to its end, over all its attempts, and what the user holds of it.
+//! A job from its start to its end, over all its attempts, and the user's handle of it.
 //!
-//! `launch.rs` starts it, `master.rs` takes it from attempt to attempt: `muster.rs` waits for workers, of which `crew.rs` keeps a list, `inbox.rs` hears what
-//! comes meanwhile, `logbook.rs` knows whose job it is, `origin.rs` and `beginning.rs` find what to go on from, `restart.rs` decides whether there is another
-//! attempt (pure). `handle.rs` is what the user holds; `callers.rs` and `outcome.rs` are how commands are answered. What the coordinator decides goes into the
-//! `journal.rs`, failures with what `diagnosis.rs` knows of them, of which `history/` makes, purely, what has become of the job; `observer.rs` are those who watch it.
+//! `launch.rs` starts it, `master.rs` takes it from attempt to attempt: `muster.rs` waits for workers, which `crew.rs` lists, `inbox.rs` takes the messages
+//! that come meanwhile, `logbook.rs` knows which process runs the job, `origin.rs` and `beginning.rs` find the checkpoint to resume from, `restart.rs`
+//! decides whether there is another attempt (pure). `handle.rs` is the user's handle; `callers.rs` and `outcome.rs` answer commands. The coordinator's
+//! decisions go into the `journal.rs`, failures with the facts that `diagnosis.rs` knows of them, and `history/` makes of them, purely, the history of the
+//! job; `observer.rs` is the interface of observers.
 
 pub(crate) mod beginning;
 pub(crate) mod callers;

@@ -1,9 +1,9 @@
 //! Waiting for workers before an attempt.
 //!
-//! A job that begins waits for as many workers as were asked for, however long that takes. One that has begun before, in this process or in another, waits
-//! so long and goes on with those that are there; but never with none. One that has finished needs nobody, and waits so long only to tell them.
+//! A job that begins waits for as many workers as were asked for, however long that takes. A job that has begun before, in this process or in another,
+//! waits for its patience and goes on with the workers that are there, at least one. A job that has finished needs no worker, and waits only to tell them.
 //!
-//! A coordinator that has no worker left looks into the log from time to time: they may all have gone to another one.
+//! A coordinator that has no worker left looks into the log from time to time: all its workers may have gone to another coordinator.
 
 use crate::checkpoint::CheckpointConfig;
 use crate::error::JobError;
@@ -14,15 +14,15 @@ use std::task::Poll;
 use std::time::Duration;
 use thalweg_io::{Io, MonotonicNs};
 
-/// Without a worker the log is looked into no more often than this.
+/// Without a worker the log is read no more often than this.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How many workers an attempt waits for.
 #[derive(Clone, Copy, Debug)]
 pub struct Muster {
-    /// So many.
+    /// The number of workers asked for.
     pub workers: usize,
-    /// A job that goes on does so with those that are there after so long, one at least.
+    /// How long a job that resumes waits for them before it goes on with those that are there, at least one.
     pub patience: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Muster {
         inbox: &mut Inbox,
         logbook: &mut Logbook,
     ) -> Result<(), JobError> {
-        // The delay before a restart is part of it.
+        // The delay before a restart counts.
         let mut limit = io.clock().sleep_until(failed_at.unwrap_or(io.clock().now()).after(self.patience));
         let (mut past, mut is_over, mut told) = (None, false, None);
         loop {
@@ -48,7 +48,7 @@ impl Muster {
                 return Ok(());
             }
             let Some(Past { has_begun, is_finished }) = past else {
-                // Only now that somebody is missing it matters. Some may come meanwhile.
+                // The past matters only when a worker is missing. Some may join meanwhile.
                 past = Some(logbook.look(io, config, inbox).await?);
                 continue;
             };
@@ -75,7 +75,7 @@ impl Muster {
             match message {
                 Some(message) => inbox.hear(message)?,
                 None if inbox.crew.members().is_empty() && !is_finished => {
-                    // They may all have gone to another coordinator. If not, the first to be back is not to begin alone.
+                    // All workers may have gone to another coordinator. If not, the first to return must not begin alone.
                     past = Some(logbook.look(io, config, inbox).await?);
                     limit = io.clock().sleep_until(io.clock().now().after(self.patience.max(LOOK_AGAIN)));
                     is_over = false;

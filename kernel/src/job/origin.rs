@@ -1,11 +1,11 @@
-//! What an attempt goes on from (docs/src/semantics.md#c-6).
+//! Finds the checkpoint that an attempt resumes from (docs/src/semantics.md#c-6).
 
 use crate::checkpoint::Restore;
 use std::path::{Path, PathBuf};
 use thalweg_io::Io;
 use thalweg_storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore, History, Metadata, Origin, load_metadata, load_path};
 
-/// What was found in a checkpoint folder; nothing in it has changed yet.
+/// The contents of a checkpoint folder; nothing in it has changed yet.
 pub(crate) struct Found {
     pub(crate) store: CheckpointStore,
     pub(crate) history: History,
@@ -13,7 +13,7 @@ pub(crate) struct Found {
     pub(crate) checkpoint: Option<Checkpoint>,
 }
 
-/// Opens the folder and reads the checkpoint that `restore` means, if it means one.
+/// Opens the folder and reads the checkpoint that `restore` means, if any.
 pub(crate) async fn find(io: Io, dir: PathBuf, restore: Restore) -> Result<Found, CheckpointError> {
     let (store, history) = CheckpointStore::open(io.disk(), &dir, io.rng("checkpoint-store")).await?;
     let (origin, checkpoint) = choose(&io, &store, &history, &restore).await?;
@@ -45,7 +45,7 @@ async fn elsewhere(io: &Io, history: &History, path: &Path) -> Result<(Origin, O
     let checkpoint = load_path(&*io.disk(), path).await?;
     let id = checkpoint.metadata.id;
     let same = |retained: &&thalweg_storage::checkpoint::Retained| (retained.id, retained.attempt) == (id, checkpoint.metadata.attempt);
-    // Whatever the path looks like.
+    // Decided by the job, whatever the path looks like.
     let is_ours = history.job() == Some(checkpoint.metadata.job);
     let origin = match history.restorable().find(same) {
         Some(_) if is_ours => Origin::Checkpoint(id),

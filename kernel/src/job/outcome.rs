@@ -1,4 +1,4 @@
-//! What becomes of a command: something to wait for, on any executor or on a thread.
+//! Outcomes of commands: futures that can be awaited on any executor, or waited for on a thread.
 
 use crate::job::history::{Failure, JobOutcome};
 use crate::job::journal::{SharedHistory, snapshot};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use thalweg_io::{MailboxReceiver, block_on};
 
-/// A checkpoint that was asked for, as [`JobControl::checkpoint`](crate::JobControl::checkpoint) gives it. Dropping it takes nothing back.
+/// A checkpoint that was asked for, as [`JobControl::checkpoint`](crate::JobControl::checkpoint) gives it. Dropping it does not cancel the checkpoint.
 pub struct RequestedCheckpoint {
     answer: MailboxReceiver<CheckpointOutcome>,
 }
@@ -19,7 +19,7 @@ impl RequestedCheckpoint {
         Self { answer }
     }
 
-    /// Waits on the current thread, which must not be one of the job's cores, until it is known what has become of the checkpoint.
+    /// Waits on the current thread, which must not be one of the job's cores, until the outcome of the checkpoint is known.
     #[must_use]
     pub fn wait(self) -> CheckpointOutcome {
         block_on(self)
@@ -30,14 +30,14 @@ impl Future for RequestedCheckpoint {
     type Output = CheckpointOutcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CheckpointOutcome> {
-        // Whoever could answer is gone with the job.
+        // If the job has ended nobody is left to answer.
         self.answer.poll_recv(cx).map(|answer| answer.unwrap_or(CheckpointOutcome::JobEnded))
     }
 }
 
-/// The end of a job, as the commands that end it give it. Dropping it takes nothing back.
+/// The end of a job, as the commands that end it give it. Dropping it does not cancel the command.
 pub struct JobEnd {
-    /// Closed when the coordinator has told of the end.
+    /// Closed when the coordinator has recorded the end.
     closed: MailboxReceiver<Infallible>,
     history: SharedHistory,
 }

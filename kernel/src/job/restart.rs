@@ -19,7 +19,7 @@ impl RestartPolicy {
         Self { strategy, failures: 0, last_failure: None, next_delay: Duration::ZERO }
     }
 
-    /// An attempt has failed at `now`. The delay before the next one, or `None` if there is to be none.
+    /// An attempt has failed at `now`. The delay before the next one, or `None` if none follows.
     pub(crate) fn failed(&mut self, now: MonotonicNs) -> Option<Duration> {
         let quiet = self.last_failure.map_or(Duration::MAX, |last| now.since(last));
         self.last_failure = Some(now);

@@ -6,8 +6,8 @@ use super::process::Output;
 use crate::record::Record;
 use crate::time::Watermark;
 
-/// A function on the records of two streams (Flink's `CoProcessFunction`). What it keeps in its fields is in no checkpoint, and begins anew after a restart:
-/// state and timers belong to keys, and for those there is [`KeyedCoProcessFunction`](crate::KeyedCoProcessFunction).
+/// A function on the records of two streams (Flink's `CoProcessFunction`). Its fields are in no checkpoint, and begin anew after a restart: state and
+/// timers belong to keys, and for those there is [`KeyedCoProcessFunction`](crate::KeyedCoProcessFunction).
 ///
 /// Between the records of the two streams there is no order; the watermark is the minimum of both. Each subtask works on a clone.
 ///
@@ -45,11 +45,11 @@ use crate::time::Watermark;
 /// # }
 /// ```
 pub trait CoProcessFunction: Clone + Send + 'static {
-    /// What comes in the first stream.
+    /// The records of the first stream.
     type In1: Record;
-    /// What comes in the second stream.
+    /// The records of the second stream.
     type In2: Record;
-    /// What goes out.
+    /// The records it emits.
     type Out: Record;
 
     /// Called for every record of the first stream.
@@ -59,19 +59,19 @@ pub trait CoProcessFunction: Clone + Send + 'static {
     fn process_element2(&mut self, value: <Self::In2 as Record>::Ref<'_>, ctx: &mut CoProcessContext<'_>, out: &mut Output<Self::Out>);
 }
 
-/// What a [`CoProcessFunction`] can do with the record in work.
+/// The operations of a [`CoProcessFunction`] on the record in work.
 pub struct CoProcessContext<'a> {
     operator: OperatorContext<'a>,
 }
 
 impl CoProcessContext<'_> {
-    /// The timestamp of the record in milliseconds; `None` if nobody has given it one.
+    /// The timestamp of the record in milliseconds; `None` if it has none.
     #[must_use]
     pub fn timestamp(&self) -> Option<i64> {
         self.operator.timestamp()
     }
 
-    /// The operator's watermark: event time has come this far in both streams.
+    /// The operator's watermark: event time has reached it in both streams.
     #[must_use]
     pub fn current_watermark(&self) -> Watermark {
         self.operator.current_watermark()
@@ -89,14 +89,14 @@ impl CoProcessContext<'_> {
         self.operator.subtask()
     }
 
-    /// Emits `record` to the side output `tag`, with the current timestamp. It goes nowhere if nobody has taken that output
+    /// Emits `record` to the side output `tag`, with the current timestamp. The record is dropped if nobody has taken that output
     /// (docs/src/semantics.md#p-4).
     pub fn output<T: Record>(&mut self, tag: &OutputTag<T>, record: T) {
         self.operator.output(tag, record);
     }
 }
 
-/// A function as an operator with two inputs that wants to know of nothing but records.
+/// A function as an operator with two inputs that is called for records only.
 #[derive(Clone)]
 pub struct CoProcess<P>(pub(crate) P);
 

@@ -1,4 +1,4 @@
-//! What the operators on two connected streams have in common: they stand at the head of a task, and each stream is an input of its own.
+//! The common part of the operators on two connected streams: they stand at the head of a task, and each stream is an input of its own.
 
 use crate::chain::{Chain, Collector};
 use crate::exchange::{ChannelTask, Head, TwoInputs};
@@ -10,9 +10,9 @@ use std::marker::PhantomData;
 
 /// An operator on two streams, of `A` and of `B`.
 pub trait TwoInputOperator<A: Record, B: Record>: Clone + Send + 'static {
-    /// What it emits.
+    /// The records it emits.
     type Out: Record;
-    /// Its running form in front of `D`.
+    /// The running form, which emits into `D`.
     type Running<D: Collector<Self::Out>>: Head<A, 0> + Head<B, 1>;
 
     /// Builds the running form of one subtask.

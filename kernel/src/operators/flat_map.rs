@@ -1,4 +1,4 @@
-//! `flat_map`: any number of records for each.
+//! `flat_map`: any number of records for each record.
 //!
 //! The user's function returns an iterator, which is pulled only while there is room downstream and kept in between: a record that becomes a
 //! million is suspended between any two of them and never buffered.
@@ -45,7 +45,7 @@ where
 pub struct RunningFlatMap<F, I: IntoIterator, D> {
     function: F,
     info: Rc<OperatorInfo>,
-    /// What the record in work has still to give.
+    /// The records that the one in work has still to give, with its timestamp.
     rest: Option<(i64, I::IntoIter)>,
     slice: Rc<SliceBudget>,
     down: D,

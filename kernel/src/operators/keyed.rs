@@ -1,4 +1,4 @@
-//! What the operators behind a `key_by` have in common: they stand at the head of a task and get the hash of the key with each record.
+//! The common part of the operators behind a `key_by`: they stand at the head of a task and get the hash of the key with each record.
 
 use crate::chain::{Chain, Collector};
 use crate::exchange::{ChannelTask, Head, OneInput};
@@ -10,9 +10,9 @@ use std::marker::PhantomData;
 
 /// An operator on a keyed stream.
 pub trait KeyedOperator<In: Record>: Clone + Send + 'static {
-    /// What it emits.
+    /// The records it emits.
     type Out: Record;
-    /// Its running form in front of `D`.
+    /// The running form, which emits into `D`.
     type Running<D: Collector<Self::Out>>: Head<In>;
 
     /// Builds the running form of one subtask.

@@ -1,4 +1,4 @@
-//! A table of keyed state that is saved by slices when a barrier comes, and found again by its name after a restore.
+//! A table of keyed state that is saved by slices when a barrier comes, and found by its name after a restore.
 //!
 //! For operators that keep one value per key and nothing else. While the table is being saved its operator is suspended.
 
@@ -11,10 +11,10 @@ use crate::time::Control;
 use std::sync::Arc;
 use thalweg_storage::HotTable;
 
-/// The name of the one state of such an operator.
+/// The name of the only state of such an operator.
 pub(crate) const KEYED_STATE: &str = "value";
 
-/// That of an operator with one state of this name.
+/// The states of an operator that has only one, of this name.
 pub(crate) fn keyed_states<K: Key, V: Record>(name: &'static str) -> WantedStates {
     Arc::new(move |state| {
         state.restore::<K, V>(name, |_, _| {});
@@ -31,7 +31,7 @@ pub(crate) struct KeyedTable<K, V> {
 }
 
 impl<K: Key, V: Record> KeyedTable<K, V> {
-    /// The table of `operator` in this subtask, with what the restored checkpoint holds for it.
+    /// The table of `operator` in this subtask, with its content in the restored checkpoint.
     pub(crate) fn new(cx: &SubtaskContext, operator: OperatorId) -> Self {
         let state = cx.state_of(operator);
         let mut table = HotTable::of(state.owner_of(KEYED_STATE));
@@ -40,7 +40,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         Self { table, state, saving: None, slice: cx.settings().slice_timers }
     }
 
-    /// Whether it must not change.
+    /// Whether the table is being saved, and must not change.
     #[inline]
     pub(crate) fn is_saving(&self) -> bool {
         self.saving.is_some()
@@ -89,7 +89,7 @@ macro_rules! save_and_pass_on {
         }
 
         fn poll_progress(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-            // Both, so that each can wake the task.
+            // Both are polled, so that each can wake the task.
             let (below, state) = (self.down.poll_progress(cx), self.state.table.poll_at_hand(cx));
             if below.is_ready() { below } else { state }
         }

@@ -1,4 +1,4 @@
-//! `map`: one record for each.
+//! `map`: one record for each record.
 
 use super::Operator;
 use crate::chain::{Collector, Stage, pass_on};

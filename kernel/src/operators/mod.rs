@@ -58,9 +58,9 @@ pub(crate) use window::{
 
 /// An operator with one input and one output that joins a chain.
 pub trait Operator<In: Record>: Clone + Send + 'static {
-    /// What it emits.
+    /// The records it emits.
     type Out: Record;
-    /// Its running form in front of `D`.
+    /// The running form, which emits into `D`.
     type Running<D: Collector<Self::Out>>: Collector<In>;
 
     /// Builds the running form of one subtask.

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 /// ```
 pub struct OutputTag<T: Record> {
     name: Cow<'static, str>,
-    /// That of the type, unless given.
+    /// The layout of the type, unless given.
     layout: Option<RecordLayout<T>>,
 }
 
@@ -29,13 +29,14 @@ impl<T: Record> OutputTag<T> {
         Self { name: Cow::Borrowed(name), layout: None }
     }
 
-    /// The tag named `name`, where the name is made at run time.
+    /// The tag named `name`, for a name that is made at run time.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: Cow::Owned(name.into()), layout: None }
     }
 
-    /// The same with what its records are, where their type stands for several layouts: see [`DataStream::with_layout`](crate::DataStream::with_layout).
+    /// The same with the layout of its records, where their type stands for several layouts: see
+    /// [`DataStream::with_layout`](crate::DataStream::with_layout).
     #[must_use]
     pub fn with_layout(self, layout: RecordLayout<T>) -> Self {
         Self { layout: Some(layout), ..self }

@@ -1,4 +1,4 @@
-//! Slows a source down to so many records a second.
+//! Limits a source to a number of records per second.
 //!
 //! Pure: the time is an argument. A pause is not made up for by a flood.
 
@@ -35,7 +35,7 @@ impl RateLimiter {
         self.since.after(Duration::from_nanos(nanos.div_ceil(u128::from(self.rate)) as u64))
     }
 
-    /// So many have been.
+    /// Accounts for `records` that were emitted.
     pub(super) fn emitted(&mut self, records: u64) {
         self.emitted += records;
     }

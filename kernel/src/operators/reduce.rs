@@ -12,7 +12,7 @@ use crate::subtask::operator_info::OperatorInfo;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-/// Describes a running aggregate: `add` folds a record into the key's accumulator, `result` makes what is emitted.
+/// Describes a running aggregate: `add` folds a record into the key's accumulator, `result` makes the emitted record.
 pub struct Aggregate<K, KF, A, RF> {
     pub(crate) key: KF,
     pub(crate) aggregate: A,
@@ -125,7 +125,7 @@ where
 pub struct RunningReduce<K, In, KF, F, D> {
     key: KF,
     function: F,
-    /// `None` only between the making of an entry and its first record.
+    /// `None` only until an entry that was just made gets its first record.
     state: KeyedTable<K, Option<In>>,
     info: Rc<OperatorInfo>,
     down: D,

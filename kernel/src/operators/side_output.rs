@@ -11,7 +11,7 @@ use crate::time::Control;
 use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;
 
-/// The side outputs of one operator in one subtask. Records on them are rare: each costs a look for its tag.
+/// The side outputs of one operator in one subtask. Records on them are rare: each costs a lookup of its tag.
 pub(crate) struct SideOutputs {
     senders: Vec<(String, Box<dyn SideSender>)>,
     /// One of them has no room. Kept here so that asking costs no dynamic call per record.
@@ -24,7 +24,7 @@ impl SideOutputs {
         Self { senders: edges.into_iter().map(|side| (side.tag, (side.sender)(cx.erased_outputs(side.edge)))).collect(), blocked: false }
     }
 
-    /// Sends a record to the outputs that were taken under `tag`. `false` if there is none: the record goes nowhere.
+    /// Sends a record to the outputs that were taken under `tag`. `false` if there is none: the record is dropped.
     pub(crate) fn emit<T: Record>(&mut self, tag: &OutputTag<T>, timestamp: i64, record: T) -> bool {
         let mut taken = false;
         for (_, sender) in self.senders.iter_mut().filter(|(name, _)| name == tag.name()) {
@@ -79,7 +79,7 @@ impl<D: Stage> Stage for WithSides<D> {
     }
 
     fn resume(&mut self) -> Resumed {
-        // Every side gets its try, also behind one that stays blocked.
+        // Every side output is tried, also behind one that stays blocked.
         let mut blocked = false;
         for side in self.sides.each() {
             blocked |= side.resume() == Resumed::Blocked;

@@ -61,9 +61,9 @@ impl<S: Sink> Terminal<S::In> for SinkTerminal<S> {
 pub struct RunningSink<W> {
     writer: W,
     id: OperatorId,
-    /// What is written now belongs to it.
+    /// The epoch of the records that are written now.
     epoch: CheckpointId,
-    /// Epochs that have ended and are not prepared.
+    /// Epochs that have ended and are not prepared yet.
     sealed: VecDeque<CheckpointId>,
     snapshots: Rc<Snapshots>,
     archiver: Archiver,
@@ -76,13 +76,13 @@ pub struct RunningSink<W> {
 }
 
 impl<W: SinkWriter> RunningSink<W> {
-    /// Notes a failure, by which the driver ends the subtask.
+    /// Notes a failure; the driver then ends the subtask with it.
     fn fail(&self, source: IoError) {
         let (operator, subtask) = (self.info.name.clone(), self.info.task.subtask);
         self.failure.set(JobError::Sink { operator, subtask, source });
     }
 
-    /// Looks whether the writer waits for room; says so if that has changed.
+    /// Checks whether the writer waits for room; tells the task if that has changed.
     fn watch_room(&mut self) {
         let reason = self.writer.waits_for_room();
         if reason.is_some() != self.waits_for_room {
@@ -93,7 +93,7 @@ impl<W: SinkWriter> RunningSink<W> {
         }
     }
 
-    /// Prepares what has been sealed. Ready when it has come further, with an epoch or a failure.
+    /// Prepares the sealed epochs. Ready on progress: an epoch is prepared, or it failed.
     fn poll_sealed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(&checkpoint) = self.sealed.front() else { return Poll::Pending };
         match std::task::ready!(self.writer.poll_prepare(cx)) {
@@ -110,7 +110,7 @@ impl<W: SinkWriter> RunningSink<W> {
         Poll::Ready(())
     }
 
-    /// What has been written belongs to the epoch of `checkpoint`.
+    /// The records written so far belong to the epoch of `checkpoint`.
     fn seal(&mut self, checkpoint: CheckpointId) {
         self.writer.seal(checkpoint);
         self.sealed.push_back(checkpoint);
@@ -171,7 +171,7 @@ impl<W: SinkWriter> Stage for RunningSink<W> {
     }
 
     fn drive(&mut self, cx: &mut Context<'_>) {
-        // Whether it has come further is asked when the chain has no room.
+        // The writer's progress is polled when the chain has no room.
         let _ = self.poll_progress(cx);
     }
 
@@ -195,8 +195,8 @@ impl<W: SinkWriter> Stage for RunningSink<W> {
     }
 }
 
-/// A function as a sink. What it does is done at once and cannot be taken back: after a failure it is called again for records since the latest
-/// checkpoint: *at least once* (docs/src/semantics.md#o-5).
+/// A function as a sink. Its effects are immediate and cannot be taken back: after a failure it is called again for records since the latest checkpoint:
+/// *at least once* (docs/src/semantics.md#o-5).
 #[derive(Clone)]
 pub struct ForEach<T, F> {
     function: F,

@@ -32,7 +32,7 @@ use thalweg_io::{Mailbox, MonotonicNs};
 pub struct FromSource<S> {
     pub(crate) source: S,
     pub(crate) id: OperatorId,
-    /// Records a second and subtask, if limited.
+    /// Records per second and subtask, if limited.
     pub(crate) rate: Option<u64>,
 }
 
@@ -78,7 +78,7 @@ impl<S: Source> Chain for FromSource<S> {
     }
 }
 
-/// Where a reader is.
+/// The state of a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// It has no split and has not asked for one.
@@ -95,12 +95,12 @@ enum State {
     Ending,
     /// The end of input is to be sent.
     LastWatermark,
-    /// What is held is to be handed over.
+    /// Open frames are to be handed over.
     Ended,
 }
 
 impl State {
-    /// There is no split for a reader that has asked for one. One that was drained meanwhile has not waited for that, and does not end twice.
+    /// A reader that has asked for a split gets none. A reader that was drained meanwhile no longer waits for one, and does not end twice.
     fn without_more_splits(self) -> Self {
         if self == Self::Requested { Self::Ending } else { self }
     }
@@ -126,7 +126,7 @@ struct SourceTask<R: SourceReader<Split: Record>, D> {
     batch: usize,
     slice: Rc<SliceBudget>,
     limiter: Option<RateLimiter>,
-    /// The limiter, and nothing else, is what the task waits for.
+    /// The task waits for the limiter, and for nothing else.
     throttled: bool,
     clock: TaskClock,
     info: Rc<OperatorInfo>,
@@ -135,7 +135,7 @@ struct SourceTask<R: SourceReader<Split: Record>, D> {
     errors: Counter,
 }
 
-/// What a reader emits into.
+/// Takes the records that a reader emits.
 struct Emitter<'a, D> {
     chain: &'a mut WithSides<D>,
     emitted: u64,
@@ -253,7 +253,7 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
         }
         match self.state {
             State::Idle => {
-                // The coordinator outlives its subtasks.
+                // The coordinator outlives its subtasks, so the message arrives.
                 let message = FromSubtask::SplitRequested { source: self.id, subtask: self.subtask };
                 drop(self.coordinator.send(ToCoordinator::FromSubtask { attempt: self.attempt, message }));
                 self.state = State::Requested;
@@ -268,7 +268,7 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
             }
             State::Reading(split) => self.read(cx, split),
             State::Finishing(split) => {
-                // Its last records and its last watermark, which the end of their batch has let go, are before it: the chain is ready.
+                // The split's last records and last watermark, released by the end of their batch, have gone before it: the chain is ready.
                 self.chain.observe("split.end", [i64::from(split), 0, 0]);
                 self.chain.head.control(Control::SplitFinished(split));
                 self.state = State::Idle;
@@ -289,7 +289,7 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
     }
 
     fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // The reader has registered in the slice before.
+        // The reader has registered its waker in the slice before.
         self.chain.head.poll_progress(cx)
     }
 
@@ -326,10 +326,10 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
                 self.state = State::Starting(number);
             }
             ToSubtask::Trigger { checkpoint, stops } => self.triggers.push_back((checkpoint, stops)),
-            // Drained meanwhile: what is not begun is not read.
+            // Drained meanwhile: a split that is not begun is not read.
             ToSubtask::Split { .. } | ToSubtask::Close => {}
             ToSubtask::NoMoreSplits => self.state = self.state.without_more_splits(),
-            // Behind the barriers that were wanted before.
+            // The drain comes behind the barriers that were wanted before.
             ToSubtask::Drain => self.draining = true,
         }
     }

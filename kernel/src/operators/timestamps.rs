@@ -1,8 +1,8 @@
-//! `assign_timestamps_and_watermarks`: gives records their event time and the stream its watermarks.
+//! `assign_timestamps_and_watermarks`: assigns event times to records and watermarks to the stream.
 //!
-//! In the chain of a source there is one generator per split; elsewhere there is one per subtask. Watermarks of upstream are swallowed, all but the last
-//! one (docs/src/semantics.md#w-1, #w-2). The state of a split's generator is part of every checkpoint, so that a restored split goes on with the time
-//! it had reached (docs/src/semantics.md#c-5).
+//! In the chain of a source there is one generator per split; elsewhere there is one per subtask. Upstream watermarks are swallowed, except the last one
+//! (docs/src/semantics.md#w-1, #w-2). The state of a split's generator is part of every checkpoint, so that a restored split continues at the time it had
+//! reached (docs/src/semantics.md#c-5).
 
 use super::Operator;
 use crate::chain::{Collector, Resumed, Stage, pass_on};
@@ -33,7 +33,7 @@ impl<T, G: Clone, A: Clone> Clone for AssignTimestamps<T, G, A> {
     }
 }
 
-/// The states that it keeps.
+/// The states that the assignment keeps.
 pub(crate) fn timestamp_states() -> WantedStates {
     Arc::new(|state| {
         [WAITING, GENERATORS, WHOLE].iter().for_each(|name| drop(state.restore_splits(name)));
@@ -50,11 +50,11 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> f
         let prototype = generator.clone();
         let state = cx.state_of(self.id);
         let mut restored = state.restore_splits(WAITING);
-        // What was in work has come further than what waited.
+        // Generators of splits that were in work have come further than waiting ones.
         restored.extend(state.restore_splits(GENERATORS));
         let (subtask, is_source) = (u32::try_from(cx.subtask()).unwrap_or(u32::MAX), cx.is_source());
-        // What comes to this subtask now may have come to any other before, since splits change their readers: all begin with the generator that was
-        // furthest behind. Whatever is behind them has been told its watermark, and no more (docs/src/semantics.md#c-5).
+        // Records that come to this subtask now may have gone to any other before, since splits change their readers: all begin with the generator that was
+        // furthest behind. Operators downstream have been told its watermark, and no higher one (docs/src/semantics.md#c-5).
         let saved = state.restore_splits(WHOLE);
         let saved = saved.values().filter_map(|saved| saved.split_first_chunk());
         let least =
@@ -79,7 +79,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> f
             pending: false,
             idleness: idleness.map(|timeout| Idleness {
                 timeout,
-                // A reader that waits for its first split is not idle: it will have something to say about the past.
+                // A reader that waits for its first split is not idle: that split will have records of earlier times.
                 since: (!cx.is_source()).then(|| cx.clock.now().monotonic),
                 idle: false,
                 seen: false,
@@ -97,13 +97,13 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> Operator<T> f
 /// The state of the generators, by split: the watermark (i64, little endian) and what the generator saves of itself.
 const GENERATORS: &str = "generators";
 
-/// The same of splits that were restored and have not begun again.
+/// The same of restored splits that have not begun again.
 const WAITING: &str = "generators-waiting";
 
-/// The same behind an exchange, where there are no splits, by subtask.
+/// The same behind an exchange, by subtask, since there are no splits.
 const WHOLE: &str = "generator";
 
-/// The generator of a split that is being read, and how far it has come.
+/// The generator of a split that is being read, and its watermark.
 struct Split<G> {
     number: u32,
     generator: G,
@@ -112,10 +112,10 @@ struct Split<G> {
 
 struct Idleness {
     timeout: Duration,
-    /// Since when no record has come; unknown before there is anything to read.
+    /// Since when no record has come; `None` before there is anything to read.
     since: Option<MonotonicNs>,
     idle: bool,
-    /// Whether a record came since the clock was looked at.
+    /// Whether a record has come since the last look at the clock.
     seen: bool,
 }
 
@@ -137,7 +137,7 @@ pub struct RunningTimestamps<T, G, A, D> {
     place: String,
     record: std::marker::PhantomData<fn(T)>,
     state: OperatorState,
-    /// What the restored checkpoint holds of the splits that have not begun again.
+    /// The generators that the restored checkpoint holds of splits that have not begun again.
     restored: BTreeMap<u32, Vec<u8>>,
     subtask: u32,
     is_source: bool,
@@ -145,7 +145,7 @@ pub struct RunningTimestamps<T, G, A, D> {
 }
 
 impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<T>> RunningTimestamps<T, G, A, D> {
-    /// The generator of a split that begins or, restored, goes on.
+    /// The generator of a split that begins or, restored, continues.
     fn split(&mut self, number: u32) -> Split<G> {
         let mut split = Split { number, generator: self.prototype.clone(), watermark: Watermark::MIN };
         let saved = self.restored.remove(&number);
@@ -161,7 +161,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
         for split in &self.splits {
             self.state.save_split(GENERATORS, split.number, &form(split.watermark, &split.generator));
         }
-        // Every subtask knows of all splits that were in work, and one of them keeps those that nobody has gone on with yet.
+        // Every subtask knows all splits that were in work; one subtask saves those that no reader has continued yet.
         if self.subtask == 0 {
             for (number, saved) in &self.restored {
                 self.state.save_split(WAITING, *number, saved);
@@ -172,14 +172,14 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
         }
     }
 
-    /// Gives the record its time and shows it to the generator. Returns the time, and a watermark if the generator emitted one.
+    /// Gives the record its event time and passes it to the generator. Returns the time, and a watermark if the generator emitted one.
     #[inline]
     fn stamp(&mut self, previous: i64, view: T::Ref<'_>) -> (i64, Option<Watermark>) {
         let generator = self.splits.last_mut().map_or(&mut self.whole, |split| &mut split.generator);
         let assigner = &mut self.assigner;
         let mut output = WatermarkOutput { emitted: None };
         let timestamp = self.info.call(view, || {
-            // The two ends of the range mean something else (docs/src/semantics.md#t-1).
+            // The two ends of the range have another meaning (docs/src/semantics.md#t-1).
             let timestamp = assigner.timestamp(view, previous).clamp(i64::MIN + 1, i64::MAX - 1);
             generator.on_event(view, timestamp, &mut output);
             timestamp
@@ -197,7 +197,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
             }
             None => watermark,
         };
-        // MAX is the word of the input's end, which no generator can foresee (docs/src/semantics.md#e-1).
+        // `MAX` means the end of input, which no generator can foresee (docs/src/semantics.md#e-1).
         let merged = merged.min(Watermark(i64::MAX - 1));
         if merged > self.forwarded {
             self.forwarded = merged;
@@ -206,7 +206,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
         }
     }
 
-    /// Hands the watermark down if there is room; it waits otherwise.
+    /// Hands the watermark down if there is room; otherwise it waits.
     fn forward(&mut self) {
         if self.pending && self.down.ready() {
             self.pending = false;
@@ -261,7 +261,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
                 }
             }
             Control::SplitFinished(number) => self.splits.retain(|split| split.number != number),
-            // Time comes from here, not from upstream; only the end of input is upstream's to tell.
+            // Watermarks come from here, not from upstream; upstream tells only the end of input.
             Control::Watermark(watermark) if watermark < Watermark::MAX => return,
             Control::Idle | Control::Active => return,
             Control::Watermark(_) => {

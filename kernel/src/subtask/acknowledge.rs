@@ -1,4 +1,4 @@
-//! Carries a subtask's snapshots to where they are durable, and tells the coordinator.
+//! Makes a subtask's snapshots durable, and tells the coordinator.
 //!
 //! Snapshots are stored one after the other in the background, while the subtask goes on. A checkpoint is acknowledged when the snapshot is durable
 //! *and* the sink, if the task ends in one, has prepared the epoch: never before (docs/src/semantics.md#c-3).
@@ -16,7 +16,7 @@ use thalweg_io::{Buffer, Io, LocalBoxFuture, Mailbox, MonotonicNs};
 use thalweg_record::HashRange;
 use thalweg_storage::checkpoint::{CheckpointError, FileRef, Image, StateFile, state_file_name, write_snapshot};
 
-/// A snapshot that is to be stored, unless a later barrier has come meanwhile.
+/// A snapshot that waits to be stored, unless a later barrier has come meanwhile.
 struct Waiting {
     taken: TakenSnapshot,
     is_over: bool,
@@ -34,7 +34,7 @@ struct Storing {
 
 struct Stored {
     checkpoint: CheckpointId,
-    /// `None` if there was no room for it, or no use any more.
+    /// `None` if there was no room for the snapshot, or no use for it any more.
     snapshot: Option<Image>,
     splits: Vec<(u32, AlignedVec)>,
     times: SnapshotTimes,
@@ -45,10 +45,10 @@ pub(crate) struct Acknowledger {
     subtask: SubtaskId,
     attempt: Attempt,
     io: Io,
-    /// Of the task and of the subtask in it, for the names of files.
+    /// Name of the task, and number of the subtask in it, for the names of files.
     task: String,
     number: u32,
-    /// The hashes of the keys that are its own.
+    /// The key hashes that the subtask owns.
     hashes: HashRange,
     name: String,
     place: Option<SnapshotPlace>,
@@ -56,7 +56,7 @@ pub(crate) struct Acknowledger {
     coordinator: Mailbox<ToCoordinator>,
     waiting: VecDeque<Waiting>,
     storing: Option<Storing>,
-    /// Durable, and waiting for the sink.
+    /// Durable snapshots that wait for the sink.
     stored: VecDeque<Stored>,
     prepared: VecDeque<PreparedEpoch>,
 }
@@ -79,14 +79,14 @@ impl Acknowledger {
         Self { subtask, attempt, io, task, number, hashes, name, place, snapshots, coordinator, waiting, storing: None, stored, prepared }
     }
 
-    /// Goes on as far as possible; registers for the write that is under way.
+    /// Continues as far as possible; registers for the write that is under way.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), JobError> {
         if let Some(reason) = self.snapshots.take_sink_waits() {
             self.report(FromSubtask::WaitsForRoom { subtask: self.subtask, reason });
         }
         while let Some(taken) = self.snapshots.pop_taken() {
             self.io.observe("checkpoint.snapshot", &self.name, [taken.checkpoint.0 as i64, taken.image.len() as i64, 0]);
-            // Barriers come one checkpoint after the other: those that still wait to be stored have been given up.
+            // Barriers come one checkpoint after the other: checkpoints whose snapshots still wait to be stored have been given up.
             self.waiting.iter_mut().for_each(|waiting| waiting.is_over = true);
             self.waiting.push_back(Waiting { taken, is_over: false, since: self.io.clock().now() });
         }
@@ -100,7 +100,7 @@ impl Acknowledger {
                         self.snapshots.give_back(memory);
                         Some(Image::File(file))
                     }
-                    // A full disk is no poison: the checkpoint is declined (docs/src/semantics.md#c-4).
+                    // A full disk does not fail the attempt: the checkpoint is declined (docs/src/semantics.md#c-4).
                     Err(error) if error.is_storage_full() => {
                         tracing::warn!(subtask = %self.name, %checkpoint, %error, "no room for the snapshot");
                         None
@@ -163,7 +163,7 @@ impl Acknowledger {
         }
     }
 
-    /// The attempt is over: ready when no write is under way any more. What was written the next attempt's cleaning removes.
+    /// The attempt is over: ready when no write is under way any more. The next attempt's cleaning removes the files that were written.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(storing) = &mut self.storing {
             drop(std::task::ready!(storing.write.as_mut().poll(cx)));
@@ -177,7 +177,7 @@ impl Acknowledger {
         self.waiting.is_empty() && self.storing.is_none() && self.stored.is_empty()
     }
 
-    /// What the sink has prepared since the last barrier. After the end of input, when everything is acknowledged.
+    /// The epoch that the sink has prepared since the last barrier. After the end of input, when everything is acknowledged.
     pub(crate) fn take_last_epoch(&mut self) -> Option<PreparedEpoch> {
         let last = self.prepared.pop_front();
         assert!(self.prepared.is_empty(), "one epoch at most follows the last barrier");

@@ -1,8 +1,8 @@
-//! What a subtask does with its time: works, waits for input, or waits for room downstream.
+//! How a subtask spends its time: working, waiting for input, or waiting for room downstream.
 //!
-//! The driver says after each slice what came of it, and the time from the beginning of that slice to the beginning of the next, parked or not, counts
-//! as that; the slices' clock readings are there anyway, so this costs an addition per slice. Whatever is neither idle nor back-pressured is busy, as in
-//! Flink: also waiting for its turn on the core, and for a write that the chain's own sink has begun.
+//! The driver says after each slice how it ended, and the time from the beginning of that slice to the beginning of the next, parked or not, counts as that
+//! kind; the slices' clock readings are there anyway, so this costs an addition per slice. Time that is neither idle nor back-pressured is busy, as in
+//! Flink: also waiting for a turn on the core, and for a write that the chain's own sink has begun.
 
 use crate::metrics::{Sampler, Samples};
 use crate::subtask::driven::Subtask;
@@ -11,7 +11,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 use thalweg_io::{Io, MonotonicNs};
 
-/// What a subtask does.
+/// The kinds of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {
     Busy,
@@ -49,7 +49,7 @@ impl Times {
     }
 }
 
-/// Over how long the shares are averaged, at least: the core's usual ups and downs are shorter.
+/// The least time over which the shares are averaged: the core's usual ups and downs are shorter.
 const SPAN: Duration = Duration::from_secs(1);
 
 /// Adds up the time of one subtask.
@@ -59,7 +59,7 @@ pub(crate) struct Load {
     since: Cell<MonotonicNs>,
     /// The times at the beginning of the span under way.
     span_began: Cell<Times>,
-    /// Of the last span that has ended: milliseconds a second. While there is none, those of the first one so far.
+    /// The shares of the last span that has ended, in milliseconds per second. Before the first has ended, the shares of that one so far.
     shares: Cell<Option<[i64; 3]>>,
 }
 
@@ -83,7 +83,7 @@ impl Load {
         self.since.set(now);
     }
 
-    /// What came of the slice.
+    /// Says how the slice ended.
     #[inline]
     pub(crate) fn is(&self, doing: Doing) {
         self.doing.set(doing);
@@ -105,11 +105,11 @@ impl Load {
     }
 }
 
-/// Asks a running subtask for its numbers.
+/// Samples the metrics of a running subtask.
 pub(crate) struct TaskSampler {
     pub(crate) io: Io,
     pub(crate) load: Rc<Load>,
-    /// Gone when the subtask is.
+    /// Dropped with the subtask.
     pub(crate) task: Weak<RefCell<Box<dyn Subtask>>>,
 }
 
@@ -118,7 +118,7 @@ const MILLISECOND: u64 = 1_000_000;
 impl Sampler for TaskSampler {
     fn sample(&self, samples: &mut Samples<'_>) {
         let task = self.task.upgrade();
-        // Of a subtask that has ended nothing changes any more.
+        // The times of a subtask that has ended do not change any more.
         let now = if task.is_some() { self.io.clock().now() } else { self.load.since.get() };
         let (times, [busy, idle, back_pressured]) = self.load.read(now);
         samples.counter("accumulateBusyTimeMs", (times.busy / MILLISECOND) as i64);
@@ -127,7 +127,7 @@ impl Sampler for TaskSampler {
         samples.gauge("busyTimeMsPerSecond", None, busy);
         samples.gauge("idleTimeMsPerSecond", None, idle);
         samples.gauge("backPressuredTimeMsPerSecond", None, back_pressured);
-        // The driver has it only within a slice, and slices do not wait.
+        // The driver borrows it only within a slice, and slices do not wait.
         if let Some(task) = task.as_ref().and_then(|task| task.try_borrow().ok()) {
             task.sample(samples);
         }

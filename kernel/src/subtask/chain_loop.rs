@@ -1,8 +1,8 @@
-//! What a task does with its chain, whether a source feeds it or channels do: when it hands over what open frames hold, how it goes on with what was
-//! suspended, and where a snapshot begins and ends.
+//! How a task runs its chain, whether a source feeds it or channels do: when it hands over open frames, how it resumes suspended operators, and where a
+//! snapshot begins and ends.
 //!
-//! A frame leaves when it is full; or when nothing is left to do, since what is held would only get older; or after so many batches, lest a channel that gets
-//! few records waits for ever beside one that gets many; or behind a barrier, for which the other tasks wait.
+//! A frame leaves when it is full; or when nothing is left to do, since its records would only get older; or after a number of batches, so that a channel
+//! that gets few records does not wait for ever beside one that gets many; or behind a barrier, for which the other tasks wait.
 
 use crate::chain::{Resumed, Stage};
 use crate::checkpoint::{CheckpointId, Snapshots};
@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::Context;
 use thalweg_io::Io;
 
-/// A fused chain and what its task remembers of it.
+/// A fused chain and the state its task keeps about it.
 pub(crate) struct ChainLoop<H> {
     pub(crate) head: H,
     flush_after: u32,
@@ -22,7 +22,7 @@ pub(crate) struct ChainLoop<H> {
     barrier: Option<CheckpointId>,
     pub(crate) snapshots: Rc<Snapshots>,
     io: Io,
-    /// Name of the task, for those who watch.
+    /// Name of the task, for observers.
     place: String,
 }
 
@@ -39,14 +39,14 @@ impl<H: Stage> ChainLoop<H> {
         }
     }
 
-    /// Goes on with what is suspended; how the slice ends if there is more of it.
+    /// Resumes the suspended operators; returns how the slice ends if they are not done.
     pub(crate) fn resume(&mut self, cx: &mut Context<'_>) -> Option<Step> {
         if self.head.ready() {
             return None;
         }
         let resumed = self.head.resume();
         if resumed != Resumed::Done {
-            // A suspended chain gets no further for now: 0 because a slice is over, 1 for want of room, 2 because state is being fetched.
+            // A suspended chain gets no further for now: 0 because the slice is over, 1 for want of room, 2 because state is being fetched.
             let reason = match resumed {
                 Resumed::Done | Resumed::Again => 0,
                 Resumed::Blocked => 1,
@@ -57,14 +57,14 @@ impl<H: Stage> ChainLoop<H> {
         match resumed {
             Resumed::Done => None,
             Resumed::Again => {
-                // A record that becomes very many must not strand the channels that get few of them.
+                // A record that becomes very many must not delay the channels that get few of them.
                 self.count_batch();
                 self.flush_now_and_then();
                 self.head.drive(cx);
                 Some(Step::Busy)
             }
             Resumed::Blocked => {
-                // The other channels' receivers should not wait for the one that is full.
+                // Receivers of the other channels should not wait because one channel is full.
                 self.head.flush();
                 Some(Step::Waiting)
             }
@@ -72,18 +72,18 @@ impl<H: Stage> ChainLoop<H> {
         }
     }
 
-    /// Nothing can be done before state has come, and nobody knows how long that takes: what is held is handed over.
+    /// Nothing can be done before state has come, and nobody knows how long that takes: open frames are handed over.
     pub(crate) fn await_state(&mut self, cx: &mut Context<'_>) -> Step {
         self.head.drive(cx);
         self.run_dry()
     }
 
-    /// A batch more has gone down the chain.
+    /// One more batch has gone down the chain.
     pub(crate) fn count_batch(&mut self) {
         self.batches += 1;
     }
 
-    /// Hands over what is held, if it has been for so many batches.
+    /// Hands over open frames that have been open for enough batches.
     pub(crate) fn flush_now_and_then(&mut self) {
         if self.batches >= self.flush_after {
             self.batches = 0;
@@ -91,14 +91,14 @@ impl<H: Stage> ChainLoop<H> {
         }
     }
 
-    /// Nothing to do for now: what is held would only get older.
+    /// Nothing to do for now: records in open frames would only get older.
     pub(crate) fn run_dry(&mut self) -> Step {
         self.batches = 0;
         self.head.flush();
         Step::Waiting
     }
 
-    /// Nothing follows: `Finished` when nothing is held any more.
+    /// Nothing follows: `Finished` when no frame is left to hand over.
     pub(crate) fn wind_up(&mut self) -> Step {
         if self.head.flush() { Step::Finished } else { Step::Waiting }
     }
@@ -113,12 +113,12 @@ impl<H: Stage> ChainLoop<H> {
     pub(crate) fn end_snapshot(&mut self) {
         if let Some(checkpoint) = self.barrier.take() {
             self.snapshots.end(checkpoint);
-            // The others wait for the barrier.
+            // The other tasks wait for the barrier.
             self.head.flush();
         }
     }
 
-    /// Tells those who watch.
+    /// Reports to observers.
     pub(crate) fn observe(&self, name: &'static str, values: [i64; 3]) {
         self.io.observe(name, &self.place, values);
     }

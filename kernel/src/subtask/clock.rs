@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use thalweg_io::{Io, MonotonicNs, UnixMillis};
 
-/// Both clocks at the beginning of a slice. Time stands still within one (docs/src/semantics.md#t-5).
+/// Both clocks at the beginning of a slice. Time stands still within a slice (docs/src/semantics.md#t-5).
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// For intervals.

@@ -1,4 +1,4 @@
-//! What a subtask is given when it is built on its core.
+//! The surroundings of a subtask when it is built on its core.
 
 use crate::checkpoint::{Attempt, CheckpointId, JobId, OperatorState, Restored, Snapshots};
 use crate::error::FailureSlot;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use thalweg_io::{Io, Mailbox};
 use thalweg_record::KeyGroups;
 
-/// Where a chain finds its inputs, outputs and surroundings while it is being fused.
+/// Gives a chain its inputs, outputs and surroundings while it is being fused.
 pub struct SubtaskContext {
     pub(crate) io: Io,
     pub(crate) id: SubtaskId,
@@ -27,14 +27,14 @@ pub struct SubtaskContext {
     pub(crate) operators: Arc<[OperatorMeta]>,
     pub(crate) settings: Arc<EngineSettings>,
     pub(crate) key_groups: KeyGroups,
-    /// By input, the channels of its edges.
+    /// The channels of its edges, by input.
     pub(crate) inputs: Vec<Vec<ErasedEnd>>,
     pub(crate) outputs: Vec<(EdgeId, Vec<ErasedEnd>)>,
     pub(crate) failure: Rc<FailureSlot>,
     pub(crate) clock: TaskClock,
     pub(crate) slice: Rc<SliceBudget>,
     pub(crate) metrics: Rc<MetricRegistry>,
-    /// How many channels have no room for a frame that is full.
+    /// Number of channels that have no room for a full frame.
     pub(crate) blocked_outputs: Rc<Cell<usize>>,
     pub(crate) coordinator: Mailbox<ToCoordinator>,
     pub(crate) job: JobId,
@@ -43,7 +43,7 @@ pub struct SubtaskContext {
     pub(crate) attempt: Attempt,
     /// The first checkpoint of this attempt.
     pub(crate) epoch: CheckpointId,
-    /// Of the first operator of the task.
+    /// The uid of the task's first operator.
     pub(crate) task_uid: String,
     pub(crate) snapshots: Rc<Snapshots>,
     pub(crate) restored: Option<Arc<Restored>>,
@@ -68,7 +68,7 @@ impl SubtaskContext {
         self.restored.as_ref().map_or(Watermark::MIN, of_task)
     }
 
-    /// An operator's way into snapshots and out of the restored checkpoint.
+    /// Access of `operator` to snapshots and to the restored checkpoint.
     pub(crate) fn state_of(&self, operator: OperatorId) -> OperatorState {
         OperatorState {
             uid: self.operators[operator.0].uid.clone(),
@@ -82,7 +82,7 @@ impl SubtaskContext {
         }
     }
 
-    /// The running side of an operator's description.
+    /// What a running operator knows of itself, from its description.
     pub(crate) fn operator(&self, operator: OperatorId) -> Rc<OperatorInfo> {
         let name = self.operators[operator.0].name.clone();
         Rc::new(OperatorInfo { name, task: Rc::clone(&self.name), failure: Rc::clone(&self.failure) })
@@ -113,7 +113,7 @@ impl SubtaskContext {
         self.metrics.gauge(self.subject_of_task(), name, i64::MIN)
     }
 
-    /// What all outputs of this task count together.
+    /// The counters that all outputs of this task share.
     fn output_numbers(&self) -> OutputNumbers {
         OutputNumbers {
             frames: self.task_counter("numBuffersOut"),
@@ -124,7 +124,7 @@ impl SubtaskContext {
         }
     }
 
-    /// The way to those who watch its channels.
+    /// Reports to the observers of its channels.
     pub(crate) fn watch(&self) -> ChannelWatch {
         ChannelWatch::new(&self.io, self.attempt)
     }
@@ -145,7 +145,7 @@ impl SubtaskContext {
         self.erased_outputs(edge).typed()
     }
 
-    /// The same for whoever knows the type of its records.
+    /// The same, without the type of its records.
     pub(crate) fn erased_outputs(&mut self, edge: EdgeId) -> ErasedOutputs {
         let ends = self.outputs.iter().position(|(id, _)| *id == edge).map(|i| self.outputs.swap_remove(i).1);
         ErasedOutputs {
@@ -156,7 +156,7 @@ impl SubtaskContext {
         }
     }
 
-    /// The edges that lead from `operator` into streams of their own.
+    /// The edges that lead from `operator` into several streams.
     pub(crate) fn branches(&self, operator: OperatorId) -> Vec<EdgeId> {
         self.operators[operator.0].branches.clone()
     }

@@ -1,6 +1,6 @@
-//! What is driven: one parallel instance of a task, whatever feeds it.
+//! One parallel instance of a task, whatever feeds it, as the driver sees it.
 //!
-//! It works in synchronous slices and says why each has ended; what follows from that is the affair of whoever drives it (`driver.rs`).
+//! It works in synchronous slices and says why each has ended; the driver (`driver.rs`) draws the consequences.
 
 use super::clock::Now;
 use crate::messages::ToSubtask;
@@ -24,7 +24,7 @@ pub trait Subtask {
     /// Works for one slice. `cx` is for sources, which read asynchronously.
     fn step(&mut self, cx: &mut Context<'_>) -> Step;
 
-    /// Ready when another step is worth it; registers for that otherwise.
+    /// Ready when another step is worthwhile; otherwise registers for that.
     fn poll_park(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// See [`Stage::advance_processing_time`](crate::chain::Stage::advance_processing_time).
@@ -41,12 +41,12 @@ pub trait Subtask {
         0
     }
 
-    /// After a slice that found nothing to do: whether it is input that is waited for, and not the chain's own sink.
+    /// After a slice that found nothing to do: whether it waits for input, and not for the chain's own sink.
     fn awaits_input(&self) -> bool {
         true
     }
 
-    /// Adds the numbers that nobody keeps up to date.
+    /// Adds the metrics that are only computed when asked for.
     fn sample(&self, _samples: &mut Samples<'_>) {}
 
     /// See [`Stage::poll_prepared`](crate::chain::Stage::poll_prepared).

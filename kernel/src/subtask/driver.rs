@@ -1,8 +1,8 @@
 //! The loop that drives one subtask.
 //!
 //! A subtask works in synchronous slices ([`Subtask::step`]) and says why it stopped; the driver lets the core's other tasks run, spins a little,
-//! parks, and wakes up for frames, room, split assignments, deadlines or a word of the coordinator. It also catches panics: one in a user's
-//! function fails the attempt with the operator's name and the record.
+//! parks, and wakes up for frames, room, split assignments, deadlines or a message of the coordinator. It also catches panics: a panic in a user's function
+//! fails the attempt with the operator's name and the record.
 
 use crate::error::{FailureSlot, JobError};
 use crate::ids::SubtaskId;
@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use thalweg_io::{AdaptiveSpin, Io, LocalBoxFuture, MailboxReceiver, MonotonicNs, yield_now};
 
-/// What a subtask is being driven towards.
+/// The goal that a subtask is being driven towards.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
@@ -32,7 +32,7 @@ enum Phase {
     Closing,
 }
 
-/// Everything the driver needs to know of the subtask it drives.
+/// The driver of a subtask, with everything that it needs.
 pub(crate) struct Driver {
     pub(crate) id: SubtaskId,
     pub(crate) name: String,
@@ -41,10 +41,10 @@ pub(crate) struct Driver {
     pub(crate) clock: TaskClock,
     pub(crate) budget: Rc<SliceBudget>,
     pub(crate) metrics: Rc<MetricRegistry>,
-    /// Of the links of its core, if there are any.
+    /// Metrics of the core's links, if there are any.
     pub(crate) of_links: Option<Rc<MetricRegistry>>,
     pub(crate) operators: String,
-    /// Of the first of them.
+    /// The uid of the task's first operator.
     pub(crate) task_uid: String,
     pub(crate) blocked_outputs: Rc<Cell<usize>>,
     pub(crate) acknowledger: Acknowledger,
@@ -116,7 +116,7 @@ impl Driver {
                     message = Some(received.unwrap_or(ToSubtask::Close));
                     return Poll::Ready(());
                 }
-                // Whatever was registered for, here or in the slice before, has happened if the task is polled again.
+                // When the task is polled again, the event it registered for, here or in the slice before, has happened.
                 if std::mem::replace(&mut registered, true) {
                     return Poll::Ready(());
                 }
@@ -143,16 +143,16 @@ impl Driver {
                 yield_now().await;
             }
         }
-        // Fields of user functions may panic when they are dropped. The job's end is decided; there is nobody left to tell.
+        // Fields of user functions may panic when they are dropped. The outcome is decided, so the panic is not reported.
         if catch_unwind(AssertUnwindSafe(|| drop(task))).is_err() {
             tracing::warn!(subtask = %self.name, "a user function panicked while it was dropped");
         }
-        // Links end with the last subtask of their core: what they have carried is said by each of them.
+        // Links end with the last subtask of their core: each subtask reports their metrics.
         let metrics = self.of_links.iter().chain([&self.metrics]).flat_map(|registry| registry.snapshot()).collect();
         self.acknowledger.report(FromSubtask::Ended { subtask: self.id, metrics });
     }
 
-    /// What a subtask does that has found nothing to do.
+    /// What a subtask waits for that has found nothing to do.
     fn waits_for(&self, task: &dyn Subtask, phase: Phase) -> Doing {
         match phase {
             Phase::Running if self.blocked_outputs.get() > 0 => Doing::BackPressured,
@@ -169,13 +169,13 @@ impl Driver {
         self.acknowledger.report(FromSubtask::Ended { subtask: self.id, metrics: vec![] });
     }
 
-    /// Takes `first`, if there is one, and then all messages that have arrived.
+    /// Takes `first`, if there is a message, and then all messages that have arrived.
     fn take_messages(&mut self, task: &mut Box<dyn Subtask>, first: Option<ToSubtask>, mut phase: Phase) -> Result<Phase, JobError> {
         let mut next = first.or_else(|| self.inbox.try_recv());
         while let Some(message) = next {
             phase = match message {
                 ToSubtask::Close => {
-                    // What failed meanwhile is no news, and must not pass for a failure of the closing.
+                    // A failure that was noted meanwhile no longer matters, and must not count as a failure of the closing.
                     self.failure.take();
                     Phase::Closing
                 }
@@ -210,7 +210,7 @@ impl Driver {
             },
             Phase::Waiting => Slice::Park,
             Phase::Closing => {
-                // Both, so that each can wake the task.
+                // Both are polled, so that each can wake the task.
                 let (closed, stored) = (task.poll_close(cx), self.acknowledger.poll_close(cx));
                 if closed.is_ready() && stored.is_ready() { Slice::Ended } else { Slice::Park }
             }

@@ -13,7 +13,7 @@ pub struct OperatorInfo {
     pub(crate) failure: Rc<FailureSlot>,
 }
 
-/// Remembers, while a user function runs, what it was called with. Only unwinding drops it, so the way without a panic costs nothing.
+/// Remembers, while a user function runs, the argument of the call. Only unwinding drops it, so the way without a panic costs nothing.
 struct Guard<'a, V: Debug> {
     info: &'a OperatorInfo,
     record: V,
@@ -29,7 +29,7 @@ impl<V: Debug> Drop for Guard<'_, V> {
     }
 }
 
-/// How much of a record an error shows: enough to recognise it by, not enough to flood a log.
+/// Bytes of a record that an error shows: enough to recognise it, not enough to flood a log.
 const SHOWN_BYTES: usize = 2048;
 
 /// Takes text until there is no room.
@@ -50,7 +50,7 @@ impl Write for Shown {
 }
 
 impl OperatorInfo {
-    /// Calls a user function with something to show for it if it panics.
+    /// Calls a user function; if it panics, the error shows `record`.
     #[inline]
     pub(crate) fn call<V: Debug, R>(&self, record: V, f: impl FnOnce() -> R) -> R {
         let guard = Guard { info: self, record };
@@ -59,13 +59,13 @@ impl OperatorInfo {
         result
     }
 
-    /// Fails the job for good: its description does not fit what it is to go on with.
+    /// Fails the job for good: its description does not fit the state that it is to resume from.
     #[cold]
     pub(crate) fn refuse(&self, refusal: impl Into<Refusal>) {
         self.failure.set(JobError::Invalid(refusal.into().of(format_args!("operator {}", self.name))));
     }
 
-    /// Fails the subtask for a reason that lies in how the operator is used.
+    /// Fails the subtask because of the way the operator is used.
     #[cold]
     pub(crate) fn fail(&self, reason: impl Into<String>) {
         self.failure.set(JobError::Operator { operator: self.name.clone(), subtask: self.task.subtask, reason: reason.into() });

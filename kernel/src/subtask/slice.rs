@@ -1,8 +1,8 @@
 //! How much a task may do before the core's other tasks have their turn.
 //!
-//! Work is counted in records, because virtual time stands still inside synchronous code. How many records make a slice is adapted from the outside:
-//! one whose function takes a millisecond gets slices of a few, so that cancelling, timers and the other tasks of the core do not wait for thousands
-//! of them. In the simulator slices take no time and keep their size.
+//! Work is counted in records, because virtual time stands still inside synchronous code. The number of records per slice is adapted from the outside: a
+//! task whose function takes a millisecond gets slices of a few records, so that cancelling, timers and the other tasks of the core do not wait for
+//! thousands of them. In the simulator slices take no time and keep their size.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const TOO_LONG: Duration = Duration::from_micros(400);
 /// A slice that takes less may grow again.
 const SHORT: Duration = Duration::from_micros(100);
 
-/// Records in the first slice. At a millisecond a record that is what a cancellation waits for.
+/// Records in the first slice. At a millisecond per record a cancellation waits that many milliseconds.
 const FIRST_RECORDS: usize = 64;
 
 /// The slice of one subtask.
@@ -23,7 +23,7 @@ pub(crate) struct SliceBudget {
 }
 
 impl SliceBudget {
-    /// Slices of `most` records, or fewer; the first ones are short, for nobody knows yet what a record takes.
+    /// Slices of `most` records, or fewer; the first ones are short, for the cost per record is not known yet.
     pub(crate) fn new(most: usize) -> Self {
         Self { most, records: Cell::new(most.min(FIRST_RECORDS)) }
     }

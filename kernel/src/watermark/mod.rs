@@ -1,4 +1,4 @@
-//! Watermarks: where they come from ([`WatermarkStrategy`]) and how those of several inputs become one ([`WatermarkValve`]).
+//! Watermarks: [`WatermarkStrategy`] makes them, and [`WatermarkValve`] merges those of several inputs into one.
 
 mod strategy;
 mod valve;

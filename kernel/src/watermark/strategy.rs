@@ -1,6 +1,7 @@
-//! How records get their event time and a stream its watermarks.
+//! Assigns event times to records and watermarks to a stream.
 //!
-//! A [`WatermarkStrategy`] joins a timestamp assigner, a generator and, optionally, an idleness timeout. In the chain of a source it runs once a
+//! A [`WatermarkStrategy`] joins a timestamp assigner, a generator and, optionally, an idleness timeout. In the chain of a source there is one generator
+//! per
 //! *split*, and the source's watermark is the minimum over the splits it is reading (docs/src/semantics.md#w-2).
 
 use crate::record::Record;
@@ -24,7 +25,7 @@ where
     }
 }
 
-/// Keeps the timestamp that the source gave.
+/// Keeps the timestamp that the source assigned.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RecordTimestamp;
 
@@ -35,21 +36,21 @@ impl<T: Record> TimestampAssigner<T> for RecordTimestamp {
     }
 }
 
-/// Takes what a generator emits.
+/// Takes the watermarks that a generator emits.
 #[derive(Debug)]
 pub struct WatermarkOutput {
     pub(crate) emitted: Option<Watermark>,
 }
 
 impl WatermarkOutput {
-    /// Emits `watermark`. One that does not rise above the last is ignored.
+    /// Emits `watermark`. A watermark that does not rise above the last one is ignored.
     #[inline]
     pub fn emit(&mut self, watermark: Watermark) {
         self.emitted = self.emitted.max(Some(watermark));
     }
 }
 
-/// Decides how far event time has come, from the records seen.
+/// Derives the progress of event time from the records seen.
 pub trait WatermarkGenerator<T: Record>: Clone + Send + 'static {
     /// Called for every record, after its timestamp is known. A watermark emitted here stands behind the record.
     fn on_event(&mut self, record: T::Ref<'_>, timestamp: i64, output: &mut WatermarkOutput);
@@ -57,13 +58,13 @@ pub trait WatermarkGenerator<T: Record>: Clone + Send + 'static {
     /// Called after every batch of records (Flink: every 200 ms).
     fn on_periodic_emit(&mut self, output: &mut WatermarkOutput);
 
-    /// What it has to remember when its split goes on after a restore, in a form of its own: checkpoints hold it. A generator that saves nothing
-    /// begins anew, as in Flink, behind the watermark that it had emitted.
+    /// The state that it needs when its split resumes after a restore, in a form of its own: checkpoints hold it. A generator that saves nothing begins
+    /// anew, as in Flink, behind the watermark that it had emitted.
     fn snapshot(&self) -> Vec<u8> {
         Vec::new()
     }
 
-    /// Goes on with what [`snapshot`](Self::snapshot) gave. Bytes of another form, of an older version of the job, are to be ignored.
+    /// Restores the bytes that [`snapshot`](Self::snapshot) gave. Bytes of another form, of an older version of the job, are to be ignored.
     fn restore(&mut self, _snapshot: &[u8]) {}
 }
 
@@ -143,13 +144,13 @@ impl<T, G: Clone, A: Clone> Clone for WatermarkStrategy<T, G, A> {
 }
 
 impl<T: Record> WatermarkStrategy<T> {
-    /// Records are at most `bound` behind the latest one; those that are later still are late.
+    /// Records are at most `bound` behind the latest one; records behind that are late.
     #[must_use]
     pub fn for_bounded_out_of_orderness(bound: Duration) -> Self {
         Self::for_generator(BoundedOutOfOrderness::new(bound))
     }
 
-    /// Timestamps never fall within a split.
+    /// Timestamps never decrease within a split.
     #[must_use]
     pub fn for_monotonous_timestamps() -> Self {
         Self::for_bounded_out_of_orderness(Duration::ZERO)

@@ -1,7 +1,7 @@
-//! One watermark out of several: the minimum over the inputs that speak.
+//! One watermark out of several: the minimum over the active inputs.
 //!
-//! An input that is *idle* or has *ended* holds nobody back. What has been promised stays promised: an input that wakes up with a watermark below the
-//! one that was forwarded makes the output wait, not go back (docs/src/semantics.md#w-4, #w-5).
+//! An input that is *idle* or has *ended* holds nobody back. A forwarded watermark is never taken back: an input that wakes up with a lower one makes the
+//! output wait, not go back (docs/src/semantics.md#w-4, #w-5).
 //!
 //! Pure: `step(input) -> outputs`, no clock, no I/O. A step costs one pass over the inputs.
 
@@ -21,12 +21,11 @@ pub(crate) struct WatermarkValve {
     forwarded_idle: bool,
 }
 
-/// What a step gives to forward: at most a change of idleness and a watermark, in this order.
+/// The elements that a step forwards: at most a change of idleness and a watermark, in this order.
 pub(crate) type Forward = [Option<Control>; 2];
 
 impl WatermarkValve {
-    /// A valve of `inputs` inputs behind which everything has been told `forwarded` already: what a restored checkpoint says, or nothing
-    /// ([`Watermark::MIN`]).
+    /// A valve of `inputs` inputs whose downstream operators already know the watermark `forwarded`: that of a restored checkpoint, or [`Watermark::MIN`].
     pub(crate) fn new(inputs: usize, forwarded: Watermark) -> Self {
         let input = ValveInput { watermark: Watermark::MIN, idle: false, ended: false };
         Self { inputs: vec![input; inputs], forwarded, forwarded_idle: false }
@@ -40,7 +39,7 @@ impl WatermarkValve {
             Control::Watermark(watermark) => {
                 assert!(watermark >= state.watermark, "the watermark of input {input} went back from {} to {watermark}", state.watermark);
                 state.watermark = watermark;
-                // A watermark is a sign of life.
+                // A watermark ends idleness.
                 state.idle = false;
             }
             Control::Idle => state.idle = true,
@@ -53,7 +52,7 @@ impl WatermarkValve {
         let all_idle = minimum.is_none() && live.clone().next().is_some();
         let status = (all_idle != self.forwarded_idle).then_some(if all_idle { Control::Idle } else { Control::Active });
         self.forwarded_idle = all_idle;
-        // Nobody left to wait for: the input as a whole has ended.
+        // No input is left to wait for: the input as a whole has ended.
         let minimum = if self.is_ended() { Some(Watermark::MAX) } else { minimum };
         let advanced = minimum.filter(|watermark| *watermark > self.forwarded);
         if let Some(watermark) = advanced {

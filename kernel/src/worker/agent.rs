@@ -1,6 +1,6 @@
-//! A worker's own part: brings what the coordinator deploys onto the cores of this process, and passes on what concerns a single subtask.
+//! The agent of a worker: deploys onto the cores of this process what the coordinator orders, and passes on messages for a single subtask.
 //!
-//! The same in every process. Whether orders come through a mailbox or over the network it does not know.
+//! The same in every process. It does not know whether orders come through a mailbox or over the network.
 
 use crate::attempt::deployment::{AttemptPlan, Deployment, Placement, RestorePlan};
 use crate::attempt::wiring::DeployedShare;
@@ -27,12 +27,12 @@ pub struct Agent {
     cores: Vec<Mailbox<CoreOrder>>,
     shared: CoreShared,
     attempt: Attempt,
-    /// Subtasks of the attempt that have not ended, as far as is known here, and the way to each; none to one that could not be built.
+    /// Subtasks of the attempt that have not ended, as far as is known here, and the mailbox of each; none for one that could not be built.
     subtasks: BTreeMap<SubtaskId, Option<Mailbox<ToSubtask>>>,
 }
 
 impl Agent {
-    /// An agent with nothing to run yet; `cores` is the way to each core.
+    /// An agent with nothing to run yet; `cores` are the mailboxes of its cores.
     #[must_use]
     pub fn new(io: Io, job: Rc<Job>, cores: Vec<Mailbox<CoreOrder>>, shared: CoreShared) -> Self {
         Self { io, job, cores, shared, attempt: Attempt(0), subtasks: BTreeMap::new() }
@@ -43,7 +43,7 @@ impl Agent {
         match order {
             ToWorker::Deploy(deployment) => self.deploy(*deployment).await,
             ToWorker::ToSubtask { attempt, subtask, message } if attempt == self.attempt => self.pass_on(subtask, message),
-            // Law 10: what belongs to another attempt is for nobody.
+            // Law 10: a message of another attempt is dropped.
             ToWorker::ToSubtask { .. } => {}
             ToWorker::End { .. } => self.close_all(),
         }
@@ -74,7 +74,7 @@ impl Agent {
             return;
         }
         tracing::debug!(attempt = %plan.attempt, seat, "deploying");
-        // From here on whatever runs in this process is of this attempt.
+        // From here on everything that runs in this process belongs to this attempt.
         self.io.observe("worker.deploy", &self.job.name, [plan.attempt.0 as i64, seat as i64, 0]);
         self.attempt = plan.attempt;
         self.subtasks.clear();
@@ -83,10 +83,11 @@ impl Agent {
             self.announce(&plan, &layout, seat);
         }
         let restored = match restore {
-            // Nobody waits for one that has nothing to do before a checkpoint completes, and files of the origin are removed: it does not read them.
+            // A worker without subtasks does not read the checkpoint: nobody waits for it before a checkpoint completes, and files of the restored one are
+            // removed then.
             _ if !has_part => Ok(None),
             Some(RestorePlan { loaded: Some(restored), .. }) => Ok(Some(restored)),
-            // In the coordinator's own process there are no doors, and no doubt which folder is meant.
+            // In the coordinator's own process there are no doors, and there is no doubt about the folder.
             None if layout.seats[seat].doors.is_empty() => Ok(None),
             restore => self.prepare(&plan, restore).await,
         };
@@ -102,7 +103,7 @@ impl Agent {
         }
     }
 
-    /// Other workers may be ready, and call, long before this one has read its state.
+    /// Announces the attempt to the cores: other workers may be ready, and call, long before this one has read its state.
     fn announce(&self, plan: &AttemptPlan, layout: &Placement, seat: usize) {
         let cores: Arc<[usize]> = layout.seats.iter().map(|seat| seat.cores).collect();
         for (core, way) in self.cores.iter().enumerate() {
@@ -111,15 +112,15 @@ impl Agent {
         }
     }
 
-    /// Finds out whether this process sees the coordinator's checkpoint folder, and reads the state to go on from. The coordinator has just written and read
-    /// all of that: what is missing or different here is another folder.
+    /// Finds out whether this process sees the coordinator's checkpoint folder, and reads the state to resume from. The coordinator has just written and
+    /// read all of that: if anything is missing or different here, this is another folder.
     async fn prepare(&self, plan: &AttemptPlan, restore: Option<RestorePlan>) -> Result<Option<Arc<Restored>>, Unprepared> {
         let origin = restore.as_ref().map(|restore| restore.path.clone());
         let loaded = match restore {
             Some(restore) => self.load(restore).await.map(Some),
             None => Ok(None),
         };
-        // Looked into afterwards: another attempt that has taken over may have removed what was to be read.
+        // Checked afterwards: another attempt that has taken over may have removed the files to be read.
         if let Some(SnapshotPlace { dir, .. }) = &plan.snapshots {
             let opened = CheckpointStore::open(self.io.disk(), dir, self.io.rng("checkpoint-folder")).await;
             let (_, history) = opened?;
@@ -149,7 +150,7 @@ impl Agent {
         Ok(Arc::new(Restored::new(checkpoint, restore.allow_non_restored_state)))
     }
 
-    /// Nothing is built: says why, and answers for the subtasks when they are told to close.
+    /// Builds nothing: reports why, and answers for the subtasks when they are told to close.
     fn give_up(&mut self, layout: &Placement, seat: usize, error: JobError) {
         let own = layout.subtasks(&self.job).into_iter().enumerate().filter(|(_, info)| info.seat == seat);
         self.subtasks = own.map(|(subtask, _)| (subtask, None)).collect();
@@ -165,19 +166,19 @@ impl Agent {
         }
     }
 
-    /// If the coordinator is gone nobody listens.
+    /// Reports to the coordinator; if it is gone nobody listens.
     fn report(&self, message: FromSubtask) {
         drop(self.shared.coordinator.send(ToCoordinator::FromSubtask { attempt: self.attempt, message }));
     }
 }
 
-/// Why a worker cannot go on from where the coordinator says.
+/// Why a worker cannot resume from the coordinator's checkpoint.
 enum Unprepared {
     /// It sees another folder than the coordinator.
     OtherFolder(String),
-    /// It cannot be read here, or may not be used, and the coordinator has just used the same without finding anything wrong: where, and why.
+    /// The checkpoint cannot be read here, or may not be used, and the coordinator has just used the same without an error: where, and why.
     Unreadable(CheckpointError),
-    /// A file is gone, from the very folder that the coordinator has read it in.
+    /// A file is gone, from the very folder in which the coordinator has read it.
     Gone(CheckpointError),
     /// The disk failed, or another attempt has taken over.
     Failed(CheckpointError),
@@ -190,7 +191,7 @@ impl From<CheckpointError> for Unprepared {
 }
 
 impl Unprepared {
-    /// The same of a worker that sees the folder which the coordinator sees.
+    /// The same for a worker that sees the coordinator's folder.
     fn in_the_same_folder(self) -> Self {
         match self {
             Self::Unreadable(error @ CheckpointError::NotFound { .. }) => Self::Gone(error),
@@ -198,7 +199,7 @@ impl Unprepared {
         }
     }
 
-    /// As the failure of the worker of this name.
+    /// The failure of the worker `worker`.
     fn of(self, worker: &str) -> JobError {
         let worker = worker.to_owned();
         let unfit = |reason: String| JobError::Unfit {
@@ -208,7 +209,7 @@ impl Unprepared {
         match self {
             Self::OtherFolder(reason) => unfit(reason),
             Self::Unreadable(error) => unfit(error.to_string()),
-            // The next attempt begins with what is there then. What is missing for good its coordinator finds missing.
+            // The next attempt begins with the files that are there then. If one is missing for good its coordinator will find out.
             Self::Gone(source) => JobError::Remote {
                 message: format!("checkpoint, {worker}: {source}"),
                 cause: FailureCause::Damage,
@@ -231,7 +232,7 @@ mod tests {
     use thalweg_io::{IoError, mailbox};
     use thalweg_small_world::World;
 
-    /// What the worker at `seat` says when it is to go on from a file that is gone, in a job with one subtask, which is that of seat 0.
+    /// The report of the worker at `seat` when it is to resume from a file that is gone, in a job with one subtask, which is that of seat 0.
     fn says(seat: usize) -> Option<JobError> {
         let world = World::default();
         let env = StreamExecutionEnvironment::new();
@@ -279,7 +280,7 @@ mod tests {
         let gone = Unprepared::from(missing()).in_the_same_folder().of("worker-2");
         assert!(gone.is_worth_a_restart() && !matches!(gone, JobError::Unfit { .. }), "{gone}");
         assert!(gone.to_string().contains("worker-2") && gone.to_string().contains("5-29.state"), "{gone}");
-        // In a folder that may be another one it is the folder that is wrong.
+        // In a folder that may be another one, the folder is to blame.
         assert!(matches!(Unprepared::from(missing()).of("worker-2"), JobError::Unfit { .. }));
     }
 
@@ -288,7 +289,7 @@ mod tests {
         use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
         for kind in [NotADirectory, PermissionDenied, ReadOnlyFilesystem] {
             let unusable = || CheckpointError::Unusable { source: IoError::new("open", "/checkpoints/log-7", kind.into()) };
-            // Also if it is a file in the very folder of the coordinator that it may not read.
+            // Also if it may not read a file in the very folder of the coordinator.
             for error in [Unprepared::from(unusable()), Unprepared::from(unusable()).in_the_same_folder()] {
                 let error = error.of("worker-2");
                 assert!(matches!(&error, JobError::Unfit { worker, .. } if worker == "worker-2"), "{error}");

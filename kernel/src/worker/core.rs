@@ -1,4 +1,4 @@
-//! What runs on each core of a job: the subtasks of one attempt after the other, and the reports of their numbers.
+//! The main loop of each core of a job: runs the subtasks of one attempt after the other, and reports their metrics.
 
 use crate::attempt::wiring::SubtaskPlan;
 use crate::checkpoint::Snapshots;
@@ -22,22 +22,22 @@ use thalweg_io::{CoreId, Io, LocalBoxFuture, MailboxReceiver, TaskClass};
 use thalweg_record::{HashRange, KeyGroups};
 use tracing::Instrument;
 
-/// What a core is to do.
+/// An order for a core.
 pub enum CoreOrder {
-    /// Let callers of an attempt wait that will follow when its state has been read.
+    /// Let callers wait that belong to an attempt which begins once its state has been read.
     Announce(Announced),
-    /// Run its part of an attempt.
+    /// Run the core's part of an attempt.
     Run(CoreShare),
 }
 
-/// What a core is to run of an attempt.
+/// A core's part of an attempt.
 pub struct CoreShare {
     pub(crate) shared: CoreShared,
     pub(crate) subtasks: Vec<SubtaskPlan>,
     pub(crate) links: Links,
 }
 
-/// Runs what is ordered of this core, one attempt after the other, until there is nobody left to order. Frames of other workers come in by `door`.
+/// Carries out the orders to this core, one attempt after the other, until nobody is left to give orders. Frames of other workers come in by `door`.
 pub async fn run_core(core: CoreId, io: Io, door: Option<Box<dyn FrameDoor>>, mut orders: MailboxReceiver<CoreOrder>) {
     let mut registries: Vec<Rc<MetricRegistry>> = Vec::new();
     let mut running: Option<CoreShared> = None;
@@ -61,7 +61,7 @@ pub async fn run_core(core: CoreId, io: Io, door: Option<Box<dyn FrameDoor>>, mu
         match ordered {
             Some(CoreOrder::Announce(announced)) => door.iter().for_each(|door| door.announce(announced.clone())),
             Some(CoreOrder::Run(CoreShare { shared, subtasks, links })) => {
-                // Those of the attempt before have said their last when they ended.
+                // The subtasks of the previous attempt reported their last metrics when they ended.
                 let lifeline = Lifeline::new();
                 assert!(door.is_some() || links.are_none(), "a core without a door has links to others");
                 let of_links = door.as_ref().map(|door| door.start(links, &io, &shared, &lifeline));
@@ -74,7 +74,7 @@ pub async fn run_core(core: CoreId, io: Io, door: Option<Box<dyn FrameDoor>>, mu
             None => break,
         }
         if let Some(shared) = &running {
-            // What has ended has said its last, and what follows is another attempt's.
+            // Subtasks that have ended have reported their last metrics, and later ones belong to another attempt.
             if running_subtasks.as_ref().is_some_and(LifelineEnd::is_gone) {
                 registries.clear();
             }
@@ -90,13 +90,13 @@ pub async fn run_core(core: CoreId, io: Io, door: Option<Box<dyn FrameDoor>>, mu
     tracing::debug!(core = core.0, "core has ended");
 }
 
-/// The hashes of the keys that a subtask owns: all of them, where there are more subtasks than key groups, which is so for none with keys.
+/// The key hashes that a subtask owns: all of them, if there are more subtasks than key groups, which no keyed task has.
 fn hashes_of(key_groups: KeyGroups, subtask: usize, parallelism: usize) -> HashRange {
     let groups = key_groups.owned_by(subtask, parallelism);
     if groups.is_empty() { HashRange::ALL } else { key_groups.hashes_of(groups) }
 }
 
-/// Builds a subtask and sets it going.
+/// Builds a subtask and starts it.
 fn spawn(io: &Io, plan: SubtaskPlan, shared: &CoreShared, lifeline: Lifeline, of_links: Option<Rc<MetricRegistry>>) -> Rc<MetricRegistry> {
     let name = Rc::new(TaskName { operators: plan.operators, subtask: plan.subtask, parallelism: plan.parallelism });
     let metrics = Rc::new(MetricRegistry::new(plan.subtask));
@@ -154,7 +154,7 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &CoreShared, lifeline: Lifeline, of
     let build = plan.build;
     let span = tracing::debug_span!("subtask", attempt = %plan.attempt.attempt, task = %name);
     let run = async move {
-        // Building runs user code too: `open`, and the clones of closures.
+        // Building also runs user code: `open`, and the clones of closures.
         match catch_unwind(AssertUnwindSafe(move || build(&mut cx))) {
             Ok(task) => driver.drive(task).await,
             Err(payload) => driver.fail_to_build(&*payload).await,

@@ -1,14 +1,14 @@
-//! What a job in several processes needs of the engine: the part of `thalweg-cluster`, which brings messages and frames from process to process.
+//! The interface between the engine and `thalweg-cluster`, which carries messages and frames from process to process for a job in several processes.
 //!
-//! *Control.* [`Job::start_coordinator`](crate::Job::start_coordinator) is given a [`Recruiter`]; it finds workers, tells the coordinator of each by a
-//! [`ToCoordinator`], and carries a [`ToWorker`] to it and a [`FromSubtask`] back. At a worker an [`Agent`] takes those orders and brings them onto the
-//! cores, each of which does [`run_core`].
+//! *Control.* [`Job::start_coordinator`](crate::Job::start_coordinator) takes a [`Recruiter`]; it finds workers, announces each to the coordinator by a
+//! [`ToCoordinator`], and carries each [`ToWorker`] to its worker and each [`FromSubtask`] back. At a worker an [`Agent`] takes those orders and gives them
+//! to the cores, each of which runs [`run_core`].
 //!
 //! *Frames.* A core's [`FrameDoor`] is handed the [`Links`] of each attempt: which channels lead to which core of which worker. Each is a
 //! [`RemoteChannel`], which makes bytes of frames ([`Packer`]) or takes them in ([`Unpacker`]), behind a [`FrameHeader`].
 //!
-//! This is a door between two crates of one version and no interface for programs: `thalweg` does not show it, and it changes as the engine does. A test
-//! keeps the list of what it shows (`thalweg/tests/laws/rooms.rs`).
+//! It is a door between two crates of one version, not an interface for programs: `thalweg` does not export it, and it changes with the engine. A test
+//! keeps the list of its items (`thalweg/tests/laws/rooms.rs`).
 
 pub(crate) mod agent;
 pub(crate) mod core;

@@ -1,4 +1,4 @@
-//! What all cores of a job share: how it is described, the way to its coordinator, and its numbers.
+//! The data that all cores of a job share: its description, the mailbox of its coordinator, and its metrics.
 
 use crate::graph::{Job, OperatorMeta};
 use crate::messages::ToCoordinator;
@@ -8,21 +8,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use thalweg_io::Mailbox;
 use thalweg_record::KeyGroups;
 
-/// What all cores of a job share.
+/// Shared by all cores of a job.
 #[derive(Clone)]
 pub struct CoreShared {
     pub(crate) operators: Arc<[OperatorMeta]>,
     /// The engine's constants.
     pub settings: Arc<EngineSettings>,
     pub(crate) key_groups: KeyGroups,
-    /// The way to the coordinator, or to whoever passes things on to it.
+    /// The mailbox of the coordinator, or of the code that carries messages to it.
     pub coordinator: Mailbox<ToCoordinator>,
-    /// What is known of the numbers of what runs.
+    /// The latest metrics of the running subtasks.
     pub metrics: Arc<Mutex<JobMetrics>>,
 }
 
 impl CoreShared {
-    /// What the cores that run `job` share; who reports to `coordinator`.
+    /// Shared by the cores that run `job`, which report to `coordinator`.
     #[must_use]
     pub fn new(job: &Job, coordinator: Mailbox<ToCoordinator>, metrics: Arc<Mutex<JobMetrics>>) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl CoreShared {
         }
     }
 
-    /// Changes what is said of the job.
+    /// Changes the metrics of the job.
     pub(crate) fn numbers<R>(&self, change: impl FnOnce(&mut JobMetrics) -> R) -> R {
         change(&mut self.metrics.lock().unwrap_or_else(PoisonError::into_inner))
     }

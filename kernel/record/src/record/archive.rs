@@ -19,7 +19,7 @@ use super::{ArchiveError, ArchiveMemory, Record, RecordSerializer};
 /// Alignment of each archive within a buffer, in bytes: the strictest of any archived type (`u128`).
 const ARCHIVE_ALIGN: usize = 16;
 
-/// Writes archives; keeps its scratch memory from one to the next. One per sender.
+/// Writes archives; keeps its scratch memory between them. One per sender.
 #[derive(Default)]
 pub struct Archiver {
     arena: Arena,
@@ -34,13 +34,13 @@ impl Archiver {
     /// Appends the archive of `value` to `out`, after padding `out` with zeros to a multiple of 16 bytes, and returns where it lies.
     ///
     /// # Errors
-    /// A length beyond rkyv's 32-bit offsets. `out` is then empty.
+    /// If a length exceeds rkyv's 32-bit offsets. `out` is then empty.
     pub fn append<T: Record>(&mut self, value: &T, out: &mut AlignedVec) -> Result<Range<usize>, ArchiveError> {
         self.append_archive(value, out, 0)
     }
 
-    /// The same for whatever has an archive, in either kind of memory. The archive is to be read where the byte `base` of `out` is aligned to 16 bytes:
-    /// `out` is padded to a multiple of 16 from there on, so what stands before `base` need not be aligned to anything.
+    /// The same for any value that has an archive, in either kind of memory. The archive is to be read where the byte `base` of `out` is aligned to 16
+    /// bytes: `out` is padded to a multiple of 16 from there on, so the bytes before `base` may have any length.
     ///
     /// # Errors
     /// As [`append`](Archiver::append).
@@ -82,7 +82,7 @@ impl fmt::Debug for Archiver {
 /// Checks that `bytes` are an archive of `T` and returns it, in place. Linear in the number of values that can be wrong.
 ///
 /// # Errors
-/// Bytes that are misaligned (16 suffices for any type), too short, or hold an offset, tag, length, `bool`, `char` or string that is invalid.
+/// If the bytes are misaligned (16 suffices for any type), too short, or hold an invalid offset, tag, length, `bool`, `char` or string.
 #[inline]
 pub fn access<T: Record>(bytes: &[u8]) -> Result<&T::Archived, ArchiveError> {
     rkyv::access::<T::Archived, ArchiveError>(bytes)

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Record;
 
-/// Stands before each description. To be raised when the archived form of a layout changes (another rkyv format, another byte order).
+/// Prefix of each description. To be raised when the archived form of a layout changes (another rkyv format, another byte order).
 const FORMAT: &str = "thalweg-layout-1:rkyv-0.8-le:";
 
 /// Identifies the layout of a record's archive. Frames, files and savepoints carry it.
@@ -58,12 +58,12 @@ impl LayoutHasher {
         Self { text: FORMAT.to_string() }
     }
 
-    /// A type without parts, such as `u64`.
+    /// Adds a type without parts, such as `u64`.
     pub fn leaf(&mut self, name: &str) {
         self.text.push_str(name);
     }
 
-    /// A type made of others: `kind{...}`, the parts written by `parts`.
+    /// Adds a type made of others: `kind{...}`, the parts written by `parts`.
     pub fn group(&mut self, kind: &str, parts: impl FnOnce(&mut Self)) {
         self.text.push_str(kind);
         self.text.push('{');
@@ -71,7 +71,7 @@ impl LayoutHasher {
         self.text.push('}');
     }
 
-    /// A field of a struct, tuple or variant.
+    /// Adds a field of a struct, tuple or variant.
     pub fn field<T: Record>(&mut self, name: &str) {
         self.text.push_str(name);
         self.text.push(':');
@@ -79,7 +79,7 @@ impl LayoutHasher {
         self.text.push(',');
     }
 
-    /// A variant of an enum.
+    /// Adds a variant of an enum.
     pub fn variant(&mut self, name: &str, fields: impl FnOnce(&mut Self)) {
         self.group(name, fields);
         self.text.push(',');

@@ -14,9 +14,9 @@
 //! | tuple, struct | the fields, one after the other |
 //! | enum | the variant's place as one byte, then its fields |
 //!
-//! [`Key::decode`] is the way back: it takes exactly the bytes of one key, and nothing but canonical bytes.
+//! [`Key::decode`] is the inverse: it takes exactly the bytes of one key, and nothing but canonical bytes.
 //!
-//! Nothing here allocates but `encode`'s output and what a decoded key owns.
+//! Only the output of `encode` and the values that a decoded key owns are allocated.
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -27,8 +27,7 @@ use super::short_hash::{WORD_BYTES, has_zero, load, xxh3_64_word};
 /// A record that can be the key of `key_by`.
 ///
 /// `#[derive(Key)]`, beside `#[derive(Record)]` and the standard `Ord`, implements it for structs and enums of keys; timers of one time fire in
-/// the order of their keys. Floating-point numbers are no keys: they have
-/// no equality to rely on.
+/// the order of their keys. Floating-point numbers cannot be keys: they have no equality to rely on.
 ///
 /// ```
 /// # extern crate thalweg_record as thalweg;
@@ -57,10 +56,10 @@ pub trait Key: Record + Eq + Ord {
     /// Writes the canonical bytes, piece by piece.
     fn write<S: KeySink>(view: Self::Ref<'_>, sink: &mut S);
 
-    /// Reads what [`write`](Key::write) has written, off the front of `source`.
+    /// Reads a key that [`write`](Key::write) has written, off the front of `source`.
     ///
     /// # Errors
-    /// Bytes that `write` does not write.
+    /// If `write` does not write such bytes.
     fn read(source: &mut KeySource<'_>) -> Result<Self, KeyError>;
 
     /// Whether this stored key equals the view, without building an owned key.
@@ -72,10 +71,10 @@ pub trait Key: Record + Eq + Ord {
         Self::write(view, out);
     }
 
-    /// The key whose canonical bytes these are, all of them.
+    /// The key with these canonical bytes, all of them.
     ///
     /// # Errors
-    /// Bytes that are those of no key, or of a key and something more.
+    /// If the bytes are not those of a key, or more follow behind it.
     fn decode(bytes: &[u8]) -> Result<Self, KeyError> {
         let mut source = KeySource::new(bytes);
         let key = Self::read(&mut source)?;
@@ -92,7 +91,7 @@ pub trait Key: Record + Eq + Ord {
     }
 }
 
-/// What takes a key's canonical bytes.
+/// Takes a key's canonical bytes.
 pub trait KeySink {
     /// The next bytes.
     fn put(&mut self, bytes: &[u8]);
@@ -108,14 +107,14 @@ impl KeySink for Vec<u8> {
 /// Bytes hashed from the stack in one call. Longer keys go through the streaming hasher, which costs about 100 ns more to set up.
 const BUFFER_BYTES: usize = 240;
 
-/// Hashes canonical bytes as they come: the first 16 in a register, then in a buffer, then in the streaming hasher. The three give the same
-/// hash, they differ in what they cost.
+/// Hashes canonical bytes as they come: the first 16 in a register, then in a buffer, then in the streaming hasher. The three give the same hash; they
+/// differ in cost.
 struct KeyHasher {
     held: Held,
     len: usize,
 }
 
-// The variants differ in size on purpose: all of it is stack, and only what is used is written.
+// The variants differ in size on purpose: all of it is stack, and only the used part is written.
 #[allow(clippy::large_enum_variant)]
 enum Held {
     Word(u128),
@@ -166,7 +165,7 @@ impl KeySink for KeyHasher {
     fn put(&mut self, bytes: &[u8]) {
         match &mut self.held {
             Held::Word(word) if self.len + bytes.len() <= WORD_BYTES => {
-                // With the word full there are no bytes left to add, and nothing to shift by 128.
+                // If the word is full there are no bytes left to add, and nothing to shift by 128.
                 *word |= load(bytes).checked_shl(8 * self.len as u32).unwrap_or(0);
                 self.len += bytes.len();
             }
@@ -231,8 +230,8 @@ impl Key for () {
     }
 }
 
-/// Writes bytes of any length so that they end: a zero byte among them as `00 FF`, and `00 00` behind them, which sorts before any continuation. Read with
-/// [`KeySource::take_terminated`]. `String` is written like this, and so are byte strings of one's own.
+/// Writes bytes of any length so that their end is marked: a zero byte among them as `00 FF`, and `00 00` behind them, which sorts before any continuation.
+/// Read with [`KeySource::take_terminated`]. `String` is written in this way, and a key type's own byte strings can be.
 #[inline]
 pub fn write_terminated<S: KeySink>(bytes: &[u8], sink: &mut S) {
     if bytes.contains(&0) {

@@ -1,16 +1,17 @@
-//! Canonical bytes of keys, to be read from the front.
+//! Reads the canonical bytes of keys, from the front.
 //!
-//! Bytes are never trusted: what no key writes is a [`KeyError`] that says where and why. Each key has one form, so what is read writes the same bytes again.
+//! Bytes are never trusted: bytes that no key writes are a [`KeyError`] that says where and why. Each key has one form, so a key that was read writes the
+//! same bytes again.
 
 use super::key::{ESCAPED_ZERO, STRING_END};
 use std::fmt;
 
-/// Why bytes are those of no key.
+/// Why bytes are not those of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyError {
-    /// Where it was found out, in bytes from the beginning.
+    /// Where the error was found, in bytes from the beginning.
     pub offset: usize,
-    /// What is wrong.
+    /// The problem.
     pub reason: &'static str,
 }
 
@@ -22,7 +23,7 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
-/// What is left of the bytes of a key. See [`Key::read`](super::Key::read).
+/// The bytes of a key that are left to read. See [`Key::read`](super::Key::read).
 #[derive(Clone, Debug)]
 pub struct KeySource<'a> {
     bytes: &'a [u8],
@@ -39,7 +40,7 @@ impl<'a> KeySource<'a> {
     /// The next `N` bytes.
     ///
     /// # Errors
-    /// If there are not so many.
+    /// If fewer than `N` are left.
     pub fn take_array<const N: usize>(&mut self) -> Result<[u8; N], KeyError> {
         let (first, rest) = self.bytes.split_first_chunk().ok_or_else(|| self.error("it ends"))?;
         (self.bytes, self.offset) = (rest, self.offset + N);
@@ -65,15 +66,15 @@ impl<'a> KeySource<'a> {
         }
     }
 
-    /// Checks that nothing is left.
+    /// Checks that no bytes are left.
     ///
     /// # Errors
-    /// If something is.
+    /// If bytes are left.
     pub fn finish(&self) -> Result<(), KeyError> {
         if self.bytes.is_empty() { Ok(()) } else { Err(self.error("something follows it")) }
     }
 
-    /// An error at this place.
+    /// An error at this offset.
     #[must_use]
     pub fn error(&self, reason: &'static str) -> KeyError {
         KeyError { offset: self.offset, reason }

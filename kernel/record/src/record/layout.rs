@@ -1,8 +1,8 @@
-//! A layout as a value: what the records of an edge, a state, a split or a transaction are made of.
+//! A layout as a value: the form of the records of an edge, a state, a split or a transaction.
 //!
-//! Unless told otherwise that is what their Rust type says of itself. One type can stand for many layouts, though: a row whose columns are known only when
-//! the job runs is one struct, and rows of two schemas must be told apart wherever bytes are read. For such a type the layout is given where the job is
-//! described, and a wire, a checkpoint and the job's fingerprint know the records by that value and by nothing else.
+//! By default it is the layout that their Rust type describes. One type can stand for many layouts, though: a row whose columns are known only when the job
+//! runs is one struct, and rows of two schemas must be told apart wherever bytes are read. For such a type the layout is given where the job is described,
+//! and a wire, a checkpoint and the job's fingerprint know the records by that value and by nothing else.
 
 use core::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::fingerprint::{LayoutFingerprint, LayoutHasher};
 use super::{ArchiveError, Record, access};
 
-/// A layout, in words and as a number that follows from them. Clones share the words. In files it is the words.
+/// A layout, in words and as a number that follows from them. Clones share the words. Files hold the words.
 ///
 /// ```
 /// use thalweg_record::record::Layout;
@@ -27,7 +27,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// That of `T`.
+    /// The layout of `T`.
     #[must_use]
     pub fn of<T: Record>() -> Self {
         let mut hasher = LayoutHasher::new();
@@ -43,13 +43,13 @@ impl Layout {
         Self { text: text.into(), fingerprint: hasher.finish() }
     }
 
-    /// That of nothing: where a state has no key.
+    /// The empty layout, for the key of a state that has none.
     #[must_use]
     pub fn none() -> Self {
         Self::described("")
     }
 
-    /// That of an option of what has this layout, as an `Option` of it describes itself.
+    /// The layout of an option of this one, as an `Option` of its type describes itself.
     #[must_use]
     pub fn optional(&self) -> Self {
         Self::described(&format!("option{{{}}}", self.text))
@@ -93,13 +93,13 @@ impl fmt::Display for Layout {
     }
 }
 
-/// What is asked of each record that arrives.
+/// Checks each record that arrives.
 type Check<T> = Arc<dyn for<'a> Fn(<T as Record>::Ref<'a>) -> Result<(), String> + Send + Sync>;
 
-/// The [`Layout`] of records of type `T`, and perhaps a check that a record must pass where it arrives as bytes. The default is the type's own layout, without
-/// a check.
+/// The [`Layout`] of records of type `T`, and perhaps a check that a record must pass where it arrives as bytes. The default is the type's own layout,
+/// without a check.
 ///
-/// rkyv's check has seen by then that the bytes are a `T`. What it cannot know is whether that is one of the records meant: a row with as many columns as its
+/// By then rkyv's check has seen that the bytes are a `T`. It cannot know whether that `T` is a record of this layout: a row with as many columns as its
 /// schema has, say.
 ///
 /// ```
@@ -117,7 +117,7 @@ pub struct RecordLayout<T: Record> {
 }
 
 impl<T: Record> RecordLayout<T> {
-    /// This layout instead of the type's own.
+    /// Records with this layout instead of the type's own.
     #[must_use]
     pub fn given(layout: Layout) -> Self {
         Self { layout, check: None }
@@ -145,12 +145,12 @@ impl<T: Record> RecordLayout<T> {
     /// Checks a record that has arrived.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The reason for which the record is refused.
     pub fn check(&self, record: T::Ref<'_>) -> Result<(), String> {
         self.check.as_ref().map_or(Ok(()), |check| check(record))
     }
 
-    /// The layout and check of an option of such a record.
+    /// The same layout and check for an option of such a record.
     #[must_use]
     pub fn optional(&self) -> RecordLayout<Option<T>> {
         let layout = RecordLayout::given(self.layout.optional());
@@ -163,7 +163,7 @@ impl<T: Record> RecordLayout<T> {
     /// Checks `bytes` and rebuilds the owned record.
     ///
     /// # Errors
-    /// As [`access`], and what the layout's own check finds.
+    /// As [`access`], and the error of the layout's own check.
     pub fn read_owned(&self, bytes: &[u8]) -> Result<T, UnreadableRecord> {
         let view = T::view_archived(access::<T>(bytes)?);
         self.check(view).map_err(UnreadableRecord::Refused)?;
@@ -189,11 +189,11 @@ impl<T: Record> fmt::Debug for RecordLayout<T> {
     }
 }
 
-/// Why bytes are no record of a layout.
+/// Why bytes are not a record of a layout.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum UnreadableRecord {
-    /// They are no archive of the type.
+    /// The bytes are not an archive of the type.
     Damaged(ArchiveError),
     /// The layout's own check refuses the record.
     Refused(String),

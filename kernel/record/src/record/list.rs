@@ -1,7 +1,7 @@
 //! The view of a `Vec<T>`.
 //!
 //! A [`ListRef`] lies over a slice of owned values or over a slice of archived ones and hands out the same views for both. It is two words
-//! and a tag, `Copy`, and never allocates; which of the two it is gets decided once per element, a branch that predicts well.
+//! and a tag, `Copy`, and never allocates; the tag is looked at once per element, a branch that predicts well.
 
 use core::fmt;
 use core::iter::FusedIterator;
@@ -85,7 +85,7 @@ impl<'a, T: Record> ListRef<'a, T> {
         }
     }
 
-    /// An owned copy: what [`Record::from_view`] does for a `Vec<T>`.
+    /// An owned copy, as [`Record::from_view`] makes for a `Vec<T>`.
     pub fn to_vec(&self) -> Vec<T> {
         match *self {
             Self::Owned(values) => values.to_vec(),
@@ -95,7 +95,7 @@ impl<'a, T: Record> ListRef<'a, T> {
 }
 
 impl<'a> ListRef<'a, u8> {
-    /// The bytes themselves: archived bytes are bytes.
+    /// The bytes themselves: archived bytes have the same form.
     #[inline]
     pub fn as_bytes(&self) -> &'a [u8] {
         match *self {
@@ -110,7 +110,7 @@ impl<T: Record> fmt::Debug for ListRef<'_, T> {
     }
 }
 
-/// Equal when the elements' views are, wherever they lie.
+/// Two lists are equal if the views of their elements are, wherever they lie.
 impl<T: Record> PartialEq for ListRef<'_, T> {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len() && self.iter().zip(other.iter()).all(|(left, right)| left == right)

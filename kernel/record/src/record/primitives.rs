@@ -1,7 +1,7 @@
 //! `Record` for the types of the standard library.
 //!
 //! Numbers are archived little-endian and read back with a plain load on the machines we run on. `usize` and `isize` are left out: rkyv
-//! would archive them in 32 bits. Maps are left out too: a list of pairs says in which order its entries are.
+//! would archive them in 32 bits. Maps are left out too: a list of pairs has a definite order.
 
 use rkyv::option::ArchivedOption;
 

@@ -1,9 +1,9 @@
-//! What a record says of those before it, where a stream tells of a table that changes.
+//! The kind of change that a record makes, in a stream that describes a changing table.
 
 use super::Record;
 use core::fmt;
 
-/// What a record does to a table (Flink's `RowKind`, with its names and codes). A word for records that carry it as a field: no exchange, operator or store
+/// The change that a record makes to a table (Flink's `RowKind`, with its names and codes). Records may carry it as a field; no exchange, operator or store
 /// looks at it.
 ///
 /// ```
@@ -19,7 +19,7 @@ use core::fmt;
 /// ```
 #[derive(Record, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RowKind {
-    /// A row that was not there: `+I`.
+    /// A new row: `+I`.
     Insert,
     /// A row as it was before an update: `-U`. The update itself follows.
     UpdateBefore,
@@ -30,7 +30,7 @@ pub enum RowKind {
 }
 
 impl RowKind {
-    /// All of them, in the order of their codes.
+    /// All kinds, in the order of their codes.
     pub const ALL: [Self; 4] = [Self::Insert, Self::UpdateBefore, Self::UpdateAfter, Self::Delete];
 
     /// The code of the kind, from 0 to 3.
@@ -45,14 +45,14 @@ impl RowKind {
         Self::ALL.get(usize::from(code)).copied()
     }
 
-    /// Whether the record takes back what one before it has said.
+    /// Whether the record retracts an earlier one.
     #[must_use]
     pub fn is_retraction(self) -> bool {
         matches!(self, Self::UpdateBefore | Self::Delete)
     }
 }
 
-/// The two characters by which people know the kind.
+/// The kind as its two characters, `+I` for instance.
 impl fmt::Display for RowKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -2,13 +2,13 @@
 //!
 //! Most keys are this short. The library hashes memory: a key put together on the stack and read back at once in other widths stalls on
 //! store forwarding, which costs three times the hash itself. This is the same function (XXH3, seed 0, default secret; specification:
-//! github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md, "XXH3 for small inputs") on a `u128` that holds the bytes little-endian. Property
-//! tests hold it against the library for every length.
+//! github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md, "XXH3 for small inputs") on a `u128` that holds the bytes little-endian. Property tests compare
+//! it with the library for every length.
 
 /// The most bytes a word holds.
 pub(super) const WORD_BYTES: usize = 16;
 
-/// Read off XXH3's default secret, each the exclusive or of the two words that the specification combines.
+/// Taken from XXH3's default secret, each the exclusive or of the two words that the specification combines.
 const FLIP_1_TO_3: u64 = 0x87275a9b;
 const FLIP_4_TO_8: u64 = 0xc73ab174c5ecd5a2;
 const FLIP_9_TO_16_LOW: u64 = 0x6782737bea4239b9;

@@ -1,8 +1,8 @@
-//! Where archives are written to: memory of one of two alignments, and a place in it from which offsets count.
+//! The memory that archives are written to, of one of two alignments, and a base in it from which offsets count.
 //!
-//! There is one serializer for all records, so one writer has to serve both kinds of memory that archives go to: what is small and kept by the thousand
-//! (state, splits) starts at a multiple of 16 bytes, what is handed to a disk or a network at a multiple of a page. So an archive is written where it is
-//! sent from, behind whatever stands there already, and not copied there.
+//! There is one serializer for all records, so one writer has to serve both kinds of memory that archives go to: small archives kept by the thousand
+//! (state, splits) start at a multiple of 16 bytes, memory handed to a disk or a network at a multiple of a page. So an archive is written into the memory
+//! it is sent from, behind the bytes that stand there already, and not copied there.
 
 use rkyv::ser::{Positional, Writer};
 use rkyv::util::AlignedVec;
@@ -10,8 +10,8 @@ use rkyv::util::AlignedVec;
 /// Alignment of memory that can be handed to a disk or a network, in bytes.
 const PAGE: usize = 4096;
 
-/// The writer of [`RecordSerializer`](super::RecordSerializer). Its positions count from where the archive's surroundings begin: alignment and offsets hold
-/// there, wherever in memory that is.
+/// The writer of [`RecordSerializer`](super::RecordSerializer). Its positions count from the beginning of the archive's surroundings: alignment and offsets
+/// hold from there, wherever in memory that is.
 #[derive(Debug)]
 pub struct ArchiveWriter {
     memory: Memory,
@@ -30,18 +30,18 @@ pub trait ArchiveMemory: sealed::Sealed {}
 impl ArchiveMemory for AlignedVec {}
 impl ArchiveMemory for AlignedVec<PAGE> {}
 
-/// What only this crate does with such memory.
+/// The operations on such memory that only this crate has.
 pub(super) mod sealed {
     use super::{AlignedVec, ArchiveWriter, Memory, PAGE};
 
     pub trait Sealed: Default {
-        /// Bytes in it.
+        /// Number of bytes in it.
         fn filled(&self) -> usize;
         /// Appends zeros until there are `len` bytes.
         fn fill_up(&mut self, len: usize);
         /// A writer that appends to it; positions count from the byte `base`.
         fn into_writer(self, base: usize) -> ArchiveWriter;
-        /// The memory of a writer that was made of it.
+        /// The memory that a writer was made of.
         fn of_writer(writer: ArchiveWriter) -> Self;
     }
 

@@ -25,7 +25,7 @@ fn acknowledged(subtask: SubtaskId, checkpoint: u64) -> CheckpointInput {
     CheckpointInput::Acknowledged { subtask, checkpoint: id(checkpoint) }
 }
 
-/// Inputs with their second, and what is to be done after each.
+/// Inputs with their time in seconds, and the actions after each.
 fn check(coordinator: &mut CheckpointCoordinator, table: &[(u64, CheckpointInput, &[Action])]) {
     for (second, input, expected) in table {
         assert_eq!(coordinator.step(at_s(*second), *input), *expected, "at {second} s, {input:?}");
@@ -70,7 +70,7 @@ fn a_checkpoint_that_is_asked_for_begins_at_once_or_when_the_one_under_way_is_de
                 CheckpointInput::Declined { checkpoint: id(2) },
                 &[Action::GiveUp { checkpoint: id(2), reason: GivenUp::NoRoom }, Action::Trigger { checkpoint: id(3), stops: false }],
             ),
-            // Each is tried once; then the interval counts from the last that began.
+            // Each checkpoint is tried once; then the interval counts from the last one that began.
             (5, CheckpointInput::Declined { checkpoint: id(3) }, &[Action::GiveUp { checkpoint: id(3), reason: GivenUp::NoRoom }]),
             (13, CheckpointInput::Tick, &[]),
             (14, CheckpointInput::Tick, &[Action::Trigger { checkpoint: id(4), stops: false }]),
@@ -106,7 +106,7 @@ fn a_checkpoint_under_way_knows_whom_it_waits_for() {
     assert_eq!(coordinator.awaited(), None);
 }
 
-/// Whoever would restart the attempt, only to run it on more workers, lets it end instead.
+/// A caller that would restart the attempt, only to run it on more workers, lets it end instead.
 #[test]
 fn an_attempt_is_ending_from_when_its_end_is_decided() {
     let mut finishing = coordinator();
@@ -203,7 +203,7 @@ fn a_full_disk_does_not_count_as_a_failure_of_the_job() {
     assert!(!failed);
 }
 
-/// No more than one may expire in a row here, and all of them are late.
+/// No more than one checkpoint in a row may expire here, and all of them are late.
 #[test]
 fn a_checkpoint_that_waits_behind_a_sink_without_room_is_given_up_and_counts_as_none_that_expired() {
     let room = |is_missing| CheckpointInput::Room { subtask: 1, is_missing };
@@ -218,7 +218,7 @@ fn a_checkpoint_that_waits_behind_a_sink_without_room_is_given_up_and_counts_as_
             (20, CheckpointInput::Tick, &trigger(2)),
             (24, CheckpointInput::Tick, &[give_up(2, GivenUp::NoRoom)]),
             (30, CheckpointInput::Tick, &trigger(3)),
-            // It had to wait for a while, whatever it waits for now.
+            // It had to wait for room at some time, whatever it waits for now.
             (31, room(false), &[]),
             (34, CheckpointInput::Tick, &[give_up(3, GivenUp::NoRoom)]),
             (40, CheckpointInput::Tick, &trigger(4)),
@@ -267,8 +267,8 @@ fn without_an_interval_there_is_one_checkpoint_at_the_end_and_one_that_stops_the
 }
 
 proptest! {
-    /// A driver that does what it is told, in any order and speed: whatever happens, nothing is committed that is not durable, nothing is durable
-    /// that somebody has neither acknowledged nor finished, and one checkpoint is under way at a time.
+    /// A driver that takes the actions in any order and at any speed: nothing is committed that is not durable, nothing is durable unless every subtask has
+    /// acknowledged it or finished, and one checkpoint is under way at a time.
     #[test]
     fn whatever_happens_the_order_is_kept(choices in prop::collection::vec((0..7u8, 0..3usize, 0..5u64), 1..200)) {
         let mut coordinator = CheckpointCoordinator::new(CADENCE, vec![true, true, false], id(1), at_s(0));

@@ -1,7 +1,7 @@
-//! How an attempt has sinks show what a complete checkpoint names, and waits for room where there is none (docs/src/semantics.md#o-7).
+//! How an attempt has sinks show the results that a complete checkpoint names, and waits for room where there is none (docs/src/semantics.md#o-7).
 //!
-//! A commit that finds no room is done again, as a whole, in a while: that changes nothing of what is shown already. When the attempt closes it is not, and
-//! what is prepared stays for the one that follows.
+//! A commit that finds no room is repeated later, as a whole: results that are shown already do not change. When the attempt closes it is not repeated, and
+//! the prepared results stay for the next attempt.
 
 use super::AttemptRun;
 use crate::attempt::checkpoint_coordinator as checkpoints;
@@ -10,7 +10,7 @@ use crate::attempt::sinks::{self, ASK_AGAIN_AFTER, SinkUndone};
 use crate::checkpoint::CheckpointId;
 
 impl AttemptRun<'_> {
-    /// Tells the sinks. From here on results may show.
+    /// Tells the sinks to commit. From here on results may show.
     pub(crate) fn commit(&mut self, checkpoint: CheckpointId) {
         self.observe("checkpoint.commit", checkpoint, 0);
         tracing::debug!(%checkpoint, "sinks are told to commit");
@@ -24,7 +24,7 @@ impl AttemptRun<'_> {
         self.committing = Some(Box::pin(async move { (checkpoint, committing.await) }));
     }
 
-    /// Asks again if it is time to.
+    /// Repeats a commit that found no room, if it is time to.
     pub(crate) fn commit_again_when_due(&mut self) {
         let now = self.parts.io.clock().now();
         if let Some((_, checkpoint)) = self.commit_again.take_if(|(at, _)| now >= *at) {
@@ -53,13 +53,13 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Shows and says who waits for room.
+    /// Shows and logs which writers wait for room.
     pub(crate) fn tell_of_room(&mut self) {
         let now = self.parts.io.clock().now();
         self.room.tell(now, self.parts.shared);
     }
 
-    /// The attempt is over, and nobody waits in it any more.
+    /// The attempt is over, so no writer waits in it any more.
     pub(crate) fn nobody_waits_for_room(&mut self) {
         self.room = RoomWaits::default();
         self.tell_of_room();

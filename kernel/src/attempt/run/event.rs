@@ -1,4 +1,4 @@
-//! What an attempt waits for.
+//! The events that an attempt waits for.
 
 use super::{AttemptRun, Event};
 use crate::messages::ToCoordinator;
@@ -7,9 +7,9 @@ use std::task::Poll;
 use thalweg_io::MailboxReceiver;
 
 impl AttemptRun<'_> {
-    /// The next that happens.
+    /// The next event.
     pub(super) async fn next_event(&mut self, inbox: &mut MailboxReceiver<ToCoordinator>) -> Event {
-        // When nothing is decided any more, a deadline would be waited for in vain, again and again.
+        // When nothing is left to decide, waiting for a deadline would be spinning.
         let deadlines = self.checkpoints.next_deadline().into_iter().chain(self.stop_word_at);
         let deadlines = deadlines.chain(self.commit_again.map(|(at, _)| at)).chain(self.room.next_word());
         let deadline = deadlines.min().filter(|_| !self.closing);

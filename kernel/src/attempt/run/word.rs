@@ -1,14 +1,14 @@
-//! What an attempt says to those outside: why it fails, that no checkpoint can be had, and what a stop waits for.
+//! An attempt's messages to the outside: why it fails, that no checkpoint can be had, and what a stop waits for.
 
 use super::{AttemptRun, STOP_PATIENCE, checkpoints, coordinator};
 use crate::ids::SubtaskId;
 use crate::job::history::{CheckpointFailure, FailurePlace};
 
-/// So many of the subtasks that a stop waits for are named.
+/// Most subtasks that are named when a stop waits for them.
 const NAMED_MAX: usize = 3;
 
 impl AttemptRun<'_> {
-    /// Has a checkpoint taken for those who wait for one to begin. A job without a folder has none to give.
+    /// Has a checkpoint taken for callers that wait for one to begin. A job without a folder refuses.
     pub(crate) fn requested(&mut self) {
         if self.folder.exists() {
             self.decide(checkpoints::CheckpointInput::Request);
@@ -17,7 +17,7 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Tells why the attempt is about to close, if it fails.
+    /// Notes in the journal why the attempt is about to close, if it fails.
     pub(crate) fn tell_failure(&self, input: &coordinator::AttemptInput) {
         let (coordinator::AttemptInput::Failed(error) | coordinator::AttemptInput::Lost { error, .. }) = input else { return };
         if !self.closing {
@@ -26,7 +26,7 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Somebody waits for a job to stop, and may want to know what holds it up.
+    /// Logs what a stop waits for: somebody may want to know what holds it up.
     pub(crate) fn say_what_a_stop_waits_for(&mut self) {
         let now = self.parts.io.clock().now();
         if self.stop_word_at.is_none_or(|at| now < at) {
@@ -46,7 +46,7 @@ impl AttemptRun<'_> {
                 tracing::info!(target: "thalweg::job", "the stop waits for checkpoint {checkpoint} to be made durable");
             }
             None if self.committing.is_some() => tracing::info!(target: "thalweg::job", "the stop waits for results to be shown"),
-            // No source is left that could send a barrier: what is read is worked off, and the last checkpoint is that of the end.
+            // No source is left that could send a barrier: the records that were read are worked off, and the last checkpoint is that of the end.
             None if self.checkpoints.only_the_end_is_left() => {
                 let working = (0..self.finished.len()).filter(|subtask| !self.finished[*subtask]).collect::<Vec<_>>();
                 let (count, all, named) = (working.len(), self.finished.len(), self.named(&working));

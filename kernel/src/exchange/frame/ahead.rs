@@ -1,4 +1,4 @@
-//! What lies before the head of a task: the records of a frame that have not been taken yet.
+//! The records before the head of a task: those of a frame that have not been taken yet.
 
 use super::{Batch, Entry};
 use crate::record::Record;
@@ -7,9 +7,9 @@ use crate::record::Record;
 pub struct Ahead<'a, T: Record>(Left<'a, T>);
 
 enum Left<'a, T: Record> {
-    /// Of a frame of this process.
+    /// The rest of a frame of this process.
     Owned(&'a [Entry<T>], &'a [u64]),
-    /// Of a frame of another one.
+    /// The rest of a frame of another process.
     Archived(&'a [T::Archived], &'a [[u8; 8]]),
 }
 
@@ -23,13 +23,13 @@ impl<T: Record> Ahead<'_, T> {
         }
     }
 
-    /// Whether there are none.
+    /// Whether no records are left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The hashes of their keys; none where the edge is not keyed.
+    /// The hashes of the records' keys; empty where the edge is not keyed.
     pub fn hashes(&self) -> impl ExactSizeIterator<Item = u64> + Clone {
         let (owned, archived): (&[u64], &[[u8; 8]]) = match &self.0 {
             Left::Owned(_, hashes) => (hashes, &[]),
@@ -53,10 +53,10 @@ impl<T: Record> Ahead<'_, T> {
 }
 
 impl<T: Record> Batch<T> {
-    /// What is left of it when `done` records have been taken.
+    /// The records that are left when `done` of them have been taken.
     pub(crate) fn ahead(&self, done: usize) -> Ahead<'_, T> {
         Ahead(match self {
-            // Records that were taken are gone; their hashes are not.
+            // Records that were taken are gone from the frame; their hashes are not.
             Self::Owned(frame) => Left::Owned(&frame.entries, frame.hashes.get(done..).unwrap_or_default()),
             Self::Archived(frame) => Left::Archived(&frame.records()[done..], frame.hashes().get(done..).unwrap_or_default()),
         })

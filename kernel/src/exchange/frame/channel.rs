@@ -19,7 +19,7 @@ pub(crate) struct InputChannel<T> {
     pub(crate) returned: Producer<Batch<T>>,
 }
 
-/// The two ends of the channel `number` with room for `frames` frames under way, in which `window` records may be until the receiver knows its pace.
+/// The two ends of the channel `number`, with room for `frames` frames under way, and for `window` records until the receiver knows its pace.
 pub(crate) fn channel<T: Send>(number: ChannelNumber, frames: usize, window: u32) -> (OutputChannel<T>, InputChannel<T>) {
     let (data_in, mut data_out) = ring(frames);
     data_out.tell(window);

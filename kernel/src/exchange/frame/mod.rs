@@ -1,8 +1,8 @@
-//! What moves through a channel: a batch of records with the in-band elements between them.
+//! The unit that moves through a channel: a batch of records with the in-band elements between them.
 //!
-//! How a frame keeps them is the affair of this folder: who fills one adds records and elements, who empties one takes them in turn ([`Frame::taking`]), who
-//! makes bytes of one walks over them. [`ahead`] shows what has not been taken yet; [`run`] is what crosses a joint between two chains in one task;
-//! [`channel`] are the two ends between which frames move.
+//! Only this folder knows how a frame stores them: senders add records and elements, receivers take them in turn ([`Frame::taking`]), packers walk over
+//! them to make bytes. [`ahead`] shows the records that have not been taken yet; a [`run`] crosses a joint between two chains in one task; [`channel`] has
+//! the two ends between which frames move.
 
 mod ahead;
 mod channel;
@@ -29,13 +29,13 @@ pub(crate) struct Frame<T> {
     controls: Vec<(u32, Control)>,
 }
 
-/// Memory in which a frame that is interrupted moves to its beginning.
+/// Memory through which the rest of an interrupted frame moves to its beginning.
 pub(crate) type Spare<T> = Vec<Entry<T>>;
 
-/// A frame whose records are being taken. Those that are left stay in the frame.
+/// A frame whose records are being taken. Records that are left stay in the frame.
 pub(crate) struct Taking<'a, T> {
     entries: std::vec::Drain<'a, Entry<T>>,
-    /// Of all its records, those that were taken before included.
+    /// The hashes of all records of the frame, those that were taken before included.
     pub(crate) hashes: &'a [u64],
     pub(crate) controls: &'a [(u32, Control)],
 }
@@ -70,7 +70,7 @@ impl<T> Frame<T> {
         self.entries.len()
     }
 
-    /// Provides memory for so many more records.
+    /// Reserves memory for this many more records.
     pub(crate) fn reserve(&mut self, records: usize) {
         self.entries.reserve(records);
     }
@@ -84,7 +84,7 @@ impl<T> Frame<T> {
         }
     }
 
-    /// Lets its records be taken. What `taking` leaves goes to `spare` and back.
+    /// Lets `take` take the frame's records. Records that it leaves go to `spare` and back.
     pub(crate) fn taking<R>(&mut self, spare: &mut Spare<T>, take: impl FnOnce(&mut Taking<'_, T>) -> R) -> R {
         let mut taking = Taking { entries: self.entries.drain(..), hashes: &self.hashes, controls: &self.controls };
         let taken = take(&mut taking);
@@ -98,17 +98,17 @@ impl<T> Frame<T> {
         self.entries.iter().map(|entry| &entry.record)
     }
 
-    /// Their timestamps.
+    /// The timestamps of the records.
     pub(crate) fn timestamps(&self) -> impl ExactSizeIterator<Item = i64> {
         self.entries.iter().map(|entry| entry.timestamp)
     }
 
-    /// The hashes of their keys; none where the edge is not keyed.
+    /// The hashes of the records' keys; empty where the edge is not keyed.
     pub(crate) fn hashes(&self) -> &[u64] {
         &self.hashes
     }
 
-    /// With these in-band elements, wherever they stand.
+    /// The frame with these in-band elements, at whatever positions they give.
     #[cfg(test)]
     pub(crate) fn with_controls(self, controls: &[(u32, Control)]) -> Self {
         Self { controls: controls.to_vec(), ..self }
@@ -164,7 +164,7 @@ impl<T> Batch<T> {
         }
     }
 
-    /// Whether it came from another process.
+    /// Whether the frame came from another process.
     pub(crate) fn is_from_elsewhere(&self) -> bool {
         matches!(self, Self::Archived(_))
     }

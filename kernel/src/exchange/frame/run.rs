@@ -1,6 +1,6 @@
-//! What crosses a joint between two chains of one task, or is handed to an operator that takes runs: consecutive records with their timestamps.
+//! Consecutive records with their timestamps, as they cross a joint between two chains of one task or are handed to an operator that takes runs.
 //!
-//! A run never reaches past an in-band element and is never longer than a frame: so order is kept, and what it holds is bounded. A joint stands before every
+//! A run never reaches past an in-band element and is never longer than a frame: so order is kept, and its size is bounded. A joint stands before every
 //! exchange's hash, so a run needs no hashes: they are computed behind it, once.
 
 use super::Entry;
@@ -12,7 +12,7 @@ pub(crate) struct Run<T> {
 }
 
 impl<T> Run<T> {
-    /// An empty one.
+    /// An empty run.
     pub(crate) fn new() -> Self {
         Self { entries: VecDeque::new() }
     }

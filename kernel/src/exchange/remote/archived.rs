@@ -47,7 +47,7 @@ fn decode_control(bytes: [u8; UNIT]) -> Result<(u32, Control), String> {
     Ok((position, control))
 }
 
-/// A checked frame. What was checked does not change any more: nobody can write to its buffer.
+/// A checked frame. The checked bytes do not change any more: nobody can write to its buffer.
 pub(crate) struct ArchivedFrame<T> {
     buffer: Buffer,
     len: usize,
@@ -69,7 +69,7 @@ impl<T> ArchivedFrame<T> {
         self.buffer[self.timestamps.clone()].as_chunks().0
     }
 
-    /// The hashes of their keys, little endian; empty if the edge is not keyed.
+    /// The hashes of the records' keys, little endian; empty if the edge is not keyed.
     pub(crate) fn hashes(&self) -> &[[u8; 8]] {
         self.buffer[self.hashes.clone()].as_chunks().0
     }
@@ -79,14 +79,14 @@ impl<T> ArchivedFrame<T> {
         &self.controls
     }
 
-    /// The memory, to be filled again.
+    /// The frame's memory, to be filled again.
     pub(crate) fn into_buffer(self) -> Buffer {
         self.buffer
     }
 }
 
 impl<T: Record> ArchivedFrame<T> {
-    /// Takes a buffer that holds a header and what follows it, and checks every byte. The records were said to be of `layout`.
+    /// Takes a buffer that holds a header and its payload, and checks every byte. The sender said that the records are of `layout`.
     pub(crate) fn check(header: &FrameHeader, buffer: Buffer, layout: &RecordLayout<T>) -> Result<Self, FrameError> {
         let damaged = |reason: String| FrameError::Damaged { channel: header.channel, reason };
         header.check_payload(&buffer[HEADER_BYTES..])?;

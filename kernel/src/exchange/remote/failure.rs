@@ -2,17 +2,17 @@
 
 use crate::error::JobError;
 
-/// What ended a link.
+/// The reason why a link ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LinkFailure {
-    /// The stream of frames broke: another attempt may have more luck.
+    /// The stream of frames broke: another attempt may succeed.
     Broken(String),
-    /// What is to be sent does not fit: it comes again with every attempt. The cure is said.
+    /// A frame does not fit, and will not in any other attempt. The text says the remedy.
     Unsendable(String),
 }
 
 impl LinkFailure {
-    /// As the failure of the job, for a link to the worker `peer`.
+    /// The failure of the job that this failure of a link to the worker `peer` is.
     pub fn of_the_job(self, peer: String) -> JobError {
         match self {
             Self::Broken(reason) => JobError::Exchange { worker: peer, reason },

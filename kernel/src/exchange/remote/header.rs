@@ -1,7 +1,7 @@
-//! The header of what moves between the cores of two workers (docs/src/formats.md#frames).
+//! The header of the frames that move between the cores of two workers (docs/src/formats.md#frames).
 //!
-//! 64 bytes, little endian, so that what follows in an aligned buffer is aligned as well. It is checked by a checksum of its own before any of it is
-//! believed, and it holds length and checksum of what follows. Nothing here panics on bytes.
+//! 64 bytes, little endian, so that the payload behind it in an aligned buffer is aligned as well. A checksum of its own is compared before any field is
+//! believed, and it holds length and checksum of the payload. No bytes make this code panic.
 
 use crate::checkpoint::Attempt;
 use thiserror::Error;
@@ -9,16 +9,16 @@ use thiserror::Error;
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 64;
 
-/// Bytes that may follow a header. A frame holds a fixed number of records, but a record may be large.
+/// Most payload bytes behind a header. A frame holds a fixed number of records, but a record may be large.
 pub const PAYLOAD_BYTES_MAX: usize = 256 << 20;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"TWF1");
 const VERSION: u16 = 3;
 
-/// What a frame is.
+/// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameKind {
-    /// The first on a connection: who calls, and for which attempt.
+    /// The first frame on a connection: the caller, and its attempt.
     Open,
     /// Records and in-band elements of a channel.
     Records,
@@ -26,7 +26,7 @@ pub enum FrameKind {
     Credit,
     /// The sender has a frame for a channel and no credit that it could wait for.
     Demand,
-    /// A layout in words, before the first records that have it.
+    /// A layout in words, before the first records of that layout.
     Layout,
 }
 
@@ -44,12 +44,12 @@ impl FrameKind {
     }
 }
 
-/// A frame without what it carries.
+/// The fields of a frame's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// What it is.
+    /// What the frame carries.
     pub kind: FrameKind,
-    /// Law 10: whatever comes from an older one is refused.
+    /// Law 10: a frame of an older attempt is refused.
     pub attempt: Attempt,
     /// The channel, for [`FrameKind::Records`].
     pub channel: u32,
@@ -61,71 +61,71 @@ pub struct FrameHeader {
     pub count: u32,
     /// Number of in-band elements.
     pub controls: u32,
-    /// Whether the hashes of keys are there.
+    /// Whether the frame holds the hashes of keys.
     pub is_keyed: bool,
-    /// Where the archive of the records begins in what follows.
+    /// Where the archive of the records begins in the payload.
     pub archive_at: u32,
-    /// Bytes that follow.
+    /// Bytes of the payload.
     pub payload_bytes: u32,
-    /// Checksum of what follows.
+    /// Checksum of the payload.
     pub payload_crc: u32,
 }
 
-/// Why bytes are no frame, or not one that may come here.
+/// Why bytes are not a frame, or not one that may arrive here.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
-    /// Something else.
+    /// No frame begins with these four bytes.
     #[error("what came is no frame (magic {0:08x})")]
     Magic(u32),
-    /// Of another version.
+    /// A frame of another version of the protocol.
     #[error("the frame has version {0}, and this build knows version {VERSION}: run the same build everywhere")]
     Version(u16),
-    /// Of a kind that is not known.
+    /// A frame of an unknown kind.
     #[error("a frame of the unknown kind {0}")]
     Kind(u16),
-    /// Bytes are not those that were sent.
+    /// The bytes are not those that were sent.
     #[error("the checksum of a frame's {0} does not match")]
     Checksum(&'static str),
-    /// Longer than a frame may be.
+    /// The frame is longer than allowed.
     #[error("a frame of {0} bytes is longer than the {PAYLOAD_BYTES_MAX} that a frame can have")]
     TooLong(u32),
-    /// Of another attempt.
+    /// A frame of another attempt.
     #[error("a frame of attempt {found} came where attempt {expected} is under way")]
     Attempt {
-        /// What was to come.
+        /// The attempt of this connection.
         expected: Attempt,
-        /// What came.
+        /// The attempt in the frame.
         found: Attempt,
     },
-    /// Not the one that was to follow.
+    /// Not the frame that follows in its channel.
     #[error("frame {found} of channel {channel} came where frame {expected} was to follow")]
     Sequence {
         /// The channel.
         channel: u32,
-        /// What was to come.
+        /// The sequence number that follows.
         expected: u64,
-        /// What came.
+        /// The sequence number in the frame.
         found: u64,
     },
-    /// Of a channel that does not end here.
+    /// A frame of a channel that does not end here.
     #[error("channel {0} does not end here")]
     Channel(u32),
-    /// Records of another layout.
+    /// Records of another layout than expected.
     #[error(
         "the records of channel {channel} have the layout {found} and are expected with {expected}: run the same build, with the same schemas, everywhere"
     )]
     Layout {
         /// The channel.
         channel: u32,
-        /// What was to come.
+        /// The layout of the channel here.
         expected: String,
-        /// What came.
+        /// The layout that the sender gave.
         found: String,
     },
-    /// Sent without credit.
+    /// A frame sent without credit.
     #[error("channel {0} was sent a frame without credit")]
     Credit(u32),
-    /// Damaged where no checksum tells.
+    /// Damage that no checksum shows.
     #[error("a frame of channel {channel} is damaged: {reason}")]
     Damaged {
         /// The channel.
@@ -133,10 +133,10 @@ pub enum FrameError {
         /// What is wrong.
         reason: String,
     },
-    /// Neither keyed nor not.
+    /// The flag for key hashes is neither yes nor no.
     #[error("a frame says of its keys neither yes nor no")]
     Keyed,
-    /// Of a kind that may not come here.
+    /// A frame of a kind that may not arrive here.
     #[error("a frame of kind {0:?} has no place here")]
     Unexpected(FrameKind),
 }
@@ -167,7 +167,7 @@ impl FrameHeader {
         }
     }
 
-    /// Its bytes in front of `payload`, whose length and checksum they hold.
+    /// The bytes of the header in front of `payload`, whose length and checksum they hold.
     pub fn encode(mut self, payload: &[u8]) -> [u8; HEADER_BYTES] {
         assert!(payload.len() <= PAYLOAD_BYTES_MAX, "a frame of {} bytes", payload.len());
         self.payload_bytes = payload.len() as u32;
@@ -191,7 +191,7 @@ impl FrameHeader {
         bytes
     }
 
-    /// Reads a header and checks everything about it that it says of itself.
+    /// Reads a header and checks all of its fields that need no context.
     pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, FrameError> {
         let magic = u32_at(bytes, 0);
         if magic != MAGIC {
@@ -226,7 +226,7 @@ impl FrameHeader {
         })
     }
 
-    /// Holds what followed against the checksum.
+    /// Compares the payload with the checksum.
     pub fn check_payload(&self, payload: &[u8]) -> Result<(), FrameError> {
         if crc32fast::hash(payload) == self.payload_crc { Ok(()) } else { Err(FrameError::Checksum("payload")) }
     }

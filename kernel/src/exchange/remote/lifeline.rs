@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 #[derive(Clone, Default)]
 pub struct Lifeline(Rc<Waiting>);
 
-/// Who waits for the end; woken when the last lifeline is dropped.
+/// The tasks that wait for the end; woken when the last lifeline is dropped.
 #[derive(Default)]
 struct Waiting(RefCell<Vec<Waker>>);
 
@@ -18,7 +18,7 @@ impl Drop for Waiting {
     }
 }
 
-/// The other end: holds nothing.
+/// The other end: it keeps nothing alive.
 #[derive(Clone)]
 pub struct LifelineEnd(Weak<Waiting>);
 

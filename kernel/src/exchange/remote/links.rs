@@ -1,4 +1,4 @@
-//! Which channels of a core lead to other workers, and which come from there.
+//! The channels of a core that lead to other workers, and those that come from them.
 
 use super::packing::{Packer, Unpacker};
 use crate::checkpoint::{Attempt, JobId};
@@ -9,33 +9,33 @@ use crate::record::Layout;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 
-/// A core of an attempt: the seat of its worker, and which of its cores.
+/// A core of an attempt: its worker's seat, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The seat of its worker.
     pub seat: usize,
-    /// Which of the worker's cores.
+    /// The number of the core in its worker, from 0.
     pub core: usize,
 }
 
-/// A channel of which one end is elsewhere. Whoever carries its bytes takes the place of that end, and need not know what its records are.
+/// A channel with one end elsewhere. The code that carries its bytes takes the place of that end, and need not know the type of its records.
 pub trait RemoteChannel: Send {
-    /// Its number among all channels of the attempt, the same at both ends.
+    /// The channel's number among all channels of the attempt, the same at both ends.
     fn number(&self) -> ChannelNumber;
 
-    /// What its records are made of.
+    /// The layout of its records.
     fn layout(&self) -> &Layout;
 
-    /// To be asked of a channel that leads away: makes bytes of its frames.
+    /// For a channel that leads away: makes bytes of its frames.
     ///
     /// # Panics
-    /// If it does not lead away.
+    /// If the channel does not lead away.
     fn into_packer(self: Box<Self>) -> Box<dyn Packer>;
 
-    /// To be asked of a channel that comes from elsewhere: takes in frames that are bytes.
+    /// For a channel that comes from elsewhere: takes in frames that are bytes.
     ///
     /// # Panics
-    /// If it leads away.
+    /// If the channel leads away.
     fn into_unpacker(self: Box<Self>) -> Box<dyn Unpacker>;
 }
 
@@ -64,14 +64,14 @@ impl RemoteChannel for ErasedChannel {
     }
 }
 
-/// What leads to one core of another worker, or comes from it.
+/// The channels to one core of another worker, or from it.
 #[derive(Default)]
 pub struct Peer {
     /// The name of the worker.
     pub name: String,
-    /// Where the core listens; known of one that is sent to.
+    /// Where the core listens; known only of a core that is sent to.
     pub door: Option<SocketAddr>,
-    /// The channels between here and there, in one direction.
+    /// The channels between the two cores, in one direction.
     pub channels: Vec<Box<dyn RemoteChannel>>,
 }
 
@@ -81,13 +81,13 @@ pub struct Links {
     pub job: JobId,
     /// The attempt.
     pub attempt: Attempt,
-    /// The coordinator's process: attempts of two can have one number.
+    /// Identifies the coordinator's process: attempts of two coordinators can have one number.
     pub owner: u64,
-    /// The core whose links they are.
+    /// The core whose links these are.
     pub own: Place,
-    /// By the core that is sent to.
+    /// Peers by the core that is sent to.
     pub sending: BTreeMap<Place, Peer>,
-    /// By the core that sends.
+    /// Peers by the core that sends.
     pub receiving: BTreeMap<Place, Peer>,
 }
 
@@ -110,7 +110,7 @@ impl Links {
         peer.channels.push(Box::new(channel));
     }
 
-    /// Whether nothing leads to other workers, and nothing comes from there.
+    /// Whether no channel leads to other workers or comes from them.
     pub(crate) fn are_none(&self) -> bool {
         self.sending.is_empty() && self.receiving.is_empty()
     }

@@ -1,8 +1,8 @@
 //! Channels between the cores of different workers, as far as the types of records are concerned.
 //!
-//! To a subtask a remote channel is like any other: a ring of frames. At the other end of the ring stands whatever carries bytes to the other worker and
-//! back, on the same core (`thalweg-cluster`). Here frames become bytes and come out of them again (`packing.rs`, `archived.rs`), behind a header
-//! (`header.rs`) that says whose they are; `links.rs` says which channels lead where, and is all that a carrier has to know of an attempt.
+//! To a subtask a remote channel is like any other: a ring of frames. At the other end of the ring stands the code that carries bytes to the other worker
+//! and back, on the same core (`thalweg-cluster`). Here frames become bytes and come out of them again (`packing.rs`, `archived.rs`), behind a header
+//! (`header.rs`) that says which channel they belong to; `links.rs` says which channels lead where, and is all that a carrier has to know of an attempt.
 
 mod archived;
 mod failure;

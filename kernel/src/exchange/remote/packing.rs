@@ -1,4 +1,4 @@
-//! From frames to bytes and back, at the two ends of a channel between processes.
+//! Packs frames into bytes and unpacks them, at the two ends of a channel between processes.
 //!
 //! A [`Packer`] stands where the receiver would, a [`Unpacker`] where the sender would: the subtasks at both ends do not know that a network lies
 //! between them. Both cost one virtual call per frame.
@@ -16,19 +16,19 @@ use rkyv::{Archive, Place, Serialize};
 use std::task::{Context, Poll};
 use thalweg_io::Buffer;
 
-/// A buffer that has become larger than this is not kept: one huge record does not fatten them all.
+/// A buffer that has grown larger than this is not kept: one huge record must not enlarge all buffers for good.
 pub const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
-/// What was put into a frame, or taken out of one.
+/// The contents of a frame that was packed or unpacked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
-    /// How many records.
+    /// Number of records.
     pub records: u64,
-    /// How many bytes, header and all.
+    /// Number of bytes, header included.
     pub bytes: u64,
     /// The barrier of a checkpoint, and how many of the records stand before it.
     pub barrier: Option<(u64, u64)>,
-    /// Nothing follows in the channel.
+    /// Whether nothing follows in the channel.
     pub is_end: bool,
 }
 
@@ -46,10 +46,10 @@ impl Carried {
 
 /// Makes bytes of the frames of one channel.
 pub trait Packer {
-    /// `Ready(true)` when there is a frame, `Ready(false)` when the sender is gone; registers for that otherwise.
+    /// `Ready(true)` when there is a frame, `Ready(false)` when the sender is gone; registers for either otherwise.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<bool>;
 
-    /// Appends the next frame to `out`, wherever that ends, and gives its memory back to the sender. After an error `out` holds nothing of use.
+    /// Appends the next frame to `out`, at any alignment, and gives its memory back to the sender. After an error `out` holds nothing of use.
     fn pack(&mut self, attempt: Attempt, channel: u32, sequence: u64, out: &mut Buffer) -> Result<Carried, LinkFailure>;
 
     /// Tells the sender how many records it may have under way.
@@ -58,13 +58,13 @@ pub trait Packer {
 
 /// Hands the frames of one channel over to its receiver.
 pub trait Unpacker {
-    /// Checks the frame that `buffer` holds, header and all, and hands it over. A receiver that is gone has no use for it.
+    /// Checks the frame that `buffer` holds, header included, and hands it over. If the receiver is gone the frame is dropped.
     fn deliver(&mut self, header: &FrameHeader, buffer: Buffer) -> Result<Carried, FrameError>;
 
-    /// The memory of a frame that was worked off; `None` when the receiver is gone. Registers for that otherwise.
+    /// The memory of a frame that was worked off; `None` when the receiver is gone. Registers for either otherwise.
     fn poll_returned(&mut self, cx: &mut Context<'_>) -> Poll<Option<Buffer>>;
 
-    /// How many records the receiver wishes to have under way. Whoever waits for memory that was worked off is woken when that changes.
+    /// How many records the receiver wishes to have under way. A task that waits for returned memory is woken when this changes.
     fn window(&self) -> u32;
 }
 
@@ -105,7 +105,7 @@ pub(crate) struct RecordPacker<T> {
 }
 
 impl<T: Record> RecordPacker<T> {
-    /// For records of `layout`.
+    /// A packer for records of `layout`.
     pub fn new(channel: InputChannel<T>, layout: &Layout) -> Self {
         Self { channel, archiver: Archiver::new(), layout: layout.fingerprint().as_u64() }
     }
@@ -148,7 +148,7 @@ impl<T: Record> Packer for RecordPacker<T> {
         out[begin..payload_at].copy_from_slice(&header);
         carried.bytes = (out.len() - begin) as u64;
         frame.clear();
-        // A sender that has ended has no use for it.
+        // A sender that has ended has no use for the frame.
         drop(self.channel.returned.try_push(Batch::Owned(frame)));
         Ok(carried)
     }
@@ -165,7 +165,7 @@ pub(crate) struct RecordUnpacker<T: Record> {
 }
 
 impl<T: Record> RecordUnpacker<T> {
-    /// For records of `layout`.
+    /// An unpacker for records of `layout`.
     pub fn new(channel: OutputChannel<T>, layout: RecordLayout<T>) -> Self {
         Self { channel, layout }
     }
@@ -220,7 +220,7 @@ mod tests {
         frame.with_controls(controls)
     }
 
-    /// The frame as bytes, and its header. It was packed behind bytes that are aligned to nothing, as a link packs it behind other frames.
+    /// The frame as bytes, and its header. It was packed behind bytes of odd length, as a link packs it behind other frames.
     fn packed<T: Record>(frame: Frame<T>) -> (FrameHeader, Buffer) {
         let (mut output, input) = channel::<T>(ChannelNumber(0), 1, u32::MAX);
         assert!(output.data.try_push(Batch::Owned(frame)).is_ok());
@@ -272,7 +272,7 @@ mod tests {
                 let mut flipped = Buffer::from(&bytes[..]);
                 flipped[at] ^= mask;
                 assert!(unpacked::<String>(&header, Buffer::from(&flipped[..])).is_err(), "byte {at}");
-                // With a checksum that somebody has made right on purpose: whatever comes of it, it is no panic.
+                // With a checksum that was made right on purpose: whatever the result, it is no panic.
                 let malicious = FrameHeader { payload_crc: crc32fast::hash(&flipped[HEADER_BYTES..]), ..header };
                 if let Ok(frame) = unpacked::<String>(&malicious, flipped) {
                     frame.records().iter().for_each(|record| drop(format!("{:?}", String::view_archived(record))));

@@ -1,4 +1,4 @@
-//! What is remembered of a checkpoint: what became of it, and what each subtask had to do with it.
+//! The record of a checkpoint: its outcome, and the part of each subtask.
 
 use super::TaskPlacement;
 use crate::checkpoint::{Attempt, CheckpointId, SnapshotTimes};
@@ -16,13 +16,13 @@ pub struct CheckpointRecord {
     pub attempt: Attempt,
     /// When it was triggered.
     pub began_at: UnixMillis,
-    /// Whether the job was to end with it: it was the last, or the job was being stopped.
+    /// Whether the job was to end with it: it was the last one, or the job was being stopped.
     pub ends_job: bool,
-    /// What has become of it.
+    /// Its state or outcome.
     pub state: CheckpointState,
     /// From its trigger until it was durable or given up; zero while it is under way.
     pub duration: Duration,
-    /// What has come of it from each task.
+    /// The parts of its tasks, as far as they have arrived.
     pub tasks: Vec<TaskCheckpoint>,
 }
 
@@ -44,40 +44,40 @@ impl CheckpointRecord {
         }
     }
 
-    /// The state in it, in bytes, as far as it has come.
+    /// The size of its state, in bytes, as far as it has arrived.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.parts().map(|part| part.bytes).sum()
     }
 
-    /// Subtasks that have acknowledged it, and subtasks there are. Those that had come to their end before have nothing to acknowledge.
+    /// Subtasks that have acknowledged it, and subtasks in all. Subtasks that had finished before have nothing to acknowledge.
     #[must_use]
     pub fn acknowledged_of(&self) -> (usize, usize) {
         (self.parts().count(), self.tasks.iter().map(|task| task.subtasks.len()).sum())
     }
 
-    /// What has come of it, over all subtasks.
+    /// The parts that have arrived, over all subtasks.
     pub fn parts(&self) -> impl Iterator<Item = &SubtaskCheckpoint> {
         self.tasks.iter().flat_map(|task| task.subtasks.iter().flatten())
     }
 }
 
-/// What has become of a checkpoint.
+/// The state of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckpointState {
     /// Some subtasks have not acknowledged it, or it is being made durable.
     UnderWay,
-    /// It is durable: a restart goes on from it.
+    /// It is durable: a restart resumes from it.
     Completed {
-        /// When.
+        /// The time at which it became durable.
         at: UnixMillis,
     },
-    /// It was given up, and will not be.
+    /// It was given up, and will not complete.
     Failed {
-        /// When.
+        /// The time at which it was given up.
         at: UnixMillis,
-        /// Why.
+        /// The reason.
         reason: CheckpointFailure,
     },
 }
@@ -92,7 +92,7 @@ pub enum CheckpointFailure {
     NoRoom,
     /// The attempt came to its end, or failed, before it was complete.
     AttemptEnded,
-    /// The job keeps no checkpoints. Of one that was asked for only.
+    /// The job takes no checkpoints. Only for a checkpoint that was asked for.
     NotEnabled,
 }
 
@@ -107,15 +107,15 @@ impl fmt::Display for CheckpointFailure {
     }
 }
 
-/// What has come of a checkpoint from one task.
+/// The part of one task in a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TaskCheckpoint {
-    /// Of its first operator.
+    /// The uid of its first operator.
     pub uid: String,
     /// The names of its operators.
     pub name: String,
-    /// By subtask; `None` of one that has not acknowledged it, or had come to its end before.
+    /// By subtask; `None` for a subtask that has not acknowledged it, or had finished before.
     pub subtasks: Vec<Option<SubtaskCheckpoint>>,
 }
 
@@ -123,12 +123,12 @@ pub struct TaskCheckpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubtaskCheckpoint {
-    /// When the coordinator had its acknowledgement.
+    /// When its acknowledgement reached the coordinator.
     pub acknowledged_at: UnixMillis,
     /// From the trigger of the checkpoint until then.
     pub end_to_end: Duration,
-    /// Its state, in bytes.
+    /// The size of its state, in bytes.
     pub bytes: u64,
-    /// What it spent on it.
+    /// The time it spent on it.
     pub times: SnapshotTimes,
 }

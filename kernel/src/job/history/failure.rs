@@ -8,13 +8,13 @@ use thalweg_io::UnixMillis;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Failure {
-    /// The attempt that failed; `None` if it came before one could begin.
+    /// The attempt that failed; `None` if the failure came before one could begin.
     pub attempt: Option<Attempt>,
     /// When the coordinator heard of it.
     pub at: UnixMillis,
     /// What failed, where, and what can be done: the text of the error, or its first 4096 bytes.
     pub reason: String,
-    /// What lies behind it.
+    /// The kind of cause.
     pub cause: FailureCause,
     /// The uid of the task in which it happened, which is that of its first operator.
     pub task_uid: Option<String>,
@@ -30,7 +30,7 @@ pub struct Failure {
     pub worker: Option<String>,
 }
 
-/// Where the coordinator knows a failure to have happened.
+/// The place of a failure, as far as the coordinator knows it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FailurePlace {
     pub(crate) task_uid: Option<String>,
@@ -39,7 +39,7 @@ pub(crate) struct FailurePlace {
 }
 
 impl Failure {
-    /// Nobody is left who could say why.
+    /// A failure whose reason nobody is left to tell.
     pub(crate) fn unknown(reason: &str) -> Self {
         Self {
             attempt: None,

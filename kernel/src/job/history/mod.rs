@@ -1,11 +1,11 @@
-//! What has become of a job so far, for whoever looks in from outside.
+//! The history of a job so far, for observers from outside.
 //!
-//! The coordinator tells each of its decisions as an event (`event.rs`), and [`JobHistory`] is made of events and nothing else: it is a pure reducer, without
-//! clock or I/O, and takes any event in any order without a panic. What has been decided about an attempt or a checkpoint does not change afterwards; the first
-//! failure of an attempt is its failure, and whatever fails while it closes is not told.
+//! The coordinator reports each of its decisions as an event (`event.rs`), and [`JobHistory`] is made of events and nothing else: it is a pure reducer,
+//! without clock or I/O, and takes any event in any order without a panic. A decision about an attempt or a checkpoint does not change afterwards; the
+//! first failure of an attempt is its failure, and failures while it closes are not recorded.
 //!
 //! It is bounded: the latest [`ATTEMPTS_MAX`] attempts, [`FAILURES_MAX`] failures and [`CHECKPOINTS_MAX`] checkpoints, of each checkpoint one entry per
-//! subtask. Whatever is older is counted and forgotten, but for the latest complete checkpoint.
+//! subtask. Older entries are counted and forgotten, except the latest complete checkpoint.
 
 mod attempts;
 mod checkpoints;
@@ -68,7 +68,7 @@ pub struct JobHistory {
 }
 
 impl JobHistory {
-    /// The job's number, by which its checkpoints and results know it; `None` before its first attempt.
+    /// The job's number, which also names it in its checkpoints and results; `None` before its first attempt.
     #[must_use]
     pub fn job(&self) -> Option<JobId> {
         self.job
@@ -79,17 +79,17 @@ impl JobHistory {
         self.attempts.iter().map(|attempt| &**attempt)
     }
 
-    /// The latest failures, at most 16, the newest last: those of attempts, and those that kept one from beginning.
+    /// The latest failures, at most 16, the newest last: of attempts, and of the beginning of attempts.
     pub fn failures(&self) -> impl DoubleEndedIterator<Item = &Failure> + ExactSizeIterator {
         self.failures.iter().map(|failure| &**failure)
     }
 
-    /// The latest checkpoints, at most 16, the newest last: the one that is under way, and those that were complete or given up.
+    /// The latest checkpoints, at most 16, the newest last: the one that is under way, and completed or given-up ones.
     pub fn checkpoints(&self) -> impl DoubleEndedIterator<Item = &CheckpointRecord> + ExactSizeIterator {
         self.checkpoints.iter().map(|checkpoint| &**checkpoint)
     }
 
-    /// One of the checkpoints that are remembered. Where an attempt has given one up and the next has used its number again, it is the newer.
+    /// One of the remembered checkpoints. If an attempt has given one up and the next has used its number again, the newer one.
     #[must_use]
     pub fn checkpoint(&self, checkpoint: CheckpointId) -> Option<&CheckpointRecord> {
         self.checkpoints().rev().chain(self.latest_completed()).find(|record| record.checkpoint == checkpoint)
@@ -101,37 +101,37 @@ impl JobHistory {
         self.latest_completed.as_deref()
     }
 
-    /// How many attempts have begun, those that are forgotten too.
+    /// How many attempts have begun, forgotten ones included.
     #[must_use]
     pub fn attempts_begun(&self) -> u64 {
         self.attempts_begun
     }
 
-    /// How many checkpoints were completed, those that are forgotten too.
+    /// How many checkpoints were completed, forgotten ones included.
     #[must_use]
     pub fn checkpoints_completed(&self) -> u64 {
         self.checkpoints_completed
     }
 
-    /// How many checkpoints were given up, those that are forgotten too.
+    /// How many checkpoints were given up, forgotten ones included.
     #[must_use]
     pub fn checkpoints_failed(&self) -> u64 {
         self.checkpoints_failed
     }
 
-    /// How the job came to its end; `None` while it goes on.
+    /// How the job ended; `None` while it runs.
     #[must_use]
     pub fn outcome(&self) -> Option<&JobOutcome> {
         self.outcome.as_ref().map(|(_, outcome)| outcome)
     }
 
-    /// When the job came to its end.
+    /// When the job ended; `None` while it runs.
     #[must_use]
     pub fn ended_at(&self) -> Option<UnixMillis> {
         self.outcome.as_ref().map(|(at, _)| *at)
     }
 
-    /// Takes in what has happened at `at`.
+    /// Applies an event of the time `at`.
     pub(crate) fn apply(&mut self, at: UnixMillis, event: JobEvent) {
         match event {
             JobEvent::AttemptBegan { job, attempt, restored } => {
@@ -201,7 +201,7 @@ impl JobHistory {
         self.attempts.iter_mut().find(|record| record.attempt == attempt).map(Arc::make_mut)
     }
 
-    /// The checkpoint, unless it is decided already what has become of it.
+    /// The checkpoint, if it is still under way.
     fn under_way(&mut self, checkpoint: CheckpointId) -> Option<&mut CheckpointRecord> {
         let found = self.checkpoints.iter_mut().rev().find(|record| record.checkpoint == checkpoint);
         found.filter(|record| record.state == CheckpointState::UnderWay).map(Arc::make_mut)

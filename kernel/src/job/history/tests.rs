@@ -140,7 +140,7 @@ proptest! {
             let counted = history.checkpoints_completed() + history.checkpoints_failed();
             prop_assert!(counted == decided || counted == decided + 1);
             decided = counted;
-            // A new one takes the place of the oldest.
+            // A new checkpoint takes the place of the oldest.
             let moved = usize::from(is_new && before.checkpoints.len() == CHECKPOINTS_MAX);
             for (was, is) in before.checkpoints.iter().skip(moved).zip(&history.checkpoints) {
                 prop_assert!(was.state == CheckpointState::UnderWay || was == is, "{was:?} has become {is:?}");

@@ -1,4 +1,4 @@
-//! What an operator of a user's own can do while it is called.
+//! The operations that a user-defined operator has while it is called.
 
 use crate::operators::process::Context;
 use crate::operators::{OutputTag, SideOutputs};
@@ -8,7 +8,7 @@ use crate::subtask::context::SubtaskContext;
 use crate::time::{NO_TIMESTAMP, Watermark};
 use std::ops::{Deref, DerefMut};
 
-/// Where an operator runs: the same in all calls of a subtask.
+/// The place where an operator runs: the same in all calls of a subtask.
 pub(in crate::operators) struct Site {
     pub(in crate::operators) clock: TaskClock,
     subtask: usize,
@@ -21,7 +21,7 @@ impl Site {
     }
 }
 
-/// What an operator can do in a call that concerns no key.
+/// The operations of an operator in a call that concerns no key.
 pub struct OperatorContext<'a> {
     pub(in crate::operators) timestamp: i64,
     pub(in crate::operators) watermark: Watermark,
@@ -32,13 +32,13 @@ pub struct OperatorContext<'a> {
 }
 
 impl OperatorContext<'_> {
-    /// The timestamp of the record in milliseconds; `None` if nobody has given it one, and where no record is in work.
+    /// The timestamp of the record in milliseconds; `None` if it has none, and where no record is in work.
     #[must_use]
     pub fn timestamp(&self) -> Option<i64> {
         (self.timestamp != NO_TIMESTAMP).then_some(self.timestamp)
     }
 
-    /// The operator's watermark: event time has come this far, in all inputs.
+    /// The operator's watermark: event time has reached it in all inputs.
     #[must_use]
     pub fn current_watermark(&self) -> Watermark {
         self.watermark
@@ -62,26 +62,26 @@ impl OperatorContext<'_> {
         self.site.parallelism
     }
 
-    /// Emits `record` to the side output `tag`, with the current timestamp. It goes nowhere if nobody has taken that output
+    /// Emits `record` to the side output `tag`, with the current timestamp. The record is dropped if nobody has taken that output
     /// (docs/src/semantics.md#p-4).
     pub fn output<T: Record>(&mut self, tag: &OutputTag<T>, record: T) {
         self.sides.emit(tag, self.timestamp, record);
     }
 
-    /// Says that there is more to emit than should be held at once: after this call comes [`resume`](crate::StreamOperator::resume), when what was emitted
-    /// has gone down. So an operator that makes very much of a record holds a part of it at a time. Suspend
-    /// only while something is left: an operator that does so without end holds up the job, as an endless loop would.
+    /// Says that there is more to emit than should be held at once: [`resume`](crate::StreamOperator::resume) is called after this call, when the records
+    /// it emitted have gone down. So an operator that makes very many records of one holds a part of them at a time. Suspend only while something is
+    /// left: an operator that suspends itself without end holds up the job, as an endless loop would.
     pub fn suspend(&mut self) {
         self.has_more = true;
     }
 
-    /// The same for somebody else, whose wish to suspend nobody hears.
+    /// The same for another callee, whose wish to suspend is ignored.
     pub(in crate::operators) fn lent(&mut self) -> OperatorContext<'_> {
         OperatorContext { timestamp: self.timestamp, watermark: self.watermark, site: self.site, has_more: false, sides: self.sides }
     }
 }
 
-/// What a keyed operator can do with the record, or the timer, in work: what a [`Context`] can, and suspend itself.
+/// The operations of a keyed operator on the record, or the timer, in work: those of a [`Context`], and suspending itself.
 pub struct KeyedOperatorContext<'c, 'a, K: Key> {
     pub(super) context: &'c mut Context<'a, K>,
 }

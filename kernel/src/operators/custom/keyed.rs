@@ -1,4 +1,4 @@
-//! An operator of a user's own on a keyed stream.
+//! A user-defined operator on a keyed stream.
 
 use super::context::{KeyedOperatorContext, OperatorContext};
 use super::stream_operator::{Hook, StreamOperator};
@@ -6,13 +6,13 @@ use crate::operators::process::{Context, KeyedFunction, Takes};
 use crate::operators::{OpenContext, Output, Timer};
 use crate::record::{Key, Record};
 
-/// An operator on the records of one key at a time, with state and timers of that key, that is told of what goes by in band, too: what a
-/// [`KeyedProcessFunction`](crate::KeyedProcessFunction) is, and a [`StreamOperator`]. Put on a stream by
+/// An operator on the records of one key at a time, with state and timers of that key, that also sees in-band elements: a
+/// [`KeyedProcessFunction`](crate::KeyedProcessFunction) and a [`StreamOperator`] in one. Put on a stream by
 /// [`KeyedStream::transform`](crate::KeyedStream::transform).
 ///
-/// State and timers are reached while a record or a timer of their key is in work. The calls of [`StreamOperator`] concern no key: what they are to emit is
-/// held in fields. Those are in no checkpoint, so they have to be empty, or not needed, after [`before_barrier`](StreamOperator::before_barrier), which
-/// comes before state and timers are saved.
+/// State and timers are reached while a record or a timer of their key is in work. The calls of [`StreamOperator`] concern no key: records that they are to
+/// emit are held in fields. Those fields are in no checkpoint, so they have to be empty, or not needed, after
+/// [`before_barrier`](StreamOperator::before_barrier), which is called before state and timers are saved.
 ///
 /// ```
 /// # extern crate thalweg_kernel as thalweg;
@@ -71,10 +71,10 @@ use crate::record::{Key, Record};
 pub trait KeyedStreamOperator: StreamOperator {
     /// The type of the key.
     type Key: Key;
-    /// What comes in.
+    /// The records it takes.
     type In: Record;
 
-    /// Called once per subtask, before anything else: the place to register state, and for nothing that cannot be done twice. It is also called when the job is
+    /// Called once per subtask, before anything else, to register state. It must do nothing that cannot be done twice: it is also called when the job is
     /// [compared with a checkpoint](crate::Job::compare_with).
     fn open(&mut self, _ctx: &mut OpenContext<'_, Self::Key>) {}
 
@@ -86,11 +86,11 @@ pub trait KeyedStreamOperator: StreamOperator {
         out: &mut Output<Self::Out>,
     );
 
-    /// Called for every timer that comes due.
+    /// Called for every timer that is due.
     fn on_timer(&mut self, _timer: Timer, _ctx: &mut KeyedOperatorContext<'_, '_, Self::Key>, _out: &mut Output<Self::Out>) {}
 }
 
-/// A keyed operator, as what runs it sees it.
+/// A keyed operator in the form that runs it.
 #[derive(Clone)]
 pub struct OperatorFunction<P>(pub(crate) P);
 

@@ -1,8 +1,8 @@
-//! Operators that a user writes: more than a function, since they are told of what goes by in band.
+//! User-defined operators: more than functions, since they also see in-band elements.
 //!
-//! [`stream_operator`] says what an operator is told of, [`context`] what it can do meanwhile, and [`running`] calls it and keeps the order that is promised.
-//! The forms are [`one_input`], whose records may come as whole runs ([`run_records`]), [`two_inputs`], and [`keyed`], which has state and timers and is run
-//! by `operators/process/running.rs`.
+//! [`stream_operator`] has the calls that an operator gets, [`context`] what it can do in them, and [`running`] makes the calls and keeps the promised
+//! order. The forms are [`one_input`], whose records may come as whole runs ([`run_records`]), [`two_inputs`], and [`keyed`], which has state and timers
+//! and is run by `operators/process/running.rs`.
 
 mod context;
 mod keyed;

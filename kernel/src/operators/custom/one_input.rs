@@ -1,4 +1,4 @@
-//! An operator of a user's own with one input. It joins the chain that it is put on, and no call for a record is dynamic.
+//! A user-defined operator with one input. It joins the chain that it is put on, and no call per record is dynamic.
 
 use super::context::OperatorContext;
 use super::run_records::RunRecords;
@@ -12,17 +12,17 @@ use crate::record::Record;
 use crate::subtask::context::SubtaskContext;
 use crate::time::NO_TIMESTAMP;
 
-/// An operator with one input (Flink's `OneInputStreamOperator`), for what a function cannot do: hold records and let them go in time, or take many at once.
-/// Put on a stream by [`DataStream::transform`](crate::DataStream::transform). The calls beside those for records are described in [`StreamOperator`].
+/// An operator with one input (Flink's `OneInputStreamOperator`), for what a function cannot do: hold records and release them in time, or take many at
+/// once. Put on a stream by [`DataStream::transform`](crate::DataStream::transform). The calls beside those for records are described in
+/// [`StreamOperator`].
 ///
-/// Where state or timers of a key are needed there is [`KeyedStreamOperator`](crate::KeyedStreamOperator).
+/// An operator that needs keyed state or timers is a [`KeyedStreamOperator`](crate::KeyedStreamOperator).
 ///
-/// In the chain of a source, in front of
-/// [`assign_timestamps_and_watermarks`](crate::DataStream::assign_timestamps_and_watermarks), what is held longer than a batch may be counted to the split
-/// that is read after its own: put an operator that holds records behind it.
+/// Put an operator that holds records behind [`assign_timestamps_and_watermarks`](crate::DataStream::assign_timestamps_and_watermarks): in front of it, in
+/// the chain of a source, a record that is held longer than a batch may be counted to the split that is read after its own.
 ///
-/// A buffering pre-aggregation, which sends fewer records over an exchange than come. It keeps nothing back over a barrier, so it needs no state; nothing
-/// over a watermark, so nothing becomes late; and is never larger than 1000 keys:
+/// A buffering pre-aggregation, which sends fewer records over an exchange than it takes. It keeps nothing back over a barrier, so it needs no state;
+/// nothing over a watermark, so nothing becomes late; and it never holds more than 1000 keys:
 ///
 /// ```
 /// # extern crate thalweg_kernel as thalweg;
@@ -93,11 +93,11 @@ use crate::time::NO_TIMESTAMP;
 /// # }
 /// ```
 pub trait OneInputStreamOperator: StreamOperator {
-    /// What comes in.
+    /// The records it takes.
     type In: Record;
 
-    /// Whether records are gathered and handed over by [`process_run`](Self::process_run): for operators whose work costs less for many at once.
-    /// Gathering makes records owned and costs some nanoseconds for each; with `false`, the default, nothing is gathered.
+    /// Whether records are gathered and handed over by [`process_run`](Self::process_run): for operators whose work costs less for many at once. Gathering
+    /// makes records owned and costs some nanoseconds per record; with `false`, the default, nothing is gathered.
     /// [`process_element`](Self::process_element) has to be written all the same; it is not called if `process_run` is written.
     ///
     /// An operator that takes runs, and emits what it makes of one in portions:
@@ -153,16 +153,16 @@ pub trait OneInputStreamOperator: StreamOperator {
     /// ```
     const TAKES_RUNS: bool = false;
 
-    /// Called once per subtask, before anything else: with its number, from 0, and how many there are.
+    /// Called once per subtask, before anything else: with the number of the subtask, from 0, and how many there are.
     fn open(&mut self, _subtask: usize, _parallelism: usize) {}
 
     /// Called for every record.
     fn process_element(&mut self, value: <Self::In as Record>::Ref<'_>, ctx: &mut OperatorContext<'_>, out: &mut Output<Self::Out>);
 
-    /// Called for every run of records if [`TAKES_RUNS`](Self::TAKES_RUNS). Unless written it processes one element after the other. What it leaves of
-    /// the run is dropped.
+    /// Called for every run of records if [`TAKES_RUNS`](Self::TAKES_RUNS). The default processes one element after the other. Records that it leaves in
+    /// the run are dropped.
     ///
-    /// The context has no timestamp, and what is emitted by [`collect`](Output::collect) gets none: the timestamps come with the records.
+    /// The context has no timestamp, and records emitted by [`collect`](Output::collect) get none: the timestamps come with the records.
     fn process_run(&mut self, run: RunRecords<'_, Self::In>, ctx: &mut OperatorContext<'_>, out: &mut Output<Self::Out>) {
         for (timestamp, view) in run.views() {
             let timestamp = timestamp.unwrap_or(NO_TIMESTAMP);
@@ -197,7 +197,7 @@ impl<P: OneInputStreamOperator> OperatorInput for OneInput<P> {
     }
 }
 
-/// Describes an operator of a user's own with one input.
+/// Describes a user-defined operator with one input.
 #[derive(Clone)]
 pub struct Transform<P> {
     pub(crate) operator: P,
@@ -219,9 +219,9 @@ impl<P: OneInputStreamOperator> Operator<P::In> for Transform<P> {
 
 /// A running operator with one input.
 pub struct RunningTransform<P: OneInputStreamOperator, D> {
-    /// Records of a run at most.
+    /// Most records in a run.
     most: usize,
-    /// Takes everything but the records as it comes.
+    /// Takes everything but the records.
     down: RunningOperator<OneInput<P>, D>,
 }
 

@@ -1,10 +1,10 @@
-//! A run of records, as an operator is handed it.
+//! A run of records, as an operator gets it.
 
 use crate::exchange::Run;
 use crate::record::Record;
 use crate::time::NO_TIMESTAMP;
 
-/// Consecutive records with their timestamps, in the order in which they came: at least one, at most as many as a frame holds
+/// Consecutive records with their timestamps, in order of arrival: at least one, at most as many as a frame holds
 /// ([`EngineSettings::frame_records`](crate::EngineSettings::frame_records)), and never on both sides of a watermark, of a barrier or of the end of a batch.
 pub struct RunRecords<'a, T> {
     run: &'a mut Run<T>,
@@ -26,7 +26,7 @@ impl<'a, T: Record> RunRecords<'a, T> {
         self.run.len()
     }
 
-    /// Looks at the records, as pairs of timestamp and view: `for (timestamp, view) in run.views()`. A timestamp is `None` where nobody has given one.
+    /// Views of the records, as pairs of timestamp and view: `for (timestamp, view) in run.views()`. A timestamp is `None` where a record has none.
     pub fn views(&self) -> impl ExactSizeIterator<Item = (Option<i64>, T::Ref<'_>)> {
         self.run.entries().map(|(timestamp, record)| (given(timestamp), record.view()))
     }

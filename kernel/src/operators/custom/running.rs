@@ -1,7 +1,7 @@
-//! Calls an operator of a user's own for its records and for what goes by in band.
+//! Calls a user-defined operator for its records and for in-band elements.
 //!
-//! What a call emits is handed down while there is room. The operator takes nothing else before all of it has gone, and before it has stopped saying that
-//! there is more: an in-band element is held until the call that announces it is over in this sense (docs/src/semantics.md#p-6).
+//! The records that a call emits are handed down while there is room. The operator takes nothing else before all of them have gone, and before it no longer
+//! says that there is more: an in-band element is held until the call that announces it is over in this sense (docs/src/semantics.md#p-6).
 
 use super::context::{OperatorContext, Site};
 use super::stream_operator::{Hook, StreamOperator};
@@ -19,41 +19,41 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use thalweg_io::MonotonicNs;
 
-/// An operator with what has been gathered for it.
+/// An operator with the records gathered for it.
 pub trait OperatorInput: 'static {
     /// The operator.
     type Operator: StreamOperator;
 
-    /// It.
+    /// The operator, to be called.
     fn operator(&mut self) -> &mut Self::Operator;
 
-    /// Whether records have come that the operator has not seen.
+    /// Whether records are gathered that the operator has not seen.
     #[inline]
     fn has_run(&self) -> bool {
         false
     }
 
-    /// Shows it those.
+    /// Hands it the gathered records.
     fn process_run(&mut self, _ctx: &mut OperatorContext<'_>, _out: &mut Output<OutputOf<Self>>) {}
 }
 
-/// What the operator emits.
+/// The records that the operator emits.
 pub type OutputOf<I> = <<I as OperatorInput>::Operator as StreamOperator>::Out;
 
 /// A running operator, except for its records.
 pub struct RunningOperator<I: OperatorInput, D> {
     pub(super) input: I,
     watermark: Watermark,
-    /// Something is to be done before the next record. Kept here, so that asking costs one comparison.
+    /// Work is due before the next record. Kept here, so that asking costs one comparison.
     is_suspended: bool,
     /// The operator has more to emit.
     has_more: bool,
-    /// An in-band element that has not gone down, and the call before it.
+    /// The call that is due next, and the in-band element that goes down after it.
     hook: Option<Hook>,
     control: Option<Control>,
     /// A batch has ended, and the operator has not been told.
     owes_batch_end: bool,
-    /// With what the last call emitted and there was no room for.
+    /// Holds the records of the last call that found no room.
     output: Output<OutputOf<I>>,
     slice: Rc<SliceBudget>,
     site: Site,
@@ -95,7 +95,7 @@ impl<I: OperatorInput, D: Collector<OutputOf<I>>> RunningOperator<I, D> {
         self.is_suspended = !self.output.hand_down(&mut self.down) || self.has_more;
     }
 
-    /// Calls the operator for anything else.
+    /// Calls the operator for something other than a record.
     fn call(&mut self, hook: Hook) {
         let Self { input, output, site, info, down, watermark, .. } = self;
         if hook != Hook::Resume {
@@ -110,8 +110,8 @@ impl<I: OperatorInput, D: Collector<OutputOf<I>>> RunningOperator<I, D> {
         self.has_more = ctx.has_more;
     }
 
-    /// Does what is to be done, in the order that is promised, until nothing is left, there is no room, or a slice is over. Only an operator that has more and
-    /// more to emit takes long: everything else comes once.
+    /// Does the work that is due, in the promised order, until nothing is left, there is no room, or a slice is over. Only an operator that has more and
+    /// more to emit takes long: every other call is made once.
     pub(super) fn advance(&mut self) -> Resumed {
         self.is_suspended = true;
         let mut left = self.slice.records();
@@ -140,7 +140,7 @@ impl<I: OperatorInput, D: Collector<OutputOf<I>>> RunningOperator<I, D> {
         }
     }
 
-    /// Shows the operator what has been gathered for it, if it can be called.
+    /// Hands the operator the gathered records, if it can be called.
     fn let_run_go(&mut self) {
         if self.input.has_run() && !self.is_suspended {
             self.advance();
@@ -194,7 +194,7 @@ impl<I: OperatorInput, D: Collector<OutputOf<I>>> Stage for RunningOperator<I, D
     }
 
     fn advance_processing_time(&mut self, now: Now) {
-        // What has come before this time is before it below, too.
+        // Records that came before this point go before it below, too.
         self.let_run_go();
         if self.ready() {
             self.down.advance_processing_time(now);

@@ -1,4 +1,4 @@
-//! An operator of a user's own with two inputs.
+//! A user-defined operator with two inputs.
 
 use super::context::OperatorContext;
 use super::running::{OperatorInput, RunningOperator};
@@ -60,12 +60,12 @@ use crate::subtask::context::SubtaskContext;
 /// # }
 /// ```
 pub trait TwoInputStreamOperator: StreamOperator {
-    /// What comes in the first stream.
+    /// The records of the first stream.
     type In1: Record;
-    /// What comes in the second stream.
+    /// The records of the second stream.
     type In2: Record;
 
-    /// Called once per subtask, before anything else: with its number, from 0, and how many there are.
+    /// Called once per subtask, before anything else: with the number of the subtask, from 0, and how many there are.
     fn open(&mut self, _subtask: usize, _parallelism: usize) {}
 
     /// Called for every record of the first stream.
@@ -87,7 +87,7 @@ impl<P: TwoInputStreamOperator> OperatorInput for Inputs<P> {
     }
 }
 
-/// Describes an operator of a user's own with two inputs.
+/// Describes a user-defined operator with two inputs.
 #[derive(Clone)]
 pub struct TwoInputTransform<P> {
     pub(crate) operator: P,
@@ -108,7 +108,7 @@ impl<P: TwoInputStreamOperator> TwoInputOperator<P::In1, P::In2> for TwoInputTra
 
 /// A running operator with two inputs.
 pub struct RunningTwoInputs<P: TwoInputStreamOperator, D> {
-    /// Takes everything but the records as it comes.
+    /// Takes everything but the records.
     down: RunningOperator<Inputs<P>, D>,
 }
 

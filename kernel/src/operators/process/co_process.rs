@@ -58,14 +58,14 @@ use crate::subtask::context::SubtaskContext;
 pub trait KeyedCoProcessFunction: Clone + Send + 'static {
     /// The type of the key, the same in both streams.
     type Key: Key;
-    /// What comes in the first stream.
+    /// The records of the first stream.
     type In1: Record;
-    /// What comes in the second stream.
+    /// The records of the second stream.
     type In2: Record;
-    /// What goes out.
+    /// The records it emits.
     type Out: Record;
 
-    /// Called once per subtask, before anything else: the place to register state, and for nothing that cannot be done twice. It is also called when the job is
+    /// Called once per subtask, before anything else, to register state. It must do nothing that cannot be done twice: it is also called when the job is
     /// [compared with a checkpoint](crate::Job::compare_with).
     fn open(&mut self, _ctx: &mut OpenContext<'_, Self::Key>) {}
 
@@ -75,11 +75,11 @@ pub trait KeyedCoProcessFunction: Clone + Send + 'static {
     /// Called for every record of the second stream.
     fn process_element2(&mut self, value: <Self::In2 as Record>::Ref<'_>, ctx: &mut Context<'_, Self::Key>, out: &mut Output<Self::Out>);
 
-    /// Called for every timer that comes due.
+    /// Called for every timer that is due.
     fn on_timer(&mut self, _timer: Timer, _ctx: &mut Context<'_, Self::Key>, _out: &mut Output<Self::Out>) {}
 }
 
-/// A function with two inputs, as what runs it sees it. In a type of its own, since a function may have the trait of the other form, too.
+/// A function with two inputs, in the form that runs it. It has a type of its own, since a function may also implement the trait of the other form.
 #[derive(Clone)]
 pub struct TwoInputFunction<P>(pub(crate) P);
 
@@ -139,7 +139,7 @@ where
 /// A running process on two keyed streams.
 pub struct RunningKeyedCoProcess<KF1, KF2, P: KeyedCoProcessFunction, D> {
     keys: (KF1, KF2),
-    /// Takes everything but the records as it comes.
+    /// Takes everything but the records.
     down: RunningKeyed<TwoInputFunction<P>, D>,
 }
 

@@ -1,4 +1,4 @@
-//! What a user's function is handed: [`OpenContext`] once, then with every call a [`Context`] to ask and an [`Output`] to give to.
+//! The arguments of a user's function: [`OpenContext`] once, then with every call a [`Context`] to ask and an [`Output`] to emit into.
 //!
 //! A context borrows from the operator for the length of one call, and all that goes through it concerns the key, the timestamp and the watermark
 //! of that call. Nothing here calls a function or waits for room: a timer is set and the operator fires it later, an output is held and the
@@ -12,7 +12,8 @@ use crate::record::{Key, Record};
 use crate::time::{NO_TIMESTAMP, Watermark};
 use std::collections::VecDeque;
 
-/// Takes what a function emits. What one call emits is held until there is room downstream: a call that emits without bound needs memory without bound.
+/// Takes the records that a function emits. The records of one call are held until there is room downstream: a call that emits without bound needs memory
+/// without bound.
 pub struct Output<O> {
     pub(in crate::operators) records: VecDeque<(i64, O)>,
     pub(in crate::operators) timestamp: i64,
@@ -53,7 +54,7 @@ impl<O> Output<O> {
     }
 }
 
-/// What a function can do when it is opened.
+/// The operations of a function when it is opened.
 pub struct OpenContext<'a, K> {
     pub(super) states: &'a mut States<K>,
     pub(super) subtask: usize,
@@ -89,7 +90,7 @@ impl<K: Key> OpenContext<'_, K> {
     }
 }
 
-/// What a function can do with the record, or the timer, in work: all of it concerns the current key (docs/src/semantics.md#k-3).
+/// The operations of a function on the record, or the timer, in work: all of them concern the current key (docs/src/semantics.md#k-3).
 pub struct Context<'a, K: Key> {
     pub(super) key: K::Ref<'a>,
     pub(super) hash: u64,
@@ -123,7 +124,7 @@ impl<'a, K: Key> Context<'a, K> {
     }
 
     /// The wall clock at the beginning of this slice of work, in milliseconds since 1970. In `on_timer` of a processing-time timer it is never below the
-    /// time of the timer, whoever has set the clock back meanwhile (docs/src/semantics.md#p-2).
+    /// time of the timer, even if the clock was set back meanwhile (docs/src/semantics.md#p-2).
     #[must_use]
     pub fn current_processing_time(&self) -> i64 {
         self.processing_time
@@ -152,7 +153,7 @@ impl<'a, K: Key> Context<'a, K> {
         self.timers.event_time.insert(timestamp, K::from_view(self.key));
     }
 
-    /// Takes such a timer back.
+    /// Deletes such a timer.
     pub fn delete_event_time_timer(&mut self, timestamp: i64) {
         self.timers.event_time.remove(timestamp, K::from_view(self.key));
     }
@@ -162,12 +163,12 @@ impl<'a, K: Key> Context<'a, K> {
         self.timers.processing_time.insert(timestamp, K::from_view(self.key));
     }
 
-    /// Takes such a timer back.
+    /// Deletes such a timer.
     pub fn delete_processing_time_timer(&mut self, timestamp: i64) {
         self.timers.processing_time.remove(timestamp, K::from_view(self.key));
     }
 
-    /// Emits `record` to the side output `tag`, with the current timestamp. It goes nowhere if nobody has taken that output
+    /// Emits `record` to the side output `tag`, with the current timestamp. The record is dropped if nobody has taken that output
     /// (docs/src/semantics.md#p-4).
     pub fn output<T: Record>(&mut self, tag: &OutputTag<T>, record: T) {
         self.sides.emit(tag, self.timestamp, record);

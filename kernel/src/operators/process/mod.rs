@@ -1,6 +1,6 @@
 //! `process` on keyed streams: a user's function with state, timers and side outputs, on one stream or on two that share their key.
 //!
-//! [`running`] calls the function, [`state`] is what the function keeps for a key, [`timers`] what it is woken by, [`context`] through what it reaches both.
+//! [`running`] calls the function, [`state`] is what the function keeps per key, [`timers`] wake it, and through [`context`] it reaches both.
 //! [`co_process`] is the form with two inputs.
 
 mod co_process;
@@ -63,23 +63,23 @@ pub use timers::{Timer, TimerDomain};
 pub trait KeyedProcessFunction: Clone + Send + 'static {
     /// The type of the key.
     type Key: Key;
-    /// What comes in.
+    /// The records it takes.
     type In: Record;
-    /// What goes out.
+    /// The records it emits.
     type Out: Record;
 
-    /// Called once per subtask, before anything else: the place to register state, and for nothing that cannot be done twice. It is also called when the job is
+    /// Called once per subtask, before anything else, to register state. It must do nothing that cannot be done twice: it is also called when the job is
     /// [compared with a checkpoint](crate::Job::compare_with).
     fn open(&mut self, _ctx: &mut OpenContext<'_, Self::Key>) {}
 
     /// Called for every record.
     fn process_element(&mut self, value: <Self::In as Record>::Ref<'_>, ctx: &mut Context<'_, Self::Key>, out: &mut Output<Self::Out>);
 
-    /// Called for every timer that comes due.
+    /// Called for every timer that is due.
     fn on_timer(&mut self, _timer: Timer, _ctx: &mut Context<'_, Self::Key>, _out: &mut Output<Self::Out>) {}
 }
 
-/// A function with one input, as what runs it sees it. In a type of its own, since a function may have the trait of the other form, too.
+/// A function with one input, in the form that runs it. It has a type of its own, since a function may also implement the trait of the other form.
 #[derive(Clone)]
 pub struct OneInputFunction<P>(pub(crate) P);
 
@@ -105,7 +105,7 @@ impl<P: KeyedProcessFunction> Takes for OneInputFunction<P> {
     }
 }
 
-/// Describes a function `F` on the records of keys: a process, or a keyed operator of a user's own.
+/// Describes a function `F` on keyed records: a process, or a user-defined keyed operator.
 #[derive(Clone)]
 pub struct Process<KF, F> {
     key: KF,
@@ -132,10 +132,10 @@ where
     }
 }
 
-/// A running function on the records of keys.
+/// A running function on keyed records.
 pub struct RunningProcess<KF, F: KeyedFunction, D> {
     key: KF,
-    /// Takes everything but the records as it comes.
+    /// Takes everything but the records.
     down: RunningKeyed<F, D>,
 }
 

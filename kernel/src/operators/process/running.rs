@@ -23,19 +23,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Poll};
 use thalweg_io::MonotonicNs;
 
-/// What a function does apart from its records.
+/// The calls of a function other than those for its records.
 pub trait KeyedFunction: 'static {
     type Key: Key;
     type Out: Record;
 
-    /// Whether it is told of what goes by in band, and may suspend itself. Where it is not, nothing is spent on that.
+    /// Whether it has calls for in-band elements, and may suspend itself. If `false`, these cost nothing.
     const HAS_HOOKS: bool = false;
 
     fn open(&mut self, ctx: &mut OpenContext<'_, Self::Key>);
 
     fn on_timer(&mut self, timer: Timer, ctx: &mut Context<'_, Self::Key>, out: &mut Output<Self::Out>);
 
-    /// Tells it.
+    /// Makes the call `hook`.
     fn call(&mut self, _hook: Hook, _ctx: &mut OperatorContext<'_>, _out: &mut Output<Self::Out>) {}
 }
 
@@ -46,7 +46,7 @@ pub trait Takes<const INPUT: usize = 0>: KeyedFunction {
     fn element(&mut self, value: <Self::In as Record>::Ref<'_>, ctx: &mut Context<'_, Self::Key>, out: &mut Output<Self::Out>);
 }
 
-/// Timers whose state is looked for together: the cache misses of so many lookups overlap.
+/// Timers whose state is prefetched together: the cache misses of this many lookups overlap.
 const PREFETCH_TIMERS: usize = 32;
 
 /// The state of the next key has to come first.
@@ -76,7 +76,7 @@ fn states_of<F: KeyedFunction>(mut function: F, state: OperatorState) -> Vec<Wan
     states.saved.into_claimed()
 }
 
-/// A running function on records of keys.
+/// A running function on keyed records.
 pub struct RunningKeyed<F: KeyedFunction, D> {
     function: F,
     states: States<F::Key>,
@@ -89,18 +89,18 @@ pub struct RunningKeyed<F: KeyedFunction, D> {
     saving: Option<Saving<F::Key>>,
     /// The function has more to emit.
     has_more: bool,
-    /// What it is to be told of next.
+    /// The call that is due next.
     hook: Option<Hook>,
-    /// What goes down the chain once it has been told.
+    /// The element that goes down the chain after that call.
     passing: Option<Control>,
-    /// A batch has ended, and it has not been told.
+    /// A batch has ended, and the function has not been told.
     owes_batch_end: bool,
-    /// While timers are fired: those up to this one have their state at hand. A timer that is set meanwhile and comes before it is one of the key that was
-    /// just called.
+    /// While timers are fired: the timers up to this one have their state at hand. A timer that is set meanwhile and comes before it belongs to the key
+    /// that was just called.
     at_hand: Option<(i64, F::Key)>,
-    /// The hashes of what lies ahead, kept for their memory.
+    /// The hashes of the records or timers ahead, kept to reuse the memory.
     ahead: Vec<u64>,
-    /// With what the last call emitted and the output had no room for.
+    /// Holds the records of the last call that found no room.
     output: Output<F::Out>,
     slice: usize,
     site: Site,
@@ -109,7 +109,7 @@ pub struct RunningKeyed<F: KeyedFunction, D> {
 }
 
 impl<F: KeyedFunction, D: Collector<F::Out>> RunningKeyed<F, D> {
-    /// Opens `function`, with what the restored checkpoint holds of the operator `id`.
+    /// Opens `function`, with the state that the restored checkpoint holds for the operator `id`.
     pub(in crate::operators) fn start(mut function: F, cx: &mut SubtaskContext, id: OperatorId, down: D) -> Self {
         let mut states = States::new(cx.state_of(id));
         let info = cx.operator(id);
@@ -241,7 +241,7 @@ impl<F: KeyedFunction, D: Collector<F::Out>> RunningKeyed<F, D> {
         }
     }
 
-    /// Tells the function, which has hooks.
+    /// Makes the call `hook` of a function that has hooks.
     fn call(&mut self, hook: Hook) {
         let Self { function, output, info, down, site, watermark, .. } = self;
         if hook != Hook::Resume {
@@ -253,7 +253,7 @@ impl<F: KeyedFunction, D: Collector<F::Out>> RunningKeyed<F, D> {
         self.has_more = ctx.has_more;
     }
 
-    /// Goes on with what the function has to emit and to be told of first, where it is: whether it made a call. Only while there is room.
+    /// Continues with the records the function has to emit and the calls that are due, if any. Returns whether it made a call. Only while there is room.
     #[inline]
     fn call_if_due(&mut self) -> bool {
         if !F::HAS_HOOKS {
@@ -288,7 +288,7 @@ impl<F: KeyedFunction, D: Collector<F::Out>> RunningKeyed<F, D> {
                     Ok(None) => self.processing_time = None,
                 }
             } else if self.timers.event_time.next_time().is_some_and(|time| time <= self.watermark.0) {
-                // Set for a time that event time has passed already (docs/src/semantics.md#p-1).
+                // Timers set for a time that event time has passed already (docs/src/semantics.md#p-1).
                 match self.pop_due(TimerDomain::EventTime, self.watermark.0) {
                     Err(AwaitsState) => return Resumed::AwaitsState,
                     Ok(Some((timestamp, key))) => self.fire(timestamp, &key, TimerDomain::EventTime),
@@ -309,7 +309,7 @@ impl<F: KeyedFunction, D: Collector<F::Out>> RunningKeyed<F, D> {
         Resumed::Again
     }
 
-    /// Whether the function has been told of the barrier that has come, and all it emitted has gone down.
+    /// Whether the function has been told of the barrier that has come, and all records it emitted have gone down.
     fn is_told(&mut self) -> bool {
         for _ in 0..self.slice {
             if !self.hand_down() || !self.down.ready() {
@@ -424,7 +424,7 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Stage for RunningKeyed<F, D> {
     }
 
     fn poll_progress(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
-        // Both, so that each can wake the task.
+        // Both are polled, so that each can wake the task.
         let (below, state) = (self.down.poll_progress(cx), self.states.poll_at_hand(cx));
         if below.is_ready() { below } else { state }
     }

@@ -1,8 +1,8 @@
 //! The keyed state of one operator in one subtask: handles, and access through them.
 //!
-//! A handle ([`ValueState`], [`ListState`], [`MapState`]) is `Copy` and names a state, not its content: by its place among those that the operator has
-//! registered in `open`, so that it means something to this operator alone. An access ([`ValueAccess`], [`ListAccess`], [`MapAccess`]) is a handle bound to one key: it sees and changes what is kept
-//! for that key and nothing else (docs/src/semantics.md#k-3). Reading makes no entry.
+//! A handle ([`ValueState`], [`ListState`], [`MapState`]) is `Copy` and names a state, not its content: by its place among the states that the operator has
+//! registered in `open`, so that it means something to this operator alone. An access ([`ValueAccess`], [`ListAccess`], [`MapAccess`]) is a handle bound to
+//! one key: it reads and changes the state of that key and nothing else (docs/src/semantics.md#k-3). Reading makes no entry.
 //!
 //! Pure: no clock, no I/O.
 
@@ -35,15 +35,15 @@ macro_rules! state_handle {
 }
 
 state_handle! {
-    /// One value for each key.
+    /// One value per key.
     ValueState<V> of V
 }
 state_handle! {
-    /// A list of values for each key.
+    /// A list of values per key.
     ListState<V> of Vec<V>
 }
 state_handle! {
-    /// An ordered map for each key.
+    /// An ordered map per key.
     MapState<MK, MV> of BTreeMap<MK, MV>
 }
 
@@ -54,14 +54,14 @@ type MapTable<K, MK, MV> = HotTable<K, BTreeMap<MK, MV>>;
 /// The registered states.
 pub(super) struct States<K> {
     store: KeyedStates<K>,
-    /// By which each state is saved, in the order of their first registration.
+    /// Saves the states, in the order of their first registration.
     durable: Vec<Box<dyn Durable<K>>>,
     pub(super) saved: OperatorState,
 }
 
 /// Saves one state, whatever its type.
 trait Durable<K> {
-    /// Saves the next parts of its table, some `budget` entries. `true` when all of it is saved.
+    /// Saves the next parts of its table, about `budget` entries. `true` when all of it is saved.
     fn save(&self, store: &mut KeyedStates<K>, saved: &OperatorState, part: &mut usize, budget: usize) -> bool;
 }
 
@@ -216,7 +216,7 @@ impl<'s, K: Key, V: Record> ValueAccess<'s, '_, K, V> {
         self.table.get(self.hash, |stored| stored.matches(key))
     }
 
-    /// The value, to be changed, made by `make` if there is none.
+    /// The value, to be changed; `make` makes it if there is none.
     #[inline]
     pub fn get_or_insert_with(self, make: impl FnOnce() -> V) -> &'s mut V {
         let key = self.key;
@@ -303,14 +303,14 @@ impl<'s, K: Key, MK: Key, MV: Record> MapAccess<'s, '_, K, MK, MV> {
         self.whole()?.get(map_key)
     }
 
-    /// Puts `value` under `map_key` and returns what was there.
+    /// Puts `value` under `map_key` and returns the previous value.
     pub fn put(self, map_key: MK, value: MV) -> Option<MV> {
         let key = self.key;
         let make = || (K::from_view(key), BTreeMap::new());
         self.table.get_or_insert_with(self.hash, |stored| stored.matches(key), make).insert(map_key, value)
     }
 
-    /// Removes what is under `map_key` and returns it.
+    /// Removes the value under `map_key` and returns it.
     pub fn remove(self, map_key: &MK) -> Option<MV> {
         self.whole()?.remove(map_key)
     }

@@ -1,13 +1,13 @@
-//! Timers of keys: what a function sees of one that has come due, and the two queues in which those that have not are held.
+//! Timers of keys: the due timer as a function sees it, and the two queues that hold the timers that are not due.
 //!
-//! A timer is a time and a key; setting the same one twice sets it once. The queues know no clock: the operator says how far each has come and
-//! takes out what is due.
+//! A timer is a time and a key; setting the same one twice sets it once. The queues know no clock: the operator says what time each has reached and takes
+//! out the timers that are due.
 
 use crate::checkpoint::OperatorState;
 use crate::record::Key;
 use thalweg_storage::TimerQueue;
 
-/// Which clock a timer goes by.
+/// The clock that a timer goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimerDomain {
     /// The watermark (docs/src/semantics.md#p-1).
@@ -16,7 +16,7 @@ pub enum TimerDomain {
     ProcessingTime,
 }
 
-/// A timer that has come due.
+/// A timer that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timer {
     /// The time it was set to, in milliseconds.
@@ -25,7 +25,7 @@ pub struct Timer {
     pub domain: TimerDomain,
 }
 
-/// The names under which they are saved, reserved for the engine.
+/// The names under which the timers are saved, reserved for the engine.
 const EVENT_TIME: &str = "thalweg/event-time-timers";
 const PROCESSING_TIME: &str = "thalweg/processing-time-timers";
 
@@ -58,7 +58,7 @@ impl<K: Key> Timers<K> {
         }
     }
 
-    /// Saves up to `budget` timers of one of the two queues behind `after`. Returns the last one saved, or `None` when all are.
+    /// Saves up to `budget` timers of one of the two queues, from behind `after` on. Returns the last one saved, or `None` when all are.
     pub(super) fn save(&self, domain: TimerDomain, after: Option<(i64, K)>, saved: &OperatorState, budget: usize) -> Option<(i64, K)> {
         let (name, queue) = match domain {
             TimerDomain::EventTime => (EVENT_TIME, &self.event_time),

@@ -1,13 +1,13 @@
-//! What is kept of the records of a key (and window): one accumulator, however many they are.
+//! The aggregate of the records per key (and window): one accumulator, however many records there are.
 //!
-//! An [`AggregateFunction`] itself is the same for all keys and windows: what has been seen of one of them is in the accumulator it is handed.
+//! An [`AggregateFunction`] itself is the same for all keys and windows: each of them has an accumulator of its own, which holds what was seen of it.
 
 use crate::record::Record;
 
 /// Folds records into an accumulator (Flink's `AggregateFunction`).
 ///
-/// An accumulator stands for the sequence of records it was given. Records of one key and window are added in the order in which they arrive; where
-/// windows merge, what was added to each of them before is joined by [`merge`](Self::merge).
+/// An accumulator stands for the sequence of records it was given. Records of one key and window are added in order of arrival; where windows merge, their
+/// accumulators are joined by [`merge`](Self::merge).
 ///
 /// ```
 /// # extern crate thalweg_kernel as thalweg;
@@ -36,28 +36,28 @@ use crate::record::Record;
 /// assert_eq!(seen, fold(&[1, 2, 6]));
 /// ```
 pub trait AggregateFunction<In: Record>: Clone + Send + 'static {
-    /// What is kept for a key (and window).
+    /// The state per key (and window).
     type Accumulator: Record;
-    /// What it amounts to.
+    /// The result.
     type Output;
 
-    /// An accumulator that has seen nothing.
+    /// An accumulator that has seen no record.
     fn create_accumulator(&self) -> Self::Accumulator;
 
     /// Adds a record.
     fn add(&self, value: In::Ref<'_>, accumulator: &mut Self::Accumulator);
 
-    /// Adds all that `other` has seen, as if its records had now been added one after the other; one of the two, or both, may have seen nothing.
+    /// Adds all records that `other` has seen, as if they had now been added one after the other; one of the two, or both, may have seen none.
     ///
-    /// Records of windows that merge have come interleaved, and `accumulator` is the one of the earlier window: an aggregate whose result hangs on the
-    /// order of its records must not expect that of their arrival.
+    /// Records of windows that merge have come interleaved, and `accumulator` is that of the earlier window: an aggregate whose result depends on the order
+    /// of its records must not expect the order of arrival.
     fn merge(&self, other: Self::Accumulator, accumulator: &mut Self::Accumulator);
 
     /// The result so far.
     fn get_result(&self, accumulator: &Self::Accumulator) -> Self::Output;
 }
 
-/// A reduce as an aggregate: the accumulator is the reduced record, absent before the first. It merges as it should if the function is associative.
+/// A reduce as an aggregate: the accumulator is the reduced record, absent before the first. It merges correctly if the function is associative.
 #[derive(Clone)]
 pub struct ReduceWindow<F> {
     pub(crate) function: F,
@@ -99,7 +99,7 @@ where
 mod tests {
     use super::*;
 
-    /// Folds each part for itself and merges what comes of them.
+    /// Folds each part separately and merges the accumulators.
     fn merged<A: AggregateFunction<String>>(aggregate: &A, parts: &[&[&str]]) -> A::Accumulator {
         let fold = |part: &&[&str]| {
             let mut accumulator = aggregate.create_accumulator();

@@ -1,13 +1,13 @@
-//! To which windows a record belongs: a pure function of the record and its timestamp (docs/src/semantics.md#win-1).
+//! Assigns windows to records: a pure function of the record and its timestamp (docs/src/semantics.md#win-1).
 //!
 //! The assigners of the engine yield the windows that contain the timestamp, by ascending time. Spans that would reach past the ends of time are cut off
-//! there. An assigner knows no watermark and no lateness: which of the windows are over is for `lateness.rs` to say.
+//! there. An assigner knows no watermark and no lateness: `lateness.rs` says which of the windows are over.
 
 use crate::record::Record;
 use crate::time::TimeWindow;
 use std::time::Duration;
 
-/// Says to which windows a record of `In` belongs (docs/src/semantics.md#win-1).
+/// Assigns windows to the records of `In` (docs/src/semantics.md#win-1).
 ///
 /// Equal records must always get equal windows: after a failure they are assigned once more.
 ///
@@ -32,11 +32,11 @@ use std::time::Duration;
 /// assert_eq!(Validity.assign_windows(0, 5_100), None);
 /// ```
 pub trait WindowAssigner<In: Record>: Clone + Send + 'static {
-    /// The windows of one record: an `Option`, an array, an iterator. A `Vec` would be allocated for each record.
+    /// The windows of one record: an `Option`, an array, an iterator. A `Vec` would be allocated per record.
     type Windows: IntoIterator<Item = TimeWindow>;
 
-    /// The windows of `record`, each once. They may be of different lengths, and each has at least one millisecond: an empty one fails the job. A record
-    /// that is given none is neither counted nor late.
+    /// The windows of `record`, each once. They may be of different lengths, and each has at least one millisecond: an empty window fails the job. A record
+    /// without windows is neither counted nor late.
     fn assign_windows(&self, record: In::Ref<'_>, timestamp: i64) -> Self::Windows;
 }
 
@@ -129,12 +129,12 @@ impl<In: Record> WindowAssigner<In> for SlidingEventTimeWindows {
     }
 }
 
-/// The windows that [`SlidingEventTimeWindows`] gives one record, by ascending time.
+/// The windows of [`SlidingEventTimeWindows`] that hold one record, by ascending time.
 #[derive(Clone, Debug)]
 pub struct SlidingWindows {
     size_ms: i64,
     slide_ms: i64,
-    /// The start of the last of them.
+    /// The start of the last window.
     last: i64,
     left: i64,
 }
@@ -182,7 +182,7 @@ mod tests {
     }
 
     proptest! {
-        /// The definition, tried on every start near the timestamp, also at the ends of time.
+        /// The definition, tested on every start near the timestamp, also at the ends of time.
         #[test]
         fn windows_are_those_that_contain_the_timestamp(timestamp in any::<i64>(), size in 1..50i64, slide in 1..50i64, offset in -100..100i64) {
             let assigner = SlidingEventTimeWindows { size_ms: size, slide_ms: slide, offset_ms: offset };

@@ -1,6 +1,6 @@
-//! Firing: what is due is emitted, in slices and while there is room, before the watermark that made it due goes on (docs/src/semantics.md#win-2, #w-6).
+//! Firing: due results are emitted, in slices and while there is room, before the watermark that made them due goes on (docs/src/semantics.md#win-2, #w-6).
 //!
-//! What is due comes in two ways. A watermark makes whole windows due; a record makes a single entry due, if the trigger says so: that of a window whose
+//! Entries become due in two ways. A watermark makes whole windows due; a record makes a single entry due, if the trigger says so: that of a window whose
 //! time has passed already, say (docs/src/semantics.md#l-3). In both the trigger decides, and the store says which entries there are.
 
 use super::aggregate::AggregateFunction;
@@ -12,23 +12,23 @@ use crate::record::{Key, Record};
 use crate::time::{Control, TimeWindow, Watermark};
 use std::collections::VecDeque;
 
-/// What is being fired.
+/// The firing in progress.
 pub(super) struct Firing {
     /// The watermark whose windows are being fired: it goes down the chain after the last of them.
     advancing: Option<Watermark>,
-    /// Entries that fire for a record that was added to them, and were not handed down yet for want of room: at most those of one record.
+    /// Entries that fire for a record that was added to them, and have not been handed down yet for want of room: at most those of one record.
     again: VecDeque<Place>,
     /// Entries that are fired in one go.
     slice: usize,
 }
 
 impl Firing {
-    /// Of an operator that has `advancing` still to fire at.
+    /// The firing of an operator that has `advancing` still to fire at.
     pub(super) fn new(advancing: Option<Watermark>, slice: usize) -> Self {
         Self { advancing, again: VecDeque::new(), slice }
     }
 
-    /// `watermark` has come: what it makes due is fired, and it goes on.
+    /// `watermark` has come: entries that it makes due are fired, and it goes on.
     pub(super) fn advance(&mut self, watermark: Watermark) {
         self.advancing = Some(watermark);
     }
@@ -62,7 +62,7 @@ where
     RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out,
     D: Collector<Out>,
 {
-    /// Emits the result of the entry at `place` if `asked` of the trigger it is to fire. Only while there is room.
+    /// Emits the result of the entry at `place` if the trigger, called by `asked`, says so. Only while there is room.
     fn emit(&mut self, place: Place, asked: impl FnOnce(&T, &T::Kept<A::Accumulator>) -> TriggerResult) {
         let Self { store, trigger, aggregate, result, info, down, .. } = self;
         let Some((key, kept)) = store.entry(place).filter(|(_, kept)| asked(trigger, kept) == TriggerResult::Fire) else { return };
@@ -71,7 +71,7 @@ where
         down.push(window.max_timestamp(), out);
     }
 
-    /// Fires what is due until there is nothing, the output is full, or a slice is over.
+    /// Fires due entries until there are none, the output is full, or a slice is over.
     pub(super) fn fire(&mut self) -> Resumed {
         let mut budget = self.firing.slice;
         while let Some(place) = self.firing.again.pop_front() {

@@ -34,7 +34,7 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// Of a record that arrives at `watermark`.
+    /// The admission of a record that arrives at `watermark`.
     #[inline]
     pub(super) fn new(allowed: AllowedLateness, watermark: Watermark) -> Self {
         Self { allowed, watermark, has_windows: false, is_admitted: false }

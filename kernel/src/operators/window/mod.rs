@@ -1,8 +1,8 @@
 //! Event-time windows on a keyed stream: an assigner, a trigger and a store, as Flink has them.
 //!
-//! [`assigner`] says to which windows a record belongs, [`lateness`] which of these are over and when a record is late, [`aggregate`] what is kept of it,
-//! [`trigger`] when the result is emitted. [`panes`] holds what is kept: windows of one span live together, so that no timer for each key is needed; what it
-//! owes to the others is written down in [`store`]. [`firing`] and [`saving`] walk through a store in slices; [`running`] joins the parts.
+//! [`assigner`] says to which windows a record belongs, [`lateness`] which of these are over and when a record is late, [`aggregate`] folds its records,
+//! [`trigger`] says when the result is emitted. [`panes`] stores the entries: windows of one span live together, so that no timer per key is needed;
+//! [`store`] says what the other parts expect of it. [`firing`] and [`saving`] walk through a store in slices; [`running`] joins the parts.
 //!
 //! Another kind of window is another assigner, and a trigger or a store only if these do not serve: sessions, which merge, need a store of their own.
 //! Lateness, firing and saving are the same for all.
@@ -41,7 +41,7 @@ pub(crate) use saving::CONTENTS;
 pub(crate) use store::WindowStore;
 pub(crate) use trigger::{EventTimeTrigger, Trigger};
 
-/// What all kinds of windowed operators have in common.
+/// The settings that all kinds of windowed operators have in common.
 pub struct WindowSettings<In: Record, K, KF, W> {
     pub(crate) key: KF,
     pub(crate) assigner: W,
@@ -62,7 +62,7 @@ impl<In: Record, K, KF: Clone, W: Clone> Clone for WindowSettings<In, K, KF, W> 
     }
 }
 
-/// Describes a windowed aggregate whose windows lie in a store `S`: `result` makes what is emitted from key, window and aggregate.
+/// Describes a windowed aggregate whose windows lie in a store `S`: `result` makes the emitted record from key, window and aggregate.
 pub struct WindowOperator<In: Record, K, KF, W, T, A, S, RF> {
     pub(crate) settings: WindowSettings<In, K, KF, W>,
     pub(crate) trigger: T,

@@ -1,4 +1,4 @@
-//! Windows of other kinds than the engine has fit: a store of windows that merge, and a trigger that counts, run in the operator as it is. Lateness,
+//! Other kinds of windows than the engine has fit in: a store of windows that merge, and a trigger that counts, run in the unchanged operator. Lateness,
 //! firing and saving know nothing of them.
 
 use super::store::{Cursor, Due, Place, RestoredAs, WindowStore};
@@ -52,7 +52,7 @@ impl AggregateFunction<Visit> for Times {
     }
 }
 
-/// What is emitted of `visits` in windows with 5 ms of allowed lateness, as `key[start,end)=times`, and the late ones.
+/// The results for `visits` in windows with 5 ms of allowed lateness, as `key[start,end)=times`, and the late visits.
 fn windowed<W, T, S>(visits: &[(&str, i64, Option<i64>)], assigner: W, trigger: T) -> (Vec<String>, Vec<String>)
 where
     W: WindowAssigner<Visit>,
@@ -79,7 +79,7 @@ where
     (results.take(), late.take())
 }
 
-/// From each record to `gap` milliseconds behind it.
+/// The span from each record to `gap` milliseconds behind it.
 #[derive(Clone)]
 struct Gap(i64);
 
@@ -91,7 +91,7 @@ impl<In: Record> WindowAssigner<In> for Gap {
     }
 }
 
-/// Windows of a key that overlap are one. A list, looked through from end to end: what matters here is that it fits.
+/// Overlapping windows of a key become one. A list, searched from end to end: what matters here is that it fits.
 struct Sessions<K, V> {
     entries: Vec<Option<Session<K, V>>>,
 }
@@ -208,7 +208,7 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Sessions<K, V> {
     }
 }
 
-/// Every so many records of a key and window.
+/// Fires for every so many records per key and window.
 #[derive(Clone)]
 struct CountTrigger(u64);
 
@@ -252,15 +252,15 @@ fn windows_that_merge_are_one_session_for_lateness_firing_and_result() {
         ("a", 0, None),
         ("a", 15, None),
         ("b", 3, None),
-        // Joins the two sessions of a before it and behind it.
+        // Joins the two sessions of `a` before and after it.
         ("a", 8, Some(12)),
-        // b's session [3,13) has fired at 12 and is not over: it fires again, longer, when its new end comes.
+        // Session [3,13) of `b` has fired at 12 and is not over: it fires again, longer, when its new end comes.
         ("b", 9, Some(18)),
-        // b's is over at 23.
+        // The session of `b` is over at 23.
         ("a", 30, Some(24)),
         ("b", 5, None),
         ("a", 22, None),
-        // Over for itself, and not late: it is part of a's session, which is open.
+        // Its own window is over, but it is not late: it is part of the session of `a`, which is open.
         ("a", 10, None),
     ];
     let (results, late) = windowed::<_, _, Sessions<_, _>>(&visits, Gap(10), EventTimeTrigger);

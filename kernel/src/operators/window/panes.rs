@@ -1,8 +1,8 @@
-//! The store of windows that stand each for itself: a [`WindowTable`] for each span of time, its *pane*, in order of time.
+//! The store of independent windows: a [`WindowTable`] for each span of time, its *pane*, in order of time.
 //!
-//! The order is that of the ends, and of the starts where ends are equal, whatever the lengths: so panes that are due, and panes that are over, are always
-//! the first ones. What is over is taken off as a whole, and its keys are freed in slices. A pane that is *complete* is not fired as a whole any more: a
-//! record that comes later fires its key alone (docs/src/semantics.md#l-3).
+//! Panes are ordered by their ends, and by their starts where ends are equal, whatever the lengths: so panes that are due, and panes that are over, are
+//! always the first ones. A pane that is over is taken off as a whole, and its keys are freed in slices. A pane that is *complete* is not fired as a whole
+//! any more: a record that arrives later fires its key alone (docs/src/semantics.md#l-3).
 //!
 //! Pure: no clock, no I/O. The watermark reaches it as an argument.
 
@@ -13,36 +13,36 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use thalweg_storage::{TableOwner, WindowTable};
 
-/// Panes in which the keys of the next records are brought near. For the 32 keys that are looked up together a pane takes two cache lines each, in its index
-/// and in its entries: eight panes are 32 KiB, a processor's first cache. More would push out what was brought in before it is used.
+/// Panes in which the keys of the next records are prefetched. For the 32 keys that are looked up together a pane takes two cache lines each, in its index
+/// and in its entries: eight panes are 32 KiB, a processor's first-level cache. More would evict prefetched lines before they are used.
 const PREFETCH_PANES: usize = 8;
 
 /// The contents of one span of time.
 pub(super) struct Pane<K, V> {
     table: WindowTable<K, V>,
-    /// Keys that have fired; all of them once the span has.
+    /// Number of keys that have fired; all of them once the span has.
     fired: usize,
     complete: bool,
-    /// The last group of records of which some went here.
+    /// The last group of records of which some went into this pane.
     group: u64,
 }
 
-/// The open spans of a subtask, by ascending time. Nearly every record belongs to the one that was asked for last; firing and cleaning up go
-/// forward through time and look at no span twice.
+/// The open spans of a subtask, by ascending time. Nearly every record belongs to the span that was last looked up; firing and cleaning up go forward
+/// through time and visit no span twice.
 pub struct Panes<K, V> {
     panes: VecDeque<(TimeWindow, Pane<K, V>)>,
     last: usize,
     /// All panes before this one are complete.
     first_incomplete: usize,
-    /// What is over and still holds keys to be freed.
+    /// Panes that are over and still hold keys to be freed.
     retired: Vec<WindowTable<K, V>>,
     owner: TableOwner,
-    /// Which group of records is being added, and the panes it has gone to so far, at most [`PREFETCH_PANES`].
+    /// The group of records that is being added, and the panes it has gone to so far, at most [`PREFETCH_PANES`].
     group: u64,
     in_use: Vec<usize>,
 }
 
-/// What panes are ordered by.
+/// The order of panes.
 fn order(window: TimeWindow) -> (i64, i64) {
     (window.end, window.start)
 }
@@ -84,7 +84,7 @@ impl<K, V> Panes<K, V> {
         self.find(window).ok().map(|place| &mut self.panes[place].1)
     }
 
-    /// A group of records begins, or the places of panes have changed.
+    /// Begins a group of records; also called when the places of panes have changed.
     fn next_group(&mut self) {
         self.group += 1;
         self.in_use.clear();
@@ -131,8 +131,8 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Panes<K, V> {
         if has_come { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Looks the keys up in the panes that the records of the group before went to. Others that are open get stragglers at most: to look for every key in
-    /// each of them would cost more than it brings.
+    /// Prefetches the keys in the panes that the records of the previous group went to. Other open panes get stragglers at most: looking up every key in
+    /// each of them would cost more than it saves.
     fn prefetch(&mut self, hashes: &[u64]) {
         for place in &self.in_use {
             if let Some((_, pane)) = self.panes.get(*place) {
@@ -231,7 +231,7 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Panes<K, V> {
         match restored {
             RestoredAs::Open => pane.complete = false,
             RestoredAs::Fired => pane.complete = true,
-            // Those of its keys that had fired came before.
+            // Keys of it that had fired were restored before.
             RestoredAs::Due => {
                 if std::mem::replace(&mut pane.complete, false) {
                     pane.fired = pane.table.len();
@@ -281,7 +281,7 @@ mod tests {
         windows
     }
 
-    /// Keys are looked up in each pane that records go to, whichever came last, and in no other.
+    /// Keys are prefetched in each pane that records go to, whichever came last, and in no other.
     #[test]
     fn keys_are_brought_near_in_the_panes_that_records_go_to() {
         let windows: Vec<_> = (0..20).map(|i| window(i, i + 5)).collect();

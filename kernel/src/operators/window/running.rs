@@ -1,4 +1,4 @@
-//! The running windowed operator: takes records in, and divides what is to be done with them among the parts of this folder.
+//! The running windowed operator: takes records, and divides the work on them among the parts of this folder.
 
 use super::aggregate::AggregateFunction;
 use super::assigner::WindowAssigner;
@@ -166,7 +166,7 @@ where
     }
 
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Both, so that each can wake the task.
+        // Both are polled, so that each can wake the task.
         let (below, state) = (self.down.poll_progress(cx), self.store.poll_at_hand(cx));
         if below.is_ready() { below } else { state }
     }

@@ -1,9 +1,9 @@
-//! How the entries of windows get into the snapshots of their subtask, and back out of a checkpoint.
+//! Saves the entries of windows into the snapshots of their subtask, and restores them from a checkpoint.
 //!
-//! They are saved in slices, with their windows as namespaces, while the operator is suspended. Nothing here knows how they are stored or when they fire, but
-//! for one thing: a subtask may take over keys of several, which had been told different watermarks, and it starts behind the highest
-//! (docs/src/semantics.md#c-5). A window that had fired where its key comes from does not fire as a whole again. One that had not, and is due by now, fires
-//! at once: no later watermark may come to do it.
+//! Entries are saved in slices, with their windows as namespaces, while the operator is suspended. Nothing here knows how they are stored or when they
+//! fire, with one exception: a subtask may take over keys of several subtasks, which had reached different watermarks, and it starts behind the highest
+//! (docs/src/semantics.md#c-5). A window that had fired where its key comes from does not fire as a whole again. A window that had not, and is due by now,
+//! fires at once: no later watermark may come to do it.
 
 use super::store::{Cursor, RestoredAs, WindowStore};
 use crate::checkpoint::{CheckpointId, OperatorState, PartialSave};
@@ -38,7 +38,7 @@ impl Saving {
         self.under_way.is_some()
     }
 
-    /// Saves the next slice of `store`. When all of it is saved: the checkpoint whose barrier is to go on.
+    /// Saves the next slice of `store`. When all of it is saved, returns the checkpoint whose barrier is to go on.
     pub(super) fn step<K: Key, V: Record>(&mut self, store: &impl WindowStore<K, V>) -> Option<CheckpointId> {
         let saving = self.under_way.as_mut()?;
         let mut budget = self.slice;
@@ -54,7 +54,7 @@ impl Saving {
     }
 }
 
-/// The store with what the checkpoint holds for a subtask that starts behind `watermark`, and whether some of it is to fire at once.
+/// The store with the entries that the checkpoint holds for a subtask that starts behind `watermark`, and whether some are to fire at once.
 pub(super) fn restored<K: Key, V: Record, S: WindowStore<K, V>>(state: &OperatorState, watermark: Watermark) -> (S, bool) {
     let mut restoring = Restoring::new(S::new(state.owner_of(CONTENTS)), watermark);
     state.restore::<K, V>(CONTENTS, |hash, saved| {
@@ -68,9 +68,9 @@ pub(super) fn restored<K: Key, V: Record, S: WindowStore<K, V>>(state: &Operator
 /// A store while it is filled from a checkpoint.
 struct Restoring<K, V, S> {
     store: S,
-    /// What the subtask starts behind.
+    /// The watermark that the subtask starts behind.
     watermark: Watermark,
-    /// What fires at once.
+    /// Entries that fire at once.
     due: Vec<(TimeWindow, u64, K, V)>,
 }
 
@@ -79,7 +79,7 @@ impl<K: Key, V, S: WindowStore<K, V>> Restoring<K, V, S> {
         Self { store, watermark, due: Vec::new() }
     }
 
-    /// Takes what a subtask that had been told the watermark `told` held of a key, whose hash is `hash`.
+    /// Takes an entry from a subtask that had reached the watermark `told`; `hash` is that of its key.
     fn take(&mut self, window: TimeWindow, hash: u64, key: K, value: V, told: Watermark) {
         let has_come = |watermark: Watermark| window.max_timestamp() <= watermark.0;
         match (has_come(self.watermark), has_come(told)) {
@@ -89,7 +89,7 @@ impl<K: Key, V, S: WindowStore<K, V>> Restoring<K, V, S> {
         }
     }
 
-    /// The store, and whether some of it is to fire at once.
+    /// The store, and whether some entries are to fire at once.
     fn finish(self) -> (S, bool) {
         let Self { mut store, due, .. } = self;
         let has_due = !due.is_empty();
@@ -119,7 +119,7 @@ mod tests {
         (from..).map_while(|position| panes.entry(Place { window, position }).map(|(key, ())| *key)).collect()
     }
 
-    /// One subtask had been told 15 and another 25: what comes of both starts behind 25, and of the second window only the keys of one had fired.
+    /// One subtask had reached 15 and another 25: the merged subtask starts behind 25, and of the second window only the keys of one had fired.
     #[test]
     fn keys_of_two_subtasks_fire_once_each_whichever_comes_first() {
         let low = [(FIRST, 1, 15), (SECOND, 2, 15), (SECOND, 3, 15), (THIRD, 4, 15)];

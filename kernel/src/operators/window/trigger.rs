@@ -1,13 +1,13 @@
 //! When a window fires for a key (docs/src/semantics.md#win-2, #l-3).
 //!
-//! A trigger is asked twice: for each record that is added, and when event time has reached the window's last millisecond. It knows one key and window at a
-//! time. What it has to remember of them (a number of records, say) it keeps beside the accumulator, so that it is stored, saved, restored and merged
-//! with it; that is what [`Kept`](Trigger::Kept) is for. It does not say when contents are dropped: that is lateness.
+//! A trigger is called twice: for each record that is added, and when event time has reached the window's last millisecond. It knows one key and window at
+//! a time. Its memory of them (a number of records, say) is kept beside the accumulator, so that it is stored, saved, restored and merged with it; that is
+//! what [`Kept`](Trigger::Kept) is for. It does not say when contents are dropped: that is lateness.
 
 use crate::record::Record;
 use crate::time::{TimeWindow, Watermark};
 
-/// What a trigger wants done.
+/// The decision of a trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TriggerResult {
     /// Nothing.
@@ -18,29 +18,29 @@ pub enum TriggerResult {
 
 /// Decides when the result of a key and window is emitted.
 pub trait Trigger: Clone + Send + 'static {
-    /// An accumulator, and what the trigger remembers of its key and window.
+    /// An accumulator, and the trigger's memory of its key and window.
     type Kept<Acc: Record>: Record;
 
-    /// What is kept before the first record.
+    /// The initial state, before the first record.
     fn keep<Acc: Record>(&self, accumulator: Acc) -> Self::Kept<Acc>;
 
-    /// The accumulator in what is kept.
+    /// The accumulator in `kept`.
     fn accumulator<Acc: Record>(kept: &Self::Kept<Acc>) -> &Acc;
 
-    /// The accumulator in what is kept, to be changed.
+    /// The accumulator in `kept`, to be changed.
     fn accumulator_mut<Acc: Record>(kept: &mut Self::Kept<Acc>) -> &mut Acc;
 
-    /// Two windows of a key become one: joins what is kept of them, the accumulators by `merge`.
+    /// Two windows of a key become one: joins their states, the accumulators by `merge`.
     fn merge<Acc: Record>(&self, other: Self::Kept<Acc>, kept: &mut Self::Kept<Acc>, merge: impl FnOnce(Acc, &mut Acc));
 
     /// A record has been added to `window`, at the operator's watermark `watermark`.
     fn on_element<Acc: Record>(&self, window: TimeWindow, watermark: Watermark, kept: &mut Self::Kept<Acc>) -> TriggerResult;
 
-    /// The watermark has reached the last millisecond of `window`. Said once of each key and window; not of a window whose first record came later.
+    /// The watermark has reached the last millisecond of `window`. Called once per key and window; not for a window whose first record came later.
     fn on_event_time<Acc: Record>(&self, window: TimeWindow, kept: &Self::Kept<Acc>) -> TriggerResult;
 }
 
-/// Fires a window when the watermark reaches its last millisecond, and again for each record that comes later (Flink's `EventTimeTrigger`).
+/// Fires a window when the watermark reaches its last millisecond, and again for each record that arrives later (Flink's `EventTimeTrigger`).
 #[derive(Clone, Copy)]
 pub struct EventTimeTrigger;
 
