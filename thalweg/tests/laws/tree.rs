@@ -105,6 +105,7 @@ fn arrows_between_crates_run_one_way() {
                 "thalweg-metrics",
                 "thalweg-cluster",
                 "thalweg-cli",
+                "thalweg-world",
             ],
             "sim" => &["thalweg", "thalweg-io", "thalweg-record", "thalweg-storage", "thalweg-world"],
             _ => &["thalweg", "thalweg-io", "thalweg-record", "thalweg-storage"],
