@@ -1,23 +1,14 @@
 //! The sink into memory: what is committed is handed over once, whatever the attempts.
 #![allow(clippy::unwrap_used)]
 
-mod memory_disk;
-
-use memory_disk::MemoryDisk;
 use std::future::poll_fn;
-use std::rc::Rc;
 use thalweg::checkpoint::{Attempt, CheckpointId, JobId};
 use thalweg::connectors::{CollectSink, CollectTransaction};
 use thalweg::sink::{Recovery, Sink, SinkContext, SinkWriter};
+use thalweg_world::SteppedDisk;
 
 /// Each epoch of one subtask, prepared. `None` stands for an empty one.
-fn epochs(
-    sink: &CollectSink<u32>,
-    disk: &Rc<MemoryDisk>,
-    subtask: usize,
-    attempt: u64,
-    epochs: &[&[u32]],
-) -> Vec<Option<CollectTransaction>> {
+fn epochs(sink: &CollectSink<u32>, disk: &SteppedDisk, subtask: usize, attempt: u64, epochs: &[&[u32]]) -> Vec<Option<CollectTransaction>> {
     let context = SinkContext {
         io: disk.io(),
         subtask,
@@ -37,13 +28,13 @@ fn epochs(
     epochs.iter().map(|_| disk.run(poll_fn(|cx| writer.poll_prepare(cx))).unwrap().unwrap()).collect()
 }
 
-fn commit(sink: &CollectSink<u32>, disk: &Rc<MemoryDisk>, transactions: &[CollectTransaction]) {
+fn commit(sink: &CollectSink<u32>, disk: &SteppedDisk, transactions: &[CollectTransaction]) {
     disk.run(sink.commit(disk.io(), transactions.to_vec())).unwrap().unwrap();
 }
 
 #[test]
 fn what_is_committed_is_handed_over_once_and_in_the_order_of_each_subtask() {
-    let disk = MemoryDisk::new();
+    let disk = SteppedDisk::new();
     let (sink, collected) = CollectSink::new();
     let mut first = epochs(&sink, &disk, 0, 1, &[&[1, 2], &[], &[3]]);
     assert_eq!(first.remove(1), None, "an empty epoch is nothing to commit");
@@ -61,7 +52,7 @@ fn what_is_committed_is_handed_over_once_and_in_the_order_of_each_subtask() {
 
 #[test]
 fn a_recovery_commits_what_the_checkpoint_names_and_drops_the_rest() {
-    let disk = MemoryDisk::new();
+    let disk = SteppedDisk::new();
     let (sink, collected) = CollectSink::new();
     let first: Vec<_> = epochs(&sink, &disk, 0, 1, &[&[1], &[2], &[3]]).into_iter().flatten().collect();
     let committed = first[..2].to_vec();
@@ -92,7 +83,7 @@ fn a_recovery_commits_what_the_checkpoint_names_and_drops_the_rest() {
 
 #[test]
 fn nobody_keeps_what_nobody_can_take() {
-    let disk = MemoryDisk::new();
+    let disk = SteppedDisk::new();
     let (sink, collected) = CollectSink::new();
     drop(collected);
     let transactions: Vec<_> = epochs(&sink, &disk, 0, 1, &[&[1]]).into_iter().flatten().collect();

@@ -1,16 +1,13 @@
 //! A reader that is started with a snapshot goes on behind the last record that was emitted, wherever blocks, batches and lines end.
 #![allow(clippy::unwrap_used)]
 
-mod memory_disk;
-
-use memory_disk::MemoryDisk;
 use proptest::prelude::*;
 use std::any::Any;
 use std::future::poll_fn;
-use std::rc::Rc;
 use thalweg::connectors::{CollectionSource, CsvError, CsvRow, CsvSource, GeneratorSource, MalformedRecord};
 use thalweg::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
 use thalweg::{OutputTag, Record};
+use thalweg_world::SteppedDisk;
 
 /// What came out of a reader, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +46,7 @@ impl<T: Record> ReaderOutput<T> for Output<T> {
 /// Reads `split` until `room` records have come or it ends; then where the reader is.
 #[allow(clippy::type_complexity)]
 fn read<S: Source>(
-    disk: &Rc<MemoryDisk>,
+    disk: &SteppedDisk,
     source: &S,
     split: S::Split,
     block: usize,
@@ -77,12 +74,12 @@ fn read<S: Source>(
 }
 
 /// The first split of `source`.
-fn first<S: Source>(disk: &Rc<MemoryDisk>, source: &S, parallelism: usize) -> S::Split {
+fn first<S: Source>(disk: &SteppedDisk, source: &S, parallelism: usize) -> S::Split {
     disk.run(source.splits(disk.io(), parallelism)).unwrap().unwrap().into_iter().next().unwrap()
 }
 
 /// Stopping after each number of records, and going on in a new reader, gives what one reader gives.
-fn check<S: Source<Out: PartialEq + std::fmt::Debug>>(disk: &Rc<MemoryDisk>, source: &S, split: &S::Split, blocks: &[usize], limit: usize) {
+fn check<S: Source<Out: PartialEq + std::fmt::Debug>>(disk: &SteppedDisk, source: &S, split: &S::Split, blocks: &[usize], limit: usize) {
     let (all, _, ended) = read(disk, source, split.clone(), 4096, 100, usize::MAX).unwrap();
     assert!(ended);
     for &block in blocks {
@@ -121,8 +118,8 @@ const ODD: &str = "\u{feff}\r\nname,number\r\n\"O, \"\"K\"\"\",1\r\n\r\n\r\nplai
 
 #[test]
 fn odd_rows_are_read_on_behind_each_of_them() {
-    let disk = MemoryDisk::new();
-    disk.put("in.csv", ODD);
+    let disk = SteppedDisk::new();
+    disk.put("in.csv", ODD).unwrap();
     let source = rows(20);
     let split = first(&disk, &source, 1);
     for limit in 1..=3 {
@@ -138,8 +135,8 @@ fn odd_rows_are_read_on_behind_each_of_them() {
 
 #[test]
 fn a_header_that_is_longer_than_a_block_is_read_again() {
-    let disk = MemoryDisk::new();
-    disk.put("in.csv", "number,\"a column\nof no use\",name\n1,x,a\n2,y,b\n3,z,c");
+    let disk = SteppedDisk::new();
+    disk.put("in.csv", "number,\"a column\nof no use\",name\n1,x,a\n2,y,b\n3,z,c").unwrap();
     let source = rows(1000);
     let split = first(&disk, &source, 1);
     check(&disk, &source, &split, &[1, 2, 5, 13, 32, 33, 34, 64], 1);
@@ -147,11 +144,11 @@ fn a_header_that_is_longer_than_a_block_is_read_again() {
 
 #[test]
 fn a_file_without_rows_and_one_at_its_end_give_nothing_more() {
-    let disk = MemoryDisk::new();
+    let disk = SteppedDisk::new();
     for content in
         ["", "\n", "name,number", "name,number\r", "name,number\r\n", "name,number\na,1", "name,number\na,1\r", "name,number\na,1\r\n\r\n"]
     {
-        disk.put("in.csv", content);
+        disk.put("in.csv", content).unwrap();
         let source = rows(1000);
         let split = first(&disk, &source, 1);
         check(&disk, &source, &split, &[1, 2, 3, 64], 2);
@@ -160,17 +157,17 @@ fn a_file_without_rows_and_one_at_its_end_give_nothing_more() {
 
 #[test]
 fn a_file_that_has_become_shorter_or_lost_its_header_is_refused_with_a_cure() {
-    let disk = MemoryDisk::new();
-    disk.put("in.csv", "name,number\na,1\nb,2\n");
+    let disk = SteppedDisk::new();
+    disk.put("in.csv", "name,number\na,1\nb,2\n").unwrap();
     let source = rows(1000);
     let split = first(&disk, &source, 1);
     let (_, at, _) = read(&disk, &source, split, 64, 1, 2).unwrap();
     assert_eq!((at.file.as_str(), at.offset, at.line), ("in.csv", 20, 4));
-    disk.put("in.csv", "name,number\na,1\n");
+    disk.put("in.csv", "name,number\na,1\n").unwrap();
     let error = read(&disk, &source, at.clone(), 64, 1, 9).unwrap_err();
     let expected = "in.csv has 16 bytes and was to be read on from byte 20: it has changed since the checkpoint; put the file back";
     assert!(matches!(&error, SourceError::Invalid(reason) if reason.starts_with(expected)), "{error}");
-    disk.put("in.csv", "\n".repeat(30));
+    disk.put("in.csv", "\n".repeat(30)).unwrap();
     let error = read(&disk, &source, at, 64, 1, 9).unwrap_err();
     assert!(matches!(&error, SourceError::Invalid(reason) if reason.starts_with("in.csv has no header")), "{error}");
 }
@@ -184,8 +181,8 @@ fn csv_text() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn any_file_is_read_on_behind_any_record(text in csv_text(), mark: bool, block in 1..65usize, limit in 1..4usize) {
-        let disk = MemoryDisk::new();
-        disk.put("in.csv", format!("{}name,number\r\n{text}", if mark { "\u{feff}" } else { "" }));
+        let disk = SteppedDisk::new();
+        disk.put("in.csv", format!("{}name,number\r\n{text}", if mark { "\u{feff}" } else { "" })).unwrap();
         let source = rows(16);
         let split = first(&disk, &source, 1);
         check(&disk, &source, &split, &[block], limit);
@@ -194,7 +191,7 @@ proptest! {
 
 #[test]
 fn a_collection_is_read_on_by_position_and_stays_in_the_source() {
-    let disk = MemoryDisk::new();
+    let disk = SteppedDisk::new();
     let source = CollectionSource::from_splits(vec![vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], vec![], vec!["d".to_owned()]]);
     let splits = disk.run(source.splits(disk.io(), 1)).unwrap().unwrap();
     let ranges: Vec<_> = splits.iter().map(|split| (split.next, split.end)).collect();
@@ -209,7 +206,7 @@ fn a_collection_is_read_on_by_position_and_stays_in_the_source() {
 
 #[test]
 fn a_generator_goes_on_with_the_next_number() {
-    let disk = MemoryDisk::new();
+    let disk = SteppedDisk::new();
     let source = GeneratorSource::new(10, |i| i);
     for split in disk.run(source.splits(disk.io(), 3)).unwrap().unwrap() {
         check(&disk, &source, &split, &[1], 2);

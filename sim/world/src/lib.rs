@@ -52,8 +52,8 @@ pub use cluster::{SimCluster, SimMachine, SimNetwork, SimProcess, both};
 pub use config::{ClockConfig, DiskConfig, LatencyShape, NetConfig, WorldConfig};
 pub use cores::SimCores;
 pub use disk::{
-    CrashStyle, Damage, DiskFault, DiskFaultKind, DiskModel, FaultCounts, InodeId, OperationClass, REPORTED_FAULTS, Rot, SILENT_FAULTS,
-    SimulatedDisk, StillDisk, at_once, only_faults,
+    CrashStyle, Damage, DiskFault, DiskFaultKind, DiskModel, FaultCounts, InodeId, Loss, OperationClass, REPORTED_FAULTS, Rot,
+    SILENT_FAULTS, SimulatedDisk, SteppedDisk, StillDisk, at_once, only_faults,
 };
 pub use kill::{IncarnationEnd, KillKind, KillPlan, KillPoint, Killed, ProcessFault};
 pub use net::{Between, HONEST_NET_FAULTS, MachineKey, NetFault, NetFaultKind, NetMoment};

@@ -1,10 +1,12 @@
 //! A crash, or an error, at every operation of a job's life with checkpoints.
 
-use crate::disk::{Fault, Loss, MemoryDisk, run};
-use crate::job::{JOB, assert_nothing_left_over, assert_whole, begin, dir, metadata, newest, open, take, with_checkpoints};
+use crate::job::{
+    JOB, assert_nothing_left_over, assert_whole, begin, dir, files, metadata, new_disk, newest, open, seeded_disk, take, with_checkpoints,
+};
 use std::cell::Cell;
 use thalweg_io::UnixMillis;
 use thalweg_storage::checkpoint::{Attempt, CheckpointError, CheckpointId, load};
+use thalweg_world::{DiskFault, DiskFaultKind, Loss, SteppedDisk};
 
 /// What the job has been told.
 #[derive(Default)]
@@ -15,7 +17,7 @@ struct Progress {
 }
 
 /// Opens the folder, begins an attempt, and takes three checkpoints, of which two are retained.
-async fn life(disk: &MemoryDisk, progress: &Progress) -> Result<(), CheckpointError> {
+async fn life(disk: &SteppedDisk, progress: &Progress) -> Result<(), CheckpointError> {
     let (mut store, attempt, _) = begin(disk).await?;
     progress.attempt.set(Some(attempt));
     for id in 1..=3 {
@@ -27,46 +29,51 @@ async fn life(disk: &MemoryDisk, progress: &Progress) -> Result<(), CheckpointEr
 }
 
 /// What the next process finds is what was promised, and a checkpoint later nothing of the dead is left.
-fn assert_recovers(disk: &MemoryDisk, progress: &Progress, context: &str) {
-    let (mut store, history) = run(disk, open(disk)).unwrap().unwrap_or_else(|error| panic!("{context}: {error}"));
+fn assert_recovers(disk: &SteppedDisk, progress: &Progress, context: &str) {
+    let (mut store, history) = disk.run(open(disk)).unwrap().unwrap_or_else(|error| panic!("{context}: {error}"));
     let restorable: Vec<_> = history.restorable().cloned().collect();
     let (acknowledged, under_way) = (progress.acknowledged.get(), progress.under_way.get());
     let found = restorable.first().map_or(0, |retained| retained.id.0);
     assert!(found == acknowledged || found == under_way, "{context}: {found} is newest, {acknowledged} was acknowledged");
     assert_eq!(restorable.len() as u64, found.min(2), "{context}: two are retained");
     for retained in &restorable {
-        assert_whole(&run(disk, load(disk, dir(), retained)).unwrap().unwrap_or_else(|error| panic!("{context}: {error}")));
+        assert_whole(&disk.run(load(&*disk.door(), dir(), retained)).unwrap().unwrap_or_else(|error| panic!("{context}: {error}")));
     }
-    let left = disk.files(crate::job::DIR).len();
+    let left = files(disk).len();
     assert!(left <= 16, "{context}: {left} files");
-    let attempt = run(disk, store.begin_attempt(JOB, newest(&history), UnixMillis(9))).unwrap().unwrap();
+    let attempt = disk.run(store.begin_attempt(JOB, newest(&history), UnixMillis(9))).unwrap().unwrap();
     assert!(Some(attempt) > progress.attempt.get(), "{context}: attempts rise");
-    run(disk, take(disk, &mut store, attempt, history.next_checkpoint())).unwrap().unwrap();
+    disk.run(take(disk, &mut store, attempt, history.next_checkpoint())).unwrap().unwrap();
     assert!(store.last_cleanup().error.is_none(), "{context}");
     assert_nothing_left_over(disk);
 }
 
 fn operations_of_a_life() -> u64 {
-    let disk = MemoryDisk::new();
-    run(&disk, life(&disk, &Progress::default())).unwrap().unwrap();
+    let disk = new_disk();
+    disk.run(life(&disk, &Progress::default())).unwrap().unwrap();
     disk.operations()
 }
 
 const LOSSES: [Loss; 8] =
-    [Loss::Nothing, Loss::Everything, Loss::Some(1), Loss::Some(2), Loss::Some(3), Loss::Some(4), Loss::Some(5), Loss::Some(6)];
+    [Loss::Nothing, Loss::Everything, Loss::Drawn(1), Loss::Drawn(2), Loss::Drawn(3), Loss::Drawn(4), Loss::Drawn(5), Loss::Drawn(6)];
+
+/// Before an operation or after it.
+type Stop = (&'static str, fn(&SteppedDisk, u64));
+
+const STOPS: [Stop; 2] = [("before", SteppedDisk::stop_before), ("after", SteppedDisk::stop_after)];
 
 #[test]
 fn after_a_crash_at_any_operation_the_newest_checkpoint_is_the_last_acknowledged_or_the_one_under_way() {
     let operations = operations_of_a_life();
     assert!(operations >= 50, "{operations} operations");
     for at in 0..operations {
-        for fault in [Fault::CrashBefore, Fault::CrashAfter] {
+        for (place, stop) in STOPS {
             for loss in LOSSES {
-                let (disk, progress) = (MemoryDisk::new(), Progress::default());
-                disk.inject(at, fault);
-                assert!(run(&disk, life(&disk, &progress)).is_none());
+                let (disk, progress) = (new_disk(), Progress::default());
+                stop(&disk, at);
+                assert!(disk.run(life(&disk, &progress)).is_none());
                 disk.restart(loss);
-                assert_recovers(&disk, &progress, &format!("{fault:?} at {at}, {loss:?} lost"));
+                assert_recovers(&disk, &progress, &format!("stopped {place} {at}, {loss:?} lost"));
             }
         }
     }
@@ -77,15 +84,15 @@ fn a_crash_while_recovering_from_a_crash_loses_nothing_either() {
     let operations = operations_of_a_life();
     for at in (0..operations).step_by(3) {
         for again in 0..25 {
-            let (disk, progress) = (MemoryDisk::new(), Progress::default());
-            disk.inject(at, Fault::CrashAfter);
-            assert!(run(&disk, life(&disk, &progress)).is_none());
-            disk.restart(Loss::Some(at));
-            disk.inject(again, Fault::CrashAfter);
-            if let Some(begun) = run(&disk, begin(&disk)) {
+            let (disk, progress) = (new_disk(), Progress::default());
+            disk.stop_after(at);
+            assert!(disk.run(life(&disk, &progress)).is_none());
+            disk.restart(Loss::Drawn(at));
+            disk.stop_after(again);
+            if let Some(begun) = disk.run(begin(&disk)) {
                 progress.attempt.set(Some(begun.unwrap().1));
             }
-            disk.restart(Loss::Some(again));
+            disk.restart(Loss::Drawn(again));
             assert_recovers(&disk, &progress, &format!("crashes at {at} and {again}"));
         }
     }
@@ -95,11 +102,11 @@ fn a_crash_while_recovering_from_a_crash_loses_nothing_either() {
 fn after_an_io_error_at_any_operation_the_store_is_out_of_use_or_was_not_harmed() {
     let operations = operations_of_a_life();
     for at in 0..operations {
-        for fault in [Fault::Error, Fault::ErrorAfter] {
+        for fault in [DiskFaultKind::Error, DiskFaultKind::Cancelled { done: true }] {
             for loss in LOSSES {
-                let (disk, progress) = (MemoryDisk::new(), Progress::default());
-                disk.inject(at, fault);
-                match run(&disk, life(&disk, &progress)).unwrap() {
+                let (disk, progress) = (seeded_disk(at), Progress::default());
+                disk.plan_fault(DiskFault::at(at, fault));
+                match disk.run(life(&disk, &progress)).unwrap() {
                     Ok(()) => assert_eq!(progress.acknowledged.get(), 3),
                     Err(error) => assert!(matches!(error, CheckpointError::Io { .. }), "{error}"),
                 }
@@ -115,13 +122,13 @@ fn a_store_that_failed_while_completing_stores_nothing_any_more() {
     let mut failed = 0;
     for at in 0..40 {
         let (disk, mut store, attempt) = with_checkpoints(1);
-        disk.inject(at, Fault::Error);
+        disk.plan_fault(DiskFault::at(at, DiskFaultKind::Error));
         let id = CheckpointId(2);
-        let outcome = run(&disk, store.complete(metadata(attempt, id), vec![], 2)).unwrap();
+        let outcome = disk.run(store.complete(metadata(attempt, id), vec![], 2)).unwrap();
         disk.heal();
         if let Err(error) = outcome {
             assert!(matches!(error, CheckpointError::Io { .. }), "{error}");
-            let after = run(&disk, store.complete(metadata(attempt, id), vec![], 2)).unwrap().unwrap_err();
+            let after = disk.run(store.complete(metadata(attempt, id), vec![], 2)).unwrap().unwrap_err();
             assert!(matches!(after, CheckpointError::Poisoned { .. }), "{after}");
             failed += 1;
         }

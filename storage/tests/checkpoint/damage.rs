@@ -1,26 +1,26 @@
 //! Bytes that are not what was written: every byte of every file, every length, and lengths that are lies under correct checksums.
 
-use crate::disk::{MemoryDisk, run};
-use crate::job::{DIR, content, dir, image, open, with_checkpoints};
+use crate::job::{DIR, content, dir, files, image, open, with_checkpoints};
 use std::path::Path;
 use thalweg_io::Buffer;
 use thalweg_storage::checkpoint::*;
+use thalweg_world::SteppedDisk;
 
 /// Reads everything there is to read.
-fn read_all(disk: &MemoryDisk) -> Result<Vec<String>, CheckpointError> {
-    let (_, history) = run(disk, open(disk)).unwrap()?;
+fn read_all(disk: &SteppedDisk) -> Result<Vec<String>, CheckpointError> {
+    let (_, history) = disk.run(open(disk)).unwrap()?;
     let mut contents = Vec::new();
     for retained in history.restorable() {
-        contents.push(content(&run(disk, load(disk, dir(), retained)).unwrap()?));
+        contents.push(content(&disk.run(load(&*disk.door(), dir(), retained)).unwrap()?));
     }
-    contents.push(format!("{:?}", run(disk, inspect(disk, dir())).unwrap()?));
-    contents.push(format!("{:?}", run(disk, list(disk, dir())).unwrap()?));
+    contents.push(format!("{:?}", disk.run(inspect(&*disk.door(), dir())).unwrap()?));
+    contents.push(format!("{:?}", disk.run(list(&*disk.door(), dir())).unwrap()?));
     Ok(contents)
 }
 
 /// The files that count: of the log the newest entry.
-fn files_that_count(disk: &MemoryDisk) -> Vec<(String, Vec<u8>)> {
-    let files = disk.files(DIR);
+fn files_that_count(disk: &SteppedDisk) -> Vec<(String, Vec<u8>)> {
+    let files = files(disk);
     let newest = files.keys().filter(|name| name.ends_with(".entry")).max().cloned();
     let counts = |name: &String| !name.ends_with(".head") && (!name.ends_with(".entry") || Some(name) == newest.as_ref());
     files.into_iter().filter(|(name, _)| counts(name)).collect()
@@ -48,11 +48,11 @@ fn whatever_byte_of_whatever_file_is_damaged_it_is_reported_with_the_file() {
     for (name, bytes) in files {
         let path = format!("{DIR}/{name}");
         for damaged in damaged(&bytes) {
-            disk.put(&path, &damaged);
+            disk.put(&path, damaged).unwrap();
             let error = read_all(&disk).expect_err(&name);
             assert!(error.is_damage() && error.to_string().contains(&name), "{error}");
         }
-        disk.put(&path, &bytes);
+        disk.put(&path, bytes).unwrap();
     }
     assert_eq!(read_all(&disk).unwrap().len(), 3);
 }
@@ -61,11 +61,11 @@ fn whatever_byte_of_whatever_file_is_damaged_it_is_reported_with_the_file() {
 fn a_metadata_file_opened_by_its_path_needs_no_parent_to_notice_damage() {
     let (disk, ..) = with_checkpoints(1);
     let path = format!("{DIR}/chk-1-1.metadata");
-    let read = |disk: &MemoryDisk| run(disk, load_path(disk, Path::new(&path))).unwrap();
-    let bytes = disk.files(DIR).remove("chk-1-1.metadata").unwrap();
+    let read = |disk: &SteppedDisk| disk.run(load_path(&*disk.door(), Path::new(&path))).unwrap();
+    let bytes = files(&disk).remove("chk-1-1.metadata").unwrap();
     assert!(read(&disk).is_ok());
     for damaged in damaged(&bytes) {
-        disk.put(&path, &damaged);
+        disk.put(&path, damaged).unwrap();
         assert!(read(&disk).unwrap_err().is_damage());
     }
 }
@@ -143,7 +143,7 @@ fn with_body(file: &[u8], change: impl Fn(&str) -> String) -> Buffer {
 #[test]
 fn metadata_that_breaks_a_rule_is_refused_although_the_checksums_match() {
     let (disk, ..) = with_checkpoints(1);
-    let file = disk.files(DIR).remove("chk-1-1.metadata").unwrap();
+    let file = files(&disk).remove("chk-1-1.metadata").unwrap();
     assert!(Metadata::decode("m", with_body(&file, str::to_owned)).is_ok());
     let changes = [
         ("\"offset\":0", "\"offset\":16"),
@@ -172,7 +172,7 @@ fn metadata_that_breaks_a_rule_is_refused_although_the_checksums_match() {
 #[test]
 fn a_version_of_the_future_and_files_of_another_kind_are_named_as_such() {
     let (disk, ..) = with_checkpoints(1);
-    let mut file = disk.files(DIR).remove("chk-1-1.metadata").unwrap();
+    let mut file = files(&disk).remove("chk-1-1.metadata").unwrap();
     let error = Snapshot::parse("m", file[..].into()).unwrap_err();
     assert!(matches!(&error, CheckpointError::Foreign { .. }), "{error}");
     file[12..16].copy_from_slice(&7u32.to_le_bytes());
@@ -187,27 +187,27 @@ fn a_version_of_the_future_and_files_of_another_kind_are_named_as_such() {
 #[test]
 fn a_state_file_that_is_missing_is_reported_and_the_older_checkpoint_can_be_loaded() {
     let (disk, ..) = with_checkpoints(2);
-    let newer = disk.files(DIR).into_keys().find(|name| name.starts_with("1-2-")).unwrap();
-    run(&disk, discard(&disk, dir(), [newer.as_str()])).unwrap().unwrap();
-    let (_, history) = run(&disk, open(&disk)).unwrap().unwrap();
+    let newer = files(&disk).into_keys().find(|name| name.starts_with("1-2-")).unwrap();
+    disk.run(discard(&*disk.door(), dir(), [newer.as_str()])).unwrap().unwrap();
+    let (_, history) = disk.run(open(&disk)).unwrap().unwrap();
     let mut restorable = history.restorable();
-    let error = run(&disk, load(&disk, dir(), restorable.next().unwrap())).unwrap().unwrap_err();
+    let error = disk.run(load(&*disk.door(), dir(), restorable.next().unwrap())).unwrap().unwrap_err();
     assert!(matches!(&error, CheckpointError::NotFound { .. }) && error.to_string().contains(&newer), "{error}");
-    crate::job::assert_whole(&run(&disk, load(&disk, dir(), restorable.next().unwrap())).unwrap().unwrap());
+    crate::job::assert_whole(&disk.run(load(&*disk.door(), dir(), restorable.next().unwrap())).unwrap().unwrap());
 }
 
 #[test]
 fn while_the_metadata_of_a_retained_checkpoint_cannot_be_read_no_state_is_removed() {
     let (disk, ..) = with_checkpoints(3);
     let path = format!("{DIR}/chk-2-1.metadata");
-    let whole = disk.files(DIR).remove("chk-2-1.metadata").unwrap();
-    disk.put(&path, b"?");
-    disk.put(&format!("{DIR}/1-2-left-0.state"), b"of the dead");
-    let (store, ..) = run(&disk, crate::job::begin(&disk)).unwrap().unwrap();
+    let whole = files(&disk).remove("chk-2-1.metadata").unwrap();
+    disk.put(&path, b"?").unwrap();
+    disk.put(format!("{DIR}/1-2-left-0.state"), b"of the dead").unwrap();
+    let (store, ..) = disk.run(crate::job::begin(&disk)).unwrap().unwrap();
     assert!(store.last_cleanup().error.as_ref().is_some_and(CheckpointError::is_damage));
-    assert!(disk.files(DIR).contains_key("1-2-left-0.state"));
-    disk.put(&path, &whole);
-    let (store, ..) = run(&disk, crate::job::begin(&disk)).unwrap().unwrap();
+    assert!(files(&disk).contains_key("1-2-left-0.state"));
+    disk.put(&path, whole).unwrap();
+    let (store, ..) = disk.run(crate::job::begin(&disk)).unwrap().unwrap();
     // And the head of the entry before.
     assert_eq!((store.last_cleanup().removed, store.last_cleanup().error.is_none()), (2, true));
     crate::job::assert_nothing_left_over(&disk);
@@ -218,9 +218,9 @@ fn an_intact_file_of_another_checkpoint_in_the_place_of_the_right_one_is_noticed
     for (right, other) in [("1-2-count-1.state", "1-1-count-1.state"), ("chk-2-1.metadata", "chk-1-1.metadata")] {
         // Of one length, else that would be noticed first. It depends on how many digits the checksums within have.
         let (disk, ..) = with_checkpoints(2);
-        let files = disk.files(DIR);
+        let files = files(&disk);
         assert_eq!(files[right].len(), files[other].len());
-        disk.put(&format!("{DIR}/{right}"), &files[other]);
+        disk.put(format!("{DIR}/{right}"), &files[other][..]).unwrap();
         let error = read_all(&disk).unwrap_err().to_string();
         assert!(error.contains(right) && error.contains("its checksum is not the one that the checkpoint names"), "{error}");
     }

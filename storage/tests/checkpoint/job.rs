@@ -1,11 +1,11 @@
 //! A small job whose checkpoints can be told apart and checked for being whole.
 
-use crate::disk::{MemoryDisk, run};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::rc::Rc;
-use thalweg_io::{Buffer, Disk, SplitMix, UnixMillis};
+use thalweg_io::{Buffer, SplitMix, UnixMillis};
 use thalweg_record::record::Layout;
 use thalweg_storage::checkpoint::*;
+use thalweg_world::SteppedDisk;
 
 pub const DIR: &str = "/data/checkpoints";
 pub const JOB: JobId = JobId(0xfeed_0000_0000_0001);
@@ -14,6 +14,28 @@ pub const INLINE_BELOW: usize = 400;
 
 pub fn dir() -> &'static Path {
     Path::new(DIR)
+}
+
+/// A disk on which a file is written once. Nothing is renamed there, and nothing locked: a log is fenced by its entries.
+pub fn new_disk() -> SteppedDisk {
+    seeded_disk(0)
+}
+
+/// The same with other draws of how far writes come that fail.
+pub fn seeded_disk(seed: u64) -> SteppedDisk {
+    let (disk, mut created) = (SteppedDisk::with_seed(seed), BTreeSet::new());
+    disk.watch(move |operation, path| match operation {
+        "create" => drop(created.insert(path.to_owned())),
+        "write to" => assert!(created.remove(path), "{} is written once", path.display()),
+        "rename" | "lock" => panic!("{operation} {}", path.display()),
+        _ => {}
+    });
+    disk
+}
+
+/// The files in the folder.
+pub fn files(disk: &SteppedDisk) -> BTreeMap<String, Vec<u8>> {
+    disk.files(DIR).unwrap().into_iter().collect()
 }
 
 /// The state of a subtask at a checkpoint.
@@ -58,7 +80,7 @@ pub fn metadata(attempt: Attempt, id: CheckpointId) -> Metadata {
 
 /// Takes checkpoint `id`: the states of two subtasks, then the rest.
 pub async fn take(
-    disk: &MemoryDisk,
+    disk: &SteppedDisk,
     checkpoints: &mut CheckpointStore,
     attempt: Attempt,
     id: CheckpointId,
@@ -73,7 +95,7 @@ pub async fn take(
                     Image::Inline(_) => None,
                 });
                 let files: Vec<FileRef> = files.collect();
-                discard(disk, dir(), files.iter().map(|file| file.name.as_str())).await?;
+                discard(&*disk.door(), dir(), files.iter().map(|file| file.name.as_str())).await?;
                 return Err(error);
             }
         }
@@ -84,36 +106,35 @@ pub async fn take(
 }
 
 /// Stores the image of a subtask: with the metadata if it is small, else in a file of its own.
-async fn store(disk: &MemoryDisk, attempt: Attempt, id: CheckpointId, subtask: u32) -> Result<Image, CheckpointError> {
+async fn store(disk: &SteppedDisk, attempt: Attempt, id: CheckpointId, subtask: u32) -> Result<Image, CheckpointError> {
     let image = image(attempt, id, subtask);
     if image.len() < INLINE_BELOW {
         return Ok(Image::Inline(image));
     }
-    write_snapshot(disk, dir(), &state_file_name(attempt, id, "count", subtask), image).await.map(|(file, _)| Image::File(file))
+    write_snapshot(&*disk.door(), dir(), &state_file_name(attempt, id, "count", subtask), image).await.map(|(file, _)| Image::File(file))
 }
 
-pub async fn open(disk: &MemoryDisk) -> Result<(CheckpointStore, History), CheckpointError> {
-    let handle: Rc<dyn Disk> = Rc::new(disk.clone());
+pub async fn open(disk: &SteppedDisk) -> Result<(CheckpointStore, History), CheckpointError> {
     // Always the same numbers: names of temporary files then collide with those of the dead, which must not matter.
-    CheckpointStore::open(handle, dir(), Box::new(SplitMix::new(7))).await
+    CheckpointStore::open(disk.door(), dir(), Box::new(SplitMix::new(7))).await
 }
 
 pub fn newest(history: &History) -> Origin {
     history.restorable().next().map_or(Origin::Fresh, |retained| Origin::Checkpoint(retained.id))
 }
 
-pub async fn begin(disk: &MemoryDisk) -> Result<(CheckpointStore, Attempt, History), CheckpointError> {
+pub async fn begin(disk: &SteppedDisk) -> Result<(CheckpointStore, Attempt, History), CheckpointError> {
     let (mut store, history) = open(disk).await?;
     let attempt = store.begin_attempt(JOB, newest(&history), UnixMillis(5)).await?;
     Ok((store, attempt, history))
 }
 
 /// A job with checkpoints 1 to `last`.
-pub fn with_checkpoints(last: u64) -> (MemoryDisk, CheckpointStore, Attempt) {
-    let disk = MemoryDisk::new();
-    let (mut store, attempt, _) = run(&disk, begin(&disk)).unwrap().unwrap();
+pub fn with_checkpoints(last: u64) -> (SteppedDisk, CheckpointStore, Attempt) {
+    let disk = new_disk();
+    let (mut store, attempt, _) = disk.run(begin(&disk)).unwrap().unwrap();
     for id in 1..=last {
-        run(&disk, take(&disk, &mut store, attempt, CheckpointId(id))).unwrap().unwrap();
+        disk.run(take(&disk, &mut store, attempt, CheckpointId(id))).unwrap().unwrap();
     }
     (disk, store, attempt)
 }
@@ -145,16 +166,16 @@ pub fn assert_whole(checkpoint: &Checkpoint) {
 }
 
 /// The names that a folder should hold when nothing is left over: those of the log, and of what is retained.
-pub fn assert_nothing_left_over(disk: &MemoryDisk) {
-    let (_, history) = run(disk, open(disk)).unwrap().unwrap();
+pub fn assert_nothing_left_over(disk: &SteppedDisk) {
+    let (_, history) = disk.run(open(disk)).unwrap().unwrap();
     let mut needed = Vec::new();
     for retained in history.restorable() {
-        let checkpoint = run(disk, load(disk, dir(), retained)).unwrap().unwrap();
+        let checkpoint = disk.run(load(&*disk.door(), dir(), retained)).unwrap().unwrap();
         assert_whole(&checkpoint);
         needed.push(retained.metadata.name.clone());
         needed.extend(checkpoint.metadata.files().map(|file| file.name.clone()));
     }
-    let (entries, mut others): (Vec<_>, Vec<_>) = disk.files(DIR).into_keys().partition(|name| name.ends_with(".entry"));
+    let (entries, mut others): (Vec<_>, Vec<_>) = files(disk).into_keys().partition(|name| name.ends_with(".entry"));
     // The newest entry's, unless its link failed.
     let head = entries.last().unwrap().replace(".entry", ".head");
     others.retain(|name| *name != head);

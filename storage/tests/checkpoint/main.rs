@@ -4,7 +4,6 @@
 
 mod crashes;
 mod damage;
-mod disk;
 mod fencing;
 mod full;
 mod history;

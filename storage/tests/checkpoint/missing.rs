@@ -1,9 +1,9 @@
 //! A newest entry that somebody has removed, and something else in the place of one.
 
-use crate::disk::{MemoryDisk, run};
-use crate::job::{DIR, JOB, assert_nothing_left_over, begin, dir, open, take, with_checkpoints};
+use crate::job::{DIR, JOB, assert_nothing_left_over, begin, dir, files, open, take, with_checkpoints};
 use thalweg_io::UnixMillis;
 use thalweg_storage::checkpoint::*;
+use thalweg_world::SteppedDisk;
 
 fn entry(number: u64) -> String {
     format!("{DIR}/log-{number:020}.entry")
@@ -14,16 +14,16 @@ fn head(number: u64) -> String {
 }
 
 /// The number of the newest entry.
-fn newest(disk: &MemoryDisk) -> u64 {
-    run(disk, open(disk)).unwrap().unwrap().1.newest.unwrap().number
+fn newest(disk: &SteppedDisk) -> u64 {
+    disk.run(open(disk)).unwrap().unwrap().1.newest.unwrap().number
 }
 
 /// What whoever looks into the folder is told: the same to all.
-fn told(disk: &MemoryDisk) -> CheckpointError {
-    let opened = run(disk, open(disk)).unwrap().map(|(_, history)| history.newest.map(|entry| entry.number));
-    let listed = run(disk, list(disk, dir())).unwrap().map(drop);
-    let inspected = run(disk, inspect(disk, dir())).unwrap().map(drop);
-    let loaded = run(disk, load_path(disk, dir())).unwrap().map(drop);
+fn told(disk: &SteppedDisk) -> CheckpointError {
+    let opened = disk.run(open(disk)).unwrap().map(|(_, history)| history.newest.map(|entry| entry.number));
+    let listed = disk.run(list(&*disk.door(), dir())).unwrap().map(drop);
+    let inspected = disk.run(inspect(&*disk.door(), dir())).unwrap().map(drop);
+    let loaded = disk.run(load_path(&*disk.door(), dir())).unwrap().map(drop);
     let error = opened.expect_err("it is noticed");
     for other in [listed, inspected, loaded] {
         assert_eq!(other.expect_err("it is noticed").to_string(), error.to_string());
@@ -32,11 +32,11 @@ fn told(disk: &MemoryDisk) -> CheckpointError {
 }
 
 /// Each kind of newest entry: an attempt, a checkpoint, the end of the job.
-fn folders() -> [MemoryDisk; 3] {
+fn folders() -> [SteppedDisk; 3] {
     let begun = with_checkpoints(2).0;
-    run(&begun, begin(&begun)).unwrap().unwrap();
+    begun.run(begin(&begun)).unwrap().unwrap();
     let (finished, mut store, _) = with_checkpoints(2);
-    run(&finished, store.finish_job(UnixMillis(9))).unwrap().unwrap();
+    finished.run(store.finish_job(UnixMillis(9))).unwrap().unwrap();
     [begun, with_checkpoints(3).0, finished]
 }
 
@@ -45,22 +45,22 @@ fn folders() -> [MemoryDisk; 3] {
 fn a_newest_entry_that_was_removed_is_missed_and_the_cure_is_told() {
     for disk in folders() {
         let number = newest(&disk);
-        let content = disk.files(DIR);
-        disk.take(&entry(number));
+        let content = files(&disk);
+        disk.take(entry(number)).unwrap();
         let error = told(&disk);
         let (file, second) = (entry(number), head(number));
         assert!(error.is_damage() && matches!(&error, CheckpointError::MissingEntry { .. }), "{error}");
         let parts = [&format!("{file} is missing"), &format!("cp {second} {file}"), &entry(number - 1), &format!("remove {second}")];
         assert!(parts.iter().all(|part| error.to_string().contains(*part)), "{error}");
-        assert!(run(&disk, begin(&disk)).unwrap().is_err(), "nothing begins");
+        assert!(disk.run(begin(&disk)).unwrap().is_err(), "nothing begins");
 
         // As it says.
-        let copy = disk.files(DIR).remove(&second[DIR.len() + 1..]).unwrap();
-        disk.put(&file, &copy);
-        assert_eq!(disk.files(DIR), content);
+        let copy = files(&disk).remove(&second[DIR.len() + 1..]).unwrap();
+        disk.put(&file, copy).unwrap();
+        assert_eq!(files(&disk), content);
         assert_eq!(newest(&disk), number);
-        disk.take(&file);
-        disk.take(&second);
+        disk.take(&file).unwrap();
+        disk.take(&second).unwrap();
         assert_eq!(newest(&disk), number - 1, "a person has said so");
     }
 }
@@ -69,7 +69,7 @@ fn a_newest_entry_that_was_removed_is_missed_and_the_cure_is_told() {
 fn a_log_without_any_entry_is_no_new_folder() {
     let (disk, ..) = with_checkpoints(3);
     let last = newest(&disk);
-    (1..=last).for_each(|number| disk.take(&entry(number)));
+    (1..=last).for_each(|number| disk.take(entry(number)).unwrap());
     let error = told(&disk).to_string();
     assert!(error.contains(&format!("{} is missing", entry(last))) && error.contains("to go on from the beginning"), "{error}");
 }
@@ -77,9 +77,9 @@ fn a_log_without_any_entry_is_no_new_folder() {
 #[test]
 fn an_older_entry_that_was_removed_is_nobodys_loss() {
     let (disk, mut store, attempt) = with_checkpoints(3);
-    disk.take(&entry(newest(&disk) - 1));
-    assert!(run(&disk, list(&disk, dir())).unwrap().is_ok());
-    run(&disk, take(&disk, &mut store, attempt, CheckpointId(4))).unwrap().unwrap();
+    disk.take(entry(newest(&disk) - 1)).unwrap();
+    assert!(disk.run(list(&*disk.door(), dir())).unwrap().is_ok());
+    disk.run(take(&disk, &mut store, attempt, CheckpointId(4))).unwrap().unwrap();
     assert_nothing_left_over(&disk);
 }
 
@@ -88,7 +88,7 @@ fn an_older_entry_that_was_removed_is_nobodys_loss() {
 fn an_entry_that_comes_while_the_folder_is_being_listed_is_not_missed() {
     let (disk, ..) = with_checkpoints(3);
     let number = newest(&disk);
-    disk.pass_over_once(&entry(number));
+    disk.pass_over_once(entry(number));
     assert_eq!(newest(&disk), number);
 }
 
@@ -98,19 +98,19 @@ fn a_folder_with_the_name_of_the_next_entry_is_not_an_entry() {
     for ahead in [1, 5] {
         let (disk, mut running, attempt) = with_checkpoints(2);
         let number = newest(&disk) + ahead;
-        disk.put_folder(&entry(number));
+        disk.put_dir(entry(number)).unwrap();
         let error = told(&disk);
         assert!(matches!(&error, CheckpointError::NotAnEntry { .. }) && !error.is_fenced(), "{error}");
         assert!(error.to_string().starts_with(&format!("{} is a folder and not an entry of the log", entry(number))), "{error}");
         // To a job that runs it comes in the way when it is at that number.
         for id in 3..3 + ahead - 1 {
-            run(&disk, take(&disk, &mut running, attempt, CheckpointId(id))).unwrap().unwrap();
+            disk.run(take(&disk, &mut running, attempt, CheckpointId(id))).unwrap().unwrap();
         }
-        let error = run(&disk, take(&disk, &mut running, attempt, CheckpointId(2 + ahead))).unwrap().unwrap_err();
+        let error = disk.run(take(&disk, &mut running, attempt, CheckpointId(2 + ahead))).unwrap().unwrap_err();
         assert!(matches!(&error, CheckpointError::NotAnEntry { .. }) && error.to_string().contains("move it out"), "{error}");
-        disk.take(&entry(number));
-        let (mut store, attempt, history) = run(&disk, begin(&disk)).unwrap().unwrap();
-        run(&disk, take(&disk, &mut store, attempt, history.next_checkpoint())).unwrap().unwrap();
+        disk.take(entry(number)).unwrap();
+        let (mut store, attempt, history) = disk.run(begin(&disk)).unwrap().unwrap();
+        disk.run(take(&disk, &mut store, attempt, history.next_checkpoint())).unwrap().unwrap();
         assert_nothing_left_over(&disk);
     }
 }
@@ -118,8 +118,8 @@ fn a_folder_with_the_name_of_the_next_entry_is_not_an_entry() {
 #[test]
 fn a_folder_with_the_name_of_an_old_entry_is_left_alone() {
     let (disk, ..) = with_checkpoints(20);
-    disk.put_folder(&entry(2));
-    assert!(run(&disk, list(&disk, dir())).unwrap().is_ok());
-    let (mut store, history) = run(&disk, open(&disk)).unwrap().unwrap();
-    run(&disk, store.begin_attempt(JOB, crate::job::newest(&history), UnixMillis(1))).unwrap().unwrap();
+    disk.put_dir(entry(2)).unwrap();
+    assert!(disk.run(list(&*disk.door(), dir())).unwrap().is_ok());
+    let (mut store, history) = disk.run(open(&disk)).unwrap().unwrap();
+    disk.run(store.begin_attempt(JOB, crate::job::newest(&history), UnixMillis(1))).unwrap().unwrap();
 }

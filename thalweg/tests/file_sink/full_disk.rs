@@ -1,18 +1,17 @@
 //! A disk that is full: it is waited for wherever it is met, and then everything is there once (docs/src/semantics.md#o-7).
 
-use crate::memory_disk::{Loss, MemoryDisk};
-use crate::results::{DIR, Numbers, OWNER, Writer, commit, epoch, files, from, names, recover, sink, writer};
-use std::rc::Rc;
+use crate::results::{DIR, Numbers, OWNER, Writer, commit, epoch, files, fill, from, names, new_disk, recover, seeded_disk, sink, writer};
 use std::task::{Context, Poll, Waker};
 use thalweg::checkpoint::CheckpointId;
 use thalweg::connectors::{DeliveryGuarantee, FileTransaction};
 use thalweg::sink::{Recovery, Sink, SinkError, SinkWriter};
+use thalweg_world::{Loss, SteppedDisk};
 
 /// Polls of a second, in which nothing else happens: a sleep takes a millisecond each.
 const SECOND: u32 = 1_000;
 
 /// Two epochs of six numbers, in files and blocks of a few.
-fn two_epochs(disk: &Rc<MemoryDisk>, sink: &Numbers) -> Writer {
+fn two_epochs(disk: &SteppedDisk, sink: &Numbers) -> Writer {
     let mut writer = writer(disk, sink, 0, 1, 1, 4);
     for checkpoint in 1..3 {
         (0..6).for_each(|number| writer.write(0, number));
@@ -21,7 +20,7 @@ fn two_epochs(disk: &Rc<MemoryDisk>, sink: &Numbers) -> Writer {
     writer
 }
 
-fn ready(disk: &Rc<MemoryDisk>, delivery: DeliveryGuarantee) -> Numbers {
+fn ready(disk: &SteppedDisk, delivery: DeliveryGuarantee) -> Numbers {
     let sink = sink().roll_at_bytes(8).delivery_guarantee(delivery);
     recover(disk, &sink, from(None, &[])).unwrap().unwrap();
     sink
@@ -41,7 +40,7 @@ fn prepared(writer: &mut Writer, epochs: usize, polls: u32) -> Vec<Option<FileTr
     prepared
 }
 
-fn contents(disk: &MemoryDisk) -> String {
+fn contents(disk: &SteppedDisk) -> String {
     files(disk).into_iter().map(|(_, content)| content).collect()
 }
 
@@ -49,9 +48,9 @@ fn contents(disk: &MemoryDisk) -> String {
 fn results_wait_wherever_the_disk_is_full_and_then_each_is_there_once() {
     for delivery in [DeliveryGuarantee::ExactlyOnce, DeliveryGuarantee::AtLeastOnce] {
         for full_from in 0.. {
-            let disk = MemoryDisk::new();
+            let disk = seeded_disk(full_from);
             let sink = ready(&disk, delivery);
-            disk.fill(full_from);
+            fill(&disk, full_from);
             let mut writer = two_epochs(&disk, &sink);
             let mut transactions = prepared(&mut writer, 2, 3 * SECOND);
             let is_over = transactions.len() == 2;
@@ -73,9 +72,9 @@ fn results_wait_wherever_the_disk_is_full_and_then_each_is_there_once() {
 
 #[test]
 fn a_writer_that_waits_tries_once_a_second_and_takes_no_more_than_it_can_hold() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let sink = ready(&disk, DeliveryGuarantee::ExactlyOnce);
-    disk.fill(0);
+    fill(&disk, 0);
     let mut writer = writer(&disk, &sink, 0, 1, 1, 4);
     let mut taken = 0;
     let mut cx = Context::from_waker(Waker::noop());
@@ -95,9 +94,9 @@ fn a_writer_that_waits_tries_once_a_second_and_takes_no_more_than_it_can_hold() 
 #[test]
 fn a_writer_that_waits_comes_to_rest_at_once() {
     for full_from in 0..20 {
-        let disk = MemoryDisk::new();
+        let disk = seeded_disk(full_from);
         let sink = ready(&disk, DeliveryGuarantee::AtLeastOnce);
-        disk.fill(full_from);
+        fill(&disk, full_from);
         let mut writer = two_epochs(&disk, &sink);
         let is_over = prepared(&mut writer, 2, 3 * SECOND).len() == 2;
         assert!(!is_over);
@@ -113,10 +112,10 @@ fn a_writer_that_waits_comes_to_rest_at_once() {
 #[test]
 fn a_commit_without_room_is_done_again_as_a_whole() {
     for full_from in 0.. {
-        let disk = MemoryDisk::new();
+        let disk = seeded_disk(full_from);
         let sink = ready(&disk, DeliveryGuarantee::ExactlyOnce);
         let transactions = [epoch(&disk, &sink, 0, 1, 1, &[1, 2, 3, 4, 5, 6]), epoch(&disk, &sink, 1, 1, 1, &[7, 8])];
-        disk.fill(full_from);
+        fill(&disk, full_from);
         let told = disk.run(sink.commit(disk.io(), transactions.to_vec())).unwrap();
         assert!(matches!(told, Ok(()) | Err(SinkError::NoRoom(_))), "{told:?}");
         disk.heal();
@@ -133,7 +132,7 @@ fn a_commit_without_room_is_done_again_as_a_whole() {
 #[test]
 fn a_recovery_without_room_is_done_again_as_a_whole() {
     for full_from in 0.. {
-        let disk = MemoryDisk::new();
+        let disk = seeded_disk(full_from);
         let of_before = ready(&disk, DeliveryGuarantee::ExactlyOnce);
         let transactions = [epoch(&disk, &of_before, 0, 1, 1, &[1, 2, 3, 4, 5, 6])];
         drop(epoch(&disk, &of_before, 0, 1, 2, &[7]));
@@ -141,7 +140,7 @@ fn a_recovery_without_room_is_done_again_as_a_whole() {
         disk.restart(Loss::Nothing);
         let sink = sink();
         let recovery = || Recovery { owner: OWNER + 1, ..from(Some(1), &transactions) };
-        disk.fill(full_from);
+        fill(&disk, full_from);
         let told = recover(&disk, &sink, recovery()).unwrap();
         assert!(matches!(told, Ok(()) | Err(SinkError::NoRoom(_))), "{told:?}");
         disk.heal();
@@ -156,8 +155,8 @@ fn a_recovery_without_room_is_done_again_as_a_whole() {
 
 #[test]
 fn a_folder_that_cannot_be_made_is_waited_for() {
-    let disk = MemoryDisk::new();
-    disk.fill(0);
+    let disk = new_disk();
+    fill(&disk, 0);
     let told = recover(&disk, &sink(), from(None, &[])).unwrap();
     assert!(matches!(&told, Err(SinkError::NoRoom(error)) if error.to_string().contains("all")), "{told:?}");
     disk.heal();

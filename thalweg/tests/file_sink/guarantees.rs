@@ -1,14 +1,13 @@
 //! A job that is stopped again and again, under each delivery guarantee.
 
-use crate::memory_disk::{Loss, MemoryDisk};
 use crate::recovery::interrupted;
-use crate::results::{DIR, JOB, Numbers, commit, from, names, prepare, recover, sink, visible, write, writer, writer_of};
+use crate::results::{JOB, Numbers, all_files, commit, from, names, new_disk, prepare, recover, sink, visible, write, writer, writer_of};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use thalweg::checkpoint::{Attempt, CheckpointId};
 use thalweg::connectors::{DeliveryGuarantee, FileTransaction};
 use thalweg::io::{Rng, SplitMix};
 use thalweg::sink::{Recovery, Sink, SinkWriter};
+use thalweg_world::{Loss, SteppedDisk};
 
 /// What a coordinator keeps: the last complete checkpoint, how far the input of each subtask was read, and which transactions are not confirmed.
 #[derive(Clone, Default)]
@@ -22,7 +21,7 @@ struct Checkpoint {
 const COUNT: u32 = 30;
 
 /// One attempt of a job, from `complete` on; `None` if the process stops. Subtask `s` writes the numbers `s, s + 2, ...`.
-fn attempt(disk: &Rc<MemoryDisk>, sink: &Numbers, number: u64, complete: &mut Checkpoint, dice: &mut SplitMix) -> Option<()> {
+fn attempt(disk: &SteppedDisk, sink: &Numbers, number: u64, complete: &mut Checkpoint, dice: &mut SplitMix) -> Option<()> {
     let restored = (complete.id > 0).then_some(complete.id);
     recover(disk, sink, Recovery { attempt: Attempt(number), owner: number, ..from(restored, &complete.pending) })?.unwrap();
     let mut state = Checkpoint { pending: vec![], ..complete.clone() };
@@ -63,8 +62,8 @@ fn attempt(disk: &Rc<MemoryDisk>, sink: &Numbers, number: u64, complete: &mut Ch
 }
 
 /// Runs a job whose process is stopped again and again; each process makes a sink of its own. How often each number is visible in the end.
-fn live(sink: impl Fn() -> Numbers, seed: u64) -> (Rc<MemoryDisk>, BTreeMap<u32, usize>) {
-    let disk = MemoryDisk::new();
+fn live(sink: impl Fn() -> Numbers, seed: u64) -> (SteppedDisk, BTreeMap<u32, usize>) {
+    let disk = new_disk();
     let mut dice = SplitMix::new(seed);
     let mut complete = Checkpoint::default();
     let mut attempts = 1;
@@ -79,7 +78,7 @@ fn live(sink: impl Fn() -> Numbers, seed: u64) -> (Rc<MemoryDisk>, BTreeMap<u32,
                 Recovery { attempt: Attempt(attempts), owner: attempts, is_last: true, ..from(Some(complete.id), &complete.pending) };
             recover(&disk, &sink, last)
         });
-        let losses = [Loss::Nothing, Loss::Everything, Loss::Some(dice.next_u64())];
+        let losses = [Loss::Nothing, Loss::Everything, Loss::Drawn(dice.next_u64())];
         disk.restart(losses[dice.below(3) as usize]);
         if finished.is_some() {
             break;
@@ -88,7 +87,7 @@ fn live(sink: impl Fn() -> Numbers, seed: u64) -> (Rc<MemoryDisk>, BTreeMap<u32,
     }
     disk.restart(Loss::Everything);
     let mut times = BTreeMap::new();
-    for (name, content) in disk.files(DIR) {
+    for (name, content) in all_files(&disk) {
         assert!(!name.starts_with('.'), "{name} is left over, seed {seed}");
         content.lines().for_each(|line| *times.entry(line.parse().unwrap()).or_default() += 1);
     }
@@ -131,7 +130,7 @@ fn at_most_once_over_any_number_of_stops() {
 
 #[test]
 fn at_least_once_shows_an_epoch_without_waiting_for_its_checkpoint() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let sink = sink().delivery_guarantee(DeliveryGuarantee::AtLeastOnce);
     recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
     let mut first = writer(&disk, &sink, 0, 1, 1, 64);

@@ -3,8 +3,6 @@
 
 mod full_disk;
 mod guarantees;
-#[path = "../memory_disk/mod.rs"]
-mod memory_disk;
 mod owners;
 mod recovery;
 mod results;

@@ -1,18 +1,17 @@
 //! Stopped before each of its operations: what is visible is what checkpoints stand for, once, and nothing is left over.
 
-use crate::memory_disk::{Loss, MemoryDisk};
 use crate::results::{
-    DIR, JOB, LOSSES, Numbers, commit, epoch, files, from, names, prepare, recover, refusal, sink, visible, write, writer,
+    DIR, JOB, LOSSES, Numbers, commit, epoch, files, from, names, new_disk, prepare, recover, refusal, sink, visible, write, writer,
 };
-use std::rc::Rc;
 use thalweg::checkpoint::CheckpointId;
 use thalweg::connectors::{FileTransaction, PreparedFile};
 use thalweg::sink::{Recovery, Sink, SinkWriter};
+use thalweg_world::{Loss, SteppedDisk};
 
 /// Epoch 1 is visible, epoch 2 prepared in three files of two subtasks, epoch 3 prepared and not named by a checkpoint, epoch 4 begun; and others have
 /// left something too.
-pub fn interrupted(sink: &Numbers) -> (Rc<MemoryDisk>, Vec<FileTransaction>) {
-    let disk = MemoryDisk::new();
+pub fn interrupted(sink: &Numbers) -> (SteppedDisk, Vec<FileTransaction>) {
+    let disk = new_disk();
     recover(&disk, sink, from(None, &[])).unwrap().unwrap();
     commit(&disk, sink, &[epoch(&disk, sink, 0, 1, 1, &[1, 2])]);
     let second = vec![epoch(&disk, sink, 0, 1, 2, &[1000, 1001, 1002]), epoch(&disk, sink, 1, 1, 2, &[7])];
@@ -20,12 +19,12 @@ pub fn interrupted(sink: &Numbers) -> (Rc<MemoryDisk>, Vec<FileTransaction>) {
     epoch(&disk, sink, 1, 1, 3, &[8]);
     let mut begun = writer(&disk, sink, 0, 1, 4, 1);
     write(&disk, &mut begun, [9, 10, 11]).unwrap();
-    disk.put(format!("{DIR}/.part-0-0.csv.0123456789abcdef.inprogress"), "of an older version");
-    disk.put(format!("{DIR}/notes"), "of the user");
+    disk.put(format!("{DIR}/.part-0-0.csv.0123456789abcdef.inprogress"), "of an older version").unwrap();
+    disk.put(format!("{DIR}/notes"), "of the user").unwrap();
     (disk, second)
 }
 
-fn assert_second_epoch_is_visible(disk: &MemoryDisk, what: &str) {
+fn assert_second_epoch_is_visible(disk: &SteppedDisk, what: &str) {
     let expected = [
         ("notes".to_owned(), "of the user"),
         (visible(0, 1, 0), "1\n2\n"),
@@ -37,7 +36,7 @@ fn assert_second_epoch_is_visible(disk: &MemoryDisk, what: &str) {
 }
 
 /// Stops `act` before each of its operations, loses what may be lost, and recovers.
-fn stop_everywhere(act: impl Fn(&Rc<MemoryDisk>, &Numbers, &[FileTransaction]) -> bool) {
+fn stop_everywhere(act: impl Fn(&SteppedDisk, &Numbers, &[FileTransaction]) -> bool) {
     for loss in LOSSES {
         let mut operations = 0;
         loop {
@@ -99,7 +98,7 @@ fn results_that_somebody_has_removed_are_an_error_that_names_them() {
     let sink = sink().roll_at_bytes(8);
     let (disk, second) = interrupted(&sink);
     let PreparedFile { hidden, visible } = &second[1].files[0];
-    disk.take(format!("{DIR}/{hidden}"));
+    disk.take(format!("{DIR}/{hidden}")).unwrap();
     let error = disk.run(sink.commit(disk.io(), second.clone())).unwrap().unwrap_err().to_string();
     assert!(error.contains("results lost") && error.contains(&format!("{DIR}/{visible}")) && error.contains(hidden), "{error}");
 }
@@ -108,7 +107,7 @@ fn results_that_somebody_has_removed_are_an_error_that_names_them() {
 /// checkpoint named.
 #[test]
 fn a_recovery_leaves_alone_what_a_later_attempt_has_prepared() {
-    let (sink, disk) = (sink(), MemoryDisk::new());
+    let (sink, disk) = (sink(), new_disk());
     recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
     let (older, later) = (epoch(&disk, &sink, 1, 8, 1, &[1]), epoch(&disk, &sink, 0, 10, 1, &[2]));
     recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
@@ -135,23 +134,23 @@ fn a_damaged_transaction_reaches_no_file_outside_of_the_folder() {
 #[test]
 fn results_of_others_are_refused_before_anything_is_changed() {
     for name in ["part-0-0.txt", "part-00000-5f1c.snappy.parquet", "part-000000000000beef-0-1-0.txt"] {
-        let disk = MemoryDisk::new();
-        disk.put(format!("{DIR}/{name}"), "old");
-        disk.put(format!("{DIR}/.part-x.inprogress"), "half");
+        let disk = new_disk();
+        disk.put(format!("{DIR}/{name}"), "old").unwrap();
+        disk.put(format!("{DIR}/.part-x.inprogress"), "half").unwrap();
         let reason = refusal(&disk, &sink(), from(None, &[]));
         assert!(reason.starts_with(&format!("{DIR} already holds results ({name});")) && reason.contains("have them replaced"), "{reason}");
         assert_eq!(names(&disk).len(), 2);
     }
-    let disk = MemoryDisk::new();
-    disk.put(format!("{DIR}/part-time.csv"), "no result");
+    let disk = new_disk();
+    disk.put(format!("{DIR}/part-time.csv"), "no result").unwrap();
     recover(&disk, &sink(), from(None, &[])).unwrap().unwrap();
 }
 
 #[test]
 fn results_to_be_overwritten_go_with_the_first_commit_and_not_before() {
-    let disk = MemoryDisk::new();
-    disk.put(format!("{DIR}/part-5-0.txt"), "old");
-    disk.put(format!("{DIR}/part-000000000000beef-0-1-0.txt"), "older");
+    let disk = new_disk();
+    disk.put(format!("{DIR}/part-5-0.txt"), "old").unwrap();
+    disk.put(format!("{DIR}/part-000000000000beef-0-1-0.txt"), "older").unwrap();
     let sink = sink().overwrite(true);
     recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
     let first = epoch(&disk, &sink, 1, 1, 1, &[1]);
@@ -166,7 +165,7 @@ fn results_to_be_overwritten_go_with_the_first_commit_and_not_before() {
     let sink = self::sink().overwrite(true);
     recover(&disk, &sink, from(Some(1), std::slice::from_ref(&first))).unwrap().unwrap();
     assert_eq!(names(&disk), [visible(1, 1, 0)]);
-    disk.put(format!("{DIR}/part-6-0.txt"), "somebody does not keep to the rules");
+    disk.put(format!("{DIR}/part-6-0.txt"), "somebody does not keep to the rules").unwrap();
     recover(&disk, &sink, from(Some(1), &[])).unwrap().unwrap();
     assert_eq!(names(&disk).len(), 2);
     commit(&disk, &sink, &[epoch(&disk, &sink, 0, 3, 2, &[2])]);
@@ -175,8 +174,8 @@ fn results_to_be_overwritten_go_with_the_first_commit_and_not_before() {
 
 #[test]
 fn a_job_without_any_result_overwrites_too() {
-    let disk = MemoryDisk::new();
-    disk.put(format!("{DIR}/part-5-0.txt"), "old");
+    let disk = new_disk();
+    disk.put(format!("{DIR}/part-5-0.txt"), "old").unwrap();
     let sink = sink().overwrite(true);
     recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
     let mut transactions = Vec::new();
@@ -197,7 +196,7 @@ fn a_job_without_any_result_overwrites_too() {
 #[test]
 fn results_later_than_the_restored_checkpoint_are_refused_unless_they_are_discarded() {
     for (restored, place) in [(Some(1), "checkpoint 1"), (None, "the beginning")] {
-        let (disk, sink) = (MemoryDisk::new(), sink());
+        let (disk, sink) = (new_disk(), sink());
         recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
         let transactions: Vec<_> = (1..4).map(|checkpoint| epoch(&disk, &sink, 0, 1, checkpoint, &[1])).collect();
         commit(&disk, &sink, &transactions);
@@ -218,8 +217,8 @@ fn results_later_than_the_restored_checkpoint_are_refused_unless_they_are_discar
 fn the_last_recovery_refuses_nothing_and_leaves_alone_what_is_not_the_jobs() {
     let sink = sink().roll_at_bytes(8);
     let (disk, second) = interrupted(&sink);
-    disk.put(format!("{DIR}/.part-000000000000beef-0-1-0-1.txt.inprogress"), "of another job");
-    disk.put(format!("{DIR}/part-5-0.txt"), "of another job");
+    disk.put(format!("{DIR}/.part-000000000000beef-0-1-0-1.txt.inprogress"), "of another job").unwrap();
+    disk.put(format!("{DIR}/part-5-0.txt"), "of another job").unwrap();
     recover(&disk, &sink, Recovery { is_last: true, ..from(Some(1), &second) }).unwrap().unwrap();
     let expected = [
         "notes".to_owned(),
@@ -233,7 +232,7 @@ fn the_last_recovery_refuses_nothing_and_leaves_alone_what_is_not_the_jobs() {
     ];
     assert_eq!(names(&disk), expected);
     // Without a folder there is nothing to do, and none is made.
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     recover(&disk, &sink, Recovery { is_last: true, ..from(None, &[]) }).unwrap().unwrap();
     assert_eq!(disk.operations(), 1);
 }

@@ -1,20 +1,22 @@
 //! Files as they are written: rolled, sealed by epochs, given up.
 
-use crate::memory_disk::{Loss, MemoryDisk};
-use crate::results::{DIR, JOB, Numbers, OWNER, commit, files, from, names, prepare, recover, refusal, sink, visible, write, writer};
+use crate::results::{
+    DIR, JOB, Numbers, OWNER, commit, files, from, names, new_disk, prepare, recover, refusal, seeded_disk, sink, stall_syncs, visible,
+    write, writer,
+};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use thalweg::checkpoint::{Attempt, CheckpointId};
 use thalweg::connectors::{FileSink, FileTransaction};
 use thalweg::sink::{Recovery, Sink, SinkContext, SinkWriter};
+use thalweg_world::{DiskFault, DiskFaultKind, Loss, SteppedDisk};
 
 #[test]
 fn files_are_rolled_by_size_at_whole_records_whatever_the_blocks() {
     for block in [1, 2, 3, 7, 64] {
         for roll_at_bytes in [0, 1, 10, 11, 64, 1000] {
-            let disk = MemoryDisk::new();
+            let disk = new_disk();
             let sink = sink().roll_at_bytes(roll_at_bytes);
             recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
             let transaction = epoch_in_blocks(&disk, &sink, block, 95..115);
@@ -33,7 +35,7 @@ fn files_are_rolled_by_size_at_whole_records_whatever_the_blocks() {
     }
 }
 
-fn epoch_in_blocks(disk: &Rc<MemoryDisk>, sink: &Numbers, block: usize, numbers: std::ops::Range<u32>) -> FileTransaction {
+fn epoch_in_blocks(disk: &SteppedDisk, sink: &Numbers, block: usize, numbers: std::ops::Range<u32>) -> FileTransaction {
     let mut writer = writer(disk, sink, 0, 1, 1, block);
     write(disk, &mut writer, numbers).unwrap();
     writer.seal(CheckpointId(1));
@@ -42,7 +44,7 @@ fn epoch_in_blocks(disk: &Rc<MemoryDisk>, sink: &Numbers, block: usize, numbers:
 
 #[test]
 fn an_empty_epoch_has_no_file_and_a_skipped_checkpoint_gives_its_number_to_nobody() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let sink = sink();
     recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
     let mut writer = writer(&disk, &sink, 0, 1, 1, 64);
@@ -63,12 +65,12 @@ fn an_empty_epoch_has_no_file_and_a_skipped_checkpoint_gives_its_number_to_nobod
 
 #[test]
 fn sealed_epochs_are_finished_behind_the_writer_and_only_so_many() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let sink = sink();
     recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
     let mut writer = writer(&disk, &sink, 0, 1, 1, 64);
     let mut cx = Context::from_waker(Waker::noop());
-    disk.stall_syncs(true);
+    stall_syncs(&disk);
     for checkpoint in 1..=3 {
         assert!(writer.ready(), "with {} epochs behind", checkpoint - 1);
         writer.write(0, checkpoint as u32);
@@ -79,7 +81,7 @@ fn sealed_epochs_are_finished_behind_the_writer_and_only_so_many() {
         assert!(writer.poll_prepare(&mut cx).is_pending());
     }
     assert!(!writer.ready());
-    disk.stall_syncs(false);
+    disk.heal();
     // Without being asked for, so that a writer that is waited for becomes ready.
     while !writer.ready() {
         disk.run(poll_fn(|cx| writer.poll_progress(cx))).unwrap().unwrap();
@@ -94,11 +96,11 @@ fn sealed_epochs_are_finished_behind_the_writer_and_only_so_many() {
 fn neither_rolled_files_nor_empty_epochs_pile_up_behind_a_slow_disk() {
     let mut cx = Context::from_waker(Waker::noop());
     for rolls in [true, false] {
-        let disk = MemoryDisk::new();
+        let disk = new_disk();
         let sink = sink().roll_at_bytes(1);
         recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
         let mut writer = writer(&disk, &sink, 0, 1, 1, 64);
-        disk.stall_syncs(true);
+        stall_syncs(&disk);
         writer.write(0, 1);
         for step in 1..=3 {
             assert!(writer.ready(), "step {step}");
@@ -112,7 +114,7 @@ fn neither_rolled_files_nor_empty_epochs_pile_up_behind_a_slow_disk() {
             }
         }
         assert!(!writer.ready(), "rolls: {rolls}");
-        disk.stall_syncs(false);
+        disk.heal();
         while !writer.ready() {
             disk.run(poll_fn(|cx| writer.poll_progress(cx))).unwrap().unwrap();
         }
@@ -122,9 +124,9 @@ fn neither_rolled_files_nor_empty_epochs_pile_up_behind_a_slow_disk() {
 #[test]
 fn after_any_failed_operation_nothing_more_is_prepared_and_the_writer_comes_to_rest() {
     for failing in 0.. {
-        let (disk, sink) = (MemoryDisk::new(), sink().roll_at_bytes(8));
+        let (disk, sink) = (seeded_disk(failing), sink().roll_at_bytes(8));
         recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
-        disk.fail(failing);
+        disk.plan_fault(DiskFault::at(failing, DiskFaultKind::Error));
         let mut writer = writer(&disk, &sink, 0, 1, 1, 4);
         for checkpoint in 1..3 {
             (0..6).for_each(|number| writer.write(0, number));
@@ -163,7 +165,7 @@ fn after_any_failed_operation_nothing_more_is_prepared_and_the_writer_comes_to_r
 #[test]
 fn a_writer_that_is_closed_leaves_no_operation_behind() {
     for steps in 0..40 {
-        let (disk, sink) = (MemoryDisk::new(), sink().roll_at_bytes(8));
+        let (disk, sink) = (new_disk(), sink().roll_at_bytes(8));
         recover(&disk, &sink, from(None, &[])).unwrap().unwrap();
         let mut writer = writer(&disk, &sink, 0, 1, 1, 4);
         (0..20).for_each(|number| writer.write(0, number));
@@ -183,13 +185,13 @@ fn a_writer_that_is_closed_leaves_no_operation_behind() {
 
 #[test]
 fn a_suffix_that_would_blur_the_names_is_refused() {
-    let reason = refusal(&MemoryDisk::new(), &sink().suffix("-7.csv"), from(None, &[]));
+    let reason = refusal(&new_disk(), &sink().suffix("-7.csv"), from(None, &[]));
     assert!(reason.contains("has to begin with a dot"), "{reason}");
 }
 
 #[test]
 fn objects_are_written_as_lines_of_json() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let sink = FileSink::<(String, f64)>::json_lines(DIR, |(name, number), object| {
         object.field("name", name).field("number", number);
     });

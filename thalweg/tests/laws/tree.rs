@@ -86,12 +86,12 @@ fn unsafe_code_lies_in_few_places() {
 fn arrows_between_crates_run_one_way() {
     let allowed = |folder: &str| -> &[&str] {
         match folder {
-            // Tests alone know the simulated worlds.
+            // Tests alone know the simulated worlds, as the next test has it.
             "io" => &["thalweg-small-world"],
             "kernel/derive" => &[],
             "sim/small" | "sim/world" => &["thalweg-io"],
             "kernel/record" => &["thalweg-derive"],
-            "storage" => &["thalweg-io", "thalweg-record"],
+            "storage" => &["thalweg-io", "thalweg-record", "thalweg-world"],
             "kernel" => &["thalweg-io", "thalweg-record", "thalweg-storage", "thalweg-small-world"],
             "connectors" => &["thalweg-io", "thalweg-record", "thalweg-kernel"],
             "cluster" => &["thalweg-io", "thalweg-record", "thalweg-storage", "thalweg-kernel", "thalweg-small-world"],
@@ -105,6 +105,7 @@ fn arrows_between_crates_run_one_way() {
                 "thalweg-metrics",
                 "thalweg-cluster",
                 "thalweg-cli",
+                "thalweg-world",
             ],
             "sim" => &["thalweg", "thalweg-io", "thalweg-record", "thalweg-storage", "thalweg-world"],
             _ => &["thalweg", "thalweg-io", "thalweg-record", "thalweg-storage"],
@@ -114,6 +115,14 @@ fn arrows_between_crates_run_one_way() {
         let own = dependencies(folder, Kind::Any).into_iter().filter(|name| name.starts_with("thalweg"));
         let wrong: Vec<_> = own.filter(|name| !allowed(folder).contains(&name.as_str())).collect();
         assert!(wrong.is_empty(), "{folder} must not know {wrong:?}");
+    }
+}
+
+#[test]
+fn no_simulated_world_is_part_of_what_is_built_for_a_user() {
+    for folder in CRATES.iter().filter(|folder| !folder.starts_with("sim")) {
+        let built: Vec<_> = dependencies(folder, Kind::Built).into_iter().filter(|name| name.ends_with("-world")).collect();
+        assert!(built.is_empty(), "{folder} is built with {built:?}, which is for tests");
     }
 }
 

@@ -108,6 +108,11 @@ impl DiskModel {
         self.tally = tally;
     }
 
+    /// Makes durable what was changed of one name.
+    pub(super) fn settle_name(&mut self, at: &Name) {
+        self.log = self.settle(|entry| if entry.change.names().contains(&at) { Fate::Durable } else { Fate::Open });
+    }
+
     /// Decides about the log's entries, latest first, makes durable what is to be, and returns the rest. An entry that a later one builds on, because
     /// both change one name, goes with it: no disk has a name's second change without its first, and a file that is renamed out of another's way
     /// is not lost to it.

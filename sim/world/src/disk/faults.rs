@@ -63,6 +63,8 @@ pub enum DiskFaultKind {
     Forgotten,
     /// It fails because the disk is full. A write may have been done in part. An operation that needs no room is not affected.
     Full,
+    /// A sync fails because the disk is full, as on file systems that look for room late. What it should have made durable never will be.
+    FullAtSync,
     /// It is reported as cancelled.
     Cancelled {
         /// And was done all the same.
@@ -79,7 +81,8 @@ pub enum DiskFaultKind {
     Phantom,
 }
 
-/// Every kind that a program is told of or that only takes time: it has to answer, and nothing that it was promised is broken.
+/// Every kind that a program is told of or that only takes time: it has to answer, and nothing that it was promised is broken. To a program
+/// [`DiskFaultKind::FullAtSync`] is one of the errors of a sync, and of those one is enough.
 pub const REPORTED_FAULTS: [DiskFaultKind; 8] = [
     DiskFaultKind::Error,
     DiskFaultKind::Forgotten,
@@ -154,7 +157,7 @@ impl DiskFaultKind {
             Self::Error => &[Read, Write, Sync, SyncDirectory, Name],
             Self::Full => &[Write, Name],
             Self::Cancelled { .. } => &[Write, Name, Sync],
-            Self::Forgotten => &[Sync],
+            Self::Forgotten | Self::FullAtSync => &[Sync],
             Self::Misread => &[Read],
             Self::Phantom => &[Write],
             Self::Stall { .. } => return None,
@@ -165,7 +168,9 @@ impl DiskFaultKind {
     fn harms(self, class: OperationClass) -> bool {
         match self {
             Self::Error | Self::Cancelled { .. } | Self::Stall { .. } => true,
-            Self::Full | Self::Forgotten | Self::Misread | Self::Phantom => self.classes().is_some_and(|harmed| harmed.contains(&class)),
+            Self::Full | Self::FullAtSync | Self::Forgotten | Self::Misread | Self::Phantom => {
+                self.classes().is_some_and(|harmed| harmed.contains(&class))
+            }
         }
     }
 
@@ -179,6 +184,7 @@ impl DiskFaultKind {
             (Self::Error, _) => "EIO on names",
             (Self::Forgotten, _) => "EIO on sync, and content forgotten",
             (Self::Full, _) => "ENOSPC",
+            (Self::FullAtSync, _) => "ENOSPC on sync",
             (Self::Cancelled { done: true }, _) => "cancelled and done",
             (Self::Cancelled { done: false }, _) => "cancelled",
             (Self::Stall { .. }, _) => "stall",

@@ -1,10 +1,12 @@
 //! The asynchronous door to a disk: the engine's traits, each call an operation on the model.
+//!
+//! What an operation does is written here once; when it does it, and what comes between, is the affair of who has access: a process of a world
+//! (`operation`), or a test that goes from step to step (`stepped`).
 
 use super::faults::{DiskFaultKind, OperationClass};
 use super::model::EIO;
-use super::operation::{Submission, operate};
+use super::operation::Submission;
 use super::{DiskState, DiskUser, InodeId, SimulatedDisk};
-use crate::process::Process;
 use crate::rng::Draw;
 use std::future::poll_fn;
 use std::io;
@@ -17,15 +19,27 @@ use thalweg_io::{Buffer, DirEntry, Disk, EntryKind, File, FileLock, IoError, Loc
 /// What a buffer holds while a read into it is under way.
 const POISON: u8 = 0xDD;
 
-/// A core's access to a disk.
-#[derive(Clone)]
-pub(crate) struct DiskHandle {
-    process: Rc<Process>,
+/// Brings operations to a disk, sooner or later.
+pub(crate) trait DiskAccess: Clone + 'static {
+    /// Carries `effect` out on the disk, unless something comes between.
+    fn operate<T: 'static>(
+        self,
+        operation: &'static str,
+        object: PathBuf,
+        class: OperationClass,
+        effect: impl FnOnce(&SimulatedDisk, &Submission) -> io::Result<T> + 'static,
+    ) -> impl Future<Output = Result<T, IoError>> + 'static;
 }
 
-impl DiskHandle {
-    pub(crate) fn new(process: Rc<Process>) -> Self {
-        Self { process }
+/// A door to a disk.
+#[derive(Clone)]
+pub(crate) struct DiskHandle<A> {
+    access: A,
+}
+
+impl<A: DiskAccess> DiskHandle<A> {
+    pub(crate) fn new(access: A) -> Self {
+        Self { access }
     }
 
     async fn operate<T: 'static>(
@@ -35,7 +49,7 @@ impl DiskHandle {
         class: OperationClass,
         effect: impl FnOnce(&SimulatedDisk, &Submission) -> io::Result<T> + 'static,
     ) -> Result<T, IoError> {
-        operate(self.process, operation, object, class, effect).await
+        self.access.operate(operation, object, class, effect).await
     }
 
     /// An operation on names that fails as a whole if a fault hits it.
@@ -59,7 +73,7 @@ fn pair(from: &Path, to: &Path) -> PathBuf {
     PathBuf::from(format!("{} to {}", from.display(), to.display()))
 }
 
-impl Disk for DiskHandle {
+impl<A: DiskAccess> Disk for DiskHandle<A> {
     fn open(&self, path: &Path, mode: OpenMode) -> LocalBoxFuture<Result<Rc<dyn File>, IoError>> {
         let (handle, path) = (self.clone(), path.to_owned());
         Box::pin(async move {
@@ -70,7 +84,7 @@ impl Disk for DiskHandle {
             let target = path.clone();
             let effect = move |disk: &SimulatedDisk, submission: &Submission| {
                 let state = &mut *disk.state.borrow_mut();
-                let inode = state.model.open(&target, mode)?;
+                let inode = state.open(&target, mode)?;
                 if let Some(open) = state.users.get_mut(&submission.user) {
                     *open.entry(inode).or_default() += 1;
                 }
@@ -83,7 +97,7 @@ impl Disk for DiskHandle {
 
     fn list(&self, path: &Path) -> LocalBoxFuture<Result<Vec<DirEntry>, IoError>> {
         let target = path.to_owned();
-        let effect = move |disk: &SimulatedDisk, _: &Submission| disk.state.borrow().model.list(&target);
+        let effect = move |disk: &SimulatedDisk, _: &Submission| disk.state.borrow_mut().list(&target);
         Box::pin(self.clone().on_names("disk.list", path.to_owned(), OperationClass::Look, effect))
     }
 
@@ -165,14 +179,14 @@ impl Drop for OpenFile {
     }
 }
 
-struct SimFile {
-    handle: DiskHandle,
+struct SimFile<A> {
+    handle: DiskHandle<A>,
     path: PathBuf,
     writable: bool,
     open: Rc<OpenFile>,
 }
 
-impl File for SimFile {
+impl<A: DiskAccess> File for SimFile<A> {
     fn path(&self) -> PathBuf {
         self.path.clone()
     }
@@ -268,7 +282,7 @@ impl File for SimFile {
             submission.check()?;
             let state = &mut *disk.state.borrow_mut();
             let inode = open.inode(state)?;
-            Ok(state.try_lock(inode, submission.user).map(FileLock::new))
+            Ok(state.try_lock(inode, submission.user)?.map(FileLock::new))
         };
         Box::pin(self.handle.clone().operate("disk.lock", self.path.clone(), OperationClass::Look, effect))
     }

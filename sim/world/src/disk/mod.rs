@@ -2,8 +2,9 @@
 //!
 //! `model` is a pure state machine of files and directories with a volatile and a durable version of everything; `bytes` is the content of
 //! one file, `durability` what becomes of names, `survival` what a crash leaves of both. `operation` gives each call latency, faults and a
-//! completion out of order, `faults` says which, and `handle` makes them the door's traits; `rot` damages what is at rest. This file holds what
-//! they share: one disk, which outlives the runs on it, and its random streams.
+//! completion out of order, `faults` says which, and `handle` makes them the door's traits; `rot` damages what is at rest. `stepped` is the other
+//! way to the same disk, without a world: for tests that go through all operations of something, one by one; `quirks` is what they may ask for
+//! besides. This file holds what they share: one disk, which outlives the runs on it, and its random streams.
 
 mod bytes;
 mod durability;
@@ -12,7 +13,10 @@ mod handle;
 mod model;
 mod operation;
 mod outside;
+mod quirks;
 mod rot;
+mod stepped;
+mod stepped_io;
 mod still;
 mod survival;
 
@@ -21,19 +25,21 @@ pub use faults::{DiskFault, DiskFaultKind, FaultCounts, OperationClass, REPORTED
 pub(crate) use handle::DiskHandle;
 pub use model::{DiskModel, InodeId};
 pub use rot::{Damage, Rot};
+pub use stepped::{Loss, SteppedDisk};
 pub use still::{StillDisk, at_once};
 pub use survival::CrashStyle;
 
 use crate::config::DiskConfig;
 use faults::FaultSchedule;
 use operation::UnderWay;
+use quirks::Quirks;
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
-use thalweg_io::SplitMix;
+use thalweg_io::{Rng, SplitMix};
 
 /// A process that uses a disk. Never given out twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +82,7 @@ pub(crate) struct DiskState {
     users: BTreeMap<DiskUser, BTreeMap<InodeId, u32>>,
     next_user: u64,
     locks: BTreeMap<InodeId, HeldLock>,
+    quirks: Quirks,
     /// Who wrote to a file last: when power fails on one machine, that is whose page cache it lay in.
     writers: BTreeMap<InodeId, DiskUser>,
     faults_injected: u64,
@@ -92,15 +99,18 @@ pub(crate) struct DiskState {
 
 impl DiskState {
     /// Locks a file for a process, unless somebody who lives holds the lock: one that is only stopped does.
-    fn try_lock(&mut self, inode: InodeId, user: DiskUser) -> Option<Arc<()>> {
+    fn try_lock(&mut self, inode: InodeId, user: DiskUser) -> io::Result<Option<Arc<()>>> {
+        if self.quirks.has_no_locks {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let (users, life) = (&self.users, self.life);
         self.locks.retain(|_, held| held.life == life && users.contains_key(&held.user) && held.guard.strong_count() > 0);
         if self.locks.contains_key(&inode) {
-            return None;
+            return Ok(None);
         }
         let guard = Arc::new(());
         self.locks.insert(inode, HeldLock { user, life, guard: Arc::downgrade(&guard) });
-        Some(guard)
+        Ok(Some(guard))
     }
 }
 
@@ -114,6 +124,7 @@ impl SimulatedDisk {
             under_way: BTreeMap::new(),
             users: BTreeMap::new(),
             locks: BTreeMap::new(),
+            quirks: Quirks::default(),
             next_user: 0,
             writers: BTreeMap::new(),
             faults_injected: 0,
@@ -145,6 +156,14 @@ impl SimulatedDisk {
         self.state.borrow_mut().model.put_dir(path.as_ref()).map(drop)
     }
 
+    /// Takes away what is at `path`, durably: a file, or a directory with all that is in it.
+    ///
+    /// # Errors
+    /// If there is nothing.
+    pub fn take(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        self.state.borrow_mut().model.take(path.as_ref())
+    }
+
     /// The files directly in the directory at `path` as a program would read them now: names in order, with their contents.
     ///
     /// # Errors
@@ -164,10 +183,17 @@ impl SimulatedDisk {
 
     /// Power fails: see [`DiskModel::crash`]. Open files are closed, and what was under way is not done any more.
     pub fn crash(&self, style: CrashStyle) {
+        let mut stream = self.state.borrow().crash_stream.clone();
+        self.crash_drawn(&mut stream, style);
+        self.state.borrow_mut().crash_stream = stream;
+    }
+
+    /// The same with what is drawn at all drawn from `stream`, and not from the disk's own.
+    pub fn crash_drawn(&self, stream: &mut dyn Rng, style: CrashStyle) {
         let state = &mut *self.state.borrow_mut();
         state.life += 1;
         state.users.values_mut().for_each(BTreeMap::clear);
-        state.model.crash(&mut state.crash_stream, style);
+        state.model.crash(stream, style);
     }
 
     /// Power fails on a machine whose processes were `users`, all dead by now, and the disk lives on for the others: of what they wrote to files and

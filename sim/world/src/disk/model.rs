@@ -398,7 +398,7 @@ impl DiskModel {
     }
 
     /// The directory that holds the last name of `path`, and that name.
-    fn parent(&self, path: &Path) -> io::Result<Name> {
+    pub(super) fn parent(&self, path: &Path) -> io::Result<Name> {
         let mut names = components(path)?;
         let name = names.pop().ok_or_else(|| os_error(EINVAL))?;
         let directory = names
@@ -415,7 +415,7 @@ impl DiskModel {
     }
 
     /// Whether `directory` is `above` or lies below it.
-    fn is_below(&self, directory: InodeId, above: InodeId) -> bool {
+    pub(super) fn is_below(&self, directory: InodeId, above: InodeId) -> bool {
         if directory == above {
             return true;
         }

@@ -8,6 +8,7 @@
 //! dead process still asks for is never submitted.
 
 use super::faults::{DiskFaultKind, OperationClass};
+use super::handle::DiskAccess;
 use super::model::{ECANCELED, EIO, ENOSPC};
 use super::{DiskState, DiskUser, OfUser, SimulatedDisk};
 use crate::clock::sleep_until;
@@ -24,7 +25,7 @@ use thalweg_io::{IoError, Rng, yield_now};
 
 /// What an operation knows when it takes effect.
 #[derive(Clone, Copy)]
-pub(super) struct Submission {
+pub(crate) struct Submission {
     /// The model's mark when it was submitted.
     pub(super) mark: u64,
     /// The fault that hits it.
@@ -42,7 +43,7 @@ impl Submission {
     pub(super) fn check(&self) -> io::Result<()> {
         match self.fault {
             Some(DiskFaultKind::Error | DiskFaultKind::Forgotten) => Err(io::Error::from_raw_os_error(EIO)),
-            Some(DiskFaultKind::Full) => Err(io::Error::from_raw_os_error(ENOSPC)),
+            Some(DiskFaultKind::Full | DiskFaultKind::FullAtSync) => Err(io::Error::from_raw_os_error(ENOSPC)),
             _ => Ok(()),
         }
     }
@@ -81,7 +82,7 @@ impl<T> UnderWay for Operation<T> {
     }
 }
 
-fn run_effect<T>(disk: &SimulatedDisk, submission: &Submission, effect: Effect<T>) -> io::Result<T> {
+pub(super) fn run_effect<T>(disk: &SimulatedDisk, submission: &Submission, effect: Effect<T>) -> io::Result<T> {
     if disk.state.borrow().life != submission.life {
         // Submitted before a crash: the drive never saw it.
         return Err(io::Error::from_raw_os_error(EIO));
@@ -109,16 +110,22 @@ struct Course {
 }
 
 impl DiskState {
+    /// Counts an operation; what it is to know, and which of the planned faults hits it.
+    pub(super) fn count(&mut self, user: DiskUser, class: OperationClass, path: &str) -> Submission {
+        self.operations += 1;
+        let fault = self.faults.hit(class, path);
+        self.faults_injected += u64::from(fault.is_some());
+        Submission { mark: self.model.mark(), fault, user, life: self.life, interrupted: false }
+    }
+
     /// Numbers an operation and draws how it will go.
     fn submit(&mut self, user: DiskUser, class: OperationClass, path: &str, now_ns: u64) -> Course {
-        let number = self.operations;
-        self.operations += 1;
         if self.config.room_from_ms.take_if(|from| now_ns >= *from * 1_000_000).is_some() {
             self.model.make_room();
             self.faults.make_room();
         }
-        let fault = self.faults.hit(class, path);
-        self.faults_injected += u64::from(fault.is_some());
+        let number = self.operations;
+        let submission = self.count(user, class, path);
         let is_sync = matches!(class, OperationClass::Sync | OperationClass::SyncDirectory);
         let early = self.stream.chance(self.config.early_effect_per_mille) && !is_sync;
         let yields = self.stream.below(3);
@@ -131,17 +138,28 @@ impl DiskState {
         if let Some((_, ms_max)) = self.config.slow.filter(|(part, _)| path.contains(part)) {
             latency_ms += self.stream.between(1, ms_max);
         }
-        if let Some(DiskFaultKind::Stall { ms }) = fault {
+        if let Some(DiskFaultKind::Stall { ms }) = submission.fault {
             latency_ms += ms;
         }
         let due_ns = now_ns + if latency_ms > 0 { latency_ms * 1_000_000 + self.stream.below(1_000_000) } else { 0 };
-        let submission = Submission { mark: self.model.mark(), fault, user, life: self.life, interrupted: false };
         Course { number, submission, early, due_ns, yields }
     }
 }
 
+impl DiskAccess for Rc<Process> {
+    fn operate<T: 'static>(
+        self,
+        operation: &'static str,
+        object: PathBuf,
+        class: OperationClass,
+        effect: impl FnOnce(&SimulatedDisk, &Submission) -> io::Result<T> + 'static,
+    ) -> impl Future<Output = Result<T, IoError>> + 'static {
+        operate(self, operation, object, class, effect)
+    }
+}
+
 /// Carries `effect` out on the model, sooner or later.
-pub(super) async fn operate<T: 'static>(
+async fn operate<T: 'static>(
     process: Rc<Process>,
     operation: &'static str,
     object: PathBuf,
@@ -184,7 +202,7 @@ pub(super) async fn operate<T: 'static>(
 }
 
 /// The name of an operation in the trace, as an error message has it.
-fn verb(operation: &'static str) -> &'static str {
+pub(super) fn verb(operation: &'static str) -> &'static str {
     operation.strip_prefix("disk.").unwrap_or(operation)
 }
 

@@ -3,7 +3,7 @@
 //! What is put is durable at once, with the directories above it.
 
 use super::bytes::FileBytes;
-use super::durability::Name;
+use super::durability::{Change, Name};
 use super::model::{Directory, DiskModel, EISDIR, ENOENT, InodeId, Node, ROOT, components, os_error};
 use std::collections::BTreeMap;
 use std::io;
@@ -125,6 +125,18 @@ impl DiskModel {
         Ok(())
     }
 
+    /// Takes away what is at `path`, durably: a file, or a directory with all that is in it.
+    pub(super) fn take(&mut self, path: &Path) -> io::Result<()> {
+        let inode = self.find(path)?;
+        let at = self.parent(path)?;
+        let inside: Vec<_> = self.directory(inode).map(|directory| directory.now.keys().cloned().collect()).unwrap_or_default();
+        inside.iter().try_for_each(|name: &String| self.take(&path.join(name)))?;
+        self.change(Change::Remove { at: at.clone(), inode });
+        self.settle_name(&at);
+        self.collect(inode);
+        Ok(())
+    }
+
     /// The files directly in a directory.
     ///
     /// # Errors
@@ -146,12 +158,16 @@ impl DiskModel {
     }
 
     fn add_durable(&mut self, directory: InodeId, name: &str, node: Node) -> InodeId {
-        let (inode, at) = (self.add_node(node), Name { directory, name: name.to_owned() });
-        if let Some(Node::Directory(directory)) = self.nodes.get_mut(&directory) {
-            directory.now.insert(name.to_owned(), inode);
-        }
-        self.note_name(&at);
-        self.set_durable_name(&at, inode);
+        let inode = self.add_node(node);
+        self.add_durable_name(&Name { directory, name: name.to_owned() }, inode);
         inode
+    }
+
+    pub(super) fn add_durable_name(&mut self, at: &Name, inode: InodeId) {
+        if let Some(Node::Directory(directory)) = self.nodes.get_mut(&at.directory) {
+            directory.now.insert(at.name.clone(), inode);
+        }
+        self.note_name(at);
+        self.set_durable_name(at, inode);
     }
 }

@@ -1,15 +1,14 @@
 //! Who gets a folder of results, and who is refused.
 
-use super::{Process, assert_overtaken};
-use crate::memory_disk::{MemoryDisk, process};
-use crate::results::{DIR, OWNER_FILES, names, owner_files, sink};
-use std::rc::Rc;
+use super::{Process, assert_overtaken, process};
+use crate::results::{DIR, OWNER_FILES, all_files, names, new_disk, owner_files, sink};
 use thalweg::checkpoint::JobId;
 use thalweg::sink::{Recovery, Sink, SinkError};
+use thalweg_world::SteppedDisk;
 
 #[test]
 fn a_second_job_is_refused_while_the_first_one_lives() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let (first, second) = (Process::new(&disk, 1), Process::new(&disk, 2));
     first.recover().unwrap();
     let prepared = first.epoch(1, 5);
@@ -21,16 +20,16 @@ fn a_second_job_is_refused_while_the_first_one_lives() {
     }
     first.commit(prepared).unwrap();
     first.finish();
-    assert_eq!(disk.files(DIR).len(), 1, "nothing is left beside the results");
+    assert_eq!(all_files(&disk).len(), 1, "nothing is left beside the results");
     overwriting.recover().unwrap();
     overwriting.commit(overwriting.epoch(1, 6)).unwrap();
     overwriting.finish();
-    assert_eq!(disk.files(DIR).len(), 1);
+    assert_eq!(all_files(&disk).len(), 1);
 }
 
 #[test]
 fn a_folder_is_its_owners_from_attempt_to_attempt() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let mut first = Process::new(&disk, 1);
     first.recover().unwrap();
     first.attempt = 2;
@@ -42,23 +41,23 @@ fn a_folder_is_its_owners_from_attempt_to_attempt() {
 
 #[test]
 fn the_folder_of_a_job_that_has_died_is_taken_over() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let (first, second) = (Process::new(&disk, 1), Process::new(&disk, 2));
     first.recover().unwrap();
     first.epoch(1, 5);
-    disk.kill(first.identity.clone());
+    disk.kill(&first.identity);
     second.check().unwrap();
     second.recover().unwrap();
     assert!(names(&disk).is_empty(), "what the dead one has begun is gone");
     assert_eq!(owner_files(&disk).len(), 1);
     second.commit(second.epoch(1, 6)).unwrap();
     second.finish();
-    assert_eq!(disk.files(DIR).len(), 1);
+    assert_eq!(all_files(&disk).len(), 1);
 }
 
 #[test]
 fn a_newer_attempt_of_the_same_job_takes_the_folder_from_one_that_is_paused() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let attempt = |pid: u32, attempt: u64, host: &str, checkpoints: &str| Process {
         identity: process(host, pid),
         job: JobId(7),
@@ -85,31 +84,31 @@ fn a_newer_attempt_of_the_same_job_takes_the_folder_from_one_that_is_paused() {
 
 #[test]
 fn an_owner_that_cannot_be_judged_keeps_the_folder_until_somebody_knows_better() {
-    let judged_by_nobody: [fn(&Rc<MemoryDisk>); 5] = [
+    let judged_by_nobody: [fn(&SteppedDisk); 5] = [
         |disk| {
             let elsewhere = Process { identity: process("there", 9), ..Process::new(disk, 9) };
             elsewhere.recover().unwrap();
-            disk.kill(elsewhere.identity.clone());
+            disk.kill(&elsewhere.identity);
         },
         |disk| {
-            disk.has_no_locks(true);
+            disk.do_without_locks();
             Process::new(disk, 9).recover().unwrap();
         },
         |disk| {
             Process::new(disk, 9).recover().unwrap();
             let (name, content) = owner_files(disk).pop().unwrap();
-            disk.put(format!("{DIR}/{name}"), &content[..content.len() / 2]);
+            disk.put(format!("{DIR}/{name}"), &content[..content.len() / 2]).unwrap();
         },
-        |disk| disk.put(format!("{DIR}/{OWNER_FILES}18446744073709551614"), ""),
+        |disk| disk.put(format!("{DIR}/{OWNER_FILES}18446744073709551614"), "").unwrap(),
         |disk| {
             let of_another_user = Process::new(disk, 9);
             of_another_user.recover().unwrap();
-            disk.kill(of_another_user.identity);
-            disk.close(format!("{DIR}/{OWNER_FILES}1"));
+            disk.kill(&of_another_user.identity);
+            disk.forbid(format!("{DIR}/{OWNER_FILES}1")).unwrap();
         },
     ];
     for (case, leave) in judged_by_nobody.into_iter().enumerate() {
-        let disk = MemoryDisk::new();
+        let disk = new_disk();
         leave(&disk);
         let second = Process::new(&disk, 2);
         let reason = second.refusal();
@@ -117,14 +116,14 @@ fn an_owner_that_cannot_be_judged_keeps_the_folder_until_somebody_knows_better()
         second.take_over().unwrap();
         second.commit(second.epoch(1, 5)).unwrap();
         second.finish();
-        assert_eq!(disk.files(DIR).len(), 1, "{case}");
+        assert_eq!(all_files(&disk).len(), 1, "{case}");
     }
 }
 
 #[test]
 fn a_folder_with_the_name_of_an_owner_file_is_none() {
-    let disk = MemoryDisk::new();
-    disk.put(format!("{DIR}/{OWNER_FILES}2/notes"), "of the user");
+    let disk = new_disk();
+    disk.put(format!("{DIR}/{OWNER_FILES}2/notes"), "of the user").unwrap();
     let first = Process::new(&disk, 1);
     first.recover().unwrap();
     first.commit(first.epoch(1, 5)).unwrap();
@@ -134,7 +133,7 @@ fn a_folder_with_the_name_of_an_owner_file_is_none() {
 
 #[test]
 fn two_sinks_of_a_job_that_mean_one_folder_are_told_so() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let first = Process::new(&disk, 1);
     let second = Process::new(&disk, 1);
     first.recover().unwrap();
@@ -145,7 +144,7 @@ fn two_sinks_of_a_job_that_mean_one_folder_are_told_so() {
 
 #[test]
 fn a_job_that_reads_the_folder_it_writes_is_refused() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let first = Process::new(&disk, 1);
     for input in ["all/the/results", "./all/the/./results/"] {
         let recovery = Recovery { inputs: vec!["elsewhere".into(), input.into()], ..first.recovery() };
@@ -154,7 +153,7 @@ fn a_job_that_reads_the_folder_it_writes_is_refused() {
             assert!(matches!(&refused, Err(SinkError::Invalid(refusal)) if refusal.reason().contains("are one folder")), "{refused:?}");
         }
     }
-    assert_eq!(disk.files("all/the").len() + disk.files(DIR).len(), 0);
+    assert!(disk.model().paths().is_empty());
 }
 
 /// `--overwrite` would remove the input.
@@ -162,9 +161,9 @@ fn a_job_that_reads_the_folder_it_writes_is_refused() {
 fn a_job_that_reads_a_result_in_the_folder_it_writes_is_refused() {
     for name in ["part-5-0.txt", "part-000000000000beef-0-1-0.txt", ".part-000000000000beef-0-1-0-1.txt.inprogress"] {
         for dir in [DIR, "./all/the/./results/", "another/name"] {
-            let disk = MemoryDisk::new();
-            disk.put(format!("{DIR}/{name}"), "input");
-            disk.name_also(DIR, "another/name");
+            let disk = new_disk();
+            disk.put(format!("{DIR}/{name}"), "input").unwrap();
+            disk.name_also(DIR, "another/name").unwrap();
             let first = Process { sink: sink().overwrite(true), ..Process::new(&disk, 1) };
             let recovery = Recovery { inputs: vec![format!("{dir}/{name}").into()], ..first.recovery() };
             let checked = disk.run(first.sink.check(first.io(), recovery.clone())).unwrap();
@@ -176,12 +175,12 @@ fn a_job_that_reads_a_result_in_the_folder_it_writes_is_refused() {
                 );
             }
             first.finish();
-            assert_eq!(disk.files(DIR).len(), 1, "{dir}/{name}: {:?}", disk.files(DIR));
+            assert_eq!(all_files(&disk).len(), 1, "{dir}/{name}: {:?}", all_files(&disk));
         }
     }
     // What no job ever removes may be read.
-    let disk = MemoryDisk::new();
-    disk.put(format!("{DIR}/numbers.txt"), "input");
+    let disk = new_disk();
+    disk.put(format!("{DIR}/numbers.txt"), "input").unwrap();
     let first = Process { sink: sink().overwrite(true), ..Process::new(&disk, 1) };
     first.recover_with(Recovery { inputs: vec![format!("{DIR}/numbers.txt").into()], ..first.recovery() }).unwrap();
 }
@@ -189,21 +188,21 @@ fn a_job_that_reads_a_result_in_the_folder_it_writes_is_refused() {
 /// Those in between are gone: a successor removes the lower numbers one by one.
 #[test]
 fn an_owner_is_overtaken_by_any_higher_number() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let [paused, taker] = [1, 2].map(|pid| Process::new(&disk, pid));
     paused.recover().unwrap();
     let of_the_first = owner_files(&disk);
     taker.take_over().unwrap();
     let (_, of_the_second) = owner_files(&disk).pop().unwrap();
-    disk.take(format!("{DIR}/{OWNER_FILES}2"));
-    disk.put(format!("{DIR}/{OWNER_FILES}3"), of_the_second);
-    disk.put(format!("{DIR}/{OWNER_FILES}1"), &of_the_first[0].1);
+    disk.take(format!("{DIR}/{OWNER_FILES}2")).unwrap();
+    disk.put(format!("{DIR}/{OWNER_FILES}3"), of_the_second).unwrap();
+    disk.put(format!("{DIR}/{OWNER_FILES}1"), of_the_first[0].1.clone()).unwrap();
     assert_overtaken(paused.commit(paused.epoch(1, 5)));
 }
 
 #[test]
 fn names_are_as_documented() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let first = Process { job: JobId(0xfeed), checkpoints: Some("chk".into()), ..Process::new(&disk, 1) };
     first.recover().unwrap();
     let (name, content) = owner_files(&disk).pop().unwrap();

@@ -1,16 +1,15 @@
 //! Whoever has lost a folder of results shows nothing in it, removes nothing, and does not end as if it had.
 
 use super::{Process, assert_overtaken};
-use crate::memory_disk::MemoryDisk;
-use crate::results::{DIR, OWNER_FILES, files, names, owner_files, sink};
+use crate::results::{DIR, OWNER_FILES, all_files, files, names, new_disk, owner_files, sink};
 use thalweg::connectors::{DeliveryGuarantee, FileTransaction};
 use thalweg::sink::{Recovery, SinkError};
 
 #[test]
 fn an_owner_that_was_paused_shows_and_removes_nothing_after_a_take_over() {
     for overwrites in [false, true] {
-        let disk = MemoryDisk::new();
-        disk.put(format!("{DIR}/part-5-0.txt"), "old");
+        let disk = new_disk();
+        disk.put(format!("{DIR}/part-5-0.txt"), "old").unwrap();
         let both = [1, 2].map(|pid| Process { sink: sink().overwrite(true), ..Process::new(&disk, pid) });
         let [mut paused, taker] = both;
         paused.recover().unwrap();
@@ -41,7 +40,7 @@ fn an_owner_that_was_paused_shows_and_removes_nothing_after_a_take_over() {
 /// The paused one was the first owner, and its successor has ended and made room for somebody who is the first owner again.
 #[test]
 fn an_owner_that_was_paused_does_not_take_the_third_ones_file_for_its_own() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let [paused, second, third] = [1, 2, 3].map(|pid| Process::new(&disk, pid));
     paused.recover().unwrap();
     second.take_over().unwrap();
@@ -54,7 +53,7 @@ fn an_owner_that_was_paused_does_not_take_the_third_ones_file_for_its_own() {
 
 #[test]
 fn a_writer_that_shows_by_itself_shows_nothing_after_a_take_over() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let [paused, taker] =
         [1, 2].map(|pid| Process { sink: sink().delivery_guarantee(DeliveryGuarantee::AtLeastOnce), ..Process::new(&disk, pid) });
     paused.recover().unwrap();
@@ -71,7 +70,7 @@ fn a_writer_that_shows_by_itself_shows_nothing_after_a_take_over() {
 
 #[test]
 fn a_writer_that_shows_by_itself_shows_nothing_when_its_successor_has_ended() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let at_least_once = || sink().delivery_guarantee(DeliveryGuarantee::AtLeastOnce);
     let paused = Process { sink: at_least_once(), ..Process::new(&disk, 1) };
     let taker = Process { sink: at_least_once(), ..Process::new(&disk, 2) };
@@ -88,7 +87,7 @@ fn a_writer_that_shows_by_itself_shows_nothing_when_its_successor_has_ended() {
 /// Whoever loses the folder at the very end, or loses all of it, does not end as if its results were there.
 #[test]
 fn the_end_of_a_job_that_has_lost_its_folder_is_no_success() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let [paused, taker] = [1, 2].map(|pid| Process::new(&disk, pid));
     paused.recover().unwrap();
     taker.take_over().unwrap();
@@ -97,8 +96,8 @@ fn the_end_of_a_job_that_has_lost_its_folder_is_no_success() {
     // Of a folder that is gone as a whole.
     let bereft = Process::new(&disk, 3);
     bereft.recover().unwrap();
-    disk.take(format!("{DIR}/{}1", OWNER_FILES));
-    disk.take(DIR);
+    disk.take(format!("{DIR}/{}1", OWNER_FILES)).unwrap();
+    disk.take(DIR).unwrap();
     let result = bereft.recover_with(Recovery { is_last: true, ..bereft.recovery() });
     assert!(matches!(&result, Err(SinkError::Overtaken(_))), "{result:?}");
 }
@@ -107,14 +106,14 @@ fn the_end_of_a_job_that_has_lost_its_folder_is_no_success() {
 /// overwrote them.
 #[test]
 fn an_owner_that_finds_no_file_of_anybody_shows_and_takes_nothing() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let paused = Process { sink: sink().overwrite(true), ..Process::new(&disk, 1) };
     let taker = Process::new(&disk, 2);
     paused.recover().unwrap();
     taker.take_over().unwrap();
     taker.commit(taker.epoch(1, 5)).unwrap();
     taker.finish();
-    let shown = disk.files(DIR);
+    let shown = all_files(&disk);
     let last = || paused.recover_with(Recovery { is_last: true, ..paused.recovery() });
     for result in [paused.commit(paused.epoch(1, 6)), paused.check(), paused.recover(), last()] {
         assert!(
@@ -122,12 +121,12 @@ fn an_owner_that_finds_no_file_of_anybody_shows_and_takes_nothing() {
             "{result:?}"
         );
     }
-    let visible: Vec<_> = disk.files(DIR).into_iter().filter(|(name, _)| !name.starts_with('.')).collect();
+    let visible: Vec<_> = all_files(&disk).into_iter().filter(|(name, _)| !name.starts_with('.')).collect();
     assert_eq!(visible, shown);
     // Started again it is a job like any other.
     let again = Process { sink: sink().overwrite(true), ..Process::new(&disk, 3) };
     again.recover().unwrap();
     again.commit(again.epoch(1, 7)).unwrap();
     again.finish();
-    assert_eq!(disk.files(DIR).len(), 1);
+    assert_eq!(all_files(&disk).len(), 1);
 }

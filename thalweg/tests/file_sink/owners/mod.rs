@@ -4,18 +4,21 @@ mod judging;
 mod losing;
 mod taking;
 
-use crate::memory_disk::{MemoryDisk, process};
-use crate::results::{DIR, Numbers, from, sink, write};
+use crate::results::{Numbers, all_files, from, sink, write};
 use std::path::PathBuf;
-use std::rc::Rc;
 use thalweg::checkpoint::{Attempt, CheckpointId, JobId};
 use thalweg::connectors::FileTransaction;
-use thalweg::io::{Io, IoError, ProcessIdentity};
+use thalweg::io::{Io, IoError, ProcessIdentity, UnixMillis};
 use thalweg::sink::{Recovery, Sink, SinkContext, SinkError, SinkWriter};
+use thalweg_world::SteppedDisk;
+
+pub fn process(host: &str, pid: u32) -> ProcessIdentity {
+    ProcessIdentity { host: host.to_owned(), pid, started: UnixMillis(1_700_000_000_000) }
+}
 
 /// A process that runs a job with a sink of its own.
 pub struct Process {
-    pub disk: Rc<MemoryDisk>,
+    pub disk: SteppedDisk,
     pub identity: ProcessIdentity,
     pub sink: Numbers,
     /// By which the process knows its own.
@@ -27,13 +30,13 @@ pub struct Process {
 
 impl Process {
     /// The first attempt of a job of its own, without checkpoints.
-    pub fn new(disk: &Rc<MemoryDisk>, pid: u32) -> Self {
+    pub fn new(disk: &SteppedDisk, pid: u32) -> Self {
         let (identity, owner) = (process("here", pid), u64::from(pid));
-        Self { disk: Rc::clone(disk), identity, sink: sink(), owner, job: JobId(owner), attempt: 1, checkpoints: None }
+        Self { disk: disk.clone(), identity, sink: sink(), owner, job: JobId(owner), attempt: 1, checkpoints: None }
     }
 
     pub fn io(&self) -> Io {
-        self.disk.io_of(self.identity.clone())
+        self.disk.io_of(&self.identity)
     }
 
     pub fn recovery(&self) -> Recovery<FileTransaction> {
@@ -64,15 +67,15 @@ impl Process {
 
     /// What it is told when it wants a folder that it cannot have; it has left everything as it was.
     pub fn refusal(&self) -> String {
-        let before = self.disk.files(DIR);
+        let before = all_files(&self.disk);
         let (Err(SinkError::Invalid(seen)), Err(SinkError::Invalid(refusal))) = (self.check(), self.recover()) else {
             panic!("it is not refused")
         };
         assert_eq!(seen, refusal);
-        assert_eq!(self.disk.files(DIR), before);
+        assert_eq!(all_files(&self.disk), before);
         // What follows a refusal.
         self.finish();
-        assert_eq!(self.disk.files(DIR), before);
+        assert_eq!(all_files(&self.disk), before);
         refusal.to_string()
     }
 

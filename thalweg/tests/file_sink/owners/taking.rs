@@ -1,24 +1,24 @@
 //! How a folder of results is taken, step by step: whatever fails or comes between, one has it in the end.
 
-use super::Process;
-use crate::memory_disk::{Loss, MemoryDisk, process};
-use crate::results::{DIR, LOSSES, OWNER_FILES, names, owner_files};
+use super::{Process, process};
+use crate::results::{DIR, LOSSES, OWNER_FILES, all_files, names, new_disk, owner_files};
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use thalweg::io::{OpenMode, Rng, SplitMix};
 use thalweg::sink::{Recovery, Sink, SinkError};
+use thalweg_world::{DiskFault, DiskFaultKind, Loss, SteppedDisk};
 
 /// One with a higher number than the next owner's is nobody's later.
 #[test]
 fn what_a_dead_process_has_left_on_its_way_to_a_folder_is_removed_and_nothing_else() {
-    let disk = MemoryDisk::new();
+    let disk = new_disk();
     let [of_the_dead, of_the_living] = [7, 8].map(|number| format!("{OWNER_FILES}{number}-00000000000000fe.tmp"));
     for name in [&of_the_dead, &of_the_living] {
-        disk.put(format!("{DIR}/{name}"), "");
+        disk.put(format!("{DIR}/{name}"), "").unwrap();
     }
-    let living = disk.io_of(process("here", 5)).disk();
+    let living = disk.door_of(&process("here", 5));
     let path = PathBuf::from(format!("{DIR}/{of_the_living}"));
     let file = disk.run(living.open(&path, OpenMode::Write)).unwrap().unwrap();
     let lock = disk.run(file.try_lock()).unwrap().unwrap();
@@ -32,7 +32,7 @@ fn what_a_dead_process_has_left_on_its_way_to_a_folder_is_removed_and_nothing_el
 #[test]
 fn whoever_takes_a_folder_holds_the_lock_on_its_file_whatever_others_remove() {
     for (before, during, between) in (10..40).flat_map(|a| (10..24).flat_map(move |b| (3..9).map(move |c| (a, b, c)))) {
-        let disk = MemoryDisk::new();
+        let disk = new_disk();
         let [first, taker] = [1, 2].map(|pid| Process::new(&disk, pid));
         let mut of_first = Polled::new(first.sink.recover(first.io(), first.recovery()));
         let taking = Recovery { take_over_output: true, ..taker.recovery() };
@@ -77,9 +77,9 @@ impl<T> Polled<T> {
 #[test]
 fn the_owners_before_go_in_the_order_of_their_numbers() {
     for operations in 0.. {
-        let disk = MemoryDisk::new();
+        let disk = new_disk();
         for number in [8, 9, 10, 11] {
-            disk.put(format!("{DIR}/{OWNER_FILES}{number}"), "");
+            disk.put(format!("{DIR}/{OWNER_FILES}{number}"), "").unwrap();
         }
         let taker = Process::new(&disk, 2);
         disk.stop_before(operations);
@@ -102,14 +102,14 @@ fn a_failure_while_a_folder_is_taken_is_made_up_for_by_the_next_attempt() {
     for of_the_dead in [false, true] {
         let mut operations = 0;
         loop {
-            let disk = MemoryDisk::new();
+            let disk = new_disk();
             if of_the_dead {
                 let dead = Process::new(&disk, 9);
                 dead.recover().unwrap();
-                disk.kill(dead.identity);
+                disk.kill(&dead.identity);
             }
             let first = Process::new(&disk, 1);
-            disk.fail(operations);
+            disk.plan_fault(DiskFault::at(operations, DiskFaultKind::Error));
             let failed = first.recover();
             disk.heal();
             let has_failed = matches!(&failed, Err(SinkError::Io(_)));
@@ -136,7 +136,7 @@ fn a_death_while_a_folder_is_taken_is_followed() {
         for of_the_dead in [false, true] {
             let mut operations = 0;
             loop {
-                let disk = MemoryDisk::new();
+                let disk = new_disk();
                 if of_the_dead {
                     Process::new(&disk, 9).recover().unwrap();
                     disk.restart(loss);
@@ -152,7 +152,7 @@ fn a_death_while_a_folder_is_taken_is_followed() {
                 second.commit(second.epoch(1, 5)).unwrap();
                 second.finish();
                 disk.restart(Loss::Everything);
-                assert_eq!(disk.files(DIR).len(), 1, "operation {operations}, {loss:?}: {:?}", disk.files(DIR));
+                assert_eq!(all_files(&disk).len(), 1, "operation {operations}, {loss:?}: {:?}", all_files(&disk));
                 if finished {
                     break;
                 }
@@ -164,7 +164,7 @@ fn a_death_while_a_folder_is_taken_is_followed() {
 }
 
 /// Polls two futures in an order that the dice decide.
-fn race<A, B>(disk: &MemoryDisk, a: impl Future<Output = A>, b: impl Future<Output = B>, dice: &mut SplitMix) -> (A, B) {
+fn race<A, B>(disk: &SteppedDisk, a: impl Future<Output = A>, b: impl Future<Output = B>, dice: &mut SplitMix) -> (A, B) {
     let (mut a, mut b) = (Box::pin(a), Box::pin(b));
     let (mut of_a, mut of_b) = (None, None);
     let mut cx = Context::from_waker(Waker::noop());
@@ -192,10 +192,10 @@ fn race<A, B>(disk: &MemoryDisk, a: impl Future<Output = A>, b: impl Future<Outp
 fn those_who_only_look_are_not_taken_for_the_owner() {
     for seed in 0..300 {
         let mut dice = SplitMix::new(seed);
-        let disk = MemoryDisk::new();
+        let disk = new_disk();
         let dead = Process::new(&disk, 9);
         dead.recover().unwrap();
-        disk.kill(dead.identity);
+        disk.kill(&dead.identity);
         let [looks, takes] = [1, 2].map(|pid| Process::new(&disk, pid));
         let looking = async {
             for _ in 0..1 + seed % 3 {
@@ -212,11 +212,11 @@ fn those_who_only_look_are_not_taken_for_the_owner() {
 fn of_two_jobs_that_begin_at_once_one_gets_the_folder_and_every_line_is_there_once() {
     for seed in 0..3000 {
         let mut dice = SplitMix::new(seed);
-        let disk = MemoryDisk::new();
+        let disk = new_disk();
         if dice.below(2) == 0 {
             let dead = Process::new(&disk, 9);
             dead.recover().unwrap();
-            disk.kill(dead.identity);
+            disk.kill(&dead.identity);
         }
         let [first, second] = [1, 2].map(|pid| Process::new(&disk, pid));
         // As a job begins: it looks, takes, and if it is refused then, cleans up.
