@@ -9,7 +9,7 @@ use thalweg_world::Draw;
 use thalweg_world::{HONEST_NET_FAULTS, NetFault, NetFaultKind, NetMoment};
 use thalweg_world::{KillKind, KillPoint, ProcessFault};
 
-/// Windows of the protocol in a coordinator, each with the most times that it may pass before.
+/// Windows of the protocol in a coordinator, each with a bound on how many of its occurrences are skipped.
 const COORDINATOR_WINDOWS: [(&str, u64); 12] = [
     ("checkpoint.trigger", 5),
     ("checkpoint.collected", 5),

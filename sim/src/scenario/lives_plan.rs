@@ -23,7 +23,7 @@ pub(crate) const PATIENT_TIMEOUT_US: u64 = 600_000_000;
 /// as many cost fifteen seconds, and showed nothing new.
 const MANY_FAILURES: u32 = 100;
 
-/// The windows of the protocol that deaths aim at, by the event that opens each, with the most times that it may pass before.
+/// The windows of the protocol that deaths aim at, by the event that opens each, with a bound on how many of its occurrences are skipped.
 const WINDOWS: [(&str, u64); 13] = [
     ("checkpoint.trigger", 6),
     ("checkpoint.barrier", 12),

@@ -24,7 +24,7 @@ pub(super) async fn create(disk: &dyn Disk, dir: &Path, name: &str, bytes: Buffe
         Err(error) => error,
     };
     drop(file);
-    // What comes of this changes nothing: the file is one that nobody refers to, and a later cleaning will find it.
+    // The result does not matter: nothing refers to the file, and a later cleaning will find it.
     let _ = disk.unlink(&path).await;
     Err(CheckpointError::writing(error))
 }
