@@ -133,7 +133,7 @@ async fn register(talk: &mut Talk, terms: &Terms, from: IpAddr) -> Result<Regist
     Ok(Registration { name, cores, doors })
 }
 
-/// Whether another worker, called from `from` at `here`, can be sent to `door`. A loopback address refers to this machine.
+/// Whether other workers can be sent to the `door` of a worker that has called from `from` at `here`: to a loopback address only on this machine.
 fn can_be_reached(door: IpAddr, from: IpAddr, here: IpAddr) -> bool {
     let [door, from, here] = [door, from, here].map(|address| address.to_canonical());
     !door.is_loopback() || from.is_loopback() || from == here

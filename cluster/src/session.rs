@@ -59,7 +59,7 @@ enum Work {
     Ended(Attempt, usize),
 }
 
-/// The subtasks of this process, and the way to them.
+/// The agent of this process, its pending work, and the reports of its subtasks.
 pub(super) struct Local {
     /// `None` while it works.
     agent: Option<Agent>,

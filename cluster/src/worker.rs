@@ -29,7 +29,7 @@ use thalweg_kernel::{JobError, JobMetrics, Watched};
 /// The first pause after a failure to reach the coordinator; each pause is twice as long as the one before, up to the configured maximum.
 const RECONNECT_MIN: Duration = Duration::from_millis(50);
 
-/// The most different reasons logged for not joining a coordinator.
+/// How many different reasons for not joining a coordinator are logged.
 const REASONS_MAX: usize = 16;
 
 /// Builds the job from the options, and from the bytes that describe it besides them.

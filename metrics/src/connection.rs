@@ -19,7 +19,7 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// The time limit from the request until the answer is taken: Prometheus' own default.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How much a peer may still send after its answer before the connection is closed: with unread bytes the system would reset it (RFC 9112, 9.6).
+/// How much a peer may still send after its answer before the connection is closed: unread bytes would make the system discard the answer (RFC 9112, 9.6).
 const FAREWELL_BYTES_MAX: usize = 64 << 10;
 
 /// The time limit for that.

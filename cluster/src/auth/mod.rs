@@ -16,8 +16,8 @@
 //! and the time until the deadline. Deliberately absent: encryption, and anything that binds later messages to the proofs. An attacker who can change bytes
 //! on their way can take a connection over; that needs another kind of network.
 //!
-//! `handshake.rs` decides (pure), `authenticator.rs` carries it out, `secret.rs` holds the secret. Both kinds of connection are built on this: `cluster/`
-//! with control messages, `exchange/remote/` with frames.
+//! `handshake.rs` decides (pure), `authenticator.rs` carries it out, `secret.rs` holds the secret. Both kinds of connection are built on this:
+//! `connection.rs` with control messages, `links/` with frames.
 
 mod authenticator;
 mod handshake;

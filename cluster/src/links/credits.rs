@@ -109,7 +109,7 @@ impl Credits {
         self.left <= self.window.max(1)
     }
 
-    /// Called when there is a frame and no credit: whether to ask the receiver now; `true` once.
+    /// There is a frame and no credit: returns whether to ask the receiver now; `true` once per demand.
     #[must_use]
     pub(crate) fn demand(&mut self) -> bool {
         self.window == 0 && self.left == 0 && !std::mem::replace(&mut self.has_demanded, true)

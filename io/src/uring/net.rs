@@ -76,7 +76,7 @@ async fn connect(ring: &Rc<Ring>, address: SocketAddr) -> io::Result<Rc<Descript
 
 /// The options of a connection: level, option, value. A socket that refuses an option works all the same.
 const OPTIONS: [(libc::c_int, libc::c_int, libc::c_int); 6] = [
-    // Frames are written whole, so waiting could join them with nothing.
+    // Frames are written whole: waiting for more bytes gains nothing.
     (libc::IPPROTO_TCP, libc::TCP_NODELAY, 1),
     // A connection whose other end has forgotten it, or cannot be reached any more, fails within half a minute, whether data is under way or not.
     (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, 30_000),
