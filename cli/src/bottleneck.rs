@@ -1,29 +1,29 @@
-//! Which task holds the others up, where one does.
+//! Finds the task that holds up the others, if there is one.
 //!
-//! A task that waits for room downstream is not the cause: that is the busiest one that does not.
+//! A task that waits for room downstream is not the cause: the cause is the busiest task that does not wait.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use thalweg_kernel::{JobMetrics, MetricScope};
 
-/// Below this share of its time, in a thousand, a task's waiting is no back-pressure worth a word.
+/// The smallest share of back-pressured time that is reported, in thousandths.
 const NOTABLE: i64 = 200;
 
-/// A task and its share of something, in a thousand.
+/// A task and its share of time, in thousandths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct BusyShare {
     task: String,
     thousandths: i64,
 }
 
-/// A task that is held up, and by which other one, as far as that can be told.
+/// A task that is held up, and the task that holds it up, as far as that can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bottleneck {
     held_up: BusyShare,
     busiest: Option<BusyShare>,
 }
 
-/// What a task did with its time.
+/// The times of a task, in milliseconds.
 #[derive(Clone, Copy, Default)]
 struct Times {
     busy: i64,
@@ -32,12 +32,12 @@ struct Times {
 }
 
 impl Bottleneck {
-    /// That of the latest second.
+    /// The bottleneck over the latest second.
     pub(super) fn now(metrics: &JobMetrics) -> Option<Self> {
         Self::of(metrics, ["busyTimeMsPerSecond", "idleTimeMsPerSecond", "backPressuredTimeMsPerSecond"])
     }
 
-    /// That of all the time.
+    /// The bottleneck over the whole run.
     pub(super) fn overall(metrics: &JobMetrics) -> Option<Self> {
         Self::of(metrics, ["accumulateBusyTimeMs", "accumulateIdleTimeMs", "accumulateBackPressuredTimeMs"])
     }

@@ -50,12 +50,12 @@ pub(super) struct CheckpointOptions {
 }
 
 impl CheckpointOptions {
-    /// Whether there are checkpoints at all.
+    /// Whether the job takes checkpoints.
     pub(super) fn is_enabled(&self) -> bool {
         self.checkpoint_dir.is_some()
     }
 
-    /// Whether a person has named the checkpoint to begin with.
+    /// Whether the user has named the checkpoint to begin with.
     pub(super) fn names_a_checkpoint(&self) -> bool {
         matches!(self.restore, Some(Restore::From(_)))
     }
@@ -76,7 +76,7 @@ impl CheckpointOptions {
     }
 }
 
-/// A file or folder by the name of `latest` or `none` is written `./latest`.
+/// Parses a value of `--restore`. A file or folder called `latest` or `none` is written `./latest`.
 fn restore(text: &str) -> Result<Restore, Infallible> {
     Ok(match text {
         "latest" => Restore::Latest,

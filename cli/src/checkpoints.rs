@@ -1,7 +1,7 @@
-//! `checkpoints list` and `checkpoints inspect`: what a checkpoint folder holds, for people, and as JSON for programs.
+//! `checkpoints list` and `checkpoints inspect`: the content of a checkpoint folder, for people, and as JSON for programs.
 //!
-//! Nothing is written and no lock is taken: a job that is running in the folder is not disturbed. It may remove a checkpoint that is being looked at;
-//! what is there instead is then looked at.
+//! Nothing is written and no lock is taken: a job that is running in the folder is not disturbed. That job may remove a checkpoint while it is being read;
+//! then the folder is read again.
 
 use super::exit_code::{DONE, FAILED, WRONG_USE, fail};
 use super::on_core::on_core;
@@ -15,7 +15,7 @@ use thalweg_io::{Disk, EntryKind, Io};
 use thalweg_kernel::format_millis;
 use thalweg_storage::checkpoint::{CheckpointError, CheckpointSummary, Event, Inspection, Listing, Origin, Place, inspect, list};
 
-/// How often a folder is read anew because a running job has moved on meanwhile. A job that completes a checkpoint each time takes a millisecond for it.
+/// How often a folder is read again because a running job has moved on meanwhile. Only a job that completes a checkpoint per millisecond needs all.
 const LOOKS: usize = 5;
 
 /// Looks at checkpoints.
@@ -42,7 +42,7 @@ pub(super) enum CheckpointsCommand {
 }
 
 impl CheckpointsCommand {
-    /// Carries it out. Returns the exit code.
+    /// Executes the command. Returns the exit code.
     pub(super) fn run(self) -> u8 {
         let text = match self {
             Self::List { dir, json } => on_core(move |io| Box::pin(async move { listed(&io, &dir, json).await })),
@@ -50,7 +50,7 @@ impl CheckpointsCommand {
         };
         match text {
             Ok(Ok(text)) => {
-                // A reader that has seen enough, `head` say, is no failure.
+                // If the reader has closed the pipe, as `head` does, that is no failure.
                 let _ = write!(stdout(), "{text}");
                 DONE
             }
@@ -84,7 +84,7 @@ async fn inspected(io: &Io, path: &Path, json: bool) -> Result<String, Checkpoin
     Ok(if json { pretty(&inspection_json(&inspection)) } else { inspection_text(&inspection, now_ms) })
 }
 
-/// Damage that a running job has made, by removing what it does not need any more, is gone at the next look.
+/// Lists the checkpoints. Files that a running job removed during one look are not missed at the next.
 async fn settled_list(disk: &dyn Disk, dir: &Path) -> Result<Listing, CheckpointError> {
     let mut listing = list(disk, dir).await?;
     for _ in 1..LOOKS {
@@ -116,12 +116,12 @@ fn pretty(value: &Value) -> String {
 }
 
 fn span(millis: u64) -> String {
-    // Whole seconds say enough of what took minutes.
+    // Whole seconds are precise enough for minutes.
     let shown = if millis < 10_000 { Duration::from_millis(millis) } else { Duration::from_secs(millis / 1000) };
     humantime::format_duration(shown).to_string()
 }
 
-/// A time and how long ago it was.
+/// A time and its age.
 fn moment(millis: i64, now_ms: i64) -> String {
     let ago = u64::try_from(now_ms.saturating_sub(millis)).unwrap_or(0);
     format!("{} ({} ago)", format_millis(millis), span(ago))
@@ -152,7 +152,7 @@ fn heading(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Which job the folder belongs to, and what it has written last.
+/// The job that owns the folder, and its latest log entry.
 pub(super) async fn owner_of(io: &Io, dir: &Path) -> Result<String, CheckpointError> {
     let listing = settled_list(&*io.disk(), dir).await?;
     Ok(owner_text(&listing, io.clock().wall().0))
@@ -221,7 +221,7 @@ fn list_json(listing: &Listing) -> Value {
     })
 }
 
-/// What operator `uid` is called in the checkpoint.
+/// The name of operator `uid` in the checkpoint.
 fn name_of<'a>(inspection: &'a Inspection, uid: &'a str) -> &'a str {
     inspection.metadata.operators.iter().find(|operator| operator.uid == uid).map_or(uid, |operator| &operator.name)
 }
@@ -266,7 +266,7 @@ fn inspection_text(inspection: &Inspection, now_ms: i64) -> String {
     text
 }
 
-/// A table under its title, or that there is nothing in it.
+/// A table under its title, or a note that it is empty.
 fn section(text: &mut String, title: &str, rows: &[Vec<String>]) {
     match rows.len() {
         0 | 1 => text.push_str(&format!("\n{title}: none\n")),

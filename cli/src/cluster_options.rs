@@ -1,6 +1,6 @@
 //! Options of the processes of a cluster.
 //!
-//! The secret itself is never an argument: everybody on a machine can read those.
+//! The secret itself is never an argument: everybody on a machine can read arguments.
 
 use super::metrics_options::{MetricsOptions, address};
 use super::on_core::on_core;
@@ -15,16 +15,16 @@ use thalweg_io::uring::{UringCores, machine};
 use thalweg_io::{Buffer, Cores, Io, OpenMode};
 use thalweg_kernel::JobError;
 
-/// Where a coordinator listens unless told otherwise.
+/// The default address of a coordinator.
 const COORDINATOR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7100);
 
-/// The variable that may hold the secret.
+/// The environment variable that may hold the secret.
 const SECRET: &str = "THALWEG_SECRET";
 
-/// Bytes that are read of a file with a secret; more than a secret may have, so that a file that is too long is found out.
+/// The bytes read from a secret file; more than a secret may have, so that a too long file is noticed.
 const SECRET_FILE_BYTES_MAX: usize = 8 << 10;
 
-/// In the permissions of a file.
+/// The permission bit that lets other users read a file.
 const OTHERS_MAY_READ: u32 = 0o004;
 
 /// What coordinator and workers have in common.
@@ -40,7 +40,7 @@ struct ProcessOptions {
 }
 
 impl ProcessOptions {
-    /// Without CPUs of its own a core that has nothing to do gives its CPU back at once: somebody else may want it.
+    /// Without CPUs of its own an idle core gives its CPU back at once: another process may want it.
     fn cores(&self) -> UringCores {
         let cores = UringCores::new().on_cpus(self.cpus.clone());
         if self.cpus.is_empty() { cores.with_spin_limit(0) } else { cores }
@@ -69,9 +69,9 @@ impl ProcessOptions {
     }
 }
 
-/// A secret that everybody on the machine can read is none. That is no reason not to start: it may be a machine with one user.
+/// Warns if everybody on the machine can read the secret. That does not prevent the start: the machine may have only one user.
 fn warn_of_readers(path: &Path) {
-    // That the file cannot be read is said by whoever reads it.
+    // If the file cannot be read, the code that reads it reports that.
     if let Some(mode) = machine::permissions(path).ok().filter(|mode| mode & OTHERS_MAY_READ != 0) {
         let file = path.display();
         tracing::warn!(
@@ -121,7 +121,7 @@ pub(super) struct CoordinatorOptions {
 }
 
 impl CoordinatorOptions {
-    /// The cores to start on, and the cluster to be; its workers are told `options`.
+    /// The cores to start on, and the configuration of the cluster; its workers are told `options`.
     pub(super) fn config(&self, options: Vec<String>) -> Result<(UringCores, ClusterConfig), JobError> {
         let (binary, secret) = self.process.identity()?;
         let usual = ClusterConfig::new(self.listen, self.workers);
@@ -162,7 +162,7 @@ pub(super) struct WorkerOptions {
 }
 
 impl WorkerOptions {
-    /// The cores to start on, and how to find the coordinator.
+    /// The cores to start on, and the configuration of the worker.
     pub(super) fn config(&self) -> Result<(UringCores, WorkerConfig), JobError> {
         let (binary, secret) = self.process.identity()?;
         let count = self.cores.unwrap_or_else(|| UringCores::new().available());
@@ -175,11 +175,11 @@ impl WorkerOptions {
     }
 }
 
-/// What workers are told: in which folder the coordinator works, and its arguments.
+/// The text sent to workers: the coordinator's working folder, and its arguments.
 ///
-/// A worker goes to that folder. So whatever is said by a relative path, be it an option, the default of one or a constant of the program, is the same place
-/// for all, and it is written into results and checkpoints as it would be by `run`. If only some paths were made absolute (those that can be told from other
-/// text), the rest would quietly lead elsewhere.
+/// A worker changes to that folder. So every relative path, be it an option, the default of one or a constant of the program, means the same place for all,
+/// and is written into results and checkpoints as by `run`. If only some paths were made absolute (those that can be told from other text), the rest would
+/// quietly lead elsewhere.
 pub(super) fn told(arguments: &[std::ffi::OsString]) -> Result<Vec<String>, JobError> {
     let folder =
         std::env::current_dir().map_err(|error| JobError::invalid(format!("the folder it is started in cannot be named: {error}")))?;
@@ -191,7 +191,7 @@ pub(super) fn told(arguments: &[std::ffi::OsString]) -> Result<Vec<String>, JobE
     texts.map(text).collect::<Result<_, _>>().map_err(JobError::invalid)
 }
 
-/// Goes to the folder that a coordinator has named, and says what its arguments are.
+/// Changes to the folder that the coordinator has named, and returns its arguments.
 pub(super) fn follow(told: &[String]) -> Result<&[String], JobError> {
     let Some((folder, arguments)) = told.split_first() else {
         return Err(JobError::invalid("the coordinator was not started by its command line"));

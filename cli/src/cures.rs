@@ -1,8 +1,8 @@
-//! How the command line asks for what a person can decide about a failure: the engine names a cure in plain words, and here stand the options.
+//! Translates the cures that the engine suggests for a failure, in plain words, into options of the command line.
 
 use thalweg_kernel::Cure;
 
-/// The options for `cures`, to stand behind the message that names them; nothing if there are none.
+/// The options for `cures`, to be appended to the message; empty if there are none.
 pub(super) fn by_options(cures: &[Cure]) -> String {
     let option = |cure: &Cure| match cure {
         Cure::RestoreNothing => "`--restore none`",

@@ -1,9 +1,9 @@
-//! `doctor`: whether a job can run on this machine and in these folders. A page with a line for each thing that jobs have been seen to fail for, which is in
-//! order, or comes with its cure.
+//! `doctor`: whether a job can run on this machine and in these folders. A page with a line for each known cause of failure, which is in order, or comes
+//! with its cure.
 //!
-//! It changes nothing, starts no job, and works where io_uring is denied: then it says so, and reads the folders all the same. Where it is not, as many
-//! cores are started as the job is to have, and end at once: nothing less shows that they can be. A line that is in order says what was found, so that a
-//! person can see whether it is what they mean.
+//! It changes nothing, starts no job, and works where io_uring is denied: then it reports that, and checks the folders all the same. If io_uring is
+//! allowed, it starts as many cores as the job is to have, and lets them end at once: nothing less shows that they can be started. A line that is in order
+//! says what was found, so that the user can see whether it is as intended.
 
 use super::checkpoints::owner_of;
 use super::cures::by_options;
@@ -22,13 +22,13 @@ use thalweg_io::{Cores, IoError, StartError, blocking};
 use thalweg_kernel::format_millis;
 use thalweg_storage::checkpoint::CheckpointError;
 
-/// With less room than this the next checkpoint or file of results may be the last.
+/// The smallest free space in order, in bytes: with less the next checkpoint or file of results may be the last.
 const FREE_BYTES_MIN: u64 = 64 << 20;
 
-/// With fewer descriptors a job with many files or workers comes to its limit.
+/// The smallest limit on descriptors in order: with fewer a job with many files or workers reaches it.
 const OPEN_FILES_MIN: u64 = 1024;
 
-/// No clock that goes right shows an earlier time: 2025-01-01.
+/// The earliest plausible time: 2025-01-01. A clock that shows less is wrong.
 const CLOCK_MS_MIN: u64 = 1_735_689_600_000;
 
 /// Options of `doctor`.
@@ -51,11 +51,11 @@ pub(super) struct DoctorOptions {
     listen: Vec<SocketAddr>,
 }
 
-/// What was found about one thing.
+/// The finding of one check.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     about: String,
-    /// What is in order; or what is not, and the cure.
+    /// What is in order; or the fault and its cure.
     result: Result<String, String>,
 }
 
@@ -66,10 +66,10 @@ impl Finding {
 }
 
 impl DoctorOptions {
-    /// Looks at everything, and shows the page. Returns the exit code.
+    /// Runs all checks, and prints the page. Returns the exit code.
     pub(super) fn run(&self) -> u8 {
         let findings = self.findings();
-        // A reader that has seen enough is no failure.
+        // If the reader has closed the pipe, that is no failure.
         let _ = write!(stdout(), "{}", page(&findings));
         if findings.iter().all(|finding| finding.result.is_ok()) { DONE } else { FAILED }
     }
@@ -103,7 +103,7 @@ impl DoctorOptions {
     }
 }
 
-/// The page: what is in order and what is not stand below each other.
+/// Formats the page: one line per finding, with its verdict.
 fn page(findings: &[Finding]) -> String {
     let width = findings.iter().map(|finding| finding.about.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
@@ -134,14 +134,14 @@ fn so_many(cores: usize) -> String {
     if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") }
 }
 
-/// The limit on locked memory, and whether it is enough for the rings of so many cores, `failure` of which is why they cannot be had.
+/// The limit on locked memory, and whether it suffices for the rings of `cores` cores; `failure` is why they cannot be started.
 fn memlock(limit: Result<u64, IoError>, is_charged: bool, cores: usize, failure: Option<&StartError>) -> Result<String, String> {
     let limit = limit.map_err(|error| error.to_string())?;
     let needed = machine::locked_memory_needed(cores);
     let up_to = if limit == u64::MAX { "no limit".to_owned() } else { format!("up to {}", HumanBytes(limit)) };
     let takes = format!("the rings of {} take {}", so_many(cores), HumanBytes(needed));
     match failure {
-        // What has happened counts, whatever the release says.
+        // An actual failure counts, whatever the kernel's release suggests.
         Some(error @ StartError::MemlockTooLow { .. }) => Err(format!("this kernel charges rings to it: {error}")),
         _ if !is_charged => Ok(format!("{up_to}; this kernel charges no rings to it")),
         _ if limit >= needed => Ok(format!("{up_to}; this kernel charges rings to it, and {takes}")),
@@ -158,7 +158,7 @@ fn clock(now_ms: u64) -> Result<String, String> {
     if now_ms >= CLOCK_MS_MIN { Ok(shown) } else { Err(format!("it shows {shown}: set it, best by NTP")) }
 }
 
-/// Whether a job can write into `folder`, or make it.
+/// Whether a job can write into `folder`, or create it.
 fn disk(folder: &Path) -> Result<String, String> {
     let another = "choose another folder";
     let existing = existing(folder).map_err(|error| format!("{error}; {another}"))?;
@@ -176,7 +176,7 @@ fn disk(folder: &Path) -> Result<String, String> {
     Ok(format!("can be written to{made}; {} are free", HumanBytes(free)))
 }
 
-/// `folder`, or the nearest above it that exists.
+/// `folder`, or its nearest ancestor that exists.
 fn existing(folder: &Path) -> Result<&Path, IoError> {
     for folder in folder.ancestors() {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -187,13 +187,13 @@ fn existing(folder: &Path) -> Result<&Path, IoError> {
     Ok(Path::new("/"))
 }
 
-/// Which job a checkpoint folder belongs to, and when that was heard of last.
+/// The job that owns a checkpoint folder, and the time of its latest log entry.
 fn owner_of_checkpoints(folder: &Path) -> Result<String, String> {
     if !matches!(machine::is_folder(folder), Ok(Some(true))) {
         return Ok("nobody yet".to_owned());
     }
     let dir = folder.to_owned();
-    // There is nobody who could wait, and no ring is needed.
+    // No other task could be kept waiting, and no ring is needed.
     match blocking::run(move |io| Box::pin(async move { owner_of(&io, &dir).await })) {
         Ok(Ok(owner)) => Ok(owner),
         // No job has begun there.
@@ -203,7 +203,7 @@ fn owner_of_checkpoints(folder: &Path) -> Result<String, String> {
     }
 }
 
-/// Which job shows its results in a folder now, and whether another one may.
+/// The job that shows its results in a folder now, and whether another job may take it over.
 fn owner_of_results(folder: &Path) -> Result<String, String> {
     if !matches!(machine::is_folder(folder), Ok(Some(true))) {
         return Ok("nobody yet".to_owned());
@@ -214,7 +214,7 @@ fn owner_of_results(folder: &Path) -> Result<String, String> {
     report.map_err(|refusal| format!("{refusal}{}", by_options(refusal.cures())))
 }
 
-/// Whether anybody can listen there now.
+/// Whether a process can listen at `address` now.
 fn port(address: SocketAddr) -> Result<String, String> {
     machine::try_listening(address).map(|()| "is free".to_owned()).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => format!("{error}; end the process that has it (`ss -ltnp` shows which), or choose another port"),

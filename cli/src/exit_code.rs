@@ -1,6 +1,6 @@
-//! How a process ends, to whoever has started it (docs/src/running.md, "Exit codes").
+//! The exit codes, which tell the caller how a process ended (docs/src/running.md, "Exit codes").
 //!
-//! 1 asks a supervisor to try again, 2 not to: so 1 is for whatever another try may find passed, 2 for what stays until a person changes something.
+//! 1 asks a supervisor to try again, 2 not to: so 1 is for causes that may have passed by the next try, 2 for causes that stay until a person acts.
 
 use std::fmt::Display;
 use std::io::{Write, stderr};
@@ -13,7 +13,7 @@ pub(super) const FAILED: u8 = 1;
 pub(super) const WRONG_USE: u8 = 2;
 pub(super) const INTERRUPTED: u8 = 130;
 
-/// The code of a job that has failed with `error`; whether the command line names a checkpoint to begin with.
+/// The code of a job that has failed with `error`; `names_a_checkpoint`: the command line names a checkpoint to begin with.
 pub(super) fn exit_code(error: &JobError, names_a_checkpoint: bool) -> u8 {
     let is_permanent = match error {
         JobError::Cancelled => return INTERRUPTED,
@@ -22,14 +22,14 @@ pub(super) fn exit_code(error: &JobError, names_a_checkpoint: bool) -> u8 {
             matches!(error, StartError::NoSuchCpu { .. } | StartError::IoUringForbidden { .. } | StartError::MemlockTooLow { .. })
         }
         JobError::Checkpoint { source, .. } => match source {
-            // A job that runs removes what newer checkpoints replace: the next look finds those.
+            // A running job removes checkpoints that newer ones replace: the next look finds the newer ones.
             CheckpointError::NotFound { .. } => names_a_checkpoint,
             _ => source.is_damage() || source.is_unusable(),
         },
         JobError::Remote { cause, is_worth_a_restart, .. } => match cause {
-            // A worker that finds a file gone which was there for its coordinator has come too late, and no more.
+            // A file that existed for the coordinator and is gone for a worker: the worker is merely too late.
             FailureCause::Damage => !is_worth_a_restart,
-            // Of one worker alone, it may be; but no folder becomes usable by itself.
+            // Even if this concerns one worker alone: no folder becomes usable by itself.
             FailureCause::Unusable => true,
             FailureCause::Other | FailureCause::StorageFull | FailureCause::PermissionDenied | FailureCause::Fenced => false,
         },
@@ -38,7 +38,7 @@ pub(super) fn exit_code(error: &JobError, names_a_checkpoint: bool) -> u8 {
     if is_permanent { WRONG_USE } else { FAILED }
 }
 
-/// Says why the process ends with `code`.
+/// Prints why the process ends, and returns `code`.
 pub(super) fn fail(message: impl Display, code: u8) -> u8 {
     let _ = writeln!(stderr(), "error: {message}");
     code

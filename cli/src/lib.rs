@@ -1,6 +1,6 @@
 //! The command line of a job binary.
 //!
-//! A job's `main` is one call of [`run`]; its own options are a `clap::Args` struct that stands beside those of the engine in `run --help`:
+//! A job's `main` is one call of [`run`]; its own options are a `clap::Args` struct, listed beside those of the engine in `run --help`:
 //!
 //! ```no_run
 //! # mod thalweg { pub use thalweg_cli as cli; }
@@ -21,13 +21,13 @@
 //! }
 //! ```
 //!
-//! What a person sees: a progress line on a terminal, a log line every few seconds elsewhere (`RUST_LOG` chooses what is logged), a summary at the
-//! end, and errors as one sentence on stderr. Panics print nothing of their own: a job that fails by one says so with operator, record and place.
+//! The user sees a progress line on a terminal, a log line every few seconds elsewhere (`RUST_LOG` chooses the log level), a summary at the end, and errors
+//! as one sentence on stderr. A panic prints nothing of its own: a job that fails by a panic reports operator, record and place.
 //!
 //! # Signals and exit codes
 //!
-//! The first Ctrl-C (or SIGTERM) stops a job that has a checkpoint folder with a final checkpoint, from which the same command goes on; one without is
-//! cancelled, and what it has not committed is removed. A second one ends the process at once.
+//! On the first Ctrl-C (or SIGTERM) a job with a checkpoint folder takes a final checkpoint and stops, and the same command resumes from it; a job without
+//! one is cancelled, and its uncommitted results are removed. A second signal ends the process at once.
 //!
 //! | exit code | meaning |
 //! | --- | --- |
@@ -36,13 +36,15 @@
 //! | 2 | It is no use to try again: an option, or input, output or a checkpoint that cannot be meant, a checkpoint that is damaged, a folder that cannot be used, io_uring forbidden. |
 //! | 130 | Interrupted: cancelled, or ended at once by a second signal. |
 //!
-//! A stop with a checkpoint is an orderly end: nothing is lost, and somebody asked for it. With 0 whoever restarts a job after failures (systemd's
-//! `Restart=on-failure`, say) leaves it stopped. Whether a job has finished says the summary, and `checkpoints list --json` to a program.
+//! A stop with a checkpoint is an orderly end: nothing is lost, and somebody asked for it. Because of the 0, a supervisor that restarts a job after
+//! failures (systemd's `Restart=on-failure`, say) leaves it stopped. Whether a job has finished is told by the summary, and to programs by `checkpoints
+//! list --json`.
 //!
-//! Besides `run` there are `coordinator` and `worker`, which run the same job in several processes, and `checkpoints list` and `checkpoints inspect`, which
-//! look into a checkpoint folder and change nothing, and `doctor`, which looks at the machine: it ends with 0 if all is well and with 1 if not. A coordinator ends as `run` does. A worker ends with 0 when the job has ended, however that was asked
-//! for, and when it was itself stopped by a signal: nothing is lost, the job goes on without it, and whoever restarts workers after failures leaves it
-//! stopped. It ends with 1 if the job failed, and with 2 if it was refused or cannot run where it is.
+//! Besides `run` there are `coordinator` and `worker`, which run the same job in several processes, `checkpoints list` and `checkpoints inspect`, which
+//! look into a checkpoint folder and change nothing, and `doctor`, which checks the machine: it ends with 0 if all is well and with 1 if not. A coordinator
+//! ends as `run` does. A worker ends with 0 when the job has ended on request or by itself, and when it was itself stopped by a signal: nothing is lost,
+//! the job goes on without it, and a supervisor that restarts workers after failures leaves it stopped. It ends with 1 if the job failed, and with 2 if it
+//! was refused or cannot run on its machine.
 
 mod bottleneck;
 mod checkpoint_options;
@@ -90,12 +92,12 @@ use thalweg_kernel::Job;
 use thalweg_kernel::StreamExecutionEnvironment;
 use thalweg_kernel::{JobError, JobHandle, JobReport};
 
-/// How often a running job is looked at, for its progress and for Ctrl-C.
+/// How often a running job is polled, for its progress and for Ctrl-C.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The subcommand that looks at checkpoints.
+/// The subcommand that reads checkpoint folders.
 const CHECKPOINTS: &str = "checkpoints";
-/// The subcommand that looks at the machine.
+/// The subcommand that checks the machine.
 const DOCTOR: &str = "doctor";
 /// The subcommands of the processes of a cluster.
 #[cfg(feature = "cluster")]
@@ -103,14 +105,14 @@ const COORDINATOR: &str = "coordinator";
 #[cfg(feature = "cluster")]
 const WORKER: &str = "worker";
 
-/// What a job says of itself in `--help`.
+/// A job's description for `--help`.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
-    /// Its name, which is the binary's.
+    /// The job's name, which is also the binary's.
     pub job: &'static str,
-    /// What it does, in a sentence or two.
+    /// A description of the job, in a sentence or two.
     pub what: &'static str,
-    /// Command lines and what they are for.
+    /// Example command lines, each with its purpose.
     pub examples: &'static [(&'static str, &'static str)],
 }
 
@@ -123,7 +125,7 @@ impl About {
         let run = of_job("run").about("Run the job on this machine").after_help(examples.clone());
         #[cfg(feature = "cluster")]
         let [coordinator, worker] = {
-            // Workers say how many cores they have.
+            // Workers set their own number of cores.
             let coordinator = CoordinatorOptions::augment_args(of_job(COORDINATOR).mut_arg("cores", |cores| cores.hide(true)))
                 .about("Run the job on workers, here and on other machines");
             let worker = WorkerOptions::augment_args(Command::new(WORKER)).about("Work for a coordinator, which says what the job is");
@@ -150,15 +152,15 @@ impl About {
     }
 }
 
-/// Reads the command line, describes the job with `build`, runs it, and says how it went. To be called once, by `main`, whose result this is.
+/// Reads the command line, describes the job with `build`, runs it, and prints the outcome. To be called once, by `main`, which returns the result.
 ///
-/// A worker describes the job anew for each coordinator that it joins, and all processes must come to the same description: it must depend on nothing but
+/// A worker describes the job anew for each coordinator that it joins, and all processes must arrive at the same description: `build` must depend only on
 /// its arguments, and on nothing that differs from machine to machine.
 pub fn run<A: Args>(about: About, build: impl Fn(&StreamExecutionEnvironment, &A) + Send + 'static) -> ExitCode {
     ExitCode::from(run_from(std::env::args_os(), about, build))
 }
 
-/// The same with a command line from elsewhere, the program's name at its head. Returns the exit code.
+/// The same with a given command line, which begins with the program's name. Returns the exit code.
 pub fn run_from<A, I>(command_line: I, about: About, build: impl Fn(&StreamExecutionEnvironment, &A) + Send + 'static) -> u8
 where
     A: Args,
@@ -181,7 +183,7 @@ where
         },
         #[cfg(feature = "cluster")]
         Some((COORDINATOR, matches)) => {
-            // Behind the program and the subcommand.
+            // Skip the program and the subcommand.
             coordinate(about, matches, command_line.get(2..).unwrap_or_default(), build)
         }
         #[cfg(feature = "cluster")]
@@ -242,9 +244,9 @@ fn run_job<A: Args>(
     }
 }
 
-/// Help and version are answers, everything else is wrong use.
+/// Prints clap's message: help and version are successes, everything else is wrong use.
 fn finish_parsing(error: &clap::Error) -> u8 {
-    // Nobody is left to be told if this cannot be printed.
+    // If this cannot be printed, nobody can be told.
     let _ = error.print();
     if error.use_stderr() { WRONG_USE } else { DONE }
 }
@@ -284,7 +286,7 @@ fn execute(
     DONE
 }
 
-/// The report of the finished job, and where each of its sinks has put its results.
+/// The report of the finished job, and the place of each sink's results.
 type Ended = (JobReport, Vec<(String, String)>);
 
 fn run_to_end(
@@ -330,7 +332,7 @@ fn on_interrupt() -> Result<Arc<AtomicBool>, JobError> {
     Ok(interrupted)
 }
 
-/// What can be done about a failure that does not say so itself.
+/// The advice for a failure that does not contain one itself.
 fn cure(error: &JobError) -> &'static str {
     use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, StorageFull};
     match error {

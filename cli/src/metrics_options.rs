@@ -1,4 +1,4 @@
-//! Options about showing the job's numbers to Prometheus.
+//! Options about exporting the job's metrics to Prometheus.
 
 use clap::ValueEnum;
 use core::net::{Ipv4Addr, SocketAddr};
@@ -29,7 +29,7 @@ pub(super) struct MetricsOptions {
 }
 
 impl MetricsOptions {
-    /// Where the numbers are to be shown, if they are.
+    /// The endpoint of the metrics, if one is wanted.
     pub(super) fn endpoint(&self) -> Option<MetricsEndpoint> {
         let names = match self.metrics_names {
             Names::Thalweg => MetricNames::Thalweg,
@@ -45,7 +45,7 @@ impl MetricsOptions {
     }
 }
 
-/// An address, of which the loopback interface is the usual part.
+/// Parses an address; a port alone is one of the loopback interface.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<u16>() {
         Ok(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),

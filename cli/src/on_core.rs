@@ -4,14 +4,14 @@ use thalweg_io::uring::UringCores;
 use thalweg_io::{CoreMain, Cores, Io, LocalBoxFuture, StartError, block_on, blocking, mailbox};
 use thalweg_kernel::JobError;
 
-/// Runs `errand` on a core of its own and waits for its result. Where io_uring cannot be had it is run on this thread, with system calls that block: it
-/// works with files alone, and there is no job that could wait.
+/// Runs `errand` on a core of its own and waits for its result. If io_uring is not available the errand runs on this thread, with blocking system calls: it
+/// only works with files, and no job is kept waiting.
 pub(super) fn on_core<T, F>(errand: F) -> Result<T, JobError>
 where
     T: Send + 'static,
     F: FnOnce(Io) -> LocalBoxFuture<T> + Send + 'static,
 {
-    // It is handed over when there is a core for it.
+    // The errand is handed over once its core runs.
     let (give, mut take) = mailbox::<F>();
     let (sender, mut receiver) = mailbox();
     let main: CoreMain = Box::new(move |_, io| {

@@ -8,7 +8,7 @@ use thalweg_io::Cores;
 use thalweg_io::uring::UringCores;
 use thalweg_kernel::StreamExecutionEnvironment;
 
-/// More threads than any machine has CPUs are a slip of the finger.
+/// The highest number of threads accepted: more than any machine has CPUs, so a typing error.
 pub(super) const CORES_MAX: u64 = 1024;
 
 /// Options of the engine.
@@ -54,13 +54,13 @@ impl EngineOptions {
         self.cores.unwrap_or_else(|| UringCores::new().available())
     }
 
-    /// Whether a number of cores was asked for.
+    /// Whether the user has set the number of cores.
     #[cfg(feature = "cluster")]
     pub(super) fn names_cores(&self) -> bool {
         self.cores.is_some()
     }
 
-    /// Applies what concerns the description of the job, before anything is added to it.
+    /// Applies the options that concern the description of the job, before any operator is added to it.
     ///
     /// # Errors
     /// If options contradict each other; says how.

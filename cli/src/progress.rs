@@ -1,4 +1,4 @@
-//! How far a running job has come: a line that is rewritten on a terminal, a log line every few seconds elsewhere.
+//! The progress of a running job: a line that is rewritten on a terminal, a log line every few seconds elsewhere.
 
 use super::bottleneck::Bottleneck;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
@@ -8,32 +8,32 @@ use std::time::Duration;
 use thalweg_kernel::Watermark;
 use thalweg_kernel::{JobMetrics, MetricScope};
 
-/// Between two log lines.
+/// The time between two log lines.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Over which time the shown rate is an average.
+/// The span over which the shown rate is averaged.
 const RATE_SPAN: Duration = Duration::from_secs(2);
 
-/// Rows that the sources have read, well-formed or not.
+/// The number of rows that the sources have read, well-formed or not.
 pub(super) fn rows_read(metrics: &JobMetrics) -> u64 {
     (metrics.total("numRecordsOut") + metrics.total("numRecordsInErrors")).unsigned_abs()
 }
 
-/// Shows progress.
+/// Shows the progress of a job.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     logs: bool,
-    /// What it waits for while nothing runs.
+    /// The text shown while nothing runs.
     waits: &'static str,
-    /// Since the beginning, counted in ticks: nothing here needs a better clock.
+    /// The time since the start, counted in ticks: no better clock is needed.
     elapsed: Duration,
     next_log: Duration,
-    /// When how many rows had been read, over the last [`RATE_SPAN`].
+    /// The number of rows read at each time, over the last [`RATE_SPAN`].
     history: VecDeque<(Duration, u64)>,
 }
 
 impl Progress {
-    /// Of a process that is `waits` while nothing runs: "waiting for workers".
+    /// `waits` is the text while nothing runs: "waiting for workers".
     pub(super) fn new(quiet: bool, waits: &'static str) -> Self {
         let terminal = stderr().is_terminal();
         let bar = (terminal && !quiet).then(|| {
@@ -46,7 +46,7 @@ impl Progress {
         Self { bar, logs: !terminal && !quiet, waits, elapsed: Duration::ZERO, next_log: LOG_INTERVAL, history }
     }
 
-    /// Shows `metrics`, `passed` after the last call.
+    /// Shows `metrics`; `passed` is the time since the last call.
     pub(super) fn tick(&mut self, passed: Duration, metrics: &JobMetrics) {
         self.elapsed += passed;
         let rows = rows_read(metrics);
@@ -81,7 +81,7 @@ impl Progress {
         per_second(rows.saturating_sub(before), self.elapsed.saturating_sub(since))
     }
 
-    /// Removes the line.
+    /// Removes the progress line.
     pub(super) fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -89,7 +89,7 @@ impl Progress {
     }
 }
 
-/// `count` in `elapsed`, as a rate.
+/// `count` events in `elapsed`, as a rate per second.
 pub(super) fn per_second(count: u64, elapsed: Duration) -> u64 {
     if elapsed.is_zero() { 0 } else { (count as f64 / elapsed.as_secs_f64()) as u64 }
 }

@@ -1,4 +1,4 @@
-//! Options about what follows a failure.
+//! Options about restarts after a failure.
 
 use super::spans::duration;
 use clap::ValueEnum;
@@ -35,7 +35,7 @@ pub(super) struct RestartOptions {
 }
 
 impl RestartOptions {
-    /// The strategy, unless none was chosen.
+    /// The chosen strategy; `None` if none was chosen.
     ///
     /// # Errors
     /// If the options contradict each other; says how.
@@ -43,7 +43,7 @@ impl RestartOptions {
         let attempts = self.restart_attempts.unwrap_or(ATTEMPTS);
         let delay = self.restart_delay.unwrap_or(DELAY);
         let says_how = self.restart_attempts.is_some() || self.restart_delay.is_some();
-        // Whoever says how often to restart, or when, wants restarts.
+        // A user who sets the number of restarts, or the delay, wants restarts.
         match self.restart_strategy.or(says_how.then_some(Strategy::ExponentialDelay)) {
             None => Ok(None),
             Some(Strategy::None) => match (self.restart_attempts, self.restart_delay) {
@@ -52,7 +52,7 @@ impl RestartOptions {
                 (None, Some(_)) => Err(contradiction("--restart-delay")),
             },
             Some(Strategy::FixedDelay) => Ok(Some(RestartStrategy::FixedDelay { attempts, delay })),
-            // A delay of nothing would never grow.
+            // A delay of zero would never grow.
             Some(Strategy::ExponentialDelay) if delay.is_zero() => Err(
                 "--restart-delay 0 does not grow: with exponential-delay it must be at least 1ms, or use --restart-strategy fixed-delay"
                     .to_owned(),
@@ -75,13 +75,13 @@ impl RestartOptions {
     }
 }
 
-/// Restarts unless chosen otherwise, as [`RestartStrategy::exponential_delay`] has them.
+/// The default number of restarts, that of [`RestartStrategy::exponential_delay`].
 const ATTEMPTS: u32 = 10;
-/// The delay unless chosen otherwise: what failed by a hiccup has recovered, and nobody has gone for coffee.
+/// The default delay: long enough for a hiccup to pass, short enough for a person to wait.
 const DELAY: Duration = Duration::from_secs(1);
-/// Beyond it waiting longer helps nobody; as [`RestartStrategy::exponential_delay`].
+/// The longest delay: waiting longer helps nobody; that of [`RestartStrategy::exponential_delay`].
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
-/// After so long without a failure the next one is a first one.
+/// After this time without a failure the delays start over.
 const RESET_AFTER: Duration = Duration::from_secs(3600);
 
 fn contradiction(option: &str) -> String {

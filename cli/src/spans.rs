@@ -1,11 +1,11 @@
-//! Spans of time as people write them, for options.
+//! Spans of time as people write them, in options.
 
 use std::time::Duration;
 
 /// A span of time for an option's `value_parser`: `1d`, `1h 30min`, `250ms`, or `0`.
 ///
 /// # Errors
-/// What is wrong, with examples of what is right.
+/// If `text` is no span of time; the message gives valid examples.
 pub fn duration(text: &str) -> Result<Duration, String> {
     match text.trim() {
         "0" => Ok(Duration::ZERO),
@@ -13,7 +13,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The same for a span that must be at least one millisecond: a window's size, say.
+/// The same for a span that must be at least one millisecond: the size of a window, say.
 ///
 /// # Errors
 /// As [`duration`].

@@ -1,4 +1,4 @@
-//! What is said at the end of a job: what it went on from, where every row went, what was written where, and how fast.
+//! The summary at the end of a job: the state it resumed from, the fate of all rows, where each result was written, and the speed.
 
 use super::bottleneck::Bottleneck;
 use super::progress::{per_second, rows_read};
@@ -17,7 +17,7 @@ pub(super) fn describe(report: &JobReport, outputs: &[(String, String)]) -> Stri
     let total = |name| metrics.total(name).unsigned_abs();
     let rows = rows_read(metrics);
     let malformed = total("numRecordsInErrors");
-    // Dropped, or sent to an output of their own.
+    // Dropped, or sent to a side output.
     let late = total("numLateRecordsDropped") + total("numLateRecords");
     let mut windows: Vec<_> = metrics.iter().filter(|metric| metric.name == "numLateRecords").map(|metric| &metric.operator).collect();
     windows.dedup();
@@ -34,7 +34,7 @@ pub(super) fn describe(report: &JobReport, outputs: &[(String, String)]) -> Stri
         // Writing to a string does not fail.
         let _ = writeln!(text, "  {:>12} {what}", HumanCount(count).to_string());
     };
-    // With several windows a row may be on time for one and late for another.
+    // With several windows a row may be on time for one window and late for another.
     if windows.len() == 1 && rows >= malformed + late {
         line(rows - malformed - late, "counted");
     }
@@ -55,7 +55,7 @@ pub(super) fn describe(report: &JobReport, outputs: &[(String, String)]) -> Stri
     text
 }
 
-/// What it went on from, and what happened on the way; nothing of a job that simply ran.
+/// The state the job resumed from, and the failures on the way; empty for a job that simply ran.
 fn recovery(report: &JobReport) -> String {
     let mut parts = Vec::new();
     if let Some(from) = report.restored {
@@ -72,7 +72,7 @@ fn recovery(report: &JobReport) -> String {
         (false, true) => "; the numbers are those since then",
         (false, false) => "",
     };
-    // Sources go on after the barrier of the last checkpoint.
+    // Sources resume after the barrier of the last checkpoint.
     if parts.is_empty() { String::new() } else { format!("  {}{since}\n", parts.join(", ")) }
 }
 
@@ -80,7 +80,7 @@ fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", HumanCount(count), if count == 1 { one } else { many })
 }
 
-/// To the tenth of a second while that matters.
+/// Formats an age; to the tenth of a second while that matters.
 fn age(age: Duration) -> String {
     if age < Duration::from_secs(1) {
         format!("{} ms", age.as_millis())

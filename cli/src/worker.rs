@@ -1,4 +1,4 @@
-//! `worker`: runs subtasks for a coordinator elsewhere, which says what the job is.
+//! `worker`: runs subtasks for a coordinator elsewhere, which defines the job.
 
 use super::cluster_options::{WorkerOptions, follow};
 use super::exit_code::{DONE, FAILED, exit_code, fail};
@@ -17,7 +17,7 @@ use thalweg_kernel::Job;
 use thalweg_kernel::JobError;
 use thalweg_kernel::StreamExecutionEnvironment;
 
-/// Works until the job has ended, or somebody stops it. Returns the exit code.
+/// Works until the job has ended, or until it is stopped. Returns the exit code.
 pub(super) fn work<A: Args>(about: About, options: &WorkerOptions, build: impl Fn(&StreamExecutionEnvironment, &A) + Send + 'static) -> u8 {
     let ended = options
         .config()
@@ -38,7 +38,7 @@ pub(super) fn work<A: Args>(about: About, options: &WorkerOptions, build: impl F
     DONE
 }
 
-/// The job, from what the coordinator was told.
+/// The job, described by the coordinator's arguments.
 fn described<A: Args>(
     about: About,
     told: &[String],

@@ -1,9 +1,9 @@
-//! What each worker did, for the summary of a job that had several.
+//! Each worker's share of the work, for the summary of a job that had several.
 
 use indicatif::{HumanBytes, HumanCount};
 use thalweg_kernel::{JobMetrics, JobReport, WorkerShare};
 
-/// A line for each worker; nothing if all was done in one process.
+/// A line for each worker; empty if one process did everything.
 pub(super) fn describe(report: &JobReport) -> String {
     let workers =
         report.workers.iter().filter(|worker| report.metrics.iter().any(|metric| metric.worker.as_deref() == Some(&*worker.name)));

@@ -1,7 +1,7 @@
-//! Whether a caller that knows the secret may be a worker.
+//! Decides whether a caller that knows the secret may be a worker.
 //!
-//! It shows that it runs the same binary, is told the options, and shows that it has built the same job and that others can reach it. One that is refused
-//! is told why: for good if it would be refused again; if only time is against it, it may call again.
+//! The caller shows that it runs the same binary, is told the options, and shows that it has built the same job and that others can reach it. A refused
+//! caller is told why: finally if it would be refused again; if only the timing is against it, it may call again.
 
 use super::config::Heartbeat;
 use super::connection::{ConnectionError, Talk};
@@ -17,29 +17,29 @@ use thalweg_kernel::worker::TaskShape;
 /// The longest name of a worker.
 const NAME_BYTES_MAX: usize = 256;
 
-/// The time that the proof, and then the rest of the handshake, may take. A worker builds its job in it.
+/// The time limit for the proof, and then for the rest of the handshake, in which a worker builds its job.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long the last words may take: a worker that does not hear them finds its coordinator gone.
+/// The time limit for a farewell: a worker that misses it finds its coordinator gone.
 pub(super) const GOODBYE: Duration = Duration::from_secs(2);
 
-/// What a worker must be, and is told.
+/// The conditions for a worker, and the data sent to it.
 pub(super) struct Terms {
     pub(super) binary: u64,
     pub(super) graph: u64,
     pub(super) options: Vec<String>,
-    /// What the job is described by beside them.
+    /// The bytes that describe the job, besides the options.
     pub(super) description: Vec<u8>,
     pub(super) heartbeat: Heartbeat,
     /// The address at which workers call.
     pub(super) here: IpAddr,
-    /// The most workers at a time.
+    /// The maximum number of workers at a time.
     pub(super) workers_max: usize,
     /// The tasks of the job.
     pub(super) shape: Rc<[TaskShape]>,
 }
 
-/// Finds out whether a caller that knows the secret may be a worker. `None` if not; it has been told why.
+/// Decides whether a caller that knows the secret may be a worker. `None` if not; it has been told why.
 pub(super) async fn admit(io: &Io, terms: &Terms, mut talk: Talk, from: SocketAddr, turned_away: &TurnedAway) -> Option<Admitted> {
     let refused = match within(io, HANDSHAKE, register(&mut talk, terms, from.ip())).await {
         Some(Ok(registration)) => return Some(Admitted { talk, registration }),
@@ -49,7 +49,7 @@ pub(super) async fn admit(io: &Io, terms: &Terms, mut talk: Talk, from: SocketAd
             return None;
         }
         None => {
-            // It may have been busy for once: it finds the connection closed, and calls again.
+            // The worker may have been busy this time: it finds the connection closed, and calls again.
             turned_away.note(from, &format_args!("it did not register within {HANDSHAKE:?}"));
             return None;
         }
@@ -68,14 +68,14 @@ pub(super) async fn refuse(io: &Io, mut talk: Talk, reason: String, is_final: bo
     }
 }
 
-/// What a worker says of itself.
+/// The data with which a worker registers.
 pub(super) struct Registration {
     pub(super) name: String,
     pub(super) cores: usize,
     pub(super) doors: Vec<SocketAddr>,
 }
 
-/// One that may be a worker.
+/// A caller that may be a worker.
 pub(super) struct Admitted {
     pub(super) talk: Talk,
     pub(super) registration: Registration,
@@ -133,7 +133,7 @@ async fn register(talk: &mut Talk, terms: &Terms, from: IpAddr) -> Result<Regist
     Ok(Registration { name, cores, doors })
 }
 
-/// Whether other workers can be sent to `door` by a worker that has called from `from` at `here`. An address of one machine alone is that of this one.
+/// Whether other workers can be sent to the `door` of a worker that has called from `from` at `here`: to a loopback address only on this machine.
 fn can_be_reached(door: IpAddr, from: IpAddr, here: IpAddr) -> bool {
     let [door, from, here] = [door, from, here].map(|address| address.to_canonical());
     !door.is_loopback() || from.is_loopback() || from == here

@@ -1,14 +1,14 @@
-//! Control messages as bytes and back.
+//! Encoding and decoding of control messages.
 //!
 //! ```text
 //! magic "TWGm" | version u16 | 0 u16 | length of the body u32 | CRC-32 of the body u32 | CRC-32 of the sixteen bytes before u32 | body: kind u8, fields
 //! ```
 //!
-//! The header has a checksum of its own: with a length that was changed on its way a reader would wait for a body that is never sent, and take every sign
-//! of life for a part of it.
+//! The header has a checksum of its own: with a length that was corrupted on its way a reader would wait for a body that is never sent, and take every
+//! heartbeat for a part of it.
 //!
-//! One version is written and read: the processes of a cluster run the same binary (docs/src/formats.md#control-messages). A message is at most
-//! [`MESSAGE_BYTES_MAX`] long; what is sent is measured before it is sent, what is announced before it is read.
+//! A single version is written and read: the processes of a cluster run the same binary (docs/src/formats.md#control-messages). A message is at most
+//! [`MESSAGE_BYTES_MAX`] long; the sender checks the length before sending, the receiver before reading the body.
 
 use super::fields::{Field, Fields, Malformed};
 use super::message::Message;
@@ -19,7 +19,8 @@ use thalweg_io::Buffer;
 pub(crate) const HEADER_BYTES: usize = 20;
 
 /// The longest body. The longest messages are acknowledgements, with the state of a subtask up to [`INLINE_BYTES_MAX`], the positions of its splits and a
-/// transaction; sixteen MiB leave each of them more than any has ever needed, and a coordinator of a hundred workers the memory to read one from each.
+/// transaction; sixteen MiB leave each of them more than any has ever needed, and leave a coordinator of a hundred workers the memory to read one message
+/// from each.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// The most that a checkpoint's `inline_bytes_max` may be in a cluster: half of a message.
@@ -27,7 +28,7 @@ pub(crate) const INLINE_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 2;
 
 const MAGIC: [u8; 4] = *b"TWGm";
 
-/// Bytes are not a message.
+/// Why bytes are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CodecError {
     #[error("what came is not a message of Thalweg")]
@@ -55,7 +56,7 @@ pub(crate) struct TooLong {
     bytes: usize,
 }
 
-/// The bytes of `message`, header included.
+/// Encodes `message`, header included.
 pub(crate) fn encode(message: &Message) -> Result<Buffer, TooLong> {
     let mut body = Vec::new();
     message.put(&mut body);
@@ -75,17 +76,17 @@ pub(crate) fn encode(message: &Message) -> Result<Buffer, TooLong> {
     Ok(bytes)
 }
 
-/// What a header says of its body.
+/// The header's fields about its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// In bytes.
+    /// The length of the body in bytes.
     pub(crate) length: usize,
-    /// Its checksum.
+    /// The CRC-32 of the body.
     crc: u32,
 }
 
 impl Header {
-    /// Takes the header of a message whose body may be `limit` bytes long.
+    /// Decodes the header of a message whose body may be at most `limit` bytes long.
     pub(crate) fn decode(bytes: &[u8], limit: usize) -> Result<Self, CodecError> {
         let mut fields = Fields::new(bytes);
         if fields.slice(MAGIC.len())? != MAGIC {
@@ -112,7 +113,7 @@ impl Header {
     }
 }
 
-/// Takes a whole message, header included.
+/// Decodes a whole message, header included.
 pub(crate) fn decode(bytes: &[u8], limit: usize) -> Result<Message, CodecError> {
     let Header { length, crc } = Header::decode(bytes, limit)?;
     let mut fields = Fields::new(&bytes[HEADER_BYTES..]);

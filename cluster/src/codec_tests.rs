@@ -98,7 +98,7 @@ fn failures() -> Vec<JobError> {
     ]
 }
 
-/// One of each, with every variant of what it holds.
+/// A message of each kind, with every variant of its fields.
 fn all() -> Vec<Message> {
     let mut all = vec![
         Message::Hello { binary: 7, name: "127.0.0.1:7000".to_owned() },
@@ -148,7 +148,7 @@ fn every_message_is_read_as_it_was_written() {
         assert_eq!(Header::decode(&bytes[..HEADER_BYTES], MESSAGE_BYTES_MAX).unwrap().length, bytes.len() - HEADER_BYTES);
         let read = decode(&bytes, MESSAGE_BYTES_MAX).unwrap();
         assert_eq!(read.name(), message.name());
-        // A message is its bytes: what is written again is the same.
+        // Messages are compared by their bytes: encoding again gives the same.
         assert_eq!(&*encoded(&read), &*bytes, "{}", message.name());
     }
 }
@@ -234,7 +234,7 @@ fn a_byte_changed_anywhere_is_found_and_a_message_that_is_cut_is_none() {
     }
 }
 
-/// With the checksum put right, as a liar would.
+/// With a correct checksum, as a liar would send it.
 fn sealed(body: &[u8]) -> Buffer {
     let mut bytes = Buffer::from(&encoded(&Message::Heartbeat)[..8]);
     bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());

@@ -1,4 +1,4 @@
-//! What a user decides about the processes of a cluster.
+//! The user's settings for the processes of a cluster.
 
 use crate::auth::Secret;
 use core::net::SocketAddr;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use thalweg_kernel::JobObserver;
 
-/// How a coordinator and its workers notice each other's death: each gives a sign of life every `interval`, and one that was silent for `timeout` is dead.
+/// How a coordinator and its workers notice each other's death: each sends a heartbeat every `interval`, and a side that was silent for `timeout` is dead.
 /// By default a death is noticed within three seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// Time between two signs of life.
+    /// The time between two heartbeats.
     pub interval: Duration,
     /// The silence after which the other side is dead; at least twice the interval.
     pub timeout: Duration,
@@ -23,7 +23,7 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
-    /// The longest timeout. Longer ones would have their deadlines beyond what the wire carries.
+    /// The longest timeout. With a longer one, deadlines would exceed the range of the wire format.
     const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
     pub(super) fn check(&self) -> Result<(), String> {
@@ -40,8 +40,8 @@ impl Heartbeat {
     }
 }
 
-/// The time for a worker that has died to be started again. A job that has lost one goes on within five seconds, also if nobody starts it: that holds with
-/// the usual delay before a restart, and time to restore.
+/// The time for a dead worker to be restarted. A job that has lost a worker goes on within five seconds, even if nobody restarts it: that holds with the
+/// usual delay before a restart, and time to restore.
 const WORKER_WAIT: Duration = Duration::from_secs(2);
 
 /// How a coordinator finds its workers.
@@ -59,19 +59,19 @@ const WORKER_WAIT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClusterConfig {
-    /// Where workers report. An address that is not of this machine alone demands a [`secret`](Self::secret).
+    /// The address at which workers register. An address reachable from outside this machine demands a [`secret`](Self::secret).
     pub listen: SocketAddr,
-    /// How many workers the job starts with.
+    /// The number of workers the job starts with.
     pub workers: usize,
-    /// How long a job that has begun before, and lost a worker or its coordinator, waits for as many workers again before it goes on with those that are there.
+    /// How long a job that has begun before, and lost a worker or its coordinator, waits for the full number of workers before it goes on with those available.
     pub worker_wait: Duration,
-    /// How deaths are noticed. The workers keep to it as well.
+    /// How deaths are noticed. The coordinator passes it on to the workers.
     pub heartbeat: Heartbeat,
-    /// Who does not know it is refused.
+    /// Workers that do not know the secret are refused.
     pub secret: Option<Secret>,
-    /// The fingerprint of this program ([`binary_fingerprint`](super::binary_fingerprint)). Workers with another one are refused.
+    /// The fingerprint of this program ([`binary_fingerprint`](super::binary_fingerprint)). Workers with a different fingerprint are refused.
     pub binary: u64,
-    /// What every worker builds the job with.
+    /// The options from which every worker builds the job.
     pub options: Vec<String>,
 }
 
@@ -113,7 +113,7 @@ impl ClusterConfig {
         Self { options, ..self }
     }
 
-    /// What is wrong with it, if anything is.
+    /// Checks the configuration; `Err` says what is wrong.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.workers == 0 {
             return Err("a cluster needs at least one worker".to_owned());
@@ -135,22 +135,22 @@ impl ClusterConfig {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkerConfig {
-    /// Where the coordinator listens.
+    /// The address at which the coordinator listens.
     pub coordinator: SocketAddr,
-    /// How many cores the worker runs subtasks on.
+    /// The number of cores on which the worker runs subtasks.
     pub cores: usize,
-    /// Where core 0 listens for the frames of other workers, who reach it there; core `n` listens at the port plus `n`, or with port 0 all of them at
-    /// free ones. An address that is not of this machine alone demands a [`secret`](Self::secret).
+    /// The address at which core 0 listens for the frames of other workers, who reach it there; core `n` listens at the port plus `n`, or with port 0 every
+    /// core at a free port. An address reachable from outside this machine demands a [`secret`](Self::secret).
     pub data: SocketAddr,
-    /// How the coordinator's death is noticed before it has said how it wants that.
+    /// How the coordinator's death is noticed until the coordinator has sent its own setting.
     pub heartbeat: Heartbeat,
-    /// Coordinators and workers that do not know it are refused.
+    /// Coordinators and workers that do not know the secret are refused.
     pub secret: Option<Secret>,
     /// The fingerprint of this program ([`binary_fingerprint`](super::binary_fingerprint)).
     pub binary: u64,
     /// The longest time between two attempts to reach the coordinator.
     pub reconnect_max: Duration,
-    /// Who watches what runs here, from the first job on that the worker joins.
+    /// The observers of this worker, from the first job on that it joins.
     pub observers: Vec<Arc<dyn JobObserver>>,
 }
 
@@ -187,7 +187,7 @@ impl WorkerConfig {
         Self { binary: fingerprint, ..self }
     }
 
-    /// Adds one to the [`observers`](Self#structfield.observers).
+    /// Adds an observer to the [`observers`](Self#structfield.observers).
     #[must_use]
     pub fn observer(mut self, observer: impl JobObserver) -> Self {
         self.observers.push(Arc::new(observer));
@@ -200,13 +200,13 @@ impl WorkerConfig {
         Self { reconnect_max, ..self }
     }
 
-    /// Where core `core` listens for frames.
+    /// The address at which core `core` listens for frames.
     pub(super) fn door(&self, core: usize) -> SocketAddr {
         let offset = if self.data.port() == 0 { 0 } else { u16::try_from(core).unwrap_or(u16::MAX) };
         SocketAddr::new(self.data.ip(), self.data.port().saturating_add(offset))
     }
 
-    /// What is wrong with it, if anything is.
+    /// Checks the configuration; `Err` says what is wrong.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.cores == 0 {
             return Err("a worker needs at least one core".to_owned());
@@ -225,7 +225,7 @@ impl WorkerConfig {
     }
 }
 
-/// Anybody may knock at an address that is not of this machine alone.
+/// Anybody can connect to an address reachable from outside this machine, so it demands a secret.
 fn demand_secret(who: &str, address: SocketAddr, secret: Option<&Secret>) -> Result<(), String> {
     if address.ip().is_loopback() || secret.is_some() {
         return Ok(());

@@ -1,10 +1,10 @@
-//! A control connection after both sides know each other: messages in order both ways, signs of life, and an end that is noticed.
+//! A control connection after both sides are authenticated: ordered messages both ways, heartbeats, and detection of its end.
 //!
-//! Reading and writing keep what is half done, so whoever polls may turn to something else at any time. Bounds: a message that comes in takes memory only
-//! as its bytes come, up to the limit that the caller sets; what goes out waits in a queue, and a peer is as good as dead that leaves more than
-//! [`QUEUE_BYTES_MAX`] there when the system takes no more. Who has much to send asks [`Connection::is_clear`] before each message, and so never has more
-//! than one of the longest and a little wait. How many messages there can be is decided by the protocol above (one order at most for each subtask and
-//! checkpoint). A sign of life is only queued while nothing else is.
+//! Reading and writing keep partial progress, so a caller may stop polling at any time. Bounds: an incoming message takes memory only as its bytes arrive,
+//! up to the limit that the caller sets; outgoing messages wait in a queue, and a peer counts as dead if more than [`QUEUE_BYTES_MAX`] wait there when the
+//! system takes no more. A sender with many messages asks [`Connection::is_clear`] before each, and so never has more than one of the longest messages and
+//! a little more waiting. The protocol above decides how many messages there can be (at most one order for each subtask and checkpoint). A heartbeat is
+//! queued only if nothing else is.
 
 use super::codec::{self, CodecError, HEADER_BYTES, Header, MESSAGE_BYTES_MAX, TooLong};
 use super::config::Heartbeat;
@@ -16,19 +16,19 @@ use std::time::Duration;
 use thalweg_io::within;
 use thalweg_io::{Buffer, Io, IoError, LocalBoxFuture, MonotonicNs, NetRead, NetWrite};
 
-/// What may wait to be sent: four of the longest messages.
+/// The most bytes that may wait to be sent: four of the longest messages.
 const QUEUE_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 
-/// With more than this waiting to be sent, what can be left out is, and what can wait elsewhere does.
+/// With more bytes than this waiting to be sent, optional messages are omitted, and others wait at their source.
 const CLEAR_BYTES_MAX: usize = 1 << 20;
 
-/// Signs of life that are taken before others on this core have their turn.
+/// Heartbeats that are taken before the core's other tasks have their turn.
 const BATCH: usize = 64;
 
-/// What a read asks for at most: a long message is read in parts, so that a length that was only announced takes no memory.
+/// The most bytes of one read: a long message is read in parts, so that a length that was only announced takes no memory.
 const READ_BYTES_MAX: usize = 64 << 10;
 
-/// Memory that is kept from one message to the next.
+/// The most memory kept from one message to the next, in bytes.
 const KEEP_BYTES_MAX: usize = 1 << 20;
 
 /// Why a connection has ended.
@@ -49,24 +49,24 @@ pub(crate) enum ConnectionError {
 /// The reading half.
 pub(crate) struct MessageReader {
     read: Box<dyn NetRead>,
-    /// What has come of the next message; not here while it is being read into.
+    /// The bytes received of the next message; `None` while a read owns them.
     buffer: Option<Buffer>,
     reading: Option<(usize, LocalBoxFuture<Result<Buffer, IoError>>)>,
     limit: usize,
 }
 
 impl MessageReader {
-    /// Of messages with bodies of at most `limit` bytes.
+    /// Reads messages with bodies of at most `limit` bytes.
     pub(crate) fn new(read: Box<dyn NetRead>, limit: usize) -> Self {
         Self { read, buffer: Some(Buffer::default()), reading: None, limit }
     }
 
-    /// From the next message on.
+    /// Sets the limit, from the next message on.
     pub(crate) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
-    /// The next message; `heard` is set if anything has come, be it a part of one. Nothing can be read after an error.
+    /// The next message; sets `heard` if any bytes have arrived. Nothing can be read after an error.
     fn poll_next(&mut self, cx: &mut Context<'_>, heard: &mut bool) -> Poll<Result<Message, ConnectionError>> {
         loop {
             if let Some((before, reading)) = &mut self.reading {
@@ -93,7 +93,7 @@ impl MessageReader {
         }
     }
 
-    /// Reads what still comes and forgets it, until the other side has closed.
+    /// Reads and discards bytes until the other side has closed.
     async fn drain(mut self) {
         let mut ended = false;
         while !ended {
@@ -127,7 +127,7 @@ impl MessageWriter {
         Self { write, queue: VecDeque::new(), queued_bytes: 0, writing: None }
     }
 
-    /// Queues a message. Nothing happens to those before it if it is too long.
+    /// Queues a message. If it is too long, the messages before it are not affected.
     pub(crate) fn push(&mut self, message: &Message) -> Result<(), TooLong> {
         let bytes = codec::encode(message)?;
         self.queued_bytes += bytes.len();
@@ -139,12 +139,12 @@ impl MessageWriter {
         self.queue.is_empty() && self.writing.is_none()
     }
 
-    /// Writes what is queued; ready when all of it is written.
+    /// Writes the queued messages; ready when all of them are written.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
         loop {
             if let Some(writing) = &mut self.writing {
                 let Poll::Ready(written) = writing.as_mut().poll(cx) else {
-                    // Only now: what was queued since the last time may all have found room.
+                    // Checked only now: there may have been room for everything queued since the last time.
                     let is_clogged = self.queued_bytes > QUEUE_BYTES_MAX;
                     return if is_clogged { Poll::Ready(Err(ConnectionError::Clogged(self.queued_bytes))) } else { Poll::Pending };
                 };
@@ -162,7 +162,7 @@ impl MessageWriter {
     }
 }
 
-/// Both halves, before signs of life are expected: one message after the other, as handshakes are.
+/// Both halves, before heartbeats are expected: one message after the other, as in handshakes.
 pub(crate) struct Talk {
     reader: MessageReader,
     writer: MessageWriter,
@@ -185,7 +185,7 @@ impl Talk {
         std::future::poll_fn(|cx| self.reader.poll_next(cx, &mut false)).await
     }
 
-    /// Sends what is queued, and waits at most `limit` until the other side has closed: it would not get the last words if it were cut off.
+    /// Sends the queued messages, and waits at most `limit` until the other side has closed: cutting the connection could lose the last of them.
     pub(crate) async fn finish(self, io: &Io, limit: Duration) {
         let Self { reader, mut writer } = self;
         let last_words = async move {
@@ -200,14 +200,14 @@ impl Talk {
     }
 }
 
-/// A connection on which both sides give signs of life.
+/// A connection on which both sides send heartbeats.
 pub(crate) struct Connection {
     io: Io,
     talk: Talk,
     liveness: Liveness,
-    /// Nothing can be sent any more.
+    /// Why nothing can be sent any more.
     broken: Option<ConnectionError>,
-    /// Of the next tick.
+    /// The time of the next tick, and the timer for it.
     timer: Option<(MonotonicNs, LocalBoxFuture<()>)>,
 }
 
@@ -224,12 +224,12 @@ impl Connection {
         self.talk.writer.push(message)
     }
 
-    /// Sends what is queued, gives signs of life, and gives the next message that is not one. Nothing can be done with it after an error. What the other
-    /// side has said before it went away is given before the error.
+    /// Sends queued messages and heartbeats, and returns the next message that is not a heartbeat. Must not be called after an error. Messages that the
+    /// other side sent before it went away are returned before the error.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, ConnectionError>> {
         let mut signs_of_life = 0;
         loop {
-            // First what has come: a side that has stood still finds the signs of life that wait for it before it looks at the clock.
+            // Read first: a process that has stood still finds the waiting heartbeats before it looks at the clock.
             let mut heard = false;
             let next = self.talk.reader.poll_next(cx, &mut heard);
             let verdict = self.liveness.step(self.io.clock().now(), if heard { LivenessInput::Heard } else { LivenessInput::Tick });
@@ -271,7 +271,7 @@ impl Connection {
         }
     }
 
-    /// Whether little waits to be sent.
+    /// Whether few bytes wait to be sent.
     pub(crate) fn is_clear(&self) -> bool {
         self.talk.writer.queued_bytes <= CLEAR_BYTES_MAX
     }

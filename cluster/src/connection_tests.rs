@@ -19,7 +19,7 @@ fn text(message: Message) -> String {
     name
 }
 
-/// Works off what comes until the connection ends; says when, and what had come.
+/// Takes messages until the connection ends; returns their names, the reason of the end, and when it came.
 async fn until_its_end(world: World, mut connection: Connection) -> (Vec<String>, ConnectionError, Duration) {
     let mut heard = Vec::new();
     loop {
@@ -86,7 +86,7 @@ fn a_silent_peer_is_dead_after_the_timeout_and_a_slow_one_is_not() {
                 world.io().clock().sleep_until(world.io().clock().now().after(Duration::from_secs(2))).await;
                 write.write_all(Buffer::from(&[*byte][..])).await.unwrap();
             }
-            // And then nothing, with the connection open.
+            // Then silence, with the connection open.
             std::future::pending::<()>().await;
         }
     };
@@ -187,7 +187,7 @@ fn what_is_only_announced_takes_no_memory_and_garbage_ends_the_connection() {
     assert!(heard.is_empty() && matches!(end, ConnectionError::Codec(CodecError::Foreign)), "{end}");
 }
 
-/// A message whose length has grown on its way would eat the signs of life behind it, each of which would count as one: for ever, were it not noticed.
+/// A message whose length has grown on its way would swallow the heartbeats behind it, each of which would count as one: for ever, were it not noticed.
 #[test]
 fn a_length_that_was_changed_is_noticed_without_waiting_for_the_body() {
     for bit in 0..32 {

@@ -1,7 +1,7 @@
-//! The fields of control messages as bytes: integers in little-endian order, texts and lists behind their length (u32), options and variants behind a tag.
+//! The fields of control messages as bytes: integers in little-endian order, texts and lists after their length (u32), options and variants after a tag.
 //!
-//! Bytes are never trusted: every length is compared with what is there, every tag with those that exist, and nothing is allocated before its bytes have
-//! come. What a list takes in memory is at most some ten times what it took on the wire.
+//! Bytes are never trusted: every length is compared with the bytes present, every tag with the known tags, and no memory is allocated before its bytes
+//! have arrived. A list takes at most some ten times as much memory as it took bytes on the wire.
 
 use core::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use rkyv::util::AlignedVec;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use thalweg_io::Buffer;
 
-/// The bytes of a message are not what they should be.
+/// Why the bytes of a message are malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {at} of its body")]
 pub(crate) struct Malformed {
@@ -19,7 +19,7 @@ pub(crate) struct Malformed {
     at: usize,
 }
 
-/// Takes fields from the front of what is left.
+/// Takes fields from the front of the remaining bytes.
 pub(super) struct Fields<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -50,19 +50,19 @@ impl<'a> Fields<'a> {
         self.slice(length)
     }
 
-    /// Nothing is left over.
+    /// Fails unless all bytes have been taken.
     pub(super) fn end(&self) -> Result<(), Malformed> {
         if self.at == self.bytes.len() { Ok(()) } else { Err(self.malformed("there are bytes left over")) }
     }
 }
 
 fn put_blob(bytes: &[u8], out: &mut Vec<u8>) {
-    // Longer ones make the message too long, which is found before it is sent.
+    // Longer lists make the message too long, which is noticed before it is sent.
     u32::try_from(bytes.len()).unwrap_or(u32::MAX).put(out);
     out.extend_from_slice(bytes);
 }
 
-/// Something that a message is made of.
+/// A part of a message that can be encoded and decoded.
 pub(super) trait Field: Sized {
     fn put(&self, out: &mut Vec<u8>);
     fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed>;
@@ -173,7 +173,7 @@ impl Field for SocketAddr {
             Self::V6(address) => {
                 6u8.put(out);
                 out.extend_from_slice(&address.ip().octets());
-                // The flow is not part of where it leads to.
+                // The flow is not part of the destination.
                 address.scope_id().put(out);
             }
         }
@@ -223,7 +223,7 @@ impl<T: Field> Field for Vec<T> {
 
     fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
         let count = u32::take(fields)?;
-        // It grows with what is there, whatever was announced.
+        // The list grows with the elements present, whatever length was announced.
         (0..count).map(|_| T::take(fields)).collect()
     }
 }
@@ -239,7 +239,7 @@ impl<A: Field, B: Field> Field for (A, B) {
     }
 }
 
-/// `record!(Type { field: name, .. })`: the fields one after the other, each with the name that it is bound to on the way.
+/// `record!(Type { field: name, .. })`: the fields one after the other, each with the name that it is bound to meanwhile.
 macro_rules! record {
     ($($type:ty { $($field:tt : $name:ident),* })*) => {$(
         impl Field for $type {

@@ -1,16 +1,16 @@
-//! Do two processes run the same program? Whether they have built the same job the fingerprint of its plan tells (`plan.rs`).
+//! Detects whether two processes run the same program. Whether they have built the same job, the fingerprint of its plan tells (`plan.rs`).
 //!
 //! Deployments name tasks, edges and operators by number, and frames are read in place: both need the same graph, down to the layouts of the records.
-//! Neither fingerprint protects from anybody: whoever knows the secret may lie.
+//! Neither fingerprint is a security measure: a process that knows the secret may lie.
 
 use std::path::Path;
 use thalweg_io::{Buffer, Io, IoError, OpenMode};
 use xxhash_rust::xxh3::Xxh3;
 
-/// The running program, as the kernel shows it, whatever has become of its file since.
+/// The running program, as the kernel shows it, even if its file has been replaced since.
 const EXECUTABLE: &str = "/proc/self/exe";
 
-/// Bytes of one read: a program of 100 MB takes a hundred of them.
+/// Bytes per read: a program of 100 MB takes a hundred reads.
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// The fingerprint of the running program: the XXH3-64 of its file.

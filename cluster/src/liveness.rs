@@ -1,9 +1,9 @@
-//! Is the other side still there?
+//! Decides whether the peer is still alive.
 //!
-//! Each side says something every *interval*; one that has said nothing for the *timeout* is dead, whatever it may be doing. So a death is noticed at
-//! most `timeout` after the last sign of life, which is itself at most an interval (and the time on the wire) older than the death.
+//! Each side sends something at least every *interval*; a side that has been silent for the *timeout* counts as dead, whatever it is doing. So a death is
+//! noticed at most `timeout` after the last heartbeat, which is itself at most an interval (and the time on the wire) older than the death.
 //!
-//! A process that has itself stood still, stopped or starved, does not blame the others for a silence that it slept through: once a silence it waits for
+//! A process that has itself stood still, stopped or starved, does not blame its peer for a silence that it slept through: once per silence it waits for
 //! one interval more.
 //!
 //! Pure: no clock, no I/O.
@@ -11,21 +11,21 @@
 use std::time::Duration;
 use thalweg_io::MonotonicNs;
 
-/// What has happened.
+/// An input to the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LivenessInput {
-    /// Something came, be it a part of a message.
+    /// Bytes have arrived, be it a part of a message.
     Heard,
     /// Time has passed.
     Tick,
 }
 
-/// What follows.
+/// The reaction to an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    /// Say something.
+    /// Whether to send a heartbeat now.
     pub(crate) send_heartbeat: bool,
-    /// The other side is dead. It stays so.
+    /// Whether the peer is dead. Once set, it stays set.
     pub(crate) dead: bool,
     /// When to tick next.
     pub(crate) next: MonotonicNs,
@@ -37,29 +37,29 @@ pub(crate) struct Liveness {
     interval: Duration,
     timeout: Duration,
     next_heartbeat: MonotonicNs,
-    /// Until when something must have come.
+    /// The deadline for the next sign of life.
     silent_until: MonotonicNs,
     /// When the next tick is expected.
     expected: MonotonicNs,
-    /// This silence has been slept through once.
+    /// Whether one interval of this silence has been waived already.
     has_waived: bool,
     dead: bool,
 }
 
 impl Liveness {
-    /// For a peer that was heard at `now`.
+    /// Begins to watch a peer that was heard at `now`.
     pub(crate) fn new(interval: Duration, timeout: Duration, now: MonotonicNs) -> Self {
         assert!(interval > Duration::ZERO && timeout > interval, "heartbeats come more often than they are waited for");
         let silent_until = now.after(timeout);
         Self { interval, timeout, next_heartbeat: now, silent_until, expected: now, has_waived: false, dead: false }
     }
 
-    /// What is waited for before a peer is declared dead.
+    /// The silence after which the peer is declared dead.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Takes `input` into account.
+    /// Handles `input`.
     pub(crate) fn step(&mut self, now: MonotonicNs, input: LivenessInput) -> Verdict {
         if input == LivenessInput::Heard && !self.dead {
             self.silent_until = now.after(self.timeout);
@@ -96,7 +96,7 @@ mod tests {
         Liveness::new(Duration::from_millis(500), Duration::from_millis(2500), ms(0))
     }
 
-    /// Ticks when it is asked for, until it is `until` or the peer is dead; says when heartbeats were sent.
+    /// Ticks when asked to, until `until` or until the peer is dead; returns when heartbeats were sent, and when the peer died.
     fn run(liveness: &mut Liveness, from: MonotonicNs, until: MonotonicNs) -> (Vec<u64>, Option<MonotonicNs>) {
         let (mut now, mut beats) = (from, Vec::new());
         loop {

@@ -1,11 +1,10 @@
 //! The coordinator's side of one worker's connection, from its acceptance until it is gone.
 //!
-//! [`ToCoordinator::Joined`] is said of it first; then what it says goes to the coordinator, and the coordinator's orders to it. When it is gone, for
-//! whatever reason but the end of the job, [`ToCoordinator::Lost`] is said once, and nothing of it follows.
+//! It first reports [`ToCoordinator::Joined`]; then it passes the worker's messages to the coordinator, and the coordinator's orders to the worker. When
+//! the worker is gone, for any reason but the end of the job, it reports [`ToCoordinator::Lost`] once, and nothing after it.
 //!
-//! A message that this worker cannot have sent, were it what it claims to be (of an attempt that it was not given, for a subtask that is another's, or one
-//! that its subtask cannot say now: see `share.rs`), ends the connection: what the coordinator asserts about its subtasks, no process can break from
-//! outside.
+//! A message that a correct worker cannot send (about an attempt that it was not given, for another worker's subtask, or one that its subtask cannot send
+//! now: see `share.rs`) ends the connection: no process can break from outside what the coordinator asserts about its subtasks.
 
 use super::admission::GOODBYE;
 use super::codec::TooLong;
@@ -20,17 +19,17 @@ use thalweg_io::{Io, Mailbox, MailboxReceiver};
 use thalweg_kernel::Metric;
 use thalweg_kernel::worker::{Farewell, FromSubtask, Member, ToCoordinator, ToWorker, WorkerId};
 
-/// Messages that are taken before others on this core have their turn.
+/// Messages that are taken before the core's other tasks have their turn.
 const BATCH: usize = 64;
 
 /// How a membership ends.
 enum MembershipEnd {
-    /// The coordinator has nothing more to say.
+    /// The coordinator has no more orders.
     Dismissed,
     Lost(String),
 }
 
-/// Lets a worker in that has come too late, only to tell it so.
+/// Accepts a worker that arrived too late, only to tell it that the job has ended.
 pub(super) async fn send_home(mut connection: Connection, worker: WorkerId, farewell: Farewell) {
     let failure = farewell.failure.map(|failure| shortened(&failure));
     for message in [Message::Accepted { worker }, Message::Order(ToWorker::End { failure })] {
@@ -40,32 +39,32 @@ pub(super) async fn send_home(mut connection: Connection, worker: WorkerId, fare
     connection.finish(GOODBYE).await;
 }
 
-/// A worker that belongs to the job, for as long as it does.
+/// A worker's membership in the job.
 pub(super) struct Membership {
     pub(super) io: Io,
     pub(super) worker: WorkerId,
-    /// Its name, on its metrics.
+    /// The worker's name, used as a label of its metrics.
     pub(super) label: Arc<str>,
     pub(super) connection: Connection,
     pub(super) orders: MailboxReceiver<ToWorker>,
     pub(super) coordinator: Mailbox<ToCoordinator>,
     pub(super) share: Share,
-    /// Gives the last word of a job that has ended, and ends when the worker is to go: it has come back, or another coordinator goes on with the job.
+    /// Delivers the last word of a job that has ended; closes when the worker is to go: it has come back, or another coordinator goes on with the job.
     pub(super) stays: MailboxReceiver<Farewell>,
-    /// How far its end has come.
+    /// The progress of its end.
     pub(super) parting: Parting,
 }
 
-/// How far the end of a membership has come.
+/// The progress of a membership's end.
 #[derive(Default)]
 pub(super) struct Parting {
     /// The last word, if the reception has given it.
     farewell: Option<Farewell>,
-    /// The worker has been told that there will be no other attempt.
+    /// Whether the worker has been told that there will be no other attempt.
     is_told: bool,
-    /// The worker is to go.
+    /// Whether the worker is to go.
     goes: bool,
-    /// The coordinator has nothing more to say.
+    /// Whether the coordinator has no more orders.
     is_dismissed: bool,
 }
 
@@ -79,7 +78,7 @@ impl Membership {
         match poll_fn(|cx| self.poll(cx)).await {
             MembershipEnd::Dismissed => self.connection.finish(GOODBYE).await,
             MembershipEnd::Lost(reason) => {
-                // The connection first: when the coordinator hears of it, the worker cannot be told anything any more.
+                // Close the connection first: when the coordinator hears of the loss, the worker can receive nothing any more.
                 let Self { io, worker, label, connection, coordinator, .. } = self;
                 drop(connection);
                 io.observe("worker.gone", &label, [worker.0 as i64, 0, 0]);
@@ -134,7 +133,7 @@ impl Membership {
         self.connection.send(&Message::Order(order))
     }
 
-    /// Whether this is the end. A coordinator that ended before it had heard of the worker has not told it, so the reception's word is waited for.
+    /// The end, if it is reached. A coordinator that ended before it had heard of the worker has not told it, so the reception's word is waited for.
     fn parts(&mut self) -> Option<MembershipEnd> {
         if !self.parting.is_dismissed {
             return self.parting.goes.then(|| MembershipEnd::Lost("it has come back".to_owned()));
@@ -169,7 +168,7 @@ impl Membership {
         Ok(())
     }
 
-    /// Tells those who watch, and gives the reason.
+    /// Tells observers, and returns the reason.
     fn against_the_protocol(&self, fault: &dyn fmt::Display) -> String {
         let reason = format!("it does not keep to the protocol: {fault}");
         self.io.observe("protocol.broken", &format!("worker {}: {reason}", self.label), [self.worker.0 as i64, 0, 0]);
@@ -180,7 +179,7 @@ impl Membership {
         metrics.into_iter().map(|metric| metric.at(&self.label)).collect()
     }
 
-    /// If the coordinator is gone, this core is about to end.
+    /// Reports to the coordinator; if it is gone, this core is about to end.
     fn say(&self, message: ToCoordinator) {
         drop(self.coordinator.send(message));
     }

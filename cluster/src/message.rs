@@ -1,4 +1,4 @@
-//! What goes over a control connection: the handshake of a worker, then the engine's own messages and heartbeats.
+//! The messages of a control connection: the handshake of a worker, then the engine's own messages and heartbeats.
 //!
 //! The kinds and their fields are listed in docs/src/formats.md#control-messages. A coordinator's copy of a restored checkpoint stays with it: a worker
 //! reads the files of the checkpoint itself.
@@ -18,32 +18,32 @@ use thalweg_kernel::{Cure, FailureCause, JobError, Metric, MetricKind, MetricSco
 use thalweg_record::HashRange;
 use thalweg_storage::checkpoint::{FileRef, Image, StateFile};
 
-/// A control message.
+/// A message of a control connection.
 pub(crate) enum Message {
-    /// A worker is there. The first it says.
+    /// The worker's first message: it has connected.
     Hello { binary: u64, name: String },
-    /// The coordinator knows the binary; this is what the job is to be built with, and how often both give a sign of life.
+    /// The coordinator accepts the binary, and sends the options and description from which to build the job, and the heartbeat settings for both sides.
     Options { options: Vec<String>, description: Vec<u8>, heartbeat: Heartbeat },
     /// The worker has built the job.
     Register { graph: u64, cores: usize, doors: Vec<SocketAddr> },
     /// The worker belongs to the job.
     Accepted { worker: WorkerId },
-    /// It cannot, and why; whether another try would have the same answer. Nothing follows.
+    /// The worker is refused, why, and whether another try would be refused too. Nothing follows.
     Refused { reason: String, is_final: bool },
-    /// Still there.
+    /// The sender is alive.
     Heartbeat,
-    /// What the coordinator wants.
+    /// An order of the coordinator.
     Order(ToWorker),
-    /// What a subtask says.
+    /// A report of a subtask.
     Report { attempt: Attempt, message: FromSubtask },
-    /// Numbers of what the worker runs of an attempt.
+    /// Metrics of the worker's part of an attempt.
     Metrics { attempt: Attempt, metrics: Vec<Metric> },
-    /// The worker goes away because somebody wants it to. Nothing follows.
+    /// The worker leaves because it was told to stop. Nothing follows.
     Leaving,
 }
 
 impl Message {
-    /// What people call it.
+    /// The name of the message, for people.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Hello { .. } => "a greeting",
@@ -169,7 +169,7 @@ impl Field for RestorePlan {
 
 impl Field for Metric {
     fn put(&self, out: &mut Vec<u8>) {
-        // Whose it is the connection says.
+        // The worker is known from the connection.
         let Self { scope, operator, uid, subtask, channel, worker: _, name, kind, value } = self;
         scope.put(out);
         operator.put(out);
@@ -220,7 +220,7 @@ impl Field for Deployment {
 
 impl Field for Cow<'static, str> {
     fn put(&self, out: &mut Vec<u8>) {
-        // The same bytes as those of a `String`.
+        // Encoded like a `String`.
         self.clone().into_owned().put(out);
     }
 
@@ -231,7 +231,7 @@ impl Field for Cow<'static, str> {
 
 impl Field for Arc<str> {
     fn put(&self, out: &mut Vec<u8>) {
-        // The same bytes as those of a `String`.
+        // Encoded like a `String`.
         self.to_string().put(out);
     }
 
@@ -240,10 +240,10 @@ impl Field for Arc<str> {
     }
 }
 
-/// The most that is sent of a text that tells of a failure: more than anybody reads, and little of a message.
+/// The longest text of a failure that is sent, in bytes: more than anybody reads, and little of a message.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
-/// `text`, or its beginning and how much is missing. A failure says what it is, however long the record in it.
+/// `text`, or its beginning and how much is missing. A failure stays readable, however long the record in it.
 pub(super) fn shortened(text: &str) -> String {
     let mut text = text.to_owned();
     if text.len() > TEXT_BYTES_MAX {
@@ -272,7 +272,7 @@ impl Field for JobError {
             Self::Internal { place, message } => (7, 0, [place, message, ""]),
             Self::Cancelled => (8, 0, [""; 3]),
             Self::Unfit { worker, reason } => (10, 0, [worker, reason, ""]),
-            // What has no form of its own goes in words.
+            // Errors without an encoding of their own are sent as text.
             _ => {
                 9u8.put(out);
                 shortened(&self.to_string()).put(out);

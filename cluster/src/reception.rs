@@ -1,11 +1,11 @@
-//! Where workers report to the coordinator, and who of them is there.
+//! The reception, where workers register with the coordinator, and the list of those present.
 //!
-//! A caller proves that it knows the secret, and then that it may be a worker (`admission.rs`). Only then is it one: it gets a number, and from then on
-//! `membership.rs` carries what it says and is told. A worker that is back before its loss was noticed takes the place of the one that it was.
+//! A caller proves that it knows the secret, and then that it may be a worker (`admission.rs`). Only then it is one: it gets a number, and from then on
+//! `membership.rs` carries its messages and orders. A worker that comes back before its loss was noticed replaces its former self.
 //!
 //! Bounds: at most [`CALLERS_MAX`] connections whose callers are not workers yet, each for at most [`HANDSHAKE`](super::admission::HANDSHAKE) and with at
-//! most [`STRANGER_BYTES_MAX`] of memory; at one more the stranger goes that has stood there longest, or, if there is none, the newcomer. At most [`Terms::workers_max`] workers:
-//! one too many is sent away and may call again.
+//! most [`STRANGER_BYTES_MAX`] of memory; when one more arrives, the stranger that has waited longest has to go, or, if there is none, the newcomer. At
+//! most [`Terms::workers_max`] workers: a surplus worker is sent away and may call again.
 
 use super::admission::{Admitted, GOODBYE, Registration, Terms, admit, refuse};
 use super::connection::{Connection, Talk};
@@ -24,19 +24,19 @@ use thalweg_io::{Acceptor, Call};
 use thalweg_io::{Io, Listener, LocalBoxFuture, Mailbox, MailboxReceiver, TaskClass, mailbox};
 use thalweg_kernel::worker::{Farewell, Member, ToCoordinator, WorkerId};
 
-/// Callers that are not workers yet.
+/// The most callers at a time that are not workers yet.
 const CALLERS_MAX: usize = 64;
 
 /// The most workers at a time, unless fewer are wanted.
 pub(super) const WORKERS_MAX: usize = 1024;
 
-/// The longest message of one that is not a worker yet: room for the addresses of some thousand cores.
+/// The longest message of a caller that is not a worker yet: room for the addresses of some thousand cores.
 const STRANGER_BYTES_MAX: usize = 64 << 10;
 
-/// Callers that are let in before others on this core have their turn: few enough that a flood does not push off those that are about to say who they are.
+/// Callers admitted before the core's other tasks have their turn: few enough that a flood does not push off those that are about to identify themselves.
 const BATCH: usize = 16;
 
-/// Receives workers until the job has ended, and then until the last of them has heard so, also of those that were about to join.
+/// Receives workers until the job has ended, and then until the last of them has heard so, including those that were about to join.
 pub(super) async fn receive_workers(
     io: Io,
     listener: Box<dyn Listener>,
@@ -69,12 +69,12 @@ pub(super) async fn receive_workers(
     })
     .await;
     for worker in reception.workers.drain(..) {
-        // One that the coordinator has not heard of in time is told by its membership.
+        // If the coordinator does not hear of a worker in time, its membership tells the worker.
         farewell.iter().for_each(|farewell| drop(worker.stay.send(farewell.clone())));
     }
     if farewell.is_some() {
         reception.farewell = farewell;
-        // Whoever has called already is to hear it, too: it would look for its coordinator for ever.
+        // Callers that have already called must hear it, too: they would look for their coordinator for ever.
         let last_callers = poll_fn(|cx| {
             acceptor.poll_batch(cx, BATCH, |call| reception.call(call));
             reception.poll_callers(cx);
@@ -89,19 +89,19 @@ pub(super) async fn receive_workers(
     while memberships_end.recv().await.is_some() {}
 }
 
-/// One that is not a worker yet.
+/// A caller that is not a worker yet.
 struct Caller {
-    /// It has proved that it knows the secret.
+    /// Whether it has proved that it knows the secret.
     is_known: Rc<Cell<bool>>,
     admission: LocalBoxFuture<Option<Admitted>>,
 }
 
-/// A worker as it is known at the door.
+/// A worker as the reception knows it.
 struct KnownWorker {
     name: String,
-    /// The way of the last word to the membership, which ends when it is dropped.
+    /// Carries the last word to the membership, which ends when this is dropped.
     stay: Mailbox<Farewell>,
-    /// Ends when `Lost` has been said of it.
+    /// Closes when the membership has reported `Lost`.
     gone: MailboxReceiver<Infallible>,
 }
 
@@ -114,9 +114,9 @@ struct Reception {
     turned_away: TurnedAway,
     next_worker: u64,
     workers: Vec<KnownWorker>,
-    /// What is said to whoever joins now that the job has ended.
+    /// Once the job has ended: the answer to workers that still join.
     farewell: Option<Farewell>,
-    /// Held by every membership.
+    /// Every membership holds a clone: shows when the last has ended.
     membership_lasts: Mailbox<Infallible>,
 }
 
@@ -125,7 +125,7 @@ impl Reception {
         if self.callers.len() == CALLERS_MAX {
             self.turned_away.note(from, &format_args!("more than {CALLERS_MAX} callers stand at the door"));
             let stranger = self.callers.iter().position(|caller| !caller.is_known.get());
-            // Those that know the secret have only a little to say.
+            // Callers that know the secret need only a moment more.
             let Some(stranger) = stranger else { return };
             self.callers.remove(stranger);
         }
@@ -163,7 +163,7 @@ impl Reception {
             let refusal = async move { refuse(&io, talk, format!("there are {most} workers already"), false).await };
             return self.io.spawner().spawn(TaskClass::Latency, "refusal", Box::pin(refusal));
         }
-        // A worker that is back before its loss was noticed is not there twice.
+        // A worker that comes back before its loss was noticed must not be listed twice.
         let before = self.workers.iter().position(|known| known.name == name).map(|place| self.workers.swap_remove(place));
         let worker = WorkerId(self.next_worker);
         self.next_worker += 1;
@@ -205,7 +205,7 @@ impl Reception {
     }
 }
 
-/// Whether nobody will ever send.
+/// Whether all senders are gone.
 fn is_closed(receiver: &mut MailboxReceiver<Infallible>) -> bool {
     matches!(receiver.poll_recv(&mut Context::from_waker(std::task::Waker::noop())), Poll::Ready(None))
 }

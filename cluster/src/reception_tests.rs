@@ -24,7 +24,7 @@ fn secret() -> Secret {
     Secret::new("the secret of the cluster").unwrap()
 }
 
-/// A reception, and what the coordinator hears.
+/// A reception, and the coordinator's mailbox.
 struct Set {
     world: World,
     inbox: MailboxReceiver<ToCoordinator>,
@@ -67,7 +67,7 @@ fn reception() -> Set {
 impl Set {
     async fn call(&self) -> Talk {
         let (mut read, mut write) = self.world.connect(at()).await.unwrap();
-        // A core of its own each: nonces are of one process.
+        // A core of its own for each caller: nonces belong to one process.
         let auth = Authenticator::new(&self.world.io(), CoreId(1), Some(secret()), HANDSHAKE);
         auth.authenticate(&mut *read, &mut *write, Side::Caller, Purpose::Control).await.unwrap();
         Talk::new(read, write, 1 << 20)
@@ -91,7 +91,7 @@ impl Set {
         Connection::new(self.world.io(), talk, Heartbeat::default())
     }
 
-    /// What the coordinator has heard.
+    /// The messages that the coordinator has received.
     fn heard(&mut self) -> Vec<ToCoordinator> {
         std::iter::from_fn(|| self.inbox.try_recv()).collect()
     }
@@ -103,7 +103,7 @@ impl Set {
         }
     }
 
-    /// Lets `worker` work for a while; what it hears, unless its connection ends.
+    /// Lets `worker` work for a while; returns its messages, unless its connection ends.
     fn work(&self, worker: &mut Connection, duration: Duration) -> Vec<Message> {
         let mut heard = Vec::new();
         let mut sleep = self.world.io().clock().sleep_until(self.world.io().clock().now().after(duration));
@@ -178,7 +178,7 @@ fn a_worker_joins_is_given_orders_is_heard_and_is_lost_once() {
     worker.send(&ended(1, 0)).unwrap();
     set.work(&mut worker, Duration::from_millis(10));
     assert_eq!(names(&set.heard()), ["attempt 1"]);
-    // It stands still from here on.
+    // The worker stands still from here on.
     set.world.sleep(Duration::from_millis(2999));
     assert_eq!(names(&set.heard()), ["lost 1: no sign of life came for 2.5s"]);
     worker.send(&ended(1, 0)).unwrap();
@@ -217,7 +217,7 @@ fn what_a_worker_cannot_have_said_ends_its_session_and_is_not_heard() {
         (ended(1, 1 << 40), "not its own"),
         (misplaced, "no place"),
         (metrics(2), "attempt 2"),
-        // What would break an assertion of the coordinator; the other cases are in share_tests.rs.
+        // Messages that would break an assertion of the coordinator; the other cases are in share_tests.rs.
         (ended(1, 0), "before it was told to close"),
     ];
     for (lie, expected) in lies {
@@ -324,7 +324,7 @@ fn when_the_job_has_ended_every_worker_hears_it_and_the_reception_closes() {
     assert!(set.world.run(set.world.connect(at())).is_err(), "nobody listens any more");
 }
 
-/// Its network may be slow, or it is late by a moment: without a word it would look for its coordinator for ever.
+/// Its network may be slow, or it is late by a moment: without an answer it would look for its coordinator for ever.
 #[test]
 fn whoever_is_about_to_join_when_the_job_ends_is_told_so() {
     let mut set = reception();
@@ -359,7 +359,7 @@ fn a_worker_that_does_not_close_its_side_delays_the_end_by_no_more_than_a_bound(
     assert!(set.ended.try_recv().is_some());
 }
 
-/// The coordinator may have read its messages for the last time just before the reception tells it of a worker.
+/// The coordinator may have read its messages for the last time just before the reception reports a worker.
 #[test]
 fn a_worker_that_joins_in_the_very_moment_of_the_end_is_told_so() {
     for turns in 0..12 {
@@ -373,7 +373,7 @@ fn a_worker_that_joins_in_the_very_moment_of_the_end_is_told_so() {
             for _ in 0..turns {
                 yield_now().await;
             }
-            // As a coordinator ends.
+            // As when a coordinator ends.
             while let Some(message) = inbox.try_recv() {
                 let ToCoordinator::Joined(member) = message else { continue };
                 assert!(member.orders.send(ToWorker::End { failure: None }).is_ok());

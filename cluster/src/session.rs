@@ -1,7 +1,7 @@
-//! A worker that belongs to a coordinator, for as long as it does: carries orders to the agent of this process, and to the coordinator what subtasks say
-//! and the numbers of what runs here; then stops everything that runs.
+//! A worker's session with a coordinator: carries orders to the agent of this process, and reports of subtasks and metrics to the coordinator; then stops
+//! all subtasks.
 //!
-//! What subtasks say waits with them while much waits to be sent: a coordinator that reads slowly is not taken for one that does not read.
+//! Reports wait with their subtasks while much waits to be sent: a coordinator that reads slowly is not taken for one that does not read.
 
 use super::codec::TooLong;
 use super::connection::{Connection, ConnectionError};
@@ -20,22 +20,22 @@ use thalweg_kernel::worker::shape_of;
 use thalweg_kernel::worker::{Agent, Deployment, FromSubtask, ToCoordinator, ToWorker};
 use thalweg_kernel::{JobError, JobMetrics, Metric};
 
-/// How long the last words to a coordinator may take.
+/// The time limit for the last messages to a coordinator.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// After which time subtasks that were told to close and have not ended are named, and again after as much.
+/// The time after which subtasks that were told to close and have not ended are named in the log, again and again.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Messages that are taken before others on this core have their turn.
+/// Messages that are taken before the core's other tasks have their turn.
 const BATCH: usize = 64;
 
 /// How a session with a coordinator ends.
 pub(super) enum SessionEnd {
     /// The job has ended.
     Ended { failure: Option<String> },
-    /// Somebody stopped the worker.
+    /// The worker was stopped by its handle.
     Stopped,
-    /// There is no use in another one.
+    /// Another session would be refused as well.
     Refused(JobError),
     /// The coordinator cannot be reached, or is gone.
     Lost(String),
@@ -53,21 +53,21 @@ impl From<IoError> for SessionEnd {
     }
 }
 
-/// Something for the agent.
+/// Work for the agent.
 enum Work {
     Order(ToWorker),
     Ended(Attempt, usize),
 }
 
-/// What runs in this process.
+/// The agent of this process, its pending work, and the reports of its subtasks.
 pub(super) struct Local {
-    /// Away while it works.
+    /// `None` while it works.
     agent: Option<Agent>,
-    /// Reading the state of a checkpoint may take long, and signs of life go on meanwhile.
+    /// The agent at work: reading a checkpoint may take long, and heartbeats go on meanwhile.
     working: Option<LocalBoxFuture<Agent>>,
-    /// What waits for the agent; bounded by what the protocol allows to be under way.
+    /// Work waiting for the agent; bounded by what the protocol allows to be under way.
     work: VecDeque<Work>,
-    /// What subtasks say.
+    /// Reports of the subtasks.
     inbox: MailboxReceiver<ToCoordinator>,
 }
 
@@ -76,7 +76,7 @@ impl Local {
         Self { agent: Some(agent), working: None, work: VecDeque::new(), inbox }
     }
 
-    /// Lets the agent do what waits for it, as far as that is possible now.
+    /// Lets the agent do its waiting work, as far as possible now.
     fn poll_agent(&mut self, cx: &mut Context<'_>) {
         loop {
             if let Some(working) = &mut self.working {
@@ -101,7 +101,7 @@ impl Local {
         }
     }
 
-    /// The next that a subtask says, if there is something now.
+    /// The next report of a subtask, if there is one now.
     fn poll_report(&mut self, cx: &mut Context<'_>) -> Option<(Attempt, FromSubtask)> {
         loop {
             match self.inbox.poll_recv(cx) {
@@ -111,16 +111,16 @@ impl Local {
                     }
                     return Some((attempt, message));
                 }
-                // Nothing else is said here.
+                // Subtasks send no other messages.
                 Poll::Ready(Some(_)) => {}
                 Poll::Ready(None) | Poll::Pending => return None,
             }
         }
     }
 
-    /// Stops everything that runs; ready when it is gone.
+    /// Stops all subtasks; ready when they are gone.
     async fn close(mut self, mut share: Share, mut overdue: Overdue) {
-        // What waits to be ordered is about an attempt that is over here.
+        // Waiting orders concern an attempt that is over here.
         self.work.retain(|work| matches!(work, Work::Ended(..)));
         share.closed();
         let mut is_told = false;
@@ -145,11 +145,11 @@ impl Local {
     }
 }
 
-/// Names subtasks that do not end: an attempt lasts as long as they do, and nobody else can tell who they are.
+/// Names subtasks that do not end: an attempt lasts as long as they do, and only this worker knows which they are.
 struct Overdue {
     io: Io,
     timer: Option<LocalBoxFuture<()>>,
-    /// How often they were named.
+    /// How many times they were named.
     count: u32,
 }
 
@@ -195,7 +195,7 @@ impl Session {
         Self { io, job, cores, connection, share, local, overdue, metrics, next_metrics: None }
     }
 
-    /// Works for the coordinator; ready when one of them wants no more, or the connection is lost.
+    /// Works for the coordinator; ready when either side ends the session, or the connection is lost.
     pub(super) fn poll(&mut self, stopped: &mut MailboxReceiver<()>, cx: &mut Context<'_>) -> Poll<SessionEnd> {
         if let Poll::Ready(Some(())) = stopped.poll_recv(cx) {
             return Poll::Ready(SessionEnd::Stopped);
@@ -212,7 +212,7 @@ impl Session {
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
                 Poll::Pending if is_all_said || !self.connection.is_clear() => return Poll::Pending,
-                // What had to wait has been sent meanwhile.
+                // Messages that had to wait have been sent meanwhile.
                 Poll::Pending => {}
             }
         }
@@ -240,7 +240,7 @@ impl Session {
         None
     }
 
-    /// A plan that this process cannot carry out would break what the engine asserts of itself.
+    /// Refuses a plan that this process cannot carry out: it would break the engine's assertions.
     fn check(&self, deployment: &Deployment) -> Result<(), String> {
         let Deployment { layout, seat, .. } = deployment;
         let tasks = shape_of(&self.job).len();
@@ -260,7 +260,7 @@ impl Session {
         Ok(())
     }
 
-    /// Passes on what subtasks say, while little waits to be sent; whether that was all.
+    /// Passes on reports of subtasks, while little waits to be sent; returns whether that was all.
     fn poll_reports(&mut self, cx: &mut Context<'_>) -> bool {
         self.local.poll_agent(cx);
         while self.connection.is_clear() {
@@ -271,12 +271,12 @@ impl Session {
         false
     }
 
-    /// Passes on what a subtask says.
+    /// Passes on a report of a subtask.
     fn report(&mut self, attempt: Attempt, message: FromSubtask) {
         if let FromSubtask::Ended { subtask, .. } = &message
             && self.share.ended(attempt, *subtask)
         {
-            // After the last word of the last subtask nobody may listen any more.
+            // After the last report of the last subtask nobody may listen any more.
             self.send_metrics();
         }
         let ended = if let FromSubtask::Ended { subtask, .. } = &message { Some(*subtask) } else { None };
@@ -314,11 +314,11 @@ impl Session {
         change(&mut self.metrics.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Says the last words, stops everything that runs, and waits until it is gone.
+    /// Sends the last messages, stops all subtasks, and waits until they are gone.
     pub(super) async fn close(self, end: SessionEnd) -> SessionEnd {
         let Self { mut connection, local, share, overdue, .. } = self;
         match &end {
-            // The coordinator learns it at once, and not from the silence of a worker that is busy closing.
+            // The coordinator learns of it at once, not from the silence of a worker that is busy closing.
             SessionEnd::Lost(_) | SessionEnd::Refused(_) => drop(connection),
             SessionEnd::Ended { .. } => connection.finish(GOODBYE).await,
             SessionEnd::Stopped => {
@@ -332,7 +332,7 @@ impl Session {
     }
 }
 
-/// State, positions or transactions that no message takes: another attempt would have as much of them.
+/// The failure of a subtask whose state, positions or transactions exceed a message: another attempt would have as much of them.
 fn too_much(subtask: Option<usize>, error: &TooLong) -> FromSubtask {
     FromSubtask::Failed { subtask, error: JobError::invalid(error.to_string()) }
 }

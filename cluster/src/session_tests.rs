@@ -11,13 +11,13 @@ use thalweg_kernel::worker::{Acknowledgement, AttemptPlan, CoreOrder, CoreShared
 use thalweg_small_world::{Halves, World};
 use thalweg_storage::checkpoint::Image;
 
-/// A session, what its subtasks speak into, and the coordinator's end of its connection.
+/// A session, the mailbox of its subtasks, and the coordinator's end of its connection.
 struct Set {
     world: World,
     session: Session,
     subtasks: Mailbox<ToCoordinator>,
     coordinator: Connection,
-    /// Nobody runs what is ordered there.
+    /// Kept open: nobody carries out the orders.
     _core: MailboxReceiver<CoreOrder>,
 }
 
@@ -53,7 +53,7 @@ impl Set {
         self.coordinator.send(&Message::Order(order)).unwrap();
     }
 
-    /// What the coordinator hears, until it has heard enough or some time has passed.
+    /// The coordinator's messages, until there are `enough` or the time limit has passed.
     fn hear(&mut self, enough: usize, limit: Duration) -> Vec<Message> {
         let Self { world, session, coordinator, .. } = self;
         let (_keep, mut stopped) = mailbox();

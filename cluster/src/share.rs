@@ -1,8 +1,9 @@
-//! A worker's part in the newest attempt that it was given, as both ends of its connection know it.
+//! A worker's share of the newest attempt that it was given, as both ends of its connection know it.
 //!
-//! The coordinator's end judges by it what the worker says: for whom it may speak, and what may still come of each subtask. A subtask acknowledges one
-//! checkpoint after the other and finishes once; it ends when it was told to close; only the subtasks of a source ask for splits and have some, only
-//! those of a sink prepare something, and what one stores lies in the file that is named for it. What follows from that, the coordinator asserts.
+//! With it the coordinator's end checks the worker's messages: for which subtasks it may speak, and which messages each may still send. A subtask
+//! acknowledges one checkpoint after the other and finishes once; it ends when it was told to close; only the subtasks of a source ask for splits and have
+//! some, only those of a sink prepare transactions, and stored state lies in the file that is named for its subtask. The coordinator asserts what follows
+//! from that.
 //!
 //! Pure.
 
@@ -14,13 +15,13 @@ use thalweg_kernel::worker::TaskShape;
 use thalweg_kernel::worker::{Deployment, FromSubtask, ToSubtask, ToWorker};
 use thalweg_storage::checkpoint::{Image, StateFile, state_file_name};
 
-/// What is known of a subtask that has not ended.
+/// The state of a subtask that has not ended.
 struct Part {
     task: usize,
-    /// Its number within the task, and how many that has.
+    /// Its number within the task; `parallelism` is the number of the task's subtasks.
     number: usize,
     parallelism: usize,
-    /// The last checkpoint that it has acknowledged.
+    /// The latest checkpoint that it has acknowledged.
     acknowledged: Option<CheckpointId>,
     has_finished: bool,
     is_closing: bool,
@@ -34,17 +35,17 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// Of a worker that was given nothing yet, in a job of this shape.
+    /// The share of a worker that was given no attempt yet, in a job of this shape.
     pub(super) fn new(shape: Rc<[TaskShape]>) -> Self {
         Self { shape, attempt: Attempt(0), parts: BTreeMap::new() }
     }
 
-    /// The newest attempt that the worker was given a part in.
+    /// The newest attempt in which the worker was given a share.
     pub(super) fn attempt(&self) -> Attempt {
         self.attempt
     }
 
-    /// The worker is told something.
+    /// Notes an order to the worker.
     pub(super) fn told(&mut self, order: &ToWorker) {
         match order {
             ToWorker::Deploy(deployment) => self.deployed(deployment),
@@ -55,7 +56,7 @@ impl Share {
         }
     }
 
-    /// All its subtasks are told to close.
+    /// Notes that all its subtasks are told to close.
     pub(super) fn closed(&mut self) {
         self.parts.values_mut().for_each(|part| part.is_closing = true);
     }
@@ -76,7 +77,7 @@ impl Share {
         self.parts = of_all.enumerate().filter(|(_, part)| layout.place(part.task, part.number).seat == *seat).collect();
     }
 
-    /// A subtask has said its last word; whether it was the last of the attempt here.
+    /// Notes a subtask's last message; returns whether it was the last subtask of the attempt here.
     pub(super) fn ended(&mut self, attempt: Attempt, subtask: usize) -> bool {
         attempt == self.attempt && self.parts.remove(&subtask).is_some() && self.parts.is_empty()
     }
@@ -90,7 +91,7 @@ impl Share {
         self.parts.values().filter(|part| part.is_closing).map(name)
     }
 
-    /// The worker says something of `attempt` that is no subtask's.
+    /// Checks a message of the worker about `attempt` that is not a subtask's.
     ///
     /// # Errors
     /// See [`hear`](Self::hear).
@@ -98,10 +99,10 @@ impl Share {
         if attempt > self.attempt { Err(format!("it speaks of attempt {attempt} and was given {}", self.attempt)) } else { Ok(()) }
     }
 
-    /// The worker says something. What an older attempt says late is the coordinator's to refuse.
+    /// Checks a message of the worker. Late messages of an older attempt are the coordinator's to refuse.
     ///
     /// # Errors
-    /// What cannot be about it. The worker is not to be believed any more.
+    /// If no correct worker can send the message. The worker must not be believed any more.
     pub(super) fn hear(&mut self, attempt: Attempt, message: &FromSubtask) -> Result<(), String> {
         self.knows(attempt)?;
         if attempt < self.attempt {
@@ -142,7 +143,7 @@ impl Share {
                 }
             }
             FromSubtask::Declined { checkpoint, prepared } => {
-                // Which of its subtasks it was, nobody says.
+                // The message does not say which of its subtasks it was.
                 let mut tasks = self.parts.values().filter_map(|part| self.shape.get(part.task));
                 if prepared.is_some() && !tasks.any(|task| prepared_by(task, prepared.as_ref(), Some(*checkpoint)).is_ok()) {
                     return Err("something is prepared by a sink that none of its subtasks has".to_owned());
@@ -155,7 +156,7 @@ impl Share {
                 }
                 prepared_by(task, prepared.as_ref(), None)?;
             }
-            // With that the attempt is over for all: none of them has to be told.
+            // A failure ends the attempt for all subtasks: none of them has to be told.
             FromSubtask::Failed { subtask, .. } => {
                 if let Some(subtask) = subtask {
                     self.part(*subtask)?;
@@ -179,7 +180,7 @@ impl Share {
     }
 }
 
-/// What a subtask of `task` prepares is its sink's, and of the epoch that `checkpoint` ends, if it ends with one.
+/// Checks that a prepared transaction is of the sink of `task`, and of the epoch that `checkpoint` ends, if one does.
 fn prepared_by(task: &TaskShape, prepared: Option<&PreparedEpoch>, checkpoint: Option<CheckpointId>) -> Result<(), String> {
     let Some(PreparedEpoch { checkpoint: epoch, sink, .. }) = prepared else { return Ok(()) };
     if !task.sinks.contains(sink) {

@@ -51,7 +51,7 @@ fn acknowledged(subtask: usize, acknowledgement: Acknowledgement) -> FromSubtask
     FromSubtask::Acknowledged { subtask, acknowledgement }
 }
 
-/// Whether all of `messages` but the last are believed, and that one is not.
+/// Asserts that all of `messages` but the last are accepted, and the last is not.
 #[track_caller]
 fn the_last_is_a_lie(share: &mut Share, messages: &[FromSubtask], expected: &str) {
     let heard: Vec<_> = messages.iter().map(|message| share.hear(Attempt(3), message)).collect();

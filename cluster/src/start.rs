@@ -34,7 +34,7 @@ async fn recruit(recruiting: Recruiting, config: ClusterConfig, graph: u64) {
             let what = "workers cannot report to the coordinator";
             let error = JobError::cannot_listen(what, error, "choose another address or port");
             drop(shared.coordinator.send(ToCoordinator::Impossible(error)));
-            // The core ends when this does, and the coordinator has to come to its end first.
+            // The core ends when this function does, and the coordinator has to end first.
             while job_end.recv().await.is_some() {}
             return;
         }

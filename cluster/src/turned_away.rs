@@ -1,7 +1,7 @@
-//! Callers that were turned away at the coordinator's door: whoever they were is said, but not a thousand times.
+//! Callers that were turned away at the coordinator's door: logged, but not a thousand times.
 //!
-//! Without a secret anybody on the machine gets as far as being refused as a worker. So all of them are counted together, whether they did not know the
-//! secret, said nothing, or were refused.
+//! Without a secret anybody on the machine gets as far as being refused as a worker. So all callers are counted together, whether they did not know the
+//! secret, were silent, or were refused.
 
 use core::net::SocketAddr;
 use std::cell::RefCell;
@@ -10,7 +10,7 @@ use std::rc::Rc;
 use thalweg_io::Complaints;
 use thalweg_io::Io;
 
-/// Counts them. Clones are the same count.
+/// Counts callers that were turned away. Clones share the count.
 #[derive(Clone)]
 pub(super) struct TurnedAway {
     io: Io,

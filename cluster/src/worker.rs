@@ -1,7 +1,7 @@
 //! A worker: a process that runs subtasks for a coordinator elsewhere.
 //!
-//! It connects, proves who it is, builds the job from the options that it is told, and brings what is deployed onto its cores. When the connection is lost
-//! it stops everything that runs, waits until it is gone, and looks for the coordinator again, for ever: one that comes back, or its successor, finds a
+//! It connects, proves who it is, builds the job from the options that it is told, and deploys subtasks onto its cores. When the connection is lost it
+//! stops all subtasks, waits until they are gone, and looks for the coordinator again, for ever: a coordinator that comes back, or its successor, finds a
 //! worker with nothing left of an older attempt. It ends when the coordinator says that the job has ended, when it is refused, or when it is stopped.
 
 use super::admission::HANDSHAKE;
@@ -26,23 +26,23 @@ use thalweg_kernel::Job;
 use thalweg_kernel::worker::{Agent, CoreOrder, CoreShared, WorkerId, panic_text, run_core};
 use thalweg_kernel::{JobError, JobMetrics, Watched};
 
-/// The first pause after a failure to reach the coordinator; each is twice as long as the one before, up to the configured one.
+/// The first pause after a failure to reach the coordinator; each pause is twice as long as the one before, up to the configured maximum.
 const RECONNECT_MIN: Duration = Duration::from_millis(50);
 
-/// Different reasons that are shown of why no coordinator can be joined.
+/// How many different reasons for not joining a coordinator are logged.
 const REASONS_MAX: usize = 16;
 
-/// Builds the job from the options, and from the bytes that describe it beside them.
+/// Builds the job from the options, and from the bytes that describe it besides them.
 type Build = Box<dyn Fn(&[String], &Arc<[u8]>) -> Result<Job, JobError> + Send>;
 
-/// How a worker came to its end.
+/// How a worker ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerReport {
     /// Why the job failed, if it did.
     pub failure: Option<String>,
-    /// Somebody stopped the worker while the job went on.
+    /// Whether the worker was stopped while the job went on.
     pub stopped: bool,
-    /// How often it had joined a coordinator.
+    /// How many times it joined a coordinator.
     pub sessions: u32,
 }
 
@@ -62,12 +62,12 @@ pub struct WorkerControl {
 }
 
 impl WorkerControl {
-    /// Ends the worker: what it runs is stopped, and the coordinator goes on without it.
+    /// Stops the worker: its subtasks are stopped, and the coordinator goes on without it.
     pub fn stop(&self) {
         let _ = self.stop.send(());
     }
 
-    /// The numbers of what runs here, at most some tenths of a second old.
+    /// The metrics of this worker's subtasks, at most some tenths of a second old.
     #[must_use]
     pub fn metrics(&self) -> JobMetrics {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -78,7 +78,7 @@ impl WorkerHandle {
     /// Waits on the current thread, which must not be one of the worker's cores, until the worker has ended.
     ///
     /// # Errors
-    /// The reason why it could not work: it was refused, or the job could not be built. That the job has failed is part of the report.
+    /// The reason why it could not work: it was refused, or the job could not be built. A failure of the job is part of the report instead.
     pub fn wait(self) -> Result<WorkerReport, JobError> {
         block_on(self)
     }
@@ -88,7 +88,7 @@ impl WorkerHandle {
         self.control.stop();
     }
 
-    /// Something to steer the worker with from elsewhere while this handle is waited for.
+    /// A control that steers the worker from elsewhere while this handle is waited for.
     #[must_use]
     pub fn control(&self) -> WorkerControl {
         self.control.clone()
@@ -108,8 +108,8 @@ impl Future for WorkerHandle {
     }
 }
 
-/// Starts a worker on the first of `cores`. `build` describes the job from the options that the coordinator was given; it must depend on nothing else, and is
-/// called again for each coordinator that the worker joins. It has ten seconds. A job that is described by bytes beside its options is refused.
+/// Starts a worker on the first of `cores`. `build` describes the job from the options that the coordinator was given; it must depend on nothing else, and
+/// is called again for each coordinator that the worker joins. It has ten seconds. A job that is described by bytes besides its options is refused.
 ///
 /// # Errors
 /// If the configuration contradicts itself or is not safe, or the cores cannot be started.
@@ -130,9 +130,9 @@ pub fn start_worker(
     })
 }
 
-/// The same for a job that is described by bytes beside its options
-/// ([`set_description_bytes`](thalweg_kernel::StreamExecutionEnvironment::set_description_bytes)): `build` is given both, as the coordinator had them. The bytes are
-/// none if it had none; it need not set them for the job that it describes.
+/// The same for a job that is described by bytes besides its options
+/// ([`set_description_bytes`](thalweg_kernel::StreamExecutionEnvironment::set_description_bytes)): `build` is given both, as the coordinator had them. The
+/// bytes are empty if the coordinator had none; `build` need not set them for the job that it describes.
 ///
 /// # Errors
 /// As [`start_worker`].
@@ -169,7 +169,7 @@ pub fn start_worker_with_description(
                     };
                     io.spawner().spawn(TaskClass::Latency, "worker", Box::pin(run));
                 }
-                // Without a door the worker ends before anything is ordered.
+                // If a door cannot be opened the worker ends before any order.
                 run_core(core, io, door.map(|door| Box::new(door) as _), orders).await;
             })
         })
@@ -186,7 +186,7 @@ struct Worker {
     auth: Authenticator,
     config: WorkerConfig,
     build: Build,
-    /// The way to each core. The cores end when it does.
+    /// A mailbox to each core. A core ends when its mailbox is dropped.
     ways: Vec<Mailbox<CoreOrder>>,
     doors: Vec<SocketAddr>,
     metrics: Arc<Mutex<JobMetrics>>,
@@ -215,7 +215,7 @@ impl Worker {
             } else {
                 tracing::debug!(%reason, "the coordinator cannot be joined");
             }
-            // Workers that have lost the same coordinator do not all come back at once.
+            // So that workers that have lost the same coordinator do not all come back at once.
             let half = pause / 2;
             let jitter = Duration::from_nanos(random.below(u64::try_from(half.as_nanos()).unwrap_or(u64::MAX).max(1)));
             let sleep = self.io.clock().sleep_until(self.io.clock().now().after(half + jitter));
@@ -226,7 +226,7 @@ impl Worker {
         }
     }
 
-    /// Joins the coordinator and works for it until one of them wants no more or the connection is lost. Nothing runs afterwards.
+    /// Joins the coordinator and works for it until either side ends the session or the connection is lost. No subtasks run afterwards.
     async fn session(&mut self, stopped: &mut MailboxReceiver<()>) -> SessionEnd {
         let joining = unless_stopped(stopped, self.join()).await;
         let Joined { job, talk, heartbeat, worker } = match joining {
@@ -253,7 +253,7 @@ impl Worker {
         end
     }
 
-    /// Lets those begin who watch, once.
+    /// Starts the observers, once.
     async fn begin_observers(&mut self, job: &Job) -> Result<(), SessionEnd> {
         for observer in std::mem::take(&mut self.config.observers) {
             observer.begin(Watched::new(job.name(), &self.io, &self.metrics)).await.map_err(SessionEnd::Refused)?;
@@ -261,7 +261,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Connects, shakes hands and builds the job.
+    /// Connects, performs the handshake and builds the job.
     async fn join(&mut self) -> Result<Joined, SessionEnd> {
         let limit = self.config.heartbeat.timeout;
         let connected = within(&self.io, limit, self.io.net().connect(self.config.coordinator)).await;
@@ -275,7 +275,7 @@ impl Worker {
         Ok(Joined { job, talk, heartbeat, worker })
     }
 
-    /// A worker that was never let in has been started wrongly. One that was is not sent home by whatever answers at that address today.
+    /// A worker that was never let in has been started wrongly. A worker that was is not sent home by another process at that address.
     fn not_authenticated(&self, error: &AuthError) -> SessionEnd {
         let coordinator = self.config.coordinator;
         let reason = format!("the coordinator at {coordinator}: {error}");
@@ -347,7 +347,7 @@ async fn open_doors(mut doors: Doors, cores: usize) -> Result<Vec<SocketAddr>, J
     all.ok_or_else(|| JobError::Internal { place: "a worker".to_owned(), message: "a core has ended before it began".to_owned() })
 }
 
-/// What `future` gives, or `None` if the worker is stopped before.
+/// The output of `future`, or `None` if the worker is stopped before.
 async fn unless_stopped<F: Future>(stopped: &mut MailboxReceiver<()>, future: F) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
     poll_fn(|cx| {
@@ -359,7 +359,7 @@ async fn unless_stopped<F: Future>(stopped: &mut MailboxReceiver<()>, future: F)
     .await
 }
 
-/// Why no coordinator could be joined since the last: a person is told each reason once, and not at every try.
+/// Why no coordinator could be joined since the last session: each reason is logged once, not at every try.
 #[derive(Default)]
 struct Reasons(Vec<String>);
 

@@ -1,27 +1,27 @@
 //! Cuts a CSV file that arrives block by block into records.
 //!
-//! Pure: blocks in, records out, no I/O. What comes out does not depend on where the blocks were cut, be they one byte long. Memory is bounded by
-//! the longest record allowed and one block; a longer record is reported with its beginning and skipped to its end.
+//! Pure: blocks in, records out, no I/O. The output does not depend on where the blocks were cut, be they one byte long. Memory is bounded by the longest
+//! record allowed and one block; a longer record is reported with its beginning and skipped to its end.
 //!
-//! The grammar is that of the `csv` crate (RFC 4180 and what is met in the wild): fields in double quotes may hold commas, line ends and doubled
-//! quotes; a record ends with LF, CRLF or CR, the last one also with the file; empty lines are nothing; a UTF-8 byte order mark is skipped.
+//! The grammar is that of the `csv` crate (RFC 4180 and common extensions): fields in double quotes may hold commas, line ends and doubled quotes; a record
+//! ends with LF, CRLF or CR, the last one also with the file; empty lines are skipped, as is a UTF-8 byte order mark.
 
 use csv_core::ReadRecordResult;
 
 /// The UTF-8 byte order mark.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// Bytes of a record that is too long which are kept to show it.
+/// How much of a too long record is kept to show it, in bytes.
 const EXCERPT_BYTES: usize = 1024;
 
-/// What came of looking for the next record.
+/// The outcome of looking for the next record.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed<'a> {
-    /// The block is used up: the next one is needed.
+    /// The block is used up: the parser needs the next one.
     NeedsBlock,
-    /// A record.
+    /// The next record.
     Record(RawRecord<'a>),
-    /// A record longer than allowed; it has been skipped.
+    /// The record is longer than allowed; it has been skipped.
     TooLong {
         /// The line on which it begins, from 1.
         line: u64,
@@ -39,7 +39,7 @@ pub(super) enum Parsed<'a> {
 pub(super) struct RawRecord<'a> {
     /// The fields one after the other, without quotes.
     pub(super) fields: &'a [u8],
-    /// Where in `fields` each one ends.
+    /// The end of each field in `fields`.
     pub(super) ends: &'a [usize],
     /// The record as it stands in the file, without the end of its line.
     pub(super) text: &'a [u8],
@@ -49,7 +49,7 @@ pub(super) struct RawRecord<'a> {
     pub(super) last_line: u64,
 }
 
-/// Where the parser is.
+/// The parser's position between and within records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// At the start of the file, with this many bytes of a byte order mark behind it.
@@ -62,19 +62,19 @@ enum Place {
     Skipping,
 }
 
-/// See the module.
+/// See the module's documentation.
 pub(super) struct CsvParser {
     core: csv_core::Reader,
     place: Place,
     max_record_bytes: usize,
-    /// What the blocks before this one held of the current record.
+    /// The part of the current record that earlier blocks held.
     carried: Vec<u8>,
     /// The fields of the current record; the first `fields_len` bytes count.
     fields: Vec<u8>,
     fields_len: usize,
     ends: Vec<usize>,
     ends_len: usize,
-    /// The line up to which everything has been looked at, from 1.
+    /// The current line, from 1: everything before it has been parsed.
     line: u64,
     /// The line on which the current record begins.
     begun_on: u64,
@@ -101,28 +101,28 @@ impl CsvParser {
         parser
     }
 
-    /// Begins with another file. The memory is kept.
+    /// Prepares for another file. The memory is kept.
     pub(super) fn restart(&mut self) {
         self.resume(1, false);
         self.place = Place::Bom(0);
     }
 
-    /// Begins between two records of a file, where [`line`](Self::line) was `line`. `after_cr`: the byte before is a CR.
+    /// Resumes between two records of a file, where [`line`](Self::line) was `line`. `after_cr`: the byte before is a CR.
     pub(super) fn resume(&mut self, line: u64, after_cr: bool) {
         self.core = csv_core::Reader::new();
-        // An empty line, which is nothing: after it the reader no longer looks for a byte order mark, which it would miss in short blocks.
+        // Parse an empty line, which is no record: after it the reader no longer looks for a byte order mark, which it would miss in short blocks.
         self.core.read_record(b"\n", &mut self.fields, &mut self.ends);
         self.place = Place::Between;
         self.line = line;
         self.after_cr = after_cr;
     }
 
-    /// The line up to which everything has been looked at, from 1. Behind a record, the one after its end.
+    /// The current line, from 1: everything before it has been parsed. Behind a record, the line after its end.
     pub(super) fn line(&self) -> u64 {
         self.line
     }
 
-    /// Looks for the next record in `block` from `*at` on and moves `*at` behind what was used. `last`: no further block follows this one.
+    /// Looks for the next record in `block` from `*at` on and moves `*at` past the bytes used. `last`: no further block follows this one.
     pub(super) fn next<'a>(&'a mut self, block: &'a [u8], at: &mut usize, last: bool) -> Parsed<'a> {
         if let Place::Bom(seen) = self.place {
             self.skip_bom(seen, block, at, last);
@@ -151,7 +151,7 @@ impl CsvParser {
             self.ends_len += ended;
             match result {
                 ReadRecordResult::InputEmpty => {}
-                // Nobody will look at what is overwritten here.
+                // A skipped record's fields are never read: they may be overwritten.
                 ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull if self.place == Place::Skipping => self.forget_fields(),
                 // Not longer than the record, which is at most one block longer than allowed.
                 ReadRecordResult::OutputFull => self.fields.resize(self.fields.len() * 2, 0),
@@ -160,13 +160,13 @@ impl CsvParser {
                     let with_line_end = !rest.is_empty();
                     return self.finish(&block[start..*at], with_line_end);
                 }
-                // What began inside a record ends as one; nothing would be left to do otherwise.
+                // The reader ends an open record with the file before it reports the end: here no record is open.
                 ReadRecordResult::End => return Parsed::End,
             }
         }
     }
 
-    /// Passes over a byte order mark of which `seen` bytes stood in earlier blocks. If it was none, those bytes begin the first record.
+    /// Skips a byte order mark of which `seen` bytes were in earlier blocks. If there is none, those bytes begin the first record.
     fn skip_bom(&mut self, seen: usize, block: &[u8], at: &mut usize, last: bool) {
         let expected = &BOM[seen..];
         let matching = block[*at..].iter().zip(expected).take_while(|(byte, mark)| byte == mark).count();

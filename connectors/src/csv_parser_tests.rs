@@ -1,4 +1,4 @@
-//! The parser against the `csv` crate, which is given the whole file at once.
+//! The parser compared with the `csv` crate, which is given the whole file at once.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,7 +11,7 @@ enum Seen {
     TooLong { lines: (u64, u64), excerpt: Vec<u8> },
 }
 
-/// Parses `file` cut into blocks of the given sizes, which are repeated as long as needed.
+/// Parses `file` cut into blocks of the given sizes, which are repeated as needed.
 fn parse(file: &[u8], sizes: &[usize], max_record_bytes: usize) -> Vec<Seen> {
     let mut parser = CsvParser::new(max_record_bytes);
     let mut blocks = Vec::new();
@@ -87,7 +87,7 @@ fn a_record_that_is_too_long_is_skipped_and_the_next_one_is_found() {
     }
 }
 
-/// Bytes in which everything that means something to the grammar is frequent.
+/// Bytes in which every character that matters to the grammar is frequent.
 fn csv_bytes() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => prop::sample::select(vec![b"\"".to_vec(), b",".to_vec(), b"\n".to_vec(), b"\r".to_vec(), b"\r\n".to_vec()]),
@@ -99,7 +99,7 @@ fn csv_bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Any bytes, any blocks: the fields are those that the csv crate finds in the whole.
+    /// For any bytes and any blocks, the fields are those that the csv crate finds in the whole file.
     #[test]
     fn any_bytes_in_any_blocks_give_what_the_csv_crate_gives(file in csv_bytes(), sizes in prop::collection::vec(1..9usize, 1..5)) {
         let mine = parse(&file, &sizes, usize::MAX);
@@ -109,7 +109,7 @@ proptest! {
         }).collect();
         prop_assert_eq!(fields, fields_by_csv_crate(&file));
         prop_assert_eq!(&mine, &parse(&file, &[usize::MAX], usize::MAX));
-        // The texts are the file but for empty lines, line ends and the mark.
+        // Together the texts are the file without empty lines, line ends and the mark.
         for seen in &mine {
             if let Seen::Record { text, .. } = seen {
                 prop_assert!(text.is_empty() || file.windows(text.len()).any(|window| window == text));
@@ -117,7 +117,7 @@ proptest! {
         }
     }
 
-    /// What is too long does not depend on the blocks either.
+    /// Whether a record is too long does not depend on the blocks either.
     #[test]
     fn the_limit_of_a_record_does_not_depend_on_the_blocks(file in csv_bytes(), sizes in prop::collection::vec(1..9usize, 1..5), limit in 1..20usize) {
         prop_assert_eq!(parse(&file, &[usize::MAX], limit), parse(&file, &sizes, limit));

@@ -2,8 +2,8 @@
 //!
 //! A file is read in blocks, the next one under way while the current one is parsed; memory is bounded by three blocks and the longest row allowed.
 //!
-//! What a snapshot holds is where the last row ended that was emitted, well-formed or not. Whoever goes on from there reads the header again first,
-//! and then the byte before that place as well: if that is a CR, the LF behind it belongs to the same end of line and makes no further line.
+//! A snapshot holds the place where the last emitted row ended, well-formed or not. A reader that resumes there first reads the header again, and then also
+//! the byte before that place: if it is a CR, an LF behind it belongs to the same end of line and makes no further line.
 
 use super::csv_malformed::{MALFORMED, MalformedRecord};
 use super::csv_parser::{CsvParser, Parsed};
@@ -19,28 +19,28 @@ use thalweg_kernel::source::{ReaderContext, ReaderOutput, ReaderStatus, SourceEr
 use thalweg_record::NO_TIMESTAMP;
 use thalweg_record::record::Record;
 
-/// Blocks a reader works off before it lets the task's output go: only blocks smaller than a row make this matter.
+/// Blocks that a reader parses before it lets the task send its output: matters only if blocks are smaller than a row.
 const BLOCKS_PER_CALL: usize = 4;
 
-/// A block on its way, and the file it comes from.
+/// A read of a block under way, and the file it reads.
 type Fetch = LocalBoxFuture<Result<(Rc<dyn File>, Buffer), SourceError>>;
 
-/// The file of the current split behind the block that is being parsed.
+/// The rest of the current split's file, behind the block that is being parsed.
 enum OpenFile {
-    /// The block at `offset` is under way.
+    /// The block at `offset` is being read.
     Fetching { fetch: Fetch, offset: u64 },
-    /// The last block has come.
+    /// The last block has been read.
     Ended,
 }
 
-/// What of the split is being read.
+/// The part of the split that is being read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The header, before the reader goes on further behind.
+    /// The header, before the reader resumes further on.
     HeaderAgain,
-    /// The first block of what is left, which begins one byte early.
+    /// The first block of the rest, which begins one byte early.
     Seeking,
-    /// The rows, and, from the beginning of a file, its header before them.
+    /// The rows; at the beginning of a file, the header before them.
     Rows,
 }
 
@@ -48,11 +48,11 @@ enum Phase {
 #[derive(Default)]
 struct Block {
     bytes: Buffer,
-    /// What has been parsed of it.
+    /// How much of it has been parsed, in bytes.
     at: usize,
-    /// Where in the file it begins.
+    /// The block's offset in the file.
     offset: u64,
-    /// Whether the file ends with it.
+    /// Whether it is the last block of the file.
     last: bool,
 }
 
@@ -61,10 +61,10 @@ pub struct CsvReader<T, F> {
     disk: Rc<dyn Disk>,
     block_bytes: usize,
     rows: Rows<T, F>,
-    /// The split in work, up to the last row that was emitted.
+    /// The current split, up to the last emitted row.
     split: CsvSplit,
     phase: Phase,
-    /// `None` without a split.
+    /// `None` if there is no split.
     input: Option<OpenFile>,
     block: Block,
 }
@@ -83,7 +83,7 @@ impl<T, F> CsvReader<T, F> {
         }
     }
 
-    /// Opens the file and has the block at `offset` fetched.
+    /// Opens the file and starts reading the block at `offset`.
     fn fetch_from(&mut self, offset: u64) {
         self.block.bytes.clear();
         (self.block.at, self.block.last) = (0, false);
@@ -112,14 +112,14 @@ impl<T, F> CsvReader<T, F> {
         ))
     }
 
-    /// Waits for the next block, which the parser needs, and has the one after it fetched.
+    /// Waits for the next block, which the parser needs, and starts reading the one after it.
     fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SourceError>> {
         let Some(OpenFile::Fetching { fetch, offset }) = &mut self.input else {
             unreachable!("invariant: behind the last block the parser is at the end of the file");
         };
         let (file, bytes) = ready!(fetch.as_mut().poll(cx))?;
         let (offset, next_offset) = (*offset, *offset + bytes.len() as u64);
-        // Only the end of the file makes a read short.
+        // A read is short only at the end of the file.
         let last = bytes.len() < bytes.capacity();
         let mut spare = std::mem::replace(&mut self.block, Block { bytes, at: 0, offset, last }).bytes;
         self.input = Some(if last {
@@ -172,7 +172,7 @@ where
             match self.rows.emit(&mut self.block, header_only, output, &mut left, &mut self.split)? {
                 Emitted::NeedsBlock => match self.poll_block(cx) {
                     Poll::Ready(result) => result?,
-                    // What was emitted is worth passing on before the task waits.
+                    // Pending, so that the task passes on the emitted rows before it waits.
                     Poll::Pending => return Poll::Pending,
                 },
                 Emitted::Header => {
@@ -193,7 +193,7 @@ where
 /// Why no more rows are emitted for now.
 enum Emitted {
     NeedsBlock,
-    /// Nothing but the header has been read, as was wanted.
+    /// The header has been read, and only the header was wanted.
     Header,
     /// The limit is reached or the output is full.
     Enough,
@@ -201,13 +201,13 @@ enum Emitted {
     All,
 }
 
-/// Turns records into rows and rows into what the user wants.
+/// Turns records into rows, and rows into the user's records.
 struct Rows<T, F> {
     parse: F,
     strict: bool,
     /// The file being read, for messages.
     file: String,
-    /// Absent before the first record of the file.
+    /// `None` before the first record of the file.
     header: Option<Header>,
     parser: CsvParser,
     record: PhantomData<fn() -> T>,
@@ -220,7 +220,7 @@ impl<T: Record, F: Fn(&CsvRow<'_>) -> Result<T, CsvError>> Rows<T, F> {
         self.parser.restart();
     }
 
-    /// Emits rows of `block` from `block.at` on, at most `*left`, and sets `done` behind each.
+    /// Emits rows of `block` from `block.at` on, at most `*left`, and sets `done` to the end of each.
     fn emit<O: ReaderOutput<T>>(
         &mut self,
         block: &mut Block,
@@ -243,7 +243,7 @@ impl<T: Record, F: Fn(&CsvRow<'_>) -> Result<T, CsvError>> Rows<T, F> {
                 }
                 Parsed::Record(record) => match header {
                     None => {
-                        // Without its header nothing in the file has a meaning.
+                        // Without a header no row of the file has a meaning.
                         *header = Some(Header::new(&record).map_err(|error| malformed(record.line, error))?);
                         if header_only {
                             return Ok(Emitted::Header);
@@ -274,7 +274,7 @@ impl<T: Record, F: Fn(&CsvRow<'_>) -> Result<T, CsvError>> Rows<T, F> {
     }
 }
 
-/// Calls the user's function. If it panics, the panic goes on with the place of the row.
+/// Calls the user's function. If it panics, the panic continues with the place of the row added.
 fn call<T>(parse: &impl Fn(&CsvRow<'_>) -> Result<T, CsvError>, row: &CsvRow<'_>, file: &str) -> Result<T, CsvError> {
     catch_unwind(AssertUnwindSafe(|| parse(row))).unwrap_or_else(|payload| {
         let known = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));

@@ -1,4 +1,4 @@
-//! One row of a CSV file as the user's function sees it: fields by the names in the header, and the line as it was.
+//! A row of a CSV file as the user's function sees it: fields by the names in the header, and the line as it was.
 
 use super::csv_parser::RawRecord;
 use serde::de::DeserializeOwned;
@@ -10,14 +10,14 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct CsvError {
-    /// The field that is to blame, from 1; 1 also where the whole row is.
+    /// The offending field, from 1; also 1 if the whole row is to blame.
     pub column: u64,
-    /// What is wrong, with the name of the column.
+    /// The error, with the name of the column.
     pub reason: String,
 }
 
 impl CsvError {
-    /// Blames the whole row.
+    /// An error that blames the whole row.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { column: 1, reason: reason.into() }
     }
@@ -26,9 +26,9 @@ impl CsvError {
 /// The names of the columns of one file.
 pub(super) struct Header {
     names: csv::StringRecord,
-    /// The column after the one that was looked up last: programs ask for columns in the same order row after row.
+    /// The column after the one looked up last: programs ask for columns in the same order row after row.
     expected: Cell<usize>,
-    /// For serde, which wants fields in this form.
+    /// For serde, which takes fields only in this form.
     scratch: RefCell<csv::StringRecord>,
 }
 
@@ -60,9 +60,9 @@ fn spans(ends: &[usize]) -> impl Iterator<Item = (usize, usize)> + '_ {
     std::iter::once(0).chain(ends.iter().copied()).zip(ends.iter().copied())
 }
 
-/// The fields as text.
+/// The fields as text, checked to be UTF-8.
 fn utf8<'a>(record: &RawRecord<'a>, header: Option<&Header>) -> Result<&'a str, CsvError> {
-    // The whole is checked at once, but two halves of a character that meet across a field's end are none.
+    // All fields are checked at once; but if a character is split across the end of a field, its halves are invalid.
     if let Ok(text) = std::str::from_utf8(record.fields)
         && record.ends.iter().all(|end| text.is_char_boundary(*end))
     {
@@ -73,7 +73,7 @@ fn utf8<'a>(record: &RawRecord<'a>, header: Option<&Header>) -> Result<&'a str, 
     Err(CsvError { column: invalid as u64 + 1, reason: format!("{column} is not valid UTF-8") })
 }
 
-/// A row of a CSV file.
+/// A row of a CSV file, as the user's function gets it.
 pub struct CsvRow<'a> {
     header: &'a Header,
     fields: &'a str,
@@ -131,7 +131,7 @@ impl<'a> CsvRow<'a> {
             .map_err(|error| CsvError { column: position as u64 + 1, reason: format!("column {name}: {:?}: {error}", Shortened(field)) })
     }
 
-    /// The same where a value may be missing: `None` if the field is `null` (`"NA"`, `""`, ...).
+    /// Like [`parse`](Self::parse), where a value may be missing: `None` if the field is `null` (`"NA"`, `""`, ...).
     ///
     /// # Errors
     /// As [`parse`](Self::parse).
@@ -162,7 +162,7 @@ impl<'a> CsvRow<'a> {
         }
     }
 
-    /// An error that blames the field in the column `name`, for what the row's own functions cannot know.
+    /// An error that blames the field in the column `name`, for checks that the row's own functions cannot do.
     #[must_use]
     pub fn error(&self, name: &str, reason: impl Display) -> CsvError {
         let column = self.header.position(name).map_or(1, |position| position as u64 + 1);
@@ -172,11 +172,11 @@ impl<'a> CsvRow<'a> {
     /// The row exactly as it stands in the file, without the end of its line; a quoted field may hold line ends of its own.
     #[must_use]
     pub fn text(&self) -> &'a str {
-        // The fields are UTF-8, and what the text has besides them are quotes and commas.
+        // The fields are UTF-8, and the rest of the text is quotes and commas.
         std::str::from_utf8(self.text).expect("invariant: a row of valid fields is valid UTF-8")
     }
 
-    /// The line of the file on which the row begins, from 1; the header is on line 1 as a rule.
+    /// The line of the file on which the row begins, from 1; the header is usually on line 1.
     #[must_use]
     pub fn line(&self) -> u64 {
         self.line

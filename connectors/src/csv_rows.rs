@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use thalweg_io::Buffer;
 use thalweg_record::record::Record;
 
-/// Rows of CSV whose fields a function gives.
+/// Rows of CSV whose fields a function writes.
 #[derive(Clone)]
 pub struct CsvRows<F> {
     function: F,
@@ -30,7 +30,7 @@ where
     }
 }
 
-/// Takes the fields of one row, from left to right. What needs quotes gets them.
+/// Takes the fields of one row, from left to right. Quotes the fields that need it.
 ///
 /// ```
 /// # mod thalweg { pub use thalweg_connectors as connectors; }
@@ -54,9 +54,9 @@ impl CsvRowWriter {
         self.fields = 0;
     }
 
-    /// Ends the row and shows all of it.
+    /// Ends the row and returns all of it.
     fn end(&mut self) -> &[u8] {
-        // A row of one empty field would be an empty line, which is nothing.
+        // A row with a single empty field would be an empty line, which readers skip.
         if self.fields == 1 && self.bytes.is_empty() {
             self.bytes.extend_from_slice(b"\"\"");
         }
@@ -68,7 +68,7 @@ impl CsvRowWriter {
     #[inline]
     pub fn field(&mut self, value: impl Display) -> &mut Self {
         self.scratch.clear();
-        // Writing to a string fails only if `value` says so itself; what it wrote until then stands.
+        // Writing to a string fails only if `value` itself reports an error; the text written until then stays.
         let _ = write!(self.scratch, "{value}");
         if self.fields > 0 {
             self.bytes.push(b',');
@@ -76,7 +76,7 @@ impl CsvRowWriter {
         self.fields += 1;
         let field = self.scratch.as_bytes();
         if field.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
-            // Each quote is doubled, and two stand around the whole.
+            // Each quote is doubled, and the whole field is quoted.
             let start = self.bytes.len();
             self.bytes.resize(start + 2 * field.len() + 2, b'"');
             let (_, _, written) = csv_core::quote(field, &mut self.bytes[start + 1..], b'"', b'"', true);
@@ -88,7 +88,7 @@ impl CsvRowWriter {
         self
     }
 
-    /// Adds a field, an empty one for `None`.
+    /// Adds a field: empty for `None`.
     #[inline]
     pub fn optional(&mut self, value: Option<impl Display>) -> &mut Self {
         match value {

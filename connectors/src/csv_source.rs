@@ -1,12 +1,12 @@
-//! A source of the rows of CSV files.
+//! A source that reads rows of CSV files.
 //!
 //! Every file is a split and has a header row of its own; a checkpoint holds how many bytes and lines of it have been emitted. Rows that cannot be
 //! understood leave through the side output [`MALFORMED`](super::MALFORMED), or fail the job if it is [strict](CsvSource::strict) (docs/src/semantics.md#s-3).
 //!
-//! Files must not change while a job reads them or may still be restored. One that has become too short for where it is to be read on is refused;
-//! other changes are not noticed.
+//! Files must not change while a job reads them or may still be restored. A file that has become shorter than the position to resume at is refused; other
+//! changes are not noticed.
 //!
-//! Not here: other separators, files without a header, compressed files.
+//! Not supported: other separators, files without a header, compressed files.
 
 use super::csv_reader::CsvReader;
 use super::csv_row::{CsvError, CsvRow};
@@ -20,10 +20,10 @@ use thalweg_io::{Disk, EntryKind, Io, IoError, LocalBoxFuture, OpenMode};
 use thalweg_kernel::source::{ReaderContext, Source, SourceError};
 use thalweg_record::record::Record;
 
-/// The longest row allowed unless set, in bytes.
+/// The longest row allowed by default, in bytes.
 const MAX_RECORD_BYTES: usize = 1 << 20;
 
-/// How a row becomes a record, if that is a plain function.
+/// The function that turns a row into a record, if it is a plain function.
 pub type RowFunction<T> = fn(&CsvRow<'_>) -> Result<T, CsvError>;
 
 /// Reads a CSV file, or every `*.csv` of a folder in the order of the names (hidden files and folders within are left out).
@@ -63,7 +63,7 @@ impl<T, F: Clone> Clone for CsvSource<T, F> {
 }
 
 impl<T: Record + DeserializeOwned> CsvSource<T> {
-    /// Rows become records by the names of their fields.
+    /// Turns rows into records by the names of their fields.
     pub fn deserialize(path: impl Into<PathBuf>) -> Self {
         Self::with(path, |row| row.deserialize())
     }
@@ -73,18 +73,18 @@ impl<T: Record, F> CsvSource<T, F>
 where
     F: Fn(&CsvRow<'_>) -> Result<T, CsvError> + Clone + Send + 'static,
 {
-    /// Rows become records by a function.
+    /// Turns rows into records by a function.
     pub fn with(path: impl Into<PathBuf>, parse: F) -> Self {
         Self { path: path.into(), parse, strict: false, max_record_bytes: MAX_RECORD_BYTES, record: PhantomData }
     }
 
-    /// Whether a malformed row fails the job. It does not unless set.
+    /// Whether a malformed row fails the job; false by default.
     #[must_use]
     pub fn strict(self, strict: bool) -> Self {
         Self { strict, ..self }
     }
 
-    /// The longest row allowed, in bytes; 1 MiB unless set. A longer one is malformed.
+    /// The longest row allowed, in bytes; 1 MiB by default. A longer row is malformed.
     #[must_use]
     pub fn max_record_bytes(self, max_record_bytes: usize) -> Self {
         Self { max_record_bytes, ..self }
@@ -116,7 +116,7 @@ where
     }
 }
 
-/// The CSV files that `path` stands for, each of which can be opened, from their beginnings.
+/// The CSV files that `path` stands for, from their beginnings; each can be opened.
 async fn find_files(disk: Rc<dyn Disk>, path: PathBuf) -> Result<Vec<CsvSplit>, SourceError> {
     let shown = path.display();
     let unreadable = |error: IoError| match error.kind() {

@@ -1,6 +1,6 @@
-//! The end of an epoch: its files are durable, and now their names become so, or visible at once where results are shown at least once.
+//! The end of an epoch: its files are durable; now their names become durable, or visible at once if results are shown at least once.
 //!
-//! If there is no room for a visible name the files are shown anew in a while; those that are shown stay so (docs/src/semantics.md#o-7).
+//! If there is no room for a visible name, showing is retried after a pause; files already shown stay shown (docs/src/semantics.md#o-7).
 
 use super::delivery::DeliveryGuarantee;
 use super::file_folder::{FileTransaction, Folder, PreparedFile, Refused};
@@ -10,25 +10,25 @@ use std::task::{Context, Poll, ready};
 use thalweg_io::{IoError, LocalBoxFuture};
 use thalweg_kernel::checkpoint::JobId;
 
-/// Whose epoch it is.
+/// The owner of the epoch.
 #[derive(Clone, Copy)]
 pub(super) struct Ending {
     pub(super) job: JobId,
     /// The process that coordinates the job.
     pub(super) owner: u64,
-    /// There is a transaction even if there are no files.
+    /// Whether there is a transaction even without files.
     pub(super) announces: bool,
 }
 
-/// See the module.
+/// See the module's documentation.
 pub(super) struct EpochEnd {
     folder: Folder,
     files: Rc<[PreparedFile]>,
     ending: Ending,
     doing: Option<LocalBoxFuture<Result<(), Refused>>>,
-    /// Why it is not over, from the first time there was no room.
+    /// Why the epoch has not ended: set from the first time there was no room.
     no_room: Option<IoError>,
-    /// Until when it rests.
+    /// The pause before the next try.
     pause: Option<LocalBoxFuture<()>>,
 }
 
@@ -37,7 +37,7 @@ impl EpochEnd {
         Self { folder, files: files.into(), ending, doing: None, no_room: None, pause: None }
     }
 
-    /// What it waits for, if there was no room.
+    /// The error it waits out, if there was no room.
     pub(super) fn no_room(&self) -> Option<&IoError> {
         self.no_room.as_ref()
     }
@@ -56,7 +56,7 @@ impl EpochEnd {
         })
     }
 
-    /// Ready once, with what is left to be committed.
+    /// Ready once, with the transaction that remains to be committed.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<FileTransaction>, IoError>> {
         loop {
             if let Some(pause) = &mut self.pause {
@@ -83,7 +83,7 @@ impl EpochEnd {
         Poll::Ready(Ok((announces || !files.is_empty()).then_some(FileTransaction { job: job.0, files })))
     }
 
-    /// Waits for what is under way and does nothing again.
+    /// Waits for the operation under way and starts none again.
     pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.pause = None;
         if let Some(doing) = &mut self.doing {

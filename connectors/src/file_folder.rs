@@ -1,9 +1,9 @@
 //! The folder of a [`FileSink`](super::FileSink): how hidden files become visible in it.
 //!
-//! A file is shown by an exclusive link, never by writing over anything. All links of a commit become durable with one sync of the folder, and only then
-//! do the hidden names go: whenever the power fails, each file has at least one of its two names. So a commit that was interrupted, or that is
-//! heard of twice, finds out from the names alone what is left to do: both are there, the visible one alone, or the hidden one alone. Files show one
-//! after the other, not all in one instant (docs/src/semantics.md#o-3).
+//! A file is shown by an exclusive link, never by overwriting. All links of a commit become durable with one sync of the folder, and only then are the
+//! hidden names removed: whenever the power fails, each file has at least one of its two names. So a commit that was interrupted, or that is repeated,
+//! learns from the names alone what is left to do: both are there, the visible one alone, or the hidden one alone. Files show one after the other, not all
+//! at one instant (docs/src/semantics.md#o-3).
 
 use super::delivery::DeliveryGuarantee;
 use super::part_name::{PartName, is_result};
@@ -16,19 +16,19 @@ use thalweg_kernel::checkpoint::JobId;
 use thalweg_kernel::sink::SinkError;
 use thalweg_record::record::Record;
 
-/// After which time something for which there was no room is done again: seldom enough to cost nothing, and whoever makes room is not kept waiting.
+/// The time until an operation that found no room is retried: seldom enough to cost nothing, and soon enough for whoever makes room.
 const DO_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A file that is durable under its hidden name.
 #[derive(Clone, Debug, PartialEq, Eq, Record)]
 pub struct PreparedFile {
-    /// Its name in the folder.
+    /// The file's hidden name in the folder.
     pub hidden: String,
-    /// The name it is to be shown under.
+    /// The name under which the file will be shown.
     pub visible: String,
 }
 
-/// What one subtask has written in one epoch.
+/// The result files that one subtask has written in one epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Record)]
 pub struct FileTransaction {
     /// The number of the job.
@@ -37,25 +37,25 @@ pub struct FileTransaction {
     pub files: Vec<PreparedFile>,
 }
 
-/// A folder on a disk, and what is promised about the results in it.
+/// A folder on a disk, and the delivery guarantee of the results in it.
 #[derive(Clone)]
 pub(super) struct Folder {
     pub(super) disk: Rc<dyn Disk>,
     pub(super) dir: PathBuf,
-    /// The door of the process that works in it.
+    /// The I/O of the process that works in the folder.
     pub(super) io: Io,
     pub(super) delivery: DeliveryGuarantee,
 }
 
-/// Why results are not shown, or their place is not made ready.
+/// Why results are not shown, or their folder is not made ready.
 pub(super) enum Refused {
-    /// There is no room. Nothing has failed: it can be done again, from the beginning, when there is some.
+    /// The disk is full. Nothing has failed: the operation can be retried from the beginning when there is room.
     NoRoom(IoError),
     Failed(IoError),
 }
 
 impl Refused {
-    /// The error of an operation that takes room on the disk. One that makes durable is none: it is not done again (law 9).
+    /// The error of an operation that takes disk space. Not for syncs: a failed sync is not retried (law 9).
     pub(super) fn room(error: IoError) -> Self {
         if error.is_storage_full() { Self::NoRoom(error) } else { Self::Failed(error) }
     }
@@ -76,7 +76,7 @@ impl From<Refused> for SinkError {
     }
 }
 
-/// Tells what is wrong with the folder from what is wrong with the disk.
+/// Distinguishes errors of the folder from errors of the disk.
 pub(super) fn unfit(error: IoError) -> SinkError {
     match error.kind() {
         ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::AlreadyExists | ErrorKind::ReadOnlyFilesystem => {
@@ -86,7 +86,7 @@ pub(super) fn unfit(error: IoError) -> SinkError {
     }
 }
 
-/// The same of an operation for which there may be no room.
+/// The same for an operation that may find no room.
 pub(super) fn refused(refused: Refused) -> SinkError {
     match refused {
         Refused::NoRoom(error) => SinkError::NoRoom(error),
@@ -100,24 +100,24 @@ impl Folder {
         self.dir.join(name)
     }
 
-    /// The time until something for which there was no room is done again.
+    /// The pause before an operation that found no room is retried.
     pub(super) fn pause(&self) -> LocalBoxFuture<()> {
         let clock = self.io.clock();
         clock.sleep_until(clock.now().after(DO_AGAIN_AFTER))
     }
 
-    /// The names of the files in it.
+    /// The names of the files in the folder.
     pub(super) async fn names(&self) -> Result<Vec<String>, IoError> {
         let entries = self.disk.list(&self.dir).await?;
         Ok(entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory).map(|entry| entry.name).collect())
     }
 
-    /// Makes its names durable.
+    /// Makes the folder's names durable.
     pub(super) async fn sync(&self) -> Result<(), IoError> {
         self.disk.sync_dir(&self.dir).await
     }
 
-    /// Removes a name, if it is there.
+    /// Removes a name, if it exists.
     pub(super) async fn remove(&self, name: &str) -> Result<(), IoError> {
         match self.disk.unlink(&self.path(name)).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -125,11 +125,11 @@ impl Folder {
         }
     }
 
-    /// Shows what `transactions`, of one job, stand for; first, the results of `others` are removed, which were there before.
+    /// Shows the files of `transactions`, all of one job; before that, removes the earlier results of other jobs in `others`.
     ///
     /// # Errors
-    /// A failed operation, or a file that has neither of its names any more, unless a recovery may have dropped it. If there is no room for a name, what is
-    /// shown is shown, and the rest is not.
+    /// A failed operation, or a file that has neither of its names any more, unless a recovery may have dropped it. If there is no room for a name, files
+    /// already shown stay shown, and the others remain hidden.
     pub(super) async fn commit(&self, transactions: &[FileTransaction], others: &[String]) -> Result<(), Refused> {
         let Some(FileTransaction { job, .. }) = transactions.first() else { return Ok(()) };
         let job = JobId(*job);
@@ -159,7 +159,7 @@ impl Folder {
         for file in files {
             self.remove(&file.hidden).await?;
         }
-        // So that none of them comes back.
+        // So that no hidden name comes back after a power loss.
         Ok(self.sync().await?)
     }
 
@@ -172,7 +172,7 @@ impl Folder {
             return Err(IoError::at("show", &self.dir, Error::new(ErrorKind::InvalidData, reason)).into());
         }
         match self.disk.link(&self.path(hidden), &visible_path).await {
-            // It was shown before: no other file ever gets this name.
+            // The file was shown before: no other file ever gets this name.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => match self.disk.kind(&visible_path).await? {
                 Some(_) => Ok(()),
@@ -188,7 +188,7 @@ impl Folder {
         }
     }
 
-    /// The visible results that are not those of `job`.
+    /// The visible results of jobs other than `job`.
     pub(super) async fn results_of_others(&self, job: JobId) -> Result<Vec<String>, IoError> {
         let mut names = self.names().await?;
         names.retain(|name| is_of_others(name, job));
@@ -196,7 +196,7 @@ impl Folder {
     }
 }
 
-/// Whether `name` is that of a visible result that is not one of `job`.
+/// Whether `name` is that of a visible result of a job other than `job`.
 pub(super) fn is_of_others(name: &str, job: JobId) -> bool {
     is_result(name) && PartName::of_visible(name).is_none_or(|part| part.job != job)
 }

@@ -1,9 +1,9 @@
-//! What a [`FileSink`](super::FileSink) does to its folder before an attempt begins, and after the last one.
+//! How a [`FileSink`](super::FileSink) recovers its folder before an attempt begins, and tidies it after the last attempt.
 //!
-//! Looks first, and refuses before it changes anything: a folder that belongs to a job which runs, results of other jobs, unless they are to be replaced,
-//! and results of this job that are later than the checkpoint it starts from, unless those are to be discarded. Then it takes the folder, shows what that
-//! checkpoint names, and removes every file in progress, of whichever job and version, but those of a later attempt: a folder belongs to one sink of one
-//! running job. Each step can be interrupted and done again.
+//! It looks first, and refuses before it changes anything: a folder that belongs to a running job; results of other jobs, unless they are to be replaced;
+//! results of this job that are later than the checkpoint it starts from, unless those are to be discarded. Then it takes the folder, shows the files that
+//! the checkpoint names, and removes every file in progress, of whichever job and version, except those of a later attempt: a folder belongs to one sink of
+//! one running job. Each step can be interrupted and repeated.
 
 use super::delivery::DeliveryGuarantee;
 use super::file_folder::{FileTransaction, Folder, Refused, is_of_others, refused, unfit};
@@ -16,7 +16,7 @@ use thalweg_io::{Disk, EntryKind};
 use thalweg_kernel::sink::{Recovery, SinkError};
 use thalweg_kernel::{Cure, Refusal};
 
-/// Refuses what [`recover`] would refuse. Changes nothing.
+/// Fails where [`recover`] would refuse. Changes nothing.
 pub(super) async fn check(
     folder: &Folder,
     overwrite: bool,
@@ -37,7 +37,7 @@ pub(super) async fn check(
     tenure.check(folder, &claim_of(folder, recovery)).await
 }
 
-/// A path without `.` and doubled or trailing slashes, so that one folder has one name.
+/// A path without `.` and without doubled or trailing slashes, so that one folder has one name.
 pub(super) fn plain(path: &Path) -> PathBuf {
     path.components().filter(|part| *part != std::path::Component::CurDir).collect()
 }
@@ -47,7 +47,7 @@ fn input_is_output(folder: &Folder, input: &Path) -> SinkError {
     SinkError::invalid(format!("the input {input} and the output {shown} are one folder; choose another one for the results"))
 }
 
-/// The folder that `input` lies in, if it has the name of a file that a sink may remove there.
+/// The folder that contains `input`, if `input` has the name of a file that a sink may remove there.
 fn as_result(input: &Path) -> Option<&Path> {
     let name = input.file_name()?.to_str()?;
     (is_result(name) || is_in_progress(name)).then(|| parent(input))
@@ -58,7 +58,7 @@ fn input_is_a_result(folder: &Folder, input: &Path) -> SinkError {
     SinkError::invalid(format!("the input {input} lies in the output {shown}, among results; choose another folder for the results"))
 }
 
-/// What the job says of itself when it takes the folder.
+/// The job's claim on the folder.
 fn claim_of(folder: &Folder, recovery: &Recovery<FileTransaction>) -> Claim {
     Claim {
         job: recovery.job,
@@ -76,7 +76,7 @@ fn refuse(folder: &Folder, overwrite: bool, recovery: &Recovery<FileTransaction>
         let reason = format!("{shown} already holds results ({name}); remove them, choose another folder, or have them replaced");
         return Err(SinkError::Invalid(Refusal::from(reason).curable_by([Cure::ReplaceOutput])));
     }
-    // What is shown at least once cannot be told from epochs that were shown early.
+    // Results shown at least once cannot be told from epochs that were shown early.
     let is_tolerated = recovery.discard_later_output || folder.delivery == DeliveryGuarantee::AtLeastOnce;
     if !is_tolerated && let Some(name) = names.iter().find(|name| is_later(name, recovery)) {
         let from = recovery.restored.map_or("the beginning".to_owned(), |restored| format!("checkpoint {restored}"));
@@ -94,7 +94,7 @@ fn is_later(name: &str, recovery: &Recovery<FileTransaction>) -> bool {
     part.is_some_and(|part| recovery.restored.is_none_or(|restored| part.epoch > restored))
 }
 
-/// See the module. Returns whether there are results of other jobs, which the first commit is to remove.
+/// See the module's documentation. Returns whether there are results of other jobs, which the first commit is to remove.
 pub(super) async fn recover(
     folder: Folder,
     overwrite: bool,
@@ -117,14 +117,14 @@ pub(super) async fn recover(
     }
     let committed = std::mem::take(&mut recovery.committed);
     let names = folder.names().await.map_err(unfit)?;
-    // What was there is nobody else's as long as the folder is not.
+    // The files listed belong to nobody else as long as the folder does not.
     tenure.ensure(&folder).await?;
     refuse(&folder, overwrite, &recovery, &names)?;
     if recovery.discard_later_output {
         for name in names.iter().filter(|name| is_later(name, &recovery)) {
             folder.remove(name).await.map_err(unfit)?;
         }
-        // Before anything new can be shown; an interrupted recovery may have removed more than can be seen now.
+        // Sync before any new file can be shown; an interrupted recovery may have removed more than can be seen now.
         folder.sync().await.map_err(unfit)?;
     }
     let job = recovery.job;
@@ -135,7 +135,7 @@ pub(super) async fn recover(
     if overwrite && !shown.is_empty() {
         others.clear();
     }
-    // A later attempt may have begun meanwhile: what it has prepared a checkpoint may name by now.
+    // A later attempt may have begun meanwhile: a checkpoint may already name files that it has prepared.
     let is_left_over = |name: &&String| is_in_progress(name) && !is_of_a_later_attempt(name, &recovery);
     for name in names.iter().filter(is_left_over) {
         folder.remove(name).await.map_err(unfit)?;
@@ -144,11 +144,11 @@ pub(super) async fn recover(
     Ok(!others.is_empty())
 }
 
-/// What the checkpoint names and is to be shown.
+/// The transactions of the checkpoint that are to be shown.
 fn committable(folder: &Folder, committed: Vec<FileTransaction>) -> Vec<FileTransaction> {
     match folder.delivery {
         DeliveryGuarantee::ExactlyOnce | DeliveryGuarantee::AtLeastOnce => committed,
-        // What might have been shown must not be shown now: it goes with everything else that is hidden.
+        // Files that may have been shown before must not be shown now: they are removed with all other hidden files.
         DeliveryGuarantee::AtMostOnce => Vec::new(),
     }
 }
@@ -158,10 +158,10 @@ fn is_of_a_later_attempt(name: &str, recovery: &Recovery<FileTransaction>) -> bo
     of_this_job.is_some_and(|part| part.attempt.is_some_and(|of| of > recovery.attempt))
 }
 
-/// After the last attempt: shows what the checkpoint names, removes what it does not, and gives the folder up. One that is somebody else's is left alone.
+/// After the last attempt: shows files that the checkpoint names, removes other hidden ones, and releases the folder. Leaves another owner's folder alone.
 ///
 /// # Errors
-/// Also if the job had the folder and has lost it: then nobody knows what has become of its results.
+/// Also if the job had the folder and has lost it: then it is unknown what became of its results.
 pub(super) async fn finish(
     folder: Folder,
     overwrite: bool,
@@ -172,10 +172,10 @@ pub(super) async fn finish(
     if committed.is_empty() && !tenure.is_taken_by(recovery.owner) && folder.disk.kind(&folder.dir).await?.is_none() {
         return Ok(());
     }
-    // No person has been asked about this.
+    // Nobody has been asked whether to take it over.
     let claim = Claim { takes_over: false, ..claim_of(&folder, &recovery) };
     match tenure.claim(&folder, &claim).await {
-        // It has never been this job's.
+        // The folder was never this job's.
         Err(SinkError::Invalid(_)) => return Ok(()),
         claimed => claimed?,
     }
@@ -184,7 +184,7 @@ pub(super) async fn finish(
     let others: Vec<String> =
         if overwrite { names.iter().filter(|name| is_of_others(name, recovery.job)).cloned().collect() } else { vec![] };
     folder.commit(&committed, &others).await?;
-    // A later attempt, of a process that has taken over, looks after its own.
+    // A later attempt, of a process that has taken over, cleans up its own files.
     let is_own = |name: &&String| {
         PartName::of_hidden(name).is_some_and(|part| part.job == recovery.job && part.attempt.is_none_or(|of| of <= recovery.attempt))
     };
@@ -195,10 +195,10 @@ pub(super) async fn finish(
     tenure.release(&folder).await
 }
 
-/// Creates `dir` and what is missing above it, and makes their names durable.
+/// Creates `dir` and its missing ancestors, and makes their names durable.
 ///
-/// Folder by folder from the top: none is created in one whose own name may still be lost. So after an interruption there is at most one such name, that of
-/// the lowest folder that is there.
+/// Creates folder by folder from the top: none inside a folder whose own name may still be lost. So after an interruption at most one name may be lost:
+/// that of the lowest existing folder.
 async fn create_durably(disk: &dyn Disk, dir: &Path) -> Result<(), Refused> {
     let mut missing = Vec::new();
     for path in dir.ancestors().filter(|path| !path.as_os_str().is_empty()) {
@@ -207,7 +207,7 @@ async fn create_durably(disk: &dyn Disk, dir: &Path) -> Result<(), Refused> {
             continue;
         }
         match disk.sync_dir(parent(path)).await {
-            // It was not made by a job that was interrupted here, for that one would have been refused.
+            // An interrupted job did not create this folder: it would have been refused.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
             result => result?,
         }

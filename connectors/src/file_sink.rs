@@ -1,15 +1,15 @@
-//! A sink into files of a folder: one per subtask and epoch that has records, and more if they grow long.
+//! A sink that writes files into a folder: one per subtask and epoch that has records, and more if they grow long.
 //!
 //! While an epoch is being written its files are hidden. To *prepare* is to make the files and their names durable; the transaction is their names. When
 //! the checkpoint is complete the *commit* gives the files of all subtasks their visible names, `part-<job>-<subtask>-<epoch>-<roll>.csv`. So a reader of
-//! `part-*` sees whole files that a checkpoint stands for, also after a power loss, and over failures and restarts each result once
+//! `part-*` sees whole files that belong to a complete checkpoint, also after a power loss, and over failures and restarts each result once
 //! (docs/src/semantics.md#o-1); [`DeliveryGuarantee`] can be chosen otherwise.
 //!
-//! Before an attempt reads anything it is refused if the folder holds results of another job, unless it is to [overwrite](FileSink::overwrite) them: then
-//! they go at its first commit and not before. A folder belongs to one sink of one running job at a time, and a file in it says to which
+//! An attempt is refused before it reads anything if the folder holds results of another job, unless the sink is to [overwrite](FileSink::overwrite) them:
+//! then they are removed by its first commit and not before. A folder belongs to one sink of one running job at a time, and a file in it says to which
 //! (docs/src/semantics.md#o-6).
 //!
-//! Not here: who owns the folder (`file_tenure`), writes (`file_writer`), shows (`file_folder`) and tidies up (`file_recovery`).
+//! In other files: owning the folder (`file_tenure`), writing (`file_writer`), showing (`file_folder`) and recovery (`file_recovery`).
 
 #[cfg(feature = "csv")]
 use super::csv_rows::{CsvRowWriter, CsvRows};
@@ -31,7 +31,7 @@ use thalweg_kernel::checkpoint::JobId;
 use thalweg_kernel::sink::{Recovery, Sink, SinkContext, SinkError};
 use thalweg_record::record::Record;
 
-/// The length at which a file is closed unless set: large enough to be read with little overhead, small enough to be shared out among readers.
+/// The length at which a file is closed by default: large enough to be read with little overhead, small enough to be shared out among readers.
 const ROLL_AT_BYTES: u64 = 128 << 20;
 
 /// Writes each record as a line.
@@ -63,14 +63,14 @@ pub struct FileSink<T, L = ()> {
     roll_at_bytes: u64,
     delivery: DeliveryGuarantee,
     format: L,
-    /// The recovery, or a commit since, has found that no results of other jobs are there. Looked at once a commit, on core 0.
+    /// Set when the recovery, or a commit since, has found that no results of other jobs are there. Read once per commit, on core 0.
     others_gone: Arc<AtomicBool>,
     tenure: Tenure,
     record: PhantomData<fn(T)>,
 }
 
 impl<T: Record> FileSink<T> {
-    /// Files `part-*.txt` in the folder `dir`: `function` writes a record into a line that is empty, and without its end.
+    /// Files `part-*.txt` in the folder `dir`: `function` writes a record, without a line end, into a line that is empty.
     pub fn lines<F>(dir: impl Into<PathBuf>, function: F) -> FileSink<T, Lines<F>>
     where
         F: for<'a> FnMut(T::Ref<'a>, &mut String) + Clone + Send + 'static,
@@ -78,7 +78,7 @@ impl<T: Record> FileSink<T> {
         FileSink::new(dir.into(), ".txt", Lines::new(function))
     }
 
-    /// Files `part-*.csv` in the folder `dir`: `function` gives the fields of a record.
+    /// Files `part-*.csv` in the folder `dir`: `function` writes the fields of a record.
     #[cfg(feature = "csv")]
     pub fn csv<F>(dir: impl Into<PathBuf>, function: F) -> FileSink<T, CsvRows<F>>
     where
@@ -87,7 +87,7 @@ impl<T: Record> FileSink<T> {
         FileSink::new(dir.into(), ".csv", CsvRows::new(function))
     }
 
-    /// Files `part-*.jsonl` in the folder `dir`, one JSON object a line: `function` gives the fields of a record.
+    /// Files `part-*.jsonl` in the folder `dir`, one JSON object per line: `function` writes the fields of a record.
     #[cfg(feature = "json")]
     pub fn json_lines<F>(dir: impl Into<PathBuf>, function: F) -> FileSink<T, JsonLines<F>>
     where
@@ -112,26 +112,26 @@ impl<T, L> FileSink<T, L> {
         }
     }
 
-    /// What the names of the files end with, with its dot.
+    /// The suffix of the files' names, with its dot.
     #[must_use]
     pub fn suffix(self, suffix: impl Into<String>) -> Self {
         Self { suffix: suffix.into(), ..self }
     }
 
-    /// Whether results of other jobs that are there already are removed when this job shows its first. They are not unless set: the job is refused.
+    /// Whether the first commit of this job removes the existing results of other jobs. False by default: the job is refused.
     #[must_use]
     pub fn overwrite(self, overwrite: bool) -> Self {
         Self { overwrite, ..self }
     }
 
-    /// The length in bytes at which a file is closed and the next one begun; 128 MiB unless set. A file exceeds it by one record at most. At every
+    /// The length in bytes at which a file is closed and the next one begun; 128 MiB by default. A file exceeds it by one record at most. At every
     /// checkpoint files are closed however short they are.
     #[must_use]
     pub fn roll_at_bytes(self, roll_at_bytes: u64) -> Self {
         Self { roll_at_bytes, ..self }
     }
 
-    /// What is promised if the job is interrupted; exactly once unless set.
+    /// The guarantee for results if the job is interrupted; exactly once by default.
     #[must_use]
     pub fn delivery_guarantee(self, delivery: DeliveryGuarantee) -> Self {
         Self { delivery, ..self }
@@ -189,7 +189,7 @@ impl<T: Record, L: LineFormat<T>> Sink for FileSink<T, L> {
             };
             tenure.ensure(&folder).await?;
             if let Err(error) = folder.commit(&transactions, &others).await {
-                // Whoever has taken the folder over just now has removed what was to be shown.
+                // A job that has just taken the folder over may have removed the files to be shown.
                 tenure.ensure(&folder).await?;
                 return Err(error.into());
             }

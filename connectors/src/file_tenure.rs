@@ -1,12 +1,12 @@
-//! The hold of a [`FileSink`](super::FileSink) on its folder: taken before anything is read, looked at before anything is shown or removed, and given up
-//! in the end (docs/src/semantics.md#o-6).
+//! The hold of a [`FileSink`](super::FileSink) on its folder: taken before the job reads anything, checked before any file is shown or removed, and
+//! released in the end (docs/src/semantics.md#o-6).
 //!
-//! Owners are numbered. Who takes a folder writes an owner file, locks and syncs it, and *links* it to the number behind that of the owner whom it has
-//! judged; that fails if somebody was faster. So of several who find a folder free, or an owner dead, one gets it. The file is durable and locked before it
-//! has its name. Whoever finds another number behind its own, or another's name in its own file, has lost the folder: it shows nothing there any more. Only
-//! what was listed *before* the hold was last found to be good is ever removed, for it cannot be the successor's.
+//! Owners are numbered. A process that takes a folder writes an owner file, locks and syncs it, and *links* it to the number after that of the owner it has
+//! judged; that fails if another process was faster. So of several processes that find a folder free, or an owner dead, one gets it. The file is durable
+//! and locked before it has its name. A process that finds a number higher than its own, or another's name in its own file, has lost the folder: it shows
+//! nothing there any more. Only files listed *before* the hold was last found to be good are ever removed, for they cannot be the successor's.
 //!
-//! The lock is what tells the living from the dead; the file alone says who owns the folder.
+//! The lock tells living owners from dead ones; only the file says who owns the folder.
 
 use super::file_folder::{Folder, Refused, refused, unfit};
 use super::owner_file::{Claim, LockState, OWNER_BYTES_MAX, OwnerFile, OwnerName, Verdict, deserted, digits, judge, overtaken};
@@ -17,15 +17,15 @@ use std::time::Duration;
 use thalweg_io::{Buffer, EntryKind, FileLock, IoError, OpenMode};
 use thalweg_kernel::sink::SinkError;
 
-/// How often a claim is tried anew because somebody else has changed the folder meanwhile.
+/// How often a claim is retried because another process has changed the folder meanwhile.
 const CLAIMS_MAX: u32 = 16;
 
-/// How often it is looked whether an owner lives that seems to, and how long it is waited in between. Another who looks, or takes the folder over, holds the
-/// lock for a moment.
+/// How often a lock that seems held is tried again, and the pause in between. Another process that looks, or takes the folder over, holds the lock for a
+/// moment.
 const LOOKS: u32 = 6;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// What a sink holds. Clones share it.
+/// A sink's hold on its folder. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tenure(Arc<Mutex<Option<Held>>>);
 
@@ -33,20 +33,20 @@ pub(super) struct Tenure(Arc<Mutex<Option<Held>>>);
 struct Held {
     /// The number of the owner file.
     number: u64,
-    /// By which the process knows its own.
+    /// Identifies the process, so that it recognizes its own file.
     owner: u64,
-    /// It is known to hold. Until then the file may be there or not.
+    /// Whether the hold is known to be durable. Until then the file may be there or not.
     is_settled: bool,
-    /// Kept for those who ask whether this process lives.
+    /// Held so that other processes see that this one lives.
     _lock: Option<FileLock>,
 }
 
-/// How a hold stands.
+/// The state of a hold.
 enum Standing {
     Good,
-    /// Nobody holds the folder. Whoever had taken it over has ended, and its results may be there: who comes back must not take it anew.
+    /// Nobody holds the folder. Whoever had taken it over has ended, and its results may be there: this process must not take it again.
     Gone,
-    /// Somebody else holds it, who is named if that can be read.
+    /// Another process holds the folder; it is named if its file can be read.
     Lost(Option<OwnerFile>),
 }
 
@@ -55,17 +55,17 @@ impl Tenure {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the process with the number `owner` has taken the folder, whoever has it now.
+    /// Whether the process with the number `owner` has taken the folder, even if it has lost it since.
     pub(super) fn is_taken_by(&self, owner: u64) -> bool {
         self.held().is_some_and(|held| held.1 == owner)
     }
 
-    /// Number and process of what is held.
+    /// The number and process of the owner file that is held.
     fn held(&self) -> Option<(u64, u64)> {
         self.lock().as_ref().map(|held| (held.number, held.owner))
     }
 
-    /// Looks whether [`claim`](Self::claim) would refuse; changes nothing.
+    /// Checks whether [`claim`](Self::claim) would refuse; changes nothing.
     pub(super) async fn check(&self, folder: &Folder, claim: &Claim) -> Result<(), SinkError> {
         if self.is_held(folder, claim).await? {
             return Ok(());
@@ -75,14 +75,14 @@ impl Tenure {
 
     /// Whether this sink of this job holds the folder already.
     async fn is_held(&self, folder: &Folder, claim: &Claim) -> Result<bool, SinkError> {
-        // A sink that is used by two jobs is held by one of them.
+        // If two jobs use one sink, only one of them holds it.
         let own = self.lock().as_ref().filter(|held| held.owner == claim.owner).map(|held| (held.number, held.owner, held.is_settled));
         let Some((number, owner, is_settled)) = own else { return Ok(false) };
         match standing(folder, (number, owner)).await? {
             Standing::Good if is_settled => Ok(true),
             Standing::Lost(by) if is_settled => Err(SinkError::Overtaken(overtaken(&folder.dir, by.as_ref()))),
             Standing::Gone if is_settled => Err(SinkError::Overtaken(deserted(&folder.dir))),
-            // Its taking was interrupted by a failure, and has come so far.
+            // A failure interrupted the claim after its link: settle it now.
             Standing::Good => {
                 self.settle(folder, number).await.map_err(unfit)?;
                 Ok(true)
@@ -94,7 +94,7 @@ impl Tenure {
         }
     }
 
-    /// Takes the folder, which is there, unless this sink holds it already.
+    /// Takes the folder, which must exist, unless this sink holds it already.
     pub(super) async fn claim(&self, folder: &Folder, claim: &Claim) -> Result<(), SinkError> {
         if self.is_held(folder, claim).await? {
             return Ok(());
@@ -105,7 +105,7 @@ impl Tenure {
                 Found::Predecessor { number, line, lock } => (number_behind(folder, number)?, Some(line), lock),
             };
             if self.publish(folder, number, claim).await.map_err(refused)? {
-                // Others were to take it for living until now.
+                // Kept until now, so that other processes took the predecessor for alive.
                 drop(of_the_dead);
                 if let Some(line) = line {
                     tracing::info!(target: "thalweg::job", "{line}");
@@ -116,26 +116,26 @@ impl Tenure {
         Err(busy(folder))
     }
 
-    /// Makes a file of this process the owner with this number; `false` if somebody else has become it.
+    /// Makes a file of this process the owner with this number; `false` if another process has become it.
     async fn publish(&self, folder: &Folder, number: u64, claim: &Claim) -> Result<bool, Refused> {
         let temporary = OwnerName::Temporary { number, owner: claim.owner }.to_string();
         let lock = match write(folder, &temporary, claim).await {
             Ok(lock) => lock,
             Err(error) => {
-                // What comes of this changes nothing: nobody refers to the file.
+                // The outcome does not matter: nothing refers to the file.
                 let _ = folder.remove(&temporary).await;
-                // Somebody has just taken it for one that was left behind.
+                // Another process has just removed it as left behind.
                 return match error {
                     Refused::Failed(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
                     error => Err(error),
                 };
             }
         };
-        // From the link on it may be the owner, whatever fails.
+        // From the link on it may be the owner, whichever operation fails.
         *self.lock() = Some(Held { number, owner: claim.owner, is_settled: false, _lock: lock });
         match folder.disk.link(&folder.path(&temporary), &folder.path(&OwnerName::Owner(number).to_string())).await {
             Ok(()) => {}
-            // Whoever has taken it removes what would come too late.
+            // The process that has taken the number removes files that would come too late.
             Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {
                 drop(self.lock().take());
                 folder.remove(&temporary).await?;
@@ -153,11 +153,11 @@ impl Tenure {
         Ok(false)
     }
 
-    /// Makes the hold durable, and removes those before it.
+    /// Makes the hold durable, and removes the files of earlier owners.
     async fn settle(&self, folder: &Folder, number: u64) -> Result<(), IoError> {
         folder.sync().await?;
         let mut names = owner_names(folder).await?;
-        // Wherever this is interrupted, of the past owners the latest is still there.
+        // Oldest first: wherever this is interrupted, the latest of the past owners is still there.
         names.sort_by_key(|(_, parsed)| match parsed {
             OwnerName::Owner(number) | OwnerName::Temporary { number, .. } => *number,
         });
@@ -175,7 +175,7 @@ impl Tenure {
         Ok(())
     }
 
-    /// Fails if the folder is somebody else's. Who never took it may go on where nobody did.
+    /// Fails if another process owns the folder. A sink that never took the folder may go on if nobody did.
     pub(super) async fn ensure(&self, folder: &Folder) -> Result<(), SinkError> {
         let standing = match self.held() {
             Some(held) => standing(folder, held).await?,
@@ -189,7 +189,7 @@ impl Tenure {
         }
     }
 
-    /// Gives the folder up, if it is still held.
+    /// Releases the folder, if it is still held.
     pub(super) async fn release(&self, folder: &Folder) -> Result<(), SinkError> {
         let Some(held) = self.held() else { return Ok(()) };
         if matches!(standing(folder, held).await?, Standing::Good) {
@@ -209,8 +209,8 @@ impl Tenure {
     }
 }
 
-/// Fails unless the folder belongs to the process with the number `owner`: for writers, which show what they write by themselves and may be far from
-/// whoever holds the folder. That process has taken it before there was any writer.
+/// Fails unless the folder belongs to the process with the number `owner`: for writers, which show their files by themselves and may run far from the
+/// process that holds the folder. That process has taken it before there was any writer.
 pub(super) async fn ensure_owned_by(folder: &Folder, owner: u64) -> Result<(), IoError> {
     let reason = match stranger(folder).await? {
         Standing::Lost(Some(by)) if by.owner == digits(owner) => return Ok(()),
@@ -221,7 +221,7 @@ pub(super) async fn ensure_owned_by(folder: &Folder, owner: u64) -> Result<(), I
     Err(IoError::at("show results in", &folder.dir, Error::new(ErrorKind::PermissionDenied, reason)))
 }
 
-/// Whether the folder holds the owner file `number` of the process `owner`: it may be the same folder by another name.
+/// Whether the folder contains the owner file `number` of the process `owner`: if so, it may be the same folder by another name.
 pub(super) async fn is_seen_in(folder: &Folder, tenure: &Tenure) -> Result<bool, IoError> {
     let Some((number, owner)) = tenure.held() else { return Ok(false) };
     if folder.disk.kind(&folder.dir).await? != Some(EntryKind::Directory) {
@@ -231,8 +231,8 @@ pub(super) async fn is_seen_in(folder: &Folder, tenure: &Tenure) -> Result<bool,
     Ok(found.is_some_and(|found| found.is_ok_and(|file| file.owner == digits(owner))))
 }
 
-/// Removes the file of an owner to be on which nobody holds a lock: its process has died, and nobody else would remove it. If it has only not come to lock
-/// the file yet, it begins anew.
+/// Removes a temporary owner file on which nobody holds a lock: its process has died, and nobody else would remove it. If that process has merely not
+/// locked the file yet, it begins anew.
 async fn remove_if_left_behind(folder: &Folder, name: &str) -> Result<(), IoError> {
     let file = match folder.disk.open(&folder.path(name), OpenMode::Write).await {
         Ok(file) => file,
@@ -240,7 +240,7 @@ async fn remove_if_left_behind(folder: &Folder, name: &str) -> Result<(), IoErro
         Err(error) => return Err(error),
     };
     match file.try_lock().await {
-        // Kept until the name is gone, so that its process does not lock it meanwhile.
+        // Held until the name is gone, so that the file's process does not lock it meanwhile.
         Ok(Some(_lock)) => folder.remove(name).await,
         Ok(None) => Ok(()),
         Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
@@ -248,9 +248,9 @@ async fn remove_if_left_behind(folder: &Folder, name: &str) -> Result<(), IoErro
     }
 }
 
-/// Writes a file of an owner to be, durably, and locks it if files can be locked here.
+/// Writes a temporary owner file, durably, and locks it if files can be locked here.
 async fn write(folder: &Folder, temporary: &str, claim: &Claim) -> Result<Option<FileLock>, Refused> {
-    // One of this very process, whose taking has failed.
+    // A file of this very process, whose claim has failed.
     folder.remove(temporary).await?;
     let file = folder.disk.open(&folder.path(temporary), OpenMode::CreateNew).await.map_err(Refused::room)?;
     let lock = match file.try_lock().await {
@@ -270,7 +270,7 @@ async fn owner_names(folder: &Folder) -> Result<Vec<(String, OwnerName)>, IoErro
     Ok(entries.filter_map(|entry| OwnerName::parse(&entry.name).map(|parsed| (entry.name, parsed))).collect())
 }
 
-/// The numbers of the owners that have a file.
+/// The numbers of the owners that have a file in the folder.
 pub(super) async fn numbers(folder: &Folder) -> Result<Vec<u64>, IoError> {
     let number = |(_, name)| if let OwnerName::Owner(number) = name { Some(number) } else { None };
     Ok(owner_names(folder).await?.into_iter().filter_map(number).collect())
@@ -280,7 +280,7 @@ pub(super) fn highest(numbers: &[u64]) -> Option<u64> {
     numbers.iter().copied().max()
 }
 
-/// The number that a successor takes.
+/// The number of the next owner.
 fn number_behind(folder: &Folder, number: u64) -> Result<u64, SinkError> {
     number.checked_add(1).ok_or_else(|| {
         SinkError::invalid(format!(
@@ -294,12 +294,12 @@ fn path(folder: &Folder, number: u64) -> PathBuf {
     folder.path(&OwnerName::Owner(number).to_string())
 }
 
-/// What the owner file says, or why it cannot be understood; `None` if it is not there.
+/// The content of the owner file, or why it cannot be understood; `None` if it does not exist.
 async fn read(folder: &Folder, number: u64) -> Result<Option<Result<OwnerFile, String>>, IoError> {
     let file = match folder.disk.open(&path(folder, number), OpenMode::Read).await {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        // Another user's: it says as little as one that is damaged.
+        // Another user's file: treated like a damaged one.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(Some(Err("this user may not read it".to_owned()))),
         Err(error) => return Err(error),
     };
@@ -311,10 +311,10 @@ async fn read(folder: &Folder, number: u64) -> Result<Option<Result<OwnerFile, S
     Ok(Some(OwnerFile::decode(&bytes[..bytes.len().min(len)])))
 }
 
-/// Who may be followed.
+/// The owner that the claimant may succeed.
 enum Found {
     Nobody,
-    /// The owner with this number; the line tells from whom the folder is taken. If it is dead, the lock is on its file.
+    /// The owner with this number; the line tells from whom the folder is taken. If the owner is dead, the lock is on its file.
     Predecessor {
         number: u64,
         line: String,
@@ -325,7 +325,7 @@ enum Found {
 /// Finds out whether the folder may be taken.
 ///
 /// # Errors
-/// If not.
+/// If it may not be taken.
 async fn found(folder: &Folder, claim: &Claim) -> Result<Found, SinkError> {
     let mut looks = 0;
     for _ in 0..CLAIMS_MAX {
@@ -349,7 +349,7 @@ fn busy(folder: &Folder) -> SinkError {
     SinkError::Io(IoError::at("take", &folder.dir, busy))
 }
 
-/// Judges the owner with this number; `None` if there is none any more. If it is dead, the lock keeps others from coming to the same verdict meanwhile.
+/// Judges the owner with this number; `None` if it is gone. If it is dead, the lock keeps others from reaching the same verdict meanwhile.
 pub(super) async fn judged(folder: &Folder, number: u64, claim: &Claim) -> Result<Option<(Verdict, Option<FileLock>)>, IoError> {
     let Some(found) = read(folder, number).await? else { return Ok(None) };
     let (state, lock) = match folder.disk.open(&path(folder, number), OpenMode::Write).await {
@@ -360,7 +360,7 @@ pub(super) async fn judged(folder: &Folder, number: u64, claim: &Claim) -> Resul
             Err(error) => return Err(error),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        // Another user's.
+        // Another user's file.
         Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => (LockState::Unknown, None),
         Err(error) => return Err(error),
     };
@@ -368,13 +368,13 @@ pub(super) async fn judged(folder: &Folder, number: u64, claim: &Claim) -> Resul
     Ok(Some((judge(&folder.dir, &found, state, claim), lock)))
 }
 
-/// How a hold stands: the own file is there and no higher number.
+/// The state of a hold: good if its own file is there and no higher number.
 async fn standing(folder: &Folder, (number, owner): (u64, u64)) -> Result<Standing, IoError> {
     let highest = match numbers(folder).await {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         numbers => highest(&numbers?),
     };
-    // Read after the list was made: whoever has the own number again by now is somebody else.
+    // Read after the listing: if another process has this number by now, its file says so.
     match highest {
         Some(highest) if highest == number => {}
         _ => return stranger(folder).await,
@@ -387,7 +387,7 @@ async fn standing(folder: &Folder, (number, owner): (u64, u64)) -> Result<Standi
     }
 }
 
-/// How it stands with whoever has no file there.
+/// The state of a hold without a file in the folder.
 async fn stranger(folder: &Folder) -> Result<Standing, IoError> {
     let numbers = match numbers(folder).await {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Standing::Gone),

@@ -1,15 +1,15 @@
 //! The writer of one subtask of a [`FileSink`](super::FileSink).
 //!
-//! Records become lines in a block; full blocks go to the file in work, one under way and one waiting while the next is being filled. A file that is long
-//! enough, or whose epoch is sealed, is put *behind* the writer: files there are finished one after the other while the next one is being written, and
-//! behind the last file of an epoch stands its end, where the epoch becomes prepared. Thus sealing is nothing but closing a file, and epochs are prepared in
-//! their order.
+//! Records become lines in a block; full blocks go to the current file, one being written and one waiting while the next is being filled. A file that is
+//! long enough, or whose epoch is sealed, is queued *behind* the writer: files there are finished one after the other while the next one is being written.
+//! After the last file of an epoch its end is queued, at which the epoch becomes prepared. Thus sealing is nothing but closing a file, and epochs are
+//! prepared in their order.
 //!
-//! Bounded: while more than [`FILES_BEHIND`] files or [`EPOCHS_BEHIND`] epochs are not finished, no more records are taken. So a few blocks each of
-//! that many files and of the one in work are all that is held.
+//! Bounded: while more than [`FILES_BEHIND`] files or [`EPOCHS_BEHIND`] epochs are not finished, the writer takes no more records. So memory is bounded by
+//! a few blocks for each of these files and for the current one.
 //!
-//! After a failed operation nothing more is begun and nothing more is prepared. A full disk is no failure: what found no room is done again in a while, and
-//! all else waits behind it (docs/src/semantics.md#o-7).
+//! After a failed operation no other is begun and no epoch is prepared. A full disk is no failure: an operation that found no room is retried after a
+//! pause, and everything else waits behind it (docs/src/semantics.md#o-7).
 
 use super::delivery::DeliveryGuarantee;
 use super::epoch_end::{Ending, EpochEnd};
@@ -25,7 +25,7 @@ use thalweg_kernel::checkpoint::{Attempt, CheckpointId, JobId};
 use thalweg_kernel::sink::{SinkContext, SinkWriter};
 use thalweg_record::record::Record;
 
-/// Full blocks of the file in work, under way or waiting, at which a writer takes no more records.
+/// Full blocks of the current file, being written or waiting, at which a writer takes no more records.
 const FULL_BLOCKS: usize = 2;
 
 /// Closed files that are not finished, beyond which a writer takes no more records: one being synced and one waiting behind it.
@@ -34,27 +34,27 @@ const FILES_BEHIND: usize = 2;
 /// Sealed epochs that are not prepared, beyond which a writer takes no more records.
 const EPOCHS_BEHIND: usize = 2;
 
-/// Empty blocks that are kept instead of being allocated again.
+/// Empty blocks that are kept for reuse.
 const SPARE_BLOCKS: usize = 3;
 
-/// What the writers of a sink have in common.
+/// Settings shared by the writers of a sink.
 #[derive(Clone)]
 pub(super) struct WriterSettings {
     pub(super) suffix: String,
     pub(super) roll_at_bytes: u64,
-    /// The results of other jobs go at the first commit.
+    /// Whether the first commit removes the results of other jobs.
     pub(super) replaces: bool,
 }
 
-/// What stands behind the writer, in order.
+/// Work queued behind the writer, in order.
 enum Behind {
     /// A file that gets no more blocks.
     File(Box<PartFile>),
-    /// The end of an epoch, and what its files are.
+    /// The end of an epoch, and its files.
     Epoch(Vec<PreparedFile>),
 }
 
-/// What of it is under way.
+/// The queued work that is under way.
 enum Finishing {
     File(Box<PartFile>),
     Epoch(EpochEnd),
@@ -72,26 +72,26 @@ pub struct FileWriter<T, L> {
     owner: u64,
     subtask: u64,
     attempt: Attempt,
-    /// Of what is being written. The barrier may turn out to be a later one's.
+    /// The epoch being written. The barrier may turn out to be a later epoch's.
     epoch: CheckpointId,
-    /// The number of the file in work within its epoch.
+    /// The number of the current file within its epoch.
     roll: u64,
-    /// Being filled.
+    /// The block being filled.
     block: Buffer,
-    /// How full it may get.
+    /// How many bytes the block may hold.
     block_limit: usize,
-    /// The file in work, from its first block on.
+    /// The current file, from its first block on.
     current: Option<PartFile>,
-    /// Files of the epoch in work that are closed.
+    /// Closed files of the current epoch.
     closed: Vec<PartName>,
     behind: VecDeque<Behind>,
     finishing: Option<Finishing>,
-    /// Of `behind` and `finishing`.
+    /// Counts files in `behind` and `finishing`.
     files_behind: usize,
     epochs_behind: usize,
-    /// Prepared, and not handed out yet.
+    /// Prepared transactions that have not been handed out yet.
     prepared: VecDeque<Option<FileTransaction>>,
-    /// Nothing has been sealed yet.
+    /// Whether no epoch has been sealed yet.
     is_first_epoch: bool,
     failed: bool,
     record: PhantomData<fn(T)>,
@@ -129,13 +129,13 @@ impl<T: Record, L: LineFormat<T>> FileWriter<T, L> {
         writer
     }
 
-    /// A block ends where the file does.
+    /// Lets the block end where the file reaches its length.
     fn limit_block(&mut self) {
         let left = self.settings.roll_at_bytes.saturating_sub(self.current.as_ref().map_or(0, PartFile::bytes));
         self.block_limit = self.block_bytes.min(usize::try_from(left).unwrap_or(usize::MAX)).max(1);
     }
 
-    /// Gives the block to the file in work, and closes that if it is long enough.
+    /// Gives the block to the current file, and closes the file if it is long enough.
     #[cold]
     fn close_block(&mut self) {
         let block = std::mem::replace(&mut self.block, self.blocks.take());
@@ -166,7 +166,7 @@ impl<T: Record, L: LineFormat<T>> FileWriter<T, L> {
         PreparedFile { hidden: name.hidden(&self.settings.suffix), visible: visible.visible(&self.settings.suffix) }
     }
 
-    /// Begins with the next thing that stands behind.
+    /// Starts the next piece of queued work.
     fn start_finishing(&mut self) {
         debug_assert!(self.finishing.is_none(), "one after the other");
         self.finishing = match self.behind.pop_front() {
@@ -183,18 +183,18 @@ impl<T: Record, L: LineFormat<T>> FileWriter<T, L> {
         EpochEnd::new(self.folder.clone(), files, Ending { job: self.job, owner: self.owner, announces })
     }
 
-    /// Drives the file in work. Ready if a block was written.
+    /// Drives the current file. Ready if a block was written.
     fn poll_current(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
         let Some(file) = &mut self.current else { return Poll::Pending };
         let mut changed = false;
-        // The block that is sent after one that was written has to be able to wake the task.
+        // The block sent after a written one must be polled, to be able to wake the task.
         while let Poll::Ready(true) = file.poll_write(cx)? {
             changed = true;
         }
         if changed { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    /// Drives what stands behind. Ready if something was finished.
+    /// Drives the queued work. Ready if something was finished.
     fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
         let mut changed = false;
         loop {
@@ -248,7 +248,7 @@ impl<T: Record, L: LineFormat<T>> SinkWriter for FileWriter<T, L> {
         if self.failed {
             return Poll::Pending;
         }
-        // Both, so that each can wake the task.
+        // Poll both, so that each can wake the task.
         let polled = [self.poll_current(cx), self.poll_behind(cx)];
         let mut progress = Poll::Pending;
         for result in polled.into_iter().filter(Poll::is_ready) {
@@ -287,7 +287,7 @@ impl<T: Record, L: LineFormat<T>> SinkWriter for FileWriter<T, L> {
 
     fn poll_prepare(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<FileTransaction>, IoError>> {
         assert!(self.epochs_behind + self.prepared.len() > 0, "preparing is asked for once for each sealed epoch");
-        // Until it is pending: only then is the task woken.
+        // Poll until pending: only then is the task woken.
         while self.prepared.is_empty() {
             ready!(self.poll_progress(cx))?;
         }

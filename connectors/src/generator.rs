@@ -1,5 +1,5 @@
-//! A source that computes its records: the same number gives the same record, as often as it is asked for, so that a job that is restored
-//! computes what it has lost again. A function that counts its calls or looks elsewhere breaks that promise.
+//! A source that computes its records: the same number always gives the same record, so that a restored job computes lost records again. A function that
+//! counts its calls or reads anything else breaks that promise.
 
 use std::marker::PhantomData;
 use std::task::{Context, Poll};
@@ -38,9 +38,9 @@ impl<T: Record, F: FnMut(u64) -> T + Clone + Send + 'static> GeneratorSource<F, 
 pub struct GeneratorSplit {
     /// The number of the next record.
     pub next: u64,
-    /// How far it is from one number to the next.
+    /// The distance from one number to the next.
     pub step: u64,
-    /// Behind the last number.
+    /// The exclusive upper bound of the numbers.
     pub end: u64,
 }
 

@@ -1,11 +1,11 @@
-//! Records as lines of JSON: one object a line (<https://jsonlines.org>).
+//! Records as lines of JSON: one object per line (<https://jsonlines.org>).
 
 use super::line_format::LineFormat;
 use serde::Serialize;
 use thalweg_io::Buffer;
 use thalweg_record::record::Record;
 
-/// Objects whose fields a function gives.
+/// JSON objects whose fields a function writes.
 #[derive(Clone)]
 pub struct JsonLines<F> {
     function: F,
@@ -30,10 +30,10 @@ where
     }
 }
 
-/// Takes the fields of one object, in the order in which they are to stand.
+/// Takes the fields of one object, in the order in which they are written.
 ///
-/// Strings are escaped, so that a line holds one object and an object no line end; what JSON has no number for, NaN and the infinities, is `null`, and so
-/// is `None`. A name that is given twice stands twice.
+/// Strings are escaped, so that a line holds one object and an object contains no line end; values that JSON has no number for, NaN and the infinities,
+/// become `null`, and so does `None`. A name that is given twice appears twice.
 ///
 /// ```
 /// # mod thalweg { pub use thalweg_connectors as connectors; }
@@ -53,7 +53,7 @@ impl JsonObjectWriter {
     /// Adds a field with a value of any type that serde can write.
     ///
     /// # Panics
-    /// If the value cannot be written as JSON: its own `Serialize` says so, or it is a map whose keys are neither strings nor numbers.
+    /// If the value cannot be written as JSON: its own `Serialize` reports an error, or it is a map whose keys are neither strings nor numbers.
     #[inline]
     pub fn field(&mut self, name: &str, value: impl Serialize) -> &mut Self {
         self.bytes.push(if self.bytes.is_empty() { b'{' } else { b',' });
@@ -67,7 +67,7 @@ impl JsonObjectWriter {
         self
     }
 
-    /// Ends the object and its line and shows all of it.
+    /// Ends the object and its line and returns all of it.
     fn end(&mut self) -> &[u8] {
         if self.bytes.is_empty() {
             self.bytes.push(b'{');
@@ -105,7 +105,7 @@ mod tests {
                 prop_assert_eq!(&read[&name], &Value::String(text));
             }
             prop_assert_eq!(read["whole"].as_i64(), Some(whole));
-            // Read by Rust, which loses no bit; the reader of serde_json may.
+            // Parse with Rust, which loses no bit; the reader of serde_json may.
             let written = line.rsplit_once(",\"number\":").and_then(|(_, rest)| rest.split_once(',')).unwrap().0;
             match written.parse::<f64>() {
                 Ok(back) => prop_assert_eq!(back.to_bits(), number.to_bits()),

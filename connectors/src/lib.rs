@@ -1,8 +1,8 @@
-//! Sources and sinks, each behind a feature of its own: what is off brings no dependency.
+//! Sources and sinks, each behind a feature of its own: a feature that is off brings no dependency.
 //!
-//! They see of the engine what every connector sees, the interfaces of sources and sinks ([`thalweg_kernel::source`], [`thalweg_kernel::sink`]), and
-//! could have been written outside. `csv` and `json` are formats of `files`; `generator` needs nothing. What a program in memory gives and takes, the
-//! collection source and the collect sink, is the engine's own.
+//! They use the same interfaces of sources and sinks as every connector ([`thalweg_kernel::source`], [`thalweg_kernel::sink`]), and could have been written
+//! outside. `csv` and `json` are formats of `files`; `generator` needs nothing. The connectors to the program's own memory, the collection source and the
+//! collect sink, belong to the engine.
 
 // The derives name the crate that jobs depend on.
 extern crate thalweg_record as thalweg;

@@ -1,11 +1,11 @@
-//! How a record becomes a line of a file.
+//! Formats that turn a record into a line of a file.
 
 use thalweg_io::Buffer;
 use thalweg_record::record::Record;
 
 /// Appends a record to a block, as a line with its end.
 pub trait LineFormat<T: Record>: Clone + Send + 'static {
-    /// Appends `view`.
+    /// Appends the line of `view` to `block`.
     fn append(&mut self, view: T::Ref<'_>, block: &mut Buffer);
 }
 

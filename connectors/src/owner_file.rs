@@ -1,12 +1,12 @@
-//! The file that says whose an output folder is, and the judgement over it.
+//! The file that names the owner of an output folder, and the judgement of claims on the folder.
 //!
 //! ```text
 //! .thalweg-owner-<number>                   the owner; of several the one with the highest number
 //! .thalweg-owner-<number>-<process>.tmp     one on its way
 //! ```
 //!
-//! It is text (docs/src/formats.md#the-owner-of-an-output-folder). Who wants a folder that has an owner may have it if the owner is dead, which a lock on
-//! the file tells, or is an older attempt of the same job, or if a person says so; in no other case, and never if it cannot be found out
+//! It is text (docs/src/formats.md#the-owner-of-an-output-folder). A job may take over a folder that has an owner if the owner is dead, which a lock on the
+//! file tells, or is an older attempt of the same job, or if a person says so; in no other case, and never if it cannot be found out
 //! (docs/src/semantics.md#o-6).
 //!
 //! Pure: names and bytes in, verdicts out.
@@ -18,24 +18,24 @@ use thalweg_io::ProcessIdentity;
 use thalweg_kernel::checkpoint::{Attempt, JobId};
 use thalweg_kernel::{Cure, Refusal};
 
-/// Begins the name of each such file.
+/// The prefix of the names of owner files.
 const PREFIX: &str = ".thalweg-owner-";
 
-/// Begins the text, with the version of the format.
+/// The first bytes of the text, with the version of the format.
 const MAGIC: &str = "thalweg-owner 1 ";
 
-/// More than this is no owner file, whatever its name: it holds a few names.
+/// A longer file is no owner file, whatever its name: it holds a few names.
 pub(super) const OWNER_BYTES_MAX: u64 = 64 << 10;
 
-/// What to do, for a person who knows.
+/// The advice to a person who knows the situation.
 const CURE: &str = "take the folder over, or choose another output folder";
 
 /// The name of an owner file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OwnerName {
-    /// Of the owner with this number.
+    /// The file of the owner with this number.
     Owner(u64),
-    /// Of one on its way.
+    /// The temporary file of a process about to become the owner with this number.
     Temporary { number: u64, owner: u64 },
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for OwnerName {
 }
 
 impl OwnerName {
-    /// Reads a name; `None` if it is not one of these, down to the last character.
+    /// Parses a name; `None` unless all of it matches one of these forms.
     pub(super) fn parse(name: &str) -> Option<Self> {
         let rest = name.strip_prefix(PREFIX)?;
         let parsed = match rest.split_once('-') {
@@ -63,7 +63,7 @@ impl OwnerName {
     }
 }
 
-/// Who owns a folder.
+/// The owner of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OwnerFile {
@@ -71,27 +71,27 @@ pub(super) struct OwnerFile {
     pub(super) job: String,
     /// The attempt that took the folder.
     pub(super) attempt: u64,
-    /// The process that coordinates it, by a number that no other has, in hexadecimal digits.
+    /// The number of the process that coordinates the attempt, unique, in hexadecimal digits.
     pub(super) owner: String,
-    /// The folder of the log that tells the attempts of the job apart, as the job was given it.
+    /// The checkpoint folder, whose log orders the attempts of the job, as the job was given it.
     pub(super) checkpoints: Option<String>,
-    /// Where that process runs.
+    /// The host on which that process runs.
     pub(super) host: String,
     pub(super) pid: u32,
-    /// When it began, in milliseconds since 1970.
+    /// When the process began, in milliseconds since 1970.
     pub(super) started_ms: i64,
-    /// Whether it holds a lock on this file as long as it lives.
+    /// Whether the process holds a lock on this file as long as it lives.
     pub(super) is_locked: bool,
 }
 
 impl OwnerFile {
-    /// The bytes of the file: a line with a checksum, and a line of JSON.
+    /// The content of the file: a line with a checksum, and a line of JSON.
     pub(super) fn encode(&self) -> String {
         let body = serde_json::to_string(self).expect("invariant: these types have a form in JSON") + "\n";
         format!("{MAGIC}{:08x}\n{body}", crc32fast::hash(body.as_bytes()))
     }
 
-    /// Reads the bytes; `Err` says what is wrong with them.
+    /// Decodes the content; `Err` says what is wrong with it.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is no text".to_owned())?;
         let (first, body) = text.split_once('\n').ok_or("it is torn")?;
@@ -102,7 +102,7 @@ impl OwnerFile {
         serde_json::from_str(body).map_err(|error| error.to_string())
     }
 
-    /// The process, for people.
+    /// Describes the process, for people.
     fn who(&self) -> String {
         let process = ProcessIdentity { host: self.host.clone(), pid: self.pid, started: thalweg_io::UnixMillis(self.started_ms) };
         let started =
@@ -111,7 +111,7 @@ impl OwnerFile {
     }
 }
 
-/// Who wants a folder.
+/// A job's claim on a folder.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub(super) job: JobId,
@@ -119,12 +119,12 @@ pub(super) struct Claim {
     pub(super) owner: u64,
     pub(super) checkpoints: Option<PathBuf>,
     pub(super) process: ProcessIdentity,
-    /// A person says that whoever owns it does not any more.
+    /// Whether a person says that the folder's owner no longer owns it.
     pub(super) takes_over: bool,
 }
 
 impl Claim {
-    /// What it writes down.
+    /// The owner file that the claimant writes.
     pub(super) fn file(&self, is_locked: bool) -> OwnerFile {
         OwnerFile {
             job: self.job.to_string(),
@@ -143,15 +143,15 @@ impl Claim {
     }
 }
 
-/// A process's number as it is written down.
+/// A process's number in hexadecimal digits.
 pub(super) fn digits(owner: u64) -> String {
     format!("{owner:016x}")
 }
 
-/// What the lock on an owner file tells.
+/// The state of the lock on an owner file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LockState {
-    /// Somebody holds it.
+    /// Some process holds it.
     Held,
     /// Nobody holds it.
     Free,
@@ -159,18 +159,18 @@ pub(super) enum LockState {
     Unknown,
 }
 
-/// What becomes of a claim on a folder that has an owner.
+/// The verdict on a claim to a folder that has an owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is granted; the sentence tells from whom.
+    /// The claim is granted; the sentence tells from whom the folder is taken.
     TakeOver(String),
-    /// It is not; the sentence tells why, and what to do.
+    /// The claim is refused; the refusal tells why, and what to do.
     Refuse(Refusal),
-    /// It is not if the lock stays held: for a moment whoever only looks holds it, too.
+    /// The claim is refused if the lock stays held: a process that only looks holds it for a moment, too.
     RefuseIfStillHeld(Refusal),
 }
 
-/// Judges a claim on `folder`, which `found` owns (or why the file cannot be understood).
+/// Judges a claim on `folder`, whose owner is `found` (or why its file cannot be understood).
 pub(super) fn judge(folder: &Path, found: &Result<OwnerFile, String>, lock: LockState, claim: &Claim) -> Verdict {
     let shown = folder.display();
     let found = match found {
@@ -189,7 +189,7 @@ pub(super) fn judge(folder: &Path, found: &Result<OwnerFile, String>, lock: Lock
     if claim.takes_over {
         return Verdict::TakeOver(format!("{shown} is taken over from {who}, as was asked for"));
     }
-    // The log says which of two attempts is the newer one, and only of its own.
+    // The log says which of two attempts is newer, but only for its own attempts.
     let is_of_one_log = found.checkpoints.is_some() && found.checkpoints == claim.log() && found.job == claim.job.to_string();
     if is_of_one_log && found.attempt < claim.attempt.0 {
         return Verdict::TakeOver(format!("{shown} is taken over from an older attempt of this job: {who}"));
@@ -217,13 +217,13 @@ fn curable(reason: String) -> Refusal {
     Refusal::from(reason).curable_by([Cure::TakeOverOutput])
 }
 
-/// What a process is told that has lost a folder.
+/// The message for a process that has lost a folder.
 pub(super) fn overtaken(folder: &Path, by: Option<&OwnerFile>) -> String {
     let by = by.map_or_else(|| "somebody else".to_owned(), OwnerFile::who);
     format!("{} has been taken over by {by}: this process shows nothing there any more", folder.display())
 }
 
-/// What a process is told that finds nobody's file, not even its own.
+/// The message for a process that finds no owner file, not even its own.
 pub(super) fn deserted(folder: &Path) -> String {
     format!(
         "{} was this job's, and the file that says so is gone: another job had taken the folder over and has ended, or somebody has removed the file; this process shows nothing there any more",

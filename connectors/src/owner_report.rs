@@ -1,8 +1,8 @@
-//! Whose an output folder is, for somebody who asks before a job runs: nobody's, that of a process that has died, that of one that lives, or one of which
-//! nobody can tell (docs/src/semantics.md#o-6).
+//! Who owns an output folder, reported before a job runs: nobody, a process that has died, a process that lives, or an owner of which that cannot be told
+//! (docs/src/semantics.md#o-6).
 //!
-//! What is found is judged as for a job that has no checkpoints and is not to take anything over. Nothing is changed. But whether the owner lives only
-//! its lock tells, so that of a dead one is held for the moment it takes to find out: a job that wants the folder in that very moment is refused.
+//! The owner is judged as for a job that has no checkpoints and is not to take anything over. Nothing is changed. But only its lock tells whether the owner
+//! lives, so the lock of a dead owner is held for the moment of the check: a job that wants the folder in that very moment is refused.
 
 use super::delivery::DeliveryGuarantee;
 use super::file_folder::Folder;
@@ -14,16 +14,16 @@ use thalweg_io::{Io, IoError};
 use thalweg_kernel::Refusal;
 use thalweg_kernel::checkpoint::{Attempt, JobId};
 
-/// How often a folder is read anew because its owner has gone meanwhile.
+/// How often a folder is read again because its owner has gone meanwhile.
 const LOOKS: usize = 5;
 
-/// Tells whose `dir` is. `Ok` if a job may have it, `Err` with the cure if not.
+/// Reports who owns `dir`. `Ok` if a job may have it, `Err` with the cure if not.
 ///
 /// # Errors
-/// A failed operation.
+/// If an operation fails.
 pub async fn owner_report(io: &Io, dir: &Path) -> Result<Result<String, Refusal>, IoError> {
     let folder = Folder { disk: io.disk(), dir: dir.to_owned(), io: io.clone(), delivery: DeliveryGuarantee::ExactlyOnce };
-    // No job has these numbers: jobs and processes draw theirs, and attempts are counted from 1.
+    // No job has these numbers: jobs and processes draw theirs at random, and attempts are counted from 1.
     let claim = Claim { job: JobId(0), attempt: Attempt(0), owner: 0, checkpoints: None, process: io.process().clone(), takes_over: false };
     for _ in 0..LOOKS {
         let numbers = match numbers(&folder).await {
@@ -31,7 +31,7 @@ pub async fn owner_report(io: &Io, dir: &Path) -> Result<Result<String, Refusal>
             numbers => numbers?,
         };
         let Some(highest) = highest(&numbers) else { return Ok(Ok("nobody".to_owned())) };
-        // The lock goes with the verdict.
+        // The lock is dropped with the verdict.
         let Some((verdict, _)) = judged(&folder, highest, &claim).await? else { continue };
         return Ok(match verdict {
             Verdict::TakeOver(line) => Ok(format!("nobody that lives; a job that begins will say: {line}")),
@@ -48,7 +48,7 @@ mod tests {
     use std::rc::Rc;
     use thalweg_io::{File, OpenMode, blocking};
 
-    /// Writes the owner file with this number, and gives it back open.
+    /// Writes the owner file with this number, and returns it open.
     async fn write(io: &Io, dir: &Path, number: u64, text: &str) -> Rc<dyn File> {
         io.disk().create_dir_all(dir).await.unwrap();
         let path = dir.join(OwnerName::Owner(number).to_string());
@@ -57,7 +57,7 @@ mod tests {
         file
     }
 
-    /// What a process with the number 99 at `host` would have written.
+    /// The file that a process with the number 99 at `host` would have written.
     fn owned_at(host: &str) -> String {
         let owner = OwnerFile {
             job: JobId(7).to_string(),
@@ -85,12 +85,12 @@ mod tests {
 
         let alive = dir.join("alive");
         let lock = write(&io, &alive, 10, &here).await.try_lock().await.unwrap().unwrap();
-        // Of an earlier owner, whose successor has not tidied up yet.
+        // The file of an earlier owner, whose successor has not removed it yet.
         drop(write(&io, &alive, 9, &owned_at("there")).await);
         let reason = report(&alive).await.unwrap_err();
         let named = ["belongs to a job that runs: process 99 on ", "started 2023-11-14T22:13:20Z", "take the folder over"];
         assert!(named.iter().all(|part| reason.reason().contains(part)), "{reason}");
-        // Whoever asks leaves no trace, and no lock.
+        // A report leaves no trace, and no lock.
         assert_eq!(io.disk().list(&alive).await.unwrap().len(), 2);
         drop(lock);
         assert!(report(&alive).await.is_ok() && report(&alive).await.is_ok());

@@ -1,10 +1,10 @@
 //! One result file while it is being written, under its hidden name.
 //!
-//! Blocks are written one after the other. Once no more come the file is *finished*: what is left of it is written, and its bytes are made durable. Its
-//! name is not yet: that takes a sync of the folder.
+//! Blocks are written one after the other. After the last block the file is *finished*: waiting blocks are written, and its bytes are made durable. Its
+//! name is not durable yet: that takes a sync of the folder.
 //!
-//! A disk that is full is waited for: the block for which there was no room, or no room for the file itself, is written again in a while, and again
-//! (docs/src/semantics.md#o-7). A sync that fails is not done again, whatever its reason.
+//! A full disk is waited out: a block that found no room, or no room for the file itself, is written again after a pause, until it succeeds
+//! (docs/src/semantics.md#o-7). A failed sync is not retried, whatever its reason.
 
 use super::file_folder::Folder;
 use super::part_name::PartName;
@@ -13,30 +13,30 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use thalweg_io::{Buffer, BufferPool, File, IoError, LocalBoxFuture, OpenMode, WriteError};
 
-/// What has become of a block.
+/// The outcome of writing a block.
 enum Written {
-    /// It is in the file.
+    /// The block is in the file.
     Done(Rc<dyn File>, Buffer),
-    /// There was no room for it; nor for the file, if there is none.
+    /// There was no room for the block; if there is no file, not even for the file.
     NoRoom(Option<Rc<dyn File>>, Buffer, IoError),
 }
 
-/// See the module. The file comes to be with its first block.
+/// See the module's documentation. The file is created with its first block.
 pub(super) struct PartFile {
     pub(super) name: PartName,
-    /// Where in the folder it is.
+    /// The hidden name of the file in the folder.
     hidden: String,
     folder: Folder,
     blocks: BufferPool,
     file: Option<Rc<dyn File>>,
-    /// Where the next block begins that is not under way.
+    /// The offset of the next block that is not yet being written.
     offset: u64,
-    /// Full, and waiting for the one that is under way.
+    /// Full blocks, waiting for the one being written.
     full: VecDeque<Buffer>,
     writing: Option<LocalBoxFuture<Result<Written, IoError>>>,
-    /// Why the first of the full blocks is not written yet, from the first time there was no room for it until it is.
+    /// Why the first of the full blocks is not written yet: set from the first time there was no room for it until it is written.
     no_room: Option<IoError>,
-    /// Until when it rests.
+    /// The pause before the next try.
     pause: Option<LocalBoxFuture<()>>,
     syncing: Option<LocalBoxFuture<Result<(), IoError>>>,
 }
@@ -58,28 +58,28 @@ impl PartFile {
         }
     }
 
-    /// Blocks under way or waiting.
+    /// The number of blocks being written or waiting.
     pub(super) fn blocks_pending(&self) -> usize {
         self.full.len() + usize::from(self.writing.is_some())
     }
 
-    /// How long it will be with what has been given to it.
+    /// The length of the file with all blocks given to it.
     pub(super) fn bytes(&self) -> u64 {
         self.offset + self.full.iter().map(|block| block.len() as u64).sum::<u64>()
     }
 
-    /// What it waits for, if there was no room for what is to be written next.
+    /// The error it waits out, if there was no room for the next block.
     pub(super) fn no_room(&self) -> Option<&IoError> {
         self.no_room.as_ref()
     }
 
-    /// Takes the next block.
+    /// Queues the next block.
     pub(super) fn append(&mut self, block: Buffer) {
         self.full.push_back(block);
         self.start_write();
     }
 
-    /// Sends the next full block on its way, unless one is, or rests.
+    /// Starts to write the next full block, unless a block is being written or the pause lasts.
     fn start_write(&mut self) {
         if self.writing.is_none()
             && self.pause.is_none()
@@ -106,7 +106,7 @@ impl PartFile {
         }
     }
 
-    /// Waits for the block that is under way and sends the next one. Ready with `false` if there is none.
+    /// Waits for the block being written and starts the next one. Ready with `false` if there is none.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, IoError>> {
         loop {
             if let Some(pause) = &mut self.pause {
@@ -136,7 +136,7 @@ impl PartFile {
         }
     }
 
-    /// Writes what is left and makes the bytes durable. Ready once.
+    /// Writes the waiting blocks and makes the bytes durable. Ready once.
     pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
         while ready!(self.poll_write(cx))? {}
         let Some(file) = &self.file else { return Poll::Ready(Ok(())) };
@@ -145,12 +145,12 @@ impl PartFile {
         Poll::Ready(synced)
     }
 
-    /// Waits for what is under way and begins nothing more.
+    /// Waits for the operation under way and begins no other.
     pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.full.clear();
         self.pause = None;
         if let Some(writing) = &mut self.writing {
-            // The attempt is over: whether it was written no longer matters.
+            // The attempt is over: whether the block was written no longer matters.
             drop(ready!(writing.as_mut().poll(cx)));
             self.writing = None;
         }

@@ -14,19 +14,19 @@
 use std::fmt;
 use thalweg_kernel::checkpoint::{Attempt, CheckpointId, JobId};
 
-/// Begins the name of a visible file.
+/// The prefix of a visible file's name.
 const VISIBLE: &str = "part-";
 
-/// Begins the name of a hidden file.
+/// The prefix of a hidden file's name.
 const HIDDEN: &str = ".part-";
 
-/// Ends the name of a hidden file.
+/// The suffix of a hidden file's name.
 const IN_PROGRESS: &str = ".inprogress";
 
 /// Digits of a job's number.
 const JOB_DIGITS: usize = 16;
 
-/// What the name of a result file says.
+/// The fields of a result file's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PartName {
     pub(super) job: JobId,
@@ -35,12 +35,12 @@ pub(super) struct PartName {
     pub(super) epoch: CheckpointId,
     /// The number of the file within the epoch, from 0.
     pub(super) roll: u64,
-    /// Absent where the attempt makes no difference.
+    /// `None` where the name does not depend on the attempt.
     pub(super) attempt: Option<Attempt>,
 }
 
 impl fmt::Display for PartName {
-    /// Without what stands before and behind.
+    /// Without the prefix and the suffix.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { job, subtask, epoch, roll, attempt } = self;
         write!(f, "{job}-{subtask}-{epoch}-{roll}")?;
@@ -59,12 +59,12 @@ impl PartName {
         format!("{HIDDEN}{self}{suffix}{IN_PROGRESS}")
     }
 
-    /// Reads the name of a visible file, whatever its suffix.
+    /// Parses the name of a visible file, whatever its suffix.
     pub(super) fn of_visible(name: &str) -> Option<Self> {
         Self::parse(name.strip_prefix(VISIBLE)?)
     }
 
-    /// Reads the name of a hidden file, whatever its suffix.
+    /// Parses the name of a hidden file, whatever its suffix.
     pub(super) fn of_hidden(name: &str) -> Option<Self> {
         Self::parse(name.strip_prefix(HIDDEN)?.strip_suffix(IN_PROGRESS)?).filter(|part| part.attempt.is_some())
     }
@@ -102,7 +102,7 @@ pub(super) fn is_in_progress(name: &str) -> bool {
     name.starts_with(HIDDEN) && name.ends_with(IN_PROGRESS)
 }
 
-/// Why names cannot end with `suffix`.
+/// Why `suffix` is not allowed; `None` if it is.
 pub(super) fn suffix_fault(suffix: &str) -> Option<String> {
     let fits = suffix.is_empty() || suffix.starts_with('.');
     let holds = fits && !suffix.contains(['/', '\0']);

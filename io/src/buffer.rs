@@ -1,7 +1,7 @@
 //! Aligned, owned buffers for I/O.
 //!
 //! Each starts at a multiple of [`BUFFER_ALIGN`], which satisfies `O_DIRECT` on 4 KiB-sector disks and in-place access to rkyv archives. An
-//! operation owns its buffer until it completes; nothing here is shared.
+//! operation owns its buffer until it completes; buffers are never shared.
 
 use rkyv::util::AlignedVec;
 use std::cell::RefCell;
@@ -23,24 +23,24 @@ impl Buffer {
         Self { bytes: AlignedVec::with_capacity(capacity) }
     }
 
-    /// Bytes it can hold without growing. Reads fill up to here.
+    /// Bytes that the buffer can hold without growing. Reads fill up to here.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// Appends `bytes`, growing if need be.
+    /// Appends `bytes`, growing if necessary.
     #[inline]
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Makes room for `len` bytes altogether.
+    /// Makes room for `len` bytes in total.
     pub fn reserve_total(&mut self, len: usize) {
         self.bytes.reserve(len.saturating_sub(self.bytes.len()));
     }
 
-    /// Its bytes as rkyv can append an archive to them.
+    /// The underlying vector, to which rkyv can append an archive.
     pub fn as_aligned_mut(&mut self) -> &mut AlignedVec<BUFFER_ALIGN> {
         &mut self.bytes
     }
@@ -50,7 +50,7 @@ impl Buffer {
         self.bytes.clear();
     }
 
-    /// Sets the filled length; new bytes are `fill`.
+    /// Sets the filled length; bytes added are `fill`.
     pub fn resize(&mut self, len: usize, fill: u8) {
         self.bytes.resize(len, fill);
     }
@@ -64,7 +64,7 @@ impl Buffer {
     /// Declares the first `len` bytes filled, which spares a read the zeroing of memory that it overwrites.
     ///
     /// # Safety
-    /// They have been written, and `len` is at most the capacity.
+    /// The first `len` bytes have been written, and `len` is at most the capacity.
     #[cfg(not(loom))]
     pub(crate) unsafe fn set_len(&mut self, len: usize) {
         debug_assert!(len <= self.capacity());
@@ -72,7 +72,7 @@ impl Buffer {
         unsafe { self.bytes.set_len(len) }
     }
 
-    /// Keeps the first `len` bytes.
+    /// Keeps only the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         if len < self.bytes.len() {
             self.bytes.resize(len, 0);
@@ -134,7 +134,7 @@ impl BufferPool {
         self.free.borrow_mut().pop().unwrap_or_else(|| Buffer::with_capacity(self.size))
     }
 
-    /// Gives a buffer back. One that is too small, or one too many, is freed.
+    /// Returns a buffer to the pool. A buffer that is too small, or that exceeds the stock, is freed.
     pub fn give(&self, mut buffer: Buffer) {
         let mut free = self.free.borrow_mut();
         if buffer.capacity() >= self.size && free.len() < self.keep {

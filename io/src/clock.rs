@@ -1,4 +1,4 @@
-//! Time as a core sees it: a monotonic clock for intervals and deadlines, a wall clock for what people read.
+//! Time as a core sees it: a monotonic clock for intervals and deadlines, a wall clock for times that people read.
 //!
 //! The two are separate types on purpose. The wall clock may step, also backwards; the monotonic clock never does. In the simulator both
 //! are virtual and stand still inside synchronous code.

@@ -1,15 +1,15 @@
-//! Warnings about what strangers can bring about as often as they like.
+//! Warnings that strangers can trigger as often as they like.
 //!
-//! The first is shown, the second, the fourth, and so on, and otherwise at most one in [`INTERVAL`]; each with how many there were. So a flood of callers
-//! is no flood of lines, and what happens now and then is not hidden by a flood long ago.
+//! The first warning is shown, the second, the fourth, and so on, and otherwise at most one in [`INTERVAL`]; each with the count so far. So a flood of
+//! callers does not flood the log, and a flood long ago does not hide occasional warnings later.
 
 use crate::{Io, MonotonicNs};
 use std::time::Duration;
 
-/// However many there are, one is shown as often as this.
+/// The interval after which the next warning is shown, whatever the count.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Counts one kind of warnings.
+/// Counts warnings of one kind.
 #[derive(Debug, Default)]
 pub struct Complaints {
     count: u64,
@@ -17,7 +17,7 @@ pub struct Complaints {
 }
 
 impl Complaints {
-    /// There is reason for one more: how many there were, if it is to be shown.
+    /// Counts a warning. Returns the count so far if the warning is to be shown.
     pub fn count(&mut self, io: &Io) -> Option<u64> {
         self.count += 1;
         let now = io.clock().now();

@@ -6,8 +6,8 @@ use crate::{Io, LocalBoxFuture};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CoreId(pub usize);
 
-/// What a core runs: made elsewhere, called once on the core's own thread. The core ends when the future does; tasks that are then still under
-/// way are dropped.
+/// The main function of a core: made elsewhere, called once on the core's own thread. The core ends when the future does; tasks that are still under way
+/// are dropped.
 pub type CoreMain = Box<dyn FnOnce(CoreId, Io) -> LocalBoxFuture<()> + Send>;
 
 /// Why cores could not be started. The message names the cause and the cure.
@@ -17,17 +17,17 @@ pub enum StartError {
     /// The kernel, a seccomp filter or a container policy forbids io_uring.
     #[error("io_uring is not available here ({reason}); {cure}")]
     IoUringForbidden {
-        /// What the system said.
+        /// The system's error.
         reason: String,
-        /// What the person can do.
+        /// How the user can solve it.
         cure: String,
     },
-    /// A ring cannot be had for now: something is used up, that others may give back.
+    /// A ring cannot be created now: a resource is used up that other processes may free.
     #[error("io_uring is not available here for now ({reason}); {cure}")]
     NoRing {
-        /// What the system said.
+        /// The system's error.
         reason: String,
-        /// What the person can do.
+        /// How the user can solve it.
         cure: String,
     },
     /// The limit on locked memory is too low for the rings.
@@ -35,30 +35,30 @@ pub enum StartError {
     MemlockTooLow {
         /// The limit in force, in bytes.
         limit_bytes: u64,
-        /// What would do, in bytes.
+        /// The limit that would be enough, in bytes.
         needed_bytes: u64,
     },
-    /// A core is to be pinned to a CPU that there is not.
+    /// A core is to be pinned to a CPU that does not exist, or that this process may not use.
     #[error("CPU {cpu} is not one that this process may use, which are {usable:?}")]
     NoSuchCpu {
-        /// The CPU.
+        /// The number of the CPU.
         cpu: usize,
-        /// Those that this process may use.
+        /// The CPUs that this process may use.
         usable: Vec<usize>,
     },
-    /// Something else: a thread could not be created, say.
+    /// Any other failure: a thread could not be created, for instance.
     #[error("cannot start core {core}: {reason}")]
     Other {
         /// The core that failed.
         core: usize,
-        /// What the system said.
+        /// The system's error.
         reason: String,
     },
 }
 
-/// Starts threads pinned to cores (or what stands for them).
+/// Starts threads pinned to cores (or what the simulator runs in their place).
 pub trait Cores: Send + Sync {
-    /// How many cores there are to pin to.
+    /// The number of cores available for pinning.
     fn available(&self) -> usize;
 
     /// Starts one core per element of `mains`, or none.
@@ -68,13 +68,13 @@ pub trait Cores: Send + Sync {
     fn start(&self, mains: Vec<CoreMain>) -> Result<Box<dyn CoreGroup>, StartError>;
 }
 
-/// Cores that were started together.
+/// A group of cores that were started together.
 pub trait CoreGroup: Send {
     /// Waits until every core has ended. In the simulator, where waiting would stop the world, returns at once.
     fn join(self: Box<Self>);
 }
 
-/// Waits on the current thread, which must not be a core, until `future` is done.
+/// Blocks the current thread, which must not be a core, until `future` is done.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {

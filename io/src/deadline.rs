@@ -1,4 +1,4 @@
-//! Waiting with a limit.
+//! Waiting with a time limit.
 
 use crate::Io;
 use std::future::poll_fn;
@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-/// What `future` gives, or `None` if it is not done within `limit`. What has arrived by then counts.
+/// The output of `future`, or `None` if it is not done within `limit`. An output that is ready by then counts.
 pub async fn within<F: Future>(io: &Io, limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut timeout = io.clock().sleep_until(io.clock().now().after(limit));

@@ -1,8 +1,8 @@
-//! Where other threads leave letters for a core that may be asleep, and how they know whether to ring.
+//! Where other threads leave letters for a core that may be asleep, and the rule by which they know whether to ring.
 //!
-//! The bell itself is whatever ends the core's sleep and remembers being rung while nobody sleeps (an eventfd does). This is the rest of it. A core
-//! says that it goes to sleep under the lock under which it sees that there is no letter, and a sender learns that it must ring under the lock under
-//! which it leaves one. So either the core finds the letter and stays up, or the sender finds it asleep and rings.
+//! The bell itself is any wake-up that ends the core's sleep and remembers being rung while nobody sleeps (an eventfd does); it is not part of this module.
+//! A core announces its sleep under the same lock under which it finds no letter, and a sender learns that it must ring under the same lock under which it
+//! leaves a letter. So either the core finds the letter and stays up, or the sender finds it asleep and rings.
 
 #[cfg(loom)]
 use loom::sync::{
@@ -18,16 +18,16 @@ use std::sync::{
 
 struct Inbox<T> {
     letters: Vec<T>,
-    /// The core sleeps, or is about to, and nobody has rung yet.
+    /// Whether the core sleeps, or is about to, and nobody has rung yet.
     asleep: bool,
-    /// The core has ended: nobody would take anything out.
+    /// Whether the core has ended: letters are no longer taken.
     closed: bool,
 }
 
 /// The letters of one core.
 pub(crate) struct Doorbell<T> {
     inbox: Mutex<Inbox<T>>,
-    /// There are letters: a look that takes no lock. Written under the lock.
+    /// Whether there are letters; can be read without the lock. Written under the lock.
     has_mail: AtomicBool,
 }
 
@@ -46,7 +46,7 @@ impl<T> Doorbell<T> {
     pub(crate) fn deliver(&self, letter: T) -> bool {
         let mut inbox = self.lock();
         if inbox.closed {
-            // Dropping the letter may do anything; not under the lock.
+            // Drop the letter outside the lock: its destructor may do anything.
             drop(inbox);
             return false;
         }
@@ -55,7 +55,7 @@ impl<T> Doorbell<T> {
         std::mem::take(&mut inbox.asleep)
     }
 
-    /// What has come since the last time. It may miss what is coming just now; `doze` will not.
+    /// The letters since the last time. It may miss a letter that is being left now; `doze` will not.
     pub(crate) fn take(&self) -> Vec<T> {
         if !self.has_mail.load(Ordering::Relaxed) {
             return Vec::new();
@@ -65,7 +65,7 @@ impl<T> Doorbell<T> {
         std::mem::take(&mut inbox.letters)
     }
 
-    /// The core announces that it goes to sleep. `false` if it must not: something has come.
+    /// Announces that the core goes to sleep. `false` if it must not: a letter has arrived.
     #[must_use]
     pub(crate) fn doze(&self) -> bool {
         let mut inbox = self.lock();
@@ -73,12 +73,12 @@ impl<T> Doorbell<T> {
         inbox.asleep
     }
 
-    /// The core is up, whoever woke it: no need to ring.
+    /// Announces that the core is up, whatever woke it: no need to ring.
     pub(crate) fn awake(&self) {
         self.lock().asleep = false;
     }
 
-    /// Takes no more letters. Returns those that nobody took, to be dropped while nobody holds the lock.
+    /// Accepts no more letters. Returns the remaining ones, to be dropped outside the lock.
     pub(crate) fn close(&self) -> Vec<T> {
         let mut inbox = self.lock();
         inbox.closed = true;

@@ -1,4 +1,4 @@
-//! What went wrong at the door: the operation, its object, and the operating system's reason.
+//! Errors of the door: the operation, its object, and the operating system's reason.
 
 use crate::Buffer;
 use std::fmt;
@@ -26,44 +26,44 @@ impl IoError {
         Self::new(operation, path.display(), source)
     }
 
-    /// The class of the reason, to branch on.
+    /// The kind of the reason, to branch on.
     #[must_use]
     pub fn kind(&self) -> std::io::ErrorKind {
         self.source.kind()
     }
 
-    /// Whether there was no room, on the disk or within a quota: it may go when somebody has made some.
+    /// Whether the disk, or a quota, was full: the operation may succeed when room has been made.
     #[must_use]
     pub fn is_storage_full(&self) -> bool {
         matches!(self.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
     }
 
-    /// The operating system's number of the reason, if it came from there.
+    /// The operating system's error number, if the reason came from there.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         self.source.raw_os_error()
     }
 
-    /// The same reason under another operation's name, for a caller that knows better what was being done.
+    /// The same reason under another operation's name, for a caller that can name the operation better.
     #[must_use]
     pub fn renamed(self, operation: &'static str) -> Self {
         Self { operation, ..self }
     }
 }
 
-/// Why a [write](crate::File::write_at) has failed.
+/// Why a [write](crate::File::write_at) failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// There is no room. What was to be written comes back: it can be written again, at the same place, when there is some.
+    /// There is no room. The buffer comes back: it can be written again, at the same place, when there is room.
     #[error("{0}")]
     NoRoom(IoError, Buffer),
-    /// Anything else. The buffer is given up.
+    /// Any other error. The buffer is dropped.
     #[error(transparent)]
     Failed(#[from] IoError),
 }
 
 impl WriteError {
-    /// A failed write of `buffer`.
+    /// A failed write, with the `buffer` that was to be written.
     #[must_use]
     pub fn new(error: IoError, buffer: Buffer) -> Self {
         if error.is_storage_full() { Self::NoRoom(error, buffer) } else { Self::Failed(error) }

@@ -1,9 +1,9 @@
-//! [`Io`]: one core's set of doors.
+//! [`Io`]: one core's access to the outside.
 
 use crate::{Clock, Disk, Net, Probe, ProbeEvent, ProcessIdentity, Rng, Spawner};
 use std::rc::Rc;
 
-/// What a backend provides to a core; see [`Io::new`].
+/// The parts that a backend provides for a core; see [`Io::new`].
 pub struct IoParts {
     /// The clocks.
     pub clock: Rc<dyn Clock>,
@@ -18,7 +18,7 @@ pub struct IoParts {
     pub rng: Rc<dyn Fn(&str) -> Box<dyn Rng>>,
     /// The process that the core belongs to.
     pub process: Rc<ProcessIdentity>,
-    /// Who watches, if anybody.
+    /// The observer, if there is one.
     pub probe: Option<Rc<dyn Probe>>,
     /// How often an idle task polls again before it parks (see [`AdaptiveSpin`](crate::AdaptiveSpin)); 0 parks at once.
     pub spin_limit: u32,
@@ -31,7 +31,7 @@ pub struct Io {
 }
 
 impl Io {
-    /// Wraps what a backend provides.
+    /// Wraps the parts that a backend provides.
     #[must_use]
     pub fn new(parts: IoParts) -> Self {
         Self { parts: Rc::new(parts) }
@@ -61,7 +61,7 @@ impl Io {
         Rc::clone(&self.parts.net)
     }
 
-    /// The random stream named `name`. Asking twice gives two streams with the same sequence.
+    /// The random stream named `name`. A second request for the same name returns the same sequence from its start.
     #[must_use]
     pub fn rng(&self, name: &str) -> Box<dyn Rng> {
         (self.parts.rng)(name)
@@ -79,13 +79,13 @@ impl Io {
         self.parts.spin_limit
     }
 
-    /// Whether somebody watches: lets a caller skip computing an event's numbers.
+    /// Whether there is an observer: lets a caller skip computing an event's numbers.
     #[must_use]
     pub fn is_probed(&self) -> bool {
         self.parts.probe.is_some()
     }
 
-    /// Reports an event to whoever watches.
+    /// Reports an event to the observer, if there is one.
     pub fn observe(&self, name: &'static str, place: &str, values: [i64; 3]) {
         if let Some(probe) = &self.parts.probe {
             probe.observe(ProbeEvent { name, place, values });

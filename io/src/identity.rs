@@ -1,21 +1,21 @@
-//! Which process this is, so that others can name it to a person.
+//! The identity of this process, so that other processes can name it to a person.
 
 use crate::UnixMillis;
 use std::fmt;
 
-/// A process: the name of its host, its number there, and when it began.
+/// A process: the name of its host, its process id there, and when it began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessIdentity {
     /// The name of the machine (or container) it runs on.
     pub host: String,
-    /// Its number there, which another process gets one day.
+    /// Its process id there, which the system reuses one day.
     pub pid: u32,
     /// When it began, by the clock of that machine.
     pub started: UnixMillis,
 }
 
 impl fmt::Display for ProcessIdentity {
-    /// Without its start, which is shown as people there show times.
+    /// Without the start time, whose format is the caller's choice.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {} on {}", self.pid, self.host)
     }

@@ -1,16 +1,16 @@
 //! The one door between Thalweg and the outside world.
 //!
-//! Time, randomness, files, sockets, threads and task spawning are reached through the object-safe traits of this crate and nowhere else. A
-//! backend implements them twice over: [`uring`] on Linux's io_uring for production, and the simulator (`thalweg-world`) in virtual time. The
-//! engine cannot tell which one it runs on; that is what makes a simulated night a reproduction of a real one.
+//! Time, randomness, files, sockets, threads and task spawning are reached through the object-safe traits of this crate and nowhere else. Two backends
+//! implement them: [`uring`] on Linux's io_uring for production, and the simulator (`thalweg-world`) in virtual time. The engine cannot tell which one it
+//! runs on; that is why a simulated run reproduces a real one.
 //!
-//! The door is crossed once per batch, block or frame, never per record: a virtual call and a boxed future there cost nothing that can be
-//! measured. A buffer handed to an operation belongs to it until the operation completes, whatever becomes of the future (io_uring may still
-//! write into it).
+//! The door is crossed once per batch, block or frame, never per record: the cost of a virtual call and a boxed future there is not measurable. A buffer
+//! handed to an operation belongs to it until the operation completes, whatever becomes of the future (io_uring may still write into it).
 //!
-//! What is here: the traits ([`Clock`], [`Rng`], [`Spawner`], [`Disk`], [`File`], [`Net`], [`Cores`]), the handle [`Io`] that carries one core's
-//! set of them, [`blocking`], a makeshift for tools where io_uring is denied, and what both worlds share unchanged: [`Buffer`], the rings between cores ([`ring()`]), the [`mailbox()`] of the control plane, what whoever
-//! listens needs ([`listen`], [`Acceptor`], [`within`], [`Complaints`]), and [`conformance`], the suite that each backend must pass.
+//! This crate contains the traits ([`Clock`], [`Rng`], [`Spawner`], [`Disk`], [`File`], [`Net`], [`Cores`]), the handle [`Io`] that carries one core's set
+//! of them, [`blocking`], a makeshift for tools where io_uring is denied, and code that both worlds share unchanged: [`Buffer`], the rings between cores
+//! ([`ring()`]), the [`mailbox()`] of the control plane, helpers for listeners ([`listen`], [`Acceptor`], [`within`], [`Complaints`]), and [`conformance`],
+//! the suite that each backend must pass.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros, reason = "this is the door itself")]
 

@@ -1,23 +1,23 @@
-//! Beginning to listen at an address.
+//! Starting to listen at an address.
 //!
-//! The socket of a process that was killed can outlive it by some seconds, while the kernel takes its io_uring apart. Whoever is started again at once finds
-//! the address taken, and waits: it is free in a moment, unless somebody else has it.
+//! The socket of a process that was killed can outlive it by some seconds, while the kernel tears down its io_uring. A process that is restarted at once
+//! finds the address in use, and waits: it is free in a moment, unless another process has it.
 
 use crate::{Io, IoError, Listener, MonotonicNs};
 use core::net::SocketAddr;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-/// How long an address that is taken is tried again.
+/// How long to keep trying an address in use.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Between two tries.
+/// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Listens at `address`, when it has become free.
+/// Listens at `address`, once it is free.
 ///
 /// # Errors
-/// If it has not within five seconds, or cannot be listened at.
+/// If it is not free within five seconds, or cannot be listened at.
 pub async fn listen(io: &Io, address: SocketAddr) -> Result<Box<dyn Listener>, IoError> {
     let until: MonotonicNs = io.clock().now().after(PATIENCE);
     let mut is_said = false;

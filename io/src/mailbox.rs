@@ -1,7 +1,7 @@
 //! A queue of messages for the control plane: many senders on any thread, one receiver.
 //!
-//! It takes a lock, so it is not for records: those move through [`ring()`](crate::ring()). It is unbounded by construction and bounded by
-//! protocol: a control protocol has at most a fixed number of messages under way per subtask, and says so where it is defined.
+//! It takes a lock, so it is not for records: those move through [`ring()`](crate::ring()). Its length is bounded only by protocol: a control protocol has
+//! at most a fixed number of messages under way per subtask, and says so where it is defined.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ struct SharedQueue<T> {
 }
 
 fn lock<T>(shared: &Mutex<SharedQueue<T>>) -> MutexGuard<'_, SharedQueue<T>> {
-    // Nothing below panics while it holds the lock, so a poisoned one is still consistent.
+    // No code below panics while it holds the lock, so a poisoned lock still guards consistent data.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -37,7 +37,7 @@ pub fn mailbox<T: Send>() -> (Mailbox<T>, MailboxReceiver<T>) {
 }
 
 impl<T> Mailbox<T> {
-    /// Adds a message at the end and wakes the receiver. Gives the message back if the receiver is gone.
+    /// Adds a message at the end and wakes the receiver. Returns the message if the receiver is gone.
     ///
     /// # Errors
     /// The message, if nobody will ever receive it.
@@ -58,7 +58,7 @@ impl<T> Mailbox<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// Whether the receiver is gone: nobody will ever receive what is sent.
+    /// Whether the receiver is gone: a message sent now would never be received.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         lock(&self.shared).receiver_gone
@@ -89,7 +89,7 @@ impl<T> Drop for Mailbox<T> {
 }
 
 impl<T> MailboxReceiver<T> {
-    /// The next message, `None` when all senders are gone and the queue is empty; registers the task otherwise.
+    /// The next message; `None` when all senders are gone and the queue is empty. Otherwise registers the task.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let mut shared = lock(&self.shared);
         if let Some(message) = shared.queue.pop_front() {
@@ -122,7 +122,7 @@ impl<T> Drop for MailboxReceiver<T> {
             shared.receiver_gone = true;
             (std::mem::take(&mut shared.queue), shared.waker.take())
         };
-        // Outside the lock: a message may own a sender of this very mailbox. And here, on the receiver's thread: its waker is at home there.
+        // Dropped outside the lock: a message may own a sender of this very mailbox. And on the receiver's thread, where its waker belongs.
         drop((queue, waker));
     }
 }

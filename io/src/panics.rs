@@ -1,13 +1,13 @@
-//! Where a panic happened: known to the panic hook alone, wanted by whoever catches the panic.
+//! The place of a panic: known only to the panic hook, wanted by the code that catches the panic.
 //!
-//! A program that reports panics in its own words calls [`silence_panics`] once, at its start. From then on nothing is printed; the place of a
-//! thread's last panic is kept for [`take_panic_place`]. A library must not do this to its host, so without that call everything is as usual.
+//! A program that reports panics in its own words calls [`silence_panics`] once, at its start. From then on the hook prints nothing; the place of a
+//! thread's last panic is kept for [`take_panic_place`]. A library must not do this to its host, so without that call everything stays as usual.
 
 use std::cell::RefCell;
 use std::panic::PanicHookInfo;
 
 thread_local! {
-    // A panic hook has no other way to reach the one who catches: the payload is not its to change.
+    // A panic hook has no other way to reach the code that catches: it cannot change the payload.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -18,7 +18,7 @@ pub fn silence_panics() {
 
 fn keep(info: &PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string);
-    // While a thread is being torn down there is nobody to tell.
+    // While a thread is being torn down the place cannot be kept.
     let _ = PLACE.try_with(|kept| {
         if let Ok(mut kept) = kept.try_borrow_mut() {
             *kept = place;

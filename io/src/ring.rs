@@ -1,18 +1,18 @@
 //! A bounded queue between two tasks, usually on two cores: one producer, one consumer, no lock.
 //!
-//! An element is moved in and moved out; what travels between the cores is ownership. The producer alone writes `tail`, the consumer alone writes
-//! `head`, each on a cache line of its own, and each side keeps a private copy of the other's index that it refreshes only when the copy says
-//! "full" or "empty". While both sides are busy, an operation therefore touches no line that the other is writing, except when it catches up.
+//! An element is moved in and moved out; the cores exchange ownership, not copies. The producer alone writes `tail`, the consumer alone writes `head`, each
+//! on a cache line of its own, and each side keeps a private copy of the other's index that it refreshes only when the copy says "full" or "empty". While
+//! both sides are busy, an operation therefore touches no line that the other is writing, except when it catches up.
 //!
-//! *Waking.* A side that finds nothing to do leaves its waker in a cell and raises a flag; the other looks at the flag after each operation, and at
-//! the waker only if it is up. Both do "publish, full fence, look": of two sides that do so at the same time at least one sees the other, so a
-//! wake-up cannot be lost. The price while nobody sleeps is that fence.
+//! *Waking.* A side that finds nothing to do leaves its waker in a cell and raises a flag; the other looks at the flag after each operation, and at the
+//! waker only if the flag is up. Both do "publish, full fence, look": of two sides that do so at the same time at least one sees the other, so a wake-up
+//! cannot be lost. The only price while nobody sleeps is that fence.
 //!
-//! *A word back.* The consumer can leave a number for the producer, which sees the last one: what it wishes to be sent, say. The elements tell nothing of
-//! when it was left.
+//! *A word back.* The consumer can leave a number for the producer, which sees the latest: how much it wishes to be sent, say. It is not ordered with
+//! respect to the elements.
 //!
-//! *Ending.* Dropping a side closes the ring and wakes the other. The consumer still gets what was pushed before the producer went; what is left
-//! when the consumer goes is dropped. Both ends may be on one core.
+//! *Ending.* Dropping a side closes the ring and wakes the other. The consumer still gets the elements that were pushed before the producer went; elements
+//! left when the consumer goes are dropped. Both ends may be on one core.
 
 use std::mem::MaybeUninit;
 use std::task::{Context, Poll, Waker};
@@ -51,14 +51,14 @@ impl<T> UnsafeCell<T> {
 #[repr(align(128))]
 struct Padded<T>(T);
 
-/// Nobody waits; the cell belongs to the side that may want to.
+/// The cell is empty; it belongs to the side that may park.
 const IDLE: u8 = 0;
 /// A waker is in the cell.
 const PARKED: u8 = 1;
-/// The other side is taking the waker out; the cell is its own until it says `IDLE` again.
+/// The other side is taking the waker out; it owns the cell until it stores `IDLE` again.
 const WAKING: u8 = 2;
 
-/// Where one side leaves its waker for the other. `state` says whose the cell is.
+/// Where one side leaves its waker for the other. `state` says which side owns the cell.
 struct Parking {
     state: AtomicU8,
     waker: UnsafeCell<Option<Waker>>,
@@ -69,8 +69,8 @@ impl Parking {
         Self { state: AtomicU8::new(IDLE), waker: UnsafeCell::new(None) }
     }
 
-    /// Leaves `waker` for the other side and raises the flag. The caller must look once more for what it waits for, since that may have come just
-    /// before. `false` if the other side is in the middle of waking this one: then the caller is as good as woken and must not wait.
+    /// Leaves `waker` for the other side and raises the flag. The caller must look once more for what it waits for, which may have arrived just before.
+    /// `false` if the other side is in the middle of waking this one: then the caller is as good as woken and must not wait.
     fn park(&self, waker: &Waker) -> bool {
         let waker = waker.clone();
         // Take the flag down first: while it is up the other side may reach into the cell.
@@ -87,7 +87,7 @@ impl Parking {
         true
     }
 
-    /// Takes the own waker back before this side goes, so that it is dropped now and on the thread that made it, and not by whoever frees the ring.
+    /// Takes back its own waker before this side goes, so that it is dropped now and on the thread that made it, and not by the side that frees the ring.
     fn withdraw(&self) {
         if self.state.compare_exchange(PARKED, IDLE, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return;
@@ -97,7 +97,7 @@ impl Parking {
         drop(waker);
     }
 
-    /// Wakes the side that parks here, if it does. To be called after publishing what it waits for.
+    /// Wakes the side that parks here, if it does. Must be called after publishing what it waits for.
     #[inline]
     fn wake(&self) {
         fence(Ordering::SeqCst);
@@ -121,11 +121,11 @@ impl Parking {
     }
 }
 
-/// What one side publishes.
+/// The state that one side publishes.
 struct Side {
     /// Elements ever pushed (producer) or popped (consumer), wrapping.
     index: AtomicUsize,
-    /// This side has been dropped.
+    /// Whether this side has been dropped.
     gone: AtomicBool,
 }
 
@@ -140,11 +140,11 @@ struct SharedRing<T> {
     consumer: Padded<Side>,
     producer_parking: Padded<Parking>,
     consumer_parking: Padded<Parking>,
-    /// What the consumer has told the producer last. Written seldom, so that it does no harm beside what never changes.
+    /// The consumer's latest word to the producer. Seldom written, so it may share a line with fields that never change.
     word: AtomicU32,
-    /// A power of two of slots, so that an index becomes a place by masking, also where it wraps.
+    /// A power of two of slots, so that masking turns an index into a place, even where the index wraps.
     slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
-    /// At most this many of them are used.
+    /// The most slots that are used.
     capacity: usize,
 }
 
@@ -164,7 +164,7 @@ impl<T> SharedRing<T> {
     }
 
     fn len(&self) -> usize {
-        // Head first: read the other way round the consumer could overtake the tail seen, and the difference wrap.
+        // Head first: in the other order the consumer could overtake the tail seen, and the difference wrap.
         let head = self.consumer.0.index.load(Ordering::Acquire);
         let tail = self.producer.0.index.load(Ordering::Acquire);
         tail.wrapping_sub(head).min(self.capacity)
@@ -230,7 +230,7 @@ impl<T> Producer<T> {
         self.try_push_within(usize::MAX, element)
     }
 
-    /// The same into a ring that holds at most `limit` elements, as long as that is what the producer wants.
+    /// The same, but as if the ring held at most `limit` elements, a limit that the producer chooses.
     ///
     /// # Errors
     /// As [`try_push`](Self::try_push).
@@ -256,7 +256,7 @@ impl<T> Producer<T> {
         self.poll_room_within(usize::MAX, cx)
     }
 
-    /// The same for a ring that holds at most `limit` elements. The task is woken by every element that is taken, and by the consumer's word.
+    /// The same with at most `limit` elements. The task is woken by every element that is taken, and by the consumer's word.
     pub fn poll_room_within(&mut self, limit: usize, cx: &mut Context<'_>) -> Poll<bool> {
         if let Some(answer) = self.look(limit) {
             return Poll::Ready(answer);
@@ -278,14 +278,14 @@ impl<T> Producer<T> {
         self.has_room(limit).then_some(true)
     }
 
-    /// What the consumer has [told](Consumer::tell) last; 0 if nothing.
+    /// The consumer's latest [word](Consumer::tell); 0 if there was none.
     #[must_use]
     #[inline]
     pub fn word(&self) -> u32 {
         self.shared.word.load(Ordering::Acquire)
     }
 
-    /// Wakes the consumer if it sleeps, without an element: there is something else for it to look at.
+    /// Wakes the consumer if it sleeps, without an element: it has something else to look at.
     #[inline]
     pub fn nudge(&self) {
         self.shared.consumer_parking.0.wake();
@@ -301,21 +301,21 @@ impl<T> Producer<T> {
         self.tail.wrapping_sub(self.head_seen) < limit
     }
 
-    /// Whether the consumer is gone: nothing that is pushed would ever be popped.
+    /// Whether the consumer is gone: elements pushed now would never be popped.
     #[must_use]
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.shared.consumer.0.gone.load(Ordering::Acquire)
     }
 
-    /// Elements in the ring at some moment during the call; the consumer can only have made it fewer since.
+    /// The number of elements in the ring at some moment during the call; the consumer can only have lowered it since.
     #[must_use]
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.shared.len()
     }
 
-    /// Elements the ring holds at most.
+    /// The most elements that the ring holds.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.shared.capacity
@@ -356,8 +356,8 @@ impl<T> Consumer<T> {
         Some(element)
     }
 
-    /// `Ready(true)` when there is an element, `Ready(false)` when the producer is gone and all it pushed has been taken. Otherwise the task is
-    /// woken when either changes.
+    /// `Ready(true)` when there is an element, `Ready(false)` when the producer is gone and all its elements have been taken. Otherwise the task is woken
+    /// when either changes.
     pub fn poll_items(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if let Some(answer) = self.look() {
             return Poll::Ready(answer);
@@ -383,7 +383,7 @@ impl<T> Consumer<T> {
             return Some(true);
         }
         if self.producer_is_gone() {
-            // Its last elements may have come between the two looks.
+            // Its last elements may have arrived between the two looks.
             return Some(self.has_items());
         }
         None
@@ -402,21 +402,21 @@ impl<T> Consumer<T> {
         self.shared.producer.0.gone.load(Ordering::Acquire)
     }
 
-    /// Whether the producer is gone and all it pushed has been taken.
+    /// Whether the producer is gone and all its elements have been taken.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        // In this order: after the producer is gone no element can come.
+        // In this order: after the producer is gone no element can be added.
         self.producer_is_gone() && self.shared.len() == 0
     }
 
-    /// Elements in the ring at some moment during the call; the producer can only have made it more since.
+    /// The number of elements in the ring at some moment during the call; the producer can only have raised it since.
     #[must_use]
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.shared.len()
     }
 
-    /// Elements the ring holds at most.
+    /// The most elements that the ring holds.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.shared.capacity
@@ -427,8 +427,8 @@ impl<T> Drop for Consumer<T> {
     fn drop(&mut self) {
         self.shared.consumer_parking.0.withdraw();
         self.shared.consumer.0.gone.store(true, Ordering::Release);
-        // What is left is dropped here and not with the ring: it may own something another task waits for, and the producer may live on for long.
-        // At most what is there now: a producer on another core may be pushing still.
+        // The remaining elements are dropped here and not with the ring: they may own resources that another task waits for, and the producer may live on
+        // for long. At most `capacity` of them: a producer on another core may still be pushing.
         for _ in 0..self.shared.capacity {
             if self.try_pop().is_none() {
                 break;

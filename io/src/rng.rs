@@ -1,7 +1,7 @@
 //! Randomness as numbered streams.
 //!
-//! Every consumer draws from a stream of its own, so that drawing more in one place moves nothing elsewhere. In production the root seed comes
-//! from the kernel; in the simulator it is the seed of the run.
+//! Every consumer draws from a stream of its own, so that more draws in one place shift nothing elsewhere. In production the root seed comes from the
+//! kernel; in the simulator it is the seed of the run.
 
 /// A source of pseudo-random numbers. Not for secrets.
 pub trait Rng {
@@ -18,7 +18,7 @@ pub trait Rng {
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): eight bytes of state, one multiplication chain a draw, and any seed is a good seed.
+/// SplitMix64 (Steele, Lea, Flood 2014): eight bytes of state, one multiplication chain per draw, and any seed is a good seed.
 #[derive(Clone, Debug)]
 pub struct SplitMix {
     state: u64,

@@ -1,8 +1,8 @@
 //! How long an idle task keeps looking before it goes to sleep.
 //!
-//! Waking a parked core costs tens of microseconds; looking at a few ring heads costs tens of nanoseconds. A task whose last waits were short
-//! therefore polls again for a while (letting the core's other tasks run in between), and one whose waits are long parks at once. The limit doubles
-//! when spinning paid off and halves when it did not.
+//! Waking a parked core costs tens of microseconds; looking at a few ring heads costs tens of nanoseconds. A task whose last waits were short therefore
+//! polls again for a while (letting the core's other tasks run in between), and a task whose waits are long parks at once. The limit doubles when spinning
+//! paid off and halves when it did not.
 
 /// The spinning budget of one waiting task.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ impl AdaptiveSpin {
         Self { max, limit: max, spent: 0 }
     }
 
-    /// Found nothing: whether to look again at once (`true`) or to park (`false`).
+    /// The poll found nothing: returns whether to look again at once (`true`) or to park (`false`).
     pub fn missed(&mut self) -> bool {
         if self.spent < self.limit {
             self.spent += 1;
@@ -31,7 +31,7 @@ impl AdaptiveSpin {
         false
     }
 
-    /// Found something: if spinning is what found it, spin longer next time.
+    /// The poll found something: if that was while spinning, spin longer next time.
     pub fn found(&mut self) {
         if self.spent > 0 {
             self.limit = (self.limit * 2).clamp(self.max.min(1), self.max);

@@ -1,4 +1,4 @@
-//! Waiting on an ordinary thread with a limit: for what looks after a running job from outside its cores, a progress line say.
+//! Waiting on an ordinary thread with a time limit: for code that follows a running job from outside its cores, a progress line say.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Wake};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// Waits on the current thread, which must not be a core, until `future` is done or `timeout` has passed. `None` after the timeout; the future can be
-/// waited for again.
+/// Blocks the current thread, which must not be a core, until `future` is done or `timeout` has passed. `None` after the timeout; the future can be waited
+/// for again.
 pub fn block_on_for<F: Future + ?Sized>(mut future: Pin<&mut F>, timeout: Duration) -> Option<F::Output> {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -10,32 +10,32 @@ use thalweg_io::within;
 use thalweg_io::{Buffer, Io, IoError, NetRead, NetWrite};
 use thalweg_kernel::JobMetrics;
 
-/// A scrape's head has some hundred bytes.
+/// The longest head of a request; that of a scrape has some hundred bytes.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
-/// From the beginning of a connection until its request is there.
+/// The time limit from the beginning of a connection until its request is complete.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
-/// From the request until the answer is taken: Prometheus' own default.
+/// The time limit from the request until the answer is taken: Prometheus' own default.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What a peer may still send after its answer before it is hung up on: with bytes unread the system would take the answer back (RFC 9112, 9.6).
+/// How much a peer may still send after its answer before the connection is closed: unread bytes would make the system discard the answer (RFC 9112, 9.6).
 const FAREWELL_BYTES_MAX: usize = 64 << 10;
 
-/// How long that may take.
+/// The time limit for that.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Where answers come from.
+/// The source of answers.
 pub(super) struct Answers {
     pub(super) source: Box<dyn Fn() -> JobMetrics>,
     pub(super) exposition: Exposition,
 }
 
-/// Attends to one connection. Whatever goes wrong ends it, and nobody needs to know.
+/// Serves one connection. Any error ends it, without a report.
 pub(super) async fn attend(io: Io, mut read: Box<dyn NetRead>, write: Box<dyn NetWrite>, answers: Rc<Answers>, has_asked: Rc<Cell<bool>>) {
     let asked = match within(&io, HEAD_DEADLINE, read_request(&mut *read)).await {
         Some(Ok(Some(asked))) => asked,
-        // Too slow, broken, or gone without a word.
+        // Too slow, broken, or closed without a request.
         _ => return,
     };
     has_asked.set(true);
@@ -44,7 +44,7 @@ pub(super) async fn attend(io: Io, mut read: Box<dyn NetRead>, write: Box<dyn Ne
     }
 }
 
-/// `None` if the peer has gone without a word.
+/// Reads a request; `None` if the peer closes without sending one.
 async fn read_request(read: &mut dyn NetRead) -> Result<Option<Asked>, IoError> {
     let mut head = Buffer::default();
     loop {
@@ -65,7 +65,7 @@ async fn read_request(read: &mut dyn NetRead) -> Result<Option<Asked>, IoError> 
     }
 }
 
-/// Answers, and ends the stream.
+/// Sends the answer, and ends the stream.
 async fn answer(mut write: Box<dyn NetWrite>, asked: Asked, answers: &Answers) -> Result<(), IoError> {
     let text = "text/plain; charset=utf-8";
     let plain = |text: &str| Buffer::from(text.as_bytes());
@@ -90,7 +90,7 @@ async fn answer(mut write: Box<dyn NetWrite>, asked: Asked, answers: &Answers) -
     Ok(())
 }
 
-/// Until the peer has nothing more to say.
+/// Reads until the peer closes its side.
 async fn read_to_end(read: &mut dyn NetRead) {
     let (mut buffer, mut total) = (Buffer::with_capacity(HEAD_BYTES_MAX), 0);
     while total < FAREWELL_BYTES_MAX {

@@ -1,7 +1,7 @@
-//! Numbers as text: Prometheus' format 0.0.4, which every scraper and every person can read.
+//! Metrics as text: Prometheus' format 0.0.4, which every scraper and every person can read.
 //!
-//! The format: <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>. All samples of a name stand together, below its help and
-//! its type. Writing goes in slices, between which the core's other tasks have their turn.
+//! The format: <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>. All samples of a name are together, after its help and its
+//! type. The text is written in slices, between which the core's other tasks have their turn.
 
 use super::names::{DESCRIPTIONS, Description, MetricNames, Unit};
 use std::io::Write;
@@ -11,23 +11,23 @@ use thalweg_kernel::{JobMetrics, Metric, MetricKind, MetricScope};
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Work units in a slice: looking at a number is one, writing it is [`SAMPLE_UNITS`]. At 5 ns a unit it takes some 20 us.
+/// Work units in a slice: looking at a metric is one, writing it is [`SAMPLE_UNITS`]. At 5 ns per unit a slice takes some 20 us.
 const SLICE_UNITS: usize = 4096;
 
-/// Writing a sample of 100 bytes takes about as long as looking at so many.
+/// Writing a sample of 100 bytes takes about as long as looking at this many metrics.
 const SAMPLE_UNITS: usize = 64;
 
-/// Shows the numbers of one job.
+/// Formats the metrics of one job.
 pub(super) struct Exposition {
     job: String,
     names: MetricNames,
 }
 
-/// Which of its two names a number is shown by.
+/// The naming scheme of a metric.
 #[derive(Clone, Copy)]
 enum Style<'a> {
     Thalweg,
-    /// With this name, the labels of Flink's reporter, and everything a gauge, as there.
+    /// With this name, the labels of Flink's reporter, and the type gauge for all, as Flink has it.
     Flink(&'a str),
 }
 
@@ -50,12 +50,12 @@ impl Exposition {
         text
     }
 
-    /// Everything that `description` is about.
+    /// Writes all metrics that `description` describes.
     async fn render_all(&self, metrics: &JobMetrics, description: &Description, style: Style<'_>, text: &mut Buffer, units: &mut usize) {
         let mut is_first = true;
         for metric in metrics.iter() {
             *units += 1;
-            // A gauge that has nothing to show yet.
+            // A gauge that has no value yet.
             let is_empty = metric.kind == MetricKind::Gauge && metric.value == i64::MIN;
             if metric.scope == description.scope && metric.name == description.name && !is_empty {
                 if std::mem::take(&mut is_first) {
@@ -113,7 +113,7 @@ fn introduce(description: &Description, kind: MetricKind, style: Style<'_>, text
     let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} {kind}", description.help);
 }
 
-/// A value in the unit that Prometheus wants. The end of time is infinite.
+/// The value in Prometheus' base unit. The end of time is infinite.
 fn shown(value: i64, unit: Unit) -> String {
     let digits = match unit {
         Unit::One => return value.to_string(),
@@ -126,7 +126,7 @@ fn shown(value: i64, unit: Unit) -> String {
     format!("{sign}{whole}.{rest:0width$}", width = digits as usize)
 }
 
-/// As the value of a label.
+/// Escapes the value of a label.
 fn escaped(text: &str) -> String {
     text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }

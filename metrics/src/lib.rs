@@ -1,12 +1,12 @@
-//! The numbers of a running job for Prometheus: `GET /metrics` over HTTP/1.1, and `GET /health`.
+//! The metrics of a running job for Prometheus: `GET /metrics` over HTTP/1.1, and `GET /health`.
 //!
-//! A [`MetricsEndpoint`] is an observer that a job, a coordinator or a worker is handed. It goes through the door, so that it is a task on core 0 like any other, in the simulator, too. It only ever answers: a
-//! request changes nothing, and whatever comes in costs a bounded amount. There are at most `CONNECTIONS_MAX` connections, of which the oldest that has
-//! said nothing yet makes room for a new one; a request's head has at most `HEAD_BYTES_MAX` bytes and must be there within
-//! `HEAD_DEADLINE`; an answer must be taken within `ANSWER_DEADLINE`; long answers are written in slices. One request a connection: what a
-//! scrape every few seconds would save by keeping it is not worth a connection that waits.
+//! A [`MetricsEndpoint`] is an observer that is added to a job, a coordinator or a worker. All its I/O goes through the door, so it is a task on core 0
+//! like any other, in the simulator, too. It only ever answers: a request changes nothing, and any input costs a bounded amount. There are at most
+//! `CONNECTIONS_MAX` connections, of which the oldest that has sent nothing yet makes room for a new one; a request's head has at most `HEAD_BYTES_MAX`
+//! bytes and must be complete within `HEAD_DEADLINE`; an answer must be taken within `ANSWER_DEADLINE`; long answers are written in slices. One request per
+//! connection: keeping a connection for a scrape every few seconds would save too little to be worth an idle connection.
 //!
-//! No encryption and no passwords: it listens on the loopback interface unless told otherwise, and what it tells are numbers and names of operators.
+//! No encryption and no passwords: it listens on the loopback interface by default, and exposes only numbers and names of operators.
 
 mod connection;
 mod exposition;
@@ -28,13 +28,13 @@ use std::time::Duration;
 use thalweg_io::{Acceptor, Io, Listener, LocalBoxFuture, TaskClass, listen};
 use thalweg_kernel::{JobError, JobObserver, Watched};
 
-/// Prometheus needs one, and a person with a browser a few.
+/// The most connections: Prometheus needs one, and a person with a browser a few.
 const CONNECTIONS_MAX: usize = 16;
 
-/// A flood has so many connections a second accepted and dropped, no more.
+/// The pause after an accepted connection in a flood: bounds how many per second are accepted and dropped.
 const FLOOD_PAUSE: Duration = Duration::from_millis(1);
 
-/// Where a job shows its numbers to Prometheus.
+/// The endpoint where a job exposes its metrics to Prometheus.
 ///
 /// ```
 /// # mod thalweg { pub use thalweg_kernel::*; pub use thalweg_metrics::*; }
@@ -59,19 +59,19 @@ pub struct MetricsEndpoint {
 }
 
 impl MetricsEndpoint {
-    /// Listens at `listen`, which should be a loopback address unless everybody who reaches another one may see the numbers; port 0 picks a free one.
+    /// Listens at `listen`, which should be a loopback address unless everybody who can reach it may see the metrics; port 0 picks a free port.
     #[must_use]
     pub fn new(listen: SocketAddr) -> Self {
         Self { listen, names: MetricNames::default(), bound: Arc::default() }
     }
 
-    /// Shows the numbers by `names`.
+    /// Exposes the metrics by `names`.
     #[must_use]
     pub fn with_names(self, names: MetricNames) -> Self {
         Self { names, ..self }
     }
 
-    /// Where it listens; `None` before it does. Clones know it, too.
+    /// The address it listens at; `None` before it listens. Clones share it.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         *self.bound.lock().unwrap_or_else(PoisonError::into_inner)
@@ -98,13 +98,13 @@ impl JobObserver for MetricsEndpoint {
     }
 }
 
-/// A connection that is being attended to.
+/// A connection that is being served.
 struct Connection {
     work: LocalBoxFuture<()>,
     has_asked: Rc<Cell<bool>>,
 }
 
-/// Accepts connections and attends to all of them, for ever.
+/// Accepts connections and serves all of them, for ever.
 async fn run(io: Io, listener: Box<dyn Listener>, answers: Rc<Answers>) -> Infallible {
     let mut connections: Vec<Connection> = Vec::new();
     let mut acceptor = Acceptor::new(io.clone(), listener, "the metrics endpoint cannot accept a connection");
@@ -120,7 +120,7 @@ async fn run(io: Io, listener: Box<dyn Listener>, answers: Rc<Answers>) -> Infal
         let work = attend(io.clone(), read, write, Rc::clone(&answers), Rc::clone(&has_asked));
         connections.push(Connection { work: Box::pin(work), has_asked });
         assert!(connections.len() <= CONNECTIONS_MAX, "there is room for every connection");
-        // The new connection is looked at, and the next one accepted, when the core's other tasks have had their turn.
+        // The new connection is served, and the next one accepted, after the core's other tasks have had their turn.
         cx.waker().wake_by_ref();
         Poll::Pending
     })

@@ -1,40 +1,40 @@
-//! Every number by the name that Prometheus knows it by, with its unit and its meaning; `docs/src/observability.md` is the same list for people.
+//! The Prometheus name of each metric, with its unit and its meaning; `docs/src/observability.md` is the same list for people.
 //!
-//! Prometheus wants base units: seconds, bytes, shares of one. Within the engine numbers are Flink's, in milliseconds and nanoseconds, and so they are in
-//! the aliases that carry Flink's names.
+//! Prometheus wants base units: seconds, bytes, ratios. Within the engine metrics are Flink's, in milliseconds and nanoseconds, and so they are in the
+//! aliases that carry Flink's names.
 
 use thalweg_kernel::MetricScope::{self, Job, Operator, Task};
 
-/// By which names the numbers are shown.
+/// The naming scheme of the exposed metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MetricNames {
     /// Thalweg's own, in Prometheus' style: `thalweg_task_records_in_total`.
     #[default]
     Thalweg,
-    /// Those, and beside them the names that Flink's reporter gives them: `flink_taskmanager_job_task_numRecordsIn`.
+    /// Thalweg's names, and besides them those of Flink's reporter: `flink_taskmanager_job_task_numRecordsIn`.
     WithFlink,
 }
 
-/// What a number counts, within the engine.
+/// The unit of a metric within the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
-    /// Things, or bytes.
+    /// A count of things, or of bytes.
     One,
     Milliseconds,
     Nanoseconds,
-    /// Milliseconds in a second.
+    /// Thousandths: milliseconds per second.
     Thousandths,
 }
 
-/// A number as it is shown.
+/// The description of a metric.
 #[derive(Debug)]
 pub(super) struct Description {
     pub(super) scope: MetricScope,
-    /// Its name within the engine.
+    /// The metric's name within the engine.
     pub(super) name: &'static str,
     pub(super) unit: Unit,
     pub(super) shown: &'static str,
-    /// The end of its name in Flink, unless Flink has no such number.
+    /// The last part of its name in Flink, unless Flink has no such metric.
     pub(super) flink: Option<&'static str>,
     pub(super) help: &'static str,
 }
@@ -52,7 +52,7 @@ const fn row(
 
 use Unit::{Milliseconds, Nanoseconds, One, Thousandths};
 
-/// All of them, in the order in which they are shown. A number that is not here is not shown; thalweg/tests/metrics.rs watches over that.
+/// The descriptions of all metrics, in the order in which they are shown. Others are not shown; thalweg/tests/metrics.rs checks that none is missing.
 #[rustfmt::skip]
 pub(super) const DESCRIPTIONS: &[Description] = &[
     row(Job, "numRestarts", One, "thalweg_job_restarts_total", Some("numRestarts"),
@@ -124,7 +124,7 @@ pub(super) const DESCRIPTIONS: &[Description] = &[
 ];
 
 impl Description {
-    /// The name by which Flink's reporter would show it.
+    /// The name that Flink's reporter would give it.
     pub(super) fn alias(&self) -> Option<String> {
         let scope = match self.scope {
             Job => "flink_jobmanager_job",

@@ -1,26 +1,26 @@
-//! What a request asks for: its first line decides, its other lines only have to be well-formed.
+//! The request line decides what is asked for; the other lines only have to be well-formed.
 
 use httparse::{EMPTY_HEADER, Error, Request, Status};
 
-/// Prometheus sends six.
+/// The most headers of a request; Prometheus sends six.
 const HEADERS_MAX: usize = 32;
 
-/// What is asked for.
+/// The subject of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     Metrics,
     Health,
-    /// Something that is not here.
+    /// A path that does not exist.
     Elsewhere,
-    /// With another method than GET.
+    /// A method other than GET.
     NotToGet,
     /// Too many or too long lines.
     TooMuch,
-    /// It is not HTTP/1.
+    /// Not HTTP/1.
     Garbage,
 }
 
-/// Reads the head of a request. `None` while it may yet become one.
+/// Parses the head of a request. `None` if it is incomplete.
 pub(super) fn parse(bytes: &[u8]) -> Option<Asked> {
     let mut headers = [EMPTY_HEADER; HEADERS_MAX];
     let mut request = Request::new(&mut headers);
@@ -36,7 +36,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Asked> {
     }
 }
 
-/// Parameters mean nothing here.
+/// The subject of a path. Parameters are ignored.
 fn path(target: &str) -> Asked {
     match target.split_once('?').map_or(target, |(path, _)| path) {
         "/metrics" => Asked::Metrics,
@@ -80,7 +80,7 @@ mod tests {
             parse(&bytes);
         }
 
-        /// A head that is cut short may become one or is refused, and is never taken for another.
+        /// A truncated head is either incomplete or refused, never taken for another request.
         #[test]
         fn no_part_of_a_request_is_one(cut in 0..61usize) {
             let head = b"GET /metrics HTTP/1.1\r\nHost: here\r\nAccept: text/plain;q=0.5\r\n\r\n";

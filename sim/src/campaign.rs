@@ -1,4 +1,4 @@
-//! Many seeds: runs them one after the other and adds up what there is to know about the set.
+//! Many seeds: runs them one after the other and sums up their reports.
 
 use crate::finding::{Finding, FindingKind};
 use crate::marks::{Marks, RUNS_MIN};
@@ -7,23 +7,23 @@ use std::collections::BTreeMap;
 use std::fmt;
 use thalweg_world::cpu;
 
-/// A seed that was found guilty.
+/// A failing seed.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The seed.
     pub seed: u64,
-    /// Of what.
+    /// Its finding.
     pub finding: Finding,
 }
 
-/// What a set of runs amounts to.
+/// The totals of a set of runs.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Seeds that were run.
+    /// The number of seeds that were run.
     pub runs: u64,
-    /// Those found guilty.
+    /// The failing seeds.
     pub failures: Vec<Failure>,
-    /// What the runs have seen.
+    /// The marks that the runs have seen.
     pub marks: Marks,
     /// Runs by the shape of their jobs.
     pub shapes: BTreeMap<&'static str, u64>,
@@ -31,7 +31,7 @@ pub struct Summary {
     pub faults: BTreeMap<&'static str, u64>,
     /// CPU time of all runs, in microseconds.
     pub cpu_us_total: u64,
-    /// CPU time of the dearest run, in microseconds, and its seed.
+    /// CPU time of the most expensive run, in microseconds, and its seed.
     pub cpu_us_max: (u64, u64),
     /// Virtual time of all runs, in nanoseconds.
     pub virtual_ns: u64,
@@ -40,7 +40,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Runs a seed and takes it in.
+    /// Runs a seed and adds its report.
     pub fn run(&mut self, seed: u64) -> Report {
         let before_us = cpu::thread_us();
         let report = run_seed(seed);

@@ -1,15 +1,15 @@
-//! What a seed was found guilty of.
+//! Findings: the reasons why a run is wrong.
 
 use std::fmt;
 use thalweg::JobError;
 use thalweg_world::Ending;
 
-/// The kinds of findings, told apart by exit codes.
+/// The kinds of findings, distinguished by exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FindingKind {
     /// A result is wrong, or an oracle objects.
     Wrong,
-    /// The job does not get further: a deadlock, spinning, a limit of the world.
+    /// The job makes no progress: a deadlock, spinning, a limit of the world.
     NoProgress,
     /// The engine panicked.
     Crash,
@@ -20,9 +20,9 @@ pub enum FindingKind {
 pub struct Finding {
     /// Its kind.
     pub kind: FindingKind,
-    /// Who objects.
+    /// The name of the oracle that objects.
     pub oracle: String,
-    /// Why, in words for a person.
+    /// The reason, for a person.
     pub reason: String,
 }
 
@@ -39,7 +39,7 @@ impl Finding {
         Self { kind, oracle: "ending".to_owned(), reason: format!("the job failed: {error}") }
     }
 
-    /// What is wrong with an ending, if something is.
+    /// The finding for a bad ending, if it is one.
     pub(crate) fn of_ending<T>(ending: &Ending<T>) -> Option<Self> {
         let (kind, oracle) = match ending {
             Ending::Done(_) => return None,

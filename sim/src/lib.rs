@@ -1,11 +1,11 @@
-//! The other world: the simulator that runs the engine unchanged, in virtual time, on one thread, from one seed.
+//! The simulated world: the simulator that runs the engine unchanged, in virtual time, on one thread, from one seed.
 //!
 //! A [`World`] owns a file system, a network and clocks of its own and gives the engine the same doors that production gives it
 //! (`thalweg_io`). The executor and the virtual time are madsim's; disk, network, wall clocks, the scheduling policy and the faults are
 //! ours. One seed decides everything, so a failure is a number: the same seed gives the same run, and each [`Outcome`] carries the hash that
 //! proves it.
 //!
-//! What is deliberately absent: threads, real time, real files. Nothing imports this crate; the engine does not know that it exists.
+//! Deliberately absent: threads, real time, real files. No crate imports this one; the engine does not know that it exists.
 //!
 //! ```
 //! use thalweg_io::{Clock, MonotonicNs};

@@ -1,5 +1,5 @@
-//! Runs a scenario with several lives: the job is killed, stopped, fails, and is started again on the same disk until it has finished; then once more,
-//! when it must say so and change nothing. Judges what is left after every life and in the end.
+//! Runs a scenario with several lives: the job is killed, stopped, fails, and is restarted on the same disk until it has finished; then once more, when it
+//! must report that and change nothing. Judges the state after every life and in the end.
 
 use crate::finding::{Finding, FindingKind};
 use crate::judge;
@@ -27,10 +27,10 @@ use thalweg_world::{Rot, StillDisk, at_once};
 
 type JobResult = Result<JobReport, JobError>;
 
-/// A file as it was before it was damaged.
+/// The path and the content of a file before it was damaged.
 type Saved = (PathBuf, Vec<u8>);
 
-/// What has been gathered over the lives.
+/// The state gathered over the lives.
 struct Course<'a> {
     scenario: &'a Scenario,
     plan: &'a LivesPlan,
@@ -41,7 +41,7 @@ struct Course<'a> {
     marks: Marks,
     runs: Runs<'a>,
     deaths: BTreeMap<&'static str, u64>,
-    /// How often the user's map is still to panic.
+    /// How many more times the user's map panics.
     poison_times: Arc<AtomicU32>,
     story: Vec<String>,
 }
@@ -49,11 +49,11 @@ struct Course<'a> {
 /// How a life went.
 enum LifeEnd {
     Killed,
-    /// The job says that nothing is left to do.
+    /// The job reports that it has finished.
     Done(JobReport),
-    /// It can go on.
+    /// The job can be resumed.
     Interrupted,
-    /// It was refused for the sake of a damaged file.
+    /// The job refused to start because of a damaged file.
     Refused,
 }
 
@@ -101,7 +101,7 @@ impl Course<'_> {
         let mut damage: Option<Saved> = None;
         let mut lives = self.plan.lives.iter().enumerate();
         let mut spoils_newest = self.plan.spoils_newest;
-        // Temporary files are nobody's loss, and of a second name only the name counts.
+        // The loss of a temporary file does not matter, and of a head only the name counts.
         let is_spared = |path: &Path| [".tmp", ".head"].iter().any(|end| path.to_string_lossy().ends_with(end));
         let is_durable_file = |path: &Path| path.starts_with(CHECKPOINTS) && !is_spared(path);
         let (report, last) = loop {
@@ -134,7 +134,7 @@ impl Course<'_> {
             }
         };
         if let Some((path, content)) = damage {
-            // Nobody needed it; from here on the folder is to be in order.
+            // The file was not needed; from here on the folder must be intact.
             drop(self.world.disk().put(path, content));
         }
         self.ledger.borrow_mut().end_of_job().map_err(violation)?;
@@ -144,7 +144,7 @@ impl Course<'_> {
         judge::checkpoint_folder(self.world.disk(), retained_max, &self.story)
     }
 
-    /// The same life once more: from an older checkpoint if there is one that is whole, or with a copy of what was damaged.
+    /// Repeats the life without faults: from an older checkpoint if an intact one exists, or after the damaged file has been put back.
     fn live_in_spite_of_damage(&mut self, life: &Life, number: usize, (path, content): Saved) -> Result<LifeEnd, Finding> {
         let mut healed = Life { kill: None, trouble: Trouble::None, ..life.clone() };
         healed.checkpoints.timeout_us = PATIENT_TIMEOUT_US;
@@ -170,7 +170,7 @@ impl Course<'_> {
         let watermarks = self.watermarks.clone();
         world.watch_each(move || Watermarks::of(watermarks.clone()));
         world.watch_each(Bounds::default);
-        // Where an input may be idle, subtasks may have been told different watermarks, and another parallelism mixes their windows.
+        // If an input may be idle, subtasks may have received different watermarks, and another parallelism mixes their windows.
         let has_idleness = matches!(&self.scenario.job, JobPlan::Elements(plan) if plan.has_idleness());
         world.watch_each(move || Windows::new(windows.clone()).agreeing(!has_idleness));
         world.watch_each(Alignment::default);
@@ -179,7 +179,7 @@ impl Course<'_> {
         world.watch_each(move || Transactions::new(Rc::clone(&ledger)));
     }
 
-    /// Runs one life and looks at what it leaves. `is_damaged`: a file of the checkpoint folder is.
+    /// Runs one life and judges its leftovers. `is_damaged`: a file of the checkpoint folder is damaged.
     fn live(&mut self, life: &Life, number: usize, restore: Restore, is_damaged: bool) -> Result<LifeEnd, Finding> {
         let disk = self.world.disk().clone();
         disk.heal();
@@ -225,7 +225,7 @@ impl Course<'_> {
         }
     }
 
-    /// A job has ended well.
+    /// Handles the report of a life whose job ended without failure.
     fn take_report(&mut self, life: &Life, report: JobReport, is_sick: bool, is_damaged: bool) -> Result<LifeEnd, Finding> {
         sometimes!(self.marks, report.restored.is_some(), "a restored job");
         sometimes!(self.marks, report.restarts > 0, "a restart within a life");
@@ -238,13 +238,13 @@ impl Course<'_> {
                 Ok(LifeEnd::Interrupted)
             }
             JobEnding::Stopped(_) => Err(Finding::wrong("ending", "the job says that it was stopped, and nobody stopped it")),
-            // What could not be removed then is removed by the next life.
+            // Files that could not be removed in this life are removed by the next.
             JobEnding::Finished | JobEnding::AlreadyFinished if is_sick => Ok(LifeEnd::Interrupted),
             JobEnding::Finished | JobEnding::AlreadyFinished => Ok(LifeEnd::Done(report)),
         }
     }
 
-    /// A job has failed.
+    /// Handles the error of a life whose job failed.
     fn take_error(&mut self, life: &Life, error: &JobError, is_sick: bool, is_damaged: bool) -> Result<LifeEnd, Finding> {
         let reports_damage = matches!(error, JobError::Checkpoint { source, .. } if source.is_damage());
         if is_damaged && reports_damage {
@@ -286,7 +286,7 @@ impl Course<'_> {
         })
     }
 
-    /// Damages one of the files of the checkpoint folder that `is_meant`; what it was before.
+    /// Damages one of the files of the checkpoint folder that `is_meant` selects; returns its former content.
     fn rot(&mut self, rot: Rot, is_meant: impl Fn(&Path) -> bool) -> Option<Saved> {
         let disk = self.world.disk();
         let before: BTreeMap<String, Vec<u8>> = disk.files(CHECKPOINTS).unwrap_or_default().into_iter().collect();
@@ -297,7 +297,7 @@ impl Course<'_> {
         Some((damage.path, content))
     }
 
-    /// A retained checkpoint that is older than the newest and whole.
+    /// A retained checkpoint that is older than the newest and intact.
     fn older_checkpoint(&self) -> Option<(PathBuf, u64)> {
         let still = StillDisk::of(&self.world.disk().model(), Path::new(CHECKPOINTS));
         let is_whole = |path: &Path| at_once(thalweg_storage::checkpoint::load_path(&still, path)).is_ok();
@@ -331,7 +331,7 @@ impl Course<'_> {
         judged.map_err(|finding| Finding { reason: format!("after {}: {}", self.story.join("; "), finding.reason), ..finding })
     }
 
-    /// The job is run again: there is nothing left to do, and nothing changes.
+    /// Runs the job again: nothing is left to do, and nothing changes.
     fn once_more(&mut self, last: &Life) -> Result<(), Finding> {
         let before = self.files();
         let mut stream = SplitMix::stream(self.scenario.seed, "once-more");
@@ -349,7 +349,7 @@ impl Course<'_> {
     }
 }
 
-/// How a life ended.
+/// Describes how a life ended.
 fn in_words(end: &IncarnationEnd<JobResult>) -> String {
     match end {
         IncarnationEnd::Killed(killed) => killed.to_string(),
@@ -360,12 +360,12 @@ fn in_words(end: &IncarnationEnd<JobResult>) -> String {
     }
 }
 
-/// Whether a life may fail with this error.
+/// Whether the life's plan explains this error.
 fn explains(life: &Life, error: &JobError, is_sick: bool) -> bool {
     let is_io = match error {
         JobError::Source { .. } | JobError::Sink { .. } => true,
         JobError::Checkpoint { source, .. } => !source.is_fenced() && !source.is_damage(),
-        // A folder that cannot be made or read.
+        // A folder that cannot be created or read.
         JobError::Invalid(refusal) => refusal.reason().contains("choose another output folder"),
         _ => false,
     };

@@ -10,10 +10,10 @@ use thalweg_sim::mutants;
 use thalweg_sim::run::{Report, run_once};
 use thalweg_sim::scenario::Scenario;
 
-/// How many runs lie between two plain lines of progress.
+/// The number of runs between two plain lines of progress.
 const LINE_EVERY: u64 = 500;
 
-/// How many failing seeds are told in full before a set of runs is given up.
+/// The number of failing seeds shown in full before a set of runs is given up.
 const FAILURES_MAX: usize = 10;
 
 /// Runs whole jobs of the engine in simulated worlds and judges what they do. Everything about a run follows from its seed.
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Plants bugs and says whether all were caught.
+/// Plants bugs and reports whether all were caught.
 fn run_mutants(options: &mutants::Options) -> ExitCode {
     match mutants::run(options) {
         Ok(true) => ExitCode::SUCCESS,
@@ -72,11 +72,11 @@ fn run_mutants(options: &mutants::Options) -> ExitCode {
     }
 }
 
-/// A start that no earlier run had.
+/// A start that no earlier run has used.
 #[allow(clippy::disallowed_types, reason = "fresh seeds come from outside, once, and are printed")]
 fn fresh_start() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
-    // A number that is short enough to be typed.
+    // Short enough to be typed.
     RandomState::new().build_hasher().finish() % 1_000_000_000_000
 }
 
@@ -100,7 +100,7 @@ fn replay(seed: u64, until: usize) -> ExitCode {
     }
     println!("{}: {}", first.shape, first.ending);
     println!("{:.3} virtual ms, {} polls, {} tasks", first.stats.elapsed_ns as f64 / 1e6, first.stats.polls, first.stats.tasks);
-    // What is run more than once for some seeds, is judged here as well.
+    // Scenarios that some seeds run more than once are judged here as well.
     let Report { finding, .. } = thalweg_sim::run::run_seed(seed);
     let kind = finding.as_ref().map(|finding| finding.kind);
     match finding {

@@ -1,7 +1,7 @@
-//! What a set of runs must have seen at least once.
+//! Marks: conditions that a set of runs must have reached at least once.
 //!
-//! A simulator that never reaches a state proves nothing about it, and nobody notices. So conditions worth reaching are marked where they can be
-//! observed, `sometimes!(marks, condition, "name")`, and a set of runs that is large enough fails if one of [`REQUIRED`] was not seen.
+//! A simulator that never reaches a state proves nothing about it, and nobody notices. So conditions worth reaching are marked where they can be observed,
+//! `sometimes!(marks, condition, "name")`, and a large enough set of runs fails if one of [`REQUIRED`] was not seen.
 
 use std::collections::BTreeSet;
 
@@ -81,10 +81,10 @@ pub const REQUIRED: [&str; 72] = [
     "two leaders",
 ];
 
-/// Runs from which on a set must have seen every mark.
+/// The number of runs from which on a set must have seen every mark.
 pub const RUNS_MIN: u64 = 1000;
 
-/// The marks that are families of faults, those of the network and those of processes, by the names that they are counted as.
+/// The marks that are families of network and process faults, by the names under which they are counted.
 pub fn fault_families() -> impl Iterator<Item = &'static str> {
     REQUIRED.into_iter().filter(|mark| mark.starts_with("net: ") || mark.starts_with("process: "))
 }
@@ -104,7 +104,7 @@ impl Marks {
     /// Notes that `name` was seen.
     ///
     /// # Panics
-    /// If there is no such mark in [`REQUIRED`]: nobody would miss it.
+    /// If `name` is not in [`REQUIRED`]: nobody would miss it.
     pub fn note(&mut self, name: &'static str) {
         assert!(REQUIRED.contains(&name), "{name} is not in the list of marks");
         self.seen.insert(name);
@@ -117,17 +117,17 @@ impl Marks {
         }
     }
 
-    /// Takes in what another run has seen.
+    /// Adds the marks of another run.
     pub fn merge(&mut self, other: &Self) {
         self.seen.extend(&other.seen);
     }
 
-    /// What has been seen.
+    /// The marks that have been seen.
     pub fn seen(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.seen.iter().copied()
     }
 
-    /// What has not been seen.
+    /// The marks that have not been seen.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         REQUIRED.into_iter().filter(|name| !self.seen.contains(name)).collect()

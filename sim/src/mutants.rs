@@ -1,10 +1,10 @@
-//! `cargo sim mutants`: plants one bug after the other and sees whether the simulator finds it.
+//! `cargo sim mutants`: plants one bug after the other and checks whether the simulator finds it.
 //!
-//! Each `sim/mutants/*.patch` is a bug of the engine; its first line says which. A patch is applied alone to a scratch copy of the repository, the
-//! simulator is built there, and seeds run until an oracle objects. The copy and its builds are kept from one mutant to the next, so that each costs
-//! one incremental build. What came of it is a table in `sim/mutants/README.md`, in which the rows of mutants that were not run stay as they were.
+//! Each `sim/mutants/*.patch` is a bug of the engine; its first line describes it. A patch is applied alone to a scratch copy of the repository, the
+//! simulator is built there, and seeds run until an oracle objects. The copy and its builds are kept from one mutant to the next, so that each costs one
+//! incremental build. The results are a table in `sim/mutants/README.md`, in which the rows of mutants that were not run stay unchanged.
 //!
-//! Fails if a mutant survives, or a patch does not apply or does not compile: that is a fault of the simulator, or of the patch.
+//! Fails if a mutant survives, or a patch does not apply or does not compile: either is a fault of the simulator, or of the patch.
 //!
 //! This runs on the machine itself, not in a simulated world: real processes, real files, real time.
 
@@ -20,14 +20,14 @@ use std::time::Duration;
 use table::{Row, Table};
 use tree::{Mutant, ScratchTree};
 
-/// What became of a mutant.
+/// The fate of a mutant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// An oracle has objected, at this seed, after so many seeds.
+    /// An oracle objected, at this seed, after this many seeds.
     Caught { oracle: String, reason: String, seeds: u64 },
     /// All seeds passed, or the time was up.
     Survived { seeds: u64 },
-    /// It could not be tried.
+    /// The mutant could not be tried.
     Unusable { reason: String },
 }
 
@@ -109,7 +109,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
     Ok(all_caught)
 }
 
-/// The unchanged engine must pass: a mutant that is caught where it is not proves nothing.
+/// Checks that the unchanged engine passes: otherwise a caught mutant proves nothing.
 fn control(tree: &ScratchTree, budget: seeds::Budget) -> Result<(), String> {
     print!("the unchanged engine: ");
     flush();
@@ -126,11 +126,11 @@ fn control(tree: &ScratchTree, budget: seeds::Budget) -> Result<(), String> {
 
 fn flush() {
     use std::io::Write;
-    // Progress that is not seen is no reason to stop.
+    // Progress that cannot be shown is no reason to stop.
     drop(std::io::stdout().flush());
 }
 
-/// Applies, builds, runs and takes back one mutant.
+/// Applies, builds, runs and reverts one mutant.
 fn try_one(tree: &ScratchTree, mutant: &Mutant, budget: seeds::Budget, engine: &str) -> Row {
     let row = |fate, cpu| Row { name: mutant.name.clone(), bug: mutant.bug.clone(), fate, cpu, engine: engine.to_owned() };
     let unusable = |reason| row(Fate::Unusable { reason }, Duration::ZERO);

@@ -1,6 +1,6 @@
-//! The names of visible result files, `part-<job>-<subtask>-<epoch>-<roll>.csv`, read once more by the words of the documentation.
+//! The names of visible result files, `part-<job>-<subtask>-<epoch>-<roll>.csv`, parsed independently, as documented.
 
-/// What such a name says.
+/// The fields of such a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PartName {
     /// The number of the job, 16 hexadecimal digits.
@@ -13,7 +13,7 @@ pub(crate) struct PartName {
 }
 
 impl PartName {
-    /// Reads the name of a file, without its folder.
+    /// Parses the name of a file, without its folder.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let mut parts = name.strip_prefix("part-")?.strip_suffix(".csv")?.split('-');
         let job = parts.next().filter(|job| job.len() == 16 && job.bytes().all(|digit| digit.is_ascii_hexdigit()))?.to_owned();
@@ -22,7 +22,7 @@ impl PartName {
         parts.next().is_none().then_some(Self { job, subtask, epoch, roll })
     }
 
-    /// The names of visible files that stand somewhere in `bytes`, for instance in a transaction. A hidden name has one number more.
+    /// The names of visible files anywhere in `bytes`, for instance in a transaction. A hidden name has one number more.
     pub(crate) fn all_in(bytes: &[u8]) -> Vec<String> {
         let mut names = vec![];
         for (start, _) in bytes.windows(5).enumerate().filter(|(_, window)| *window == b"part-") {

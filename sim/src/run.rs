@@ -1,4 +1,4 @@
-//! Runs a scenario: builds its world, starts its job as production does, lets it end, and judges.
+//! Runs a scenario: builds its world, starts its job as production does, waits for its end, and judges.
 
 use crate::clusters;
 use crate::finding::Finding;
@@ -22,50 +22,50 @@ use thalweg_world::World;
 use thalweg_world::{CrashStyle, FaultCounts, only_faults};
 use thalweg_world::{Ending, Outcome, RunStats};
 
-/// Of how many seeds one is run a second time, to see whether it takes the same steps.
+/// One in this many seeds is run a second time, to check that it takes the same steps.
 const REPEATED_ONE_IN: u64 = 20;
-/// Of how many seeds one is run with another engine in another world, to see whether the same comes out.
+/// One in this many seeds is run with another engine in another world, to check that the results are the same.
 const ELSEWHERE_ONE_IN: u64 = 10;
 
-/// What a run was, in one line or in full.
+/// The report of a run.
 #[derive(Debug)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
-    /// What its job is counted as.
+    /// The shape under which its job is counted.
     pub shape: &'static str,
-    /// What it was found guilty of.
+    /// The finding, if it failed.
     pub finding: Option<Finding>,
-    /// Rolling hash of everything that happened.
+    /// Rolling hash of all events.
     pub trace_hash: u64,
-    /// What it cost.
+    /// The cost of the run.
     pub stats: RunStats,
-    /// What it has seen.
+    /// The marks it has seen.
     pub marks: Marks,
-    /// What was injected, by family.
+    /// Injected faults by family.
     pub faults: BTreeMap<&'static str, u64>,
-    /// How the run ended, in words.
+    /// How the run ended, for people.
     pub ending: String,
-    /// The last events of the run, or all of them if they were asked for.
+    /// The last events of the run, or all of them if requested.
     pub events: Vec<TraceEvent>,
 }
 
-/// How a job came to its end, and what could then be seen of its results in memory.
+/// How a job ended, and its results in memory at that time.
 pub(crate) struct RunEnd {
     pub(crate) result: Result<JobReport, JobError>,
     pub(crate) observed: Observed,
 }
 
-/// Results in memory.
+/// The in-memory results of a job.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Observed {
-    /// They are in files.
+    /// None: the results are in files.
     Files,
-    /// What the sinks of a job of elements have collected.
+    /// The results that the sinks of a job of elements have collected.
     Elements(Box<ElementsResults>),
 }
 
-/// What the sinks of a job of elements have collected.
+/// The results that the sinks of a job of elements have collected.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ElementsResults {
     pub(crate) elements: Vec<Element>,
@@ -97,7 +97,7 @@ impl ElementsResults {
         }
     }
 
-    /// Reads the results of a job that has written them to `files`.
+    /// Reads the results of a job that has written them into `files`.
     pub(crate) fn of_files(plan: &ElementsPlan, files: &[(String, Vec<u8>)]) -> Result<Self, String> {
         fn read<T: Line>(files: &[(String, Vec<u8>)], sink: &str) -> Result<Vec<T>, String> {
             let mut records = vec![];
@@ -130,7 +130,7 @@ impl ElementsResults {
         *self == Self { shared: self.shared.iter().map(|_| vec![]).collect(), ..Self::default() }
     }
 
-    /// The ids of all records that something was made of.
+    /// The ids of all records that contributed to a result.
     pub(crate) fn ids(&self) -> impl Iterator<Item = u64> + '_ {
         let elements = self.elements.iter().chain(&self.late).map(|element| element.id);
         let windows = self.windows.iter().flat_map(|result| result.ids.iter().copied());
@@ -138,7 +138,7 @@ impl ElementsResults {
     }
 }
 
-/// Runs the scenario of `seed`; of some seeds, more than once.
+/// Runs the scenario of `seed`; for some seeds, more than once.
 #[must_use]
 pub fn run_seed(seed: u64) -> Report {
     let scenario = Scenario::draw(seed);
@@ -160,7 +160,7 @@ fn same_again(scenario: &Scenario, first: &Report) -> Option<Finding> {
     (!same).then(|| Finding::wrong("determinism", format!("the same seed took other steps the second time: {hashes}")))
 }
 
-/// Runs the same job with another engine in another world, without interference: what comes out is judged by the same reference.
+/// Runs the same job with another engine in another world, without interference: the results are judged by the same reference.
 fn same_elsewhere(scenario: &Scenario) -> Option<Finding> {
     let elsewhere = scenario.elsewhere();
     let finding = run_once(&elsewhere).finding?;
@@ -208,7 +208,7 @@ pub fn run_once(scenario: &Scenario) -> Report {
 }
 
 impl Report {
-    /// Of a scenario that could not even begin, which is a defect of the simulator.
+    /// The report of a scenario that could not even begin, which is a defect of the simulator.
     fn unable(scenario: &Scenario, finding: Finding) -> Self {
         Self {
             seed: scenario.seed,
@@ -224,7 +224,7 @@ impl Report {
     }
 }
 
-/// A run that has come to its end and was not judged yet.
+/// A run that has ended and has not been judged yet.
 pub(crate) struct Execution {
     pub(crate) outcome: Outcome<RunEnd>,
     pub(crate) coverage: Coverage,
@@ -232,11 +232,11 @@ pub(crate) struct Execution {
     pub(crate) files: Vec<(String, Vec<u8>)>,
     /// A result of a finished job that a power loss right after its end took away or changed.
     pub(crate) lost: Option<String>,
-    /// What the disk did to operations while the job ran.
+    /// The disk faults injected while the job ran.
     pub(crate) injected: FaultCounts,
 }
 
-/// Lets a scenario take place, watched by the oracles.
+/// Runs a scenario, watched by the oracles.
 pub(crate) fn execute(scenario: &Scenario) -> Result<Execution, Finding> {
     let world = World::new(scenario.seed, scenario.world.clone());
     if let JobPlan::Flights(plan) = &scenario.job {
@@ -261,7 +261,7 @@ pub(crate) fn execute(scenario: &Scenario) -> Result<Execution, Finding> {
     Ok(Execution { outcome, coverage, files, lost: lost.flatten(), injected })
 }
 
-/// Whether the last part of a path begins with a dot.
+/// Whether the last component of a path begins with a dot.
 pub(crate) fn is_hidden(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with('.'))
 }
@@ -313,7 +313,7 @@ pub(crate) fn windows_of(job: &JobPlan) -> BTreeMap<&'static str, WindowPlan> {
     }
 }
 
-/// Marks that follow from the plan alone.
+/// Notes the marks that follow from the plan alone.
 fn note_setting(scenario: &Scenario, marks: &mut Marks) {
     let settings = &scenario.engine.settings;
     sometimes!(marks, settings.frame_records == 1, "frames of one record");
@@ -331,7 +331,7 @@ fn note_setting(scenario: &Scenario, marks: &mut Marks) {
     sometimes!(marks, readers_and_splits.iter().any(|(readers, splits)| readers > splits), "a reader without a split");
 }
 
-/// What was injected, by family.
+/// Injected faults by family.
 fn faults_of(scenario: &Scenario, injected: FaultCounts) -> BTreeMap<&'static str, u64> {
     let mut faults = BTreeMap::new();
     let family = match scenario.interference {
@@ -341,7 +341,7 @@ fn faults_of(scenario: &Scenario, injected: FaultCounts) -> BTreeMap<&'static st
         Interference::Stop(_) => "stop",
         Interference::Silence { .. } => "silence",
         Interference::SmallDisk { .. } => "disk too small",
-        // By its name.
+        // Counted by its name.
         Interference::DiskFault(_) => return only_faults(injected),
     };
     faults.insert(family, 1);

@@ -1,4 +1,4 @@
-//! What the runs of one scenario add up to, when it takes several of them in one world.
+//! Sums up the runs of one scenario, if it takes several of them in one world.
 
 use crate::finding::Finding;
 use crate::marks::Marks;
@@ -8,10 +8,10 @@ use thalweg_world::TraceEvent;
 use thalweg_world::{Ending, Outcome, RunStats};
 use thalweg_world::{FaultCounts, only_faults};
 
-/// An odd multiplier with well spread bits, that of the golden ratio. The rotation before it keeps the order of the runs significant.
+/// An odd multiplier with well spread bits, that of the golden ratio. The rotation before it makes the order of the runs matter.
 const HASH_MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// See the module.
+/// See the module's documentation.
 pub(crate) struct Runs<'a> {
     scenario: &'a Scenario,
     hash: u64,
@@ -20,12 +20,12 @@ pub(crate) struct Runs<'a> {
 }
 
 impl<'a> Runs<'a> {
-    /// No run yet.
+    /// The sum of no runs yet.
     pub(crate) fn of(scenario: &'a Scenario) -> Self {
         Self { scenario, hash: scenario.seed, stats: RunStats::default(), events: vec![] }
     }
 
-    /// Takes in the next run; how it ended.
+    /// Adds the next run; returns how it ended.
     pub(crate) fn take_in<T>(&mut self, outcome: Outcome<T>) -> Ending<T> {
         let Outcome { ending, trace_hash, stats, last_events, .. } = outcome;
         self.hash = (self.hash.rotate_left(7) ^ trace_hash).wrapping_mul(HASH_MULTIPLIER);
@@ -36,7 +36,7 @@ impl<'a> Runs<'a> {
         ending
     }
 
-    /// What all of them were. `injected`: what was done to operations, connections and processes; `story`: what has happened, in words.
+    /// The report over all runs. `injected`: the faults of operations, connections and processes; `story`: the events, in words.
     pub(crate) fn report(self, finding: Option<Finding>, marks: Marks, injected: FaultCounts, story: &[String]) -> Report {
         let Self { scenario, hash, stats, events } = self;
         Report {

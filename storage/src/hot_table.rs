@@ -1,13 +1,13 @@
 //! A hash table mutated in place, split so that growing it never takes long.
 //!
 //! Entries are spread over many small tables by bits of the hash that the small tables do not use. A table of a million entries then grows in 256
-//! steps of some 50 us each instead of one of 10 ms. The caller brings the hash: no key is hashed here, also not when a table grows.
+//! steps of some 50 us each instead of one of 10 ms. The caller supplies the hash: no key is hashed here, not even when a table grows.
 
 use crate::TableOwner;
 use hashbrown::HashTable;
 use std::task::{Context, Poll};
 
-/// Parts of a table. 256 parts of 1,000 entries cost no more than one of 256,000; each grows on its own.
+/// Parts of a table. 256 parts of 1,000 entries cost no more than one table of 256,000; each part grows on its own.
 const PARTS: usize = 256;
 
 struct Slot<K, V> {
@@ -29,26 +29,26 @@ impl<K, V> Default for HotTable<K, V> {
     }
 }
 
-/// Small tables find a bucket by the lowest bits and tell entries apart by the highest seven; these lie between.
+/// Small tables find a bucket by the lowest bits of the hash and distinguish entries by the highest seven; these bits lie between.
 #[inline]
 fn part_of(hash: u64) -> usize {
     (hash >> 40) as usize % PARTS
 }
 
 impl<K, V> HotTable<K, V> {
-    /// An empty table of `owner`, who is named if there is no memory for it to grow.
+    /// An empty table of `owner`, who is named in the message if memory for growth runs out.
     #[must_use]
     pub fn of(owner: TableOwner) -> Self {
         Self { parts: (0..PARTS).map(|_| HashTable::new()).collect(), len: 0, owner }
     }
 
-    /// Bytes of memory that the table takes, without what keys and values own outside of it.
+    /// Bytes of memory that the table takes, without memory that keys and values own outside of it.
     #[must_use]
     pub fn table_bytes(&self) -> usize {
         self.parts.iter().map(HashTable::allocation_size).sum()
     }
 
-    /// Makes room for one more entry in the part for `hash`. A table that cannot grow ends the process, which would otherwise end without a reason.
+    /// Makes room for one more entry in the part for `hash`. If the table cannot grow, ends the process with a message, instead of a silent death.
     #[inline]
     fn make_room(&mut self, hash: u64) {
         let part = &self.parts[part_of(hash)];
@@ -83,31 +83,31 @@ impl<K, V> HotTable<K, V> {
         self.parts[part_of(hash)].find(hash, |slot| slot.hash == hash && is_key(&slot.key)).map(|slot| &slot.value)
     }
 
-    /// Brings what is stored under `hash` into the processor's caches. Calls for several keys in a row overlap their cache misses, which the lookups
-    /// proper, with a user's code in between, would take one after the other.
+    /// Brings the entries stored under `hash` into the processor's caches. Calls for several keys in a row overlap their cache misses; the lookups proper,
+    /// with user code in between, would take them one after the other.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
         std::hint::black_box(self.parts[part_of(hash)].find(hash, |slot| slot.hash == hash).is_some());
     }
 
-    /// Of how many of `hashes`, from the first on, what is stored is at hand: a lookup finds it without waiting. In memory that is all of them.
+    /// How many of `hashes`, from the first on, have their entries at hand: a lookup does not wait. In memory that is all of them.
     #[inline]
     pub fn at_hand(&mut self, hashes: impl ExactSizeIterator<Item = u64>) -> usize {
         hashes.len()
     }
 
-    /// Ready when something has come that [`at_hand`](Self::at_hand) did not find there; registers for that otherwise. In memory nothing ever has to.
+    /// Ready when an entry has arrived that [`at_hand`](Self::at_hand) did not find there; otherwise registers for that. In memory no caller ever waits.
     pub fn poll_at_hand(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
 
-    /// The value of the key with this hash for which `is_key` holds, to be changed.
+    /// The value of the key with this hash for which `is_key` holds, mutable.
     #[inline]
     pub fn get_mut(&mut self, hash: u64, mut is_key: impl FnMut(&K) -> bool) -> Option<&mut V> {
         self.parts[part_of(hash)].find_mut(hash, |slot| slot.hash == hash && is_key(&slot.key)).map(|slot| &mut slot.value)
     }
 
-    /// The same, with an entry made by `make` if there is none.
+    /// The mutable value of the key with this hash, inserted by `make` if it is absent.
     #[inline]
     pub fn get_or_insert_with(&mut self, hash: u64, mut is_key: impl FnMut(&K) -> bool, make: impl FnOnce() -> (K, V)) -> &mut V {
         self.make_room(hash);
@@ -123,7 +123,7 @@ impl<K, V> HotTable<K, V> {
         &mut occupied.into_mut().value
     }
 
-    /// Adds an entry whose key is not there yet, without looking.
+    /// Adds an entry whose key is known to be absent, without looking.
     pub fn insert_new(&mut self, hash: u64, key: K, value: V) {
         self.make_room(hash);
         self.len += 1;
@@ -137,13 +137,13 @@ impl<K, V> HotTable<K, V> {
         Some(found.remove().0.value)
     }
 
-    /// The entries of the part numbered `part` with their hashes; `None` behind the last part. Whoever walks over a large table, and has other things
-    /// to do in between, goes part by part: each holds some 256th of the entries.
+    /// The entries of the part numbered `part` with their hashes; `None` behind the last part. A caller that walks over a large table in slices goes part
+    /// by part: each holds some 256th of the entries.
     pub fn part(&self, part: usize) -> Option<impl ExactSizeIterator<Item = (u64, &K, &V)>> {
         Some(self.parts.get(part)?.iter().map(|slot| (slot.hash, &slot.key, &slot.value)))
     }
 
-    /// All entries, in an order that depends on nothing but the hashes and the history of the table.
+    /// All entries, in an order that depends only on the hashes and the history of the table.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.parts.iter().flat_map(|part| part.iter().map(|slot| (&slot.key, &slot.value)))
     }

@@ -1,10 +1,10 @@
-//! The state store: what operators remember between records.
+//! The state store: the state that operators keep between records.
 //!
-//! Here lives its hot tier, in memory: [`HotTable`] for keyed state, [`WindowTable`] for the contents of one window, [`TimerQueue`] for timers, and
-//! [`KeyedStates`], which finds a state again by its name. Operators reach state only through these types, one lookup per record with the hash that
-//! the exchange computed; durable epochs and the tiers below memory will come behind the same calls.
+//! It has a hot tier, in memory: [`HotTable`] for keyed state, [`WindowTable`] for the contents of one window, [`TimerQueue`] for timers, and
+//! [`KeyedStates`], which finds a state again by its name. Operators reach state only through these types, one lookup per record with the hash that the
+//! exchange computed; durable epochs and the tiers below memory will come behind the same calls.
 //!
-//! Keys and values are records and are stored as such; nothing here knows of streams, or asks for the time.
+//! Keys and values are records and are stored as such; no code here knows of streams, or reads a clock.
 
 pub mod checkpoint;
 mod hot_table;

@@ -1,4 +1,4 @@
-//! Whose table it is: what is said when there is no memory for it to grow.
+//! The owner of a table, named when there is no memory for the table to grow.
 
 use std::rc::Rc;
 use thalweg_io::out_of_memory;
@@ -14,13 +14,13 @@ impl Default for TableOwner {
 }
 
 impl TableOwner {
-    /// A state of an operator, both by the names that the user knows.
+    /// A state of an operator, by the operator's and the state's names as the user knows them.
     #[must_use]
     pub fn state(state: &str, operator: &str) -> Self {
         Self(Rc::from(format!("state {state} of operator {operator}")))
     }
 
-    /// The process ends: a table of so many entries, which takes so many bytes, cannot grow.
+    /// Ends the process: a table with this many entries, which takes this many bytes, cannot grow.
     #[cold]
     #[inline(never)]
     pub(crate) fn cannot_grow(&self, entries: usize, bytes: usize) -> ! {

@@ -5,10 +5,10 @@ use std::any::{Any, TypeId, type_name};
 use std::marker::PhantomData;
 use std::task::{Context, Poll};
 
-/// Finds a registered state of values `V` again. Made by [`KeyedStates::register`]; the default belongs to no state.
+/// Identifies a registered state with values `V`. Made by [`KeyedStates::register`]; the default belongs to no state.
 pub struct StateId<V> {
     index: u32,
-    /// Tells the states of one operator from those of another.
+    /// Distinguishes the states of one operator from those of another.
     owner: u32,
     value: PhantomData<fn(V) -> V>,
 }
@@ -41,13 +41,13 @@ pub struct StateError {
 struct Named {
     name: String,
     type_name: &'static str,
-    /// That of the values.
+    /// The type of the values.
     of_values: TypeId,
-    /// A `HotTable` of them.
+    /// A `HotTable` of these values.
     table: Box<dyn Table>,
 }
 
-/// What can be done with a table without knowing what it holds.
+/// Operations on a table that do not depend on the type of its values.
 trait Table: Any {
     fn prefetch(&self, hashes: &[u64]);
     fn at_hand(&mut self, hashes: &[u64]) -> usize;
@@ -73,18 +73,18 @@ pub struct KeyedStates<K> {
     tables: Vec<Named>,
     operator: String,
     owner: u32,
-    /// Invariant: what is stored for one type of key is never looked at as if it were for another.
+    /// Invariant: entries stored for one type of key are never read as those of another.
     key: PhantomData<fn(K) -> K>,
 }
 
 impl<K: 'static> KeyedStates<K> {
-    /// None yet, of the operator that is called `operator`.
+    /// A store without states, for the operator called `operator`.
     #[must_use]
     pub fn of(operator: &str) -> Self {
         Self { tables: Vec::new(), operator: operator.to_owned(), owner: crc32fast::hash(operator.as_bytes()), key: PhantomData }
     }
 
-    /// The state of values `V` named `name`, made empty if there is none yet.
+    /// The state with values `V` named `name`, created empty if it does not exist.
     ///
     /// # Errors
     /// If the name belongs to a state of another type.
@@ -107,17 +107,17 @@ impl<K: 'static> KeyedStates<K> {
         self.tables.iter().any(|named| named.name == name)
     }
 
-    /// Brings what all states hold under these hashes into the processor's caches. Costs a call and a look into the table for each state and hash.
+    /// Brings the entries of all states under these hashes into the processor's caches. Costs a call and a table lookup per state and hash.
     pub fn prefetch(&self, hashes: &[u64]) {
         self.tables.iter().for_each(|named| named.table.prefetch(hashes));
     }
 
-    /// Of how many of `hashes`, from the first on, what all states hold is at hand (see [`HotTable::at_hand`]).
+    /// How many of `hashes`, from the first on, have their entries of all states at hand (see [`HotTable::at_hand`]).
     pub fn at_hand(&mut self, hashes: &[u64]) -> usize {
         self.tables.iter_mut().map(|named| named.table.at_hand(hashes)).min().unwrap_or(hashes.len())
     }
 
-    /// Ready when something has come that was not at hand; registers for that otherwise.
+    /// Ready when an entry has arrived that was not at hand; otherwise registers for that.
     pub fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut has_come = false;
         for named in &mut self.tables {
@@ -126,8 +126,8 @@ impl<K: 'static> KeyedStates<K> {
         if has_come { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// The table of a registered state; `None` for an id of another operator (told by a hash of its name) or of another type. Costs an indexed load and a
-    /// comparison of the operator and the type.
+    /// The table of a registered state; `None` for an id of another operator (distinguished by a hash of its name) or of another type. Costs an indexed
+    /// load and a comparison of the operator and the type.
     #[inline]
     pub fn table<V: 'static>(&mut self, id: StateId<V>) -> Option<&mut HotTable<K, V>> {
         let named = self.tables.get_mut(id.index as usize)?;
@@ -135,9 +135,9 @@ impl<K: 'static> KeyedStates<K> {
             return None;
         }
         let table: *mut dyn Table = &raw mut *named.table;
-        // SAFETY: `register` is the only place that makes a `Named`, and puts a `HotTable<K, V>` beside the `TypeId` of its `V`, which is that of this `V`, as
-        // was just compared; `K` is that of `self`. So the box holds what the pointer is cast to. It is borrowed mutably from `self` for as long as the result.
-        // This is `downcast_mut` without its call through the vtable, which is there once for each access to state.
+        // SAFETY: `register` is the only place that makes a `Named`, and puts a `HotTable<K, V>` beside the `TypeId` of its `V`, which is that of this `V`,
+        // as was just compared; `K` is that of `self`. So the box holds a table of the type that the pointer is cast to. It is borrowed mutably from `self`
+        // for as long as the result. This is `downcast_mut` without its call through the vtable, which every access to state would pay.
         Some(unsafe { &mut *table.cast::<HotTable<K, V>>() })
     }
 }
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(states.register::<String>("count").err().map(|e| e.before), Some("u32"));
     }
 
-    /// Ids are plain numbers, and a user may mix up those of two operators: a table must never be taken for one of another type.
+    /// Ids are plain numbers, and a user may mix up those of two operators: a table must never be taken for a table of another type.
     #[test]
     fn an_id_of_another_operator_finds_nothing_whatever_the_types() {
         let (mut one, mut other) = (KeyedStates::<u64>::of("one"), KeyedStates::<u64>::of("other"));
@@ -166,7 +166,7 @@ mod tests {
         let of_other = other.register::<String>("name").unwrap();
         assert!(one.table(of_other).is_none());
         assert!(one.table(StateId::<u32>::default()).is_none());
-        // The same place in a store of the same name, as of another subtask, and another type there.
+        // The same place in a store of the same name, as another subtask has it, and another type there.
         let mut twin = KeyedStates::<u64>::of("one");
         twin.register::<Vec<String>>("names").unwrap();
         assert!(twin.table(of_one).is_none());

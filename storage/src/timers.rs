@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-/// A set of `(time, key)`; the same timer set twice is one. Setting, deleting and taking cost the logarithm of the number of timers.
+/// A set of `(time, key)`; a timer set twice is one timer. Setting, deleting and taking cost the logarithm of the number of timers.
 #[derive(Debug)]
 pub struct TimerQueue<K> {
     timers: BTreeSet<(i64, K)>,
@@ -16,7 +16,7 @@ impl<K: Ord> Default for TimerQueue<K> {
 }
 
 impl<K: Ord> TimerQueue<K> {
-    /// Sets a timer of `key`. `false` if it was set already.
+    /// Sets a timer for `key`. `false` if it was set already.
     pub fn insert(&mut self, time: i64, key: K) -> bool {
         self.timers.insert((time, key))
     }
@@ -37,7 +37,7 @@ impl<K: Ord> TimerQueue<K> {
         self.timers.iter().take_while(move |(time, _)| *time <= now)
     }
 
-    /// Takes the next timer out if it is due at `now`: the earliest, and of several at one time the one with the lowest key.
+    /// Removes and returns the next timer if it is due at `now`: the earliest, and among several at one time the one with the lowest key.
     pub fn pop_due(&mut self, now: i64) -> Option<(i64, K)> {
         if self.next_time()? > now {
             return None;
@@ -45,7 +45,7 @@ impl<K: Ord> TimerQueue<K> {
         self.timers.pop_first()
     }
 
-    /// The timers behind `after` in their order, or all of them.
+    /// The timers after `after` in their order; all of them for `None`.
     pub fn iter_after(&self, after: Option<(i64, K)>) -> impl Iterator<Item = &(i64, K)> {
         self.timers.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
     }

@@ -1,7 +1,7 @@
-//! The contents of one window: an accumulator per key, kept in the order in which the keys came.
+//! The contents of one window: an accumulator per key, in the order in which the keys arrived.
 //!
 //! Entries lie in one arena, so that firing a window is a walk through memory that can stop at any entry and go on later, and dropping it frees one
-//! block. There is no removal of single entries: a window goes as a whole.
+//! block. Single entries cannot be removed: a window is dropped as a whole.
 
 use crate::TableOwner;
 use hashbrown::HashTable;
@@ -28,19 +28,19 @@ impl<K, V> Default for WindowTable<K, V> {
 }
 
 impl<K, V> WindowTable<K, V> {
-    /// An empty table of `owner`, who is named if there is no memory for it to grow.
+    /// An empty table of `owner`, who is named in the message if memory for growth runs out.
     #[must_use]
     pub fn of(owner: TableOwner) -> Self {
         Self { index: HashTable::new(), slots: Vec::new(), owner }
     }
 
-    /// Bytes of memory that the table takes, without what keys and values own outside of it.
+    /// Bytes of memory that the table takes, without memory that keys and values own outside of it.
     #[must_use]
     pub fn table_bytes(&self) -> usize {
         self.index.allocation_size() + self.slots.capacity() * size_of::<Slot<K, V>>()
     }
 
-    /// A table that cannot grow ends the process, which would otherwise end without a reason.
+    /// Ends the process with a message when the table cannot grow, instead of a silent death.
     #[cold]
     #[inline(never)]
     fn grow(&mut self) {
@@ -63,7 +63,7 @@ impl<K, V> WindowTable<K, V> {
         self.slots.is_empty()
     }
 
-    /// The position of the key with this hash for which `is_key` holds, with an entry made by `make` if there is none.
+    /// The position of the key with this hash for which `is_key` holds; inserts the entry that `make` returns if there is none.
     #[inline]
     pub fn find_or_insert_with(&mut self, hash: u64, mut is_key: impl FnMut(&K) -> bool, make: impl FnOnce() -> (K, V)) -> usize {
         let slots = &self.slots;
@@ -85,39 +85,39 @@ impl<K, V> WindowTable<K, V> {
         position as usize
     }
 
-    /// Of how many of `hashes`, from the first on, what is stored is at hand; see [`HotTable::at_hand`](crate::HotTable::at_hand).
+    /// How many of `hashes`, from the first on, have their entries at hand; see [`HotTable::at_hand`](crate::HotTable::at_hand).
     #[inline]
     pub fn at_hand(&mut self, hashes: impl ExactSizeIterator<Item = u64>) -> usize {
         hashes.len()
     }
 
-    /// Of how many entries, from `position` on, what is stored is at hand.
+    /// How many entries, from `position` on, are at hand.
     #[inline]
     pub fn entries_at_hand(&mut self, position: usize) -> usize {
         self.slots.len() - position
     }
 
-    /// Ready when something has come that was not at hand; see [`HotTable::poll_at_hand`](crate::HotTable::poll_at_hand).
+    /// Ready when an entry has arrived that was not at hand; see [`HotTable::poll_at_hand`](crate::HotTable::poll_at_hand).
     pub fn poll_at_hand(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
 
-    /// Brings what is stored under `hash` into the processor's caches; see [`HotTable::prefetch`](crate::HotTable::prefetch).
+    /// Brings the entry stored under `hash` into the processor's caches; see [`HotTable::prefetch`](crate::HotTable::prefetch).
     #[inline]
     pub fn prefetch(&self, hash: u64) {
         std::hint::black_box(self.index.find(hash, |position| self.slots[*position as usize].hash == hash).is_some());
     }
 
-    /// The value of the entry at `position`, to be changed.
+    /// The value of the entry at `position`, mutable.
     ///
     /// # Panics
-    /// If there are not so many entries.
+    /// If the table has fewer entries.
     #[inline]
     pub fn value_mut(&mut self, position: usize) -> &mut V {
         &mut self.slots[position].value
     }
 
-    /// Frees up to `entries` of the entries, the last ones first, and then the memory. `true` when nothing is left; the table is of no use in between.
+    /// Frees up to `entries` entries, the last ones first, and then the memory. `true` when the table is empty; until then it must not be used otherwise.
     pub fn free(&mut self, entries: usize) -> bool {
         let kept = if std::mem::needs_drop::<Slot<K, V>>() { self.slots.len().saturating_sub(entries) } else { 0 };
         self.slots.truncate(kept);
@@ -130,7 +130,7 @@ impl<K, V> WindowTable<K, V> {
     /// The entries at these positions, with the hashes of their keys.
     ///
     /// # Panics
-    /// If there are not so many entries.
+    /// If the table has fewer entries.
     pub fn slice(&self, positions: Range<usize>) -> impl ExactSizeIterator<Item = (u64, &K, &V)> {
         self.slots[positions].iter().map(|slot| (slot.hash, &slot.key, &slot.value))
     }

@@ -7,7 +7,7 @@
 //! 2013-01-01T00:00:00Z,9E,28,0,494,255
 //! ```
 //!
-//! (without that header). A flight that comes after its day has been written is *late*; late flights are written as the input lines they were.
+//! (without that header). A flight that arrives after its day has been written is *late*; late flights are written as their input lines.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,41 +24,41 @@ use thalweg::{
 pub struct Flight {
     /// The scheduled departure in milliseconds since 1970, read as UTC.
     pub scheduled_ms: i64,
-    /// Two letters: `UA`.
+    /// Two letters, such as `UA`.
     pub carrier: String,
-    /// It never left.
+    /// The flight never left.
     pub cancelled: bool,
-    /// How late it left; negative if early.
+    /// Minutes between scheduled and actual departure; negative if early.
     pub delay_min: Option<i64>,
     /// The input line.
     pub line: String,
 }
 
-/// What a carrier's day comes to.
+/// The totals of one carrier's day.
 #[derive(Clone, Debug, Record)]
 pub struct Day {
-    /// When it began.
+    /// When the day began, in milliseconds since 1970.
     pub start_ms: i64,
-    /// Whose it is.
+    /// Two letters, as in `Flight`.
     pub carrier: String,
-    /// The numbers.
+    /// The totals of its flights.
     pub totals: Totals,
 }
 
-/// Numbers about flights.
+/// Totals over flights.
 #[derive(Clone, Debug, Default, Record)]
 pub struct Totals {
-    /// All of them.
+    /// The number of flights, cancelled ones included.
     pub flights: u64,
-    /// Those that never left.
+    /// The number of flights that never left.
     pub cancelled: u64,
-    /// Minutes of delay, the early ones taken off.
+    /// The sum of the delays in minutes; early departures count negative.
     pub total_delay_min: i64,
-    /// The longest delay, if any flight left.
+    /// The longest delay in minutes, if any flight left.
     pub max_delay_min: Option<i64>,
 }
 
-/// Adds flights up.
+/// Adds up flights per carrier and day.
 #[derive(Clone)]
 struct Sum;
 
@@ -89,7 +89,7 @@ impl AggregateFunction<Flight> for Sum {
     }
 }
 
-/// Reads a row; what is missing is `NA`.
+/// Reads a row; missing values are `NA`.
 fn flight(row: &CsvRow<'_>) -> Result<Flight, CsvError> {
     let (year, month, day) = (row.parse("year")?, row.parse("month")?, row.parse("day")?);
     let scheduled = jiff::civil::DateTime::new(year, month, day, row.parse("hour")?, row.parse("minute")?, 0, 0)
@@ -140,12 +140,12 @@ pub struct FlightsArgs {
     pub overwrite: bool,
 }
 
-/// The sample in the repository that the program was built from, wherever it is started.
+/// The sample in the repository that the program was built from, wherever the program is started.
 fn sample_data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data")
 }
 
-/// What is computed: the days, and aside of them flights that were late and rows that cannot be understood.
+/// The computation: the days, and as side outputs late flights and rows that cannot be understood.
 pub fn results(
     env: &StreamExecutionEnvironment,
     args: &FlightsArgs,
@@ -166,7 +166,7 @@ pub fn results(
     (days, late_flights, malformed)
 }
 
-/// Where the days go.
+/// The sink of the days.
 pub fn days_sink(args: &FlightsArgs) -> impl Sink<In = Day> + use<> {
     let rows = FileSink::<Day>::csv(&args.output, |day, row| {
         let TotalsRef { flights, cancelled, total_delay_min, max_delay_min } = day.totals;
@@ -176,13 +176,13 @@ pub fn days_sink(args: &FlightsArgs) -> impl Sink<In = Day> + use<> {
     rows.overwrite(args.overwrite)
 }
 
-/// Where late flights go.
+/// The sink of late flights.
 pub fn late_sink(args: &FlightsArgs) -> impl Sink<In = Flight> + use<> {
     let dir = args.late_output.clone().unwrap_or_else(|| args.output.join("late"));
     FileSink::<Flight>::lines(dir, |flight, line| line.push_str(flight.line)).suffix(".csv").overwrite(args.overwrite)
 }
 
-/// Where rows go that cannot be understood.
+/// The sink of rows that cannot be understood.
 pub fn malformed_sink(args: &FlightsArgs) -> impl Sink<In = MalformedRecord> + use<> {
     let dir = args.malformed_output.clone().unwrap_or_else(|| args.output.join("malformed"));
     let rows = FileSink::<MalformedRecord>::csv(dir, |row, out| {
@@ -191,7 +191,7 @@ pub fn malformed_sink(args: &FlightsArgs) -> impl Sink<In = MalformedRecord> + u
     rows.overwrite(args.overwrite)
 }
 
-/// The job.
+/// Builds the job: source, computation and sinks.
 pub fn build(env: &StreamExecutionEnvironment, args: &FlightsArgs) {
     let (days, late, malformed) = results(env, args);
     days.sink(days_sink(args)).name("days").uid("days");
@@ -199,7 +199,7 @@ pub fn build(env: &StreamExecutionEnvironment, args: &FlightsArgs) {
     malformed.sink(malformed_sink(args)).name("malformed").uid("malformed");
 }
 
-/// For `--help`.
+/// The job's name and description, for `--help`.
 pub const ABOUT: cli::About = cli::About {
     job: "flights",
     what: "Counts flights and adds up their delays, for each carrier and day. Without any option it reads the sample: all \

@@ -1,4 +1,4 @@
-//! Sources and sinks that come with the engine, each behind a feature; a collection and what a job collects are always there.
+//! Sources and sinks that come with the engine, each behind a feature; the collection source and the collect sink are always there.
 
 #[cfg(feature = "csv")]
 #[doc(inline)]

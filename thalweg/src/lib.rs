@@ -44,7 +44,7 @@
 //!
 //! # Features
 //!
-//! All are on unless a job says `default-features = false`; one that is off brings no dependency.
+//! All are on unless a job says `default-features = false`; a feature that is off brings no dependency.
 //!
 //! | feature | what |
 //! | --- | --- |
@@ -59,8 +59,8 @@
 //! # Where to read on
 //!
 //! [`StreamExecutionEnvironment`] and [`DataStream`] are the way in, [`KeyedStream`] and [`WindowedStream`] follow; [`Record`] says what can flow;
-//! [`KeyedProcessFunction`] is for logic of your own, and [`OneInputStreamOperator`] for operators that hold records or take many at once; [`JobHandle`] steers a running job. The rules of time, windows and lateness are numbered
-//! paragraphs in `docs/src/semantics.md`, cited in the code.
+//! [`KeyedProcessFunction`] is for logic of your own, and [`OneInputStreamOperator`] for operators that hold records or take many at once; [`JobHandle`]
+//! steers a running job. The rules of time, windows and lateness are numbered paragraphs in `docs/src/semantics.md`, cited in the code.
 
 pub mod connectors;
 

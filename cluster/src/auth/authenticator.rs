@@ -1,4 +1,4 @@
-//! Carries a [`Handshake`] out on a connection, within a time.
+//! Carries out a [`Handshake`] on a connection, within a time limit.
 
 use super::handshake::{AuthError, Handshake, NONCE_BYTES, Nonce, Purpose, Side, Turn};
 use super::secret::Secret;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use thalweg_io::within;
 use thalweg_io::{Buffer, CoreId, Io, NetRead, NetWrite, Rng};
 
-/// Authenticates connections of one core. There is one of them per core, for as long as its process lives: no nonce is used twice. Clones are the same one.
+/// Authenticates connections of one core. Each core has a single one for as long as its process lives: no nonce is used twice. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Authenticator {
     io: Io,
@@ -18,14 +18,14 @@ pub(crate) struct Authenticator {
 }
 
 impl Authenticator {
-    /// `limit` is the time that an exchange may take.
+    /// `limit` is the time limit of an exchange.
     pub(crate) fn new(io: &Io, core: CoreId, secret: Option<Secret>, limit: Duration) -> Self {
-        // Cores that ask for one name get one sequence.
+        // Cores that request the same name get the same sequence, so the name contains the core.
         let random = Rc::new(RefCell::new(io.rng(&format!("cluster-nonce-{}", core.0))));
         Self { io: io.clone(), secret, random, limit }
     }
 
-    /// Finds out whether the other side of a new connection belongs to the cluster, and proves the same. Reads no byte that belongs to what follows.
+    /// Checks that the peer on a new connection belongs to the cluster, and proves the same of this process. Reads no byte beyond the handshake.
     pub(crate) async fn authenticate(
         &self,
         read: &mut dyn NetRead,

@@ -8,7 +8,7 @@ use sha2::Sha256;
 use std::time::Duration;
 use thalweg_io::IoError;
 
-/// The version of everything that processes say to each other. One that differs is refused: the binaries of a cluster are the same anyway.
+/// The version of the whole protocol between processes. A peer with another version is refused: the binaries of a cluster are the same anyway.
 pub(crate) const PROTOCOL_VERSION: u16 = 1;
 
 const GREETING_BYTES: usize = 48;
@@ -16,16 +16,16 @@ pub(super) const NONCE_BYTES: usize = 32;
 const PROOF_BYTES: usize = 32;
 const VERDICT_BYTES: usize = 1 + PROOF_BYTES;
 
-/// Stands before all that is hashed, so that a proof can be mistaken for nothing else.
+/// Prefix of all hashed input, so that a proof cannot be mistaken for anything else.
 const PROOF_DOMAIN: &[u8] = b"thalweg mutual challenge 1: proof";
 const NONCE_DOMAIN: &[u8] = b"thalweg mutual challenge 1: nonce";
 
-/// Whose part of the exchange it is.
+/// A side's role in the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// The one that has connected.
+    /// The side that has connected.
     Caller,
-    /// The one that listens.
+    /// The side that listens.
     Acceptor,
 }
 
@@ -45,16 +45,16 @@ impl Side {
     }
 }
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Between a worker and its coordinator.
+    /// Messages between a worker and its coordinator.
     Control,
     /// Frames between two workers.
     Data,
 }
 
-/// Why a connection did not come about. What can be done about it is said.
+/// Why authentication failed. Each message says what can be done about it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuthError {
     #[error("what answers there is not a process of Thalweg: see to the address and the port")]
@@ -79,7 +79,7 @@ pub(crate) enum AuthError {
 
 pub(super) type Nonce = [u8; NONCE_BYTES];
 
-/// What a side says first.
+/// The first message of a side.
 struct Greeting {
     version: u16,
     purpose: u8,
@@ -124,10 +124,10 @@ impl Purpose {
     }
 }
 
-/// What a side does next.
+/// The next step of a side.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    /// To be sent, also if it has failed: the other side learns why.
+    /// The bytes to send, even after a failure: the other side learns why.
     pub(crate) reply: Vec<u8>,
     pub(crate) failure: Option<AuthError>,
 }
@@ -142,11 +142,11 @@ impl Turn {
     }
 }
 
-/// What is waited for.
+/// The message that a side waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Awaits {
     Greeting,
-    /// Of the caller, with the nonces of caller and acceptor.
+    /// The caller's proof, with the nonces of caller and acceptor.
     Proof(Nonce, Nonce),
     Verdict(Nonce, Nonce),
     Nothing,
@@ -164,7 +164,7 @@ pub(crate) struct Handshake {
 impl Handshake {
     /// `random` must never have been used before.
     pub(crate) fn new(side: Side, purpose: Purpose, secret: Option<Secret>, random: [u8; NONCE_BYTES]) -> Self {
-        // Whoever has seen random numbers of this process might foresee the next ones. Not what a key has been mixed into.
+        // Anyone who has seen random numbers of this process might predict the next ones, but not after a key has been mixed in.
         let own = match &secret {
             Some(secret) => keyed(secret, NONCE_DOMAIN, &[&random]).finalize().into_bytes().into(),
             None => random,
@@ -172,7 +172,7 @@ impl Handshake {
         Self { side, purpose, secret, own, awaits: Awaits::Greeting }
     }
 
-    /// What is said without having heard anything.
+    /// The bytes to send before anything is received.
     pub(crate) fn open(&self) -> Vec<u8> {
         match self.side {
             Side::Caller => self.greeting(),
@@ -180,7 +180,7 @@ impl Handshake {
         }
     }
 
-    /// How many bytes are to be read next; `None` when both sides know each other.
+    /// How many bytes to read next; `None` when both sides are authenticated.
     pub(crate) fn wants(&self) -> Option<usize> {
         match self.awaits {
             Awaits::Greeting => Some(GREETING_BYTES),
@@ -190,7 +190,7 @@ impl Handshake {
         }
     }
 
-    /// Takes as many bytes as were wanted. After a failure there is nothing more.
+    /// Takes exactly as many bytes as `wants` said. Must not be called after a failure.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Turn {
         match std::mem::replace(&mut self.awaits, Awaits::Nothing) {
             Awaits::Greeting => self.greeted(bytes),
@@ -217,7 +217,7 @@ impl Handshake {
 
     fn greeted(&mut self, bytes: &[u8]) -> Turn {
         let Some(theirs) = Greeting::decode(bytes, self.side.other()) else { return Turn::fail(AuthError::Stranger) };
-        // The acceptor answers whatever it thinks of the caller, which then finds the same fault.
+        // The acceptor greets even a caller that it rejects, so that the caller finds the same fault.
         let mut reply = if self.side == Side::Acceptor { self.greeting() } else { Vec::new() };
         if let Some(failure) = self.fault_in(&theirs) {
             return Turn { reply, failure: Some(failure) };

@@ -8,14 +8,14 @@ fn secret(text: &str) -> Option<Secret> {
 const ONE: &str = "the secret of the cluster";
 const OTHER: &str = "the secret of another one";
 
-/// What became of both sides, and everything that was said, in order.
+/// The outcome of both sides, and all messages in order.
 struct Exchanged {
     caller: Result<(), AuthError>,
     acceptor: Result<(), AuthError>,
     said: Vec<(Side, Vec<u8>)>,
 }
 
-/// Lets two sides talk; `tamper` sees each message under way.
+/// Runs the exchange; `tamper` sees each message on its way.
 fn talk(mut caller: Handshake, mut acceptor: Handshake, mut tamper: impl FnMut(Side, &mut Vec<u8>)) -> Exchanged {
     let mut said = Vec::new();
     let mut wires = [caller.open(), acceptor.open()];
@@ -129,7 +129,7 @@ fn a_side_that_hears_its_own_words_is_not_deceived() {
     let own = caller.open();
     let (mut caller, mut acceptor) = sides(secret(ONE), secret(ONE));
     assert!(matches!(caller.take(&own).failure, Some(AuthError::Stranger)));
-    // One that calls two acceptors and lets one answer the other's challenge: a proof is of one role.
+    // A caller that calls two acceptors and lets one answer the other's challenge: a proof is bound to one role.
     let mut greeting = acceptor.take(&own).reply;
     greeting[..8].copy_from_slice(Side::Caller.magic());
     let mut second = Handshake::new(Side::Acceptor, Purpose::Control, secret(ONE), [4; 32]);

@@ -1,17 +1,17 @@
-//! What the processes of a cluster know and a stranger does not.
+//! The secret that the processes of a cluster share and a stranger does not know.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The fewest bytes of a secret. A stranger who overhears one exchange can try secrets at home: 16 random bytes are out of reach, a word is not.
+/// The fewest bytes of a secret. A stranger who overhears one exchange can try secrets offline: 16 random bytes are out of reach, a word is not.
 const SECRET_BYTES_MIN: usize = 16;
 
-/// The most. More would not be harder to guess; a file that is larger is not the one that was meant.
+/// The most bytes of a secret. More would not be harder to guess; a larger file is not the intended one.
 const SECRET_BYTES_MAX: usize = 4096;
 
-/// A secret that all processes of a cluster share. It proves who they are; what they say to each other is *not* encrypted.
+/// A secret that all processes of a cluster share. It proves who they are; their messages are *not* encrypted.
 ///
-/// It shows itself to nobody:
+/// It never prints its bytes:
 ///
 /// ```
 /// # mod thalweg { pub use thalweg_cluster as cluster; }
@@ -24,7 +24,7 @@ const SECRET_BYTES_MAX: usize = 4096;
 pub struct Secret(Arc<[u8]>);
 
 impl Secret {
-    /// Takes the bytes of a secret. White space around it is not part of it, so that a file may end with a line break.
+    /// Takes the bytes of a secret. White space around them is trimmed, so that a file may end with a line break.
     ///
     /// # Errors
     /// If it is shorter than 16 bytes, or longer than 4,096.

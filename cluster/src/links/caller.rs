@@ -1,4 +1,4 @@
-//! Who calls, and for which link: the first frame of a connection says so.
+//! The caller of a link: the first frame of a connection says who calls, and for which link.
 
 use super::reader::FrameReader;
 use thalweg_io::{Buffer, NetWrite};
@@ -9,12 +9,12 @@ use thalweg_kernel::worker::{FrameHeader, FrameKind, HEADER_BYTES};
 /// Bytes of an opening frame behind its header.
 pub(super) const OPENING_BYTES: usize = 32;
 
-/// Which link a connection is for.
+/// Identifies the link that a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Opening {
     pub(super) job: JobId,
     pub(super) attempt: Attempt,
-    /// Attempts of two coordinators can have one number.
+    /// The coordinating process: attempts of two coordinators can have the same number.
     pub(super) owner: u64,
     pub(super) from: Place,
     pub(super) to: Place,
@@ -47,7 +47,7 @@ impl Opening {
     }
 }
 
-/// A connection whose caller is known.
+/// A connection whose caller has identified itself.
 pub(super) struct Caller {
     pub(super) reader: FrameReader,
     pub(super) write: Box<dyn NetWrite>,

@@ -1,12 +1,12 @@
 //! Credit-based flow control of one channel between two processes.
 //!
-//! The receiver grants as many frames as it has places for; the sender uses a credit a frame and stops without one. So what a slow receiver leaves
-//! waiting is bounded by its *window*, and the pressure goes on to the sender's subtask, and from there to the source.
+//! The receiver grants as many frames as it has free places; the sender uses one credit per frame and stops without one. So the frames waiting at a slow
+//! receiver are bounded by its *window*, and the back-pressure reaches the sender's subtask, and from there the source.
 //!
-//! A receiver that is slow wants fewer frames than there are places for: its *limit* (`exchange/debloating.rs`).
+//! A slow receiver wants fewer frames than it has places: its *limit* (`exchange/debloating.rs`).
 //!
-//! With a window of 0 nothing is granted in advance: the sender *demands* a credit when it has a frame, and gets one when the one place that there always
-//! is has become free.
+//! With a window of 0 nothing is granted in advance: the sender *demands* a credit when it has a frame, and gets one when the single place that always
+//! exists is free.
 //!
 //! Pure: no I/O, no clock.
 
@@ -15,11 +15,11 @@
 pub(crate) struct Window {
     /// Places for frames under way and waiting.
     size: u32,
-    /// As many of them as the receiver wants used now.
+    /// How many of them the receiver wants used now.
     limit: u32,
-    /// Granted and not received yet.
+    /// Frames granted and not received yet.
     outstanding: u32,
-    /// Received and not given back yet.
+    /// Frames received and not given back yet.
     held: u32,
     is_demanded: bool,
 }
@@ -30,7 +30,7 @@ impl Window {
         Self { size, limit: size, outstanding: 0, held: 0, is_demanded: false }
     }
 
-    /// From now on the receiver wants so many frames, one at least. What has been granted stays granted.
+    /// Sets how many frames the receiver wants from now on, at least one. Granted credit stays granted.
     pub(crate) fn want(&mut self, frames: u32) {
         self.limit = frames.max(1).min(self.size);
     }
@@ -40,7 +40,7 @@ impl Window {
         self.limit
     }
 
-    /// A frame has come. `false` if it was not granted.
+    /// Notes a received frame. `false` if it was not granted.
     #[must_use]
     pub(crate) fn received(&mut self) -> bool {
         let was_granted = self.outstanding > 0;
@@ -49,13 +49,13 @@ impl Window {
         was_granted
     }
 
-    /// A frame has been worked off.
+    /// Notes that a frame has been processed.
     pub(crate) fn given_back(&mut self) {
         assert!(self.held > 0, "a frame was given back that was never received");
         self.held -= 1;
     }
 
-    /// The sender has a frame and no credit.
+    /// Notes that the sender has a frame and no credit.
     pub(crate) fn demanded(&mut self) {
         self.is_demanded = true;
     }
@@ -86,7 +86,7 @@ pub(crate) struct Credits {
 }
 
 impl Credits {
-    /// For a receiver with a window of `window`.
+    /// Credits for a receiver with a window of `window`.
     pub(crate) fn new(window: usize) -> Self {
         Self { window: u32::try_from(window).unwrap_or(u32::MAX), left: 0, has_demanded: false }
     }
@@ -95,13 +95,13 @@ impl Credits {
         self.left > 0
     }
 
-    /// A frame has been sent.
+    /// Notes that a frame has been sent.
     pub(crate) fn sent(&mut self) {
         assert!(self.left > 0, "a frame was sent without credit");
         self.left -= 1;
     }
 
-    /// The receiver has granted `credits`. `false` if those are more than its window: then it does not keep the rules.
+    /// Adds `credits` granted by the receiver. `false` if they exceed its window: then the receiver breaks the protocol.
     #[must_use]
     pub(crate) fn granted(&mut self, credits: u32) -> bool {
         self.left = self.left.saturating_add(credits);
@@ -109,13 +109,13 @@ impl Credits {
         self.left <= self.window.max(1)
     }
 
-    /// There is a frame and no credit: whether the receiver has to be asked, now and once.
+    /// There is a frame and no credit: returns whether to ask the receiver now; `true` once per demand.
     #[must_use]
     pub(crate) fn demand(&mut self) -> bool {
         self.window == 0 && self.left == 0 && !std::mem::replace(&mut self.has_demanded, true)
     }
 
-    /// Whoever was asked has gone without an answer.
+    /// Forgets the demand: the receiver has gone without an answer.
     pub(crate) fn forget_demand(&mut self) {
         assert!(self.left == 0, "credit was granted by a receiver that has granted nothing");
         self.has_demanded = false;
@@ -165,8 +165,8 @@ mod tests {
     }
 
     proptest! {
-        /// Sender and receiver with messages under way in both directions, in any order of events: never more than the window is under way and waiting,
-        /// and as long as there is something to do something can happen.
+        /// Sender and receiver with messages under way in both directions, in any order of events: never more frames than the window are under way and
+        /// waiting, and as long as there is work to do some progress is possible.
         #[test]
         fn nothing_overruns_and_nothing_gets_stuck(size in 0..4usize, frames in 1..40u32, choices in prop::collection::vec(any::<u8>(), 400)) {
             let (mut window, mut credits) = (Window::new(size), Credits::new(size));

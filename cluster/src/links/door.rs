@@ -1,7 +1,7 @@
-//! Where the cores of other workers call.
+//! The door of a core: where the cores of other workers call.
 //!
-//! A caller proves that it belongs to the cluster and says which link of which attempt it is. A link of the attempt under way gets the connection; a
-//! caller of an older attempt is turned away (law 10); one of an attempt that does not run here yet waits for it (`early.rs`). What a stranger can cost is
+//! A caller proves that it belongs to the cluster and says which link of which attempt it is. A link of the current attempt gets the connection; a caller
+//! of an older attempt is turned away (law 10); a caller of an attempt that does not run here yet waits for it (`early.rs`). The cost of strangers is
 //! bounded: a few connections at a time, each for a few seconds, and no memory beyond a header. A flood of them may push a caller of our own off the
 //! doorstep before it has proved who it is, or before its attempt was announced here; it calls again.
 
@@ -22,16 +22,16 @@ use thalweg_io::{Io, IoError, Listener, LocalBoxFuture, TaskClass};
 use thalweg_kernel::checkpoint::{Attempt, JobId};
 use thalweg_kernel::worker::Announced;
 
-/// Callers that may be on the doorstep at a time; at one more the one that stands there longest has to go.
+/// Callers that may be on the doorstep at a time; when one more arrives, the caller that has stood there longest has to go.
 const CALLERS_MAX: usize = 128;
 
-/// Callers that are let onto the doorstep before those that stand there, and the core's other tasks, have their turn.
+/// Callers admitted to the doorstep before those already there, and the core's other tasks, have their turn.
 const BATCH: usize = 16;
 
-/// How long a caller goes on calling, and may take to say which link it is.
+/// How long a caller keeps calling, and how long it may take to say which link it is.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A caller that a link waits for.
+/// A link's slot for its caller.
 #[derive(Default)]
 pub(super) struct Awaited {
     caller: RefCell<Option<Caller>>,
@@ -45,7 +45,7 @@ impl Awaited {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// The caller, when it comes.
+    /// The caller, when it arrives.
     pub(super) fn poll_caller(&self, cx: &mut Context<'_>) -> Poll<Caller> {
         match self.caller.take() {
             Some(caller) => Poll::Ready(caller),
@@ -60,12 +60,12 @@ impl Awaited {
 #[derive(Default)]
 struct Doorstep {
     newest: Option<(JobId, u64, Attempt)>,
-    /// Links of the attempt under way whose caller has not come.
+    /// Links of the current attempt whose caller has not arrived.
     expected: BTreeMap<Opening, Rc<Awaited>>,
     early: Early,
 }
 
-/// A core's door.
+/// A core's door. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Door {
     address: SocketAddr,
@@ -82,7 +82,7 @@ impl Door {
         Ok(door)
     }
 
-    /// Where it is.
+    /// The address at which it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -91,12 +91,12 @@ impl Door {
         &self.auth
     }
 
-    /// An attempt will begin here: its callers wait for it however long that takes.
+    /// Announces an attempt that will begin here: its callers wait for it however long that takes.
     pub(crate) fn announce(&self, announced: Announced) {
         self.doorstep.borrow_mut().early.announce(announced);
     }
 
-    /// From now on callers of other attempts are turned away, those that wait already, too, unless theirs may still follow.
+    /// From now on turns away callers of other attempts, including those already waiting, unless their attempt may still follow.
     pub(super) fn begin(&self, job: JobId, owner: u64, attempt: Attempt) {
         let doorstep = &mut *self.doorstep.borrow_mut();
         doorstep.newest = Some((job, owner, attempt));
@@ -104,7 +104,7 @@ impl Door {
         doorstep.early.begin(job, owner, attempt);
     }
 
-    /// The caller of a link of the attempt that was begun last, when it comes.
+    /// The slot for the caller of a link of the attempt that was begun last.
     pub(super) fn expect(&self, opening: Opening) -> Rc<Awaited> {
         let awaited = Rc::<Awaited>::default();
         let doorstep = &mut *self.doorstep.borrow_mut();
@@ -133,10 +133,10 @@ impl Door {
         .await;
     }
 
-    /// Leads a caller to its link.
+    /// Identifies a caller and leads it to its link.
     async fn admit(self, io: Io, (mut read, mut write, from): Call) {
         if let Err(error) = self.auth.authenticate(&mut *read, &mut *write, Side::Acceptor, Purpose::Data).await {
-            // Whoever floods the door does not flood the log as well.
+            // At debug level, so that a flood of callers does not flood the log.
             tracing::debug!(%from, %error, "a caller was turned away");
             return;
         }
@@ -161,7 +161,7 @@ impl Door {
         if let Some(link) = doorstep.expected.remove(&opening) {
             link.has_come(caller);
         } else if doorstep.newest.is_some_and(is_old) {
-            // Who sees it knows that it has been fenced: the newest attempt, that of the caller.
+            // The observation shows that the caller is fenced: the newest attempt, that of the caller.
             let newest = doorstep.newest.map_or(0, |(.., attempt)| attempt.0 as i64);
             io.observe("door.refuse", &self.address.to_string(), [newest, opening.attempt.0 as i64, 0]);
             tracing::debug!(attempt = %opening.attempt, "a caller of an attempt that is over was turned away");

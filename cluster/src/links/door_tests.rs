@@ -10,7 +10,7 @@ fn at() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 7200))
 }
 
-/// The place of the core whose door it is.
+/// The place of the core that owns the door.
 const HERE: Place = Place { seat: 0, core: 0 };
 
 /// An attempt of a few hundred workers with one core each.
@@ -24,7 +24,7 @@ fn opening(seat: usize, owner: u64, attempt: u64) -> Opening {
     Opening { job: JobId(1), attempt: Attempt(attempt), owner, from, to }
 }
 
-/// A door, and somebody who may call there.
+/// A door, and the authenticator of a caller.
 fn doorstep(world: &World) -> (Door, Authenticator) {
     let io = world.io();
     let auth = |core| Authenticator::new(&io, CoreId(core), None, Duration::from_secs(10));
@@ -50,7 +50,7 @@ fn has_come(door: &Door, opening: Opening) -> bool {
 fn callers_of_our_own_wait_for_their_attempt_however_many_they_are_and_however_long_it_takes() {
     let world = World::default();
     let (door, auth) = doorstep(&world);
-    // The others may have heard of the attempt a little earlier.
+    // Other workers may have heard of the attempt a little earlier.
     let first = call(&world, &auth, opening(1, 1, 1));
     door.announce(announced(1, 1));
     world.sleep(2 * UNKNOWN_TIME);
@@ -88,7 +88,7 @@ fn a_stranger_who_calls_and_hangs_up_costs_nothing() {
     let world = World::default();
     let (door, auth) = doorstep(&world);
     door.announce(announced(1, 1));
-    // One as anybody can call, and one that has learnt the number of an attempt.
+    // A caller such as anybody can be, and one that has learnt the number of an attempt.
     for opening in [opening(1, 77, 1), opening(1, 1, 1)] {
         let (mut read, write) = call(&world, &auth, opening);
         assert_eq!(door.doorstep.borrow().early.count(), 1);
@@ -173,7 +173,7 @@ fn attempts_of_two_coordinators_are_told_apart_though_they_have_one_number() {
     let world = World::default();
     let (door, auth) = doorstep(&world);
     door.begin(JobId(1), 1, Attempt(5));
-    // Another folder, that goes on with the same job, counts its attempts from 1.
+    // Another checkpoint folder that continues the same job counts its attempts from 1.
     let (new, stale) = (call(&world, &auth, opening(1, 2, 1)), call(&world, &auth, opening(2, 1, 6)));
     door.begin(JobId(1), 2, Attempt(1));
     assert!(has_come(&door, opening(1, 2, 1)));

@@ -1,7 +1,7 @@
-//! The receiving half of a link: reads frames from one connection, hands each to its channel, and grants credit for what was worked off.
+//! The receiving half of a link: reads frames from one connection, hands each to its channel, and grants credit for processed frames.
 //!
-//! With the credit goes the window of the receiver, in records. As many frames wait at the other end as here, so half of it is theirs; and of a small one
-//! there are no more frames here than it has records.
+//! With the credit the receiver sends its window, in records. As many frames wait at the sending end as here, so half of the window is the sender's; and if
+//! the window is small, no more frames are granted than it has records.
 
 use super::caller::Caller;
 use super::credits::Window;
@@ -30,34 +30,34 @@ struct Channel {
     unpacker: Box<dyn Unpacker>,
     layout: Layout,
     window: Window,
-    /// What the receiver wishes to have under way, in records; 0 before it has said so.
+    /// The receiver's desired window, in records; 0 until it is known.
     records_window: u32,
-    /// That is not what the sender was told last.
+    /// Whether it differs from what the sender was told last.
     is_news: bool,
     sequence: u64,
     records: u64,
     has_ended: bool,
-    /// The receiver is gone.
+    /// Whether the receiver is gone.
     is_over: bool,
 }
 
 impl Channel {
-    /// The part of the window that is the sender's, and that which is the receiver's; 0 before the receiver has said anything.
+    /// The sender's share of the window, which is also the receiver's; 0 until the window is known.
     fn half(&self) -> u32 {
         self.records_window.div_ceil(2)
     }
 }
 
-/// A receiving link.
+/// The receiving half of a link.
 pub(super) struct Incoming {
     around: Surroundings,
-    /// By their numbers.
+    /// Ordered by their numbers.
     channels: Vec<Channel>,
-    /// Those that may have given memory back, or whose receivers may have said what they wish.
+    /// Channels that may have given memory back, or whose receivers may have a new window.
     ready: ReadyChannels,
-    /// What the sender has told.
+    /// The layouts that the sender has described.
     told: ToldLayouts,
-    /// Those of which something has happened since credit was last granted.
+    /// Channels in which anything has happened since credit was last granted.
     changed: Places,
     window: usize,
     records_in: Counter,
@@ -93,9 +93,9 @@ impl Incoming {
         }
     }
 
-    /// Waits for the caller and receives until it is dropped, or until nothing can follow.
+    /// Waits for the caller and receives until the future is dropped, or until nothing can follow.
     pub(super) async fn run(mut self, awaited: Rc<Awaited>) -> Result<(), String> {
-        // However long it takes the other worker to read its state. One that cannot call says so, and one that is gone is reported lost.
+        // Waits however long the other worker reads its state. A worker that cannot call says so, and a worker that is gone is reported lost.
         let Caller { mut reader, write } = poll_fn(|cx| awaited.poll_caller(cx)).await;
         reader.trust(PAYLOAD_BYTES_MAX);
         let mut sender = Sender { write, writing: None, free: Some(Buffer::default()) };
@@ -127,7 +127,7 @@ impl Incoming {
         self.poll_grant(cx, sender)
     }
 
-    /// Takes the memory of frames that were worked off, and what the receivers wish; registers for more.
+    /// Takes back the memory of processed frames, and the receivers' windows; registers for more.
     fn take_back(&mut self, reader: &mut FrameReader) {
         let mut next = 0;
         while let Some(place) = self.ready.next_from(next) {
@@ -144,7 +144,7 @@ impl Incoming {
                 self.around.watch.tell("link.given-back", channel.number, [0; 3]);
                 reader.give(buffer);
             }
-            // Behind the registration above: a word that comes later wakes.
+            // After the registration above: a later change wakes the link.
             let records = channel.unpacker.window();
             if records != channel.records_window {
                 (channel.records_window, channel.is_news) = (records, true);
@@ -159,12 +159,12 @@ impl Incoming {
         self.channels.binary_search_by_key(&number, |channel| channel.number.0).map_err(|_| FrameError::Channel(number))
     }
 
-    /// Writes what credit there is to grant, when the last of it has been written.
+    /// Sends the credit that can be granted, once the previous write is done.
     fn poll_grant(&mut self, cx: &mut Context<'_>, sender: &mut Sender) -> Poll<Result<(), String>> {
         loop {
             match sender.poll_buffer(cx) {
                 Poll::Pending => return Poll::Pending,
-                // What there was to read says better what happened.
+                // If reading has shown that all is over, that tells more than the write error.
                 Poll::Ready(Err(error)) if !self.channels.iter().all(|channel| channel.has_ended) => {
                     return Poll::Ready(Err(error.to_string()));
                 }
@@ -178,7 +178,7 @@ impl Incoming {
                         }
                         let (credits, is_news) = (channel.window.grant(), std::mem::take(&mut channel.is_news));
                         if credits > 0 {
-                            // Frames that may come from now on, those that are wanted under way and waiting, and the places for them.
+                            // Frames that may be sent from now on, frames wanted under way and waiting, and the places for them.
                             let values = [i64::from(credits), i64::from(channel.window.limit()), self.window as i64];
                             self.around.watch.tell("link.credit", channel.number, values);
                         }

@@ -1,27 +1,27 @@
-//! What records are made of, told in words before the first of them.
+//! The layouts of records, described in words before the first record.
 //!
-//! The header of a frame holds the fingerprint of its records' layout. Before the first frame of a layout the sender says that layout in words
-//! ([`FrameKind::Layout`]), once for each connection: where the two ends do not agree the receiver can name both. Bytes of another layout can pass rkyv's
-//! check and be wrong all the same.
+//! The header of a frame holds the fingerprint of its records' layout. Before the first frame of a layout the sender describes that layout in words
+//! ([`FrameKind::Layout`]), once per connection: if the two ends disagree, the receiver can name both. Bytes of another layout can pass rkyv's check and
+//! still be wrong.
 
 use thalweg_io::Buffer;
 use thalweg_kernel::checkpoint::Attempt;
 use thalweg_kernel::record::{Layout, LayoutFingerprint};
 use thalweg_kernel::worker::{FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 
-/// The layouts that one connection has been told.
+/// The layouts described on one connection.
 #[derive(Default)]
 pub(super) struct ToldLayouts {
     told: Vec<Layout>,
 }
 
 impl ToldLayouts {
-    /// The words for a fingerprint.
+    /// The layout with this fingerprint, if it was described.
     fn find(&self, fingerprint: LayoutFingerprint) -> Option<&Layout> {
         self.told.iter().find(|layout| layout.fingerprint() == fingerprint)
     }
 
-    /// Appends the words for `layout` to `out`, unless they have been sent. `channel` is the first whose records have it.
+    /// Appends the description of `layout` to `out`, unless it has been sent. `channel` is the first channel whose records have it.
     pub(super) fn tell(&mut self, layout: &Layout, attempt: Attempt, channel: u32, out: &mut Buffer) {
         if self.find(layout.fingerprint()).is_none() {
             self.told.push(layout.clone());
@@ -32,7 +32,7 @@ impl ToldLayouts {
         }
     }
 
-    /// Takes the words that a frame holds. `most` layouts may be told.
+    /// Takes the description that a frame holds. At most `most` layouts are allowed.
     pub(super) fn hear(&mut self, header: &FrameHeader, frame: &Buffer, most: usize) -> Result<(), FrameError> {
         let text = &frame[HEADER_BYTES..];
         header.check_payload(text)?;
@@ -48,7 +48,7 @@ impl ToldLayouts {
         Ok(())
     }
 
-    /// Holds the layout that a frame of records has against the one that is `expected` on its channel.
+    /// Compares the layout of a frame of records with the layout that is `expected` on its channel.
     pub(super) fn check(&self, header: &FrameHeader, expected: &Layout) -> Result<(), FrameError> {
         if header.layout == expected.fingerprint().as_u64() {
             return Ok(());
@@ -68,7 +68,7 @@ mod tests {
         FrameHeader { channel: 5, layout: layout.fingerprint().as_u64(), ..FrameHeader::new(FrameKind::Records, Attempt(1)) }
     }
 
-    /// What the sender writes for `layouts`, in order.
+    /// The frames that the sender writes for `layouts`, in order.
     fn told(layouts: &[&Layout]) -> Vec<(FrameHeader, Buffer)> {
         let (mut sender, mut frames) = (ToldLayouts::default(), Vec::new());
         for layout in layouts {

@@ -1,13 +1,13 @@
 //! Moving frames between the cores of different workers.
 //!
-//! To a subtask a remote channel is like any other: a ring of frames. At the other end of the ring stands, on the same core, a *link*: one for each core
-//! of another worker that something is sent to or comes from, with one connection each, for one attempt. The sending link makes bytes of frames as far as
-//! the receiver has granted credit; the receiving link checks them and hands them on as they are, to be read in place.
+//! To a subtask a remote channel is like any other: a ring of frames. At the other end of the ring, on the same core, is a *link*: one per attempt for each
+//! core of another worker that it sends to or receives from, with one connection each. The sending link turns frames into bytes as far as the receiver has
+//! granted credit; the receiving link checks them and hands them on as they are, to be read in place.
 //!
-//! A connection that breaks ends the attempt: frames are lost with it, and the last checkpoint is the one place from which all can go on. So nothing is
-//! sent again, and a link knows no state of another attempt.
+//! A connection that breaks ends the attempt: frames are lost with it, and the last checkpoint is the only place from which all subtasks can resume. So no
+//! frame is sent again, and a link keeps no state of another attempt.
 //!
-//! What the records of a channel are the engine knows alone: it packs and unpacks them ([`thalweg_kernel::worker::RemoteChannel`]).
+//! Only the engine knows the types of a channel's records: it packs and unpacks them ([`thalweg_kernel::worker::RemoteChannel`]).
 
 mod caller;
 mod credits;
@@ -39,7 +39,7 @@ impl FrameDoor for Door {
         let Links { job, attempt, owner, own, sending, receiving } = links;
         self.begin(job, owner, attempt);
         let window = shared.settings.channel_frames;
-        // One for all: the numbers of several links to one worker add up.
+        // One registry for all links: the numbers of several links to one worker add up.
         let metrics = Rc::new(MetricRegistry::new(own.core));
         for (from, peer) in receiving {
             let opening = Opening { job, attempt, owner, from, to: own };

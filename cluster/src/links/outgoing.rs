@@ -1,7 +1,8 @@
 //! The sending half of a link: takes frames out of the rings of its channels, as far as there is credit, and writes them to one connection.
 //!
-//! Until the first credit has come the receiver may hang up: its worker may not have heard of the attempt yet, or strangers may crowd its door. Nothing has
-//! been sent that could be lost, so the link calls again, for as long as the attempt lasts. From the first credit on a connection that breaks is the end.
+//! Until the first credit has arrived the receiver may hang up: its worker may not have heard of the attempt yet, or strangers may crowd its door. No frame
+//! that could be lost has been sent, so the link calls again, for as long as the attempt lasts. After the first credit a broken connection ends the
+//! attempt.
 
 use super::caller::Opening;
 use super::credits::Credits;
@@ -29,13 +30,13 @@ use thalweg_kernel::worker::{FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 /// Frames are gathered for one write up to this size: enough to spread its cost, little enough to stay in the cache until it is sent.
 const WRITE_BYTES: usize = 128 << 10;
 
-/// Before it is called again where nobody has answered.
+/// The pause before calling again when nobody has answered.
 const CALL_AGAIN: Duration = Duration::from_millis(50);
 
-/// The longest pause before it is called again where somebody has hung up. Each is twice as long as the one before.
+/// The longest pause before calling again when the receiver has hung up. Each pause is twice as long as the one before.
 const CALL_AGAIN_MAX: Duration = Duration::from_secs(1);
 
-/// What a receiver says may be this long: an entry of 12 bytes for each channel.
+/// The longest message from a receiver: an entry of 12 bytes for each channel.
 const CREDIT_BYTES_MAX: usize = 12 << 20;
 
 struct Channel {
@@ -44,15 +45,15 @@ struct Channel {
     layout: Layout,
     credits: Credits,
     sequence: u64,
-    /// Records sent, for those who watch.
+    /// Records sent, for observers.
     records: u64,
-    /// A frame waits for credit.
+    /// Whether a frame waits for credit.
     waits: bool,
 }
 
-/// Why a connection is of no more use.
+/// Why a connection can no longer be used.
 enum Break {
-    /// It ended. That is no failure yet if the receiver has granted nothing.
+    /// The connection ended. That is no failure if the receiver has not granted any credit.
     HungUp(String),
     /// The attempt fails.
     Failed(LinkFailure),
@@ -64,18 +65,18 @@ impl From<LinkFailure> for Break {
     }
 }
 
-/// A sending link.
+/// The sending half of a link.
 pub(super) struct Outgoing {
     around: Surroundings,
-    /// By their numbers.
+    /// Ordered by their numbers.
     channels: Vec<Channel>,
-    /// Those that may have a frame, and the credit for it.
+    /// Channels that may have a frame, and the credit for it.
     ready: ReadyChannels,
-    /// What the receiver has been told.
+    /// The layouts described to the receiver.
     told: ToldLayouts,
-    /// Whose turn it is, if it is ready.
+    /// The place of the channel whose turn it is, if it is ready.
     next: usize,
-    /// The receiver has granted credit: it runs.
+    /// Whether the receiver has granted credit: then it runs.
     is_received: bool,
     records_out: Counter,
     frames_out: Counter,
@@ -109,7 +110,7 @@ impl Outgoing {
         }
     }
 
-    /// Connects and sends until it is dropped; ends by a failure only.
+    /// Connects and sends until the future is dropped; returns only on failure.
     pub(super) async fn run(mut self, address: SocketAddr, auth: Authenticator, opening: Opening) -> Result<(), LinkFailure> {
         let mut pause = CALL_AGAIN;
         let began = self.around.io.clock().now();
@@ -153,7 +154,7 @@ impl Outgoing {
             loop {
                 match Self::call(io, address, &auth, opening).await {
                     Ok(connected) => return connected,
-                    // Strangers may have pushed it off the doorstep: it calls again.
+                    // Strangers may have pushed the caller off the doorstep: it calls again.
                     Err(reason) => failure = Some(reason),
                 }
                 io.clock().sleep_until(io.clock().now().after(CALL_AGAIN)).await;
@@ -226,7 +227,7 @@ impl Outgoing {
             if window > 0 {
                 channel.packer.tell_window(window);
             }
-            // A word about the window alone is no answer to a demand.
+            // An update of the window alone does not answer a demand.
             if credits > 0 {
                 channel.waits = false;
                 self.ready.mark(place);
@@ -238,7 +239,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Puts frames into `buffer`, one of each channel in turn, until it is full or there is nothing that may be sent; those channels are registered for more.
+    /// Puts frames into `buffer`, one per channel in turn, until it is full or no frame may be sent; channels without a frame register for more.
     fn fill(&mut self, buffer: &mut Buffer) -> Result<(), LinkFailure> {
         let mut demands = Vec::new();
         while buffer.len() < WRITE_BYTES {
@@ -247,12 +248,12 @@ impl Outgoing {
             let channel = &mut self.channels[place];
             let has_frame = channel.packer.poll_frame(&mut Context::from_waker(self.ready.waker(place)));
             if has_frame != Poll::Ready(true) {
-                // It is woken by the next one, or its sender is gone.
+                // The channel is woken by its next frame, or its sender is gone.
                 self.ready.done(place);
                 continue;
             }
             if !channel.credits.may_send() {
-                // Credit marks it.
+                // Arriving credit marks the channel.
                 self.ready.done(place);
                 if !std::mem::replace(&mut channel.waits, true) {
                     self.credit_waits.add(1);
@@ -267,7 +268,7 @@ impl Outgoing {
             }
             let carried = channel.packer.pack(self.around.attempt, channel.number.0, channel.sequence, buffer)?;
             channel.credits.sent();
-            // A frame is sent: its number, its records, and its attempt.
+            // The frame that is sent: its number, its records, and its attempt.
             let attempt = self.around.attempt.0 as i64;
             self.around.watch.tell("link.frame.out", channel.number, [channel.sequence as i64, carried.records as i64, attempt]);
             channel.sequence += 1;
@@ -314,16 +315,16 @@ pub(super) fn append_entries(buffer: &mut Buffer, kind: FrameKind, around: &Surr
     buffer.extend_from_slice(&payload);
 }
 
-/// A writing half with one write under way at a time.
+/// A writing half with at most one write under way.
 pub(super) struct Sender {
     pub(super) write: Box<dyn NetWrite>,
     pub(super) writing: Option<LocalBoxFuture<Result<Buffer, IoError>>>,
-    /// The memory of the next write.
+    /// The buffer for the next write.
     pub(super) free: Option<Buffer>,
 }
 
 impl Sender {
-    /// An empty buffer, as soon as the last one has been written.
+    /// An empty buffer, once the previous write is done.
     pub(super) fn poll_buffer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buffer, IoError>> {
         if let Some(writing) = &mut self.writing {
             let Poll::Ready(written) = writing.as_mut().poll(cx) else { return Poll::Pending };

@@ -25,7 +25,7 @@ fn auth(world: &World, core: usize) -> Authenticator {
     Authenticator::new(&world.io(), CoreId(core), None, Duration::from_secs(10))
 }
 
-/// A channel whose frames are counted and hold nothing but a number. Clones are the same one.
+/// A channel whose frames are counted and hold only a number. Clones share it.
 #[derive(Clone)]
 struct Counted {
     number: ChannelNumber,
@@ -37,7 +37,7 @@ struct Counted {
 struct State {
     /// Frames that wait to be sent.
     frames: usize,
-    /// Frames that have come.
+    /// Frames that have arrived.
     delivered: usize,
     /// How often the link has looked for a frame.
     looks: usize,
@@ -59,7 +59,7 @@ impl Counted {
         std::mem::take(&mut self.state.lock().unwrap().looks)
     }
 
-    /// What a link takes.
+    /// The end of the channel that a link takes.
     fn end(&self) -> Box<dyn RemoteChannel> {
         Box::new(self.clone())
     }
@@ -136,7 +136,7 @@ fn surroundings(world: &World, lifeline: &Lifeline) -> Surroundings {
     Surroundings::new(&world.io(), ATTEMPT, "w".to_owned(), &metrics, &shared, lifeline)
 }
 
-/// Sets a link with one channel going; what it says when it fails is to be found where this returns.
+/// Starts a link with one channel; the returned slot receives its failure.
 fn start(world: &World, lifeline: &Lifeline) -> (Surroundings, Rc<Mutex<Option<LinkFailure>>>) {
     let around = surroundings(world, lifeline);
     let link = Outgoing::new(around.clone(), vec![Counted::new(0, "a").end()], 4);
@@ -178,7 +178,7 @@ fn a_connection_that_breaks_after_the_first_credit_is_the_end_of_the_link() {
     assert_eq!(*failure.lock().unwrap(), Some(LinkFailure::Broken("it closed the connection".to_owned())));
 }
 
-/// With a parallelism of 128 on two cores each link had 8,192 channels and looked at all of them whenever one of them woke it: a job of a second took minutes.
+/// With a parallelism of 128 on two cores each link had 8,192 channels and looked at all of them on every wake: a one-second job took minutes.
 #[test]
 fn a_link_with_a_thousand_channels_looks_at_the_one_that_wakes_it() {
     const CHANNELS: u32 = 1000;
@@ -193,7 +193,7 @@ fn a_link_with_a_thousand_channels_looks_at_the_one_that_wakes_it() {
     door.begin(JobId(1), 1, ATTEMPT);
     let awaited = door.expect(opening());
     let pause = || world.sleep_until(world.io().clock().now().after(Duration::from_millis(1)));
-    // All in one: in another call of `run` another task polls the link.
+    // All in one `run`: in another call of `run` another task would poll the link.
     world.run(async {
         let mut caller = poll_fn(|cx| awaited.poll_caller(cx)).await;
         let mut credit = Buffer::default();
@@ -212,7 +212,7 @@ fn a_link_with_a_thousand_channels_looks_at_the_one_that_wakes_it() {
     });
 }
 
-/// As two processes may have them that were started with different schemas: rkyv would take the bytes.
+/// As in two processes that were started with different schemas: rkyv would accept the bytes.
 #[test]
 fn records_of_another_layout_are_refused_by_the_receiver_with_both_texts() {
     let texts = ["row{id:u64,}", "row{cents:u64,}"];

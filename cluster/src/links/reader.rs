@@ -1,22 +1,22 @@
 //! Reads frames off a connection, each into a buffer of its own.
 //!
-//! Small frames come in batches through a staging buffer; the rest of a large one is read where it is to lie. Buffers that were worked off are filled
-//! again.
+//! Small frames arrive in batches through a staging buffer; the rest of a large frame is read directly into its own buffer. Buffers of processed frames are
+//! reused.
 
 use std::task::{Context, Poll, ready};
 use thalweg_io::{Buffer, IoError, LocalBoxFuture, NetRead};
 use thalweg_kernel::worker::{BUFFER_BYTES_KEPT, FrameError, FrameHeader, HEADER_BYTES};
 
-/// What one read may bring of several frames. More of it would be copied once more.
+/// The most bytes of one read of several frames. More would be copied once more.
 const STAGING_BYTES: usize = 8 << 10;
 
-/// By how much a buffer grows at once: a header alone does not make us provide memory for what it announces.
+/// How much a buffer grows at a time: a header alone does not make us allocate the length it announces.
 const GROWTH_BYTES: usize = 1 << 20;
 
 /// Idle buffers that are kept.
 const BUFFERS_KEPT: usize = 256;
 
-/// Why nothing more can be read.
+/// Why no more frames can be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
     #[error(transparent)]
@@ -27,20 +27,20 @@ pub(super) enum ReadError {
     Cut,
 }
 
-/// A read under way: of the frame with this header or, without one, of whatever comes next; and what the buffer held before.
+/// A read under way: of the frame with this header or, without a header, of the bytes that come next; and the buffer's length before.
 struct Reading {
     header: Option<FrameHeader>,
     before: usize,
     read: LocalBoxFuture<Result<Buffer, IoError>>,
 }
 
-/// A source of frames.
+/// A stream of frames.
 pub(super) struct FrameReader {
     read: Box<dyn NetRead>,
-    /// What has come; the first `taken` bytes of it have been taken.
+    /// The bytes received; the first `taken` of them have been taken.
     staging: Buffer,
     taken: usize,
-    /// A frame of which a part may still be to come.
+    /// A frame of which a part may not have arrived yet.
     partial: Option<(FrameHeader, Buffer)>,
     reading: Option<Reading>,
     payload_bytes_max: usize,
@@ -48,7 +48,7 @@ pub(super) struct FrameReader {
 }
 
 impl FrameReader {
-    /// Reads frames of at most so many bytes behind their header.
+    /// Reads frames of at most `payload_bytes_max` bytes behind their header.
     pub(super) fn new(read: Box<dyn NetRead>, payload_bytes_max: usize) -> Self {
         let staging = Buffer::with_capacity(STAGING_BYTES);
         Self { read, staging, taken: 0, partial: None, reading: None, payload_bytes_max, free: Vec::new() }
@@ -59,7 +59,7 @@ impl FrameReader {
         self.payload_bytes_max = payload_bytes_max;
     }
 
-    /// Takes memory to be filled again.
+    /// Takes back a buffer, to be filled again.
     pub(super) fn give(&mut self, mut buffer: Buffer) {
         if self.free.len() < BUFFERS_KEPT && buffer.capacity() <= BUFFER_BYTES_KEPT {
             buffer.clear();
@@ -67,7 +67,7 @@ impl FrameReader {
         }
     }
 
-    /// The next frame: its header, and a buffer that holds that again and what follows it. `None` at the end of the stream.
+    /// The next frame: its header, and a buffer with the header and the payload. `None` at the end of the stream.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(FrameHeader, Buffer)>, ReadError>> {
         loop {
             if let Some(Reading { header, before, read }) = &mut self.reading {
@@ -107,7 +107,7 @@ impl FrameReader {
         }
     }
 
-    /// Begins to read whatever comes next, behind what was not taken.
+    /// Starts reading the next bytes, behind those not taken yet.
     fn stage(&mut self) {
         let mut staging = std::mem::take(&mut self.staging);
         let rest = staging.len() - self.taken;
@@ -117,8 +117,8 @@ impl FrameReader {
         self.reading = Some(Reading { header: None, before: rest, read: self.read.read_more(staging, STAGING_BYTES) });
     }
 
-    /// Between two frames: ready when the stream has ended or broken. What comes instead is kept for [`poll_next`](Self::poll_next); the end behind it
-    /// is not noticed here, because a read that waits for it would keep those bytes to itself.
+    /// Between two frames: ready when the stream has ended or broken. Bytes that arrive instead are kept for [`poll_next`](Self::poll_next); the end behind
+    /// them is not noticed here, because a read that waits for it would keep those bytes to itself.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.partial.is_some() || self.taken < self.staging.len() {
             return Poll::Pending;
@@ -148,7 +148,7 @@ mod tests {
     use thalweg_kernel::checkpoint::Attempt;
     use thalweg_kernel::worker::FrameKind;
 
-    /// A stream that comes in pieces of the given lengths, in turn.
+    /// A stream that arrives in pieces of the given lengths, in turn.
     struct Pieces {
         bytes: VecDeque<u8>,
         lengths: Vec<usize>,

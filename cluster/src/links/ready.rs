@@ -1,19 +1,19 @@
-//! Which of the channels of a link have something for it to do.
+//! Tracks which channels of a link have work for it.
 //!
-//! A link has as many channels as its two cores have pairs of subtasks: sixteen thousand where a hundred and twenty-eight of them share a core. What wakes it
-//! concerns one or a few of them, so each channel wakes it by a waker of its own that leaves a mark, and the link looks at the marked channels alone. To look
-//! for marks costs a read for each 64 channels.
+//! A link has as many channels as its two cores have pairs of subtasks: sixteen thousand if a hundred and twenty-eight of them share a core. A wake
+//! concerns only a few channels, so each channel wakes the link by a waker of its own that leaves a mark, and the link looks at the marked channels alone.
+//! Looking for marks costs a read for each 64 channels.
 //!
-//! A mark is left before the task is woken, and taken after it has been: none is lost, whatever core it comes from. That needs wakers which make visible what
-//! came before a wake also if the task has been woken already and not been polled yet, as those of the executors do (`io/src/uring/scheduler.rs`).
+//! A mark is left before the task is woken, and taken after that: none is lost, whatever core it comes from. That needs wakers that publish writes made
+//! before a wake even if the task has already been woken and not polled yet, as those of the executors do (`io/src/uring/scheduler.rs`).
 //!
-//! Costs some 50 bytes for each channel, and for each frame a look at the words between the channel whose turn it was and the next that is marked.
+//! Costs some 50 bytes per channel, and per frame a look at the words between the channel whose turn it was and the next marked one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Wake, Waker};
 
-/// Marks in a word.
+/// Marks per word.
 const MARKS: usize = u64::BITS as usize;
 
 fn word_and_mark(place: usize) -> (usize, u64) {
@@ -28,12 +28,12 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// None of `count` places.
+    /// An empty set, for `count` places.
     pub(super) fn none(count: usize) -> Self {
         Self { words: vec![0; count.div_ceil(MARKS)], count }
     }
 
-    /// All of them.
+    /// The set of all `count` places.
     pub(super) fn all(count: usize) -> Self {
         let mut places = Self::none(count);
         places.insert_all();
@@ -54,7 +54,7 @@ impl Places {
         self.words[word] &= !mark;
     }
 
-    /// The first at or after `from`.
+    /// The first place in the set at or after `from`.
     fn first_from(&self, from: usize) -> Option<usize> {
         let (first, mark) = word_and_mark(from);
         let kept = |word: usize, marks: u64| if word == first { marks & !(mark - 1) } else { marks };
@@ -65,12 +65,12 @@ impl Places {
         })
     }
 
-    /// The first at or after `from`, or else the first of all.
+    /// The first place in the set at or after `from`, or else the first place in the set.
     pub(super) fn next_from(&self, from: usize) -> Option<usize> {
         self.first_from(from).or_else(|| self.first_from(0))
     }
 
-    /// Takes all of them out, 64 at a time: whoever does not go on to the end loses some.
+    /// Removes all places, 64 at a time: a caller that does not exhaust the iterator loses some.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = usize> {
         self.words.iter_mut().enumerate().flat_map(|(word, marks)| {
             let mut left = std::mem::take(marks);
@@ -89,7 +89,7 @@ struct Marks {
     task: Waker,
 }
 
-/// What a channel wakes its link by.
+/// The waker by which a channel wakes its link.
 struct ChannelWaker {
     marks: Arc<Marks>,
     place: usize,
@@ -107,7 +107,7 @@ impl Wake for ChannelWaker {
     }
 }
 
-/// The channels that have something to do: at first all of them, then those that were woken or marked by the link itself, until it has looked.
+/// The channels that have work: at first all of them, then those that were woken or marked by the link itself, until it has looked.
 pub(super) struct ReadyChannels {
     places: Places,
     woken: Option<(Arc<Marks>, Vec<Waker>)>,
@@ -118,18 +118,18 @@ impl ReadyChannels {
         Self { places: Places::all(count), woken: None }
     }
 
-    /// Takes the marks that have been left since the last time. To be called first whenever the link's task is polled.
+    /// Takes the marks left since the last time. Must be called first whenever the link's task is polled.
     pub(super) fn collect(&mut self, cx: &Context<'_>) {
         match &self.woken {
             Some((marks, _)) if marks.task.will_wake(cx.waker()) => {
                 for (word, left) in self.places.words.iter_mut().zip(&marks.words) {
-                    // Relaxed: a mark that this does not see is one whose waker has yet to wake the task, which then comes here again.
+                    // Relaxed: if this misses a mark, its waker has yet to wake the task, which then comes here again.
                     if left.load(Ordering::Relaxed) != 0 {
                         *word |= left.swap(0, Ordering::Acquire);
                     }
                 }
             }
-            // The first time; or it is another task that polls: whatever the wakers of the old one still say is said to nobody.
+            // The first time, or another task polls: the marks of the old wakers are dropped.
             before => {
                 if before.is_some() {
                     tracing::debug!(
@@ -147,7 +147,7 @@ impl ReadyChannels {
         }
     }
 
-    /// For the channel at `place` to register with.
+    /// The waker that the channel at `place` registers.
     pub(super) fn waker(&self, place: usize) -> &Waker {
         match &self.woken {
             Some((_, wakers)) => &wakers[place],
@@ -155,22 +155,22 @@ impl ReadyChannels {
         }
     }
 
-    /// The channel at `place` has something to do.
+    /// Marks the channel at `place`: it has work.
     pub(super) fn mark(&mut self, place: usize) {
         self.places.insert(place);
     }
 
-    /// All have.
+    /// Marks all channels.
     pub(super) fn mark_all(&mut self) {
         self.places.insert_all();
     }
 
-    /// The channel at `place` has nothing to do until it is woken or marked.
+    /// The channel at `place` has no work until it is woken or marked.
     pub(super) fn done(&mut self, place: usize) {
         self.places.remove(place);
     }
 
-    /// The one whose turn it is: the first at or after `from`, or else the first of all.
+    /// The channel whose turn it is: the first ready one at or after `from`, or else the first ready one.
     pub(super) fn next_from(&self, from: usize) -> Option<usize> {
         self.places.next_from(from)
     }

@@ -1,4 +1,4 @@
-//! What a running link knows of the world.
+//! The environment of a running link.
 
 use std::rc::Rc;
 use thalweg_io::{Io, Mailbox, TaskClass};
@@ -8,12 +8,12 @@ use thalweg_kernel::worker::{
 };
 use tracing::Instrument;
 
-/// What a running link knows of the world.
+/// The environment of a running link: its attempt, its peer, and where failures go.
 #[derive(Clone)]
 pub(super) struct Surroundings {
     pub(super) io: Io,
     pub(super) attempt: Attempt,
-    /// Name of the other worker.
+    /// The name of the other worker.
     pub(super) peer: String,
     pub(super) watch: ChannelWatch,
     metrics: Rc<MetricRegistry>,
@@ -34,7 +34,7 @@ impl Surroundings {
         Self { io: io.clone(), attempt, peer, watch, metrics, coordinator: shared.coordinator.clone(), life: lifeline.end() }
     }
 
-    /// Runs a link until the subtasks are gone. Its failure is the attempt's.
+    /// Runs a link until the subtasks are gone. If the link fails, the attempt fails.
     pub(super) fn spawn<E: Into<LinkFailure>>(self, name: &str, link: impl Future<Output = Result<(), E>> + 'static) {
         let io = self.io.clone();
         let span = tracing::debug_span!("link", attempt = %self.attempt, peer = %self.peer);
@@ -47,7 +47,7 @@ impl Surroundings {
 }
 
 impl Surroundings {
-    /// The other side does not keep to the rules: tells those who watch, and gives the reason.
+    /// The peer breaks the protocol: tells observers, and returns the reason.
     pub(super) fn broken(&self, fault: &FrameError) -> String {
         let reason = fault.to_string();
         self.io.observe("protocol.broken", &format!("link with {}: {reason}", self.peer), [self.attempt.0 as i64, 0, 0]);
@@ -61,7 +61,7 @@ impl Surroundings {
         drop(self.coordinator.send(ToCoordinator::FromSubtask { attempt: self.attempt, message }));
     }
 
-    /// A number of this link.
+    /// A counter of this link.
     pub(super) fn counter(&self, name: &'static str) -> Counter {
         self.metrics.counter(Subject::task(&format!("exchange with {}", self.peer), ""), name)
     }

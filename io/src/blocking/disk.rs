@@ -77,7 +77,7 @@ impl Disk for BlockingDisk {
     }
 }
 
-/// Does something with two names.
+/// Performs `operation` on two paths.
 fn between(
     operation: &'static str,
     from: &Path,
@@ -145,7 +145,7 @@ impl File for BlockingFile {
         })
     }
 
-    /// No second try, whatever the error: the page cache may have dropped what it could not write.
+    /// Never retried, whatever the error: the page cache may have dropped bytes that it could not write.
     fn sync(&self) -> LocalBoxFuture<Result<(), IoError>> {
         let open = Rc::clone(&self.0);
         when_polled(move || open.file.sync_all().map_err(|error| IoError::at("sync", &open.path, error)))
@@ -154,7 +154,7 @@ impl File for BlockingFile {
     fn try_lock(&self) -> LocalBoxFuture<Result<Option<FileLock>, IoError>> {
         let open = Rc::clone(&self.0);
         when_polled(move || {
-            // Of the same open file, so it holds the same lock.
+            // A duplicate of the same open file, so it holds the same lock.
             let locked = open.file.try_clone().and_then(|duplicate| try_lock(duplicate.into()));
             locked.map(|held| held.map(FileLock::new)).map_err(|error| IoError::at("lock", &open.path, error))
         })

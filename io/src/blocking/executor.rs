@@ -1,4 +1,4 @@
-//! Tasks that take turns on one thread, which sleeps when none is ready and no timer is due.
+//! Tasks that take turns on one thread, which sleeps when no task is ready and no timer is due.
 
 use crate::uring::{monotonic::now, timers::Timers};
 use crate::{LocalBoxFuture, Spawner, TaskClass};
@@ -12,7 +12,7 @@ use std::thread::Thread;
 /// The number of a task. The errand's is 0.
 type TaskId = u64;
 
-/// Tasks that have been woken, in that order, each at most once. Any thread may wake.
+/// Tasks that have been woken, in the order of their wakes, each at most once. Any thread may wake.
 struct Ready {
     tasks: Mutex<VecDeque<TaskId>>,
     thread: Thread,
@@ -38,13 +38,13 @@ impl Wake for TaskWaker {
 struct Fresh(RefCell<Vec<LocalBoxFuture<()>>>);
 
 impl Spawner for Fresh {
-    /// All classes are alike here.
+    /// All classes are treated alike here.
     fn spawn(&self, _class: TaskClass, _name: &str, future: LocalBoxFuture<()>) {
         self.0.borrow_mut().push(future);
     }
 }
 
-/// See the module.
+/// See the module's documentation.
 pub(super) struct Executor {
     fresh: Rc<Fresh>,
     ready: Arc<Ready>,
@@ -52,18 +52,18 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    /// One of this thread.
+    /// An executor for this thread.
     pub(super) fn new(timers: Rc<Timers>) -> Self {
         let ready = Arc::new(Ready { tasks: Mutex::default(), thread: std::thread::current() });
         Self { fresh: Rc::default(), ready, timers }
     }
 
-    /// Starts tasks on it.
+    /// Starts tasks on the executor.
     pub(super) fn spawner(&self) -> Rc<dyn Spawner> {
         Rc::clone(&self.fresh) as Rc<dyn Spawner>
     }
 
-    /// Polls `errand` and what it starts until it has ended.
+    /// Polls `errand` and the tasks that it starts until `errand` has ended.
     pub(super) fn run<T>(self, mut errand: LocalBoxFuture<T>) -> T {
         const ERRAND: TaskId = 0;
         let waker = |id| Waker::from(Arc::new(TaskWaker { id, ready: Arc::clone(&self.ready) }));
@@ -87,7 +87,7 @@ impl Executor {
                         tasks.remove(&id);
                     }
                 }
-                // Whoever wakes a task from now on unparks this thread, also before it parks.
+                // A wake from now on unparks this thread, even if it comes before the thread parks.
                 None => match self.timers.next() {
                     Some(deadline) => std::thread::park_timeout(deadline.since(now())),
                     None => std::thread::park(),

@@ -1,8 +1,8 @@
 //! A small backend for tools that read a few files where io_uring is denied: blocking system calls on the calling thread.
 //!
-//! What it offers: files, clocks, random streams, and tasks that take turns on the one thread. What it does not: a network, whose calls fail with
-//! `Unsupported`, and cores. While an operation on a file is under way nothing else happens, so no job belongs here; [`run`] is for an errand that has an
-//! end. Every promise of the traits about files holds, and the suite that says so is run on it ([`crate::conformance::of_one_core`]).
+//! It offers files, clocks, random streams, and tasks that take turns on the one thread. It has no network, whose calls fail with `Unsupported`, and no
+//! cores. While an operation on a file is under way nothing else runs, so it is not for jobs; [`run`] is for an errand that ends. It keeps every promise of
+//! the traits about files, and passes the suite that checks them ([`crate::conformance::of_one_core`]).
 
 mod disk;
 mod executor;
@@ -15,10 +15,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// Runs `errand` on this thread, which must not be a core, to its end; tasks that it has started and that are then under way are dropped.
+/// Runs `errand` to its end on this thread, which must not be a core; tasks that it has started and that are then under way are dropped.
 ///
 /// # Errors
-/// If the kernel gives no random numbers.
+/// If the kernel provides no random numbers.
 pub fn run<T: 'static>(errand: impl FnOnce(Io) -> LocalBoxFuture<T>) -> Result<T, StartError> {
     let root_seed = random::root_seed().map_err(|error| StartError::Other { core: 0, reason: format!("getrandom: {error}") })?;
     let timers = Rc::new(Timers::default());
@@ -36,7 +36,7 @@ pub fn run<T: 'static>(errand: impl FnOnce(Io) -> LocalBoxFuture<T>) -> Result<T
     Ok(executor.run(errand(io)))
 }
 
-/// There is no network here.
+/// The network of this backend: every call fails.
 struct NoNet;
 
 fn unsupported<T: 'static>(operation: &'static str, address: SocketAddr) -> LocalBoxFuture<Result<T, IoError>> {

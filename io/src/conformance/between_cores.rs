@@ -1,4 +1,4 @@
-//! Rings and mailboxes between two cores: the same code everywhere, but each world has wakers and threads of its own.
+//! Rings and mailboxes between two cores: the same code everywhere, but each world has its own wakers and threads.
 
 use super::{Promised, World, cases, on_two_cores, pause};
 use crate::{Buffer, Consumer, Producer, mailbox, ring};
@@ -154,12 +154,12 @@ fn frames_are_handed_back_through_a_second_ring(world: &dyn World) {
                 places.push(frame.as_ptr() as usize);
                 assert!(back.try_push(frame).is_ok());
             }
-            // The same four frames go round and round: what arrives here is what was sent, never a copy.
+            // The same four frames circulate: a frame arrives as it was sent, never as a copy.
             for n in 0..1000u32 {
                 let frame = pop(&mut arrivals).await.promised();
                 assert!(places.contains(&(frame.as_ptr() as usize)));
                 assert_eq!(*frame, n.to_le_bytes());
-                // There is room for all four. It comes back only when the sender, done with its last frame, is gone.
+                // There is room for all four. A push fails only when the sender, done with its last frame, is gone.
                 if let Err(frame) = back.try_push(frame) {
                     assert!(back.is_closed() && !frame.is_empty());
                 }

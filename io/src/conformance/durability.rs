@@ -1,4 +1,4 @@
-//! What survives a power loss, and what a disk is free to lose. A world that cannot crash has nothing to show here.
+//! What survives a power loss, and what a disk may lose. In a world that cannot crash these cases pass without checking.
 
 use super::names::{content, create};
 use super::{Promised, World, cases, on_one_core, pattern};
@@ -12,7 +12,7 @@ cases![
     bytes_that_are_not_synced_may_be_lost,
 ];
 
-/// Crashes within which a disk that may lose something has to have lost it.
+/// The number of crashes within which a disk that may lose bytes must have lost some.
 const CRASHES: u32 = 64;
 
 fn a_synced_file_with_a_synced_name_survives_a_crash(world: &dyn World) {
@@ -26,7 +26,7 @@ fn a_synced_file_with_a_synced_name_survives_a_crash(world: &dyn World) {
         file.write_at(0, bytes[..].into()).await.promised();
         file.sync().await.promised();
         disk.sync_dir(&root).await.promised();
-        // Not synced: it may be there or not, and harms nothing.
+        // Not synced: the write may be there or not, and does no harm.
         file.write_at(200_000, bytes[..].into()).await.promised();
     });
     if world.crash() {
@@ -113,7 +113,7 @@ fn bytes_that_are_not_synced_may_be_lost(world: &dyn World) {
         }
         let intact = on_one_core(world, |io| async move {
             let disk = io.disk();
-            // Not even its name need be there: its own metadata was never synced. If it is, it is a file.
+            // Even its name may be missing: its own metadata was never synced. If the name is there, it is a file.
             match disk.kind(&there).await.promised() {
                 Some(EntryKind::File) => content(&*disk, &there).await == pattern(20_000, 1),
                 None => false,

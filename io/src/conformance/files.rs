@@ -1,4 +1,4 @@
-//! Bytes in files.
+//! Reading and writing bytes of files.
 
 use super::{Promised, World, cases, on_one_core, pattern, within};
 use crate::{Buffer, File, Io, OpenMode, ReadRequest, yield_now};
@@ -29,7 +29,7 @@ async fn new_file(io: &Io, path: &std::path::Path) -> Rc<dyn File> {
 
 async fn read(file: &dyn File, offset: u64, len: usize) -> Buffer {
     let mut buffer = file.read_at(offset, Buffer::with_capacity(len)).await.promised();
-    // A buffer may have more room than was asked for, and a read uses all of it.
+    // A buffer may have more room than was requested, and a read uses all of it.
     buffer.truncate(len);
     buffer
 }
@@ -111,7 +111,7 @@ fn a_batch_of_reads_answers_in_the_order_of_its_requests(world: &dyn World) {
         let bytes = pattern(600 * 1024, 1);
         file.write_at(0, bytes[..].into()).await.promised();
         assert!(file.read_batch(vec![]).await.is_empty());
-        // More than a submission queue holds, in no order, some behind the end.
+        // More reads than a submission queue holds, in no order, some beyond the end.
         let offsets: Vec<usize> = (0..700).map(|n| n * 7919 % 700 * 1024 + n % 13).collect();
         let request = |&offset: &usize| ReadRequest { offset: offset as u64, buffer: Buffer::with_capacity(512) };
         let results = file.read_batch(offsets.iter().map(request).collect()).await;
@@ -200,7 +200,7 @@ fn an_operation_whose_future_is_dropped_harms_nothing(world: &dyn World) {
             let write = file.write_at(2 << 20, pattern(4096, round)[..].into());
             let open = io.disk().open(&path, OpenMode::Read);
             let sync = file.sync();
-            // Polled once, so that each has begun, and then dropped.
+            // Polled once, so that each read has begun, and then dropped.
             assert!(within(&io, Duration::ZERO, read).await.is_none_or(|result| result.is_ok()));
             assert!(within(&io, Duration::ZERO, batch).await.is_none_or(|results| results.iter().all(Result::is_ok)));
             assert!(within(&io, Duration::ZERO, write).await.is_none_or(|result| result.is_ok()));

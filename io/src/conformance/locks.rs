@@ -1,4 +1,4 @@
-//! Locks on files, and who a process is.
+//! Locks on files, and the identity of a process.
 
 use super::names::create;
 use super::{Promised, World, cases, on_one_core, on_two_cores};
@@ -104,7 +104,7 @@ fn a_lock_that_a_core_has_left_behind_is_free_again(world: &dyn World) {
         create(&*disk, &path, b"").await;
         disk.sync_dir(path.parent().promised()).await.promised();
         let held = try_lock(&*disk, &path).await.promised();
-        // Its main ends while another task of it holds the lock.
+        // The core's main ends while another of its tasks holds the lock.
         io.spawner().spawn(
             crate::TaskClass::Latency,
             "holder",

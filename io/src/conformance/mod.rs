@@ -1,4 +1,4 @@
-//! What every backend must do alike: one suite, run on io_uring and in the simulator.
+//! The behaviour that all backends share: one suite, run on io_uring and in the simulator.
 //!
 //! A [`Case`] is a function over a [`World`]. It panics where the world breaks a promise of the traits. A backend's tests iterate over [`all`] and
 //! print each name, so that a failure says which promise was broken:
@@ -17,8 +17,8 @@
 //! }
 //! ```
 //!
-//! The cases know neither machine: they wait by the door's clock, meet through rings and mailboxes, and touch files only in the directory they are
-//! given. None measures speed. A few need patience (a fifth of a second) to tell "waits" from "is slow".
+//! The cases are independent of the backend: they wait by the door's clock, meet through rings and mailboxes, and touch files only in the directory they
+//! are given. None measures speed. A few wait (a fifth of a second) to tell "waits" from "is slow".
 
 mod between_cores;
 mod durability;
@@ -39,11 +39,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-/// What a call must give for a case to go on.
+/// A result that must be a success for a case to go on.
 trait Promised {
     type Value;
 
-    /// The value. Where there is none the world has broken a promise, and the case ends at this line with what was said instead.
+    /// The value. If there is none, the world has broken a promise, and the case panics at the caller's line with the error.
     fn promised(self) -> Self::Value;
 }
 
@@ -73,24 +73,24 @@ impl<T> Promised for Option<T> {
 
 /// A place to run cores in.
 pub trait World {
-    /// Runs one core per element and returns when all have ended. Called several times in a row, also around [`World::crash`]; the disk lives on.
+    /// Runs one core per element and returns when all have ended. Called several times in a row, also around [`World::crash`]; the disk persists.
     fn run(&self, mains: Vec<CoreMain>);
 
     /// A new, empty directory on the disk that the cores see. It exists durably: a crash does not take it away.
     fn scratch(&self) -> PathBuf;
 
-    /// Cuts the power of the disk: what was not made durable may be lost. `false` if this world cannot; then the cases about it have nothing to show.
+    /// Cuts the power of the disk: data that was not made durable may be lost. `false` if this world cannot; then the cases about it check nothing.
     fn crash(&self) -> bool {
         false
     }
 
-    /// An address to listen at, with a port that is picked (0).
+    /// An address to listen at, with port 0: the system picks one.
     fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, 0).into()
     }
 }
 
-/// One promise.
+/// A case of the suite: one promise.
 #[derive(Clone, Copy)]
 pub struct Case {
     /// The promise, as a sentence.
@@ -113,16 +113,16 @@ pub fn all() -> Vec<Case> {
     [time::CASES, tasks::CASES, names::CASES, files::CASES, locks::CASES, durability::CASES, network::CASES, between_cores::CASES].concat()
 }
 
-/// The cases for a world without a network whose cores cannot meet: time, tasks and files.
+/// The cases for a world without a network and with a single core: time, tasks and files.
 #[must_use]
 pub fn of_one_core() -> Vec<Case> {
     [time::CASES, tasks::CASES, names::CASES, files::CASES, durability::CASES].concat()
 }
 
-/// Nothing in the suite takes this long unless it hangs.
+/// The longest time for a step: nothing in the suite takes this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What `future` gives, or `None` after `patience`; then it is dropped.
+/// The output of `future`, or `None` after `patience`; then the future is dropped.
 async fn within<T>(io: &Io, patience: Duration, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut alarm = io.clock().sleep_until(io.clock().now().after(patience));
@@ -139,11 +139,11 @@ async fn pause(io: &Io, duration: Duration) {
     io.clock().sleep_until(io.clock().now().after(duration)).await;
 }
 
-/// Where a core leaves what it found out.
+/// The slot for the result of a core.
 struct Found<T>(Arc<Mutex<Option<T>>>);
 
 impl<T: Send + 'static> Found<T> {
-    /// A main that runs `body`, and the place of its result.
+    /// A main that runs `body`, and the slot of its result.
     fn by<F: Future<Output = T> + 'static>(body: impl FnOnce(Io) -> F + Send + 'static) -> (CoreMain, Self) {
         let place = Arc::new(Mutex::new(None));
         let result = Arc::clone(&place);

@@ -1,4 +1,4 @@
-//! Streams.
+//! Byte streams of the network.
 
 use super::{Promised, World, cases, on_one_core, on_two_cores, pattern, pause, within};
 use crate::{Buffer, Io, Listener, NetRead, NetWrite, TaskClass, mailbox};
@@ -29,7 +29,7 @@ async fn listen(io: &Io, address: SocketAddr) -> Box<dyn Listener> {
     listener
 }
 
-/// Two ends of a new connection: who called, who was called.
+/// The two ends of a new connection: the caller's, the listener's.
 async fn connection(io: &Io, address: SocketAddr) -> (Stream, Stream) {
     let listener = listen(io, address).await;
     let caller = io.net().connect(listener.address()).await.promised();
@@ -182,7 +182,7 @@ fn a_read_that_was_given_up_loses_no_bytes(world: &dyn World) {
 
 fn a_read_goes_on_behind_what_is_there_and_stops_where_it_is_told(world: &dyn World) {
     on_connection(world, async |io, (_read, mut write), (mut far_read, _far_write)| {
-        // The read that is given up asks for more than those that follow.
+        // The abandoned read asks for more than the reads that follow.
         assert!(within(&io, Duration::from_millis(1), far_read.read_more(b"lost"[..].into(), 4096)).await.is_none());
         let bytes = pattern(1000, 7);
         write.write_all(bytes[..].into()).await.promised();

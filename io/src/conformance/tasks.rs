@@ -1,4 +1,4 @@
-//! Tasks. Which of several runs first is nowhere promised, and nowhere assumed.
+//! Tasks. The order in which several tasks run is promised nowhere, and assumed nowhere.
 
 use super::{Promised, World, cases, on_one_core};
 use crate::{Io, Mailbox, TaskClass, mailbox, yield_now};

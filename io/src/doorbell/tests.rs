@@ -1,4 +1,4 @@
-//! What a doorbell promises: that no letter lies in it while its core sleeps and nobody rings.
+//! The promise of a doorbell: no letter lies in it while its core sleeps and nobody rings.
 
 use super::*;
 
@@ -41,8 +41,8 @@ mod ordinary {
     }
 }
 
-/// Fails under loom if the core says that it sleeps under another lock than that under which it looks, if it goes by `has_mail` and that is raised
-/// outside the lock, or if a sender asks whether to ring before it leaves its letter: a core that nobody wakes is a deadlock. Each of these has been
+/// Fails under loom if the core announces its sleep under another lock than that under which it looks, if it relies on `has_mail` and that is raised
+/// outside the lock, or if a sender asks whether to ring before it leaves its letter: a core that nobody wakes is a deadlock. Each of these faults has been
 /// planted once.
 #[cfg(loom)]
 mod under_loom {
@@ -50,7 +50,7 @@ mod under_loom {
     use loom::sync::{Arc, Notify};
     use loom::thread;
 
-    /// A core that sleeps whenever there is no letter, until it has them all. loom's bell also rings once without reason: a timer, a completion.
+    /// A core that sleeps whenever there is no letter, until it has all of them. loom's bell also rings once spuriously: a timer, a completion.
     fn all_arrive(senders: usize, letters_each: usize) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);

@@ -1,4 +1,4 @@
-//! What a ring promises: once with real threads, once under loom, which runs every interleaving and every allowed memory order.
+//! The promises of a ring: checked once with real threads, once under loom, which runs every interleaving and every allowed memory order.
 
 use super::*;
 
@@ -194,7 +194,7 @@ mod under_loom {
         }
     }
 
-    /// Polls until ready and sleeps in between until woken; a wake-up that is lost leaves it asleep, which loom reports as a deadlock.
+    /// Polls until ready and sleeps in between until woken; a lost wake-up leaves it asleep, which loom reports as a deadlock.
     fn wait<R>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>) -> R {
         let signal = std::sync::Arc::new(Signal { raised: Mutex::new(false), changed: Condvar::new() });
         let waker = std::sync::Arc::clone(&signal).into();
@@ -214,14 +214,14 @@ mod under_loom {
         }
     }
 
-    /// Three preemptions find each fault that was planted, and end in seconds.
+    /// A bound of three preemptions finds each planted fault, and ends in seconds.
     fn model(f: impl Fn() + Send + Sync + 'static) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);
         builder.check(f);
     }
 
-    /// An element that loom sees leak, and that sees for itself when it is dropped twice.
+    /// An element whose leak loom detects, and which detects itself when it is dropped twice.
     struct Element {
         n: usize,
         drops: std::sync::Arc<std::sync::atomic::AtomicUsize>,
@@ -304,7 +304,7 @@ mod under_loom {
         });
     }
 
-    /// A word goes one way and the nudge another: whoever parks and then looks at the word misses neither.
+    /// The word and the nudge go opposite ways: a side that parks and then looks at the word misses neither.
     #[test]
     fn a_consumer_that_is_nudged_sees_the_word_that_was_left_for_it() {
         model(|| {

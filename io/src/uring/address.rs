@@ -3,14 +3,14 @@
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// An address that the kernel reads, or fills in, at a place that does not move.
+/// A socket address that the kernel reads, or fills in, at a fixed place in memory.
 pub(super) struct RawAddress {
     pub(super) storage: libc::sockaddr_storage,
     pub(super) len: libc::socklen_t,
 }
 
 impl RawAddress {
-    /// Room for the kernel to fill in.
+    /// An empty address for the kernel to fill in.
     pub(super) fn empty() -> Box<Self> {
         // SAFETY: sockaddr_storage is made of integers, for which zero is a value.
         let storage = unsafe { std::mem::zeroed() };
@@ -47,7 +47,7 @@ impl RawAddress {
         raw
     }
 
-    /// What the kernel has filled in.
+    /// Decodes the address that the kernel has filled in.
     pub(super) fn decode(&self) -> io::Result<SocketAddr> {
         match i32::from(self.storage.ss_family) {
             libc::AF_INET => {

@@ -1,20 +1,20 @@
-//! Whether io_uring can be used here, found out before any thread is started.
+//! Checks whether io_uring can be used here, before any thread is started.
 
 use super::raw::{IN_FLIGHT_MAX, SUBMISSION_ENTRIES};
 use crate::StartError;
 use io_uring::{IoUring, Probe, opcode};
 use std::io;
 
-/// Operations that the ring of [`check`] has room for.
+/// The number of operations that fit into the ring of [`check`].
 const PROBE_ENTRIES: u32 = 8;
 
-/// Where the administrator may have switched io_uring off: 1 for the unprivileged outside a group, 2 for everybody.
+/// The switch by which the administrator may have disabled io_uring: 1 for unprivileged users outside a group, 2 for everybody.
 const SWITCH: &str = "/proc/sys/kernel/io_uring_disabled";
 
-/// Checks that a ring can be set up and used, and that the kernel knows the youngest operation that is needed.
+/// Checks that a ring can be set up and used, and that the kernel supports the newest operation that is needed.
 ///
-/// The limit on locked memory is not looked at: not every kernel charges rings to it, nothing here registers buffers, and where it does matter the kernel
-/// says `ENOMEM`. `cores` is how many are about to be started.
+/// The limit on locked memory is not checked: not every kernel charges rings to it, this backend registers no buffers, and where the limit does matter the
+/// kernel says `ENOMEM`. `cores` is the number of cores about to be started.
 pub(super) fn check(cores: usize) -> Result<(), StartError> {
     let explain = |call: &str, error: io::Error| explain(call, error, cores);
     let mut ring = IoUring::new(PROBE_ENTRIES).map_err(|error| explain("io_uring_setup", error))?;
@@ -30,12 +30,12 @@ pub(super) fn check(cores: usize) -> Result<(), StartError> {
     Ok(())
 }
 
-/// What to say of a core, one of so many, whose ring could not be set up.
+/// The error for a core, one of `cores`, whose ring could not be set up.
 pub(super) fn no_ring(error: io::Error, cores: usize) -> StartError {
     explain("io_uring_setup", error, cores)
 }
 
-/// The limit on locked memory, if it explains that the rings of so many cores cannot be had.
+/// The limit on locked memory, if it explains why the rings of this many cores cannot be created.
 fn memlock_too_low(error: &io::Error, cores: usize) -> Option<StartError> {
     let needed_bytes = memlock_bytes(cores);
     let limit_bytes = memlock_limit().ok()?;
@@ -43,9 +43,9 @@ fn memlock_too_low(error: &io::Error, cores: usize) -> Option<StartError> {
     explains.then_some(StartError::MemlockTooLow { limit_bytes, needed_bytes })
 }
 
-/// Whether the Linux of this release charges rings to the limit on locked memory. One that cannot be read is taken to.
+/// Whether the Linux of this release charges rings to the limit on locked memory; `true` if the release cannot be parsed.
 pub(super) fn charges_rings(release: &str) -> bool {
-    /// From this one on they were charged to the memory cgroup alone, and from that one on to the limit again.
+    /// From the first version on rings were charged to the memory cgroup alone, and from the second on to the limit again.
     const NOT_FROM: (u32, u32) = (5, 12);
     const AGAIN_FROM: (u32, u32) = (6, 14);
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse().ok());
@@ -55,10 +55,10 @@ pub(super) fn charges_rings(release: &str) -> bool {
     }
 }
 
-/// What the rings of so many cores are charged with, [where they are](charges_rings); the ring of [`check`], which the kernel gives back a little after it
-/// was closed, is counted as well.
+/// The memory that is charged for the rings of `cores` cores, [where rings are charged](charges_rings), in bytes; includes the ring of [`check`], which the
+/// kernel frees a little after it was closed.
 pub(super) fn memlock_bytes(cores: usize) -> u64 {
-    /// `struct io_rings` without its entries, an entry of the completion queue, of the submission queue, and of its index.
+    /// `struct io_rings` without its entries, and the sizes of an entry of the completion queue, of the submission queue, and of its index.
     const HEADER_BYTES: u64 = 320;
     const COMPLETION_BYTES: u64 = 16;
     const SUBMISSION_BYTES: u64 = 64;

@@ -6,9 +6,9 @@ use crate::{Clock, LocalBoxFuture, MonotonicNs, UnixMillis};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-/// Monotonic time is `CLOCK_MONOTONIC`, the same on every core.
+/// The clocks of a core: monotonic time is `CLOCK_MONOTONIC`, the same on every core.
 pub(crate) struct UringClock {
-    /// Where its sleepers wait.
+    /// The sleepers of the core.
     pub(crate) timers: Rc<Timers>,
 }
 

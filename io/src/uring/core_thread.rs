@@ -1,4 +1,4 @@
-//! What a core's thread does from its birth to its end.
+//! The thread of a core, from its start to its end.
 
 use super::availability;
 use super::clock::UringClock;
@@ -15,22 +15,22 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-/// How late the kernel may be with a timer so as to fire several at once; its default of 50 us is most of what a short sleep takes too long.
+/// How late the kernel may fire a timer so as to combine several; its default of 50 us is most of the delay of a short sleep.
 const TIMER_SLACK_NS: libc::c_ulong = 1000;
 
-/// What every core is told.
+/// The settings of a core.
 #[derive(Clone, Copy)]
 pub(super) struct Settings {
     pub(super) core: CoreId,
-    /// How many are started with it.
+    /// The number of cores started together.
     pub(super) cores: usize,
-    /// The CPU to stay on, if it is to.
+    /// The CPU to which it is pinned, if any.
     pub(super) cpu: Option<usize>,
     pub(super) spin_limit: u32,
     pub(super) root_seed: u64,
 }
 
-/// A core that has all it needs and has not begun.
+/// A core that is set up but has not started its main.
 pub(super) struct ReadyCore {
     settings: Settings,
     scheduler: Rc<Scheduler>,
@@ -38,7 +38,7 @@ pub(super) struct ReadyCore {
 }
 
 impl ReadyCore {
-    /// Pins this thread and sets its rings up.
+    /// Pins this thread and sets up its ring.
     pub(super) fn prepare(settings: Settings) -> Result<Self, StartError> {
         let core = settings.core.0;
         let other = |reason: String| StartError::Other { core, reason };
@@ -52,7 +52,7 @@ impl ReadyCore {
         Ok(Self { settings, scheduler, ring })
     }
 
-    /// Runs `main` to its end, and then drops what it left behind.
+    /// Runs `main` to its end, and then drops the tasks that remain.
     pub(super) fn run(self, main: CoreMain) {
         let Self { settings, scheduler, ring } = self;
         let _entered = scheduler.enter();
@@ -88,7 +88,7 @@ impl ReadyCore {
     }
 }
 
-/// Starts `main` as a task like any other. What it returns becomes true when the task is dropped, which is what its end and its panic have in common.
+/// Starts `main` as a task like any other. The returned flag becomes true when the task is dropped, which happens at its end and after a panic alike.
 fn spawn_main(scheduler: &Scheduler, core: CoreId, io: Io, main: CoreMain) -> Rc<Cell<bool>> {
     struct EndOnDrop(Rc<Cell<bool>>);
     impl Drop for EndOnDrop {

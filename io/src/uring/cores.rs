@@ -7,9 +7,9 @@ use std::io;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-/// Polls of an idle task before it parks, if every core has a CPU of its own. One takes about 40 ns, so this is about as long as waking a parked core takes:
-/// who spins in vain pays twice at most. (Frames passed round between two cores of a busy machine, two runs, millions a second: 0.9 and 0.8 with 64 polls,
-/// 1.5 and 6.0 with 1000.)
+/// Polls of an idle task before it parks, if every core has a CPU of its own. A poll takes about 40 ns, so this is about as long as waking a parked core
+/// takes: a task that spins in vain pays twice at most. (Frames passed round between two cores of a busy machine, two runs, millions per second: 0.9 and
+/// 0.8 with 64 polls, 1.5 and 6.0 with 1000.)
 const SPIN_LIMIT: u32 = 1024;
 
 /// Threads named `thalweg-core-N`, pinned to the CPUs this process may use.
@@ -24,26 +24,26 @@ pub struct UringCores {
     pinning: Pinning,
 }
 
-/// Where the threads of cores run.
+/// How the threads of cores are pinned.
 #[derive(Clone, Debug, Default)]
 enum Pinning {
-    /// Each on one of the CPUs that this process may use, from the lowest on.
+    /// Each to one of the CPUs that this process may use, from the lowest on.
     #[default]
     Usable,
-    /// Each on one of these.
+    /// Each to one of these CPUs.
     On(Vec<usize>),
-    /// Wherever the kernel puts them.
+    /// Not at all: the kernel places them.
     Nowhere,
 }
 
 impl UringCores {
-    /// The usual settings.
+    /// Cores with the default settings.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Pins core `n` to the `n mod len`th of `cpus`: for several processes on one machine, each of which would otherwise begin at the first. An empty list
+    /// Pins core `n` to the `n mod len`th of `cpus`: for several processes on one machine, which otherwise would all start at the first CPU. An empty list
     /// pins nothing.
     #[must_use]
     pub fn on_cpus(self, cpus: impl Into<Vec<usize>>) -> Self {
@@ -51,14 +51,14 @@ impl UringCores {
         Self { pinning: if cpus.is_empty() { Pinning::Nowhere } else { Pinning::On(cpus) }, ..self }
     }
 
-    /// How often an idle task polls again before it parks. Without this: 1024 if every core has a CPU of its own, 0 if some share one.
+    /// How often an idle task polls again before it parks. Default: 1024 if every core has a CPU of its own, 0 if some share a CPU.
     #[must_use]
     pub fn with_spin_limit(self, polls: u32) -> Self {
         Self { spin_limit: Some(polls), ..self }
     }
 }
 
-/// A thread that has set its rings up, or said why not, and waits for the others.
+/// A thread that sets up its ring, reports the outcome, and then waits for the others.
 struct Starting {
     thread: JoinHandle<()>,
     ready: mpsc::Receiver<Result<(), StartError>>,
@@ -108,14 +108,14 @@ impl Cores for UringCores {
         if let Some(failure) = failure {
             for Starting { thread, go, .. } in starting {
                 drop(go);
-                // It has panicked, or has nothing more to say.
+                // The thread has panicked, or has already reported its error.
                 let _ = thread.join();
             }
             return Err(failure);
         }
         let mut threads = Vec::with_capacity(starting.len());
         for (Starting { thread, go, .. }, main) in starting.into_iter().zip(mains) {
-            // The receiver waits for exactly this, so it is there.
+            // The receiver exists: the thread waits for exactly this message.
             let _ = go.send(main);
             threads.push(thread);
         }
@@ -130,7 +130,7 @@ fn begin(settings: Settings) -> io::Result<Starting> {
         match ReadyCore::prepare(settings) {
             Ok(core) => {
                 let _ = report.send(Ok(()));
-                // No main comes if another core failed.
+                // No main arrives if another core failed.
                 if let Ok(main) = start.recv() {
                     core.run(main);
                 }

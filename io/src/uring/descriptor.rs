@@ -5,29 +5,29 @@ use io_uring::types;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::{Rc, Weak};
 
-/// A descriptor and the ring that closes it.
+/// A descriptor, and the ring that closes it.
 pub(super) struct Descriptor {
     raw: RawFd,
     ring: Weak<Ring>,
 }
 
 impl Descriptor {
-    /// Takes `fd` over.
+    /// Takes ownership of `fd`.
     pub(super) fn new(fd: OwnedFd, ring: &Rc<Ring>) -> Rc<Self> {
         Rc::new(Self { raw: fd.into_raw_fd(), ring: Rc::downgrade(ring) })
     }
 
-    /// Takes over the descriptor that an operation which opens one has returned.
+    /// Takes ownership of the descriptor that an opening operation has returned.
     pub(super) fn opened(result: u32, ring: &Rc<Ring>) -> Rc<Self> {
         Rc::new(Self { raw: result as RawFd, ring: Rc::downgrade(ring) })
     }
 
-    /// For an operation's entry.
+    /// The descriptor for an operation's entry.
     pub(super) fn target(&self) -> types::Fd {
         types::Fd(self.raw)
     }
 
-    /// For a system call.
+    /// The descriptor for a system call.
     pub(super) fn raw(&self) -> RawFd {
         self.raw
     }

@@ -1,5 +1,5 @@
-//! The file system. Each operation is the system call of its name, run by the ring; io_uring has none for listing a directory and for
-//! making a path of several, so these run on the core's helper thread.
+//! The file system. Each operation is the system call of the same name, run by the ring; io_uring has no operation for listing a directory or for creating
+//! a path of several folders, so these run on the core's helper thread.
 
 use super::descriptor::Descriptor;
 use super::file::{UringFile, stat, sync};
@@ -16,7 +16,7 @@ use std::rc::Rc;
 /// Paths are relative to the working directory of the process.
 const HERE: types::Fd = types::Fd(libc::AT_FDCWD);
 
-/// Readable and writable as far as the umask allows, as usual for files.
+/// Readable and writable as far as the umask allows, as usual for new files.
 const NEW_FILE_MODE: libc::mode_t = 0o666;
 
 /// The file systems of this machine.
@@ -62,7 +62,7 @@ fn kind_of(mode: u32) -> EntryKind {
     }
 }
 
-/// On the helper thread, or in an errand that blocks.
+/// Lists a directory. Blocks: only for the helper thread, or for an errand that may block.
 pub(crate) fn list_blocking(path: &Path) -> io::Result<Vec<DirEntry>> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(path)? {

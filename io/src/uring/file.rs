@@ -1,4 +1,4 @@
-//! An open file. Reads and writes go through the page cache; what is short is continued.
+//! An open file. Reads and writes go through the page cache; short ones are continued.
 
 use super::descriptor::Descriptor;
 use super::helper::Helper;
@@ -11,10 +11,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// The kernel moves at most this in one operation (`MAX_RW_COUNT` of a 4 KiB-page system).
+/// The most bytes that the kernel moves in one operation (`MAX_RW_COUNT` of a 4 KiB-page system).
 const TRANSFER_MAX_BYTES: usize = 0x7fff_f000;
 
-/// What an operation needs to hold on to; cloned into each one's future.
+/// The file's shared parts; each operation's future holds a clone.
 #[derive(Clone)]
 struct Open {
     ring: Rc<Ring>,
@@ -32,7 +32,7 @@ impl UringFile {
     }
 }
 
-/// A read of which the first part is with the kernel, or one that has nothing to read.
+/// A read whose first part is with the kernel, or which has nothing to read.
 enum Begun {
     UnderWay(Op),
     Nothing(Buffer),
@@ -43,7 +43,7 @@ impl Open {
         IoError::at(operation, &self.path, error)
     }
 
-    /// Queues a read that continues behind what `buffer` holds already; `offset` is where in the file the buffer's start belongs.
+    /// Queues a read that continues after the content of `buffer`; `offset` is the place in the file of the buffer's start.
     fn queue_read(&self, offset: u64, mut buffer: Buffer) -> Begun {
         let filled = buffer.len();
         let room = (buffer.capacity() - filled).min(TRANSFER_MAX_BYTES);
@@ -103,7 +103,7 @@ impl Open {
     }
 }
 
-/// The operation did nothing, because of a signal or a shortage that passes.
+/// Whether the operation did nothing, because of a signal or a temporary shortage.
 fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
@@ -162,28 +162,28 @@ impl File for UringFile {
         Box::pin(async move {
             // SAFETY: the descriptor is open as long as `open` holds it, and this borrow ends before.
             let borrowed = unsafe { BorrowedFd::borrow_raw(open.descriptor.raw()) };
-            // Of the same open file, so it holds the same lock: whatever becomes of this future and of the file, it is what the lock lives by.
+            // A duplicate of the same open file, so it holds the same lock: whatever becomes of this future and of the file, the lock lives by it.
             let duplicate = borrowed.try_clone_to_owned().map_err(|error| open.error("lock", error))?;
-            // A server may be asked: away from the core.
+            // On the helper thread: the call may have to ask a server.
             let locked = open.helper.run(move || try_lock(duplicate)).await;
             locked.map(|held| held.map(FileLock::new)).map_err(|error| open.error("lock", error))
         })
     }
 }
 
-/// A lock of flock(2) that somebody holds. It is of the open file, and would be gone with the last descriptor at the latest; that of the file that it was
-/// taken through may be closed later, through the ring. So it is given up when this is dropped, and free at once.
+/// A held lock of flock(2). It belongs to the open file, and would end with the last descriptor at the latest; but the descriptor through which it was
+/// taken may be closed later, through the ring. So dropping this unlocks explicitly, and the lock is free at once.
 pub(crate) struct Locked(OwnedFd);
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // Whatever comes of it: closing does the same.
+        // The result does not matter: closing unlocks as well.
         // SAFETY: the descriptor is open as long as this owns it, and the call takes no pointers.
         let _ = unsafe { libc::flock(self.0.as_raw_fd(), libc::LOCK_UN) };
     }
 }
 
-/// Blocks, so on the helper thread.
+/// Blocks: only for the helper thread.
 pub(crate) fn try_lock(file: OwnedFd) -> io::Result<Option<Locked>> {
     loop {
         // SAFETY: the descriptor is open, and the call takes no pointers.
@@ -194,7 +194,7 @@ pub(crate) fn try_lock(file: OwnedFd) -> io::Result<Option<Locked>> {
         match error.raw_os_error() {
             Some(libc::EINTR) => {}
             Some(libc::EWOULDBLOCK) => return Ok(None),
-            // What file systems say that have none, or whose server does not answer for them.
+            // The errors of file systems without locks, or whose server does not support them.
             Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK | libc::EINVAL) => return Err(io::ErrorKind::Unsupported.into()),
             _ => return Err(error),
         }
@@ -205,12 +205,12 @@ pub(crate) fn try_lock(file: OwnedFd) -> io::Result<Option<Locked>> {
 pub(super) async fn sync(ring: &Rc<Ring>, descriptor: &Rc<Descriptor>) -> io::Result<()> {
     let entry = opcode::Fsync::new(descriptor.target()).build();
     let request = Request { descriptor: Some(Rc::clone(descriptor)), kept: Kept::Nothing, opens: false };
-    // No second try, whatever the error: the page cache may have dropped what it could not write.
+    // Never retried, whatever the error: the page cache may have dropped bytes that it could not write.
     // SAFETY: the entry points at nothing.
     unsafe { ring.start(entry, request) }.await.0.map(drop)
 }
 
-/// What is at `path`, or behind `descriptor` if there is one (then `path` is empty). Symbolic links are followed.
+/// The metadata of the entry at `path`, or of `descriptor` if there is one (then `path` is empty). Symbolic links are followed.
 pub(super) async fn stat(ring: &Rc<Ring>, descriptor: Option<&Rc<Descriptor>>, path: CString) -> io::Result<libc::statx> {
     // SAFETY: statx is made of integers, for which zero is a value.
     let mut stat: Box<libc::statx> = Box::new(unsafe { std::mem::zeroed() });

@@ -1,4 +1,4 @@
-//! A thread for the few system calls that io_uring has no operation for. Each core that needs one starts its own; it ends with the core.
+//! A thread for the few system calls for which io_uring has no operation. Each core that needs one starts its own; it ends with the core.
 
 use crate::mailbox;
 use std::cell::OnceCell;
@@ -15,11 +15,11 @@ pub(super) struct Helper {
 }
 
 impl Helper {
-    /// What `job` returns.
+    /// Runs `job` on the thread and returns its result.
     pub(super) async fn run<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
         let (answer, mut answers) = mailbox();
         let job: Job = Box::new(move || {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = answer.send(job());
         });
         let unsent = match self.jobs.get_or_init(start) {
@@ -27,7 +27,7 @@ impl Helper {
             None => Some(job),
         };
         if let Some(job) = unsent {
-            // No thread to be had: late is better than never.
+            // Without a thread, run it here: late is better than never.
             job();
         }
         match answers.recv().await {

@@ -1,13 +1,13 @@
-//! Who this process is, as Linux tells it.
+//! The identity of this process, from Linux.
 
 use crate::{ProcessIdentity, UnixMillis};
 use std::fs::read_to_string;
 use std::time::SystemTime;
 
-/// The place of the start time in `/proc/self/stat`, counted behind the name of the program (proc(5): field 22 of all).
+/// The place of the start time in `/proc/self/stat`, counted after the name of the program (proc(5): field 22 of all).
 const START_TIME_FIELD: usize = 19;
 
-/// This process.
+/// The identity of this process.
 pub(crate) fn this_process() -> ProcessIdentity {
     let host = read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "an unnamed host" } else { host.trim() };
@@ -19,10 +19,10 @@ fn now() -> UnixMillis {
     UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// When it began: ticks since the machine did, and when that was.
+/// The start of the process: ticks since the machine's boot, and the time of the boot.
 fn started() -> Option<UnixMillis> {
     let stat = read_to_string("/proc/self/stat").ok()?;
-    // The name of the program stands in parentheses and may hold any of them.
+    // The name of the program stands in parentheses and may itself contain parentheses and spaces.
     let (_, fields) = stat.rsplit_once(')')?;
     let ticks: i64 = fields.split_whitespace().nth(START_TIME_FIELD)?.parse().ok()?;
     let booted = read_to_string("/proc/stat").ok()?;
@@ -43,7 +43,7 @@ mod tests {
         assert_eq!(this.pid, std::process::id());
         assert!(!this.host.is_empty() && !this.host.contains('\n'), "{this:?}");
         let age_ms = now().0 - this.started.0;
-        // The kernel counts ticks, and the boot in whole seconds.
+        // The kernel counts ticks, and reports the boot in whole seconds.
         assert!((-2_000..3_600_000).contains(&age_ms), "{age_ms} ms");
     }
 }

@@ -1,7 +1,7 @@
-//! What a person has to know of this machine before a job runs on it, and what the command line warns of.
+//! Facts about this machine that a user must know before a job runs on it, and of which the command line warns.
 //!
-//! Everything here is asked for once, by hand, and through no ring, but whether there are rings: it works also where io_uring is denied. The engine asks none
-//! of it.
+//! Each fact is queried once, on request, and through no ring, except whether rings are available: this also works where io_uring is denied. The engine
+//! uses none of it.
 
 use super::{UringCores, availability, open_files};
 use crate::{CoreGroup, CoreMain, Cores, IoError, StartError};
@@ -14,22 +14,22 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// Whether so many cores can be started here, which takes a ring each: they are, and end at once.
+/// Starts `cores` cores, which takes a ring each, and lets them end at once.
 ///
 /// # Errors
-/// The reason why not, and the cure.
+/// If they cannot be started; says why, and the cure.
 pub fn try_starting(cores: usize) -> Result<(), StartError> {
     let main = |_| -> CoreMain { Box::new(|_, _| Box::pin(std::future::ready(()))) };
     UringCores::new().start((0..cores).map(main).collect()).map(CoreGroup::join)
 }
 
-/// What the rings of so many cores take of the memory that this process may lock, in bytes, where they are charged to it.
+/// The locked memory that the rings of `cores` cores need, in bytes, if the kernel charges rings to it.
 #[must_use]
 pub fn locked_memory_needed(cores: usize) -> u64 {
     availability::memlock_bytes(cores)
 }
 
-/// Whether this kernel charges rings to the memory that a process may lock, by its release. Whoever has CAP_IPC_LOCK is charged by none.
+/// Whether this kernel, judged by its release, charges rings to the memory that a process may lock. A process with CAP_IPC_LOCK is never charged.
 #[must_use]
 pub fn charges_rings() -> bool {
     // SAFETY: an all-zero utsname is a valid value, and the call fills it in.
@@ -44,26 +44,26 @@ pub fn charges_rings() -> bool {
     availability::charges_rings(&String::from_utf8_lossy(&release))
 }
 
-/// How much memory this process may lock, in bytes.
+/// The limit on the memory that this process may lock, in bytes.
 ///
 /// # Errors
-/// If the system does not say.
+/// If the system call fails.
 pub fn locked_memory_limit() -> Result<u64, IoError> {
     availability::memlock_limit().map_err(|error| IoError::new("learn", "the limit on locked memory", error))
 }
 
-/// How many files and sockets a process that is started here may have open when it has raised its limit.
+/// How many files and sockets a process started here may have open after it has raised its limit.
 ///
 /// # Errors
-/// If the system does not say.
+/// If the system call fails.
 pub fn open_files_limit() -> Result<u64, IoError> {
     open_files::limit().map(|limit| limit.hard).map_err(|error| IoError::new("learn", "the limit on open files", error))
 }
 
-/// Bytes that this user may still write where `path` is.
+/// The bytes that this user may still write to the file system of `path`.
 ///
 /// # Errors
-/// If there is no such path, or the system does not say.
+/// If there is no such path, or the system call fails.
 pub fn free_bytes(path: &Path) -> Result<u64, IoError> {
     let fail = |error| IoError::at("learn the free space of", path, error);
     let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| fail(error.into()))?;
@@ -78,15 +78,15 @@ pub fn free_bytes(path: &Path) -> Result<u64, IoError> {
     Ok(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
-/// Writes a block into a file without a name in the folder `dir`, and makes it durable. Nothing is left of it.
+/// Writes a block into an unnamed file in the folder `dir`, and makes it durable. Leaves nothing behind.
 ///
 /// # Errors
-/// Why nothing can be written there.
+/// If nothing can be written there; says why.
 pub fn try_writing(dir: &Path) -> Result<(), IoError> {
     let fail = |error| IoError::at("write into", dir, error);
     match OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(dir) {
         Ok(mut file) => file.write_all(&[0; 4096]).and_then(|()| file.sync_all()).map_err(fail),
-        // Not every file system knows files without names.
+        // Not every file system supports unnamed files.
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
             let name = CString::new(dir.as_os_str().as_bytes()).map_err(|error| fail(error.into()))?;
             // SAFETY: the name ends with a zero and outlives the call.
@@ -99,10 +99,10 @@ pub fn try_writing(dir: &Path) -> Result<(), IoError> {
     }
 }
 
-/// Whether there is a folder at `path`; `None` if there is nothing.
+/// Whether `path` is a folder; `None` if there is nothing.
 ///
 /// # Errors
-/// If the system does not say.
+/// If the system call fails.
 pub fn is_folder(path: &Path) -> Result<Option<bool>, IoError> {
     match std::fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata.is_dir())),
@@ -114,7 +114,7 @@ pub fn is_folder(path: &Path) -> Result<Option<bool>, IoError> {
 /// The permissions of the file at `path`: the lowest nine bits, as for `chmod`.
 ///
 /// # Errors
-/// If there is no such file, or the system does not say.
+/// If there is no such file, or the system call fails.
 pub fn permissions(path: &Path) -> Result<u32, IoError> {
     std::fs::metadata(path).map(|metadata| metadata.mode() & 0o777).map_err(|error| IoError::at("look at", path, error))
 }
@@ -122,12 +122,12 @@ pub fn permissions(path: &Path) -> Result<u32, IoError> {
 /// Listens at `address` for a moment.
 ///
 /// # Errors
-/// Why nobody can listen there.
+/// If nobody can listen there; says why.
 pub fn try_listening(address: SocketAddr) -> Result<(), IoError> {
     TcpListener::bind(address).map(drop).map_err(|error| IoError::new("listen at", address, error))
 }
 
-/// What time it is, in milliseconds since 1970; 0 before.
+/// The wall-clock time, in milliseconds since 1970; 0 before.
 #[must_use]
 pub fn wall_clock_ms() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))

@@ -1,7 +1,7 @@
 //! The backend on Linux's io_uring: one pinned thread per core, each with an executor of its own.
 //!
-//! A core is a loop: take in what came from outside (woken tasks, timers, completions), run tasks, and when none has work sleep in the kernel until
-//! an operation completes, a timer is due or another core rings. Everything that waits, waits on the core's one ring.
+//! A core is a loop: take in outside events (woken tasks, timers, completions), run tasks, and when none has work sleep in the kernel until an operation
+//! completes, a timer is due or another core rings. Every wait goes through the core's one ring.
 //!
 //! Why not glommio, which this began on: version 0.9 goes to sleep with tasks still queued, for good if nothing outside wakes it, when its thread
 //! loses the CPU for the length of the preemption timer between arming it and running the first queue. `run_task_queues` then returns `false`, as if

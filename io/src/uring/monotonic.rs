@@ -1,4 +1,4 @@
-//! Monotonic time, as the kernel tells it.
+//! Monotonic time, from the kernel.
 
 use crate::MonotonicNs;
 

@@ -1,9 +1,9 @@
 //! TCP. A stream's two halves share the socket; each ends its own direction when it is dropped.
 //!
-//! A listener leaves a part of the descriptors to everything else: a crowd at the door is no reason that a file cannot be opened.
+//! A listener leaves a share of the descriptors to everything else: a crowd of callers must not keep a file from being opened.
 //!
-//! A read or an accept whose future was dropped is still with the kernel and may yet take bytes, or a connection, off the socket. The next one
-//! resumes it, so nothing is lost. (A write whose future was dropped may have sent a part; after that the stream is good for closing only.)
+//! A read or an accept whose future was dropped is still with the kernel and may yet take bytes, or a connection, off the socket. The next read or accept
+//! resumes it, so nothing is lost. (A write whose future was dropped may have sent a part; after that the stream can only be closed.)
 
 use super::address::RawAddress;
 use super::descriptor::Descriptor;
@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// The kernel takes a length of 31 bits.
+/// The longest transfer: the kernel takes a length of 31 bits.
 const TRANSFER_MAX_BYTES: usize = 0x7fff_f000;
 
 type Halves = (Box<dyn NetRead>, Box<dyn NetWrite>);
@@ -74,11 +74,11 @@ async fn connect(ring: &Rc<Ring>, address: SocketAddr) -> io::Result<Rc<Descript
     Ok(descriptor)
 }
 
-/// How a connection is set up: level, option, value. A socket that refuses one works all the same.
+/// The options of a connection: level, option, value. A socket that refuses an option works all the same.
 const OPTIONS: [(libc::c_int, libc::c_int, libc::c_int); 6] = [
-    // Frames are written whole, so there is nothing that waiting for more could join them with.
+    // Frames are written whole: waiting for more bytes gains nothing.
     (libc::IPPROTO_TCP, libc::TCP_NODELAY, 1),
-    // A connection whose other end has forgotten it, or cannot be reached any more, fails within half a minute, whether something is under way or not.
+    // A connection whose other end has forgotten it, or cannot be reached any more, fails within half a minute, whether data is under way or not.
     (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, 30_000),
     (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
     (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 10),
@@ -102,7 +102,7 @@ fn split(ring: &Rc<Ring>, descriptor: Rc<Descriptor>, peer: SocketAddr) -> Halve
     (Box::new(read), Box::new(UringWrite { ring: Rc::clone(ring), descriptor, peer }))
 }
 
-/// Operations whose futures were dropped; the next future of the same kind takes one up.
+/// Operations whose futures were dropped; the next future of the same kind takes over one of them.
 #[derive(Clone, Default)]
 struct Unfinished(Rc<RefCell<Vec<Op>>>);
 
@@ -111,14 +111,14 @@ impl Unfinished {
         self.0.borrow().is_empty()
     }
 
-    /// One of them, or a new one.
+    /// An unfinished operation, or a new one.
     fn resume_or(&self, start: impl FnOnce() -> Op) -> Resumable {
         let op = self.0.borrow_mut().pop();
         Resumable { op: Some(op.unwrap_or_else(start)), unfinished: self.clone() }
     }
 }
 
-/// An operation that is put aside when it is dropped before its end.
+/// An operation that is put back when it is dropped before its end.
 struct Resumable {
     op: Option<Op>,
     unfinished: Unfinished,
@@ -174,13 +174,13 @@ impl Listener for UringListener {
                 match result {
                     Ok(fd) => {
                         let accepted = Descriptor::opened(fd, &ring);
-                        // Whoever calls can wait, and what opens a file of a checkpoint cannot.
+                        // A caller can wait, but opening a checkpoint's file cannot.
                         open_files::leave_room(accepted.raw()).map_err(|error| IoError::new("accept at", address, error))?;
                         let peer = peer.decode().map_err(|error| IoError::new("accept at", address, error))?;
                         let (read, write) = split(&ring, accepted, peer);
                         return Ok((read, write, peer));
                     }
-                    // The caller hung up before we came to the door, or a signal came: not this listener's end.
+                    // The caller hung up before it was accepted, or a signal arrived: not the end of this listener.
                     Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
                     Err(error) => return Err(IoError::new("accept at", address, error)),
                 }
@@ -191,7 +191,7 @@ impl Listener for UringListener {
 
 impl Drop for UringListener {
     fn drop(&mut self) {
-        // An accept under way holds the socket open: this ends it, and the door is shut now.
+        // An accept under way holds the socket open: this ends it, and closes the socket now.
         shut(&self.descriptor, libc::SHUT_RDWR);
     }
 }
@@ -201,7 +201,7 @@ struct UringRead {
     descriptor: Rc<Descriptor>,
     peer: SocketAddr,
     unfinished: Unfinished,
-    /// What a read that was given up has brought, and how much of it is no longer its own.
+    /// The buffer that an abandoned read has filled, and how much of it has been handed out.
     leftover: Rc<RefCell<(Buffer, usize)>>,
 }
 
@@ -239,7 +239,7 @@ impl NetRead for UringRead {
                         Err(error) => return Err(fail(error)),
                     }
                 }
-                // A read that was given up has been filling a buffer of its own.
+                // An abandoned read has been filling a buffer of its own.
                 let (result, kept) = unfinished.resume_or(|| unreachable!("invariant: one is unfinished")).await;
                 let Kept::Buffer(mut returned) = kept else { unreachable!("invariant: a read keeps its buffer") };
                 match result {
@@ -258,7 +258,7 @@ impl NetRead for UringRead {
     }
 }
 
-/// Moves what there is room for from what a read that was given up has brought. `false` if nothing is left of it.
+/// Moves as much as there is room for from the abandoned read's buffer. `false` if nothing is left of it.
 fn append_leftover(leftover: &RefCell<(Buffer, usize)>, buffer: &mut Buffer, upto: usize) -> bool {
     let (bytes, taken) = &mut *leftover.borrow_mut();
     let len = (bytes.len() - *taken).min(upto - buffer.len());
@@ -312,12 +312,12 @@ impl NetWrite for UringWrite {
 
 impl Drop for UringWrite {
     fn drop(&mut self) {
-        // After what was written, the peer sees the end.
+        // The peer sees the end after the bytes already written.
         shut(&self.descriptor, libc::SHUT_WR);
     }
 }
 
-/// Ends one direction of a socket, or both. Fails if the peer has ended it already, which is as good.
+/// Ends one direction of a socket, or both. Fails if the peer has ended it already, which does not matter.
 fn shut(descriptor: &Descriptor, how: libc::c_int) {
     // SAFETY: the call takes no pointers.
     unsafe { libc::shutdown(descriptor.raw(), how) };

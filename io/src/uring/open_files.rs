@@ -1,26 +1,27 @@
-//! How many files and sockets this process may have open.
+//! The limit on the files and sockets that this process may have open.
 //!
-//! The usual limit of 1024 is a default for programs that know no better; the hard limit is what whoever runs the machine really means. So the one is raised
-//! to the other before the first core starts, once a process, and the outcome is said. A part of it is kept from those who call: see [`leave_room`].
+//! The usual soft limit of 1024 is a default for programs that know no better; the hard limit is what the administrator really means. So the soft limit is
+//! raised to the hard limit before the first core starts, once per process, and the outcome is logged. A part of it is kept from incoming connections: see
+//! [`leave_room`].
 
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Once;
 
-/// With fewer than this a job with many files or workers comes to its limit.
+/// With fewer than this a job with many files or workers reaches its limit.
 const FEW: u64 = 1024;
 
-/// Connections that come in may take all descriptors but one in so many.
+/// Incoming connections may take all descriptors but one in this many.
 const KEPT_SHARE: u64 = 4;
 
-/// The limit that is in force, and how far this process may raise it.
+/// The current limit, and the maximum to which this process may raise it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limit {
     pub(super) soft: u64,
     pub(super) hard: u64,
 }
 
-/// What the system says.
+/// The limit from the system.
 pub(super) fn limit() -> io::Result<Limit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a live rlimit that the call fills in.
@@ -30,7 +31,7 @@ pub(super) fn limit() -> io::Result<Limit> {
     Ok(Limit { soft: limit.rlim_cur, hard: limit.rlim_max })
 }
 
-/// Raises the limit as far as this process may, and says what came of it, at its first call.
+/// Raises the limit as far as this process may, and logs the outcome, at its first call.
 pub(super) fn raise_limit() {
     static RAISED: Once = Once::new();
     RAISED.call_once(|| match try_raise() {
@@ -47,7 +48,7 @@ pub(super) fn raise_limit() {
     });
 }
 
-/// The limit before and afterwards.
+/// Raises the limit. Returns the limit before and afterwards.
 fn try_raise() -> io::Result<(u64, u64)> {
     let Limit { soft, hard } = limit()?;
     if soft < hard {
@@ -60,7 +61,7 @@ fn try_raise() -> io::Result<(u64, u64)> {
     Ok((soft, limit()?.soft))
 }
 
-/// Whether a connection that has just come in may stay. The kernel gives out the lowest number that is free, so the number tells how many are in use.
+/// Checks whether a connection just accepted may stay. The kernel assigns the lowest free number, so the number tells how many are in use.
 pub(super) fn leave_room(accepted: RawFd) -> io::Result<()> {
     let soft = limit()?.soft;
     let most = soft - soft / KEPT_SHARE;

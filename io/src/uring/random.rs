@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// A seed that nobody can foresee.
+/// A seed that nobody can predict.
 pub(crate) fn root_seed() -> io::Result<u64> {
     let mut bytes = [0u8; 8];
     loop {
@@ -12,7 +12,7 @@ pub(crate) fn root_seed() -> io::Result<u64> {
             return Ok(u64::from_ne_bytes(bytes));
         }
         let error = io::Error::last_os_error();
-        // Up to 256 bytes come whole or not at all, so what is left is a signal before the pool was ready, or a kernel without the call.
+        // Up to 256 bytes arrive whole or not at all, so the rest is a signal before the pool was ready, or a kernel without the call.
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
         }

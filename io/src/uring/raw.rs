@@ -1,11 +1,11 @@
-//! A core's ring for files and sockets, and what keeps memory alive while the kernel uses it.
+//! A core's ring for files and sockets, which also keeps memory alive while the kernel uses it.
 //!
 //! An operation's buffer, paths and descriptor move into a *slot* of the ring when it starts, and come out when the kernel reports its completion. The
-//! future that waits for it ([`Op`]) holds the slot's number and nothing else: dropping it abandons the slot, whose content then lives on until the
-//! completion and is freed there. So no kernel ever writes into memory that has been given to somebody else.
+//! future that waits for it ([`Op`]) holds only the slot's number: dropping it abandons the slot, whose content then lives on until the completion and is
+//! freed there. So the kernel never writes into memory that has been reused.
 //!
-//! Completions that are there as soon as the operation is submitted (a read from the page cache, a send into a socket's buffer) are seen at once.
-//! The others are looked for once per turn of the core, in memory, and are what it sleeps on ([`Ring::sleep`]) when no task has work.
+//! Completions that are there as soon as the operation is submitted (a read from the page cache, a send into a socket's buffer) are seen at once. The
+//! others are looked for once per turn of the core, in memory, and end its sleep ([`Ring::sleep`]) when no task has work.
 
 use super::descriptor::Descriptor;
 use crate::Buffer;
@@ -20,27 +20,27 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// Operations that one system call submits at most.
+/// The most operations that one system call submits.
 pub(super) const SUBMISSION_ENTRIES: u32 = 256;
 
-/// Operations that the kernel holds at most; the completion queue has room for all of them, so none is ever lost. Further ones wait here.
+/// The most operations that the kernel holds; the completion queue has room for all of them, so none is ever lost. Further operations wait here.
 pub(super) const IN_FLIGHT_MAX: u32 = 2048;
 
-/// How long the end of a core waits for cancelled operations before it leaves their memory to the kernel for good.
+/// How long the end of a core waits for cancelled operations before it leaks their memory to the kernel.
 const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(5);
 
-/// How soon operations that the kernel was too short of memory to take are offered again.
+/// The pause before operations are offered again for which the kernel had no memory.
 const RETRY_AFTER: Duration = Duration::from_millis(1);
 
-/// The user data of operations nobody waits for.
+/// The user data of operations that nobody waits for.
 const NOBODY: u64 = u64::MAX;
 
 /// The user data of the watch on the doorbell.
 const BELL: u64 = u64::MAX - 1;
 
-/// What an operation points into; all of it lives on the heap and stays where it is when this is moved.
+/// The memory that an operation points into; all of it lives on the heap and does not move when this is moved.
 pub(super) enum Kept {
-    /// Nothing but the descriptor.
+    /// No memory besides the descriptor.
     Nothing,
     /// Bytes to read or write.
     Buffer(Buffer),
@@ -48,20 +48,20 @@ pub(super) enum Kept {
     Path(#[allow(dead_code, reason = "owned for the kernel")] CString),
     /// Two paths.
     Paths(#[allow(dead_code, reason = "owned for the kernel")] CString, #[allow(dead_code, reason = "as above")] CString),
-    /// What statx fills in, and the path it looks at.
+    /// The result of statx, and the path it looks at.
     Stat(Box<libc::statx>, #[allow(dead_code, reason = "owned for the kernel")] CString),
     /// The address of a peer.
     Address(Box<super::address::RawAddress>),
 }
 
-/// What moves into the slot with an operation.
+/// The resources that move into the slot with an operation.
 pub(super) struct Request {
     /// The file or socket it works on: open until it completes.
     #[allow(dead_code, reason = "owned for the kernel")]
     pub(super) descriptor: Option<Rc<Descriptor>>,
-    /// What it points into.
+    /// The memory it points into.
     pub(super) kept: Kept,
-    /// Its result is a new descriptor, to be closed if nobody waits any more.
+    /// Whether its result is a new descriptor, to be closed if nobody waits any more.
     pub(super) opens: bool,
 }
 
@@ -80,18 +80,18 @@ struct Inner {
     uring: IoUring,
     slots: Vec<Option<Slot>>,
     free: Vec<usize>,
-    /// Started and not yet in the submission queue.
+    /// Started operations that are not yet in the submission queue.
     backlog: VecDeque<squeue::Entry>,
-    /// In the submission queue or with the kernel.
+    /// Operations in the submission queue or with the kernel.
     in_flight: u32,
-    /// The kernel watches the doorbell.
+    /// Whether the kernel watches the doorbell.
     bell_watched: bool,
-    /// No operation starts any more.
+    /// Whether the ring is closed: no operation starts any more.
     closed: bool,
 }
 
-/// A ring whose completions do not interrupt what the core is at: the kernel says that there are some, and the core's next turn has them delivered.
-/// Kernels before 5.19 interrupt.
+/// A ring whose completions do not interrupt the core: the kernel signals that there are some, and the core's next turn fetches them. Kernels before 5.19
+/// interrupt.
 fn set_up() -> io::Result<IoUring> {
     let mut interrupting = IoUring::builder();
     interrupting.setup_cqsize(IN_FLIGHT_MAX).setup_clamp();
@@ -103,7 +103,7 @@ fn set_up() -> io::Result<IoUring> {
     }
 }
 
-/// The ring of one core. Not to be used from another thread.
+/// The ring of one core. Must not be used from another thread.
 pub(super) struct Ring {
     inner: RefCell<Inner>,
 }
@@ -123,7 +123,7 @@ impl Ring {
         Ok(Rc::new(Self { inner: RefCell::new(inner) }))
     }
 
-    /// Starts an operation and tells the kernel.
+    /// Starts an operation and submits it.
     ///
     /// # Safety
     /// Everything `entry` points at is owned by `request`, or lives for ever, and its descriptor is that of `request`.
@@ -134,7 +134,7 @@ impl Ring {
         op
     }
 
-    /// Starts an operation that the next [`Ring::submit`] tells the kernel.
+    /// Starts an operation that the next [`Ring::submit`] submits.
     ///
     /// # Safety
     /// As for [`Ring::start`].
@@ -160,7 +160,7 @@ impl Ring {
         Op { ring: Rc::clone(self), number: Some(number) }
     }
 
-    /// Hands what has been queued to the kernel and takes in what has completed.
+    /// Submits the queued operations and takes in completions.
     pub(super) fn submit(&self) {
         loop {
             let result = self.inner.borrow_mut().hand_over();
@@ -182,7 +182,7 @@ impl Ring {
         }
     }
 
-    /// Takes in completions and wakes who waits for them. Returns how many there were.
+    /// Takes in completions and wakes the tasks that wait for them. Returns the number of completions.
     fn collect(&self) -> usize {
         let mut wakers = Vec::new();
         let mut freed = Vec::new();
@@ -224,7 +224,7 @@ impl Ring {
         completed
     }
 
-    /// What a turn of the core owes the ring: takes in completions and hands over what had to wait.
+    /// The ring's part of a core's turn: takes in completions and submits operations that had to wait.
     pub(super) fn turn(&self) {
         self.collect();
         if self.has_backlog() || self.has_undelivered() {
@@ -232,7 +232,7 @@ impl Ring {
         }
     }
 
-    /// The kernel has completions that it delivers in the next system call.
+    /// Whether the kernel has completions that it delivers only in the next system call.
     fn has_undelivered(&self) -> bool {
         self.inner.borrow_mut().uring.submission().taskrun()
     }
@@ -251,13 +251,13 @@ impl Ring {
             // SAFETY: the operation points at nothing.
             inner.bell_watched = unsafe { inner.uring.submission().push(&watch) }.is_ok();
             if !inner.bell_watched {
-                // No room for it: the kernel takes nothing now. Come back soon rather than sleep without hearing the bell.
+                // There is no room for the watch: the kernel takes nothing now. Come back soon rather than sleep without hearing the bell.
                 drop(inner);
                 return self.submit();
             }
         }
         let submitter = inner.uring.submitter();
-        // All errors mean "look again": the time is over, a signal came, completions are to be taken in first.
+        // All errors mean "look again": the time is over, a signal arrived, completions are to be taken in first.
         let _ = match timeout {
             Some(timeout) => {
                 let timeout = types::Timespec::from(timeout);
@@ -268,7 +268,7 @@ impl Ring {
         drop(inner);
         self.collect();
         if !self.inner.borrow().bell_watched {
-            // It rang. Reading resets it, so that the next watch waits for the next ring.
+            // The bell rang. Reading resets it, so that the next watch waits for the next ring.
             let mut count = 0u64;
             // SAFETY: the pointer and the length are those of a live number; the descriptor does not block.
             unsafe { libc::read(bell, (&raw mut count).cast(), size_of::<u64>()) };
@@ -287,7 +287,7 @@ impl Ring {
         drop(unsafe { self.start(opcode::Close::new(types::Fd(fd)).build(), request) });
     }
 
-    /// Cancels what is under way and waits until the kernel has let go of all memory. Nothing starts any more.
+    /// Cancels the operations under way and waits until the kernel has released all memory. No operation starts any more.
     pub(super) fn shut_down(&self) {
         {
             let mut inner = self.inner.borrow_mut();
@@ -304,7 +304,7 @@ impl Ring {
         }
         let deadline = Instant::now() + SHUT_DOWN_WITHIN;
         loop {
-            // The cancellations count as operations of nobody; the limit on those under way does not hold them back for long.
+            // The cancellations count as operations that nobody waits for; the limit on those under way does not hold them back for long.
             let _ = self.inner.borrow_mut().hand_over();
             self.collect();
             let mut inner = self.inner.borrow_mut();
@@ -318,7 +318,7 @@ impl Ring {
                 return;
             }
             let timeout = types::Timespec::new().nsec(10_000_000);
-            // Times out, is interrupted, or has something to collect: all the same here.
+            // It times out, is interrupted, or has something to collect: all the same here.
             let _ = inner.uring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&timeout));
         }
     }
@@ -360,7 +360,7 @@ impl Inner {
     }
 }
 
-/// Waits for one operation. Dropping it abandons the operation, which runs to its end all the same.
+/// Waits for one operation. Dropping it abandons the operation, which still runs to its end.
 #[must_use]
 pub(super) struct Op {
     ring: Rc<Ring>,
@@ -369,7 +369,7 @@ pub(super) struct Op {
 }
 
 impl Future for Op {
-    /// What the system call would have returned, and what the operation had borrowed.
+    /// The result of the system call, and the memory that the operation had borrowed.
     type Output = (io::Result<u32>, Kept);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -1,12 +1,12 @@
 //! A core's tasks: which of them runs next, and how each is woken.
 //!
-//! Every task has a [`TaskWaker`], shared with whoever may wake it, on whatever thread. Woken on its own core it goes to the end of its class's queue.
-//! Woken from elsewhere it goes into the core's [`Doorbell`], and if the core sleeps the bell is rung: a write to an eventfd that the core's ring
-//! watches. A flag in the waker keeps a task from standing in two places.
+//! Every task has a [`TaskWaker`], shared with all that may wake it, on any thread. Woken on its own core it goes to the end of its class's queue. Woken
+//! from elsewhere it goes into the core's [`Doorbell`], and if the core sleeps the bell is rung: a write to an eventfd that the core's ring watches. A flag
+//! in the waker keeps a task from being queued twice.
 //!
-//! Futures never leave the core. A waker that outlives its task, or its core, wakes nobody and costs its memory only.
+//! Futures never leave the core. A waker that outlives its task, or its core, wakes nothing and costs only its memory.
 //!
-//! It is also where a panic stops: the task that panicked is dropped, its channels close, the panic is logged, and the core goes on.
+//! The scheduler also stops panics: the task that panicked is dropped, its channels close, the panic is logged, and the core goes on.
 
 use crate::doorbell::Doorbell;
 use crate::{LocalBoxFuture, Spawner, TaskClass};
@@ -20,24 +20,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
-/// Polls of throughput tasks between two looks at the outside (timers, completions, other cores). A poll takes 0.2 ms at most (docs: the laws), so what
-/// comes from outside waits no longer than 2 ms.
+/// Polls of throughput tasks between two looks at outside events (timers, completions, other cores). A poll takes 0.2 ms at most (docs: the laws), so
+/// outside events wait no longer than 2 ms.
 const THROUGHPUT_POLLS_PER_TURN: usize = 8;
 
-/// Polls of latency tasks in a turn, before the other classes get theirs: enough for all that can be waiting, short of one that spins.
+/// Polls of latency tasks in a turn, before the other classes get theirs: enough for all tasks that can be waiting, but a bound for a task that spins.
 const LATENCY_POLLS_PER_TURN: usize = 64;
 
-/// Background tasks get a turn's last poll, also when the others have work without end.
+/// Background tasks get a turn's last poll, even if the other classes always have work.
 const BACKGROUND_POLLS_PER_TURN: usize = 1;
 
 thread_local! {
-    /// The scheduler of this thread while a core runs on it: how a waker knows that it is at home.
+    /// The scheduler of this thread while a core runs on it: tells a waker whether it is on its own core.
     static CURRENT: RefCell<Option<Rc<Scheduler>>> = const { RefCell::new(None) };
 }
 
-/// Where other threads leave the tasks they wake, and what wakes the core then.
+/// Where other threads leave the tasks they wake, and the bell that then wakes the core.
 pub(super) struct Outside {
-    /// A task that lies in here keeps it alive; it is emptied and closed when the core ends.
+    /// A task in here keeps this alive; it is emptied and closed when the core ends.
     doorbell: Doorbell<Arc<TaskWaker>>,
     bell: OwnedFd,
 }
@@ -63,26 +63,26 @@ impl Outside {
     }
 }
 
-/// How a task is woken. Shared with other threads, unlike the task.
+/// The waker of a task. Shared with other threads, unlike the task.
 pub(super) struct TaskWaker {
     outside: Arc<Outside>,
     class: TaskClass,
     slot: usize,
-    /// Slots are used again; numbers are not.
+    /// Identifies the task: slots are reused, numbers are not.
     number: u64,
-    /// It stands in a queue or an inbox, and will be polled.
+    /// Whether the task is in a queue or an inbox, and will be polled.
     queued: AtomicBool,
 }
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        // AcqRel, here and where it is lowered: whoever raises it has made visible what the task will find, even if it was up already. Whoever wakes through
-        // marks of its own (the links of the exchange) relies on it.
+        // AcqRel, here and where it is lowered: a thread that raises the flag has published what the task will find, even if the flag was already up.
+        // Wakers with marks of their own (the links of the exchange) rely on it.
         if self.queued.swap(true, Ordering::AcqRel) {
             return;
         }
         let mut task = Some(self);
-        // No scheduler on this thread, or another one's: a foreign thread. So it is, too, while the thread ends.
+        // No scheduler on this thread, or another core's: a foreign thread. So is the thread itself while it ends.
         let _ = CURRENT.try_with(|current| {
             if let (Ok(current), Some(waker)) = (current.try_borrow(), &task)
                 && let Some(scheduler) = &*current
@@ -137,7 +137,7 @@ pub(super) struct Scheduler {
     closed: Cell<bool>,
 }
 
-/// Takes the scheduler off its thread again.
+/// Removes the scheduler from its thread when dropped.
 pub(super) struct Entered;
 
 impl Drop for Entered {
@@ -157,7 +157,7 @@ impl Scheduler {
         Entered
     }
 
-    /// What becomes readable when the bell rings.
+    /// The descriptor that becomes readable when the bell rings.
     pub(super) fn bell(&self) -> RawFd {
         self.outside.bell.as_raw_fd()
     }
@@ -168,7 +168,7 @@ impl Scheduler {
         }
     }
 
-    /// Takes in what other threads have woken.
+    /// Takes in the tasks that other threads have woken.
     pub(super) fn open_mail(&self) {
         for task in self.outside.doorbell.take() {
             self.enqueue(Some(task));
@@ -181,12 +181,12 @@ impl Scheduler {
         !(queues.latency.is_empty() && queues.throughput.is_empty() && queues.background.is_empty())
     }
 
-    /// Announces that the core goes to sleep. `false` if it must not: something has come.
+    /// Announces that the core goes to sleep. `false` if it must not: a task has been woken.
     pub(super) fn doze(&self) -> bool {
         self.outside.doorbell.doze()
     }
 
-    /// The core is up.
+    /// Announces that the core is awake.
     pub(super) fn awake(&self) {
         self.outside.doorbell.awake();
     }
@@ -209,13 +209,13 @@ impl Scheduler {
 
     fn run_one(&self, class: TaskClass) -> bool {
         let Some(waker) = self.queues.borrow_mut().of(class).pop_front() else { return false };
-        // Before the poll: what comes during it queues the task once more.
+        // Before the poll: a wake during it queues the task again.
         waker.queued.swap(false, Ordering::AcqRel);
         let future = {
             let mut tasks = self.tasks.borrow_mut();
             match tasks.slots.get_mut(waker.slot) {
                 Some(Some(task)) if task.number == waker.number => task.future.take(),
-                // It has ended since it was woken.
+                // The task has ended since it was woken.
                 _ => None,
             }
         };
@@ -242,14 +242,14 @@ impl Scheduler {
         if let Err(payload) = polled {
             let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
             tracing::error!(task = name, panic = text.unwrap_or("(not a text)"), "a task panicked and was dropped");
-            // A payload may be anything, also something whose destructor panics.
+            // The payload may be anything, even a value whose destructor panics.
             std::mem::forget(payload);
         }
         drop_quietly(name, future);
         true
     }
 
-    /// Drops every task that is under way; later ones are dropped as they come.
+    /// Drops every task that is under way; tasks spawned later are dropped at once.
     pub(super) fn close(&self) {
         self.closed.set(true);
         // One at a time, and not while the list is borrowed: a destructor may wake and spawn.

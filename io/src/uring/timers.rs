@@ -1,4 +1,4 @@
-//! Who sleeps on a core, and until when.
+//! The sleeping tasks of a core, and their deadlines.
 
 use super::monotonic::now;
 use crate::MonotonicNs;
@@ -8,28 +8,28 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// The sleepers of one core, first to be woken first.
+/// The sleepers of one core, earliest deadline first.
 #[derive(Default)]
 pub(crate) struct Timers {
-    /// By deadline and, among equals, by who came first.
+    /// By deadline and, among equals, by order of arrival.
     sleepers: RefCell<BTreeMap<(MonotonicNs, u64), Waker>>,
     next_number: Cell<u64>,
 }
 
 impl Timers {
-    /// Completes at `deadline` or later, as soon as the core comes round.
+    /// Completes at `deadline` or later, as soon as the core's loop checks its timers.
     pub(crate) fn sleep_until(timers: &Rc<Self>, deadline: MonotonicNs) -> Sleep {
         let number = timers.next_number.get();
         timers.next_number.set(number + 1);
         Sleep { timers: Rc::clone(timers), key: (deadline, number) }
     }
 
-    /// The first deadline.
+    /// The earliest deadline.
     pub(crate) fn next(&self) -> Option<MonotonicNs> {
         self.sleepers.borrow().first_key_value().map(|(&(deadline, _), _)| deadline)
     }
 
-    /// Wakes all whose time has come.
+    /// Wakes all sleepers whose deadline has passed.
     pub(crate) fn fire(&self, now: MonotonicNs) {
         while let Some(waker) = self.take_due(now) {
             waker.wake();

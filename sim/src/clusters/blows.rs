@@ -1,4 +1,4 @@
-//! Blows: what happens to some processes, or to everybody, at a time of the plan. Once the world is healed none falls any more.
+//! Blows: faults that strike some processes, or all, at a time of the plan. Once the world is healed no more fall.
 
 use super::host::Host;
 use crate::finding::Finding;
@@ -37,13 +37,13 @@ pub(super) fn strike(host: &Rc<Host>, whom: &Whom) {
     }
 }
 
-/// Those with this role that are alive, of all groups.
+/// The living processes with this role, of all groups.
 fn alive(host: &Host, role: Role) -> Vec<SimProcess> {
     let groups = host.groups.borrow();
     groups.iter().filter_map(|group| group.process(role)).filter(SimProcess::is_alive).collect()
 }
 
-/// Stops a process for a while, unless the healing has it stay stopped.
+/// Stops a process for a while; it stays stopped if the healing wants that.
 fn pause(host: &Rc<Host>, process: SimProcess, ms: u64) {
     process.pause();
     let resumes = Rc::clone(host);

@@ -1,4 +1,4 @@
-//! Looks after the coordinator of a group: starts it, and starts it again when it has died or failed, until the job has finished or another group leads.
+//! Looks after the coordinator of a group: starts it, and restarts it after its death or failure, until the job has finished or another group leads.
 
 use super::excuses::{explains, is_fenced};
 use super::group::Group;
@@ -13,7 +13,7 @@ use thalweg::cluster::ClusterConfig;
 use thalweg::{JobEnding, JobError, JobReport};
 use thalweg_world::SimProcess;
 
-/// See the module.
+/// See the module's documentation.
 pub(super) async fn look_after(host: Rc<Host>, group: Rc<Group>) {
     let name = group.name_of(Role::Coordinator);
     while !host.is_over() {
@@ -38,7 +38,7 @@ pub(super) async fn look_after(host: Rc<Host>, group: Rc<Group>) {
     }
 }
 
-/// Runs a coordinator for the phase `number`; what it told, unless it died.
+/// Runs a coordinator for the phase `number`; returns its result, unless it died.
 async fn run(host: &Rc<Host>, group: &Group, process: &SimProcess, number: usize) -> Option<Result<JobReport, JobError>> {
     let phase = &host.plan.phases[number];
     let options = PhasedJob::options(number);
@@ -65,7 +65,7 @@ async fn run(host: &Rc<Host>, group: &Group, process: &SimProcess, number: usize
     while_alive(process, handle).await
 }
 
-/// A job has ended well. `true` if no other coordinator is to follow.
+/// A job has ended without failure. `true` if no other coordinator is to follow.
 fn take_report(host: &Host, number: usize, report: JobReport) -> bool {
     match report.ending {
         JobEnding::Finished | JobEnding::AlreadyFinished => {
@@ -110,7 +110,7 @@ fn take_error(host: &Host, group: &Group, number: usize, error: &JobError) -> bo
     false
 }
 
-/// Whether there is another group that somebody looks after; then nobody looks after this one any more.
+/// Whether there is another group that is looked after; then this group is deposed.
 fn depose_if_others_lead(host: &Host, group: &Group) -> bool {
     let others_lead = host.groups.borrow().iter().any(|other| other.number != group.number && !other.is_deposed.get());
     if others_lead {
@@ -119,7 +119,7 @@ fn depose_if_others_lead(host: &Host, group: &Group) -> bool {
     others_lead
 }
 
-/// Goes on with the phase after `number`, unless somebody has done so or it was the last.
+/// Begins the phase after `number`, unless it has begun already or `number` was the last.
 fn begin_phase_after(host: &Host, number: usize) {
     if number == host.phase.get() && number + 1 < host.plan.phases.len() {
         host.phase.set(number + 1);

@@ -1,5 +1,5 @@
-//! The course of one scenario: the cluster runs until its job has finished, what it leaves is judged, and then the finished job is run once more, which
-//! must change nothing.
+//! The course of one scenario: the cluster runs until its job has finished, its results and leftovers are judged, and then the finished job is run once
+//! more, which must change nothing.
 
 use super::notes::Notes;
 use super::supervision;
@@ -17,7 +17,7 @@ use thalweg::{JobEnding, JobReport};
 use thalweg_world::Ending;
 use thalweg_world::World;
 
-/// See the module.
+/// See the module's documentation.
 pub(super) struct Course<'a> {
     scenario: &'a Scenario,
     plan: &'a ClusterPlan,
@@ -28,12 +28,12 @@ pub(super) struct Course<'a> {
 }
 
 impl<'a> Course<'a> {
-    /// The course of `scenario`, which has `plan` and `job`, in a world where nothing has happened.
+    /// The course of `scenario`, with its `plan` and `job`, in a fresh world.
     pub(super) fn new(scenario: &'a Scenario, plan: &'a ClusterPlan, job: &'a ElementsPlan, world: World, notes: Notes) -> Self {
         Self { scenario, plan, job, world, notes, runs: Runs::of(scenario) }
     }
 
-    /// Lets it take place, and judges it.
+    /// Runs the course, and judges it.
     pub(super) fn run(&mut self) -> Result<(), Finding> {
         let poison = self.plan.poison.map(|(id, times)| Poison { id, times: Arc::new(AtomicU32::new(times)) });
         let report = self.go(self.plan.clone(), poison)?;
@@ -74,7 +74,7 @@ impl<'a> Course<'a> {
         files
     }
 
-    /// The job is run again, by one worker: there is nothing left to do, nothing changes, and what others have left behind is gone.
+    /// Runs the job again, with one worker: nothing is left to do, nothing changes, and leftovers of earlier processes are gone.
     fn once_more(&mut self, before: &[(String, Vec<u8>)]) -> Result<(), Finding> {
         let Some(last) = self.plan.phases.last().cloned() else { return Ok(()) };
         let phase = Phase { workers: vec![1], stop_ms: None, ..last };

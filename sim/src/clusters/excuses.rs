@@ -1,13 +1,13 @@
-//! Which errors a plan explains: an error that nothing in it explains is a finding.
+//! Decides which errors a plan explains: any other error is a finding.
 //!
-//! Pure: the plan, what the disk did, and the error.
+//! Pure: depends on the plan, the disk's faults, and the error.
 
 use crate::scenario::cluster_plan::{ClusterPlan, Rest};
 use thalweg::{FailureCause, JobError};
 
 /// Whether a job may fail with this error in the phase `number`. `is_sick`: the disk has failed.
 pub(super) fn explains(plan: &ClusterPlan, number: usize, is_sick: bool, error: &JobError) -> bool {
-    // What stays broken after the healing is trouble, too.
+    // A process that stays broken after the healing is trouble, too.
     let is_troubled = !plan.is_calm() || plan.rest.iter().any(|rest| *rest != Rest::Repaired);
     let is_planned_panic = |message: &str| plan.poison.is_some() && message.contains("a planned panic");
     match error {
@@ -23,7 +23,7 @@ pub(super) fn explains(plan: &ClusterPlan, number: usize, is_sick: bool, error: 
     }
 }
 
-/// Whether a leader has ended because there is another.
+/// Whether a leader has ended because another has taken over.
 pub(super) fn is_fenced(error: &JobError) -> bool {
     match error {
         JobError::Checkpoint { source, .. } => source.is_fenced(),
@@ -32,7 +32,7 @@ pub(super) fn is_fenced(error: &JobError) -> bool {
     }
 }
 
-/// Whether a worker may end with this error: a flipped bit in a handshake looks like another secret, or another program.
+/// Whether a worker may end with this error: a flipped bit in a handshake looks like a wrong secret, or another program.
 pub(super) fn may_refuse(plan: &ClusterPlan, error: &JobError) -> bool {
     matches!(error, JobError::Invalid(_)) && plan.flips_bits()
 }

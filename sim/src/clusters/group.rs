@@ -5,20 +5,20 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use thalweg_world::{SimMachine, SimProcess};
 
-/// See the module. The first group has the number 0; each later one is led by a successor.
+/// See the module's documentation. The first group has the number 0; each later group is led by a successor.
 pub(super) struct Group {
     pub(super) number: usize,
-    /// Where its coordinator listens.
+    /// The address at which its coordinator listens.
     pub(super) address: SocketAddr,
-    /// That of the coordinator.
+    /// The coordinator's machine.
     pub(super) machine: SimMachine,
-    /// Those of the workers.
+    /// The workers' machines.
     pub(super) machines: Vec<SimMachine>,
     /// The latest coordinator, dead or alive.
     pub(super) coordinator: RefCell<Option<SimProcess>>,
-    /// The latest of each worker, dead or alive.
+    /// The latest process of each worker, dead or alive.
     pub(super) workers: RefCell<Vec<Option<SimProcess>>>,
-    /// Another leader has taken over: nobody looks after this group any more.
+    /// Whether another leader has taken over: then nobody looks after this group any more.
     pub(super) is_deposed: Cell<bool>,
 }
 
@@ -29,7 +29,7 @@ impl Group {
         Self { number, address, machine, machines, coordinator: RefCell::default(), workers, is_deposed: Cell::new(false) }
     }
 
-    /// What the process with this role is called.
+    /// The name of the process with this role.
     pub(super) fn name_of(&self, role: Role) -> String {
         match (role, self.number) {
             (Role::Coordinator, 0) => "coordinator".to_owned(),
@@ -47,7 +47,7 @@ impl Group {
         }
     }
 
-    /// The number of the worker that this very process is.
+    /// The number of the worker that runs as `process`.
     pub(super) fn worker_number(&self, process: &SimProcess) -> Option<usize> {
         let is_it = |worker: &SimProcess| worker.name() == process.name() && worker.incarnation() == process.incarnation();
         self.workers.borrow().iter().position(|worker| worker.as_ref().is_some_and(is_it))

@@ -1,5 +1,5 @@
-//! The healing: from here on nothing that was planned happens any more. The coordinators and the workers of the core are repaired; each other worker stays
-//! as it is planned to, dead, stopped, or cut off from all that is repaired.
+//! The healing: from here on no planned fault happens any more. The coordinators and the workers of the core are repaired; each other worker stays as
+//! planned, dead, stopped, or cut off from all repaired machines.
 
 use super::group::Group;
 use super::host::Host;
@@ -24,7 +24,7 @@ pub(super) fn heal(host: &Host) {
     cut_off(host, &groups);
 }
 
-/// Does to the processes of a group what becomes of them.
+/// Repairs, kills or stops the processes of a group, as planned in `rest`.
 fn settle(group: &Group, rest: &[Rest]) {
     if let Some(process) = &*group.coordinator.borrow() {
         process.resume();
@@ -40,7 +40,7 @@ fn settle(group: &Group, rest: &[Rest]) {
     }
 }
 
-/// Cuts the machines that stay cut off from all the others, those of every group.
+/// Cuts off the machines that stay so from all the others, in every group.
 fn cut_off(host: &Host, groups: &[Rc<Group>]) {
     let network = host.cluster.network();
     let (mut core, mut lost): (Vec<&SimMachine>, Vec<(&SimMachine, bool)>) = (vec![], vec![]);

@@ -1,7 +1,7 @@
-//! The host: what everybody who looks after the cluster has in common. It belongs to no process.
+//! The host: the state shared by all tasks that look after the cluster. It belongs to no process.
 //!
-//! Each thing that is looked after is a small task; [`Host::drive`] polls all of them, in the order in which they were begun, until one has said how the
-//! job ended. That order and the draws of `stream` decide what happens, so they are a part of what a seed stands for.
+//! Each process or fault that is looked after has a small task; [`Host::drive`] polls all of them, in the order in which they were begun, until one has
+//! reported how the job ended. That order and the draws of `stream` decide what happens, so they are part of a seed's scenario.
 
 use super::group::Group;
 use super::job::PhasedJob;
@@ -23,35 +23,35 @@ use thalweg_io::{LocalBoxFuture, SplitMix};
 use thalweg_world::Draw;
 use thalweg_world::{SimCluster, SimMachine, SimProcess};
 
-/// How often the host looks whether something has changed.
+/// How often the host checks for changes.
 pub(super) const LOOK_EVERY_MS: u64 = 20;
-/// When a worker must be gone after the job's end, if it has heard of it.
+/// The time after the job's end by which a worker that has heard of it must be gone.
 const FAREWELL_MS: u64 = 30_000;
-/// How long a process may live on when it has told its result.
+/// How long a process may live on after it has reported its result.
 const LAST_WORDS_MS: u64 = 10_000;
 
-/// See the module.
+/// See the module's documentation.
 pub(super) struct Host {
     pub(super) cluster: SimCluster,
     pub(super) plan: ClusterPlan,
     pub(super) job: PhasedJob,
     pub(super) notes: Notes,
     pub(super) groups: RefCell<Vec<Rc<Group>>>,
-    /// The number of the phase that whoever is started now belongs to.
+    /// The number of the phase for processes that are started now.
     pub(super) phase: Cell<usize>,
     pub(super) is_healed: Cell<bool>,
-    /// How many workers with each number have not ended.
+    /// The number of running workers, by worker number.
     workers_running: RefCell<Vec<usize>>,
     pub(super) stream: RefCell<SplitMix>,
-    /// Tasks that have been begun and are not driven yet.
+    /// Tasks that have been begun and are not polled yet.
     fresh: RefCell<Vec<LocalBoxFuture<()>>>,
     done: RefCell<Option<Result<JobReport, Finding>>>,
-    /// Aims that have not been taken.
+    /// Aims that have not been used.
     aims: RefCell<Vec<Aim>>,
 }
 
 impl Host {
-    /// Looks after nothing yet.
+    /// A host without tasks.
     pub(super) fn new(cluster: SimCluster, plan: ClusterPlan, job: ElementsPlan, poison: Option<Poison>, notes: Notes) -> Self {
         Self {
             stream: RefCell::new(cluster.rng("supervisor")),
@@ -69,7 +69,7 @@ impl Host {
         }
     }
 
-    /// Drives everything until there is a result, and the workers have heard of it.
+    /// Polls all tasks until there is a result, and the workers have heard of it.
     pub(super) async fn drive(&self) -> Result<JobReport, Finding> {
         let mut tasks: Vec<LocalBoxFuture<()>> = vec![];
         let mut farewell = pin!(None);
@@ -97,15 +97,15 @@ impl Host {
         .await
     }
 
-    /// Whether workers run that must hear of the job's end. Whoever was started again too late has heard of nothing, and a call over a slow link may come
-    /// when nobody is there any more.
+    /// Whether workers run that must hear of the job's end. A worker restarted too late has heard of nothing, and a call over a slow link may arrive when
+    /// nobody listens any more.
     fn owes_farewells(&self) -> bool {
         let is_prompt = self.plan.is_calm() && !self.cluster.network().has_slow_machine();
         is_prompt && self.plan.phases.len() == 1 && self.workers_to_hear() > 0
     }
 
-    /// Workers that run and can hear of the job's end: one that stays stopped or cut off looks for its coordinator until somebody stops it
-    /// (docs/src/running.md).
+    /// The number of running workers that can hear of the job's end: a worker that stays stopped or cut off looks for its coordinator until it is stopped
+    /// from outside (docs/src/running.md).
     fn workers_to_hear(&self) -> usize {
         let running = self.workers_running.borrow();
         running.iter().enumerate().filter(|(worker, _)| !self.is_given_up(*worker)).map(|(_, count)| count).sum()
@@ -124,28 +124,28 @@ impl Host {
         self.fresh.borrow_mut().push(Box::pin(task));
     }
 
-    /// Says how the job ended. Only the first to say so is heard.
+    /// Reports how the job ended. Only the first report counts.
     pub(super) fn end(&self, result: Result<JobReport, Finding>) {
         self.done.borrow_mut().get_or_insert(result);
     }
 
-    /// Whether somebody has said how the job ended.
+    /// Whether the job's end has been reported.
     pub(super) fn is_over(&self) -> bool {
         self.done.borrow().is_some()
     }
 
-    /// Goes on with the story.
+    /// Adds a line, with the time, to the story.
     pub(super) fn tell(&self, what: &str) {
         self.notes.tell(format!("{} ms: {what}", self.cluster.now_ns() / 1_000_000));
     }
 
-    /// A while, until somebody starts again what has died.
+    /// Sleeps for a random time, after which a dead process is restarted.
     pub(super) async fn pause(&self) {
         let ms = self.stream.borrow_mut().between(0, self.plan.restart_ms_max);
         self.cluster.sleep_ms(ms).await;
     }
 
-    /// Waits so long, or until something has happened.
+    /// Waits until `has_happened`, at most `ms_max`.
     pub(super) async fn wait(&self, ms_max: u64, has_happened: impl Fn() -> bool) {
         for _ in 0..ms_max / LOOK_EVERY_MS {
             if has_happened() {
@@ -155,29 +155,29 @@ impl Host {
         }
     }
 
-    /// A process has told its result: waits until it has said its last words, and makes sure that it is gone.
+    /// Waits until a process that has reported its result returns, and makes sure that it is gone.
     pub(super) async fn bury(&self, process: &SimProcess) {
         self.wait(LAST_WORDS_MS, || process.has_returned() || !process.is_alive()).await;
         process.kill();
     }
 
-    /// Where a machine is found by the others.
+    /// The address of a machine for the others.
     pub(super) fn address(&self, machine: &SimMachine) -> IpAddr {
         if self.plan.is_local { Ipv4Addr::LOCALHOST.into() } else { machine.address() }
     }
 
-    /// What the processes know each other by.
+    /// The secret of the processes.
     pub(super) fn secret(&self) -> Option<Secret> {
         (!self.plan.is_local).then(|| Secret::new("a secret of the simulator").expect("invariant: it is long enough"))
     }
 
-    /// The signs of life that the processes give each other.
+    /// The heartbeats of the processes.
     pub(super) fn heartbeat(&self) -> Heartbeat {
         let ClusterPlan { heartbeat_interval_ms, heartbeat_timeout_ms, .. } = self.plan;
         Heartbeat { interval: Duration::from_millis(heartbeat_interval_ms), timeout: Duration::from_millis(heartbeat_timeout_ms) }
     }
 
-    /// Aims at a process that was started right now, if something is planned for the next one with this role.
+    /// Aims at a process just started, if the plan has an aim for the next one with this role.
     pub(super) fn aim(&self, role: Role, process: &SimProcess) {
         if self.is_healed.get() {
             return;
@@ -189,23 +189,23 @@ impl Host {
         }
     }
 
-    /// Whether the worker with this number is for ever as the healing has left it.
+    /// Whether the healing has left the worker with this number broken for ever.
     pub(super) fn is_given_up(&self, worker: usize) -> bool {
         self.is_healed.get() && self.plan.rest[worker] != Rest::Repaired
     }
 }
 
-/// A job that had finished before needs no workers, and may be over before one has come.
+/// Whether workers took part: a job that had finished before needs none, and may be over before one has arrived.
 fn has_worked(result: &Result<JobReport, Finding>) -> bool {
     result.as_ref().is_ok_and(|report| report.ending == JobEnding::Finished)
 }
 
-/// The objection to a job that does not come to an end.
+/// The finding for a job that does not end.
 pub(super) fn no_progress(reason: String) -> Finding {
     Finding { kind: FindingKind::NoProgress, oracle: "liveness".to_owned(), reason }
 }
 
-/// What `future` comes to, unless the process dies before.
+/// The output of `future`, unless the process dies before.
 pub(super) async fn while_alive<F: Future>(process: &SimProcess, future: F) -> Option<F::Output> {
     let (mut future, mut died) = (pin!(future), pin!(process.died()));
     poll_fn(|cx| {

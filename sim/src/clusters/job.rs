@@ -1,11 +1,11 @@
-//! The job of a cluster, as every process of it describes it: from the options that the coordinator was given, and from nothing else.
+//! The job of a cluster, as every process describes it: from the options that the coordinator was given, and from nothing else.
 
 use crate::scenario::cluster_plan::{ClusterPlan, Phase};
 use crate::scenario::elements_job::{self, Place, Poison};
 use crate::scenario::elements_plan::ElementsPlan;
 use thalweg::{Job, JobError, Restore, StreamExecutionEnvironment};
 
-/// A job and its phases. Clones share the poison, which is used up whoever meets it.
+/// A job and its phases. Clones share the poison, so that it is used up across processes.
 #[derive(Clone)]
 pub(super) struct PhasedJob {
     job: ElementsPlan,
@@ -20,12 +20,12 @@ impl PhasedJob {
         Self { job, phases: plan.phases.clone(), poison, roll_at_bytes: plan.roll_at_bytes }
     }
 
-    /// What a coordinator is given so that everybody describes the phase `number`.
+    /// The coordinator's options, from which all processes describe the phase `number`.
     pub(super) fn options(number: usize) -> Vec<String> {
         vec![number.to_string()]
     }
 
-    /// Describes the job.
+    /// Describes the job from `options`.
     pub(super) fn build(&self, options: &[String]) -> Result<Job, JobError> {
         let phase = options.first().and_then(|number| self.phases.get(number.parse::<usize>().ok()?));
         let phase = phase.ok_or_else(|| JobError::invalid(format!("no phase {options:?}")))?;

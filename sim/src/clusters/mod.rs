@@ -1,11 +1,10 @@
-//! Runs a scenario of several processes, as somebody would who looks after them: starts them, starts again what has died, starts a second leader, stops
-//! the job and goes on with other workers; and heals the world in the end. Judges what comes of it, and runs the finished job once more.
+//! Runs a scenario of several processes, in the role of an operator: starts them, restarts dead ones, starts a second leader, stops the job and resumes it
+//! with other workers; and heals the world in the end. Judges the outcome, and runs the finished job once more.
 //!
-//! A [`Course`] runs the cluster and judges. What happens while it runs is the business of a *host*, which belongs to no process: [`supervision`] starts
-//! its small tasks, one for each thing that is looked after, and all of them are driven by the one future of the run. Everybody writes into the same
-//! [`Notes`].
+//! A [`Course`] runs the cluster and judges. While it runs, a *host*, which belongs to no process, makes things happen: [`supervision`] starts its small
+//! tasks, one for each process or fault, and all of them are polled by the one future of the run. All write into the same [`Notes`].
 //!
-//! Each file knows those below it, and none above:
+//! Each file depends only on those below it:
 //!
 //! ```text
 //! mod -> course -> supervision -> coordinator, worker, blows, healing -> host -> group, job, notes

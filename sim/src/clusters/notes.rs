@@ -1,7 +1,6 @@
-//! What is noted while a scenario takes place: the story for people, the marks, and the ledger of results.
+//! The notes taken while a scenario runs: the story for people, the marks, and the ledger of results.
 //!
-//! Clones share what is noted. It decides nothing of what happens next, with one exception: a ledger that objects when power fails everywhere ends
-//! the run.
+//! Clones share the notes. They do not influence the run, with one exception: if the ledger objects when power fails everywhere, the run ends.
 
 use crate::finding::Finding;
 use crate::marks::Marks;
@@ -9,7 +8,7 @@ use crate::oracles::Ledger;
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Clone)]
 pub(super) struct Notes {
     ledger: Rc<RefCell<Ledger>>,
@@ -18,32 +17,32 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// Nothing has happened yet; `ledger` is what the oracle of the transactions writes into.
+    /// Empty notes; `ledger` is the one that the oracle of the transactions writes into.
     pub(super) fn new(ledger: Rc<RefCell<Ledger>>) -> Self {
         Self { ledger, marks: Rc::default(), story: Rc::default() }
     }
 
-    /// The ledger, to be judged by.
+    /// The ledger, for judging.
     pub(super) fn ledger(&self) -> RefMut<'_, Ledger> {
         self.ledger.borrow_mut()
     }
 
-    /// The ledger, to be written into.
+    /// The ledger, for the oracle that writes into it.
     pub(super) fn shared_ledger(&self) -> Rc<RefCell<Ledger>> {
         Rc::clone(&self.ledger)
     }
 
-    /// Goes on with the story.
+    /// Adds a line to the story.
     pub(super) fn tell(&self, what: impl Into<String>) {
         self.story.borrow_mut().push(what.into());
     }
 
-    /// What has happened, from the beginning.
+    /// The story from the beginning.
     pub(super) fn story(&self) -> Vec<String> {
         self.story.borrow().clone()
     }
 
-    /// The finding, with the story that led to it.
+    /// The finding, extended by the story that led to it.
     pub(super) fn told(&self, finding: Finding) -> Finding {
         Finding { reason: format!("{} (after {})", finding.reason, self.story.borrow().join("; ")), ..finding }
     }
@@ -58,12 +57,12 @@ impl Notes {
         self.marks.borrow_mut().note_if(condition, mark);
     }
 
-    /// The marks that were noted, to be added to.
+    /// The marks seen, to be added to.
     pub(super) fn marks_mut(&self) -> RefMut<'_, Marks> {
         self.marks.borrow_mut()
     }
 
-    /// The marks that were noted.
+    /// The marks seen.
     pub(super) fn marks(&self) -> Marks {
         self.marks.borrow().clone()
     }

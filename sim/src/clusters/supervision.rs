@@ -1,5 +1,5 @@
-//! Looks after a cluster from its start to the end of its job: begins a task for the leader and one for each of its workers, for each blow, for the second
-//! leader and for the healing.
+//! Looks after a cluster from its start to the end of its job: begins a task for the leader, for each of its workers, for each blow, for the second leader
+//! and for the healing.
 
 use super::blows::strike;
 use super::group::Group;
@@ -16,10 +16,10 @@ use std::rc::Rc;
 use thalweg::JobReport;
 use thalweg_world::SimCluster;
 
-/// Where the coordinator of the first leader listens; the second one's port is the next.
+/// The port of the first leader's coordinator; the second one's is the next.
 const PORT: u16 = 7_100;
 
-/// See the module.
+/// See the module's documentation.
 pub(super) async fn look_after(
     cluster: SimCluster,
     plan: ClusterPlan,
@@ -45,7 +45,7 @@ pub(super) async fn look_after(
     host.drive().await
 }
 
-/// Starts a second leader after so long, if the world has not healed before.
+/// Starts a second leader after `ms`, unless the world has healed before.
 async fn take_over(host: Rc<Host>, ms: u64) {
     host.cluster.sleep_ms(ms).await;
     if !host.is_healed.get() {
@@ -54,7 +54,7 @@ async fn take_over(host: Rc<Host>, ms: u64) {
     }
 }
 
-/// Heals the world when it is due. From then on the job has so long to come to its end.
+/// Heals the world when it is due. From then on the job has a limited time to finish.
 async fn heal_and_demand_progress(host: Rc<Host>) {
     let ClusterPlan { heal_ms, patience_ms, rest, .. } = &host.plan;
     host.cluster.sleep_ms(*heal_ms).await;
@@ -64,7 +64,7 @@ async fn heal_and_demand_progress(host: Rc<Host>) {
     host.end(Err(no_progress(reason)));
 }
 
-/// Adds a leader and its workers, on machines of their own unless all share one.
+/// Adds a leader and its workers, on their own machines unless all processes share one.
 fn add_group(host: &Rc<Host>) {
     let number = host.groups.borrow().len();
     let workers = host.plan.rest.len();

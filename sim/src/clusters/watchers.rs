@@ -1,7 +1,7 @@
-//! Who watches a cluster: the oracles, and one that only notes what it has seen.
+//! The observers of a cluster: the oracles, and one that only notes what it has seen.
 //!
-//! Most oracles know the engine as one process sees it; of those there is one for each attempt ([`Apart`]). The ledger and the watermarks that were
-//! saved belong to the job, and outlive them.
+//! Most oracles assume a single process; for those there is an instance for each attempt ([`Apart`]). The ledger and the saved watermarks belong to the
+//! job, and outlive attempts.
 
 use super::notes::Notes;
 use crate::marks::sometimes;
@@ -17,7 +17,7 @@ use thalweg_io::ProbeEvent;
 use thalweg_world::World;
 use thalweg_world::{Oracle, Origin, Violation};
 
-/// Lets everybody watch each run of `world`.
+/// Adds all observers to each run of `world`.
 pub(super) fn watch(
     world: &World,
     job: &ElementsPlan,
@@ -34,7 +34,7 @@ pub(super) fn watch(
         Apart::new(move || Watermarks::of(saved.clone()))
     });
     world.watch_each(|| Apart::new(Bounds::default));
-    // Where an input may be idle, windows need not agree.
+    // If an input may be idle, the windows of subtasks need not agree.
     let (windows, has_idleness) = (windows.clone(), job.has_idleness());
     world.watch_each(move || {
         let windows = windows.clone();
@@ -56,10 +56,10 @@ pub(super) fn watch(
     world.watch_each(move || Sightings { notes: notes.clone(), has_no_credit });
 }
 
-/// Objects to nothing: notes what a cluster has seen.
+/// Never objects: notes the marks that a cluster reaches.
 struct Sightings {
     notes: Notes,
-    /// No phase grants frames in advance.
+    /// Whether no phase grants frames in advance.
     has_no_credit: bool,
 }
 

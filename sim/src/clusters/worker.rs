@@ -1,5 +1,5 @@
-//! Looks after one worker of a group: starts it, and starts it again when it has died or come back, now and then with other cores, until the job has
-//! finished, another group leads, or the healing has left it broken.
+//! Looks after one worker of a group: starts it, and restarts it after its death or return, now and then with other cores, until the job has finished,
+//! another group leads, or the healing has left it broken.
 
 use super::excuses::may_refuse;
 use super::group::Group;
@@ -14,12 +14,12 @@ use thalweg::cluster::{WorkerConfig, WorkerReport, start_worker};
 use thalweg_world::Draw;
 use thalweg_world::SimProcess;
 
-/// How long a worker that was told that all is well is left alone: its coordinator tells its own result meanwhile.
+/// How long to wait after a worker has heard that all is well: meanwhile its coordinator reports its own result.
 const QUIET_MS: u64 = 3_000;
-/// Of 1000 workers that are started again, how many come back with other cores.
+/// Of 1000 restarted workers, how many get other cores.
 const OTHER_CORES_PER_MILLE: u32 = 200;
 
-/// See the module. `number` is that of the worker.
+/// See the module's documentation. `number` is the worker's number.
 pub(super) async fn look_after(host: Rc<Host>, group: Rc<Group>, number: usize) {
     let name = group.name_of(Role::Worker(number));
     let machine = &group.machines[number];
@@ -73,7 +73,7 @@ fn config(host: &Host, group: &Group, number: usize, cores: usize) -> WorkerConf
     }
 }
 
-/// Runs the worker with this number; what it told, unless it died.
+/// Runs the worker with this number; returns its report, unless it died.
 async fn run(host: &Host, number: usize, process: &SimProcess, config: WorkerConfig) -> Option<Result<WorkerReport, JobError>> {
     let job = host.job.clone();
     match start_worker(&process.cores(), config, move |options: &[String]| job.build(options)) {
@@ -82,7 +82,7 @@ async fn run(host: &Host, number: usize, process: &SimProcess, config: WorkerCon
     }
 }
 
-/// Somebody who was told that all is well does not start a worker again before there is something new to do, as far as one can know.
+/// Waits until there may be new work: a worker that has heard that all is well is not restarted before.
 async fn next_work(host: &Host, group: &Group, phase: usize) {
     host.wait(QUIET_MS, || host.is_over() || group.is_deposed.get() || host.phase.get() != phase).await;
 }

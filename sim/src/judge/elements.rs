@@ -1,8 +1,8 @@
 //! Judges the results of a job of generated elements.
 //!
-//! Where no record can be late the results must equal the reference. Elsewhere which records are late depends on the schedule: then each record must be
-//! in the results or in the late output, never both and never neither, and the results must be those of the records that were not late.
-//! After a stop it is the same for what was read, which must be a beginning of each split.
+//! If no record can be late the results must equal the reference. Otherwise the set of late records depends on the schedule: then each record must be in
+//! the results or in the late output, never both and never neither, and the results must be those of the records that were not late. After a stop the same
+//! holds for the records that were read, which must be a prefix of each split.
 
 use crate::finding::Finding;
 use crate::marks::{Marks, sometimes};
@@ -17,7 +17,7 @@ fn reject(reason: impl Into<String>) -> Finding {
     Finding::wrong("reference", reason)
 }
 
-/// A job that failed shows nothing.
+/// A failed job must show nothing.
 pub(super) fn nothing_is_left(observed: &Observed) -> Result<(), Finding> {
     match observed {
         Observed::Elements(results) if !results.is_empty() => {
@@ -27,7 +27,7 @@ pub(super) fn nothing_is_left(observed: &Observed) -> Result<(), Finding> {
     }
 }
 
-/// Judges what a job that finished has shown.
+/// Judges the results of a job that finished.
 pub(super) fn results(
     plan: &ElementsPlan,
     results: &ElementsResults,
@@ -39,14 +39,14 @@ pub(super) fn results(
     let whole = interpreter::whole(plan);
     let has_ids = !matches!(plan.terminal, Terminal::Cascade { .. } | Terminal::Running);
     if stopped && !has_ids {
-        // Nothing tells which records were read.
+        // The results do not tell which records were read.
         return Ok(());
     }
     let prefixes = if stopped { interpreter::prefixes_of(results.ids()) } else { whole.clone() };
     sometimes!(marks, stopped && prefixes.values().sum::<usize>() < whole.values().sum(), "a stop that cut the input short");
     let input = interpreter::records(plan, &prefixes);
     for (found, expected) in results.shared.iter().zip(interpreter::shared(plan, &prefixes)) {
-        // Records that a filter or an empty flat map has removed since are not seen in the end, but were seen here.
+        // Records removed later by a filter or an empty flat map are absent from the final results, but were seen here.
         if !stopped && let Some(difference) = difference(&expected, found) {
             return Err(reject(format!("the second consumer of a shared stream: {difference}")));
         }
@@ -57,7 +57,7 @@ pub(super) fn results(
     }
     sometimes!(marks, never_late && !results.windows.is_empty(), "late records impossible, and none");
     let counted = report.metrics.total("numLateRecords") as usize;
-    // The numbers of a report are those of one attempt.
+    // The metrics of a report cover only one attempt.
     if !has_lives
         && (counted != results.late.len() + results.second_late.len() + results.late_tallies.len()
             || report.metrics.total("numLateRecordsDropped") != 0)
@@ -86,7 +86,7 @@ pub(super) fn results(
             compare(&interpreter::timers_in_windows(span_ms, &on_time), &with_sorted_timers(&results.timers))
         }
         Terminal::Cascade { first_ms, second_ms } => {
-            // A result stands in front of the watermark that set it off (docs/src/semantics.md#w-6). An idle subtask is not waited for, though.
+            // A result precedes the watermark that triggered it (docs/src/semantics.md#w-6). But an idle subtask is not waited for.
             if let Some(late) = results.second_late.first().filter(|_| !plan.has_idleness()) {
                 return Err(reject(format!("the result of a window is late for the next window: {late:?}")));
             }
@@ -105,7 +105,7 @@ fn compare<T: Ord + Clone + std::fmt::Debug>(expected: &[T], found: &[T]) -> Res
     difference(expected, found).map_or(Ok(()), |difference| Err(reject(difference)))
 }
 
-/// For each key every count comes once, and the last has all values.
+/// For each key every count occurs once, and the last has the sum of all values.
 fn running(input: &[Element], found: &[Running]) -> Result<(), Finding> {
     let mut expected: BTreeMap<&str, (u64, i64)> = BTreeMap::new();
     for element in input {
@@ -120,14 +120,14 @@ fn running(input: &[Element], found: &[Running]) -> Result<(), Finding> {
     wrong.map_or(Ok(()), |running| Err(reject(format!("the last aggregate of its key has another sum: {running:?}"))))
 }
 
-/// In which order reports reach a window is nobody's promise.
+/// The windows with their timers sorted: the order in which reports reach a window is not promised.
 fn with_sorted_timers(windows: &[TimersInWindow]) -> Vec<TimersInWindow> {
     let mut windows = windows.to_vec();
     windows.iter_mut().for_each(|window| window.timers.sort_unstable());
     windows
 }
 
-/// Every record is reported once, with its span; at once if none can be late.
+/// Every record is reported once, in its span; in a single report if no record can be late.
 fn process(span_ms: i64, input: &[Element], found: &[Tally], never_late: bool) -> Result<(), Finding> {
     let expected: Vec<_> = interpreter::spans(span_ms, input).into_iter().collect();
     compare(&expected, &interpreter::joined(found).into_iter().collect::<Vec<_>>())?;
@@ -137,7 +137,7 @@ fn process(span_ms: i64, input: &[Element], found: &[Tally], never_late: bool) -
     Ok(())
 }
 
-/// Whether `all`, which is sorted, holds everything in `part`, which is sorted too, as often.
+/// Whether the sorted `all` contains each element of the sorted `part`, as often.
 fn holds(all: &[u64], part: &[u64]) -> bool {
     let mut rest = all.iter();
     part.iter().all(|id| rest.any(|other| other == id))
@@ -175,7 +175,7 @@ fn windows_with_late_records(plan: &WindowPlan, on_time: &[Element], found: &[Wi
             return Err(reject(format!("a window's last result lacks records: {before:?} of {all:?} in {window:?}")));
         }
     }
-    // Whatever is not late is in one of its windows, if it has any.
+    // A record that is not late is in one of its windows, if it has any.
     let counted: Vec<(&str, u64)> = {
         let ids = firings.iter().flat_map(|((key, ..), results)| {
             results.last().into_iter().flat_map(move |result| result.ids.iter().map(move |id| (key.as_str(), *id)))

@@ -1,7 +1,7 @@
-//! Judges the files that the flights job leaves.
+//! Judges the files that the flights job writes.
 //!
-//! Every row of the input is counted, late or malformed, exactly once: the malformed ones are known, the late ones are in the late output, and what the
-//! windows say must be the reference's answer for the rest.
+//! Every row of the input is counted, late or malformed, exactly once: the malformed rows are known, the late rows are in the late output, and the windows
+//! must equal the reference's for the rest.
 
 use super::Evidence;
 use crate::finding::Finding;
@@ -19,19 +19,19 @@ fn reject(reason: impl Into<String>) -> Finding {
     Finding::wrong("reference", reason)
 }
 
-/// The name of a file in the folder `folder`, if it lies there.
+/// The name of the file at `path`, if it lies in the folder `folder`.
 fn name_in<'a>(folder: &str, path: &'a str) -> Option<&'a str> {
     path.strip_prefix(folder)?.strip_prefix('/')
 }
 
-/// A job that failed leaves what was there, and no more.
+/// A job that failed leaves the previous files, and no others.
 pub(super) fn nothing_is_left(plan: &FlightsPlan, scenario: &Scenario, evidence: &Evidence<'_>) -> Result<(), Finding> {
     if evidence.has_committed {
-        // What was shown before the failure stays (docs/src/semantics.md#o-2).
+        // Results shown before the failure stay (docs/src/semantics.md#o-2).
         return Ok(());
     }
     let before = plan.before_files();
-    // The one operation that a fault hits may be the removal of a hidden file.
+    // The operation that a fault hits may be the removal of a hidden file.
     let may_leave_hidden = matches!(scenario.interference, Interference::DiskFault(_));
     let stranger = evidence.files.iter().find(|(path, content)| {
         let known = before.iter().any(|(name, old)| name_in(OUTPUTS[0], path) == Some(name) && old == content);
@@ -41,13 +41,13 @@ pub(super) fn nothing_is_left(plan: &FlightsPlan, scenario: &Scenario, evidence:
     stranger.map_or(Ok(()), |(path, _)| Err(Finding::wrong("visibility", format!("the job failed and left {path}"))))
 }
 
-/// How the names of the files begin that say whose a folder of results is.
+/// The prefix of the files that name the owner of a folder of results.
 const OWNER_FILES: &str = ".thalweg-owner-";
 
-/// Contents of the files that the job has shown in one folder.
+/// The contents of the files that the job has shown in one folder.
 fn shown<'a>(folder: &str, scenario: &Scenario, files: &'a [(String, Vec<u8>)]) -> Result<Vec<&'a [u8]>, Finding> {
-    // The one operation that a fault hits may be one by which the folder is given up. Then its owner's file stays, and says of a process that has ended that
-    // it has (docs/src/semantics.md#o-6).
+    // The operation that a fault hits may be one that releases the folder. Then the owner's file stays, naming a process that has ended
+    // (docs/src/semantics.md#o-6).
     let may_stay_owned = matches!(scenario.interference, Interference::DiskFault(_));
     let mut contents = vec![];
     for (path, content) in files {
@@ -67,7 +67,7 @@ fn shown<'a>(folder: &str, scenario: &Scenario, files: &'a [(String, Vec<u8>)]) 
     Ok(contents)
 }
 
-/// Judges what a job that finished has shown.
+/// Judges the results of a job that finished.
 pub(super) fn results(
     plan: &FlightsPlan,
     scenario: &Scenario,
@@ -113,7 +113,7 @@ pub(super) fn results(
     let late: Vec<Vec<u8>> = rows(&late).into_iter().map(|row| row.text).collect();
     let metric = |name: &str| report.metrics.total(name);
     let counted = (metric("numRecordsInErrors"), metric("numLateRecords"), metric("numLateRecordsDropped"));
-    // The numbers of a report are those of one attempt.
+    // The metrics of a report cover only one attempt.
     if scenario.lives.is_none() && counted != (malformed.len() as i64, late.len() as i64, 0) {
         return Err(reject(format!("{} malformed and {} late rows were written, counted were {counted:?}", malformed.len(), late.len())));
     }
@@ -126,7 +126,7 @@ pub(super) fn results(
     if stopped { at_most(&expected, &found) } else { equal(&expected, &found) }
 }
 
-/// The flights without those whose lines are late, each line taken away as often as it is there.
+/// The flights without those whose lines are late; each late line removes one flight.
 fn take_late(flights: Vec<Flight>, late: &[Vec<u8>]) -> Result<Vec<Flight>, Finding> {
     let mut to_take = multiset(late.iter().map(Vec::as_slice));
     let mut on_time = vec![];
@@ -150,7 +150,7 @@ fn equal(expected: &[Vec<Vec<u8>>], found: &[Vec<Vec<u8>>]) -> Result<(), Findin
     difference(&readable(expected), &readable(found)).map_or(Ok(()), |difference| Err(reject(difference)))
 }
 
-/// After a stop the windows hold a part of the input: each once, none more than there is.
+/// After a stop the windows hold a part of the input: each window once, none with more than the reference's.
 fn at_most(expected: &[Vec<Vec<u8>>], found: &[Vec<Vec<u8>>]) -> Result<(), Finding> {
     let count = |row: &[Vec<u8>]| row.get(2).and_then(|field| std::str::from_utf8(field).ok()?.parse::<u64>().ok());
     let known: BTreeMap<&[Vec<u8>], Option<u64>> = expected.iter().filter_map(|row| Some((row.get(..2)?, count(row)))).collect();

@@ -1,4 +1,4 @@
-//! What a job that has finished may leave behind besides its results.
+//! Leftovers that a finished job may have besides its results.
 
 use crate::finding::Finding;
 use crate::oracles::read_folder;
@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use thalweg_world::{SimulatedDisk, StillDisk};
 
-/// Entries that a bounded log may have.
+/// The most entries of a bounded log.
 const LOG_ENTRIES_MAX: usize = 17;
 
-/// Judges the checkpoint folder: nothing is left in it but what is retained, `retained_max` checkpoints at most, and a bounded log.
+/// Judges the checkpoint folder: it may contain only retained checkpoints, `retained_max` at most, and a bounded log.
 pub(crate) fn checkpoint_folder(disk: &SimulatedDisk, retained_max: usize, story: &[String]) -> Result<(), Finding> {
     let dir = Path::new(CHECKPOINTS);
     let model = disk.model();

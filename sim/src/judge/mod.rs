@@ -1,4 +1,4 @@
-//! Judges a run by its end: did the job end as the scenario demands, and does what it left behind equal what the reference says?
+//! Judges a run by its end: whether the job ended as the scenario demands, and whether its results equal the reference's.
 
 mod elements;
 mod flights;
@@ -17,20 +17,20 @@ pub(crate) use leftovers::checkpoint_folder;
 use thalweg::{JobError, JobReport};
 use thalweg_world::DiskFaultKind;
 
-/// What a judge needs to know besides the scenario.
+/// The evidence that a judge needs besides the scenario.
 pub(crate) struct Evidence<'a> {
     pub(crate) end: &'a RunEnd,
-    /// The commit had begun.
+    /// Whether the commit had begun.
     pub(crate) has_committed: bool,
-    /// Faults of the disk that were injected.
+    /// The number of injected disk faults.
     pub(crate) disk_faults: u64,
-    /// When it ended, in milliseconds from the start.
+    /// The time of the end, in milliseconds from the start.
     pub(crate) ended_ms: u64,
     /// Files in the folders of results, with their contents.
     pub(crate) files: &'a [(String, Vec<u8>)],
 }
 
-/// Judges what the flights job has shown in the end, over all its lives.
+/// Judges the final results of the flights job, over all its lives.
 pub(crate) fn flights_of_lives(
     plan: &FlightsPlan,
     scenario: &Scenario,
@@ -42,7 +42,7 @@ pub(crate) fn flights_of_lives(
     flights::results(plan, scenario, files, report, drained, marks)
 }
 
-/// Judges what a job of elements has shown in the end, over all its lives.
+/// Judges the final results of a job of elements, over all its lives.
 pub(crate) fn elements_of_lives(
     plan: &ElementsPlan,
     results: &ElementsResults,
@@ -75,7 +75,7 @@ pub(crate) fn judge(scenario: &Scenario, evidence: &Evidence<'_>, marks: &mut Ma
     }
 }
 
-/// Whether the job may have failed, and with this error.
+/// Judges whether the job may have failed with this error.
 fn failure(scenario: &Scenario, evidence: &Evidence<'_>, error: &JobError, marks: &mut Marks) -> Result<(), Finding> {
     let text = error.to_string();
     let names_a_path = text.contains(INPUT) || text.contains("/results") || text.contains(" /: ");
@@ -98,9 +98,9 @@ fn failure(scenario: &Scenario, evidence: &Evidence<'_>, error: &JobError, marks
             let reason = format!("the input has fallen silent, and not all of the {records} records before that have arrived");
             return Err(Finding { kind: FindingKind::NoProgress, oracle: "liveness".to_owned(), reason });
         }
-        // Before anything was read there is nothing to end.
+        // Before any record was read there is no input to end.
         Interference::Stop(_) => matches!(error, JobError::Cancelled) && !evidence.has_committed,
-        // A full disk is waited for.
+        // A full disk is waited out.
         Interference::DiskFault(_) | Interference::SmallDisk { .. } | Interference::None | Interference::Silence { .. } => false,
     };
     let is_refusal = matches!(&scenario.job, JobPlan::Flights(FlightsPlan { before: Before::ResultsToKeep, .. }))
@@ -109,12 +109,12 @@ fn failure(scenario: &Scenario, evidence: &Evidence<'_>, error: &JobError, marks
     if is_expected || is_refusal { Ok(()) } else { Err(Finding::unexpected(error)) }
 }
 
-/// Whether a job does not fail because of this fault.
+/// Whether a job waits for the end of this fault instead of failing.
 fn is_waited_for(fault: DiskFaultKind) -> bool {
     matches!(fault, DiskFaultKind::Stall { .. } | DiskFaultKind::Full)
 }
 
-/// Whether the job may have finished.
+/// Judges whether the job may have finished.
 fn success(scenario: &Scenario, evidence: &Evidence<'_>, marks: &mut Marks) -> Result<(), Finding> {
     let is_full = matches!(scenario.interference, Interference::SmallDisk { .. }) || evidence.disk_faults > 0;
     sometimes!(marks, scenario.interference.is_full_disk() && is_full, "ENOSPC");

@@ -1,4 +1,4 @@
-//! The judge can object: results of real runs are tampered with, in every way that a defect of the engine could.
+//! The judge can object: results of real runs are tampered with, in every way in which a defect of the engine could falsify them.
 
 use super::{Evidence, judge};
 use crate::marks::Marks;
@@ -12,7 +12,7 @@ use thalweg::JobError;
 use thalweg_io::IoError;
 use thalweg_world::Ending;
 
-/// Undisturbed scenarios, from the first seed on, whose job is the one meant.
+/// Undisturbed scenarios, from the first seed on, whose job satisfies `is_meant`.
 fn scenarios(is_meant: impl Fn(&JobPlan) -> bool) -> impl Iterator<Item = Scenario> {
     let drawn = (0..).map(Scenario::draw);
     drawn.filter(move |scenario| scenario.lives.is_none() && scenario.interference == Interference::None && is_meant(&scenario.job))
@@ -33,7 +33,7 @@ fn ended(scenario: &Scenario) -> (RunEnd, Vec<(String, Vec<u8>)>) {
     (end, files)
 }
 
-/// Tampers with the results of the first job that has what `tamper` wants to change (it returns `true` then) and expects an objection.
+/// Tampers with the results of the first job that `tamper` can change (it then returns `true`) and expects an objection.
 #[track_caller]
 fn objects_to(is_meant: impl Fn(&ElementsPlan) -> bool, tamper: impl Fn(&mut ElementsResults) -> bool) {
     for scenario in scenarios(|job| matches!(job, JobPlan::Elements(plan) if is_meant(plan))).take(300) {
@@ -111,7 +111,7 @@ fn a_late_record_that_is_lost_or_comes_twice_is_noticed() {
     });
 }
 
-/// Tampers with the files of the first flights job that has what `tamper` wants to change.
+/// Tampers with the files of the first flights job that `tamper` can change.
 #[track_caller]
 fn objects_to_files(tamper: impl Fn(&str, &mut Vec<u8>) -> bool) {
     for scenario in scenarios(|job| matches!(job, JobPlan::Flights(FlightsPlan { .. }))).take(300) {

@@ -7,26 +7,26 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// How often the clock is looked at.
+/// How often the time limits are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Clock ticks a second in `/proc`; the same on every Linux machine that we know of.
+/// Clock ticks per second in `/proc`; the same on every Linux machine that we know of.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// By how much longer than its CPU time a mutant may take: one that sleeps instead of spinning, or waits for a busy machine.
+/// The wall-clock limit as a multiple of the CPU limit: for a mutant that sleeps instead of spinning, or waits for a busy machine.
 const WALL_PER_CPU: u32 = 6;
 
-/// Why a mutant that does not get to the end of a seed is caught.
+/// The reason why a mutant that does not finish a seed is caught.
 const HANGS: &str = "the simulator itself hangs: the engine does not give its thread back";
 
-/// What a mutant has to survive.
+/// The limits that a mutant has to survive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
     pub(super) seeds: u64,
     pub(super) cpu: Duration,
 }
 
-/// Runs seeds from 1 on until one is found guilty or the budget is used up. Returns the CPU time too.
+/// Runs seeds from 1 on until one fails or the budget is used up. Also returns the CPU time.
 pub(super) fn run(program: &Path, budget: Budget) -> Result<(Fate, Duration), String> {
     let mut command = Command::new(program);
     command.args(["--start", "1", "--seeds", &budget.seeds.to_string()]);
@@ -42,13 +42,13 @@ pub(super) fn run(program: &Path, budget: Budget) -> Result<(Fate, Duration), St
         }
     });
     let watched = watch(&mut child, &lines, budget);
-    // It may have ended by itself.
+    // The child may have ended by itself.
     drop(child.kill());
     drop(child.wait());
     Ok(watched)
 }
 
-/// Reads what the simulator says until it is decided.
+/// Reads the simulator's output until the fate is decided.
 fn watch(child: &mut Child, lines: &Receiver<String>, budget: Budget) -> (Fate, Duration) {
     let begun = Instant::now();
     let mut cpu = Duration::ZERO;
@@ -77,7 +77,7 @@ fn watch(child: &mut Child, lines: &Receiver<String>, budget: Budget) -> (Fate, 
     }
 }
 
-/// The simulator has ended without having found a seed guilty.
+/// The simulator has ended without reporting a failing seed.
 fn ended(child: &mut Child, budget: Budget) -> Fate {
     match child.wait() {
         Ok(status) if matches!(status.code(), Some(0 | 1)) => Fate::Survived { seeds: budget.seeds },
@@ -96,7 +96,7 @@ fn finding(line: &str) -> Option<Fate> {
 /// The CPU time that a process has used, while it lives.
 fn cpu_time(child: &Child) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).ok()?;
-    // The name of the program, in parentheses, may hold spaces.
+    // The program's name, in parentheses, may contain spaces.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
     Some(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))

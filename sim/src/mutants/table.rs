@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Characters of a reason that fit a table.
+/// The most characters of a reason in the table.
 const REASON_CHARS: usize = 140;
 
-/// What stands above the table.
+/// The text above the table.
 const HEAD: &str = "# Mutants
 
 Each patch here plants one real bug into the engine; its first line says which. `cargo sim mutants` applies each alone to a scratch copy, runs seeds
@@ -20,12 +20,12 @@ mutated, with a `+` if the working tree had changes. Written by the runner: do n
 | --- | --- | --- | --- | ---: | ---: | --- |
 ";
 
-/// Oracles of rows that are not caught.
+/// The oracle column of a mutant that survived.
 const SURVIVED: &str = "**survived**";
 const UNUSABLE: &str = "**unusable**";
 const NOT_RUN: &str = "not run";
 
-/// What is known of one mutant.
+/// The row of one mutant.
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) bug: String,
@@ -37,7 +37,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// In one line, for the screen.
+    /// The row as one line for the screen.
     pub(super) fn told(&self) -> String {
         let seconds = self.cpu.as_secs_f64();
         match &self.fate {
@@ -58,7 +58,7 @@ impl Row {
     }
 }
 
-/// The table, by the names of the mutants.
+/// The table, ordered by the names of the mutants.
 pub(super) struct Table {
     path: PathBuf,
     lines: BTreeMap<String, String>,
@@ -80,12 +80,12 @@ impl Table {
         Ok(Self { path: path.to_owned(), lines })
     }
 
-    /// Whether the row of the mutant says so.
+    /// Whether the mutant's row says that it was caught.
     pub(super) fn is_caught(&self, name: &str) -> bool {
         self.lines.get(name).is_some_and(|line| is_caught(line))
     }
 
-    /// Takes in what came of a mutant.
+    /// Adds or replaces the row of a mutant.
     pub(super) fn put(&mut self, row: Row) {
         self.lines.insert(row.name.clone(), row.line());
     }
@@ -101,7 +101,7 @@ impl Table {
         std::fs::write(&self.path, text).map_err(|error| format!("{} cannot be written: {error}", self.path.display()))
     }
 
-    /// How many were caught, and at what cost.
+    /// The number of caught mutants, and the total cost.
     pub(super) fn summary(&self) -> String {
         let caught = self.lines.values().filter(|line| is_caught(line)).count();
         let seconds = |line: &String| line.split('|').nth(6).and_then(|cell| cell.trim().parse::<f64>().ok());
@@ -115,7 +115,7 @@ fn is_caught(line: &str) -> bool {
     !["", SURVIVED, UNUSABLE, NOT_RUN].contains(&oracle)
 }
 
-/// The beginning of a reason, fit for a table.
+/// The beginning of a reason, short enough for the table.
 fn short(reason: &str) -> String {
     let mut short: String = reason.chars().take(REASON_CHARS).collect();
     if short.len() < reason.len() {
@@ -124,7 +124,7 @@ fn short(reason: &str) -> String {
     cell(&short)
 }
 
-/// A text that ends no cell.
+/// The text, escaped for a table cell.
 fn cell(text: &str) -> String {
     text.replace('|', "/").replace(['\n', '\r'], " ")
 }

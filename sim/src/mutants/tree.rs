@@ -1,20 +1,20 @@
-//! The scratch copy of the repository in which mutants live.
+//! The scratch copy of the repository in which mutants are built.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The profile mutants are built in: seconds to build count for more than speed.
+/// The profile in which mutants are built: build time matters more than speed.
 const PROFILE: [&str; 6] = [
     "profile.mutants.inherits=\"release\"",
     "profile.mutants.opt-level=1",
     "profile.mutants.incremental=true",
     "profile.mutants.codegen-units=256",
     "profile.mutants.debug=false",
-    // What an assertion of a test build finds is found, too.
+    // Bugs that a test build's assertions find must be found without them, too.
     "profile.mutants.debug-assertions=false",
 ];
 
-/// How many lines of a failed command are told.
+/// How many lines of a failed command's output are shown.
 const LINES_TOLD: usize = 6;
 
 /// A planted bug.
@@ -22,7 +22,7 @@ const LINES_TOLD: usize = 6;
 pub(super) struct Mutant {
     /// The name of its file without `.patch`.
     pub(super) name: String,
-    /// What is wrong with the engine, in words.
+    /// A description of the bug.
     pub(super) bug: String,
     patch: PathBuf,
 }
@@ -45,13 +45,13 @@ pub(super) fn mutants(folder: &Path) -> Result<Vec<Mutant>, String> {
     Ok(mutants)
 }
 
-/// The root of the repository we are called in.
+/// The root of the repository that contains the working directory.
 pub(super) fn repository() -> Result<PathBuf, String> {
     let root = run(Command::new("git").args(["rev-parse", "--show-toplevel"]))?;
     Ok(PathBuf::from(root.trim_end()))
 }
 
-/// The commit that is mutated, in short, with a `+` if changes to the working tree are.
+/// The abbreviated commit that is mutated, with a `+` if uncommitted changes are included.
 pub(super) fn commit(uncommitted: bool) -> Result<String, String> {
     let commit = run(Command::new("git").args(["rev-parse", "--short", "HEAD"]))?;
     let is_changed = uncommitted && !run(Command::new("git").args(["status", "--porcelain"]))?.is_empty();
@@ -66,7 +66,7 @@ pub(super) struct ScratchTree {
 }
 
 impl ScratchTree {
-    /// Copies what was committed last, or what is in the working tree. Files that have not changed keep their time, and builds what they have built.
+    /// Copies the last commit, or the working tree. Unchanged files keep their modification time, so that earlier builds are reused.
     pub(super) fn make(repository: &Path, scratch: &Path, uncommitted: bool, jobs: usize) -> Result<Self, String> {
         let cannot = |what: &Path, error| format!("{} cannot be written: {error}", what.display());
         std::fs::create_dir_all(scratch).map_err(|error| cannot(scratch, error))?;
@@ -81,7 +81,7 @@ impl ScratchTree {
         drop(std::fs::remove_dir_all(&fresh));
         std::fs::create_dir_all(&fresh).map_err(|error| cannot(&fresh, error))?;
         let list = if uncommitted {
-            // Of a deleted file the index still knows.
+            // The index still lists deleted files.
             "git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' f; do [ -e \"$f\" ] && printf '%s\\0' \"$f\"; done \
              | tar -c --null -T - -f -"
         } else {
@@ -95,24 +95,24 @@ impl ScratchTree {
         Ok(Self { tree, target: scratch.join("target"), jobs })
     }
 
-    /// Plants the mutant.
+    /// Applies the mutant's patch.
     pub(super) fn apply(&self, mutant: &Mutant) -> Result<(), String> {
         self.git_apply(&[], mutant).map_err(|reason| format!("the patch does not apply any more: {reason}"))
     }
 
-    /// Takes the mutant back.
+    /// Reverts the mutant's patch.
     pub(super) fn take_back(&self, mutant: &Mutant) -> Result<(), String> {
         self.git_apply(&["--reverse"], mutant)
     }
 
     fn git_apply(&self, options: &[&str], mutant: &Mutant) -> Result<(), String> {
         let mut git = Command::new("git");
-        // In a folder that belongs to some repository git would silently change nothing.
+        // In a folder inside another repository git would silently change nothing.
         git.args(["apply", "--whitespace=nowarn"]).args(options).arg(&mutant.patch).current_dir(&self.tree);
         run(git.env("GIT_CEILING_DIRECTORIES", &self.tree).env("GIT_DIR", "/dev/null")).map(drop)
     }
 
-    /// Builds the simulator. Returns its program.
+    /// Builds the simulator. Returns the path of its program.
     pub(super) fn build(&self) -> Result<PathBuf, String> {
         let mut cargo = Command::new("cargo");
         cargo.args(["build", "--quiet", "--color=never", "-p", "thalweg-sim", "--bin", "thalweg-sim", "--profile", "mutants"]);
@@ -120,14 +120,14 @@ impl ScratchTree {
             cargo.args(["--config", setting]);
         }
         cargo.arg(format!("--jobs={}", self.jobs)).current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
-        // The flags of the tree's own configuration, not those that we were built with.
+        // Use the flags of the tree's own configuration, not those of our build.
         cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
         run(&mut cargo).map_err(|reason| format!("it does not compile: {reason}"))?;
         Ok(self.target.join("mutants/thalweg-sim"))
     }
 }
 
-/// Makes `to` what `from` is; what is the same already stays untouched.
+/// Makes `to` equal to `from`; files that are already equal stay untouched.
 fn update(from: &Path, to: &Path) -> Result<(), String> {
     let cannot = |what: &Path| {
         let what = what.display().to_string();
@@ -157,7 +157,7 @@ fn update(from: &Path, to: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs a command to its end and returns what it printed; if it fails, the first lines of its complaint.
+/// Runs a command to its end and returns its output; if it fails, the first lines of its error output.
 fn run(command: &mut Command) -> Result<String, String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{program} cannot be run: {error}"))?;

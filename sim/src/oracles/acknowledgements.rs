@@ -1,15 +1,15 @@
 //! A checkpoint is collected when every subtask has acknowledged it, or has finished, and not before (docs/src/semantics.md#c-2).
 //!
-//! An acknowledgement counts for the checkpoint it names and for no other: what comes late, for one that was given up, says nothing about the next.
+//! An acknowledgement counts only for the checkpoint it names: a late one, for a checkpoint that was given up, says nothing about the next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use thalweg_io::ProbeEvent;
 use thalweg_world::{Oracle, Violation};
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Default)]
 pub struct Acknowledgements {
-    /// The subtasks that this attempt has started, and what each has acknowledged last.
+    /// The subtasks that this attempt has started, and the latest checkpoint that each has acknowledged.
     last: BTreeMap<String, Option<i64>>,
     finished: BTreeSet<String>,
 }
@@ -27,7 +27,8 @@ impl Oracle for Acknowledgements {
             "subtask.finish" => drop(self.finished.insert(place.to_owned())),
             "checkpoint.acknowledge" => drop(self.last.insert(place.to_owned(), Some(number))),
             "checkpoint.collected" => {
-                // Checkpoints come in their order, and the next begins when this one is over: what was acknowledged last is this one, or an older one.
+                // Checkpoints are taken in order, and the next begins when this one is over: a subtask's latest acknowledgement is for this one, or an
+                // older one.
                 let missing = self.last.iter().find(|(subtask, last)| **last != Some(number) && !self.finished.contains(*subtask));
                 if let Some((subtask, last)) = missing {
                     return Err(Violation::new(format!(

@@ -1,7 +1,7 @@
 //! A subtask aligns its inputs, and saves its state once (docs/src/semantics.md#c-2).
 //!
-//! From the barrier of a channel until the task is given the barrier, nothing of that channel is worked on; the task is given it as soon as, and
-//! not before, every channel that has not ended has delivered it; checkpoints come in their order, and a subtask takes one snapshot for each.
+//! From the barrier of a channel until the task receives the barrier, no frame of that channel is processed; the task receives it as soon as, and not
+//! before, every channel that has not ended has delivered it; checkpoints come in order, and a subtask takes one snapshot for each.
 
 use std::collections::BTreeMap;
 use thalweg_io::ProbeEvent;
@@ -12,17 +12,17 @@ const BARRIER: i64 = 6;
 
 #[derive(Clone, Copy, Default)]
 struct Channel {
-    /// The barrier that it has delivered last, and whether the task was given it.
+    /// The latest barrier that the channel has delivered, and whether the task has received it.
     barrier: i64,
     blocked: bool,
     ended: bool,
 }
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Default)]
 pub struct Alignment {
     tasks: BTreeMap<String, Vec<Channel>>,
-    /// The last checkpoint of each place.
+    /// The latest checkpoint of each place.
     snapshots: BTreeMap<String, i64>,
     acknowledged: BTreeMap<String, i64>,
 }

@@ -1,30 +1,30 @@
-//! Lets an oracle that thinks of one process judge a cluster: each attempt gets one of its own.
+//! Lets an oracle written for one process judge a cluster: each attempt gets an instance of its own.
 //!
-//! Within an attempt every subtask exists once, wherever it runs; two attempts may run at a time, when one of them belongs to processes that have not
-//! heard of their end yet. So an event is for the oracle of the attempt that its process takes part in: the one that a coordinator has begun last, or
-//! that was deployed at a worker last.
+//! Within an attempt every subtask exists once, wherever it runs; two attempts may run at the same time, if one belongs to processes that have not yet
+//! heard of its end. So an event goes to the oracle of the attempt that its process takes part in: the attempt that a coordinator has begun last, or that
+//! was deployed at a worker last.
 
 use std::collections::BTreeMap;
 use thalweg_io::ProbeEvent;
 use thalweg_world::{Oracle, Origin, Violation};
 
-/// See the module.
+/// See the module's documentation.
 pub struct Apart<O> {
     make: Box<dyn Fn() -> O>,
-    /// By the number of the attempt; 0 before there was one.
+    /// The oracles by the number of their attempt; 0 before the first.
     of_attempt: BTreeMap<i64, O>,
     processes: Attempts,
 }
 
-/// Which attempt each process takes part in.
+/// The attempt that each process takes part in.
 #[derive(Default)]
 pub(super) struct Attempts {
-    // A handful.
+    // Only a handful, so a vector.
     processes: Vec<(String, u64, i64)>,
 }
 
 impl Attempts {
-    /// Takes note of an event; the attempt of the process that it comes from.
+    /// Notes an event; returns the attempt of the process that it comes from.
     pub(super) fn observe(&mut self, origin: Origin<'_>, event: &ProbeEvent<'_>) -> i64 {
         let known = self.processes.iter_mut().find(|(name, incarnation, _)| name == origin.process && *incarnation == origin.incarnation);
         let begins = matches!(event.name, "attempt.begin" | "worker.deploy").then_some(event.values[0]);
@@ -44,7 +44,7 @@ impl Attempts {
 }
 
 impl<O: Oracle> Apart<O> {
-    /// Judges by the oracles that `make` makes.
+    /// Judges each attempt with an oracle from `make`.
     pub fn new(make: impl Fn() -> O + 'static) -> Self {
         let of_attempt = BTreeMap::from([(0, make())]);
         Self { make: Box::new(make), of_attempt, processes: Attempts::default() }

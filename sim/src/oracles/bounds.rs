@@ -1,13 +1,13 @@
-//! Queues stay within their bounds: what waits for a task is at most what its channels have room for.
+//! Queues stay within their bounds: no more frames wait for a task than its channels have room for.
 
 use std::collections::BTreeMap;
 use thalweg_io::ProbeEvent;
 use thalweg_world::{Oracle, Violation};
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Default)]
 pub struct Bounds {
-    /// Frames that may wait for a task, by its place.
+    /// The number of frames that may wait for a task, by its place.
     room: BTreeMap<String, i64>,
 }
 

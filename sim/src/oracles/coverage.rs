@@ -1,4 +1,4 @@
-//! Objects to nothing: notes which of the marks a run's events reach, and whether the job came to its commit.
+//! Never objects: notes which marks a run's events reach, and whether the job reached its commit.
 
 use crate::marks::{Marks, sometimes};
 use std::cell::{Cell, RefCell};
@@ -8,7 +8,7 @@ use thalweg_io::ProbeEvent;
 use thalweg_world::SimulatedDisk;
 use thalweg_world::{Oracle, Violation};
 
-/// See the module. Clones share what they have seen.
+/// See the module's documentation. Clones share what they have seen.
 #[derive(Clone, Default)]
 pub struct Coverage {
     marks: Rc<RefCell<Marks>>,
@@ -17,44 +17,44 @@ pub struct Coverage {
     faults_at_commit: Rc<Cell<Option<u64>>>,
     course: Rc<RefCell<Course>>,
     lateness_ms: i64,
-    /// The windows that were fired, by their ends and their operators, in this life or an earlier one.
+    /// The windows that have fired, by their ends and their operators, in this life or an earlier one.
     fired: Rc<RefCell<BTreeSet<(String, i64)>>>,
 }
 
-/// How far the checkpoints of an attempt have come, and the windows of its tasks.
+/// The progress of an attempt's checkpoints.
 #[derive(Default)]
 struct Course {
     given_up: Option<i64>,
-    /// The sinks are committing.
+    /// Whether the sinks are committing.
     committing: bool,
-    /// The checkpoint that is being stored was collected meanwhile.
+    /// Whether the checkpoint that is being stored was collected meanwhile.
     collected_meanwhile: bool,
-    /// The tasks that were given a barrier and have not saved everything.
+    /// The tasks that have received a barrier and have not saved all their state.
     saving: BTreeSet<String>,
 }
 
 const BARRIER: i64 = 6;
 
 impl Coverage {
-    /// The same, which knows how many faults of the disk were injected before the commit was done.
+    /// Also counts the disk faults that were injected before the commit was done.
     #[must_use]
     pub fn of(disk: SimulatedDisk) -> Self {
         Self { disk: Some(disk), ..Self::default() }
     }
 
-    /// The same, which knows how long windows are kept after they have fired.
+    /// Also knows how long windows are kept after they have fired.
     #[must_use]
     pub fn of_windows(lateness_ms: i64) -> Self {
         Self { lateness_ms, ..Self::default() }
     }
 
-    /// Faults of the disk that came before the end of the commit; `None` if it did not come to that. Later ones only keep the job from tidying up.
+    /// Disk faults before the end of the commit; `None` if the commit did not end. Later faults only keep the job from tidying up.
     #[must_use]
     pub fn faults_at_commit(&self) -> Option<u64> {
         self.faults_at_commit.get()
     }
 
-    /// What was seen.
+    /// The marks seen.
     #[must_use]
     pub fn marks(&self) -> Marks {
         self.marks.borrow().clone()
@@ -72,7 +72,7 @@ fn head(place: &str) -> &str {
     place.split(" -> ").next().and_then(|head| head.split('(').next()).unwrap_or(place)
 }
 
-/// What is reached with an event that tells of a full disk.
+/// The mark that an event about a full disk reaches.
 fn of_room(event: &str) -> Option<&'static str> {
     match event {
         "sink.no-room" => Some("results waited for room"),

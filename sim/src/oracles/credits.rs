@@ -1,5 +1,5 @@
-//! Of each channel between processes: a frame comes only if there is credit for it, what may be under way and waiting whenever credit is granted is what the
-//! receiver wants, no more and no less, which is never more than the channel's window, and the frames that come are those that were sent, in their order.
+//! For each channel between processes: a frame arrives only if there is credit for it; whenever credit is granted, exactly as many frames as the receiver
+//! wants may be under way and waiting, never more than the channel's window; and frames arrive as they were sent, in order.
 //!
 //! A window of 0 has one place, for which credit is granted on demand.
 
@@ -10,15 +10,15 @@ use thalweg_world::{Oracle, Violation};
 /// A channel in one attempt.
 #[derive(Default)]
 struct Channel {
-    /// Number and records of each frame that is under way.
+    /// Number and record count of each frame that is under way.
     under_way: VecDeque<[i64; 2]>,
-    /// Frames that were granted.
+    /// The number of granted frames.
     granted: i64,
-    /// Frames that were sent.
+    /// The number of sent frames.
     sent: i64,
-    /// Frames that have come.
+    /// The number of frames that have arrived.
     received: i64,
-    /// Frames that were worked off.
+    /// The number of processed frames.
     given_back: i64,
 }
 
@@ -27,7 +27,7 @@ impl Channel {
         match name {
             "link.credit" => {
                 self.granted += first;
-                // What is granted is all that is free: none of the places is lost.
+                // A grant covers all that is free: no place is lost.
                 let (waiting, wanted, window) = (self.granted - self.given_back, second.max(1), third.max(1));
                 if waiting != wanted || wanted > window {
                     return Err(format!("{waiting} frames may be under way and waiting, {wanted} are wanted, and the window is {window}"));
@@ -59,10 +59,10 @@ impl Channel {
     }
 }
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Default)]
 pub struct CreditBounds {
-    /// By attempt and number.
+    /// By attempt and channel number.
     channels: BTreeMap<String, Channel>,
 }
 

@@ -1,24 +1,24 @@
-//! A checkpoint is a consistent cut: what was sent on a channel before its barrier is what was received before it (docs/src/semantics.md#c-2).
+//! A checkpoint is a consistent cut: the records sent on a channel before its barrier are those received before it (docs/src/semantics.md#c-2).
 //!
-//! Told twice of each channel: by the tasks at its ends, which count the records that they have sent before the barrier, and those that they have taken
-//! before their snapshot; and, if its ends are in different processes, by the links between them, which count what they carry. Numbers of channels are
-//! the same in every process of an attempt, and those of attempts come once. Of a complete checkpoint no barrier is left under way.
+//! Each channel is observed twice: by the tasks at its ends, which count the records sent before the barrier, and the records taken before the snapshot;
+//! and, if its ends are in different processes, by the links between them, which count the records they carry. Channels have the same numbers in every
+//! process of an attempt, and attempt numbers are not reused. When a checkpoint is complete, none of its barriers is still under way.
 
 use std::collections::BTreeMap;
 use thalweg_io::ProbeEvent;
 use thalweg_world::{Oracle, Violation};
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Default)]
 pub struct Cuts {
     at_tasks: Ends,
     at_links: Ends,
 }
 
-/// What the senders of channels have told.
+/// The reports of the channels' senders.
 #[derive(Default)]
 struct Ends {
-    /// Records before a barrier, by attempt and channel, and checkpoint.
+    /// The number of records before a barrier, by attempt and channel, and checkpoint.
     sent: BTreeMap<(String, i64), i64>,
 }
 
@@ -37,7 +37,7 @@ impl Ends {
         }
     }
 
-    /// Every barrier of a checkpoint that is complete has come.
+    /// Checks that every barrier of a complete checkpoint has arrived.
     fn is_whole(&self, checkpoint: i64) -> Result<(), String> {
         match self.sent.keys().find(|(_, of)| *of == checkpoint) {
             Some((place, _)) => Err(format!("checkpoint {checkpoint} is complete, and its barrier has not come by {place}")),

@@ -1,20 +1,20 @@
-//! What belongs to an attempt that is over does nothing at a worker that knows of a newer one, and nothing runs at one without a coordinator
+//! An attempt that is over does nothing at a worker that knows of a newer one, and nothing runs at a worker without a coordinator
 //! (docs/src/semantics.md#r-1).
 //!
-//! That an attempt which is over writes nothing to the log, and shows nothing, is told by what lies on the disk: see `transactions`.
+//! Whether an attempt that is over writes to the log, or shows results, is checked on the disk: see `transactions`.
 
 use super::apart::Attempts;
 use std::collections::BTreeSet;
 use thalweg_io::ProbeEvent;
 use thalweg_world::{Oracle, Origin, Violation};
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Default)]
 pub struct Fences {
     attempts: Attempts,
     /// Attempts that have begun.
     begun: BTreeSet<i64>,
-    /// Workers at which nothing runs.
+    /// Workers that have closed all their subtasks.
     closed: BTreeSet<(String, u64)>,
 }
 

@@ -1,4 +1,4 @@
-//! What a checkpoint folder holds, read whole through the storage's own checks: which checkpoints, of which files, naming which results.
+//! The content of a checkpoint folder, read whole through the storage's own checks: which checkpoints, of which files, naming which results.
 
 use crate::part_name::PartName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,21 +6,21 @@ use std::path::Path;
 use thalweg_storage::checkpoint::{CheckpointError, Event, Place, list, load};
 use thalweg_world::{StillDisk, at_once};
 
-/// What the checkpoint folder holds.
+/// The content of a checkpoint folder.
 pub(crate) struct Holding {
     pub(crate) newest: u64,
     pub(crate) newest_entry: u64,
-    /// The attempt that wrote it.
+    /// The attempt that wrote the newest entry.
     pub(crate) newest_attempt: u64,
     pub(crate) finished: bool,
     /// Retained checkpoints and the names of their metadata, latest first.
     pub(crate) retained: Vec<(u64, String)>,
-    /// Every file that is needed.
+    /// All files that the retained checkpoints need.
     pub(crate) files: BTreeSet<String>,
-    /// The results that retained checkpoints name, and those that the newest does.
+    /// The results that any retained checkpoint names; `named_by_newest` are those that the newest names.
     pub(super) named: BTreeSet<String>,
     pub(super) named_by_newest: BTreeSet<String>,
-    /// How many transactions the newest names, by the checkpoint they were prepared for.
+    /// The number of transactions that the newest names, by the checkpoint for which they were prepared.
     pub(super) transactions: BTreeMap<u64, u64>,
 }
 

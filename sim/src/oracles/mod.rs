@@ -1,4 +1,4 @@
-//! The oracles: each watches the events of a run and objects to what must not happen. One file each.
+//! The oracles: each watches the events of a run and objects to violations of one rule. One file each.
 //!
 //! They know the engine only by the events it reports, whose numbers are documented where they are emitted (`grep 'observe(' kernel/src`). Deadlock and
 //! spinning are found by the world itself; results are judged after the run, by the reference.

@@ -1,17 +1,17 @@
-//! No process finds that another breaks the rules of frames or messages: what the engine takes for a fault of the other side is one of its own, unless bits
-//! were flipped on the way. The job goes on behind such a finding, by a restart, so nothing else would show it.
+//! No process reports that another breaks the protocol of frames or messages: unless bits were flipped on the way, such a violation is a bug of the engine
+//! itself. The job recovers from it by a restart, so nothing else would show it.
 
 use thalweg_io::ProbeEvent;
 use thalweg_world::{Oracle, Violation};
 
-/// See the module.
+/// See the module's documentation.
 pub struct Protocol {
-    /// The network changes what it carries.
+    /// Whether the network flips bits.
     flips_bits: bool,
 }
 
 impl Protocol {
-    /// For a network that changes what it carries, or one that does not.
+    /// `flips_bits`: whether the network does.
     #[must_use]
     pub fn new(flips_bits: bool) -> Self {
         Self { flips_bits }

@@ -1,8 +1,8 @@
-//! What a job with checkpoints shows, over all its lives: whole transactions, each named by a checkpoint that is durable, for ever
+//! The results that a job with checkpoints shows, over all its lives: whole transactions, each named by a durable checkpoint, for ever
 //! (docs/src/semantics.md#c-3, #o-1, #o-2).
 //!
-//! The oracle looks at the disk whenever it has changed since the last event, and believes nothing but the disk: what is complete is what a power loss at
-//! that moment would leave in the checkpoint folder, read through the storage's own checks, all files of every retained checkpoint included.
+//! The oracle reads the disk whenever it has changed since the last event, and believes only the disk: a checkpoint counts as complete if a power loss at
+//! that moment would leave it in the checkpoint folder, read through the storage's own checks, all files of every retained checkpoint included.
 
 use super::holding::{Holding, read_folder};
 use crate::part_name::PartName;
@@ -15,43 +15,43 @@ use thalweg_storage::checkpoint::{CheckpointError, Event, Place, list, load};
 use thalweg_world::{DiskModel, InodeId, SimulatedDisk, StillDisk, at_once};
 use thalweg_world::{Oracle, Violation};
 
-/// What is known of a job's transactions. It outlives the incarnations.
+/// The known transactions of a job. Outlives the incarnations.
 pub struct Ledger {
     disk: SimulatedDisk,
     folders: Vec<String>,
     checkpoints: PathBuf,
-    /// Paths that are no results of this job.
+    /// Paths of files that are not results of this job.
     foreign: BTreeSet<String>,
     /// The results seen so far, by path, with a hash of their contents.
     shown: BTreeMap<String, u64>,
     visible: BTreeSet<String>,
-    /// Names of results of the newest checkpoint that no loss of power takes away.
+    /// Names of results of the newest checkpoint that a power loss cannot remove.
     durable: BTreeSet<String>,
-    /// The names on the disk and the newest entry of the log when it was looked at the last time.
+    /// The disk's count of name changes and the newest entry of the log, at the last look.
     looked_at: Option<(u64, u64)>,
-    /// Names of files that complete checkpoints name.
+    /// File names that any complete checkpoint names.
     named: BTreeSet<String>,
-    /// Names that the newest complete checkpoint names.
+    /// File names that the newest complete checkpoint names.
     named_by_newest: BTreeSet<String>,
-    /// How many transactions of each epoch the newest complete checkpoint names.
+    /// The number of transactions of each epoch that the newest complete checkpoint names.
     transactions: BTreeMap<u64, u64>,
     /// The newest complete checkpoint.
     complete: u64,
-    /// The newest checkpoint of which the job knows that everything is committed.
+    /// The newest checkpoint whose transactions the job knows to be committed.
     committed: u64,
-    /// Results of later epochs than this one may disappear.
+    /// Results of epochs later than this may disappear.
     discards_after: Option<u64>,
-    /// The newest entry of the log that was looked at.
+    /// The newest entry of the log that was read.
     newest_entry: u64,
-    /// The attempt that wrote it: no older one writes behind it.
+    /// The attempt that wrote it: no older attempt may write after it.
     newest_attempt: u64,
-    /// The entries of the log by their names, with a hash of their contents: each is written once.
+    /// The entries of the log by their names, with a hash of their contents: each is written only once.
     entries: BTreeMap<PathBuf, u64>,
-    /// A file has rotted: if it is not one of the newest checkpoint, nobody needs it.
+    /// Whether a file has rotted: unless it belongs to the newest checkpoint, it is not needed.
     pub(crate) older_may_be_damaged: bool,
 }
 
-/// Any good hash will do.
+/// A hash of a content; any good hash will do.
 fn hash(content: &[u8]) -> u64 {
     content.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -60,12 +60,12 @@ fn name_of(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// The visible name that a hidden one stands for: `part-1-2-3-4.csv` for `.part-1-2-3-4-<attempt>.csv.inprogress`.
+/// The visible name for a hidden one: `part-1-2-3-4.csv` for `.part-1-2-3-4-<attempt>.csv.inprogress`.
 fn shown_name(hidden: &str) -> Option<String> {
     Some(hidden.strip_prefix('.')?.rsplit_once('-')?.0.to_owned() + ".csv")
 }
 
-/// Whether a folder has a hidden file that stands for the visible `name`.
+/// Whether a folder has a hidden file for the visible `name`.
 fn has_hidden_name(model: &DiskModel, folder: &Path, name: &str) -> bool {
     let prefix = format!(".{}-", name.strip_suffix(".csv").unwrap_or(name));
     model.names_with(folder, &prefix).any(|hidden| shown_name(hidden).as_deref() == Some(name))
@@ -76,7 +76,7 @@ fn epoch_of(path: &str) -> Option<u64> {
 }
 
 impl Ledger {
-    /// Of a job that writes to `folders`, as they are now, and has its checkpoints in `checkpoints`.
+    /// The ledger of a job that writes to `folders`, in their present state, and has its checkpoints in `checkpoints`.
     pub(crate) fn new(disk: SimulatedDisk, folders: Vec<String>, checkpoints: &str) -> Rc<RefCell<Self>> {
         let mut ledger = Self {
             disk,
@@ -102,7 +102,7 @@ impl Ledger {
         Rc::new(RefCell::new(ledger))
     }
 
-    /// The job is about to begin with checkpoint `restored` and to discard what is later.
+    /// Called before the job resumes from checkpoint `restored` and discards later results.
     pub(crate) fn discard_after(&mut self, restored: u64) {
         self.discards_after = Some(restored);
         (self.complete, self.committed) = (restored.min(self.complete), restored.min(self.committed));
@@ -126,7 +126,7 @@ impl Ledger {
         names.into_iter()
     }
 
-    /// What a power loss now would leave of the checkpoints.
+    /// Reads the checkpoints that a power loss now would leave.
     fn refresh(&mut self) -> Result<(), String> {
         let still = StillDisk::of_durable(&self.disk.model(), &self.checkpoints);
         let read = read_folder(&still, &self.checkpoints, self.older_may_be_damaged);
@@ -185,7 +185,7 @@ impl Ledger {
         self.have_a_durable_name(touched.collect())
     }
 
-    /// The names in the folders of results, with their folders, that have changed since the disk had counted so many changes; `None` if that is not known.
+    /// The names in the folders of results, with their folders, that have changed since the disk had counted `name_changes`; `None` if that is unknown.
     fn changed_since(&self, name_changes: u64) -> Option<BTreeSet<(String, String)>> {
         let model = self.disk.model();
         let folders: Vec<_> = self.folders.iter().filter_map(|folder| Some((model.directory_at(Path::new(folder))?, folder))).collect();
@@ -201,7 +201,7 @@ impl Ledger {
         self.have_a_durable_name(names)
     }
 
-    /// A result's hidden name is there until the visible one is durable: a loss of power may keep the removal and lose the link. `names`: of results that
+    /// A result's hidden name must exist until the visible one is durable: a power loss may keep the removal and lose the link. `names`: of results that
     /// may be visible.
     fn have_a_durable_name(&mut self, names: BTreeSet<String>) -> Result<(), String> {
         let is_unsure = |name: &String| self.named_by_newest.contains(name) && !self.durable.contains(name);
@@ -219,7 +219,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The visible names that the hidden files stand for.
+    /// The visible names for the hidden files.
     fn hidden_results(&self) -> BTreeSet<String> {
         self.names(true).filter_map(|path| shown_name(name_of(&path))).collect()
     }
@@ -230,12 +230,12 @@ impl Ledger {
         self.take_in(gone, new, after_power_loss)
     }
 
-    /// These paths are not visible any more, and these are new.
+    /// Handles paths that are no longer visible, and new ones.
     fn take_in(&mut self, gone: Vec<String>, mut new: Vec<String>, after_power_loss: bool) -> Result<(), String> {
         for path in &gone {
             let epoch = epoch_of(path).unwrap_or(0);
             let is_discarded = self.discards_after.is_some_and(|kept| epoch > kept);
-            // A link that no sync has covered may be lost with the power; a commit that was confirmed was synced.
+            // A power loss may undo a link that no sync has covered; a commit that was confirmed was synced.
             let was_not_durable = after_power_loss && epoch > self.committed;
             if !self.foreign.contains(path) && !is_discarded && !was_not_durable {
                 return Err(format!("{path} was visible and is gone"));
@@ -261,7 +261,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Names of results that no loss of power takes away.
+    /// Names of results that a power loss cannot remove.
     fn durable_names(&self) -> BTreeSet<String> {
         let model = self.disk.model();
         let files = self.folders.iter().flat_map(|folder| model.durable_files(Path::new(folder)).unwrap_or_default());
@@ -272,7 +272,7 @@ impl Ledger {
         self.disk.model().content(Path::new(path)).map_or(0, hash)
     }
 
-    /// Nothing that was shown has changed.
+    /// Checks that no shown file has changed.
     fn contents(&self) -> Result<(), String> {
         let model = self.disk.model();
         let is_changed = |path: &str, before: u64| model.content(Path::new(path)).is_ok_and(|now| hash(now) != before);
@@ -280,7 +280,7 @@ impl Ledger {
         changed.map_or(Ok(()), |(path, _)| Err(format!("{path} was visible and has changed")))
     }
 
-    /// The names that the newest checkpoint names and that are not visible; `hidden` ones count as well, if wanted.
+    /// A name that the newest checkpoint names and that is not visible; with `or_hidden`, hidden results count as visible.
     fn not_there(&self, or_hidden: bool, names: impl Iterator<Item = String>) -> Option<String> {
         let mut there: BTreeSet<String> = names.map(|path| name_of(&path).to_owned()).collect();
         if or_hidden {
@@ -289,7 +289,7 @@ impl Ledger {
         self.named_by_newest.iter().find(|name| !there.contains(*name)).cloned()
     }
 
-    /// A life has come to its end, by a death or otherwise: what is visible in the folders of results, whatever the checkpoints look like.
+    /// Judges the visible results at the end of a life, by a death or otherwise, whatever the state of the checkpoints.
     pub(crate) fn results_at_end_of_life(&mut self, power_loss: bool) -> Result<(), String> {
         self.looked_at = None;
         let now: BTreeSet<String> = self.names(false).collect();
@@ -297,11 +297,11 @@ impl Ledger {
         self.contents()
     }
 
-    /// The same, and the checkpoints, which nobody has damaged.
+    /// The same, and the checkpoints, which must not be damaged.
     pub(crate) fn end_of_life(&mut self, power_loss: bool) -> Result<(), String> {
         self.results_at_end_of_life(power_loss)?;
         self.refresh()?;
-        // As the next life will find it: also what is not synced.
+        // The disk as the next life will find it, including unsynced data.
         let still = StillDisk::of(&self.disk.model(), &self.checkpoints);
         let holding = read_folder(&still, &self.checkpoints, self.older_may_be_damaged)
             .map_err(|error| format!("the checkpoint folder cannot be read: {error}"))?;
@@ -318,7 +318,7 @@ impl Ledger {
         }
     }
 
-    /// The job has ended by itself: everything is committed, nothing is hidden any more.
+    /// Judges a job that has ended by itself: all transactions are committed, and no file is hidden any more.
     pub(crate) fn end_of_job(&mut self) -> Result<(), String> {
         if let Some(path) = self.names(true).next() {
             return Err(format!("the job has ended and {path} is left"));
@@ -337,11 +337,11 @@ pub struct Transactions {
     prepared: Prepared,
 }
 
-/// What the sinks of this attempt have prepared and nobody has confirmed: how many transactions of each epoch.
+/// The transactions that the sinks of this attempt have prepared and that are not confirmed, counted by epoch.
 #[derive(Default)]
 struct Prepared {
     open: BTreeMap<u64, u64>,
-    /// What the checkpoint that is being stored has to name.
+    /// The transactions that the checkpoint being stored has to name.
     to_be_named: BTreeMap<u64, u64>,
 }
 
@@ -350,7 +350,7 @@ impl Prepared {
         let [number, is_some, _] = event.values;
         let number = number.unsigned_abs();
         match event.name {
-            // Recovery has committed or removed what there was.
+            // The recovery has committed or removed all earlier transactions.
             "attempt.begin" => *self = Self::default(),
             "sink.prepared" if is_some != 0 => *self.open.entry(number).or_default() += 1,
             "checkpoint.collected" => self.to_be_named = self.open.range(..=number).map(|(epoch, count)| (*epoch, *count)).collect(),
@@ -359,7 +359,7 @@ impl Prepared {
         }
     }
 
-    /// An epoch of which `named` has too few transactions; how many, and how many there should be.
+    /// An epoch of which `named` has too few transactions; with the number of named and of prepared ones.
     fn forgotten(&self, named: &BTreeMap<u64, u64>) -> Option<(u64, u64, u64)> {
         let of_epoch = |(epoch, count): (&u64, &u64)| (*epoch, named.get(epoch).copied().unwrap_or(0), *count);
         self.to_be_named.iter().map(of_epoch).find(|(_, named, prepared)| named < prepared)
@@ -393,7 +393,7 @@ impl Oracle for Transactions {
                         event.name, ledger.complete
                     )));
                 }
-                // Another leader may have completed a later one meanwhile.
+                // Another leader may have completed a later checkpoint meanwhile.
                 if event.name == "checkpoint.complete"
                     && ledger.complete == id
                     && let Some((epoch, named, prepared)) = self.prepared.forgotten(&ledger.transactions)

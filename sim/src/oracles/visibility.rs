@@ -1,26 +1,26 @@
-//! Nothing shows before the commit: until then, and for ever if there is none, the folders of results show what they showed before the job
+//! No result is visible before the commit: until then, and for ever if there is none, the folders of results show what they showed before the job
 //! (docs/src/semantics.md#o-1).
 //!
-//! The disk is looked at whenever it has changed since the last event, and at the end.
+//! The disk is read whenever it has changed since the last event, and at the end.
 
 use std::path::{Path, PathBuf};
 use thalweg_io::ProbeEvent;
 use thalweg_world::SimulatedDisk;
 use thalweg_world::{Oracle, Violation};
 
-/// See the module.
+/// See the module's documentation.
 pub struct Visibility {
     disk: SimulatedDisk,
     folders: Vec<PathBuf>,
-    /// What was to be seen before the job.
+    /// The files visible before the job.
     before: Vec<String>,
-    /// The number of the disk's last change that was looked at.
+    /// The disk's count of changes at the last look.
     looked_at: Option<u64>,
     committing: bool,
 }
 
 impl Visibility {
-    /// An oracle for a job that writes to `folders`, as they are now.
+    /// An oracle for a job that writes to `folders`, in their present state.
     #[must_use]
     pub fn new(disk: SimulatedDisk, folders: &[&str]) -> Self {
         let folders: Vec<PathBuf> = folders.iter().map(Into::into).collect();

@@ -1,11 +1,11 @@
-//! Watermarks rise, and that of a task is the minimum over its active inputs (docs/src/semantics.md#w-2, #w-4, #w-5).
+//! Watermarks rise, and a task's watermark is the minimum over its active inputs (docs/src/semantics.md#w-2, #w-4, #w-5).
 //!
-//! An input that is idle delivers no records before it is active again.
+//! An idle input delivers no records before it is active again.
 //!
-//! A task that is restored begins with no lower watermark than it had been told at the checkpoint (docs/src/semantics.md#c-5).
+//! A restored task begins with no lower watermark than it had received at the checkpoint (docs/src/semantics.md#c-5).
 //!
-//! The oracle does the merging once more, by the words of the rules, from what each channel delivers, and compares what the task's operators are
-//! given.
+//! The oracle merges the watermarks that each channel delivers once more, by the wording of the rules, and compares the result with those that the task's
+//! operators receive.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -25,33 +25,33 @@ struct Channel {
     watermark: i64,
     idle: bool,
     ended: bool,
-    /// It has been active since the last frame was worked off.
+    /// Whether the channel has been active since the last frame was processed.
     spoke: bool,
 }
 
 struct Task {
     channels: Vec<Channel>,
     merged: i64,
-    /// The last one that its operators were given.
+    /// The latest watermark that its operators have received.
     given: i64,
-    /// Watermarks that the task's operators are owed.
+    /// Watermarks that the task's operators have yet to receive.
     owed: VecDeque<i64>,
 }
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Default)]
 pub struct Watermarks {
     tasks: BTreeMap<String, Task>,
-    /// The last watermark that each place has made.
+    /// The latest watermark that each place has emitted.
     made: BTreeMap<String, i64>,
-    /// At the last barrier of each place: the checkpoint and the watermark.
+    /// The checkpoint and the watermark at the latest barrier of each place.
     at_barrier: BTreeMap<String, (i64, i64)>,
     saved: SavedWatermarks,
-    /// What was saved when the attempt began. A process that has not heard of a newer attempt may begin with it long after.
+    /// The saved watermarks when the attempt began. A process that has not heard of a newer attempt may begin with them long after.
     restored: BTreeMap<String, i64>,
 }
 
-/// What each task had been told at its checkpoints. It outlives the incarnations: clones are the same.
+/// The watermark that each task had received at its checkpoints. Outlives the incarnations: clones share it.
 #[derive(Clone, Default)]
 pub struct SavedWatermarks {
     saved: Rc<RefCell<Saved>>,
@@ -61,12 +61,12 @@ pub struct SavedWatermarks {
 struct Saved {
     /// The newest checkpoint that is known to be complete.
     checkpoint: i64,
-    /// At that one.
+    /// The watermarks at that checkpoint.
     complete: BTreeMap<String, i64>,
 }
 
 impl Watermarks {
-    /// Goes on from what earlier incarnations have saved.
+    /// Continues from the watermarks that earlier incarnations have saved.
     #[must_use]
     pub fn of(saved: SavedWatermarks) -> Self {
         Self { saved, ..Self::default() }
@@ -80,7 +80,7 @@ impl Watermarks {
 }
 
 impl Task {
-    /// Takes a channel's element into account.
+    /// Handles an in-band element of a channel.
     fn step(&mut self, channel: usize, kind: i64, watermark: i64) -> Result<(), String> {
         let state = self.channels.get_mut(channel).ok_or("an element of a channel that does not exist")?;
         if state.ended {
@@ -120,13 +120,13 @@ impl Oracle for Watermarks {
     fn observe(&mut self, _now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation> {
         let at_place = |reason: String| Violation::new(format!("{}: {reason}", event.place));
         match (event.name, event.values) {
-            // Another attempt begins with what it restores.
+            // Another attempt begins with the state that it restores.
             ("attempt.begin", [_, _, restored]) => {
                 self.tasks.clear();
                 self.made.clear();
                 self.at_barrier.clear();
                 let saved = self.saved.saved.borrow();
-                // A death may have been quicker than the report of the checkpoint before it.
+                // The coordinator may have died before it reported the checkpoint.
                 self.restored = if saved.checkpoint == restored { saved.complete.clone() } else { BTreeMap::new() };
             }
             ("task.start", [channels, _, restored]) => {

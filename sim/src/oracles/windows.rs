@@ -1,5 +1,5 @@
-//! A window fires when the watermark reaches its last millisecond and never twice for all its keys, also not after a restart; a record is late only if
-//! the watermark says so (docs/src/semantics.md#win-2, #l-2, #c-5).
+//! A window fires when the watermark reaches its last millisecond and never twice for all its keys, not even after a restart; a record is late only if the
+//! watermark says so (docs/src/semantics.md#win-2, #l-2, #c-5).
 
 use crate::reference::elements::window_starts;
 use crate::scenario::elements_plan::WindowPlan;
@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use thalweg_io::ProbeEvent;
 use thalweg_world::{Oracle, Violation};
 
-/// See the module.
+/// See the module's documentation.
 pub struct Windows {
     /// The windows of each operator, by its name.
     plans: BTreeMap<&'static str, WindowPlan>,
-    /// All subtasks had been told the same watermark at a checkpoint.
+    /// Whether all subtasks had received the same watermark at each checkpoint.
     agree: bool,
     /// The watermark with which each task was restored.
     restored: BTreeMap<String, i64>,
@@ -28,7 +28,7 @@ impl Windows {
         Self { plans, agree: false, restored: BTreeMap::new(), watermarks: BTreeMap::new(), fired: BTreeMap::new() }
     }
 
-    /// Whether all subtasks have always been told the same watermark at a checkpoint, so that what was restored tells which windows had fired.
+    /// Sets whether all subtasks have always received the same watermark at a checkpoint, so that the restored watermark tells which windows had fired.
     #[must_use]
     pub fn agreeing(self, agree: bool) -> Self {
         Self { agree, ..self }

@@ -1,4 +1,4 @@
-//! Dates by counting days, without a library of time.
+//! Dates by counting days, without a time library.
 
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
@@ -19,7 +19,7 @@ fn days_in_year(year: i64) -> i64 {
     365 + i64::from(is_leap(year))
 }
 
-/// Milliseconds from 1970 to that minute of UTC, if there is such a minute.
+/// Milliseconds from 1970 to this minute of UTC, if the minute exists.
 #[must_use]
 pub fn millis(year: i64, month: i64, day: i64, hour: i64, minute: i64) -> Option<i64> {
     let is_date = (1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day);
@@ -31,7 +31,7 @@ pub fn millis(year: i64, month: i64, day: i64, hour: i64, minute: i64) -> Option
     Some((years + months + day - 1) * DAY_MS + hour * 3_600_000 + minute * 60_000)
 }
 
-/// `2013-01-01T00:00:00Z`, with as many digits of the second as it needs.
+/// Formats a time like `2013-01-01T00:00:00Z`, with as many fraction digits as it needs.
 #[must_use]
 pub fn format(millis: i64) -> String {
     let (mut days, of_day) = (millis.div_euclid(DAY_MS), millis.rem_euclid(DAY_MS));

@@ -1,4 +1,4 @@
-//! A CSV reader that has the whole file before it and looks at one byte at a time.
+//! A CSV reader that has the whole file in memory and looks at one byte at a time.
 
 /// A record of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,18 +11,18 @@ pub struct Row {
     pub fields: Vec<Vec<u8>>,
 }
 
-/// Where in a field the reader is.
+/// The reader's position in a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Within {
-    /// At its start.
+    /// At the start of the field.
     Start,
-    /// In one without quotes around it, or behind the closing one.
+    /// In a field without quotes, or after the closing quote.
     Plain,
     /// Between the quotes.
     Quoted,
 }
 
-/// All records of `file`, the header among them. Empty lines are none.
+/// All records of `file`, the header among them. Empty lines are skipped.
 #[must_use]
 pub fn rows(file: &[u8]) -> Vec<Row> {
     let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
@@ -30,7 +30,7 @@ pub fn rows(file: &[u8]) -> Vec<Row> {
     let (mut at, mut line) = (0, 1);
     while at < file.len() {
         if matches!(file[at], b'\n' | b'\r') {
-            // The line end after CR belongs to it.
+            // The LF after a CR belongs to the same line end.
             line += u64::from(file[at] == b'\n' || file.get(at + 1) != Some(&b'\n'));
             at += 1;
             continue;

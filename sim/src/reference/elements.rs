@@ -1,7 +1,7 @@
 //! The reference for jobs of generated elements.
 //!
-//! [`records`] follows the records through a plan up to the last operator; the other functions say what that operator makes of a given set of records.
-//! Time appears only as windows, which are found by looking at every start that could be meant.
+//! [`records`] follows the records through a plan up to the last operator; the other functions compute that operator's results for a given set of records.
+//! Time appears only as windows, which are found by trying every possible start.
 
 use crate::scenario::elements::{Element, Tally, TimersInWindow, WindowResult, copies, group_of, kept, mapped, origin_of};
 use crate::scenario::elements_plan::{ElementsPlan, Exit, Segment, WindowPlan, Work};
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// How many records of each split of each source were read.
 pub type Prefixes = BTreeMap<(usize, usize), usize>;
 
-/// The prefixes of an input that was read to its end.
+/// The prefixes for an input that was read to its end.
 #[must_use]
 pub fn whole(plan: &ElementsPlan) -> Prefixes {
     let splits = plan
@@ -33,7 +33,7 @@ pub fn prefixes_of(ids: impl IntoIterator<Item = u64>) -> Prefixes {
     prefixes
 }
 
-/// The records that reach the last operator if the sources read `prefixes`.
+/// The records that reach the last operator if the sources have read `prefixes`.
 #[must_use]
 pub fn records(plan: &ElementsPlan, prefixes: &Prefixes) -> Vec<Element> {
     follow(plan, prefixes).0
@@ -85,7 +85,7 @@ fn through(records: Vec<Element>, segment: &Segment) -> Vec<Element> {
     (0..times).flat_map(|_| worked.iter().cloned()).collect()
 }
 
-/// The starts of the windows that hold `at`: of all starts not further back than a window's length, those that lie on the grid.
+/// The starts of the windows that contain `at`: of all starts within a window's length before it, those that lie on the grid.
 #[must_use]
 pub fn window_starts(plan: &WindowPlan, at: i64) -> Vec<i64> {
     let slide_ms = plan.slide_ms.unwrap_or(plan.size_ms);
@@ -106,10 +106,10 @@ pub fn window_starts(plan: &WindowPlan, at: i64) -> Vec<i64> {
     }
 }
 
-/// The content of every window: values together, and ids in order.
+/// The content of every window: the sum of the values, and the ids in order.
 pub type Windows = BTreeMap<(String, i64, i64), (i64, Vec<u64>)>;
 
-/// What windows hold if all of `records` are counted.
+/// The content of the windows if all of `records` are counted.
 #[must_use]
 pub fn windows(plan: &WindowPlan, records: &[Element]) -> Windows {
     let mut windows = Windows::new();
@@ -124,7 +124,7 @@ pub fn windows(plan: &WindowPlan, records: &[Element]) -> Windows {
     windows
 }
 
-/// Windows as results, one each.
+/// Converts windows to results, one per window.
 #[must_use]
 pub fn as_results(windows: &Windows) -> Vec<WindowResult> {
     let result = |((key, start, end), (sum, ids)): (&(String, i64, i64), &(i64, Vec<u64>))| WindowResult {
@@ -137,8 +137,8 @@ pub fn as_results(windows: &Windows) -> Vec<WindowResult> {
     windows.iter().map(result).collect()
 }
 
-/// The results of the first of two windows, as the records that the second is given. Their `at` is where their window starts; the time that counts is
-/// the last millisecond of the window.
+/// The results of the first window operator, as the records that the second receives. Their `at` is the start of their window; their event time is the last
+/// millisecond of the window.
 #[must_use]
 pub fn first_results(first_ms: i64, records: &[Element]) -> Vec<Element> {
     let result = |((key, start, _), (sum, ids)): ((String, i64, i64), (i64, Vec<u64>))| Element {
@@ -152,7 +152,7 @@ pub fn first_results(first_ms: i64, records: &[Element]) -> Vec<Element> {
     windows(&tumbling(first_ms), records).into_iter().map(result).collect()
 }
 
-/// The windows, of `second_ms`, of such results.
+/// The windows, of length `second_ms`, over these results.
 #[must_use]
 pub fn second_results(first_ms: i64, second_ms: i64, firsts: &[Element]) -> Vec<WindowResult> {
     let timed: Vec<_> = firsts.iter().map(|element| Element { at: element.at + first_ms - 1, ..element.clone() }).collect();
@@ -163,13 +163,13 @@ fn tumbling(size_ms: i64) -> WindowPlan {
     WindowPlan { size_ms, slide_ms: None, offset_ms: 0, lateness_ms: 0 }
 }
 
-/// What the process function reports for each key and span: values together, and ids in order.
+/// The process function's report for each key and span: the sum of the values, and the ids in order.
 #[must_use]
 pub fn spans(span_ms: i64, records: &[Element]) -> BTreeMap<(String, i64), (i64, Vec<u64>)> {
     windows(&tumbling(span_ms), records).into_iter().map(|((key, _, end), content)| ((key, end - 1), content)).collect()
 }
 
-/// The windows, of the length of a span, of what timers emitted: each in that of its own time.
+/// The windows, as long as a span, over the reports of timers: each in the window of its own time.
 #[must_use]
 pub fn timers_in_windows(span_ms: i64, tallies: &[Tally]) -> Vec<TimersInWindow> {
     let mut windows: BTreeMap<(String, i64), Vec<i64>> = BTreeMap::new();
@@ -183,7 +183,7 @@ pub fn timers_in_windows(span_ms: i64, tallies: &[Tally]) -> Vec<TimersInWindow>
     windows.into_iter().map(result).collect()
 }
 
-/// Reports, added up by key and span.
+/// Reports, summed by key and span.
 #[must_use]
 pub fn joined(tallies: &[Tally]) -> BTreeMap<(String, i64), (i64, Vec<u64>)> {
     let mut joined: BTreeMap<(String, i64), (i64, Vec<u64>)> = BTreeMap::new();

@@ -4,34 +4,34 @@ use super::calendar;
 use super::csv::{self, Row};
 use std::collections::BTreeMap;
 
-/// A flight that was understood.
+/// A well-formed flight.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Flight {
     /// The input line.
     pub text: Vec<u8>,
-    /// When, in milliseconds since 1970.
+    /// The scheduled departure, in milliseconds since 1970.
     pub at: i64,
-    /// Whose.
+    /// The carrier.
     pub carrier: String,
-    /// It never left.
+    /// Whether the flight never left.
     pub cancelled: bool,
-    /// How late it left.
+    /// The delay in minutes; negative if early.
     pub delay_min: Option<i64>,
 }
 
-/// File, line and text of a row that was not.
+/// File, line and text of a malformed row.
 pub type Malformed = (String, u64, Vec<u8>);
 
 /// The rows of all files, in the order of the files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Input {
-    /// Those understood.
+    /// The well-formed rows.
     pub flights: Vec<Flight>,
-    /// The others.
+    /// The malformed rows.
     pub malformed: Vec<Malformed>,
 }
 
-/// Reads `files`: paths and contents.
+/// Parses `files`, given by paths and contents.
 #[must_use]
 pub fn read(files: &[(String, Vec<u8>)]) -> Input {
     let mut input = Input::default();

@@ -1,9 +1,9 @@
 //! Whether any record of a job can be late, whatever the schedule.
 //!
-//! Splits are given out in order, and a reader reads its splits one after the other. So what a reader has seen before it reads a record stands before
-//! that record in the concatenation of all splits, and the watermark of an operator is at most that of the reader the record comes from. If no
-//! watermark that could come of the records before it reaches a record's time, that record is never late. Idleness breaks the argument: an idle
-//! reader holds nobody back, so others may overtake it, if only by coming to their end.
+//! Splits are given out in order, and a reader reads its splits one after the other. So the records that a reader has seen before a given record precede it
+//! in the concatenation of all splits, and the watermark of an operator is at most that of the reader that the record comes from. If no watermark that the
+//! preceding records can cause reaches a record's time, that record is never late. Idleness breaks the argument: an idle reader holds nobody back, so
+//! others may overtake it, if only by reaching their end.
 
 use crate::scenario::elements::Element;
 use crate::scenario::elements_plan::{ElementsPlan, SourcePlan, Strategy};
@@ -15,7 +15,7 @@ pub fn is_impossible(plan: &ElementsPlan) -> bool {
         return false;
     }
     match plan.late_strategy {
-        // Behind an exchange the records come in any order.
+        // After an exchange the records arrive in any order.
         Some(strategy) => {
             let all = plan.sources.iter().flat_map(|source| source.splits.iter().flatten());
             holds_in_any_order(all, strategy)

@@ -1,7 +1,7 @@
-//! What a job must come to, worked out by other means: one record after the other, with vectors and ordered maps.
+//! The expected results of a job, computed independently: one record after the other, with vectors and ordered maps.
 //!
-//! Nothing here calls the engine: not its operators, not its state, not its arithmetic of time, not its CSV parser. What the two share are the
-//! user's functions and the plan of the job. Slow and obvious is the point.
+//! Nothing here calls the engine: not its operators, not its state, not its arithmetic of time, not its CSV parser. The two share only the user's functions
+//! and the plan of the job. The reference is meant to be slow and obvious.
 
 pub mod calendar;
 pub mod csv;
@@ -23,10 +23,10 @@ pub fn multiset<T: Ord>(values: impl IntoIterator<Item = T>) -> Multiset<T> {
     counts
 }
 
-/// `values` without `taken`, each taken away as often as it occurs; an error names a value that was not there to be taken.
+/// `values` without `taken`: each value is removed as often as it occurs in `taken`.
 ///
 /// # Errors
-/// A value of `taken` that `values` does not hold, or not as often.
+/// A value of `taken` that `values` does not contain, or not as often.
 pub fn without<T: Ord + Clone>(values: &[T], taken: &[T]) -> Result<Vec<T>, T> {
     let mut to_take = multiset(taken.iter().cloned());
     let mut left = vec![];

@@ -1,8 +1,8 @@
-//! A job of several processes: one coordinator, one to five workers, and what happens to them until the world heals.
+//! A job of several processes: one coordinator, one to five workers, and their faults until the world heals.
 //!
-//! A job has one or more *phases*: each but the last is stopped with a checkpoint, and the next goes on with other workers and another engine. Until the
-//! moment of healing processes die and are started again, stop for a while, are cut off, lose power, meet a sick disk, and find a second leader. Then the
-//! coordinator and some of the workers are repaired for good; the rest may stay as it is, and the job has to come to its end without it.
+//! A job has one or more *phases*: each but the last is stopped with a checkpoint, and the next resumes with other workers and another engine. Until the
+//! moment of healing processes die and are restarted, stop for a while, are cut off, lose power, meet a faulty disk, and find a second leader. Then the
+//! coordinator and some of the workers are repaired for good; the others may stay broken, and the job has to finish without them.
 
 use super::engine::EnginePlan;
 use super::fates::{Fates, net_faults};
@@ -16,29 +16,29 @@ use thalweg_world::{CrashStyle, DiskFault, REPORTED_FAULTS};
 use thalweg_world::{KillPoint, ProcessFault};
 use thalweg_world::{NetFault, NetFaultKind};
 
-/// Many processes die: a job has to be started again more often than one that dies alone.
+/// Many processes die: a job has to be restarted more often than if a single process dies.
 const RESTARTS: RestartBounds = RestartBounds { one_in: 5, fixed_attempts_max: 8, delay_ms_max: 200, growing_attempts: 40 };
 
 /// A job of several processes.
 #[derive(Clone, Debug)]
 pub struct ClusterPlan {
-    /// One after the other.
+    /// The phases in order.
     pub phases: Vec<Phase>,
-    /// Files of results are closed at about this length.
+    /// The approximate length at which result files are closed, in bytes.
     pub roll_at_bytes: u64,
-    /// Time between two signs of life, in milliseconds.
+    /// Time between two heartbeats, in milliseconds.
     pub heartbeat_interval_ms: u64,
-    /// The silence that means death, in milliseconds.
+    /// The silence after which a process counts as dead, in milliseconds.
     pub heartbeat_timeout_ms: u64,
-    /// How long a job that has lost workers waits for others, in milliseconds.
+    /// How long a job that has lost workers waits for replacements, in milliseconds.
     pub worker_wait_ms: u64,
-    /// All processes share one machine, and no secret; otherwise each has a machine of its own.
+    /// Whether all processes share one machine, and have no secret; otherwise each has a machine of its own.
     pub is_local: bool,
-    /// The longest time until somebody starts again what has died, in milliseconds.
+    /// The longest time until a dead process is restarted, in milliseconds.
     pub restart_ms_max: u64,
-    /// What happens when a process reaches a point.
+    /// Faults of processes that reach a point of their own.
     pub aims: Vec<Aim>,
-    /// What happens at a time.
+    /// Faults at a given time.
     pub blows: Vec<Blow>,
     /// Faults of the network.
     pub net: Vec<NetFault>,
@@ -50,28 +50,28 @@ pub struct ClusterPlan {
     pub takeover_ms: Option<u64>,
     /// When the world heals, in milliseconds.
     pub heal_ms: u64,
-    /// What becomes of each worker then, by its number.
+    /// The state of each worker after the healing, by its number.
     pub rest: Vec<Rest>,
-    /// When the job must have finished, in milliseconds after the healing.
+    /// The time within which the job must finish after the healing, in milliseconds.
     pub patience_ms: u64,
 }
 
 /// A part of the job between two stops.
 #[derive(Clone, Debug)]
 pub struct Phase {
-    /// The engine.
+    /// The settings of the engine.
     pub engine: EnginePlan,
     /// Its checkpoints.
     pub checkpoints: CheckpointPlan,
-    /// What follows a failure.
+    /// The restart strategy.
     pub restart: RestartStrategy,
     /// The cores of each worker.
     pub workers: Vec<usize>,
-    /// When it is stopped with a checkpoint, in milliseconds after its start; the last one is not.
+    /// When it is stopped with a checkpoint, in milliseconds after its start; `None` for the last phase.
     pub stop_ms: Option<u64>,
 }
 
-/// Who is meant.
+/// The role of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The coordinator.
@@ -80,36 +80,36 @@ pub enum Role {
     Worker(usize),
 }
 
-/// Something that happens to a process at a point of its own.
+/// A fault of a process at a point of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aim {
-    /// To whom: the first of its incarnations that has not been aimed at.
+    /// Its target: the role's first incarnation that has not been aimed at.
     pub role: Role,
-    /// When.
+    /// The point.
     pub at: KillPoint,
-    /// What.
+    /// The fault.
     pub fault: ProcessFault,
 }
 
-/// Something that happens to some at the same time.
+/// A fault of several processes at the same time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blow {
-    /// When, in milliseconds.
+    /// The time, in milliseconds.
     pub at_ms: u64,
-    /// To whom.
+    /// The targets.
     pub whom: Whom,
 }
 
-/// Whom a blow meets.
+/// The targets of a blow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whom {
     /// Some processes.
     Processes(Vec<Role>, ProcessFault),
-    /// Everybody, the file server included: power fails everywhere.
+    /// All processes, and the file server: power fails everywhere.
     Everything(CrashStyle),
 }
 
-/// What becomes of a worker when the world heals.
+/// The state of a worker after the healing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
     /// It is repaired.
@@ -118,15 +118,15 @@ pub enum Rest {
     Dead,
     /// It stays stopped.
     Stopped,
-    /// It stays cut off from all that is repaired.
+    /// It stays cut off from all repaired machines.
     CutOff {
-        /// It hears them still.
+        /// Whether it still receives from them.
         one_way: bool,
     },
 }
 
 impl ClusterPlan {
-    /// Draws the processes of a job and what happens to them in `world`.
+    /// Draws the processes of a job and their faults in `world`.
     pub(crate) fn draw(stream: &mut SplitMix, facts: &JobFacts, world: &WorldConfig) -> Self {
         let is_local = stream.chance(200);
         let key_groups = stream.pick(&[7, 8, 128, 128, 1000]);
@@ -135,7 +135,7 @@ impl ClusterPlan {
         let workers = phases.iter().map(|phase| phase.workers.len()).max().unwrap_or(1);
         let net = &world.net;
         let round_trip_ms = 2 * (net.latency_ms_max + net.slow_machine.map_or(0, |(_, ms)| ms));
-        // A core does not come to its turn for some hundreds of polls now and then.
+        // Now and then a core does not get its turn for some hundreds of polls.
         let unfair_ms = world.poll_cost_ns_max / 250;
         let heartbeat_interval_ms = stream.pick(&[5, 20, 50]).max(round_trip_ms / 8);
         let heartbeat_timeout_ms = 3 * heartbeat_interval_ms + 2 * round_trip_ms + 20 + unfair_ms;
@@ -153,7 +153,7 @@ impl ClusterPlan {
         }
         let is_narrow = net.buffer_bytes.iter().any(|bytes| *bytes < 1_000);
         for phase in &mut phases {
-            // Numbers that come faster than the network carries them would be all that there is to see.
+            // Metrics sent faster than the network carries them would crowd out everything else.
             let metrics_ms = &mut phase.engine.settings.metrics_interval_ms;
             *metrics_ms = (*metrics_ms).max(if is_narrow { 10_000 } else { 200 });
             phase.restart = RESTARTS.draw(stream);
@@ -211,13 +211,13 @@ impl ClusterPlan {
         }
     }
 
-    /// Workers that are repaired when the world heals, of those that a phase has.
+    /// The number of a phase's workers that are repaired when the world heals.
     #[must_use]
     pub fn wanted(&self, phase: &Phase) -> usize {
         self.rest.iter().take(phase.workers.len()).filter(|rest| **rest == Rest::Repaired).count().max(1)
     }
 
-    /// Whether nothing happens to it.
+    /// Whether it has no faults.
     #[must_use]
     pub fn is_calm(&self) -> bool {
         self.aims.is_empty()
@@ -228,13 +228,13 @@ impl ClusterPlan {
             && self.has_one_leader()
     }
 
-    /// Whether the network changes what it carries.
+    /// Whether the network flips bits.
     #[must_use]
     pub fn flips_bits(&self) -> bool {
         self.net.iter().any(|fault| fault.kind == NetFaultKind::BitFlip)
     }
 
-    /// Whether nobody may be left who has not heard of the end.
+    /// Whether no process may be left that has not heard of the end.
     #[must_use]
     pub fn has_no_zombies(&self) -> bool {
         let is_pause = |fault: &ProcessFault| matches!(fault, ProcessFault::Pause { .. });
@@ -257,7 +257,7 @@ impl Phase {
         engine.settings.channel_frames = stream.pick(&[0, 0, 1, 1, 2, 8, 64]);
         engine.parallelism = engine.parallelism.min(5);
         let mut checkpoints = CheckpointPlan::draw(stream, facts.job_ms, false);
-        // Messages take their time.
+        // Messages take time.
         checkpoints.interval_us = checkpoints.interval_us.map(|interval_us| interval_us.max(5_000));
         checkpoints.timeout_us = checkpoints.timeout_us.max(PATIENT_TIMEOUT_US);
         let workers = (0..stream.pick(&[1, 2, 2, 3, 3, 4, 5])).map(|_| stream.pick(&[1, 1, 2, 4])).collect();

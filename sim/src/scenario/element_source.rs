@@ -1,7 +1,7 @@
 //! A source of generated elements that falls silent now and then.
 //!
-//! The engine's own sources are always ready; this one waits on the clock where its elements say so, which is what makes inputs idle, leaves open
-//! frames behind and lets other splits overtake.
+//! The engine's own sources are always ready; this one waits on the clock where its elements say so, which makes inputs idle, leaves open frames behind and
+//! lets other splits overtake.
 
 use super::elements::{Element, ElementRef};
 use std::task::{Context, Poll};
@@ -10,7 +10,7 @@ use thalweg::io::{Io, LocalBoxFuture};
 use thalweg::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
 use thalweg::{BoundedOutOfOrderness, NO_TIMESTAMP, Watermark, WatermarkGenerator, WatermarkOutput};
 
-/// Emits given splits.
+/// A source that emits given splits.
 #[derive(Clone)]
 pub struct ElementSource {
     /// The splits, in the order in which they are given out.
@@ -85,12 +85,12 @@ impl SourceReader for ElementReader {
     }
 }
 
-/// How a source makes its watermarks.
+/// How a source generates its watermarks.
 #[derive(Clone, Debug)]
 pub enum Generator {
-    /// By the engine's own generator.
+    /// With the engine's own generator.
     Bounded(BoundedOutOfOrderness),
-    /// As the elements say.
+    /// As its elements say.
     Punctuated,
 }
 

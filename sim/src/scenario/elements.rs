@@ -1,37 +1,36 @@
 //! The records of generated jobs, and the plain functions that such jobs apply to them.
 //!
-//! A record carries its own identity, so that a result can name the records it was made of; that is what lets the reference find out which
-//! record was lost, counted twice or put into the wrong window. The functions are the user's side of a job, and no part of the engine: job and
-//! reference share them.
+//! A record carries its own identity, so that a result can name the records it was made of; so the reference can find out which record was lost, counted
+//! twice or put into the wrong window. The functions are the user's side of a job, and no part of the engine: job and reference share them.
 
 use thalweg::Record;
 
-/// The upper bits of an id tell which copy of a copy a record is; the rest, where it came from.
+/// The low bits of an id that tell the record's origin; the upper bits tell which copy, or copy of a copy, it is.
 const ORIGIN_BITS: u32 = 40;
-/// Copies that a flat map makes of one record at most.
+/// The most copies that a flat map makes of one record.
 const COPIES_MAX: u64 = 40;
 
 /// A keyed value at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
 pub struct Element {
-    /// Who made it: source, split and place in the split; unique in the input.
+    /// The identity, from source, split and place in the split; unique in the input.
     pub id: u64,
-    /// Its key.
+    /// The key of the record.
     pub key: String,
     /// Its event time in milliseconds.
     pub at: i64,
     /// A number to add up.
     pub value: i64,
-    /// The watermark that follows it where its source has punctuated watermarks.
+    /// The watermark that follows it, if its source has punctuated watermarks.
     pub watermark: Option<i64>,
     /// How long the source is silent before it, in milliseconds.
     pub pause_ms: u64,
 }
 
-/// What elements become on their way into the second input of an operator: another type of record, with another layout.
+/// An element on its way into the second input of an operator: another type of record, with another layout.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
 pub struct Signal {
-    /// The key.
+    /// The key of the element.
     pub of: String,
     /// The identity of the element.
     pub id: u64,
@@ -39,52 +38,52 @@ pub struct Signal {
     pub at: i64,
     /// A number to add up.
     pub value: i64,
-    /// What its element says of watermarks and pauses.
+    /// The watermark and the pause of the element.
     pub marks: (Option<i64>, u64),
 }
 
-/// Whether an element takes the second way where a stream is split in two.
+/// Whether an element takes the second branch where a stream is split in two.
 #[must_use]
 pub fn is_signal(id: u64) -> bool {
     (id ^ id >> ORIGIN_BITS) % 2 == 1
 }
 
-/// What a window came to.
+/// The result of a window.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
 pub struct WindowResult {
-    /// The key.
+    /// The key of its records.
     pub key: String,
     /// The window's first millisecond.
     pub start: i64,
     /// The first millisecond after it.
     pub end: i64,
-    /// The values together.
+    /// The sum of the values.
     pub sum: i64,
-    /// The records, in ascending order.
+    /// The ids of the records, ascending.
     pub ids: Vec<u64>,
 }
 
-/// What a process function had gathered when one of its timers fired.
+/// The state of a process function when one of its timers fired.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
 pub struct Tally {
-    /// The key.
+    /// The key of its records.
     pub key: String,
     /// The time of the timer.
     pub timer: i64,
-    /// The values together, from the map state.
+    /// The sum of the values, from the map state.
     pub sum: i64,
-    /// The records, from the list state, in ascending order.
+    /// The ids of the records, from the list state, ascending.
     pub ids: Vec<u64>,
-    /// Records of the key that wait for later timers, from the value state.
+    /// The number of the key's records that wait for later timers, from the value state.
     pub left: u64,
-    /// What the wall clock said, if the timer went by it. Such a timer reports itself and no records.
+    /// The wall-clock time, if the timer was a processing-time timer. Such a timer reports itself and no records.
     pub fired_at: Option<i64>,
 }
 
-/// The timers whose reports a window found in its span of time.
+/// The timers whose reports a window contained.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
 pub struct TimersInWindow {
-    /// The key.
+    /// The key of the reports.
     pub key: String,
     /// The window's first millisecond.
     pub start: i64,
@@ -97,11 +96,11 @@ pub struct TimersInWindow {
 /// A running aggregate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
 pub struct Running {
-    /// The key.
+    /// The key of its records.
     pub key: String,
     /// Records so far.
     pub count: u64,
-    /// The values together, so far.
+    /// The sum of the values so far.
     pub sum: i64,
 }
 
@@ -118,19 +117,19 @@ pub fn origin_of(id: u64) -> (usize, usize, usize) {
     ((id >> 32) as usize, (id >> 16 & 0xffff) as usize, (id & 0xffff) as usize)
 }
 
-/// What a map does.
+/// The function of a map.
 #[must_use]
 pub fn mapped(element: Element) -> Element {
     Element { value: element.value.wrapping_mul(3).wrapping_add(1), ..element }
 }
 
-/// What a filter keeps.
+/// The predicate of a filter.
 #[must_use]
 pub fn kept(id: u64, value: i64) -> bool {
     !(id ^ value.unsigned_abs()).is_multiple_of(5)
 }
 
-/// What a flat map makes of a record: most become a few, one in sixteen becomes forty unless it is a copy itself.
+/// The function of a flat map: most records become a few, one in sixteen becomes forty unless it is a copy itself.
 pub fn copies(element: Element) -> impl Iterator<Item = Element> {
     let lineage = element.id >> ORIGIN_BITS;
     let count = if lineage == 0 && element.id % 16 == 7 { COPIES_MAX } else { element.id % 4 };

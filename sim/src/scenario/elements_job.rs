@@ -1,6 +1,6 @@
 //! A generated job, written against the public API as a user would write it.
 //!
-//! The type of a stream is its chain, and a plan is data: so each segment ends in an exchange, behind which the type is the same again.
+//! The type of a stream is its chain, but a plan is data: so each segment ends in an exchange, behind which the type is the same again.
 
 use super::element_source::{ElementSource, Generator};
 use super::elements::{
@@ -20,20 +20,20 @@ use thalweg::{
     StreamExecutionEnvironment, TimeWindow, TumblingEventTimeWindows, WatermarkStrategy, WindowAssigner,
 };
 
-/// What the user's map is called, which a scenario can make panic.
+/// The name of the user's map that a scenario can make panic.
 pub const GUARDED: &str = "guarded";
 /// The first, or only, window of a job.
 pub const FIRST_WINDOW: &str = "first-window";
-/// The window of another's results.
+/// The window over another window's results.
 pub const SECOND_WINDOW: &str = "second-window";
 
 const LATE: OutputTag<Element> = OutputTag::new("late");
 const LATE_TALLIES: OutputTag<Tally> = OutputTag::new("late");
 
-/// The folder of the results that go to files, with a folder for each sink.
+/// The folder of the results that are written to files, with a folder for each sink.
 pub(crate) const RESULTS: &str = "/results";
 
-/// A record at which the user's map panics, so many times.
+/// A record at which the user's map panics a limited number of times.
 #[derive(Clone)]
 pub(crate) struct Poison {
     pub(crate) id: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Poison {
 }
 
 impl Poison {
-    /// Panics at `id` if it is poisoned still.
+    /// Panics at `id` if it is still poisoned.
     fn taste(&self, id: u64) {
         let is_poisoned =
             id == self.id && self.times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |times| times.checked_sub(1)).is_ok();
@@ -49,17 +49,17 @@ impl Poison {
     }
 }
 
-/// Where results go.
+/// The destination of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Into memory, from where they are taken when the job has ended.
+    /// Memory, from where they are taken when the job has ended.
     Memory,
-    /// Into files of about so many bytes, which outlive the process.
+    /// Files of about `roll_at_bytes`, which outlive the process.
     Files { roll_at_bytes: u64 },
 }
 
 impl Place {
-    /// Ends a stream in the sink `name`.
+    /// Connects a stream to the sink `name`.
     fn put<C: Chain<Out: Line>>(self, stream: DataStream<C>, name: &str) -> Option<Collected<C::Out>> {
         match self {
             Self::Memory => Some(stream.collect()),
@@ -73,7 +73,7 @@ impl Place {
     }
 }
 
-/// Where the results of a job arrive, if it is in memory.
+/// The results of a job that collects them in memory.
 #[derive(Default)]
 pub(crate) struct ElementsOutputs {
     pub(crate) elements: Option<Collected<Element>>,
@@ -84,7 +84,7 @@ pub(crate) struct ElementsOutputs {
     pub(crate) late_tallies: Option<Collected<Tally>>,
     pub(crate) timers: Option<Collected<TimersInWindow>>,
     pub(crate) running: Option<Collected<Running>>,
-    /// What the second consumers of shared streams saw.
+    /// The ids that the second consumers of shared streams saw.
     pub(crate) shared: Vec<Collected<u64>>,
 }
 
@@ -151,10 +151,10 @@ impl Builder {
             Work::Nothing => self.exit(stream, segment.exit),
             Work::Map => self.place(stream.map(map).name(GUARDED), segment),
             Work::Filter => self.place(stream.filter(filter), segment),
-            // An operator of the user's own, one element at a time or by runs.
+            // A user-defined operator, one element at a time or by runs.
             Work::FlatMap if segment.parallelism.is_some() => self.place(stream.transform("hold-runs", Hold::<true>::default()), segment),
             Work::FlatMap => self.place(stream.transform("hold", Hold::<false>::default()), segment),
-            // With a joint behind the record that becomes many, and one where a chain may be cut.
+            // With a joint behind the flat map, and one where a chain may be cut.
             Work::MapFlatMapFilter => self.place(stream.map(map).name(GUARDED).flat_map(flat_map).boxed().filter(filter).boxed(), segment),
         }
     }
@@ -170,7 +170,7 @@ impl Builder {
         match exit {
             Exit::Forward => stream.disable_chaining(),
             Exit::Rebalance => stream.rebalance(),
-            // Only a number that is known lets the reference count the copies; what follows takes the usual parallelism again.
+            // The reference can count the copies only if their number is known; later operators have the usual parallelism again.
             Exit::Broadcast(copies) => stream.broadcast().set_parallelism(copies).rebalance(),
             Exit::Shared => {
                 let shared = stream.shared();
@@ -221,14 +221,14 @@ impl<In: Record> WindowAssigner<In> for AnyWindows {
     }
 }
 
-/// What has been gathered.
+/// The accumulator of a window.
 #[derive(Clone, Debug, Record)]
 struct Gathered {
     sum: i64,
     ids: Vec<u64>,
 }
 
-/// Adds values up and remembers whose they are.
+/// Sums values and collects their ids.
 #[derive(Clone)]
 struct Gather;
 
@@ -257,7 +257,7 @@ impl AggregateFunction<Element> for Gather {
     }
 }
 
-/// Notes the timers of reports.
+/// Collects the timers of reports.
 #[derive(Clone)]
 struct GatherTimers;
 
@@ -310,8 +310,8 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan, p
             outputs.running = place.put(placed(running, parallelism), "running");
         }
         Terminal::Process { span_ms, is_connected } => {
-            // A timer goes off in an idle subtask as well, which stays idle (docs/src/semantics.md#w-5): where that can be, records of idle inputs
-            // would tell nothing any more.
+            // A timer also fires in an idle subtask, which stays idle (docs/src/semantics.md#w-5): where that can happen, records of idle inputs would no
+            // longer show a fault.
             let function = TallyFunction::new(span_ms, !plan.has_idleness());
             let tallies = if is_connected {
                 let shared = stream.shared();
@@ -323,8 +323,8 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan, p
                 placed(stream.key_by::<String>(|element| element.key).process(function), parallelism).shared()
             };
             outputs.tallies = place.put(tallies.stream(), "tallies");
-            // What a timer emits carries its time and stands in front of the watermark that set it off: a window behind it finds it on time, and in its
-            // span.
+            // A record emitted by a timer carries the timer's time and precedes the watermark that fired it: a window behind it receives the record on
+            // time, and in its span.
             let timers = tallies
                 .stream()
                 .key_by::<String>(|tally| tally.key)

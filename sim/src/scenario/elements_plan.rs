@@ -1,4 +1,4 @@
-//! Which job of generated elements a seed stands for: sources, what happens to their records, and what is computed in the end.
+//! The plan of a job of generated elements: sources, operators on their records, and the final computation.
 //!
 //! Plain data: job and reference are both made from it, independently of each other.
 
@@ -11,15 +11,15 @@ use thalweg_world::Draw;
 /// A job on generated elements.
 #[derive(Clone, Debug)]
 pub struct ElementsPlan {
-    /// Its sources, whose streams become one.
+    /// Its sources, whose streams are united.
     pub sources: Vec<SourcePlan>,
-    /// What happens to the records of all sources together.
+    /// The segments of the united stream.
     pub segments: Vec<Segment>,
-    /// Given, the records get their time and watermarks behind those segments, and not at their sources.
+    /// If given, timestamps and watermarks are assigned behind those segments, and not at the sources.
     pub late_strategy: Option<Strategy>,
-    /// What is computed.
+    /// The final computation.
     pub terminal: Terminal,
-    /// The parallelism of what is computed, if it has one of its own.
+    /// The parallelism of the final computation, if it has its own.
     pub terminal_parallelism: Option<usize>,
 }
 
@@ -28,22 +28,22 @@ pub struct ElementsPlan {
 pub struct SourcePlan {
     /// Its records.
     pub splits: Vec<Vec<Element>>,
-    /// How they get their watermarks.
+    /// The source's watermark strategy.
     pub strategy: Strategy,
-    /// The parallelism, if it has one of its own.
+    /// The parallelism of the source, if it has its own.
     pub parallelism: Option<usize>,
-    /// Records a second and subtask, if limited.
+    /// Records per second and subtask, if limited.
     pub rate: Option<u64>,
-    /// What happens to its records.
+    /// The segment behind the source.
     pub segment: Segment,
 }
 
-/// Where watermarks come from.
+/// The source of watermarks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Strategy {
-    /// The bound of out-of-orderness in milliseconds; `None` for watermarks as the elements say.
+    /// The bound of out-of-orderness in milliseconds; `None` for punctuated watermarks.
     pub bound_ms: Option<u64>,
-    /// After how long a silence the stream is idle.
+    /// The silence after which the stream is idle, in milliseconds.
     pub idleness_ms: Option<u64>,
 }
 
@@ -52,13 +52,13 @@ pub struct Strategy {
 pub struct Segment {
     /// The operators.
     pub work: Work,
-    /// The parallelism of the last operator, if it has one of its own.
+    /// The parallelism of the last operator, if it has its own.
     pub parallelism: Option<usize>,
-    /// How the records go on.
+    /// The exchange behind the segment.
     pub exit: Exit,
 }
 
-/// What is done with each record.
+/// The operators of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// Nothing.
@@ -76,39 +76,39 @@ pub enum Work {
 /// An exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// One to one.
+    /// To one subtask, the one of the same index.
     Forward,
-    /// To whoever is next.
+    /// To the subtasks in turn.
     Rebalance,
-    /// To each of so many subtasks.
+    /// To each of the given number of subtasks.
     Broadcast(usize),
     /// Through a shared stream with a second consumer that only counts.
     Shared,
-    /// Through two branches of a shared stream that meet again: each record comes twice.
+    /// Through two branches of a shared stream that are united again: each record arrives twice.
     Diamond,
     /// The same, with another type of record in one of the branches, and an operator with two inputs where they meet.
     Connected,
 }
 
-/// What is computed in the end.
+/// The final computation of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Terminal {
     /// The records themselves.
     Collect,
     /// Windows.
     Window(WindowPlan),
-    /// Tumbling windows, and windows of their results: sizes in milliseconds.
+    /// Tumbling windows, and windows over their results.
     Cascade {
-        /// Of the first.
+        /// The size of the first windows, in milliseconds.
         first_ms: i64,
-        /// Of the second.
+        /// The size of the second windows, in milliseconds.
         second_ms: i64,
     },
-    /// A process function with every kind of state and timers at the ends of spans of this length, in milliseconds.
+    /// A process function with every kind of state, and timers at the ends of equal spans.
     Process {
-        /// The length.
+        /// The length of a span, in milliseconds.
         span_ms: i64,
-        /// The stream is split in two, which the function takes in as two inputs.
+        /// Whether the stream is split in two, which are the function's two inputs.
         is_connected: bool,
     },
     /// A running aggregate.
@@ -120,15 +120,15 @@ pub enum Terminal {
 pub struct WindowPlan {
     /// Their length in milliseconds.
     pub size_ms: i64,
-    /// From start to start, if they are sliding.
+    /// The distance between starts in milliseconds, if the windows slide.
     pub slide_ms: Option<i64>,
-    /// The start of one of them.
+    /// The start of one of the windows, in milliseconds.
     pub offset_ms: i64,
-    /// How long they are kept after they fired.
+    /// The allowed lateness, in milliseconds.
     pub lateness_ms: i64,
 }
 
-/// In which order the times of a source come.
+/// The order of the timestamps of a source.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TimeOrder {
     /// Rising through all splits.
@@ -137,7 +137,7 @@ enum TimeOrder {
     RisingInSplits,
     /// Nearly rising.
     Jittered,
-    /// In none.
+    /// In no order.
     Random,
     /// All the same.
     Same,
@@ -147,7 +147,7 @@ impl ElementsPlan {
     /// Draws a job.
     pub(crate) fn draw(stream: &mut SplitMix) -> Self {
         let terminal = Terminal::draw(stream);
-        // Some jobs are about time, with calm sources; others are about everything.
+        // Some jobs are about time, with regular sources; others are about everything.
         let orderly = stream.chance(400);
         let sources: Vec<_> = (0..stream.pick(&[1, 1, 1, 2, 3])).map(|source| SourcePlan::draw(stream, source, orderly)).collect();
         let segments: Vec<_> = (0..stream.pick(&[0, 0, 1, 2])).map(|_| Segment::draw(stream)).collect();
@@ -160,20 +160,20 @@ impl ElementsPlan {
         plan
     }
 
-    /// The ids of all records.
+    /// The ids of all input records.
     #[must_use]
     pub fn ids(&self) -> Vec<u64> {
         self.sources.iter().flat_map(|source| &source.splits).flatten().map(|element| element.id).collect()
     }
 
-    /// Shared streams, each with a second consumer.
+    /// The number of shared streams, each with a second consumer.
     #[must_use]
     pub fn shared_streams(&self) -> usize {
         let segments = self.sources.iter().map(|source| &source.segment).chain(&self.segments);
         segments.filter(|segment| segment.exit == Exit::Shared).count()
     }
 
-    /// How long the job takes at least, by its pauses and limited rates, in milliseconds.
+    /// The least duration of the job, from its pauses and limited rates, in milliseconds.
     #[must_use]
     pub fn duration_ms(&self) -> u64 {
         let of_source = |source: &SourcePlan| {
@@ -191,7 +191,7 @@ impl ElementsPlan {
         strategies.into_iter().any(|strategy| strategy.idleness_ms.is_some())
     }
 
-    /// What its jobs are counted as.
+    /// The shape under which such jobs are counted.
     #[must_use]
     pub fn shape(&self) -> &'static str {
         match self.terminal {
@@ -205,7 +205,7 @@ impl ElementsPlan {
         }
     }
 
-    /// The same job with a long silence before one more record, and how many records its sinks get before that.
+    /// The same job with a long silence before one more record, and the number of records that its sinks get before that.
     pub(crate) fn with_silence(mut self) -> (Self, u64) {
         let whole = interpreter::whole(&self);
         let shared: usize = interpreter::shared(&self, &whole).iter().map(Vec::len).sum();
@@ -224,8 +224,8 @@ impl ElementsPlan {
         (self, records as u64)
     }
 
-    /// The same job, which more often computes what a restart can get wrong: tables that change with every record, and windows that are kept after they
-    /// have fired. Then it takes long enough for checkpoints amid its work, and windows fire before the end.
+    /// The same job, which more often has state that a restart can get wrong: tables that change with every record, and windows that are kept after they
+    /// have fired. In that case it takes long enough for checkpoints in the middle of its work, and windows fire before the end.
     pub(crate) fn with_state(mut self, stream: &mut SplitMix) -> Self {
         let size_ms = stream.pick(&[1, 2, 10, 60]);
         let lateness_ms = stream.pick(&[size_ms * 3, 1_000_000, 1_000_000]);
@@ -241,7 +241,7 @@ impl ElementsPlan {
         self
     }
 
-    /// The same job with a user function that can be made to panic in front of everything.
+    /// The same job with a user function at its head that can be made to panic.
     pub(crate) fn with_map_first(mut self) -> Self {
         self.sources.iter_mut().for_each(|source| source.segment.work = Work::Map);
         self
@@ -253,8 +253,8 @@ fn own_parallelism(stream: &mut SplitMix) -> Option<usize> {
 }
 
 impl SourcePlan {
-    /// Whether each subtask that makes watermarks sees the records of one reader, in order. `disable_chaining` right behind
-    /// `assign_timestamps_and_watermarks` makes that operator a task of its own, with the usual parallelism, which may be another than the source's.
+    /// Whether each subtask that generates watermarks sees the records of one reader, in order. `disable_chaining` right behind
+    /// `assign_timestamps_and_watermarks` makes that operator a task of its own, with the usual parallelism, which may differ from the source's.
     #[must_use]
     pub fn reads_in_order(&self) -> bool {
         self.parallelism.is_none() || self.segment.work != Work::Nothing || self.segment.exit != Exit::Forward
@@ -279,7 +279,7 @@ impl SourcePlan {
         let mut splits: Vec<Vec<Element>> = vec![vec![]; split_count];
         let mut clock = 0;
         for n in 0..if split_count == 0 { 0 } else { count } {
-            // Sizes differ: the first split gets half of what is left now and then.
+            // Sizes differ: now and then the first split gets half of the remaining elements.
             let split = match order {
                 TimeOrder::RisingInSplits | TimeOrder::Random | TimeOrder::Same => stream.below(split_count as u64) as usize,
                 TimeOrder::Rising | TimeOrder::Jittered => n * split_count / count,

@@ -1,19 +1,19 @@
-//! How a scenario's engine is set up: every constant, the parallelism, the chaining. None of it may change what a job computes.
+//! The settings of a scenario's engine: every constant, the parallelism, the chaining. None of them may change a job's results.
 
 use thalweg::{EngineSettings, StreamExecutionEnvironment};
 use thalweg_io::SplitMix;
 use thalweg_world::Draw;
 
-/// Everything about the engine that a job's result must not depend on.
+/// All settings of the engine on which a job's result must not depend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnginePlan {
-    /// Simulated cores.
+    /// The number of simulated cores.
     pub cores: usize,
     /// The engine's constants.
     pub settings: EngineSettings,
-    /// The parallelism where a job sets none.
+    /// The default parallelism.
     pub parallelism: usize,
-    /// Key groups.
+    /// The number of key groups.
     pub key_groups: u32,
     /// Whether operators are chained.
     pub chaining: bool,
@@ -23,12 +23,12 @@ impl EnginePlan {
     /// Draws a plan for a job that reads about `input_bytes` from files.
     pub(crate) fn draw(stream: &mut SplitMix, input_bytes: usize) -> Self {
         let parallelism = stream.between(1, 7) as usize;
-        // A block of one byte is wanted for small files; a large one in such blocks would cost seconds and show nothing new.
+        // Blocks of one byte are for small files; a large file in such blocks would cost seconds and show nothing new.
         let read_block_min = (input_bytes / 300).max(1);
         let settings = EngineSettings::default()
             .frame_records(size(stream))
             .channel_frames(stream.pick(&[1, 1, 2, 3, 8, 64]))
-            // Small windows make small frames, of which there are enough already.
+            // Small windows make small frames, which are common enough already.
             .buffer_debloat_target_ms(stream.pick(&[1, 1000, 1000, 1000]))
             .initial_window_records(stream.pick(&[1, 64, 1 << 16, 1 << 16]))
             .flush_after_frames(u32::try_from(size(stream)).unwrap_or(u32::MAX))
@@ -51,7 +51,7 @@ impl EnginePlan {
     }
 }
 
-/// One, tiny, usual or huge.
+/// A size: one, tiny, usual or huge.
 fn size(stream: &mut SplitMix) -> usize {
     match stream.between(0, 3) {
         0 => 1,

@@ -1,6 +1,6 @@
-//! What happens to the processes of a cluster and to the network between them until the world heals, drawn.
+//! Draws the faults of a cluster's processes and of the network between them until the world heals.
 //!
-//! Three quarters of what is aimed at a process strikes in a window of the protocol.
+//! Three quarters of the faults aimed at a process strike in a window of the protocol.
 
 use super::cluster_plan::{Aim, Blow, Role, Whom};
 use thalweg_io::{Rng, SplitMix};
@@ -9,7 +9,7 @@ use thalweg_world::Draw;
 use thalweg_world::{HONEST_NET_FAULTS, NetFault, NetFaultKind, NetMoment};
 use thalweg_world::{KillKind, KillPoint, ProcessFault};
 
-/// Windows of the protocol in a coordinator: as many as come before, at most.
+/// Windows of the protocol in a coordinator, each with a bound on how many of its occurrences are skipped.
 const COORDINATOR_WINDOWS: [(&str, u64); 12] = [
     ("checkpoint.trigger", 5),
     ("checkpoint.collected", 5),
@@ -38,16 +38,16 @@ const WORKER_WINDOWS: [(&str, u64); 9] = [
     ("worker.closed", 2),
 ];
 
-/// Fates of single processes, or of several at once.
+/// Draws faults of single processes, or of several at once.
 pub(super) struct Fates {
-    /// How many workers there are.
+    /// The number of workers.
     pub(super) workers: usize,
-    /// The silence that means death.
+    /// The silence after which a process counts as dead, in milliseconds.
     pub(super) heartbeat_timeout_ms: u64,
 }
 
 impl Fates {
-    /// Something that happens to a process at a point of its own.
+    /// A fault of a process at a point of its own.
     pub(super) fn aim(&self, stream: &mut SplitMix) -> Aim {
         let role = self.role(stream);
         let (name, times) = match role {
@@ -62,7 +62,7 @@ impl Fates {
         Aim { role, at, fault: self.fault(stream) }
     }
 
-    /// A worker is stopped that has not called the others yet, and does so when they have gone on without it.
+    /// Stops a worker that has not called the others yet, and calls them when they have gone on without it.
     pub(super) fn late_deployment(&self, stream: &mut SplitMix) -> Aim {
         let timeout_ms = self.heartbeat_timeout_ms;
         let ms = stream.between(2 * timeout_ms, 8 * timeout_ms);
@@ -70,7 +70,7 @@ impl Fates {
         Aim { role: self.worker(stream), at, fault: ProcessFault::Pause { ms } }
     }
 
-    /// Something that happens to some at the same time, before `horizon_ms`.
+    /// A fault of several processes at the same time, before `horizon_ms`.
     pub(super) fn blow(&self, stream: &mut SplitMix, horizon_ms: u64) -> Blow {
         let at_ms = stream.between(1, horizon_ms);
         let workers = || (0..self.workers).map(Role::Worker);
@@ -97,20 +97,20 @@ impl Fates {
             0..=4 => ProcessFault::Kill(KillKind::Process),
             5 => ProcessFault::Kill(KillKind::PowerLoss(CrashStyle::LoseUnsynced)),
             6 => ProcessFault::Kill(KillKind::PowerLoss(CrashStyle::Random)),
-            // Mostly longer than anybody waits for a sign of life.
+            // Mostly longer than the heartbeat timeout.
             _ => ProcessFault::Pause { ms: stream.between(self.heartbeat_timeout_ms / 2, 5 * self.heartbeat_timeout_ms) },
         }
     }
 }
 
-/// What happens to a network of so many machines before `horizon_ms`. A few plans flip bits, and do nothing else.
+/// Faults of a network of `machines` machines before `horizon_ms`. A few plans flip bits, and do nothing else.
 pub(super) fn net_faults(stream: &mut SplitMix, machines: usize, horizon_ms: u64) -> Vec<NetFault> {
     let flips_bits = stream.chance(60);
     let count = if flips_bits { stream.between(1, 20) } else { stream.between(1, 6) };
     let menu = if flips_bits { vec![NetFaultKind::BitFlip] } else { HONEST_NET_FAULTS.to_vec() };
     let events: Vec<_> = COORDINATOR_WINDOWS.into_iter().chain(WORKER_WINDOWS).collect();
     let mut faults = NetFault::draw(stream, &menu, count, machines, horizon_ms, 600, &events);
-    // Most jobs are over long before a minute.
+    // Most jobs take far less than a minute.
     for fault in &mut faults {
         if let NetMoment::Event { nth, .. } = &mut fault.at {
             *nth >>= stream.between(0, 3);

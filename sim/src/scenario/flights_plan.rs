@@ -1,5 +1,5 @@
-//! The flights job, `thalweg/examples/flights.rs` as it stands, and the files it is given: generated ones with everything that is met in CSV files,
-//! or a slice of the real ones.
+//! The flights job, `thalweg/examples/flights.rs` unchanged, and its input files: generated ones with everything that occurs in CSV files, or a slice of
+//! the real ones.
 
 use std::io;
 use std::time::Duration;
@@ -11,44 +11,44 @@ use thalweg_world::SimulatedDisk;
 #[path = "../../../thalweg/examples/flights.rs"]
 mod flights;
 
-/// The real input, a file a month.
+/// The real input, a file per month.
 const REAL: [&str; 3] = [
     include_str!("../../../thalweg/examples/data/flights-2013-01.csv"),
     include_str!("../../../thalweg/examples/data/flights-2013-02.csv"),
     include_str!("../../../thalweg/examples/data/flights-2013-03.csv"),
 ];
 
-/// Where the input lies.
+/// The folder of the input.
 pub const INPUT: &str = "/data/flights";
-/// Where the three outputs go: days, late flights, malformed rows.
+/// The folders of the three outputs: days, late flights, malformed rows.
 pub const OUTPUTS: [&str; 3] = ["/results/days", "/results/late", "/results/malformed"];
 
-/// Columns of generated files that the job asks for, and some that it does not.
+/// Columns of generated files: those that the job reads, and some that it does not.
 const COLUMNS: [&str; 10] = ["year", "month", "day", "dep_time", "dep_delay", "carrier", "hour", "minute", "tailnum", "origin"];
 
-/// The flights job and its world.
+/// The flights job and its input.
 #[derive(Clone, Debug)]
 pub struct FlightsPlan {
     /// Paths and contents of the input.
     pub files: Vec<(String, Vec<u8>)>,
-    /// Whether they are a slice of the real input.
+    /// Whether the files are a slice of the real input.
     pub is_real: bool,
     /// The length of a window.
     pub window_ms: i64,
-    /// The bound of out-of-orderness.
+    /// The bound of out-of-orderness, in milliseconds.
     pub out_of_orderness_ms: i64,
-    /// Records a second and source subtask, if limited.
+    /// Records per second and source subtask, if limited.
     pub rate: Option<u64>,
-    /// What stands in the folder of the results before.
+    /// The content of the results' folder before the job.
     pub before: Before,
 }
 
-/// What stands in the folder of the results before the job runs.
+/// The content of the results' folder before the job runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Before {
-    /// Nothing; the folder is not there either.
+    /// Nothing; the folder does not exist either.
     Nothing,
-    /// What an attempt left behind that died.
+    /// Files of a dead attempt.
     DeadAttempt,
     /// Results of an earlier run, which the job is to replace.
     ResultsToReplace,
@@ -80,27 +80,27 @@ impl FlightsPlan {
         }
     }
 
-    /// Bytes of all files together.
+    /// The total size of the files in bytes.
     #[must_use]
     pub fn input_bytes(&self) -> usize {
         self.files.iter().map(|(_, content)| content.len()).sum()
     }
 
-    /// How long the job takes at least, by its rate, in milliseconds.
+    /// The least duration of the job, from its rate, in milliseconds.
     #[must_use]
     pub fn duration_ms(&self) -> u64 {
         let rows = self.files.iter().map(|(_, content)| content.iter().filter(|byte| **byte == b'\n').count()).sum::<usize>() as u64;
         self.rate.map_or(0, |rate| rows * 1000 / rate)
     }
 
-    /// Puts everything where it is before the job runs.
+    /// Creates the files that exist before the job runs.
     pub(crate) fn prepare(&self, disk: &SimulatedDisk) -> io::Result<()> {
         disk.put_dir(INPUT)?;
         self.files.iter().try_for_each(|(path, content)| disk.put(path, content.clone()))?;
         self.before_files().into_iter().try_for_each(|(name, content)| disk.put(format!("{}/{name}", OUTPUTS[0]), content))
     }
 
-    /// What is in the folder of the results before.
+    /// The files in the results' folder before the job.
     #[must_use]
     pub fn before_files(&self) -> Vec<(String, Vec<u8>)> {
         let files: &[(&str, &str)] = match self.before {
@@ -130,7 +130,7 @@ impl FlightsPlan {
     }
 }
 
-/// Some rows in a row of each month, with the header.
+/// A few consecutive rows of each month, with the header.
 fn real_slices(stream: &mut SplitMix) -> Vec<Vec<u8>> {
     let months = stream.between(1, 3) as usize;
     let slice = |file: &str, stream: &mut SplitMix| {
@@ -144,16 +144,16 @@ fn real_slices(stream: &mut SplitMix) -> Vec<Vec<u8>> {
     REAL.iter().take(months).map(|file| slice(file, stream)).collect()
 }
 
-/// How the files of a scenario are written.
+/// Writes the files of a scenario.
 struct Writer {
     columns: Vec<&'static str>,
     line_end: &'static str,
     carriers: Vec<&'static str>,
-    /// Of 1000 rows, how many cannot be understood.
+    /// Of 1000 rows, how many are malformed.
     malformed: u32,
     /// Of 1000 rows, how many are out of order.
     disorder: u32,
-    /// Minutes from one flight to the next, at most.
+    /// The most minutes from one flight to the next.
     step_min: u64,
     minute: i64,
 }

@@ -1,26 +1,26 @@
-//! A user's operator that is told of what goes by: it does what a flat map would, later.
+//! A user-defined operator that is told of batches, watermarks and barriers: it does what a flat map would, later.
 //!
-//! It holds elements, and lets their copies go when there are too many, when a batch has ended, and before all that they must not stay behind: watermarks,
-//! barriers, idleness. So
-//! whatever goes wrong with the order of those calls shows as a record that is late or lost. A few copies at a time: in between it is suspended.
+//! It holds elements, and emits their copies when it holds too many, when a batch has ended, and before anything that they must not fall behind:
+//! watermarks, barriers, idleness. So an error in the order of those calls shows as a record that is late or lost. It emits a few copies at a time, and is
+//! suspended in between.
 
 use super::elements::{Element, ElementRef, copies};
 use std::collections::VecDeque;
 use thalweg::{OneInputStreamOperator, OperatorContext, Output, Record, RunRecords, StreamOperator, Watermark};
 
-/// Elements that are held at most, those of one run apart.
+/// The most elements held, except those of a single run.
 const HELD_MAX: usize = 5;
-/// Copies emitted in one call: an element has more now and then.
+/// Copies emitted per call: now and then an element has more.
 const AT_ONCE: usize = 6;
 
 /// A record with its timestamp, if it has one.
 type Timed = (Option<i64>, Element);
 
-/// Makes copies of what it holds. With `RUNS` it takes elements by runs.
+/// Emits copies of the elements it holds. With `RUNS` it takes elements by runs.
 #[derive(Clone, Default)]
 pub(super) struct Hold<const RUNS: bool> {
     held: VecDeque<Timed>,
-    /// Copies that are on their way out.
+    /// Copies waiting to be emitted.
     leaving: VecDeque<Timed>,
 }
 
@@ -49,7 +49,7 @@ impl<const RUNS: bool> StreamOperator for Hold<RUNS> {
         self.let_go(ctx, out);
     }
 
-    /// Nobody knows when the next batch comes: what is held would not arrive while the input is silent.
+    /// The next batch may be long in coming: held elements would not arrive while the input is silent.
     fn batch_end(&mut self, ctx: &mut OperatorContext<'_>, out: &mut Output<Element>) {
         self.let_go(ctx, out);
     }
@@ -62,7 +62,7 @@ impl<const RUNS: bool> StreamOperator for Hold<RUNS> {
         self.let_go(ctx, out);
     }
 
-    /// After a restore behind the last watermark no other watermark comes before the end.
+    /// After a restore from a checkpoint after the last watermark no other watermark arrives before the end.
     fn end_of_input(&mut self, ctx: &mut OperatorContext<'_>, out: &mut Output<Element>) {
         self.let_go(ctx, out);
     }

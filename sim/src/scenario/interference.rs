@@ -1,6 +1,6 @@
-//! What happens to a job from outside while it runs: nothing, a user's panic, a cancellation, a stop, a silence, a fault of the disk.
+//! Interferences with a job while it runs: none, a user's panic, a cancellation, a stop, a silence, a fault of the disk.
 //!
-//! A scenario has one interference at most. Each has an answer of its own that the engine owes; two at a time would only tell which came first.
+//! A scenario has one interference at most. Each demands its own reaction of the engine; two at a time would only show which came first.
 
 use std::time::Duration;
 use thalweg::JobControl;
@@ -9,53 +9,53 @@ use thalweg_world::Draw;
 use thalweg_world::SimCores;
 use thalweg_world::{DiskFault, DiskFaultKind, OperationClass};
 
-/// When something happens. Polls reach every point of a short job; milliseconds, the waits of a long one.
+/// A point in time. Polls reach every point of a short job; milliseconds reach the waits of a long one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// After so many polls of a task that does nothing else.
+    /// After this many polls of a task that does nothing else.
     Polls(u64),
-    /// After so much virtual time.
+    /// After this much virtual time.
     Millis(u64),
 }
 
-/// What happens from outside.
+/// An interference from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interference {
     /// Nothing.
     None,
     /// The user's map panics at the record with this id.
     Panic {
-        /// The record.
+        /// The record's id.
         id: u64,
     },
     /// The job is cancelled.
     Cancel(Moment),
     /// The job is stopped.
     Stop(Moment),
-    /// The input falls silent for long before its last record. Whoever waits meanwhile wants to see everything else that was sent.
+    /// The input falls silent for a long time before its last record. Meanwhile all earlier records must arrive.
     Silence {
-        /// Records that the sinks have by then.
+        /// The number of records that the sinks have by then.
         records: u64,
     },
     /// An operation of the disk fails.
     DiskFault(DiskFault),
-    /// The disk has room for so many bytes beside the input, until somebody makes more.
+    /// The disk has limited room beside the input, until more is made.
     SmallDisk {
-        /// How many.
+        /// The room in bytes.
         spare_bytes: u64,
     },
 }
 
-/// When somebody makes room on a disk that is full, in milliseconds from the start.
+/// When room is made on a full disk, in milliseconds from the start.
 pub(crate) const ROOM_FROM_MS: u64 = 30_000;
-/// When a job that has waited for room must have finished, in milliseconds from the start: most take a few seconds, the slowest two minutes.
+/// The time by which a job that has waited for room must have finished, in milliseconds from the start: most take a few seconds, the slowest two minutes.
 pub(crate) const ROOM_USED_MS: u64 = 300_000;
-/// How long the input is silent, in milliseconds.
+/// The length of the silence, in milliseconds.
 pub(crate) const SILENCE_MS: u64 = 600_000;
-/// When everything that was sent before the silence must have arrived, in milliseconds from the start: pauses, limited rates and metrics that
-/// come seldom take less than a minute together.
+/// The time by which all records sent before the silence must have arrived, in milliseconds from the start: pauses, limited rates and rare metrics take
+/// less than a minute together.
 const ARRIVED_MS: u64 = 300_000;
-/// How often somebody looks, in milliseconds.
+/// How often the arrival is checked, in milliseconds.
 const LOOK_EVERY_MS: u64 = 5_000;
 
 impl Moment {
@@ -70,12 +70,12 @@ impl Moment {
 }
 
 impl Interference {
-    /// Whether there is no room on the disk for a while: the results wait for it.
+    /// Whether the disk is full for a while: the results wait for it.
     pub(crate) fn is_full_disk(self) -> bool {
         matches!(self, Self::SmallDisk { .. } | Self::DiskFault(DiskFault { kind: DiskFaultKind::Full, .. }))
     }
 
-    /// Draws an interference with a job that touches no disk and whose records have `ids`.
+    /// Draws an interference for a job that touches no disk and whose records have `ids`.
     pub(crate) fn draw(stream: &mut SplitMix, ids: &[u64]) -> Self {
         match stream.below(100) {
             0..10 if !ids.is_empty() => Self::Panic { id: stream.pick(ids) },
@@ -85,7 +85,7 @@ impl Interference {
         }
     }
 
-    /// Draws an interference with a job that reads and writes files.
+    /// Draws an interference for a job that reads and writes files.
     pub(crate) fn draw_with_disk(stream: &mut SplitMix) -> Self {
         match stream.below(100) {
             0..8 => Self::Cancel(Moment::draw(stream)),
@@ -99,20 +99,20 @@ impl Interference {
                     _ => return Self::DiskFault(DiskFault::of(OperationClass::Sync, stream.below(6), DiskFaultKind::Forgotten)),
                 };
                 let fault = if kind == DiskFaultKind::Full && stream.chance(700) {
-                    // Where results get their visible names. Chance alone hits that too seldom: a thousand runs have to see a commit that waits.
+                    // Where results get their visible names. Chance alone hits that too seldom: a thousand runs must include a commit that waits.
                     DiskFault::of(OperationClass::Name, stream.below(4), kind).on("inprogress to ")
                 } else if stream.chance(500) {
                     let magnitude = stream.between(2, 8);
                     DiskFault::at(stream.between(0, 1 << magnitude), kind)
                 } else {
-                    // There are far more reads than anything else.
+                    // Reads are far more frequent than all other operations.
                     let class =
                         stream.pick(&[OperationClass::Write, OperationClass::Name, OperationClass::Sync, OperationClass::SyncDirectory]);
                     let magnitude = stream.between(0, 4);
                     DiskFault::of(class, stream.between(0, 1 << magnitude), kind)
                 };
                 let is_alone = matches!(kind, DiskFaultKind::Error | DiskFaultKind::Cancelled { .. }) || stream.chance(500);
-                // A world's time is limited.
+                // The virtual time of a world is limited.
                 let longest = if kind == (DiskFaultKind::Stall { ms: 5_000 }) { 30 } else { 1_000 };
                 Self::DiskFault(fault.lasting(if is_alone { 1 } else { stream.pick(&[3, longest]) }))
             }
@@ -121,7 +121,7 @@ impl Interference {
         }
     }
 
-    /// Lets a cancellation or a stop come about, on a core of its own.
+    /// Carries out a cancellation or a stop, on a core of its own.
     pub(crate) fn start(self, cores: &SimCores, control: JobControl) {
         let (moment, act): (_, fn(&JobControl)) = match self {
             Self::Silence { records } => return start_core(cores, Box::new(move |_, io| Box::pin(wait_for_arrival(io, control, records)))),
@@ -133,10 +133,10 @@ impl Interference {
     }
 }
 
-/// Of so many jobs that are steered, one is asked for a checkpoint just before.
+/// One in this many jobs that are steered is asked for a checkpoint just before.
 const ONE_IS_ASKED_OF: u64 = 3;
 
-/// Steers a job at a moment, from a core of its own.
+/// Calls `act` at a moment, from a core of its own.
 pub(crate) fn start_at(cores: &SimCores, moment: Moment, control: JobControl, act: fn(&JobControl)) {
     let (Moment::Polls(number) | Moment::Millis(number)) = moment;
     let main: CoreMain = Box::new(move |_, io| {

@@ -1,4 +1,4 @@
-//! Records as lines of result files, and read back: jobs whose results have to outlive a process write them so.
+//! Records as lines of result files, and back: jobs whose results have to outlive a process write them this way.
 
 use super::elements::{Element, Running, Tally, TimersInWindow, WindowResult};
 use std::str::FromStr;
@@ -6,9 +6,9 @@ use thalweg::Record;
 
 /// A record that can be written as a line and read back.
 pub(crate) trait Line: Record {
-    /// The line, without its end.
+    /// The record as a line, without its end.
     fn line(&self) -> String;
-    /// The record of a line.
+    /// Parses the record of a line.
     fn of_line(line: &str) -> Option<Self>;
 }
 

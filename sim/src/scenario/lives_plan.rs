@@ -1,7 +1,7 @@
-//! A job that is killed, panics, is stopped, meets a sick disk, and is started again each time, until it has finished.
+//! A job that is killed, panics, is stopped, meets a faulty disk, and is restarted each time, until it has finished.
 //!
-//! Each life has an engine of its own: parallelism, cores and chaining may change from one to the next (docs/src/semantics.md#c-6). The last one is
-//! healed: nobody kills it, nothing fails, and it has to come to the end.
+//! Each life has an engine of its own: parallelism, cores and chaining may change from one to the next (docs/src/semantics.md#c-6). The last life is
+//! healed: nothing kills it, nothing fails, and it has to finish.
 
 use super::engine::EnginePlan;
 use super::interference::Moment;
@@ -16,14 +16,14 @@ use thalweg_world::{KillPlan, KillPoint};
 /// The checkpoint folder.
 pub const CHECKPOINTS: &str = "/state/checkpoints";
 
-/// A timeout of checkpoints that none of them reaches unless something is wrong, in microseconds: ten minutes.
+/// A checkpoint timeout that is reached only if something is wrong, in microseconds: ten minutes.
 pub(crate) const PATIENT_TIMEOUT_US: u64 = 600_000_000;
 
-/// As many checkpoints in a row as the most patient of jobs may lose. One whose checkpoints all expire takes them all before it gives up: ten times as
-/// many cost fifteen seconds, and showed nothing new.
+/// The most checkpoints in a row that the most patient of jobs may lose. A job whose checkpoints all expire loses that many before it gives up: ten times
+/// as many cost fifteen seconds, and showed nothing new.
 const MANY_FAILURES: u32 = 100;
 
-/// The windows of the protocol that deaths aim at, by the event that opens each: as many as come before, at most.
+/// The windows of the protocol that deaths aim at, by the event that opens each, with a bound on how many of its occurrences are skipped.
 const WINDOWS: [(&str, u64); 13] = [
     ("checkpoint.trigger", 6),
     ("checkpoint.barrier", 12),
@@ -40,73 +40,73 @@ const WINDOWS: [(&str, u64); 13] = [
     ("job.restart", 1),
 ];
 
-/// Of 1000 plans, how many have the newest checkpoint damaged when there is an older one to go on from. A file that rots at any time is seldom one that
-/// is needed, and finds a folder with one checkpoint or none.
+/// Of 1000 plans, how many damage the newest checkpoint when there is an older one to resume from. A file that rots at a random time is seldom one that is
+/// needed, and the folder then has one checkpoint or none.
 const SPOILED_PER_MILLE: u32 = 250;
 
-/// What follows a failure in a life.
+/// The restart strategies of a life.
 const RESTARTS: RestartBounds = RestartBounds { one_in: 4, fixed_attempts_max: 5, delay_ms_max: 100, growing_attempts: 12 };
 
 /// The lives of a job.
 #[derive(Clone, Debug)]
 pub struct LivesPlan {
-    /// One after the other; those after the one that comes to the end do not take place.
+    /// The lives in order; those after the life that finishes do not take place.
     pub lives: Vec<Life>,
-    /// Files of results are closed at about this length, where the job does not say it.
+    /// The approximate length at which result files are closed, in bytes, unless the job sets it.
     pub roll_at_bytes: u64,
-    /// What happens to the metadata of the newest checkpoint before the first life that finds an older one as well.
+    /// The damage to the newest checkpoint's metadata, before the first life that finds an older checkpoint as well.
     pub spoils_newest: Option<Rot>,
 }
 
-/// One life.
+/// One life of a job: from a start to its end or death.
 #[derive(Clone, Debug)]
 pub struct Life {
-    /// The engine.
+    /// The settings of the engine.
     pub engine: EnginePlan,
-    /// Its checkpoints.
+    /// The settings of its checkpoints.
     pub checkpoints: CheckpointPlan,
-    /// What follows a failure.
+    /// The restart strategy.
     pub restart: RestartStrategy,
-    /// Its death.
+    /// Its death, if it is killed.
     pub kill: Option<KillPlan>,
-    /// What else happens to it.
+    /// Any other fault.
     pub trouble: Trouble,
-    /// What happens to a file of the checkpoint folder before it begins.
+    /// The damage to a file of the checkpoint folder before it begins.
     pub rot: Option<Rot>,
 }
 
 /// The numbers of a `CheckpointConfig`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointPlan {
-    /// From one to the next, in microseconds; `None` for none but the last.
+    /// The interval in microseconds; `None` if only the last checkpoint is taken.
     pub interval_us: Option<u64>,
-    /// When one is given up, in microseconds.
+    /// The time after which a checkpoint is given up, in microseconds.
     pub timeout_us: u64,
-    /// From the end of one to the beginning of the next, in microseconds.
+    /// The least time from the end of a checkpoint to the beginning of the next, in microseconds.
     pub min_pause_us: u64,
-    /// How many are kept.
+    /// The number of retained checkpoints.
     pub retained: usize,
-    /// What is small enough for the metadata.
+    /// The largest snapshot that is put into the metadata, in bytes.
     pub inline_bytes_max: usize,
-    /// How many may expire in a row.
+    /// How many checkpoints may expire in a row.
     pub tolerable_failures: u32,
 }
 
-/// What happens to a life besides its death.
+/// A fault of a life other than its death.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// Nothing.
     None,
-    /// The user's map panics at the record with this id, so many times.
+    /// The user's map panics at a record, a limited number of times.
     Panics {
-        /// The record.
+        /// The record's id.
         id: u64,
-        /// How often.
+        /// The number of panics.
         times: u32,
     },
     /// The job is stopped with a checkpoint.
     Stop(Moment),
-    /// The input is ended where it is.
+    /// The input is ended at its present position.
     Drain(Moment),
     /// The job is cancelled.
     Cancel(Moment),
@@ -116,7 +116,7 @@ pub enum Trouble {
 
 impl CheckpointPlan {
     pub(super) fn draw(stream: &mut SplitMix, job_ms: u64, is_healed: bool) -> Self {
-        // Jobs that wait for long take more checkpoints than anybody wants to see otherwise.
+        // Jobs that take long would otherwise take more checkpoints than useful.
         let interval_us_min = job_ms * 1000 / 60;
         let interval_us = stream.pick(&[1_000, 1_000, 1_000, 2_000, 5_000, 10_000, 50_000]).max(interval_us_min);
         let patient = is_healed || stream.chance(750);
@@ -134,7 +134,7 @@ impl CheckpointPlan {
         }
     }
 
-    /// The configuration, beginning with `restore`.
+    /// The configuration, restoring from `restore`.
     #[must_use]
     pub fn config(&self, restore: Restore, discard_later_output: bool) -> CheckpointConfig {
         CheckpointConfig::new(CHECKPOINTS)
@@ -149,12 +149,12 @@ impl CheckpointPlan {
     }
 }
 
-/// What a plan has to know of the job.
+/// The facts about a job that a plan depends on.
 pub(crate) struct JobFacts {
     pub(crate) input_bytes: usize,
-    /// How long it takes at least, by its pauses and rates.
+    /// The job's least duration, from its pauses and rates, in milliseconds.
     pub(crate) job_ms: u64,
-    /// Records at which the user's function can be made to panic.
+    /// Ids of records at which the user's function can be made to panic.
     pub(crate) ids: Vec<u64>,
 }
 
@@ -183,7 +183,7 @@ impl LivesPlan {
         self.lives.iter().any(|life| matches!(life.trouble, Trouble::Drain(_)))
     }
 
-    /// A record at which the user's function panics in some life.
+    /// Whether the user's function panics in some life.
     #[must_use]
     pub fn panics(&self) -> bool {
         self.lives.iter().any(|life| matches!(life.trouble, Trouble::Panics { .. }))
@@ -194,15 +194,15 @@ fn rot(stream: &mut SplitMix) -> Rot {
     if stream.chance(700) { Rot::FlipBit(None) } else { Rot::Truncate(None) }
 }
 
-/// No directory fails to be synced: the disk would never make durable what that sync had covered, and a later attempt, which cannot know of it, trusts
-/// its own sync of the same names. On ext4 and XFS no attempt gets there: after such a failure the file system is read-only.
+/// Spares syncs of directories from failing: the disk would never make durable what that sync had covered, and a later attempt, which cannot know of it,
+/// trusts its own sync of the same names. On ext4 and XFS no attempt gets there: after such a failure the file system is read-only.
 pub(super) fn spare_directories(fault: &mut DiskFault) {
     if fault.kind == DiskFaultKind::Error && matches!(fault.class, None | Some(OperationClass::SyncDirectory)) {
         fault.class = Some(OperationClass::Write);
     }
 }
 
-/// Recovery alone takes some hundreds of polls.
+/// Draws a moment, mostly late enough: recovery alone takes some hundreds of polls.
 fn moment(stream: &mut SplitMix) -> Moment {
     if stream.chance(150) {
         return Moment::draw(stream);
@@ -212,7 +212,7 @@ fn moment(stream: &mut SplitMix) -> Moment {
 }
 
 impl Trouble {
-    /// Draws what happens to a life. `has_to_fail`: its death waits for a failure.
+    /// Draws the fault of a life. `has_to_fail`: its death waits for a failure.
     fn draw(stream: &mut SplitMix, facts: &JobFacts, has_to_fail: bool) -> Self {
         let times = stream.between(1, 4) as u32;
         match stream.below(100) {
@@ -256,7 +256,7 @@ impl Life {
         let kill = stream.chance(800).then(|| {
             let (operations, ms) = (1 << stream.between(3, 10), 1 << stream.between(0, 8));
             let mut kill = KillPlan::draw(stream, &WINDOWS, operations, ms);
-            // The first ones of a kind are reached by the shortest of jobs.
+            // Even the shortest jobs reach the first events of a kind.
             if let KillPoint::Event { nth, .. } = &mut kill.at {
                 *nth >>= stream.between(0, 4);
             }

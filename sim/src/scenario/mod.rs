@@ -1,6 +1,6 @@
-//! A scenario: everything that one seed stands for, drawn before anything runs.
+//! A scenario: everything that a seed determines, drawn before anything runs.
 //!
-//! A scenario is plain data and can be printed. Each part draws from a stream of its own, so that a change of one leaves the others as they were.
+//! A scenario is plain data and can be printed. Each part draws from a stream of its own, so that changing one leaves the others as they were.
 
 pub mod cluster_plan;
 pub mod element_source;
@@ -34,10 +34,10 @@ use thalweg_world::WorldConfig;
 /// Of 1000 scenarios, how many have several processes.
 const CLUSTERS_PER_MILLE: u32 = 300;
 
-/// Of 1000 of the others, how many have several lives.
+/// Of 1000 scenarios with one process, how many have several lives.
 const LIVES_PER_MILLE: u32 = 450;
 
-/// What one seed stands for.
+/// The scenario of one seed.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// The seed.
@@ -48,11 +48,11 @@ pub struct Scenario {
     pub engine: EnginePlan,
     /// The world around it.
     pub world: WorldConfig,
-    /// What happens from outside.
+    /// The interference from outside.
     pub interference: Interference,
-    /// Deaths and new lives, with checkpoints. What happens from outside is then told life by life.
+    /// Deaths and new lives, with checkpoints. Interferences are then planned per life.
     pub lives: Option<LivesPlan>,
-    /// Several processes, and what happens to each.
+    /// Several processes, and the faults of each.
     pub cluster: Option<ClusterPlan>,
 }
 
@@ -61,7 +61,7 @@ pub struct Scenario {
 pub enum JobPlan {
     /// `thalweg/examples/flights.rs`.
     Flights(FlightsPlan),
-    /// One of generated elements.
+    /// A job of generated elements.
     Elements(ElementsPlan),
 }
 
@@ -105,7 +105,7 @@ impl Scenario {
         Self { seed, engine, job, world, interference, lives: None, cluster: None }
     }
 
-    /// The scenario of `seed`, with lives.
+    /// The scenario of `seed`, with several lives.
     fn draw_lives(seed: u64) -> Self {
         let stream = |name: &str| SplitMix::stream(seed, &format!("scenario/{name}"));
         let mut job = if stream("kind").chance(500) {
@@ -126,9 +126,9 @@ impl Scenario {
             job = JobPlan::Elements(plan.clone().with_map_first());
         }
         let mut world = world_of(seed);
-        // Without it a job takes no time, and no checkpoint is due before its end.
+        // Otherwise a job takes no time, and no checkpoint is due before its end.
         world.poll_cost_ns_max = stream("poll-cost").pick(&[2_000, 40_000, 40_000, 400_000]);
-        // Commits that take longer than a checkpoint, and snapshots and epochs that come too late for theirs.
+        // Commits that take longer than a checkpoint, and snapshots and epochs that are too late for theirs.
         let mut slow = stream("slow");
         let part = slow.pick(&["", "", "", "inprogress to ", "inprogress to ", ".state", ".inprogress"]);
         world.disk.slow = (!part.is_empty()).then(|| (part, slow.pick(&[3, 20, 100])));
@@ -145,7 +145,7 @@ impl Scenario {
         // Many processes share the time that polls take.
         world.poll_cost_ns_max = calmer.pick(&[1_000, 2_000, 10_000]);
         world.net.latency_ms_max = calmer.pick(&[0, 1, 1, 10, 50]);
-        // What a connection carries in a second is what it holds, divided by the latency: state within messages has to get through.
+        // A connection's throughput is its capacity divided by the latency: state within messages has to get through.
         let is_slow = world.net.latency_ms_max > 1 || world.net.slow_machine.is_some();
         let narrow: &[&[usize]] = &[&[65_536], &[65_536], &[1_460, 65_536], &[64, 1_460, 65_536]];
         world.net.buffer_bytes = if is_slow { vec![65_536] } else { calmer.pick(narrow).to_vec() };
@@ -160,8 +160,8 @@ impl Scenario {
         Self { seed, engine, job, world, interference: Interference::None, lives: None, cluster: Some(cluster) }
     }
 
-    /// The same job on the same input, with another engine and another world, and without interference but a silence, which is part of the input.
-    /// What comes out must be the same where nothing can be late.
+    /// The same job on the same input, with another engine and another world, and without interference but a silence, which is part of the input. The
+    /// results must be the same if no record can be late.
     #[must_use]
     pub fn elsewhere(&self) -> Self {
         let seed = SplitMix::stream(self.seed, "scenario/elsewhere").next_u64();
@@ -173,7 +173,7 @@ impl Scenario {
         Self { seed: self.seed, job: self.job.clone(), engine, world, interference, lives: None, cluster: None }
     }
 
-    /// What its jobs are counted as.
+    /// The shape under which such jobs are counted.
     #[must_use]
     pub fn shape(&self) -> &'static str {
         match &self.job {
@@ -187,8 +187,8 @@ impl Scenario {
     }
 }
 
-/// A world with budgets for a small scenario: most take a hundredth of them. The dearest of twenty thousand, a job of many small blocks that takes a
-/// checkpoint every millisecond on a slow disk, took a third of the polls; one that saves its state by single entries, checkpoint after checkpoint, did
+/// A world with budgets for a small scenario: most take a hundredth of them. The most expensive of twenty thousand, a job of many small blocks that takes a
+/// checkpoint every millisecond on a slow disk, took a third of the polls; a job that saves its state by single entries, checkpoint after checkpoint, did
 /// not rest for hundreds of thousands. A silence takes half of the time.
 fn world_of(seed: u64) -> WorldConfig {
     WorldConfig { polls_max: 4_000_000, polls_without_rest_max: 1_000_000, virtual_time_ms_max: 1_200_000, ..WorldConfig::random(seed) }
@@ -197,7 +197,7 @@ fn world_of(seed: u64) -> WorldConfig {
 fn engine_of(stream: &mut SplitMix, input_bytes: usize, interference: Interference) -> EnginePlan {
     let mut engine = EnginePlan::draw(stream, input_bytes);
     if matches!(interference, Interference::Silence { .. }) {
-        // Many minutes of metrics every few milliseconds would cost more than the job.
+        // Metrics every few milliseconds over many minutes would cost more than the job.
         engine.settings.metrics_interval_ms = engine.settings.metrics_interval_ms.max(1_000);
     }
     engine

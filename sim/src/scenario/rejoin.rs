@@ -1,9 +1,9 @@
-//! A function with two inputs and no key that makes one stream of two.
+//! A function with two inputs and no key that unites two streams.
 
 use super::elements::{Element, ElementRef, Signal, SignalRef};
 use thalweg::{CoProcessContext, CoProcessFunction, Output, Record};
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Clone)]
 pub(crate) struct Rejoin;
 

@@ -1,18 +1,18 @@
-//! What follows a failure of the job, drawn within bounds.
+//! Restart strategies, drawn within bounds.
 
 use std::time::Duration;
 use thalweg::RestartStrategy;
 use thalweg_io::{Rng, SplitMix};
 use thalweg_world::Draw;
 
-/// How restarts are drawn: one in so many plans has none, one in so many a fixed delay, all others delays that grow.
+/// The bounds: one in `one_in` plans has no restarts, one in `one_in` a fixed delay, all others growing delays.
 pub(super) struct RestartBounds {
     pub(super) one_in: u64,
-    /// Attempts after a fixed delay, at most.
+    /// The most restarts with a fixed delay.
     pub(super) fixed_attempts_max: u64,
-    /// The longest of delays that grow, in milliseconds.
+    /// The longest of the growing delays, in milliseconds.
     pub(super) delay_ms_max: u64,
-    /// Attempts after delays that grow.
+    /// The number of restarts with growing delays.
     pub(super) growing_attempts: u32,
 }
 

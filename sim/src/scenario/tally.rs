@@ -1,8 +1,8 @@
-//! A process function that uses everything a process function has: value, list and map state, event-time timers that are set, set twice, taken back
-//! and set in the past, and processing-time timers.
+//! A process function that uses every feature of process functions: value, list and map state, event-time timers that are set, set twice, deleted and set
+//! in the past, and processing-time timers.
 //!
-//! For each key it gathers records until the span of time they belong to is over, then reports them; a processing-time timer may
-//! report itself. Which records come with which report may depend on interleaving if some are late; that each is reported exactly once may not.
+//! For each key it gathers records until their span of time is over, then reports them; a processing-time timer may report itself. If records are late,
+//! interleaving may decide which report contains a record; but each record is reported exactly once.
 
 use super::elements::{Element, ElementRef, Signal, SignalRef, Tally};
 use std::collections::BTreeMap;
@@ -11,20 +11,20 @@ use thalweg::{
 };
 use thalweg_world::ClockConfig;
 
-/// By less than this a wall clock of a simulated world is off: years less than the machine's own.
+/// An upper bound on how far the wall clocks of a simulated world are off; the machine's own clock is years away.
 const MONTH_MS: u64 = 30 * 24 * 3_600_000;
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Clone)]
 pub(crate) struct TallyFunction {
     span_ms: i64,
     /// Whether a processing-time timer reports itself.
     reports_wall_clock: bool,
-    /// Records that wait for their timer.
+    /// The number of records that wait for their timer.
     waiting: ValueState<u64>,
-    /// Their times and ids.
+    /// The times and ids of these records.
     records: ListState<(i64, u64)>,
-    /// Their values, added up by time.
+    /// The values of these records, summed by time.
     sums: MapState<i64, i64>,
 }
 
@@ -39,7 +39,7 @@ impl TallyFunction {
     }
 }
 
-/// What a record brings, whichever stream it came in.
+/// The fields of a record, whichever stream it came from.
 struct Entry<'a> {
     id: u64,
     key: &'a str,
@@ -69,7 +69,7 @@ impl TallyFunction {
         let timer = self.timer_of(element.at);
         ctx.register_event_time_timer(timer);
         ctx.register_event_time_timer(timer);
-        // One millisecond later no span ends.
+        // No span ends one millisecond later.
         ctx.register_event_time_timer(timer + 1);
         ctx.delete_event_time_timer(timer + 1);
         if element.id.is_multiple_of(3) {

@@ -1,4 +1,4 @@
-//! How entries of state stand in a section of a snapshot.
+//! The layout of state entries in a section of a snapshot.
 //!
 //! Each entry is a header of 16 bytes, perhaps a *namespace* of two numbers (a window's span, a timer's time), and the rkyv archives of key and
 //! value, each aligned to 16 bytes (docs/src/formats.md#state-entries):
@@ -10,7 +10,7 @@
 //! value archive, zeros to 16
 //! ```
 //!
-//! Bytes are suspicious: a section that passed its checksum is still checked by length and by rkyv, and what is wrong is said, never guessed.
+//! Bytes are not trusted: a section that passed its checksum is still checked by length and by rkyv, and an error says what is wrong, never guesses.
 
 use rkyv::util::AlignedVec;
 use thalweg_record::record::{ArchiveError, Archiver, Key, Record, RecordLayout, UnreadableRecord};
@@ -18,16 +18,16 @@ use thalweg_record::record::{ArchiveError, Archiver, Key, Record, RecordLayout, 
 /// Header of an entry, and alignment of its parts, in bytes.
 const UNIT: usize = 16;
 
-/// What tells entries of one key apart: the two ends of a window, a timer's time.
+/// Distinguishes the entries of one key: the two ends of a window, or a timer's time.
 pub type Namespace = (i64, i64);
 
-/// An entry as it is read.
+/// An entry as it was read back.
 pub struct SavedEntry<K, V> {
-    /// What tells it apart from others of its key.
+    /// Distinguishes the entry from others of its key.
     pub namespace: Option<Namespace>,
-    /// The key.
+    /// The key the entry belongs to.
     pub key: K,
-    /// What is kept for the key.
+    /// The value kept for the key.
     pub value: V,
 }
 
@@ -59,13 +59,13 @@ pub fn append_entry<K: Key, V: Record>(
     Ok(())
 }
 
-/// Reads the entries of a section, which must be aligned to 16 bytes. After an error there is nothing more.
+/// Reads the entries of a section, which must be aligned to 16 bytes. After an error it returns no more entries.
 pub struct Entries<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Entries<'a> {
-    /// At the first entry of `section`.
+    /// Starts at the first entry of `section`.
     #[must_use]
     pub fn new(section: &'a [u8]) -> Self {
         Self { rest: section }
@@ -74,7 +74,7 @@ impl<'a> Entries<'a> {
     /// The next entry, with the layouts of its key and value; `None` at the end.
     ///
     /// # Errors
-    /// What is wrong with its bytes.
+    /// If the entry's bytes are damaged; says how.
     pub fn next<K: Key, V: Record>(&mut self, key: &RecordLayout<K>, value: &RecordLayout<V>) -> Option<Result<SavedEntry<K, V>, String>> {
         if self.rest.is_empty() {
             return None;

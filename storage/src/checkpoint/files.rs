@@ -1,6 +1,6 @@
 //! Files of a checkpoint folder, written once and read whole.
 //!
-//! A file is created under a name that is used once, written, and synced; nothing refers to it before. Whoever refers to it syncs the directory first.
+//! A file is created under a name that is used once, written, and synced; only then does anything refer to it, after syncing the directory.
 
 use super::names::is_state_file;
 use super::{CheckpointError, FileRef};
@@ -24,7 +24,7 @@ pub(super) async fn create(disk: &dyn Disk, dir: &Path, name: &str, bytes: Buffe
         Err(error) => error,
     };
     drop(file);
-    // What comes of this changes nothing: the file is one that nobody refers to, and a later cleaning will find it.
+    // The result does not matter: nothing refers to the file, and a later cleaning will find it.
     let _ = disk.unlink(&path).await;
     Err(CheckpointError::writing(error))
 }
@@ -45,14 +45,14 @@ pub async fn write_snapshot(disk: &dyn Disk, dir: &Path, name: &str, image: Buff
     Ok((file, image))
 }
 
-/// Removes files of a checkpoint that will not be completed. One that is not there is no error.
+/// Removes files of a checkpoint that will not be completed. A missing file is no error.
 ///
 /// # Errors
 /// If the disk fails; the remaining files are tried nevertheless.
 pub async fn discard(disk: &dyn Disk, dir: &Path, names: impl IntoIterator<Item = &str>) -> Result<(), CheckpointError> {
     let mut outcome = Ok(());
     for name in names {
-        // What it is given may come from another process: only what is a state file by its name, and so lies in the folder, goes.
+        // The names may come from another process: only names of state files, which lie in the folder, are removed.
         if !is_state_file(name) {
             outcome = Err(CheckpointError::Foreign { file: name.to_owned(), reason: "does not have the name of a state file".to_owned() });
         } else if let Err(error) = remove(disk, dir, name).await {
@@ -71,7 +71,7 @@ pub(super) async fn remove(disk: &dyn Disk, dir: &Path, name: &str) -> Result<bo
     }
 }
 
-/// Reads a whole file. One of another length than `expected`, or longer than `at_most`, is refused before memory is asked for.
+/// Reads a whole file. A file whose length is not `expected`, or exceeds `at_most`, is refused before memory is allocated.
 pub(super) async fn read(disk: &dyn Disk, path: &Path, expected: Option<u64>, at_most: u64) -> Result<Buffer, CheckpointError> {
     let name = path.display().to_string();
     let file = match disk.open(path, OpenMode::Read).await {
@@ -99,7 +99,7 @@ pub(super) async fn read(disk: &dyn Disk, path: &Path, expected: Option<u64>, at
     Ok(bytes)
 }
 
-/// Reads a file of which a parent holds length and checksum.
+/// Reads a file whose length and checksum its parent holds.
 pub(super) async fn read_child(disk: &dyn Disk, dir: &Path, child: &FileRef) -> Result<Buffer, CheckpointError> {
     let path = dir.join(&child.name);
     let bytes = read(disk, &path, Some(child.len), u64::MAX).await?;

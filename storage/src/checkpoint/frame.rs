@@ -5,16 +5,16 @@
 
 use super::CheckpointError;
 
-/// Bytes of a header.
+/// The length of a header.
 pub(super) const HEADER_BYTES: usize = 32;
 
-/// Everything within a file begins at a multiple of this many bytes, the strictest alignment of an archived type.
+/// Every part of a file begins at a multiple of this many bytes, the strictest alignment of an archived type.
 pub(super) const ALIGN: usize = 16;
 
 /// The line break shows a transfer that took the file for text.
 const MAGIC: [u8; 8] = *b"THALWEG\n";
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The image of one subtask's state.
@@ -34,7 +34,7 @@ impl Kind {
         }
     }
 
-    /// The version that is written, and the only one that is read.
+    /// The version that is written, and the only version that is read.
     pub(super) fn version(self) -> u32 {
         match self {
             Self::Snapshot | Self::Metadata => 2,
@@ -51,12 +51,12 @@ impl Kind {
     }
 }
 
-/// What a header says besides magic, kind and version.
+/// The header's fields besides magic, kind and version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    /// Of a snapshot the length of the whole image, of the others that of the body.
+    /// For a snapshot the length of the whole image, for the other kinds that of the body.
     pub(super) length: u64,
-    /// Of a snapshot zero (its index holds its checksums), of the others the CRC-32 of the body.
+    /// For a snapshot zero (its index holds its checksums), for the other kinds the CRC-32 of the body.
     pub(super) crc: u32,
 }
 
@@ -72,7 +72,7 @@ impl Header {
         bytes.try_into().expect("invariant: the fields of a header are 32 bytes")
     }
 
-    /// Takes the header of a file that should be of the kind `kind`.
+    /// Reads the header of a file that should be of the kind `kind`.
     pub(super) fn decode(reader: &mut Reader<'_>, kind: Kind) -> Result<Self, CheckpointError> {
         let start = reader.at;
         let magic = reader.take(MAGIC.len(), "the header")?;
@@ -104,7 +104,7 @@ pub(super) fn framed(kind: Kind, body: &[u8]) -> Vec<u8> {
     [&header.encode(kind)[..], body].concat()
 }
 
-/// Takes header and body; what follows is left to the reader.
+/// Reads header and body; the bytes that follow stay in the reader.
 pub(super) fn unframe<'a>(reader: &mut Reader<'a>, kind: Kind) -> Result<&'a [u8], CheckpointError> {
     let header = Header::decode(reader, kind)?;
     let start = reader.at;
@@ -116,7 +116,7 @@ pub(super) fn unframe<'a>(reader: &mut Reader<'a>, kind: Kind) -> Result<&'a [u8
     Ok(body)
 }
 
-/// Takes bytes from the front of what is left. Every length is compared with what is there before anything is done with it.
+/// Takes bytes from the front of the rest. Every length is compared with the bytes that are left before it is used.
 pub(super) struct Reader<'a> {
     file: &'a str,
     bytes: &'a [u8],
@@ -173,12 +173,12 @@ impl<'a> Reader<'a> {
         self.array(what).map(u64::from_le_bytes)
     }
 
-    /// A length or an offset: one that no memory could hold is as good as the largest that one could.
+    /// A length or an offset; a number too large for this machine becomes the largest possible one.
     pub(super) fn length(&mut self, what: &str) -> Result<usize, CheckpointError> {
         Ok(usize::try_from(self.u64(what)?).unwrap_or(usize::MAX))
     }
 
-    /// A count of things of at least `size` bytes each that are still to come: never more than there is room for.
+    /// A count of items of at least `size` bytes each that are still to be read: never more than there is room for.
     pub(super) fn count(&mut self, size: usize, what: &str) -> Result<usize, CheckpointError> {
         let at = self.at;
         let count = self.u32(what)? as usize;

@@ -1,10 +1,10 @@
-//! Removing what no retained checkpoint needs.
+//! Removing the files that no retained checkpoint needs.
 //!
-//! A file goes if its name is one of ours, no retained checkpoint names it, and nobody who may still write belongs to it: it is of an earlier attempt
-//! than the newest entry of the log, or of this attempt and of the checkpoint that is now complete or an earlier one. Whoever removes has just appended
-//! an entry, so that all earlier attempts are fenced; a file that such an attempt still creates goes with the next cleaning.
+//! A file is removed if its name is one of ours, no retained checkpoint names it, and nobody who may still write owns it: it is of an earlier attempt than
+//! the newest entry of the log, or of this attempt and of the checkpoint that is now complete or an earlier one. The coordinator has just appended an
+//! entry, so all earlier attempts are fenced; a file that such an attempt still creates is removed by the next cleaning.
 //!
-//! If the metadata of a retained checkpoint cannot be read, it is not known what it names, and no file of state is removed at all.
+//! If the metadata of a retained checkpoint cannot be read, the files it names are unknown, and no state file is removed at all.
 
 use super::files::{read_child, remove};
 use super::log::{KEPT_ENTRIES, list};
@@ -14,16 +14,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use thalweg_io::Disk;
 
-/// What came of a cleaning.
+/// The outcome of a cleaning.
 #[derive(Debug, Default)]
 pub struct Cleanup {
     /// Files that were removed.
     pub removed: u64,
-    /// What kept it from removing more.
+    /// The error that kept it from removing more.
     pub error: Option<CheckpointError>,
 }
 
-/// Knows what retained checkpoints name.
+/// The files that retained checkpoints name.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
     /// By the name of the metadata file.
@@ -31,12 +31,12 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    /// Notes what a checkpoint names, which spares reading its metadata.
+    /// Notes the files that a checkpoint names, which spares reading its metadata.
     pub(super) fn learn(&mut self, retained: &Retained, metadata: &Metadata) {
         self.named.insert(retained.metadata.name.clone(), metadata.files().map(|file| file.name.clone()).collect());
     }
 
-    /// Removes what is neither named by a checkpoint of `keep` nor being written, after `newest` was appended; up to `completed`, files of its attempt too.
+    /// Removes files neither named by a checkpoint of `keep` nor being written, after `newest` was appended; up to `completed`, files of its attempt too.
     pub(super) async fn collect(
         &mut self,
         disk: &dyn Disk,
@@ -67,9 +67,9 @@ impl Collector {
         for name in names {
             let goes = match &name {
                 FileName::LogEntry { number } => number.saturating_add(KEPT_ENTRIES) <= newest.number,
-                // The newest has one of its own, or will have.
+                // The newest entry has a head of its own, or will have.
                 FileName::Head { number } => *number < newest.number,
-                // Its link would come too late.
+                // It could not be linked any more: its number is taken.
                 FileName::Temporary { number, .. } => *number <= newest.number,
                 FileName::Metadata { attempt, checkpoint } | FileName::State { attempt, checkpoint, .. } => {
                     let is_past = *attempt < newest.attempt || *attempt == newest.attempt && completed.is_some_and(|id| *checkpoint <= id);

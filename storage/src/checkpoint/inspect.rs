@@ -1,4 +1,4 @@
-//! What a checkpoint folder holds, for people: nothing here writes.
+//! The content of a checkpoint folder, for people. Read-only.
 
 use super::files::read_child;
 use super::load::{Checkpoint, load_path, no_log};
@@ -13,7 +13,7 @@ use thalweg_io::Disk;
 pub struct Listing {
     /// The newest entry of the log.
     pub newest: LogEntry,
-    /// What is retained, latest first.
+    /// The retained checkpoints, latest first.
     pub checkpoints: Vec<CheckpointSummary>,
 }
 
@@ -22,7 +22,7 @@ pub struct Listing {
 pub struct CheckpointSummary {
     /// As the log names it: number, attempt, time of completion.
     pub retained: Retained,
-    /// The rest, or why it is not known.
+    /// Its size, or why that is not known.
     pub content: Result<CheckpointContent, String>,
 }
 
@@ -31,29 +31,29 @@ pub struct CheckpointSummary {
 pub struct CheckpointContent {
     /// Whether the input had ended.
     pub finished: bool,
-    /// How long it took.
+    /// The time from its trigger to its completion, in milliseconds.
     pub duration_ms: u64,
-    /// Files, its metadata included.
+    /// The number of files, its metadata included.
     pub files: u64,
-    /// Bytes of all of them.
+    /// The total size of the files, in bytes.
     pub bytes: u64,
 }
 
 /// A checkpoint in detail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// Everything its metadata says.
+    /// The content of the metadata file.
     pub metadata: Metadata,
-    /// Files and bytes.
+    /// The number and size of its files.
     pub content: CheckpointContent,
     /// Its states over all subtasks, by operator and name.
     pub states: Vec<StateInspection>,
-    /// Positions of splits.
+    /// The number of splits whose positions it holds.
     pub source_positions: u64,
 }
 
 impl Inspection {
-    /// The job.
+    /// The job that took it.
     #[must_use]
     pub fn job(&self) -> JobId {
         self.metadata.job
@@ -73,13 +73,13 @@ pub struct StateInspection {
     pub operator: String,
     /// The state's name.
     pub state: String,
-    /// What its entries are made of.
+    /// The layout of its entries.
     pub layout: StateLayout,
-    /// In how many snapshots it is.
+    /// The number of snapshots that contain it.
     pub subtasks: u64,
-    /// How many entries it has.
+    /// The number of its entries.
     pub entries: u64,
-    /// Their bytes.
+    /// The size of its entries, in bytes.
     pub bytes: u64,
 }
 
@@ -92,7 +92,7 @@ fn content(metadata: &Metadata, metadata_bytes: u64) -> CheckpointContent {
     }
 }
 
-/// The checkpoints of a folder. One that is damaged is listed with what is wrong.
+/// The checkpoints of a folder. A damaged checkpoint is listed with what is wrong.
 ///
 /// # Errors
 /// If the folder has no log, its newest entry cannot be read, or the disk fails.
@@ -114,7 +114,7 @@ pub async fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing, CheckpointErro
     Ok(Listing { newest, checkpoints })
 }
 
-/// Reads the checkpoint at `path` (a checkpoint folder: its newest; or a metadata file) whole, checks it, and tells what is in it.
+/// Reads the checkpoint at `path` (a metadata file, or a checkpoint folder: its newest) whole, checks it, and reports its content.
 ///
 /// # Errors
 /// As [`load_path`].

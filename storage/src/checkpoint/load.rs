@@ -1,7 +1,7 @@
-//! Reading a checkpoint whole, by its log entry or by a path that a person gave.
+//! Reading a whole checkpoint, by its log entry or by a path that the user gave.
 //!
-//! Each file is held against the length and the checksum that its parent holds, and then checked by itself. Nothing is skipped: a checkpoint of which a
-//! byte is wrong is not loaded.
+//! Each file is compared with the length and the checksum that its parent holds, and then checked by itself. Nothing is skipped: a checkpoint with a single
+//! wrong byte is not loaded.
 
 use super::files::{read, read_child};
 use super::log::newest;
@@ -15,15 +15,15 @@ use thalweg_io::{Disk, EntryKind};
 /// A checkpoint in memory.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// What it consists of.
+    /// The checkpoint's metadata.
     pub metadata: Metadata,
     /// The state of each subtask, in the order of [`Metadata::snapshots`].
     pub snapshots: Vec<(SnapshotEntry, Snapshot)>,
-    /// Its metadata file: what [`load_path`] reads it from.
+    /// Its metadata file, from which [`load_path`] reads the checkpoint.
     pub path: PathBuf,
-    /// The length of that.
+    /// The length of the metadata file.
     pub metadata_bytes: u64,
-    /// And its CRC-32: another file of the same name is another checkpoint.
+    /// The CRC-32 of the metadata file: another file of the same name is another checkpoint.
     pub metadata_crc: u32,
 }
 
@@ -36,7 +36,7 @@ pub async fn load(disk: &dyn Disk, dir: &Path, retained: &Retained) -> Result<Ch
     with_snapshots(disk, dir, &retained.metadata, decoded).await
 }
 
-/// Reads what a retained checkpoint of the folder `dir` consists of, without the state.
+/// Reads the metadata of a retained checkpoint of the folder `dir`, without the state.
 ///
 /// # Errors
 /// As [`load`].
@@ -55,10 +55,10 @@ async fn decode(disk: &dyn Disk, dir: &Path, retained: &Retained) -> Result<Deco
     Ok(decoded)
 }
 
-/// Reads the checkpoint at `path`: of a checkpoint folder the newest, of a metadata file that one.
+/// Reads the checkpoint at `path`: the newest of a checkpoint folder, or that of a metadata file.
 ///
 /// # Errors
-/// If there is none at `path`, and as [`load`].
+/// If there is no checkpoint at `path`, and as [`load`].
 pub async fn load_path(disk: &dyn Disk, path: &Path) -> Result<Checkpoint, CheckpointError> {
     match locate(disk, path).await? {
         Located::Retained { dir, retained } => load(disk, &dir, &retained).await,

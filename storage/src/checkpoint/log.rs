@@ -1,13 +1,13 @@
-//! The log of a checkpoint folder: reading its newest entry, and appending the next one so that only one coordinator can.
+//! The log of a checkpoint folder: reads its newest entry, and appends the next one so that only one coordinator can.
 //!
-//! An entry is written and synced under a temporary name and then *linked* to its own, which fails if that is taken; so two coordinators that know the
-//! same past cannot both go on. One that knows an older past may find its number free again, because old entries are removed; it then sees a higher
-//! one beside its own and stops. The last [`KEPT_ENTRIES`] are never removed, but what this rests on is only that the highest never is.
+//! An entry is written and synced under a temporary name and then *linked* to its final name, which fails if that is taken; so two coordinators that know
+//! the same past cannot both go on. A coordinator that knows an older past may find its number free again, because old entries are removed; it then sees a
+//! higher entry beside its own and stops. The last [`KEPT_ENTRIES`] are never removed, but safety rests only on the highest never being removed.
 //!
-//! An entry that holds gets a second name, its *head*, which the next entry's replaces. An entry that is missing while its head is there was removed by
-//! somebody, and is not passed over for an older one; one that never came about has no head.
+//! An entry that holds gets a second name, its *head*, which the head of the next entry replaces. A missing entry whose head is there was removed by
+//! somebody, and is not passed over for an older one; an entry that was never linked has no head.
 //!
-//! After a failure between the link and the directory's sync it is open whether the entry will hold. The log is then out of use.
+//! After a failure between the link and the directory's sync it is unknown whether the entry will hold. The log is then out of use.
 
 use super::files::{self, create, remove};
 use super::names::FileName;
@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use thalweg_io::{Disk, EntryKind, Rng};
 
-/// Entries that stay when a new one is appended: what the job did lately, for people to read.
+/// Entries that stay when a new one is appended: the recent history of the job, for people to read.
 pub(super) const KEPT_ENTRIES: u64 = 16;
 
-/// An entry names a few retained checkpoints of some 200 bytes each. More than this is not an entry, whatever its name.
+/// An entry names a few retained checkpoints of some 200 bytes each. A longer file is not an entry, whatever its name.
 const MAX_ENTRY_BYTES: u64 = 16 << 20;
 
-/// Draws for a temporary name that is free. A second one is needed if a dead coordinator drew the same numbers.
+/// Draws for a temporary name that is free. A second draw is needed if a dead coordinator drew the same numbers.
 const MAX_DRAWS: usize = 16;
 
 /// Whether the log can still be appended to.
@@ -43,7 +43,7 @@ pub(super) struct Log {
     condition: Condition,
 }
 
-/// The names of ours in the folder.
+/// The log's and checkpoints' file names in the folder.
 pub(super) async fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<FileName>, CheckpointError> {
     let entries = disk.list(dir).await.map_err(CheckpointError::io)?;
     let files = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
@@ -58,13 +58,13 @@ pub(super) fn numbers(names: &[FileName]) -> impl Iterator<Item = u64> {
     })
 }
 
-/// Listings within which the newest entry has to be found. A second one is needed if it comes while the first is under way.
+/// Listings within which the newest entry has to be found. A second listing is needed if an entry is added during the first.
 const LISTINGS_MAX: u32 = 8;
 
-/// The number of the newest entry of the log in `dir`, once it is sure that no newer one was removed.
+/// The number of the newest entry of the log in `dir`, once it is certain that no newer one was removed.
 async fn newest_number(disk: &dyn Disk, dir: &Path) -> Result<Option<u64>, CheckpointError> {
     let path = |name: FileName| dir.join(name.to_string()).display().to_string();
-    // The highest head of the listing before: the entry was there by then.
+    // The highest head of the previous listing: its entry was there by then.
     let mut seen: Option<u64> = None;
     let mut newest = None;
     for _ in 0..LISTINGS_MAX {
@@ -89,7 +89,7 @@ async fn newest_number(disk: &dyn Disk, dir: &Path) -> Result<Option<u64>, Check
             let (file, head) = (path(FileName::LogEntry { number }), path(FileName::Head { number }));
             return Err(CheckpointError::MissingEntry { file, head, older });
         }
-        // A listing is not of one instant: the entry may have come after its place was passed, and its head before. It is there by now.
+        // A listing is not atomic: the entry may have been added after its place was passed, and its head before. The entry is there by now.
         seen = head;
     }
     Ok(newest)
@@ -130,7 +130,7 @@ impl Log {
         self.dir.display().to_string()
     }
 
-    /// Nothing is to be written any more: an operation has failed in a way that leaves open what is on disk.
+    /// Stops all further writing: an operation has failed in a way that leaves the content of the disk unknown.
     pub(super) fn poison(&mut self) {
         self.condition = Condition::Poisoned;
     }
@@ -176,7 +176,7 @@ impl Log {
                     Some(EntryKind::File) | None => self.fenced(number),
                     Some(kind) => not_an_entry(&self.dir, &name, kind),
                 },
-                // Somebody who has appended since took the temporary file for a left-over, which it is.
+                // A coordinator that has appended since took the temporary file for a left-over, rightly.
                 ErrorKind::NotFound => match numbers(&list(&*self.disk, &self.dir).await?).max() {
                     Some(highest) if highest >= number => self.fenced(highest),
                     _ => CheckpointError::io(error),
@@ -184,7 +184,7 @@ impl Log {
                 _ => CheckpointError::writing(error),
             });
         }
-        // From here on the entry may hold, whatever fails.
+        // From here on the entry may hold, whichever operation fails.
         let names = list(&*self.disk, &self.dir).await?;
         if let Some(higher) = numbers(&names).filter(|other| *other > number).max() {
             let _ = remove(&*self.disk, &self.dir, &name).await;
@@ -192,7 +192,7 @@ impl Log {
             return Err(self.fenced(higher));
         }
         self.disk.sync_dir(&self.dir).await.map_err(CheckpointError::io)?;
-        // The entry holds without it. It is durable with the next entry, before which nothing is removed that would be missed.
+        // The entry holds without its head, which becomes durable with the next entry; no file that would be missed is removed before.
         let _ = self.disk.link(&self.dir.join(&temporary), &self.dir.join(FileName::Head { number }.to_string())).await;
         // A failure leaves a file that the next cleaning finds.
         let _ = remove(&*self.disk, &self.dir, &temporary).await;

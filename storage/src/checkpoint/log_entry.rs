@@ -1,7 +1,7 @@
 //! An entry of the log: what the coordinator remembers.
 //!
-//! Each entry is complete by itself. The one with the highest number is what holds; the others are there so that a coordinator that was left behind,
-//! and appends under a number of the past, always finds a higher one (docs/src/formats.md#the-log).
+//! Each entry is complete by itself, and the one with the highest number holds. The others are kept so that a coordinator that was left behind, and appends
+//! under an old number, always finds a higher one (docs/src/formats.md#the-log).
 
 use super::frame::{HEADER_BYTES, Kind, Reader, framed, unframe};
 use super::names::FileName;
@@ -9,37 +9,37 @@ use super::{Attempt, CheckpointError, CheckpointId, FileRef, JobId};
 use serde::{Deserialize, Serialize};
 use thalweg_record::hex;
 
-/// What an entry was written for.
+/// The event that an entry records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event {
     /// An attempt began.
     AttemptStarted {
-        /// What it began with.
+        /// The state it began with.
         restored: Origin,
     },
     /// A checkpoint is complete.
     CheckpointCompleted {
-        /// Which one.
+        /// The checkpoint's number.
         id: CheckpointId,
     },
-    /// The job came to its end: nothing is left to do.
+    /// The job finished: nothing is left to do.
     JobFinished,
 }
 
-/// What state an attempt begins with.
+/// The state that an attempt begins with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Origin {
-    /// None.
+    /// No state.
     Fresh,
-    /// That of a checkpoint which this folder retains.
+    /// The state of a checkpoint which this folder retains.
     Checkpoint(CheckpointId),
-    /// That of a checkpoint of another folder, or of one that is no longer retained.
+    /// The state of a checkpoint of another folder, or of one that is no longer retained.
     Elsewhere {
-        /// Its number.
+        /// The checkpoint's number.
         id: CheckpointId,
-        /// Where it was, as the person wrote it.
+        /// The checkpoint's place, as the user wrote it.
         path: String,
     },
 }
@@ -48,41 +48,41 @@ pub enum Origin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retained {
-    /// Its number.
+    /// The checkpoint's number.
     pub id: CheckpointId,
     /// The attempt that took it.
     pub attempt: Attempt,
-    /// When it was complete, in milliseconds since 1970.
+    /// When it was completed, in milliseconds since 1970.
     pub completed_at_ms: i64,
-    /// Its metadata.
+    /// Its metadata file.
     pub metadata: FileRef,
 }
 
-/// An entry.
+/// An entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogEntry {
     /// Its place in the log, from 1.
     pub number: u64,
-    /// The job.
+    /// The job whose log this is.
     pub job: JobId,
     /// The attempt that wrote it.
     pub attempt: Attempt,
-    /// The process that the attempt belongs to: by it a process knows its own attempts, also one that failed while it was being written down.
+    /// The process that runs the attempt: lets a process recognize its own attempts, even one whose entry failed to be written.
     #[serde(with = "hex::number")]
     pub owner: u64,
-    /// When, in milliseconds since 1970.
+    /// When it was written, in milliseconds since 1970.
     pub written_at_ms: i64,
-    /// Why.
+    /// Why it was written.
     pub event: Event,
-    /// The checkpoints that are kept, newest last.
+    /// The retained checkpoints, newest last.
     pub retained: Vec<Retained>,
     /// The number of the next checkpoint.
     pub next_checkpoint: CheckpointId,
 }
 
 impl LogEntry {
-    /// The bytes of the file.
+    /// The content of the entry's file.
     pub(super) fn encode(&self) -> Vec<u8> {
         if let Err(broken) = self.check() {
             panic!("log entry {}: {broken}", self.number);
@@ -90,7 +90,7 @@ impl LogEntry {
         framed(Kind::LogEntry, &serde_json::to_vec(self).expect("invariant: these types have a form in JSON"))
     }
 
-    /// Reads the file of entry `number`.
+    /// Decodes the file of entry `number`.
     pub(super) fn decode(name: &str, number: u64, bytes: &[u8]) -> Result<Self, CheckpointError> {
         let mut reader = Reader::new(name, bytes, 0);
         let body = unframe(&mut reader, Kind::LogEntry)?;
@@ -104,7 +104,7 @@ impl LogEntry {
         Ok(entry)
     }
 
-    /// The rules between fields; `Err` says which one is broken.
+    /// Checks the rules between fields; `Err` says which rule is broken.
     fn check(&self) -> Result<(), String> {
         for retained in &self.retained {
             let expected = FileName::Metadata { checkpoint: retained.id, attempt: retained.attempt };

@@ -1,7 +1,7 @@
-//! A checkpoint's metadata: everything it consists of, in one file.
+//! A checkpoint's metadata: all of its content, or references to it, in one file.
 //!
-//! The body is JSON, so that a person or another program can read it; the images of small snapshots follow it, each aligned to 16, and larger ones are
-//! files of their own. Of both kinds the body holds length and checksum. A byte of the file that is not covered by a checksum is zero, and checked.
+//! The body is JSON, so that a person or another program can read it; the images of small snapshots follow it, each aligned to 16, and larger images are
+//! files of their own. The body holds length and checksum of both kinds. Bytes of the file that no checksum covers are zero, and checked.
 //! See docs/src/formats.md#metadata.
 
 use super::frame::{ALIGN, HEADER_BYTES, Kind, Reader, framed, unframe};
@@ -15,25 +15,25 @@ use thalweg_io::Buffer;
 use thalweg_record::record::Layout;
 use thalweg_record::{HashRange, hex};
 
-/// What a checkpoint consists of.
+/// The content of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metadata {
-    /// The job.
+    /// The job that took it.
     pub job: JobId,
     /// The attempt that took it.
     pub attempt: Attempt,
-    /// Its number.
+    /// The checkpoint's number.
     pub id: CheckpointId,
-    /// When it was complete, in milliseconds since 1970.
+    /// When it was completed, in milliseconds since 1970.
     pub completed_at_ms: i64,
-    /// How long it took from its trigger on.
+    /// The time from its trigger to its completion, in milliseconds.
     pub duration_ms: u64,
-    /// Into how many key groups the job's keys are divided. It cannot change from one attempt to the next.
+    /// The number of key groups of the job's keys. It cannot change from one attempt to the next.
     pub key_groups: u32,
-    /// Whether the input had ended: nothing will follow.
+    /// Whether the input had ended: no records will follow.
     pub finished: bool,
-    /// The operators of the job, those without state too.
+    /// The operators of the job, including those without state.
     pub operators: Vec<OperatorEntry>,
     /// Where the state of each subtask is. Filled in when the checkpoint is stored.
     pub snapshots: Vec<SnapshotEntry>,
@@ -41,7 +41,7 @@ pub struct Metadata {
     pub sources: Vec<SourceEntry>,
     /// Every prepared transaction that is not known to be committed.
     pub transactions: Vec<TransactionEntry>,
-    /// Subtasks that had come to their end.
+    /// Subtasks that had finished.
     pub finished_subtasks: Vec<FinishedSubtask>,
 }
 
@@ -49,9 +49,9 @@ pub struct Metadata {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorEntry {
-    /// By which its state finds it again.
+    /// Identifies the operator, so that its state is found on restore.
     pub uid: String,
-    /// What people call it.
+    /// The operator's name for people.
     pub name: String,
     /// Its number of subtasks.
     pub parallelism: u32,
@@ -61,11 +61,11 @@ pub struct OperatorEntry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotEntry {
-    /// The task.
+    /// The name of the task.
     pub task: String,
-    /// Which of its subtasks, from 0.
+    /// The index of the subtask in its task, from 0.
     pub subtask: u32,
-    /// How many there were.
+    /// The parallelism of the task.
     pub parallelism: u32,
     /// Where its image is.
     pub place: Place,
@@ -77,11 +77,11 @@ pub struct SnapshotEntry {
 pub enum Place {
     /// Behind the metadata, in the same file.
     Inline {
-        /// From the first image on; a multiple of 16.
+        /// The offset from the first image on, in bytes; a multiple of 16.
         offset: u64,
-        /// In bytes.
+        /// The length in bytes.
         len: u64,
-        /// Its CRC-32.
+        /// The CRC-32 of the image.
         crc: u32,
     },
     /// In a file of the same folder.
@@ -94,9 +94,9 @@ pub enum Place {
 pub struct FileRef {
     /// Its name in the folder.
     pub name: String,
-    /// In bytes.
+    /// The length in bytes.
     pub len: u64,
-    /// The CRC-32 of all of it.
+    /// The CRC-32 of the whole file.
     pub crc: u32,
 }
 
@@ -108,15 +108,15 @@ pub struct SourceEntry {
     pub uid: String,
     /// The layout of a position.
     pub layout: Layout,
-    /// One for each split.
+    /// The position of each split.
     pub splits: Vec<SplitEntry>,
 }
 
-/// How far a split was read.
+/// The position up to which a split was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitEntry {
-    /// The split.
+    /// The number of the split.
     pub number: u32,
     /// The archive of its position.
     #[serde(with = "hex::bytes")]
@@ -129,26 +129,26 @@ pub struct SplitEntry {
 pub struct TransactionEntry {
     /// The sink's uid.
     pub sink_uid: String,
-    /// The checkpoint for which it was prepared: this one or an earlier one.
+    /// The checkpoint for which it was prepared: this checkpoint or an earlier one.
     pub checkpoint: CheckpointId,
     /// The layout of the transaction.
     pub layout: Layout,
-    /// Its archive.
+    /// The archive of the transaction.
     #[serde(with = "hex::bytes")]
     pub transaction: Vec<u8>,
 }
 
-/// A subtask that had ended.
+/// A subtask that had finished.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FinishedSubtask {
-    /// The task.
+    /// The name of the task.
     pub task: String,
-    /// Which of its subtasks.
+    /// The index of the subtask in its task, from 0.
     pub subtask: u32,
 }
 
-/// The image of a subtask's state, small and at hand or written already.
+/// The image of a subtask's state: small and in memory, or already written to a file.
 #[derive(Debug)]
 pub enum Image {
     /// To be put behind the metadata.
@@ -168,25 +168,25 @@ impl Image {
     }
 }
 
-/// A part of a subtask's state, as the subtask acknowledges it: the keys of a range of hashes, and all that has no key.
+/// A part of a subtask's state, as the subtask acknowledges it: the keys of a range of hashes, and all state without a key.
 #[derive(Debug)]
 pub struct StateFile {
-    /// The hashes of its keys.
+    /// The range of hashes of its keys.
     pub hashes: HashRange,
-    /// Where it is.
+    /// The image of the part.
     pub image: Image,
 }
 
-/// What a subtask contributes to a checkpoint.
+/// A subtask's contribution to a checkpoint.
 #[derive(Debug)]
 pub struct TaskSnapshot {
-    /// The task.
+    /// The name of the task.
     pub task: String,
-    /// Which of its subtasks, from 0.
+    /// The index of the subtask in its task, from 0.
     pub subtask: u32,
-    /// How many there are.
+    /// The parallelism of the task.
     pub parallelism: u32,
-    /// Its state.
+    /// The image of its state.
     pub image: Image,
 }
 
@@ -199,10 +199,10 @@ impl Metadata {
         })
     }
 
-    /// Puts `snapshots` in their places and gives the bytes of the file.
+    /// Fills in [`Metadata::snapshots`] with `snapshots` and returns the content of the file.
     ///
     /// # Panics
-    /// If there are snapshots already, or what is given breaks a rule that [`Metadata::decode`] checks.
+    /// If there are snapshots already, or the metadata breaks a rule that [`Metadata::decode`] checks.
     #[must_use]
     pub fn encode(&mut self, snapshots: Vec<TaskSnapshot>) -> Buffer {
         assert!(self.snapshots.is_empty(), "the places of snapshots are given here");
@@ -235,10 +235,10 @@ impl Metadata {
         file
     }
 
-    /// Reads a metadata file and checks every byte of it, the images' own checksums included. `name` is named in errors.
+    /// Reads a metadata file and checks every byte of it, the images' own checksums included. Errors name `name`.
     ///
     /// # Errors
-    /// If anything about it is not as it was written.
+    /// If any byte of the file differs from what was written.
     pub fn decode(name: &str, file: Buffer) -> Result<Decoded, CheckpointError> {
         let mut reader = Reader::new(name, &file, 0);
         let body = unframe(&mut reader, Kind::Metadata)?;
@@ -268,7 +268,7 @@ impl Metadata {
         Ok(Decoded { metadata, inline })
     }
 
-    /// The rules between fields; `Err` says which one is broken.
+    /// Checks the rules between fields; `Err` says which rule is broken.
     fn check(&self) -> Result<(), String> {
         let mut seen = BTreeSet::new();
         for snapshot in &self.snapshots {
@@ -296,10 +296,10 @@ impl Metadata {
     }
 }
 
-/// A metadata file that was read.
+/// The content of a metadata file.
 #[derive(Debug)]
 pub struct Decoded {
-    /// What it says.
+    /// The metadata itself.
     pub metadata: Metadata,
     /// The snapshots that lie in the same file, with their places in [`Metadata::snapshots`].
     pub inline: Vec<(usize, Snapshot)>,

@@ -1,11 +1,11 @@
-//! Checkpoints on disk: what a job goes on from after anything has happened to it.
+//! Checkpoints on disk: the state from which a job resumes after any failure.
 //!
 //! The state of a subtask at a barrier is an image ([`SnapshotWriter`], [`Snapshot`]); the images of all subtasks, the positions of sources and the
-//! prepared transactions are a checkpoint ([`Metadata`]); the checkpoints of a job lie in one folder with a log of numbered entries that says which of
-//! them hold, and which attempt may write ([`CheckpointStore`]). Every durable byte is checked before it is believed; the formats are told, field by
-//! field, in docs/src/formats.md.
+//! prepared transactions are a checkpoint ([`Metadata`]); the checkpoints of a job lie in one folder with a log of numbered entries that says which
+//! checkpoints hold, and which attempt may write ([`CheckpointStore`]). Every durable byte is checked before it is believed; docs/src/formats.md describes
+//! the formats, field by field.
 //!
-//! What an entry of a state is made of says `entries`; what it means, the operator that saved it. Nothing here asks for the time.
+//! The layout of a state's entries is in `entries`; their meaning is known to the operator that saved them. No code here reads a clock.
 
 mod entries;
 mod error;

@@ -1,25 +1,25 @@
 //! The names of files in a checkpoint folder.
 //!
-//! A name says by itself whose file it is: attempt and checkpoint stand in it, so that what dead attempts left behind can be told from what a living
-//! one is writing. A name that is not exactly one of these belongs to somebody else and is never touched.
+//! A name alone says whose file it is: it contains attempt and checkpoint, so that files left behind by dead attempts can be told from those a living
+//! attempt is writing. A name that is not exactly of one of these forms belongs to somebody else and is never touched.
 
 use super::{Attempt, CheckpointId};
 
 /// Characters of a task's name that are kept in a file's name.
 const TASK_NAME_LENGTH: usize = 48;
 
-/// A name in a checkpoint folder.
+/// The name of a file in a checkpoint folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FileName {
     /// `log-<20 digits>.entry`.
     LogEntry { number: u64 },
     /// `log-<20 digits>.head`: the second name of the newest entry.
     Head { number: u64 },
-    /// `log-<20 digits>-<16 hexadecimal digits>.tmp`: an entry on its way.
+    /// `log-<20 digits>-<16 hexadecimal digits>.tmp`: an entry not linked yet.
     Temporary { number: u64, random: u64 },
     /// `chk-<checkpoint>-<attempt>.metadata`.
     Metadata { checkpoint: CheckpointId, attempt: Attempt },
-    /// `<attempt>-<checkpoint>-<letters, digits, underscores and hyphens>.state`: whose state it is says whoever names the file.
+    /// `<attempt>-<checkpoint>-<letters, digits, underscores and hyphens>.state`: the last part, chosen by the file's writer, says whose state it is.
     State { attempt: Attempt, checkpoint: CheckpointId, rest: String },
 }
 
@@ -36,7 +36,7 @@ impl std::fmt::Display for FileName {
 }
 
 impl FileName {
-    /// Reads a name; `None` if it is not one of ours, down to the last character.
+    /// Parses a name; `None` unless all of it matches one of these forms.
     pub(super) fn parse(name: &str) -> Option<Self> {
         let parsed = Self::parse_loosely(name)?;
         (parsed.to_string() == name).then_some(parsed)
@@ -70,7 +70,7 @@ impl FileName {
         }
     }
 
-    /// Whether it is the metadata or a state file of this checkpoint of this attempt.
+    /// Whether it names the metadata or a state file of this checkpoint of this attempt.
     pub(super) fn is_of(&self, of: (Attempt, CheckpointId)) -> bool {
         match self {
             Self::Metadata { checkpoint, attempt } | Self::State { attempt, checkpoint, .. } => (*attempt, *checkpoint) == of,
@@ -79,7 +79,7 @@ impl FileName {
     }
 }
 
-/// The name of the file that takes the state of one subtask of `task`. Two tasks whose names differ get names that differ.
+/// The name of the file for the state of one subtask of `task`. Tasks with different names get files with different names.
 ///
 /// ```
 /// use thalweg_storage::checkpoint::{Attempt, CheckpointId, state_file_name};

@@ -1,8 +1,8 @@
 //! The image of one subtask's state, read in place.
 //!
 //! [`Snapshot::parse`] checks every byte once: all checksums, that sections lie one after the other without gap or overlap, that padding is zero. After
-//! that nothing can fail, and sections are handed out as they lie in memory, aligned to 16. What an entry is made of is not checked here: compare
-//! layouts first, then let the archive's own check look at it. Cheap to clone and to send to the cores that share it.
+//! that no call can fail, and sections are borrowed in place, aligned to 16. The content of entries is not checked here: compare layouts first, then let
+//! the archive's own check look at it. A snapshot is cheap to clone and to send to the cores that share it.
 
 use super::CheckpointError;
 use super::frame::{ALIGN, HEADER_BYTES, Header, Kind, Reader};
@@ -24,7 +24,7 @@ struct StateRow {
 struct SectionRow {
     state: usize,
     scope: Scope,
-    /// Within the buffer.
+    /// Place of the section within the buffer.
     bytes: Range<usize>,
     entries: u64,
 }
@@ -32,7 +32,7 @@ struct SectionRow {
 #[derive(Debug)]
 struct Index {
     states: Vec<StateRow>,
-    /// Ordered by state, and within one by scope.
+    /// Ordered by state, then by scope.
     sections: Vec<SectionRow>,
 }
 
@@ -47,13 +47,13 @@ pub struct Snapshot {
 /// The entries of one state in one scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Section<'a> {
-    /// Whose they are.
+    /// The scope of the entries.
     pub scope: Scope,
-    /// What they are made of.
+    /// The layout of the entries.
     pub layout: &'a StateLayout,
-    /// How many they are.
+    /// The number of entries.
     pub entries: u64,
-    /// As they were appended, aligned to 16.
+    /// The entries as they were appended, aligned to 16.
     pub bytes: &'a [u8],
 }
 
@@ -64,21 +64,21 @@ pub struct StateSummary {
     pub operator: String,
     /// The state's name.
     pub state: String,
-    /// What its entries are made of.
+    /// The layout of its entries.
     pub layout: StateLayout,
-    /// In how many sections they lie.
+    /// The number of its sections.
     pub sections: u64,
-    /// How many there are.
+    /// The number of its entries.
     pub entries: u64,
-    /// Their bytes, padding left out.
+    /// The size of its entries in bytes, without padding.
     pub bytes: u64,
 }
 
 impl Snapshot {
-    /// Checks an image that fills `image`. `file` is named in errors.
+    /// Checks an image that fills `image`. Errors name `file`.
     ///
     /// # Errors
-    /// If anything about it is not as it was written.
+    /// If any byte differs from what was written.
     pub fn parse(file: &str, image: Buffer) -> Result<Self, CheckpointError> {
         let range = 0..image.len();
         Self::parse_within(file, Arc::new(image), range)
@@ -87,7 +87,7 @@ impl Snapshot {
     /// Checks an image that is part of a file.
     ///
     /// # Errors
-    /// If anything about it is not as it was written, or it does not begin at a multiple of 16.
+    /// If any byte differs from what was written, or the image does not begin at a multiple of 16.
     pub(super) fn parse_within(file: &str, buffer: Arc<Buffer>, range: Range<usize>) -> Result<Self, CheckpointError> {
         let start = range.start;
         let Some(image) = buffer.get(range).filter(|_| start.is_multiple_of(ALIGN)) else {
@@ -175,11 +175,11 @@ fn parse_index(file: &str, image: &[u8], base: usize) -> Result<Index, Checkpoin
     read_rows(Reader::new(file, index, base + index_at), Reader::new(file, sections, base))
 }
 
-/// Takes the index apart and goes through the sections as it does.
+/// Decodes the index, and takes the sections it lists one after the other.
 fn read_rows(mut index: Reader<'_>, mut sections: Reader<'_>) -> Result<Index, CheckpointError> {
     let base = sections.base();
     sections.take(HEADER_BYTES, "the header")?;
-    // Both are counted before either is read, so the first count leaves room for the second.
+    // Both counts are read before any row, so the check of the first count leaves room for the second.
     let state_count = index.count(STATE_BYTES, "states")?;
     let section_count = index.count(SECTION_BYTES, "sections")?;
     let mut states = Vec::with_capacity(state_count);

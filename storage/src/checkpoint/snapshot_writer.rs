@@ -1,7 +1,7 @@
 //! Building the image of one subtask's state at one barrier.
 //!
-//! Sections are filled in any order and interleaving; finding one costs an index into a vector. The finished image depends on the entries alone, not on
-//! the order in which sections were touched. The layout is told in docs/src/formats.md#snapshots and read by [`Snapshot`](super::Snapshot).
+//! Sections are filled in any order and interleaving; finding a section costs an index into a vector. The finished image depends on the entries alone, not
+//! on the order in which sections were touched. docs/src/formats.md#snapshots describes the layout; [`Snapshot`](super::Snapshot) reads it.
 
 use super::frame::{ALIGN, HEADER_BYTES, Header, Kind};
 use rkyv::util::AlignedVec;
@@ -9,34 +9,34 @@ use std::collections::BTreeMap;
 use thalweg_io::Buffer;
 use thalweg_record::record::Layout;
 
-/// What `end` marks: the last four bytes of an image.
+/// The last four bytes of an image: a truncated image lacks them.
 pub(super) const END_MARK: [u8; 4] = *b"end\n";
 
 /// Bytes of the footer.
 pub(super) const FOOTER_BYTES: usize = 32;
 
-/// What a state's entries are made of. It is compared before any entry is read.
+/// The layout of a state's entries. It is compared before any entry is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateLayout {
-    /// The key; none where the entries are not those of keys.
+    /// The layout of the key; empty if the entries have no keys.
     pub key: Layout,
-    /// The value; none where the entries are no records.
+    /// The layout of the value; empty if the entries are not records.
     pub value: Layout,
 }
 
-/// What part of a job the entries of a section belong to: by this they find their place at another parallelism.
+/// The part of a job to which the entries of a section belong: it tells where they go when the job is rescaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// The keys of one key group.
     KeyGroup(u16),
     /// One split of a source.
     Split(u32),
-    /// The subtask as such.
+    /// The subtask itself.
     Subtask,
 }
 
 impl Scope {
-    /// The scope as two numbers: its tag and its number.
+    /// The scope as two numbers: its tag, and its number within the tag.
     pub(super) fn parts(self) -> (u32, u32) {
         match self {
             Self::KeyGroup(group) => (0, u32::from(group)),
@@ -45,7 +45,7 @@ impl Scope {
         }
     }
 
-    /// The scope of two such numbers, if there is one.
+    /// The inverse of `parts`; `None` for an unknown tag.
     pub(super) fn of_parts(tag: u32, number: u32) -> Option<Self> {
         match (tag, number) {
             (0, group) => u16::try_from(group).ok().map(Self::KeyGroup),
@@ -68,14 +68,14 @@ pub struct SectionWriter {
 }
 
 impl SectionWriter {
-    /// Counts one entry and gives the bytes to append it to. They begin at a multiple of 16 in memory now and when they are read again; where an
-    /// entry begins and ends among them is the caller's affair.
+    /// Counts one entry and returns the bytes to append it to. They begin at a multiple of 16 in memory now and when they are read again; the caller keeps
+    /// track of where each entry begins and ends.
     pub fn entry(&mut self) -> &mut AlignedVec {
         self.entries += 1;
         &mut self.bytes
     }
 
-    /// The bytes without counting anything: for what belongs to all entries.
+    /// The bytes, without counting an entry: for data shared by all entries.
     pub fn bytes(&mut self) -> &mut AlignedVec {
         &mut self.bytes
     }
@@ -92,7 +92,7 @@ struct State {
     operator: String,
     name: String,
     layout: StateLayout,
-    /// By key group: 1 + the place in `sections`, 0 if there is none.
+    /// By key group: 1 + the place in `sections`, 0 if there is no section.
     by_key_group: Vec<u32>,
     others: BTreeMap<Scope, usize>,
 }
@@ -104,7 +104,7 @@ impl State {
     }
 }
 
-/// Collects the state of one subtask, one snapshot after the other. Memory is kept from one to the next: large snapshots would spend more on fresh
+/// Collects the state of one subtask, one snapshot after the other. Memory is kept from one snapshot to the next: large snapshots would spend more on fresh
 /// pages than on their entries.
 ///
 /// ```
@@ -122,24 +122,24 @@ pub struct SnapshotWriter {
     states: Vec<State>,
     by_name: BTreeMap<(String, String), usize>,
     sections: Vec<SectionWriter>,
-    /// Empty, from the snapshot before, the first one last.
+    /// Empty vectors from the previous snapshot, in reverse order of use.
     spare: Vec<AlignedVec>,
 }
 
-/// A section's memory is given back if its content left more than this part of it unused.
+/// A section's memory is freed if its content left more than this part of it unused.
 const UNUSED_PART_MAX: usize = 4;
 
 impl SnapshotWriter {
-    /// A writer without states: of an operator that has none, this is its snapshot.
+    /// A writer without states, which is the snapshot of an operator that has none.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The state named `state` of the operator with the uid `operator`; the same one if it is asked for again.
+    /// The state named `state` of the operator with the uid `operator`; the same state if it is requested again.
     ///
     /// # Panics
-    /// If it was asked for with another layout before: two tables would be mixed up.
+    /// If it was requested with another layout before: two tables would be mixed up.
     pub fn state(&mut self, operator: &str, state: &str, layout: StateLayout) -> StateIndex {
         let key = (operator.to_owned(), state.to_owned());
         if let Some(index) = self.by_name.get(&key) {
@@ -162,7 +162,7 @@ impl SnapshotWriter {
     /// The section of a state and a scope, made empty if there is none yet.
     ///
     /// # Panics
-    /// If the state is one of another writer.
+    /// If the state belongs to another writer.
     #[inline]
     pub fn section(&mut self, state: StateIndex, scope: Scope) -> &mut SectionWriter {
         let next = self.sections.len();
@@ -193,7 +193,7 @@ impl SnapshotWriter {
         self.sections.iter().map(|section| section.bytes.len().next_multiple_of(ALIGN)).sum()
     }
 
-    /// The image, in the memory of `image`, whose content is dropped. Costs a copy and a checksum of all entries. The writer is as new then.
+    /// The image, in the memory of `image`, whose content is dropped. Costs a copy and a checksum of all entries. Resets the writer.
     ///
     /// # Panics
     /// If names or sections are more than 32 bits can count.
@@ -202,7 +202,7 @@ impl SnapshotWriter {
         let length = HEADER_BYTES + self.bytes() + self.index_bytes() + ALIGN + FOOTER_BYTES;
         image.clear();
         if !(length..=length.saturating_mul(UNUSED_PART_MAX)).contains(&image.capacity()) {
-            // With room for state that grows a little from one snapshot to the next.
+            // Leaves room for state that grows a little from one snapshot to the next.
             image = Buffer::with_capacity(length + length / 8);
         }
         image.resize(HEADER_BYTES, 0);
@@ -251,7 +251,7 @@ impl SnapshotWriter {
         image
     }
 
-    /// Keeps the memory that is likely to be needed again.
+    /// Keeps the memory that the next snapshot is likely to need.
     fn begin_anew(&mut self) {
         self.states.clear();
         self.by_name.clear();
@@ -269,7 +269,7 @@ impl SnapshotWriter {
     }
 }
 
-/// Bytes of a state in the index without its texts: their lengths.
+/// Bytes of a state in the index, without its texts: the lengths of the texts.
 pub(super) const STATE_BYTES: usize = 4 * 4;
 
 /// Bytes of a section in the index.

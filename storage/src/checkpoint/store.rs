@@ -1,8 +1,9 @@
-//! The checkpoint folder of one job, in the hands of its coordinator.
+//! The checkpoint folder of one job, as its coordinator uses it.
 //!
-//! [`CheckpointStore::complete`] is the commit point of a checkpoint: when it returns, the checkpoint is what a restart begins with. In this order, each
-//! step durable before the next: state files, metadata file, the names of both, the log entry. Files that no retained checkpoint names any more are removed
-//! behind that, by [`CheckpointStore::clean_up`]: nobody waits for it. A store that was overtaken by another attempt is told so ([`CheckpointError::Fenced`]) and removes nothing that the other may need.
+//! [`CheckpointStore::complete`] is the commit point of a checkpoint: when it returns, a restart begins with this checkpoint. In this order, each step
+//! durable before the next: state files, metadata file, the names of both, the log entry. [`CheckpointStore::clean_up`] then removes files that no retained
+//! checkpoint names any more; no caller waits for it. A store that was overtaken by another attempt gets [`CheckpointError::Fenced`] and removes nothing
+//! that the other attempt may need.
 //!
 //! A full disk leaves everything as it was before the call. Any other failure takes the store out of use.
 
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use thalweg_io::{Disk, Rng, UnixMillis};
 
-/// What a checkpoint folder tells about the past of its job.
+/// The history of a job, as its checkpoint folder tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     /// The newest entry of the log; `None` in a new folder.
@@ -26,37 +27,37 @@ pub struct History {
 }
 
 impl History {
-    /// The job, if one ever began here.
+    /// The job, if an attempt ever began here.
     #[must_use]
     pub fn job(&self) -> Option<JobId> {
         self.newest.as_ref().map(|entry| entry.job)
     }
 
-    /// The last attempt.
+    /// The latest attempt.
     #[must_use]
     pub fn last_attempt(&self) -> Option<Attempt> {
         self.newest.as_ref().map(|entry| entry.attempt)
     }
 
-    /// The process that began the last attempt.
+    /// The process that began the latest attempt.
     #[must_use]
     pub fn owner(&self) -> Option<u64> {
         self.newest.as_ref().map(|entry| entry.owner)
     }
 
-    /// Whether the job came to its end.
+    /// Whether the job finished.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.newest.as_ref().is_some_and(|entry| entry.event == Event::JobFinished)
     }
 
-    /// The checkpoints that can be restored, latest first. Empty as well if the last attempt began with another state than theirs and has completed
-    /// none: see [`History::unfinished_origin`].
+    /// The checkpoints that can be restored, latest first. Empty as well if the last attempt began with another state than theirs and has completed no
+    /// checkpoint: see [`History::unfinished_origin`].
     pub fn restorable(&self) -> impl Iterator<Item = &Retained> {
         self.newest.iter().flat_map(|entry| entry.retained.iter().rev())
     }
 
-    /// What the last attempt began with, if it completed no checkpoint. A restart that goes on begins with the same.
+    /// The state that the last attempt began with, if it completed no checkpoint. A restart that goes on begins with the same.
     #[must_use]
     pub fn unfinished_origin(&self) -> Option<&Origin> {
         match &self.newest.as_ref()?.event {
@@ -72,7 +73,7 @@ impl History {
     }
 }
 
-/// A checkpoint folder. One per coordinator.
+/// A checkpoint folder, opened for writing. Each coordinator has its own.
 pub struct CheckpointStore {
     disk: Rc<dyn Disk>,
     dir: PathBuf,
@@ -82,12 +83,12 @@ pub struct CheckpointStore {
     owner: u64,
     collector: Collector,
     cleanup: Cleanup,
-    /// The checkpoint that this attempt completed last.
+    /// The latest checkpoint that this attempt completed.
     completed: Option<CheckpointId>,
 }
 
 impl CheckpointStore {
-    /// Opens the folder at `dir`, made durably if it is missing, and tells what it holds. Removes nothing. `rng` gives temporary files their names.
+    /// Opens the folder at `dir`, created durably if it is missing, and returns its history. Removes nothing. `rng` gives temporary files their names.
     ///
     /// # Errors
     /// If the disk fails, or the newest entry of the log cannot be read.
@@ -108,14 +109,14 @@ impl CheckpointStore {
         Ok((store, history))
     }
 
-    /// Says whose attempt is going to be begun: a number that no other process has.
+    /// Sets the process that the next attempt belongs to: a number that no other process has.
     #[must_use]
     pub fn owned_by(self, owner: u64) -> Self {
         Self { owner, ..self }
     }
 
-    /// Begins the next attempt and fences every earlier one. The job keeps its id; `job_if_new` is for the first attempt. Checkpoints that are later
-    /// than the origin are no longer retained: they are of a past that this attempt does not continue. Their files stay until a checkpoint is complete.
+    /// Begins the next attempt and fences every earlier one. The job keeps its id; `job_if_new` is for the first attempt. Checkpoints later than the origin
+    /// are no longer retained: they belong to a past that this attempt does not continue. Their files stay until a checkpoint is complete.
     ///
     /// # Errors
     /// If another attempt began meanwhile, or the disk is full or fails. A `restored` checkpoint that is not retained is [`CheckpointError::NotFound`].
@@ -152,7 +153,7 @@ impl CheckpointStore {
         };
         self.log.append(entry).await?;
         self.attempt = Some(attempt);
-        // Not only what is retained now: see above. An origin that is not retained may lie in this folder all the same.
+        // Not only what is retained now: see above. An origin that is not retained may still lie in this folder.
         if !from_elsewhere {
             self.cleanup = self.collector.collect(&*self.disk, &self.dir, self.log.newest(), &retained, None).await;
         }
@@ -167,11 +168,11 @@ impl CheckpointStore {
     /// Stores a checkpoint and keeps the `retain` newest. When it returns, the checkpoint is complete: its transactions may be committed.
     ///
     /// # Errors
-    /// A full disk: the checkpoint and its files are gone, the earlier ones as they were. Fenced: another attempt has begun, which may or may not have
-    /// seen this checkpoint complete. Anything else: it is open whether the checkpoint is complete.
+    /// A full disk: the checkpoint and its files are gone, the earlier ones unchanged. Fenced: another attempt has begun, which may or may not have seen
+    /// this checkpoint complete. Anything else: it is unknown whether the checkpoint is complete.
     ///
     /// # Panics
-    /// If no attempt was begun, `metadata` is not of this attempt or its number was used, or `retain` is 0.
+    /// If no attempt was begun, `metadata` is not of this attempt, its number was used before, or `retain` is 0.
     pub async fn complete(
         &mut self,
         mut metadata: Metadata,
@@ -203,7 +204,7 @@ impl CheckpointStore {
 
         let stored = self.store(&name, file, entry).await;
         if let Err(error) = stored {
-            // A full disk is met before the entry is linked: nobody can have seen this checkpoint. After any other error somebody may have.
+            // A full disk is noticed before the entry is linked: nobody can have seen this checkpoint. After any other error somebody may have.
             if error.is_storage_full() {
                 let own = metadata.files().map(|file| file.name.as_str());
                 let own = own.filter(|name| FileName::parse(name).is_some_and(|name| name.is_of((attempt, metadata.id))));
@@ -218,7 +219,7 @@ impl CheckpointStore {
         Ok(completed)
     }
 
-    /// Removes what the checkpoint that was completed last has made superfluous. If it is not called, or interrupted, the next one removes that too.
+    /// Removes the files that the latest completed checkpoint has made superfluous. If the call is omitted or interrupted, the next call removes them too.
     pub async fn clean_up(&mut self) {
         let retained = self.retained().to_vec();
         self.cleanup = self.collector.collect(&*self.disk, &self.dir, self.log.newest(), &retained, self.completed).await;
@@ -227,7 +228,7 @@ impl CheckpointStore {
     async fn store(&mut self, name: &str, file: thalweg_io::Buffer, entry: LogEntry) -> Result<(), CheckpointError> {
         let written = create(&*self.disk, &self.dir, name, file).await;
         let named = match written {
-            // The names of the state files become durable here too.
+            // The sync also makes the names of the state files durable.
             Ok(_) => self.disk.sync_dir(&self.dir).await.map_err(CheckpointError::io),
             Err(error) => Err(error),
         };
@@ -240,7 +241,7 @@ impl CheckpointStore {
         self.log.append(entry).await
     }
 
-    /// Writes down that the job came to its end. What is retained stays.
+    /// Records that the job finished. Retained checkpoints stay.
     ///
     /// # Errors
     /// As [`CheckpointStore::begin_attempt`].
@@ -257,7 +258,7 @@ impl CheckpointStore {
         Ok(())
     }
 
-    /// Reads a retained checkpoint and everything it consists of, and checks all of it.
+    /// Reads a retained checkpoint with all its files, and checks every byte.
     ///
     /// # Errors
     /// If anything is missing or not as it was written, or the disk fails.
@@ -265,13 +266,13 @@ impl CheckpointStore {
         load(&*self.disk, &self.dir, retained).await
     }
 
-    /// The folder.
+    /// The path of the folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// What came of the last removal of files that are no longer needed. It never fails an operation: what stays is tried again with the next.
+    /// The outcome of the last cleaning. A failed cleaning fails no operation: the files that stay are tried again with the next.
     #[must_use]
     pub fn last_cleanup(&self) -> &Cleanup {
         &self.cleanup
@@ -295,13 +296,13 @@ impl std::fmt::Debug for CheckpointStore {
     }
 }
 
-/// Makes the folder and those above it, and their names durable: all of them, since it may have been an earlier attempt that made them and died.
+/// Creates the folder and those above it, and makes all their names durable: an earlier attempt may have created them and died before the sync.
 async fn make_folder(disk: &dyn Disk, dir: &Path) -> Result<(), CheckpointError> {
     disk.create_dir_all(dir).await.map_err(CheckpointError::creating)?;
     for folder in dir.ancestors() {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         match disk.sync_dir(folder).await {
-            // A folder that we may not read is not one that we have made.
+            // We cannot have created a folder that we may not read.
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && folder != dir => {}
             outcome => outcome.map_err(CheckpointError::io)?,
         }
