@@ -4,15 +4,14 @@
 //! The oracle reads the disk whenever it has changed since the last event, and believes only the disk: a checkpoint counts as complete if a power loss at
 //! that moment would leave it in the checkpoint folder, read through the storage's own checks, all files of every retained checkpoint included.
 
-use super::holding::{Holding, read_folder};
+use super::holding::read_folder;
 use crate::part_name::PartName;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use thalweg_io::ProbeEvent;
-use thalweg_storage::checkpoint::{CheckpointError, Event, Place, list, load};
-use thalweg_world::{DiskModel, InodeId, SimulatedDisk, StillDisk, at_once};
+use thalweg_world::{DiskModel, InodeId, SimulatedDisk, StillDisk};
 use thalweg_world::{Oracle, Violation};
 
 /// The known transactions of a job. Outlives the incarnations.

@@ -10,8 +10,14 @@ mod stopping;
 
 use flights_job::flights;
 use std::fs;
-use std::path::Path;
-use std::process::{Child, Command, Output};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use thalweg::cli::{self, About};
 
 const HEADER: &str = "year,month,day,dep_time,dep_delay,carrier,hour,minute";
 

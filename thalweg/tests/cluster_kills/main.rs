@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use thalweg::io::{Rng, SplitMix};
+use zombies::Network;
 
 /// One of the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -48,7 +48,7 @@ fn a_worker_that_stands_still_for_ten_seconds() {
 }
 
 /// Three network namespaces of this machine around a switch, one for each process. They go away with this value.
-struct Network {
+pub struct Network {
     /// What the names begin with; interfaces have at most 15 letters.
     prefix: String,
 }
@@ -90,7 +90,7 @@ impl Network {
         format!("port{}", who as usize)
     }
 
-    fn address(who: Who) -> String {
+    pub fn address(who: Who) -> String {
         format!("{SUBNET}.{}", who as usize + 1)
     }
 
@@ -100,7 +100,7 @@ impl Network {
     }
 
     /// The same command where `who` is.
-    fn within(&self, who: Who, usual: &Command) -> Command {
+    pub fn within(&self, who: Who, usual: &Command) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.space(who)]).arg(usual.get_program()).args(usual.get_args());
         command.env("THALWEG_SECRET", "the secret of this cluster");
