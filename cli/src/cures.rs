@@ -1,6 +1,21 @@
 //! Translates the cures that the engine suggests for a failure, in plain words, into options of the command line.
 
-use thalweg_kernel::Cure;
+use thalweg_kernel::{Cure, FailureCause, JobError};
+
+/// What can be done about a failure that is no setting and that its message does not say; nothing for others.
+pub(super) fn advice(error: &JobError) -> &'static str {
+    let is_of_results = match error {
+        JobError::Sink { .. } => true,
+        // At a worker: of the failures with these causes only a sink's has an operator.
+        JobError::Remote { operator, .. } => operator.is_some(),
+        _ => false,
+    };
+    match error.cause() {
+        FailureCause::StorageFull if is_of_results => "; free some space there or choose another output folder",
+        FailureCause::PermissionDenied if is_of_results => "; give this user the right to write there or choose another output folder",
+        _ => "",
+    }
+}
 
 /// The options for `cures`, to be appended to the message; empty if there are none.
 pub(super) fn by_options(cures: &[Cure]) -> String {
@@ -20,11 +35,28 @@ pub(super) fn by_options(cures: &[Cure]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use thalweg_io::IoError;
 
     #[test]
     fn each_cure_is_named_in_the_words_of_the_message() {
         let options = by_options(&[Cure::LeaveStateBehind, Cure::RestoreNothing]);
         assert_eq!(options, " (to leave it behind: `--allow-non-restored-state`; to restore nothing: `--restore none`)");
         assert_eq!(by_options(&[]), "");
+    }
+
+    #[test]
+    fn advice_for_a_full_disk_at_results_is_given_wherever_the_sink_runs() {
+        let source = || IoError::new("write", "out/part", std::io::ErrorKind::StorageFull.into());
+        let here = JobError::Sink { operator: "files".to_owned(), subtask: 0, source: source() };
+        let remote = |operator: Option<&str>| JobError::Remote {
+            operator: operator.map(str::to_owned),
+            subtask: None,
+            message: here.to_string(),
+            cause: here.cause(),
+            cures: Vec::new(),
+            is_worth_a_restart: true,
+        };
+        assert!(advice(&here).contains("another output folder"));
+        assert_eq!((advice(&remote(Some("files"))), advice(&remote(None))), (advice(&here), ""));
     }
 }

@@ -68,11 +68,25 @@ mod tests {
     }
 
     fn remote(cause: FailureCause) -> JobError {
-        JobError::Remote { message: format!("{cause:?}"), cause, cures: Vec::new(), is_worth_a_restart: false }
+        JobError::Remote {
+            operator: None,
+            subtask: None,
+            message: format!("{cause:?}"),
+            cause,
+            cures: Vec::new(),
+            is_worth_a_restart: false,
+        }
     }
 
     fn passing(cause: FailureCause) -> JobError {
-        JobError::Remote { message: format!("{cause:?}, for now"), cause, cures: Vec::new(), is_worth_a_restart: true }
+        JobError::Remote {
+            operator: None,
+            subtask: None,
+            message: format!("{cause:?}, for now"),
+            cause,
+            cures: Vec::new(),
+            is_worth_a_restart: true,
+        }
     }
 
     #[test]

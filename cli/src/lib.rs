@@ -273,9 +273,8 @@ fn execute(
         }
         Err(JobError::Cancelled) => return fail("interrupted: the job was cancelled and shows no results", INTERRUPTED),
         Err(error) => {
-            let cure = cure(&error);
             return fail(
-                format_args!("{error}{cure}{}", cures::by_options(error.cures())),
+                format_args!("{error}{}{}", cures::advice(&error), cures::by_options(error.cures())),
                 exit_code(&error, options.checkpoints.names_a_checkpoint()),
             );
         }
@@ -330,17 +329,4 @@ fn on_interrupt() -> Result<Arc<AtomicBool>, JobError> {
             .map_err(|error| JobError::invalid(format!("cannot watch for Ctrl-C: {error}")))?;
     }
     Ok(interrupted)
-}
-
-/// The advice for a failure that does not contain one itself.
-fn cure(error: &JobError) -> &'static str {
-    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, StorageFull};
-    match error {
-        JobError::Sink { source, .. } => match source.kind() {
-            StorageFull | QuotaExceeded => "; free some space there or choose another output folder",
-            PermissionDenied => "; give this user the right to write there or choose another output folder",
-            _ => "",
-        },
-        _ => "",
-    }
 }

@@ -129,5 +129,4 @@ pub(crate) fn decode(bytes: &[u8], limit: usize) -> Result<Message, CodecError> 
 }
 
 #[cfg(test)]
-#[path = "codec_tests.rs"]
 mod tests;

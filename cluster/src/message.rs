@@ -275,6 +275,8 @@ impl Field for JobError {
             // Errors without an encoding of their own are sent as text.
             _ => {
                 9u8.put(out);
+                self.operator().map(shortened).put(out);
+                self.subtask().put(out);
                 shortened(&self.to_string()).put(out);
                 self.cause().put(out);
                 self.cures().to_vec().put(out);
@@ -290,8 +292,9 @@ impl Field for JobError {
     fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
         let tag = u8::take(fields)?;
         if tag == 9 {
+            let (operator, subtask) = (Field::take(fields)?, Field::take(fields)?);
             let (message, cause, cures) = (Field::take(fields)?, Field::take(fields)?, Field::take(fields)?);
-            return Ok(Self::Remote { message, cause, cures, is_worth_a_restart: Field::take(fields)? });
+            return Ok(Self::Remote { operator, subtask, message, cause, cures, is_worth_a_restart: Field::take(fields)? });
         }
         if tag == 4 {
             let reason: String = Field::take(fields)?;

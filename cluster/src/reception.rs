@@ -211,5 +211,4 @@ fn is_closed(receiver: &mut MailboxReceiver<Infallible>) -> bool {
 }
 
 #[cfg(test)]
-#[path = "reception_tests.rs"]
 mod tests;

@@ -338,5 +338,4 @@ fn too_much(subtask: Option<usize>, error: &TooLong) -> FromSubtask {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;

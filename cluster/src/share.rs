@@ -193,5 +193,4 @@ fn prepared_by(task: &TaskShape, prepared: Option<&PreparedEpoch>, checkpoint: O
 }
 
 #[cfg(test)]
-#[path = "share_tests.rs"]
 mod tests;

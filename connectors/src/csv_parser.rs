@@ -256,5 +256,4 @@ fn line_ends(bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "csv_parser_tests.rs"]
 mod tests;

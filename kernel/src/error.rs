@@ -122,6 +122,10 @@ pub enum JobError {
     /// A failure at a worker, of a kind that has no variant of its own between processes.
     #[error("{message}")]
     Remote {
+        /// The name of the operator in which it happened, if it happened in one.
+        operator: Option<String>,
+        /// The subtask of that operator, from 0.
+        subtask: Option<usize>,
         /// The text of the failure there.
         message: String,
         /// The kind of its cause.
@@ -211,32 +215,41 @@ impl JobError {
     pub(crate) fn of_a_snapshot(subtask: &str, source: CheckpointError) -> Self {
         let failure = Self::Checkpoint { place: subtask.to_owned(), source };
         match failure.cause() {
-            cause @ FailureCause::Unusable => {
-                Self::Remote { message: failure.to_string(), cause, cures: failure.cures().to_vec(), is_worth_a_restart: true }
-            }
+            cause @ FailureCause::Unusable => Self::Remote {
+                operator: None,
+                subtask: None,
+                message: failure.to_string(),
+                cause,
+                cures: failure.cures().to_vec(),
+                is_worth_a_restart: true,
+            },
             _ => failure,
         }
     }
 
     /// The operator in which the error happened, if that is known.
-    pub(crate) fn operator(&self) -> Option<&str> {
+    #[must_use]
+    pub fn operator(&self) -> Option<&str> {
         match self {
             Self::UserPanic { operator, .. }
             | Self::Operator { operator, .. }
             | Self::Source { operator, .. }
             | Self::Sink { operator, .. }
             | Self::Overtaken { operator, .. } => Some(operator),
+            Self::Remote { operator, .. } => operator.as_deref(),
             _ => None,
         }
     }
 
     /// The subtask of that operator, if that is known.
-    pub(crate) fn subtask(&self) -> Option<usize> {
+    #[must_use]
+    pub fn subtask(&self) -> Option<usize> {
         match self {
             Self::UserPanic { subtask, .. }
             | Self::Operator { subtask, .. }
             | Self::Source { subtask, .. }
             | Self::Sink { subtask, .. } => Some(*subtask),
+            Self::Remote { subtask, .. } => *subtask,
             _ => None,
         }
     }

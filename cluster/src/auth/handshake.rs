@@ -272,5 +272,4 @@ fn keyed(secret: &Secret, domain: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
 }
 
 #[cfg(test)]
-#[path = "handshake_tests.rs"]
 mod tests;

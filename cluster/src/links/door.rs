@@ -172,5 +172,4 @@ impl Door {
 }
 
 #[cfg(test)]
-#[path = "door_tests.rs"]
 mod tests;

@@ -342,5 +342,4 @@ impl Sender {
 }
 
 #[cfg(test)]
-#[path = "outgoing_tests.rs"]
 mod tests;

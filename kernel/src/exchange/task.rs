@@ -451,5 +451,4 @@ impl<I: Inputs, H: Heads<I>> Subtask for ChannelTask<I, H> {
 }
 
 #[cfg(test)]
-#[path = "task_tests.rs"]
 mod tests;

@@ -211,6 +211,8 @@ impl Unprepared {
             Self::Unreadable(error) => unfit(error.to_string()),
             // The next attempt begins with the files that are there then. If one is missing for good its coordinator will find out.
             Self::Gone(source) => JobError::Remote {
+                operator: None,
+                subtask: None,
                 message: format!("checkpoint, {worker}: {source}"),
                 cause: FailureCause::Damage,
                 cures: Vec::new(),

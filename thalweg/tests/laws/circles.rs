@@ -34,7 +34,7 @@ fn module_of(source: &str, path: &str) -> Vec<String> {
     parts
 }
 
-/// The code of a file without comments, strings and what follows its first test module.
+/// The code of a file without comments and what follows its first test module.
 fn code(path: &str) -> String {
     let text = read(path);
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();

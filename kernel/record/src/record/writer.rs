@@ -7,7 +7,8 @@
 use rkyv::ser::{Positional, Writer};
 use rkyv::util::AlignedVec;
 
-/// Alignment of memory that can be handed to a disk or a network, in bytes.
+/// Alignment of memory that can be handed to a disk or a network, in bytes: that of the buffers of `io`, which this crate does not know. A difference would
+/// not compile, where a frame is packed into one.
 const PAGE: usize = 4096;
 
 /// The writer of [`RecordSerializer`](super::RecordSerializer). Its positions count from the beginning of the archive's surroundings: alignment and offsets

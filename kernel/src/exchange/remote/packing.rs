@@ -1,6 +1,6 @@
 //! Packs frames into bytes and unpacks them, at the two ends of a channel between processes.
 //!
-//! A [`Packer`] stands where the receiver would, a [`Unpacker`] where the sender would: the subtasks at both ends do not know that a network lies
+//! A [`Packer`] stands where the receiver would, an [`Unpacker`] where the sender would: the subtasks at both ends do not know that a network lies
 //! between them. Both cost one virtual call per frame.
 
 use super::archived::{ArchivedFrame, UNIT, encode_control};

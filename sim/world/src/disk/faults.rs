@@ -81,8 +81,8 @@ pub enum DiskFaultKind {
     Phantom,
 }
 
-/// Every kind that a program is told of or that only takes time: it has to answer, and nothing that it was promised is broken. To a program
-/// [`DiskFaultKind::FullAtSync`] is one of the errors of a sync, and of those one is enough.
+/// Every kind that a program is told of or that only takes time: it has to answer, and nothing that it was promised is broken. Of errors of a sync one
+/// is drawn; [`DiskFaultKind::FullAtSync`], which a store tells from others, is for tests of that store.
 pub const REPORTED_FAULTS: [DiskFaultKind; 8] = [
     DiskFaultKind::Error,
     DiskFaultKind::Forgotten,
@@ -212,7 +212,7 @@ impl FaultSchedule {
 
     /// Nothing fails any more for want of room.
     pub(super) fn make_room(&mut self) {
-        self.faults.retain(|(fault, _)| fault.kind != DiskFaultKind::Full);
+        self.faults.retain(|(fault, _)| !matches!(fault.kind, DiskFaultKind::Full | DiskFaultKind::FullAtSync));
     }
 
     /// Drops all faults.

@@ -90,6 +90,8 @@ fn failures() -> Vec<JobError> {
         JobError::Cancelled,
         JobError::Unfit { worker: text("w"), reason: text("another folder") },
         JobError::Remote {
+            operator: Some(text("files")),
+            subtask: Some(3),
             message: text("it is fenced"),
             cause: FailureCause::Fenced,
             cures: vec![Cure::RestoreOlderCheckpoint],

@@ -217,7 +217,7 @@ fn what_a_worker_cannot_have_said_ends_its_session_and_is_not_heard() {
         (ended(1, 1 << 40), "not its own"),
         (misplaced, "no place"),
         (metrics(2), "attempt 2"),
-        // Messages that would break an assertion of the coordinator; the other cases are in share_tests.rs.
+        // Messages that would break an assertion of the coordinator; the other cases are in share/tests.rs.
         (ended(1, 0), "before it was told to close"),
     ];
     for (lie, expected) in lies {
