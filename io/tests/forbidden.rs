@@ -3,6 +3,9 @@
 //! Each test runs this program again with a system-call filter, since a filter stays for the life of a process.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test of the door itself")]
 
+mod seccomp;
+
+use seccomp::deny_io_uring;
 use std::process::{Command, Output};
 use thalweg_io::uring::UringCores;
 use thalweg_io::{CoreMain, Cores};
@@ -35,7 +38,7 @@ fn the_child_that_starts_a_core() {
     limit_locked_memory(std::env::var(MEMLOCK).unwrap().parse().unwrap());
     match error.parse().unwrap() {
         0 => {}
-        error => deny_io_uring(error),
+        error => deny_io_uring(error).unwrap(),
     }
     let main = |core: usize| -> CoreMain {
         Box::new(move |_, _| {
@@ -121,25 +124,5 @@ fn limit_locked_memory(bytes: u64) {
         if libc::geteuid() == 0 {
             assert_eq!(libc::setresuid(user, user, user), 0);
         }
-    }
-}
-
-/// From here on io_uring_setup fails with `error` on this thread and on those it starts.
-fn deny_io_uring(error: i32) {
-    /// Where struct seccomp_data has the number of the system call.
-    const NUMBER_OFFSET: u32 = 0;
-    let statement =
-        |code: u32, jump_if: u8, jump_if_not: u8, k: u32| libc::sock_filter { code: code as u16, jt: jump_if, jf: jump_if_not, k };
-    let mut filter = [
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, NUMBER_OFFSET),
-        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
-        statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | error as u32),
-        statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the program and its statements live until the kernel has copied them.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
     }
 }

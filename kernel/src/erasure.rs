@@ -1,7 +1,7 @@
 //! Sources and sinks without their types, as the coordinator handles them: splits and transactions are archives that it carries and never looks into.
 
 use crate::graph::{SinkPlan, SourcePlan};
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::record::{ArchiveError, Archiver, Record, RecordLayout, UnreadableRecord};
 use crate::sink::{Recovery, Sink, SinkError};
 use crate::source::{Source, SourceError};

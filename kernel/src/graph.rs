@@ -3,15 +3,15 @@
 //! Operators are joined into chains by the typed API; a chain that ends, in a sink or at an edge, becomes a *task*. The graph knows tasks, edges and
 //! names, and nothing of record types: those are sealed into the functions that build a subtask and the channels of an edge.
 
-mod operator;
+mod operator_meta;
 
-pub(crate) use operator::{OperatorMeta, SideEdge};
+pub(crate) use operator_meta::{OperatorMeta, SideEdge};
 
 use crate::checkpoint::{CheckpointConfig, GivenLayouts, RestartStrategy, WantedStates};
 use crate::description::Description;
 use crate::error::JobError;
 use crate::exchange::RecordType;
-use crate::ids::{EdgeId, OperatorId};
+use crate::graph_ids::{EdgeId, OperatorId};
 use crate::job::observer::JobObserver;
 use crate::record::{Layout, Record};
 use crate::settings::EngineSettings;

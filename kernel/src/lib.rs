@@ -18,7 +18,7 @@ mod erasure;
 mod error;
 mod exchange;
 mod graph;
-mod ids;
+mod graph_ids;
 mod job;
 mod messages;
 mod metrics;

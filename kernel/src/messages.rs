@@ -5,7 +5,7 @@
 use crate::attempt::deployment::Deployment;
 use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch, SnapshotTimes};
 use crate::error::JobError;
-use crate::ids::{OperatorId, SubtaskId, WorkerId};
+use crate::graph_ids::{OperatorId, SubtaskId, WorkerId};
 use crate::job::history::CheckpointFailure;
 use crate::metrics::Metric;
 use core::net::SocketAddr;

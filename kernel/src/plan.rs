@@ -4,7 +4,7 @@
 //! the fingerprint by which its processes know that they have built the same.
 
 use crate::graph::{EdgePlan, Job, Partitioning, TaskPlan};
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use serde::Serialize;
 use std::fmt;
 use xxhash_rust::xxh3::xxh3_64;

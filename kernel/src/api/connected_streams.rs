@@ -3,7 +3,7 @@
 use super::keyed_stream::KeyedStream;
 use super::stream::DataStream;
 use crate::graph::{ChainMeta, GraphBuilder};
-use crate::ids::EdgeId;
+use crate::graph_ids::EdgeId;
 use crate::operators::{
     CoProcess, CoProcessFunction, Connected, KeyedCoProcess, KeyedCoProcessFunction, TwoInputFunction, TwoInputStreamOperator,
     TwoInputTransform, wanted_states,

@@ -3,7 +3,7 @@
 use super::stream::DataStream;
 use crate::checkpoint::WantedStates;
 use crate::graph::{ChainMeta, GraphBuilder};
-use crate::ids::{EdgeId, OperatorId};
+use crate::graph_ids::{EdgeId, OperatorId};
 use crate::operators::{
     Aggregate, AggregateFunction, EventTimeTrigger, KEYED_STATE, Keyed, KeyedProcessFunction, KeyedStreamOperator, OneInputFunction,
     OperatorFunction, OutputTag, Panes, Process, Reduce, ReduceWindow, Trigger, WINDOW_CONTENTS, WindowAssigner, WindowOperator,

@@ -9,7 +9,7 @@ use crate::exchange::{
     BroadcastEdge, ErasedOutputs, Exchanged, FrameSender, KeyedBy, PartitionedEdge, RecordType, SideSender, Spread, TeeEdges,
 };
 use crate::graph::{ChainMeta, Cut, GraphBuilder, Partitioning, SideEdge};
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::operators::{
     AssignTimestamps, Filter, FlatMap, ForEach, Map, OneInputStreamOperator, OutputTag, SinkTerminal, Then, Transform, timestamp_states,
 };

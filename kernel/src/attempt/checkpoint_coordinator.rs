@@ -8,7 +8,7 @@
 //! Pure: `step(now, input) -> actions`. Snapshots, transactions and splits are carried by the driver in `attempt.rs`; this file knows only numbers.
 
 use crate::checkpoint::CheckpointId;
-use crate::ids::SubtaskId;
+use crate::graph_ids::SubtaskId;
 use std::time::Duration;
 use thalweg_io::MonotonicNs;
 

@@ -5,7 +5,7 @@ use crate::attempt::placement::SubtaskInfo;
 use crate::attempt::transactions::PreparedTransaction;
 use crate::checkpoint::CheckpointId;
 use crate::graph::{Job, OperatorMeta, SourcePlan};
-use crate::ids::{OperatorId, SubtaskId};
+use crate::graph_ids::{OperatorId, SubtaskId};
 use std::time::Duration;
 use thalweg_io::{MonotonicNs, UnixMillis};
 use thalweg_storage::checkpoint::{

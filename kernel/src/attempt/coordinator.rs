@@ -8,7 +8,7 @@
 
 use crate::attempt::checkpoint_coordinator::Completion;
 use crate::error::JobError;
-use crate::ids::{OperatorId, SubtaskId};
+use crate::graph_ids::{OperatorId, SubtaskId};
 use std::collections::BTreeSet;
 
 /// An event that the coordinator reacts to.

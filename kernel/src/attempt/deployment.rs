@@ -5,7 +5,7 @@
 
 use crate::checkpoint::{Attempt, CheckpointId, JobId, Restored, SnapshotPlace};
 use crate::exchange::Place;
-use crate::ids::WorkerId;
+use crate::graph_ids::WorkerId;
 use core::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use crate::attempt::deployment::{Placement, Seat};
 use crate::error::JobError;
 use crate::graph::{Job, TaskPlan};
-use crate::ids::{OperatorId, TaskName};
+use crate::graph_ids::{OperatorId, TaskName};
 use crate::job::crew::Crew;
 use crate::job::history::{TaskPlacement, WorkerShare};
 use crate::messages::Member;

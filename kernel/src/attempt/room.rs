@@ -3,7 +3,7 @@
 //! Writers wait where they run, and report it; the coordinator itself waits where results are to be shown or a place is to be made ready. In either case
 //! the job shows how many wait, and warns with the reason, once a minute at most however often that changes.
 
-use crate::ids::SubtaskId;
+use crate::graph_ids::SubtaskId;
 use crate::worker::shared::CoreShared;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -5,7 +5,7 @@
 use crate::attempt::deployment::Placement;
 use crate::attempt::placement::SubtaskInfo;
 use crate::checkpoint::Attempt;
-use crate::ids::{SubtaskId, WorkerId};
+use crate::graph_ids::{SubtaskId, WorkerId};
 use crate::job::crew::Crew;
 use crate::job::history::FailurePlace;
 use crate::messages::{Member, ToSubtask, ToWorker};

@@ -21,7 +21,7 @@ use crate::attempt::transactions::{PreparedTransaction, TransactionLedger};
 use crate::checkpoint::{CheckpointId, PreparedEpoch};
 use crate::error::JobError;
 use crate::graph::Job;
-use crate::ids::{OperatorId, SubtaskId, WorkerId};
+use crate::graph_ids::{OperatorId, SubtaskId, WorkerId};
 use crate::job::history::CheckpointFailure;
 use crate::job::journal::Journal;
 use crate::messages::{Acknowledgement, FromSubtask, ToCoordinator, ToSubtask};

@@ -1,7 +1,7 @@
 //! The tasks of a job, for the code that checks messages about them.
 
 use crate::graph::{Job, TaskPlan};
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use std::rc::Rc;
 
 /// The parts of a task that decide which messages its subtasks may send.

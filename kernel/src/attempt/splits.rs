@@ -1,7 +1,7 @@
 //! The contents of the splits of a job's sources: archives, by source and number. The coordinator decides which of them are still to be assigned.
 
 use crate::error::JobError;
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::source::SourceError;
 use rkyv::util::AlignedVec;
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,7 +6,7 @@
 //! Pure.
 
 use crate::checkpoint::CheckpointId;
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use rkyv::util::AlignedVec;
 
 /// A transaction of any sink.

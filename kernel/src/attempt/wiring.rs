@@ -6,7 +6,7 @@ use crate::attempt::deployment::{AttemptPlan, Placement};
 use crate::checkpoint::Restored;
 use crate::exchange::{ChannelNumber, ErasedChannel, ErasedEnd, Links, Place};
 use crate::graph::{Build, EdgePlan, Job, Partitioning};
-use crate::ids::{EdgeId, SubtaskId};
+use crate::graph_ids::{EdgeId, SubtaskId};
 use crate::messages::ToSubtask;
 use std::sync::Arc;
 use thalweg_io::{Mailbox, MailboxReceiver, mailbox};

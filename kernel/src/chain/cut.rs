@@ -5,7 +5,7 @@
 use super::{Chain, Terminal};
 use crate::exchange::{Exchanged, PartitionedEdge, Spread};
 use crate::graph::{Build, ChainMeta, Cut, GraphBuilder, Partitioning};
-use crate::ids::{EdgeId, OperatorId};
+use crate::graph_ids::{EdgeId, OperatorId};
 use crate::record::Record;
 
 /// Makes the function that builds a subtask of `chain` with `terminal` at its end.

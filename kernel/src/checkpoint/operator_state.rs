@@ -8,7 +8,7 @@ use super::given_layouts::GivenLayouts;
 use super::restored::{Restored, RestoredSubtask};
 use super::snapshots::Snapshots;
 use crate::checkpoint::CheckpointId;
-use crate::ids::TaskName;
+use crate::graph_ids::TaskName;
 use crate::record::{Key, Record, RecordLayout};
 use crate::subtask::operator_info::OperatorInfo;
 use crate::time::Watermark;

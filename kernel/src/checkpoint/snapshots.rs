@@ -4,7 +4,7 @@
 //! write their state. The sink reports prepared epochs later, in order. The driver takes both out and joins them by checkpoint.
 
 use crate::checkpoint::CheckpointId;
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::record::Archiver;
 use crate::time::Watermark;
 use rkyv::util::AlignedVec;

@@ -2,7 +2,7 @@
 
 use super::sender::{Broadcast, FrameSender, HashBy, Spread, Tee};
 use crate::chain::Terminal;
-use crate::ids::{EdgeId, OperatorId};
+use crate::graph_ids::{EdgeId, OperatorId};
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
 use std::marker::PhantomData;

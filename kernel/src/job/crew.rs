@@ -1,6 +1,6 @@
 //! The workers of a job, as its coordinator knows them.
 
-use crate::ids::WorkerId;
+use crate::graph_ids::WorkerId;
 use crate::messages::Member;
 
 /// The workers that are there, in the order in which they joined.

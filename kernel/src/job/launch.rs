@@ -6,7 +6,7 @@
 use crate::attempt::placement::parallelism;
 use crate::error::JobError;
 use crate::graph::Job;
-use crate::ids::WorkerId;
+use crate::graph_ids::WorkerId;
 use crate::job::handle::JobHandle;
 use crate::job::history::JobHistory;
 use crate::job::journal::Journal;

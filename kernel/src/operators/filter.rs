@@ -2,7 +2,7 @@
 
 use super::Operator;
 use crate::chain::{Collector, Stage, pass_on};
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::record::Record;
 use crate::subtask::context::SubtaskContext;
 use crate::subtask::operator_info::OperatorInfo;

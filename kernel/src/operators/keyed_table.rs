@@ -4,7 +4,7 @@
 
 use crate::chain::{Resumed, Stage};
 use crate::checkpoint::{CheckpointId, OperatorState, PartialSave, WantedStates};
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
 use crate::time::Control;

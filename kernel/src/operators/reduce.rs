@@ -5,7 +5,7 @@ use super::keyed_table::{KeyedTable, save_and_pass_on};
 use super::window::AggregateFunction;
 use crate::chain::{Collector, Stage};
 use crate::exchange::{Ahead, Arrival, Head};
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
 use crate::subtask::operator_info::OperatorInfo;

@@ -3,7 +3,7 @@
 use super::output_tag::OutputTag;
 use crate::chain::{Collector, Resumed, Stage};
 use crate::exchange::{FrameSender, SideSender, Spread};
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::record::Record;
 use crate::subtask::clock::Now;
 use crate::subtask::context::SubtaskContext;

@@ -4,7 +4,7 @@ use crate::chain::{Collector, Resumed, Stage, Terminal};
 use crate::checkpoint::{CheckpointId, PreparedEpoch, Snapshots};
 use crate::error::FailureSlot;
 use crate::error::JobError;
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::metrics::Counter;
 use crate::record::{Archiver, Record};
 use crate::sink::{Sink, SinkContext, SinkWriter};

@@ -8,7 +8,7 @@ use crate::checkpoint::{Attempt, CheckpointId};
 use crate::error::FailureSlot;
 use crate::error::JobError;
 use crate::graph::Cut;
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::messages::FromSubtask;
 use crate::messages::ToCoordinator;
 use crate::messages::ToSubtask;

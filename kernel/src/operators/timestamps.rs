@@ -7,7 +7,7 @@
 use super::Operator;
 use crate::chain::{Collector, Resumed, Stage, pass_on};
 use crate::checkpoint::{OperatorState, WantedStates};
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::metrics::Gauge;
 use crate::record::Record;
 use crate::subtask::clock::Now;

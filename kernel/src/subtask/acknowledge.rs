@@ -5,7 +5,7 @@
 
 use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch, SnapshotPlace, SnapshotTimes, Snapshots, TakenSnapshot};
 use crate::error::JobError;
-use crate::ids::SubtaskId;
+use crate::graph_ids::SubtaskId;
 use crate::messages::{Acknowledgement, FromSubtask, ToCoordinator};
 use rkyv::util::AlignedVec;
 use std::collections::VecDeque;

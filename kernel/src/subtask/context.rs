@@ -4,7 +4,7 @@ use crate::checkpoint::{Attempt, CheckpointId, JobId, OperatorState, Restored, S
 use crate::error::FailureSlot;
 use crate::exchange::{ChannelWatch, ErasedEnd, ErasedOutputs, InputChannel, OutputNumbers, Outputs, typed};
 use crate::graph::OperatorMeta;
-use crate::ids::{EdgeId, OperatorId, SubtaskId, TaskName};
+use crate::graph_ids::{EdgeId, OperatorId, SubtaskId, TaskName};
 use crate::messages::ToCoordinator;
 use crate::metrics::{Counter, Gauge, MetricRegistry, Subject};
 use crate::record::Record;

@@ -5,7 +5,7 @@
 //! fails the attempt with the operator's name and the record.
 
 use crate::error::{FailureSlot, JobError};
-use crate::ids::SubtaskId;
+use crate::graph_ids::SubtaskId;
 use crate::messages::{FromSubtask, ToSubtask};
 use crate::metrics::{MetricRegistry, Subject};
 use crate::subtask::acknowledge::Acknowledger;

@@ -1,7 +1,7 @@
 //! What an operator knows of itself while it runs, and how calls of user functions are guarded.
 
 use crate::error::{FailureSlot, JobError};
-use crate::ids::TaskName;
+use crate::graph_ids::TaskName;
 use crate::refusal::Refusal;
 use std::fmt::{Debug, Write};
 use std::rc::Rc;

@@ -8,7 +8,7 @@ use crate::checkpoint::{Attempt, Restored, SnapshotPlace};
 use crate::error::{FailureCause, JobError};
 use crate::exchange::Place;
 use crate::graph::Job;
-use crate::ids::SubtaskId;
+use crate::graph_ids::SubtaskId;
 use crate::messages::{FromSubtask, ToCoordinator, ToSubtask, ToWorker};
 use crate::worker::core::{CoreOrder, CoreShare};
 use crate::worker::frame_door::Announced;
@@ -229,7 +229,7 @@ mod tests {
     use crate::StreamExecutionEnvironment;
     use crate::attempt::deployment::Seat;
     use crate::checkpoint::{CheckpointId, JobId};
-    use crate::ids::WorkerId;
+    use crate::graph_ids::WorkerId;
     use std::sync::Mutex;
     use thalweg_io::{IoError, mailbox};
     use thalweg_small_world::World;

@@ -4,7 +4,7 @@ use crate::attempt::wiring::SubtaskPlan;
 use crate::checkpoint::Snapshots;
 use crate::error::FailureSlot;
 use crate::exchange::{Lifeline, LifelineEnd, Links};
-use crate::ids::TaskName;
+use crate::graph_ids::TaskName;
 use crate::metrics::MetricRegistry;
 use crate::subtask::acknowledge::Acknowledger;
 use crate::subtask::clock::TaskClock;

@@ -28,8 +28,8 @@ pub use crate::exchange::{
     BUFFER_BYTES_KEPT, Carried, ChannelNumber, ChannelWatch, FrameError, FrameHeader, FrameKind, HEADER_BYTES, Lifeline, LifelineEnd,
     LinkFailure, Links, PAYLOAD_BYTES_MAX, Packer, Peer, Place, RemoteChannel, Unpacker,
 };
-pub use crate::ids::OperatorId;
-pub use crate::ids::WorkerId;
+pub use crate::graph_ids::OperatorId;
+pub use crate::graph_ids::WorkerId;
 pub use crate::job::launch::Recruit;
 pub use crate::job::launch::Recruiter;
 pub use crate::job::launch::Recruiting;

@@ -31,7 +31,7 @@ use crate::clock::{MONOTONIC_ORIGIN_NS, sleep_until};
 use crate::config::ClockConfig;
 use crate::cores::SimCores;
 use crate::disk::{CrashStyle, DiskUser, SimulatedDisk};
-use crate::kill::{KillKind, KillPoint, Killed, ProcessFault};
+use crate::kill_plan::{KillKind, KillPoint, Killed, ProcessFault};
 use crate::net::{Between, Farewell, MachineKey, NetFault, NetFaultKind, address_of};
 use crate::process::{Process, ProcessName, ProcessSetup, Surroundings};
 use std::cell::{Cell, RefCell};

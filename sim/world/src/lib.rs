@@ -36,7 +36,7 @@ mod config;
 mod cores;
 pub mod cpu;
 mod disk;
-mod kill;
+mod kill_plan;
 mod net;
 mod outcome;
 mod panics;
@@ -55,7 +55,7 @@ pub use disk::{
     CrashStyle, Damage, DiskFault, DiskFaultKind, DiskModel, FaultCounts, InodeId, Loss, OperationClass, REPORTED_FAULTS, Rot,
     SILENT_FAULTS, SimulatedDisk, SteppedDisk, StillDisk, at_once, only_faults,
 };
-pub use kill::{IncarnationEnd, KillKind, KillPlan, KillPoint, Killed, ProcessFault};
+pub use kill_plan::{IncarnationEnd, KillKind, KillPlan, KillPoint, Killed, ProcessFault};
 pub use net::{Between, HONEST_NET_FAULTS, MachineKey, NetFault, NetFaultKind, NetMoment};
 pub use outcome::{Ending, Outcome, RunStats, TaskReport};
 pub use rng::Draw;

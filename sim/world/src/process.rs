@@ -7,7 +7,7 @@
 use crate::clock::sleep_until;
 use crate::config::{ClockConfig, WorldConfig};
 use crate::disk::{DiskUser, SimulatedDisk};
-use crate::kill::{KillKind, KillPoint, KillSwitch, Killed, OperationStage, ProcessFault};
+use crate::kill_plan::{KillKind, KillPoint, KillSwitch, Killed, OperationStage, ProcessFault};
 use crate::net::{Farewell, MachineKey, Network, ProcessKey};
 use crate::tasks::{CoreKey, Failure, NO_CORE, Tasks};
 use crate::trace::Origin;

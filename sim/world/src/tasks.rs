@@ -10,7 +10,7 @@
 mod ending;
 
 use crate::config::WorldConfig;
-use crate::kill::{KillPlan, KillSwitch, Killed};
+use crate::kill_plan::{KillPlan, KillSwitch, Killed};
 use crate::outcome::{Ending, RunStats, TaskReport};
 use crate::panics::{self, CaughtPanic};
 use crate::rng::Draw;

@@ -12,7 +12,7 @@ use crate::cluster::SimCluster;
 use crate::config::WorldConfig;
 use crate::cores::SimCores;
 use crate::disk::{FaultCounts, SimulatedDisk};
-use crate::kill::{IncarnationEnd, KillKind, KillPlan, Killed};
+use crate::kill_plan::{IncarnationEnd, KillKind, KillPlan, Killed};
 use crate::net::Network;
 use crate::outcome::{Ending, Outcome, RunStats};
 use crate::panics;

@@ -137,21 +137,32 @@ fn the_first_page_gives_the_two_commands_once_each() {
     }
 }
 
-/// Whoever opens a file for the first time finds in the code map what it is for.
-#[test]
-fn the_code_map_names_every_file_of_the_engine() {
+/// Whether a part of the code map names a file: in the item that names its folder too, so that a name which stands for another file does not count.
+fn is_named(map: &str, sources: &str, path: &str) -> bool {
+    let (folder, file) = path.rsplit_once('/').unwrap_or_default();
+    let room = folder.strip_prefix(sources).unwrap_or_default().trim_start_matches('/');
+    let last = room.rsplit('/').next().unwrap_or(room);
+    let is_of_room = |item: &str| room.is_empty() || item.contains(&format!("`{room}/")) || item.contains(&format!("`{last}/"));
+    map.split("\n- ").any(|item| is_of_room(item) && (file == "mod.rs" || item.contains(&format!("{file}`"))))
+}
+
+/// The part of the code map between two headings.
+fn part_of_map(from: &str, to: &str) -> String {
     let map = read("docs/src/architecture.md");
-    let (_, map) = map.split_once("### `kernel/`: the engine").expect("the map has a part on the engine");
-    let (map, _) = map.split_once("### `cluster/`").expect("the next part follows");
-    let is_named = |path: &str| {
-        let (folder, file) = path.rsplit_once('/').unwrap_or_default();
-        let room = folder.strip_prefix("kernel/src").unwrap_or_default().trim_start_matches('/');
-        // A room is named by its folder, and its mod.rs with it.
-        let is_room = room.is_empty()
-            || map.contains(&format!("`{room}/`"))
-            || map.contains(&format!("`{}/", room.rsplit('/').next().unwrap_or(room)));
-        is_room && (file == "mod.rs" || map.contains(&format!("{file}`")))
-    };
-    let unnamed: Vec<_> = files("kernel/src", "rs").into_iter().filter(|path| !path.ends_with("tests.rs") && !is_named(path)).collect();
+    let (_, part) = map.split_once(from).unwrap_or_else(|| panic!("the map has a part {from}"));
+    part.split_once(to).expect("the next part follows").0.to_owned()
+}
+
+/// A reader who opens a file for the first time finds in the code map what it is for.
+#[test]
+fn the_code_map_names_every_file_of_the_engine_and_the_entry_files_of_the_simulator() {
+    let engine = part_of_map("### `kernel/`: the engine", "### `cluster/`");
+    let is_code = |path: &String| !path.ends_with("tests.rs");
+    let mut unnamed: Vec<_> =
+        files("kernel/src", "rs").into_iter().filter(is_code).filter(|path| !is_named(&engine, "kernel/src", path)).collect();
+    let simulator = part_of_map("### `sim/`: the other world", "### `bench/`");
+    let all = files("sim/src", "rs");
+    let entries = all.iter().filter(|path| path.matches('/').count() == 2 || path.ends_with("/mod.rs"));
+    unnamed.extend(entries.filter(|path| !is_named(&simulator, "sim/src", path)).cloned());
     assert!(unnamed.is_empty(), "docs/src/architecture.md does not name {unnamed:?}");
 }

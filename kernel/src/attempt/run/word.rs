@@ -1,7 +1,7 @@
 //! An attempt's messages to the outside: why it fails, that no checkpoint can be had, and what a stop waits for.
 
 use super::{AttemptRun, STOP_PATIENCE, checkpoints, coordinator};
-use crate::ids::SubtaskId;
+use crate::graph_ids::SubtaskId;
 use crate::job::history::{CheckpointFailure, FailurePlace};
 
 /// Most subtasks that are named when a stop waits for them.

@@ -6,7 +6,7 @@ use super::running::{OperatorInput, RunningOperator};
 use super::stream_operator::StreamOperator;
 use crate::chain::{Collector, Stage, pass_on};
 use crate::exchange::Run;
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::operators::{Operator, Output};
 use crate::record::Record;
 use crate::subtask::context::SubtaskContext;

@@ -6,7 +6,7 @@
 use super::context::{OperatorContext, Site};
 use super::stream_operator::{Hook, StreamOperator};
 use crate::chain::{Collector, Resumed, Stage, pass_on};
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::operators::Output;
 use crate::operators::side_output::WithSides;
 use crate::subtask::clock::Now;

@@ -5,7 +5,7 @@ use super::running::{OperatorInput, RunningOperator};
 use super::stream_operator::StreamOperator;
 use crate::chain::{Collector, Stage, pass_on};
 use crate::exchange::{Arrival, Head};
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::operators::Output;
 use crate::operators::connected::TwoInputOperator;
 use crate::record::Record;

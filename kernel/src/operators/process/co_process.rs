@@ -5,7 +5,7 @@ use super::running::{KeyedFunction, RunningKeyed, Takes};
 use super::timers::Timer;
 use crate::chain::{Collector, Stage, pass_on};
 use crate::exchange::{Ahead, Arrival, Head};
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::operators::connected::TwoInputOperator;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;

@@ -12,7 +12,7 @@ mod timers;
 use super::keyed::KeyedOperator;
 use crate::chain::{Collector, Stage, pass_on};
 use crate::exchange::{Ahead, Arrival, Head};
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
 

@@ -9,7 +9,7 @@ use super::timers::{Timer, TimerDomain, Timers};
 use crate::chain::{Collector, Resumed, Stage, pass_on};
 use crate::checkpoint::{CheckpointId, OperatorState, WantedState, WantedStates};
 use crate::exchange::Arrival;
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::operators::custom::{Hook, OperatorContext, Site};
 use crate::operators::side_output::WithSides;
 use crate::record::{Key, Record};

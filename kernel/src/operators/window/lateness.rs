@@ -3,7 +3,7 @@
 //! [`AllowedLateness`] and [`Admission`] are pure: a watermark reaches them as an argument. [`LateRecords`] is where late records go. Nothing here knows how
 //! windows are stored or when they fire.
 
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::metrics::Counter;
 use crate::operators::output_tag::OutputTag;
 use crate::operators::side_output::SideOutputs;

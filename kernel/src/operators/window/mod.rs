@@ -23,7 +23,7 @@ use super::keyed::KeyedOperator;
 use super::output_tag::OutputTag;
 use super::side_output::WithSides;
 use crate::chain::Collector;
-use crate::ids::OperatorId;
+use crate::graph_ids::OperatorId;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
 use crate::time::TimeWindow;

@@ -12,7 +12,7 @@ use super::handle::DiskAccess;
 use super::model::{ECANCELED, EIO, ENOSPC};
 use super::{DiskState, DiskUser, OfUser, SimulatedDisk};
 use crate::clock::sleep_until;
-use crate::kill::OperationStage;
+use crate::kill_plan::OperationStage;
 use crate::process::Process;
 use crate::rng::Draw;
 use crate::tasks::{NO_CORE, Tasks};

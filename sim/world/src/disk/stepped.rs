@@ -1,8 +1,9 @@
 //! A disk without a world around it, for a test that goes step by step through everything that it is asked for.
 //!
 //! Files, durability, faults and what each operation does are those of every simulated disk. Left out is what a world draws: here an operation is
-//! pending once, so that somebody else can come between, and takes effect when it is polled again. So the order in which things happen is that in which
-//! the test polls, "before operation `n`" is one moment, and a test can go through all of them.
+//! pending once (a lock: twice), so that somebody else can come between, and takes effect when it is polled again; one that is dropped before that was never
+//! made, where a world would have carried it out. So the order in which things happen is that in which the test polls, "before operation `n`" is one moment,
+//! and a test can go through all of them.
 //!
 //! ```
 //! use std::path::Path;

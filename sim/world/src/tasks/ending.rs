@@ -3,7 +3,7 @@
 //! The first end counts. From then on nothing is polled, and the trace takes no more notes.
 
 use super::{Failure, REST_NS_MIN, Tasks};
-use crate::kill::{KillKind, Killed};
+use crate::kill_plan::{KillKind, Killed};
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;

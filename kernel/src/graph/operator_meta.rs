@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{GivenLayouts, WantedStates};
 use crate::exchange::{ErasedOutputs, RecordType, SideSender};
-use crate::ids::EdgeId;
+use crate::graph_ids::EdgeId;
 
 /// A stream that leaves an operator beside its main output.
 #[derive(Clone)]
