@@ -2,7 +2,7 @@
 //!
 //! It has a hot tier, in memory: [`HotTable`] for keyed state, [`WindowTable`] for the contents of one window, [`TimerQueue`] for timers, and
 //! [`KeyedStates`], which finds a state again by its name. Operators reach state only through these types, one lookup per record with the hash that the
-//! exchange computed; durable epochs and the tiers below memory will come behind the same calls.
+//! exchange computed. How entries are written as bytes is said in [`checkpoint`].
 //!
 //! Keys and values are records and are stored as such; no code here knows of streams, or reads a clock.
 
