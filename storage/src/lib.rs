@@ -7,14 +7,14 @@
 //! Keys and values are records and are stored as such; no code here knows of streams, or reads a clock.
 
 pub mod checkpoint;
-mod hot_table;
 mod owner;
 mod states;
+mod table;
 mod timers;
 mod window_table;
 
-pub use hot_table::HotTable;
 pub use owner::TableOwner;
 pub use states::{KeyedStates, StateError, StateId};
+pub use table::HotTable;
 pub use timers::TimerQueue;
 pub use window_table::WindowTable;

@@ -4,6 +4,7 @@ use crate::{HotTable, TableOwner};
 use std::any::{Any, TypeId, type_name};
 use std::marker::PhantomData;
 use std::task::{Context, Poll};
+use thalweg_record::HashRange;
 
 /// Identifies a registered state with values `V`. Made by [`KeyedStates::register`]; the default belongs to no state.
 pub struct StateId<V> {
@@ -73,6 +74,8 @@ pub struct KeyedStates<K> {
     tables: Vec<Named>,
     operator: String,
     owner: u32,
+    /// The range of the keys' hashes.
+    hashes: HashRange,
     /// Invariant: entries stored for one type of key are never read as those of another.
     key: PhantomData<fn(K) -> K>,
 }
@@ -81,7 +84,14 @@ impl<K: 'static> KeyedStates<K> {
     /// A store without states, for the operator called `operator`.
     #[must_use]
     pub fn of(operator: &str) -> Self {
-        Self { tables: Vec::new(), operator: operator.to_owned(), owner: crc32fast::hash(operator.as_bytes()), key: PhantomData }
+        Self::spanning(HashRange::ALL, operator)
+    }
+
+    /// The same for keys whose hashes lie in `hashes` (see [`HotTable::spanning`]).
+    #[must_use]
+    pub fn spanning(hashes: HashRange, operator: &str) -> Self {
+        let owner = crc32fast::hash(operator.as_bytes());
+        Self { tables: Vec::new(), operator: operator.to_owned(), owner, hashes, key: PhantomData }
     }
 
     /// The state with values `V` named `name`, created empty if it does not exist.
@@ -94,7 +104,7 @@ impl<K: 'static> KeyedStates<K> {
             return Err(StateError { name: name.to_owned(), before: named.type_name, now: type_name::<V>() });
         }
         let place = place.unwrap_or_else(|| {
-            let table = Box::new(HotTable::<K, V>::of(TableOwner::state(name, &self.operator)));
+            let table = Box::new(HotTable::<K, V>::spanning(self.hashes, TableOwner::state(name, &self.operator)));
             self.tables.push(Named { name: name.to_owned(), type_name: type_name::<V>(), of_values: TypeId::of::<V>(), table });
             self.tables.len() - 1
         });

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
-use thalweg_record::KeyGroups;
+use thalweg_record::{HashRange, KeyGroups};
 use thalweg_storage::checkpoint::{Entries, Namespace, SavedEntry, Scope, Section, StateLayout, append_entry};
 use thalweg_storage::{HotTable, TableOwner};
 
@@ -87,6 +87,11 @@ impl OperatorState {
         StateLayout { key: key.layout().clone(), value: value.layout().clone() }
     }
 
+    /// The hashes of the keys of this subtask.
+    pub(crate) fn owned_hashes(&self) -> HashRange {
+        if self.owned.is_empty() { HashRange::ALL } else { self.key_groups.hashes_of(self.owned.clone()) }
+    }
+
     /// The owner of the table of the state `name`.
     pub(crate) fn owner_of(&self, name: &str) -> TableOwner {
         TableOwner::state(name, &self.operator())
@@ -138,9 +143,9 @@ impl OperatorState {
         form: impl Fn(&'a V) -> B,
     ) -> bool {
         let (mut saved, layout) = (0, self.layout_of::<K, W>(name));
-        while let Some(entries) = table.part(*part) {
-            saved += entries.len();
-            if entries.len() > 0 {
+        while let Some((len, entries)) = table.part(*part) {
+            saved += len;
+            if len > 0 {
                 self.save_with_layout::<K, W, B>(name, &layout, entries.map(|(hash, key, value)| (hash, None, key, form(value))));
             }
             *part += 1;

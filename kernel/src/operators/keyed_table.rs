@@ -34,7 +34,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     /// The table of `operator` in this subtask, with its content in the restored checkpoint.
     pub(crate) fn new(cx: &SubtaskContext, operator: OperatorId) -> Self {
         let state = cx.state_of(operator);
-        let mut table = HotTable::of(state.owner_of(KEYED_STATE));
+        let mut table = HotTable::spanning(state.owned_hashes(), state.owner_of(KEYED_STATE));
         state.restore_table(KEYED_STATE, &mut table);
         state.all_claimed();
         Self { table, state, saving: None, slice: cx.settings().slice_timers }

@@ -94,7 +94,7 @@ impl<K: Key, MK: Key, MV: Record> Durable<K> for Map<K, MK, MV> {
 
 impl<K: 'static> States<K> {
     pub(super) fn new(saved: OperatorState) -> Self {
-        Self { store: KeyedStates::of(&saved.operator()), durable: Vec::new(), saved }
+        Self { store: KeyedStates::spanning(saved.owned_hashes(), &saved.operator()), durable: Vec::new(), saved }
     }
 
     /// The id of the state, and whether it is new.

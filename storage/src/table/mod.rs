@@ -1,0 +1,292 @@
+//! A hash table that is mutated in place, cut into parts so that growing it never takes long, and laid out so that a lookup costs one cache miss.
+//!
+//! Each part holds a range of the low 32 bits of the hash, and is bounded by [`PART_BYTES`] and [`PART_SLOTS`]. A *directory* finds the part of a hash; it
+//! doubles when a part to which only one of its places leads is full and has to split (extendible hashing), so that a table of millions of entries grows in
+//! steps of some 50 us. Within a part a key is found by bits 40 and up (`slots.rs`). Large tables lie in huge pages (`regions.rs`).
+//!
+//! The caller brings the hash: no key is hashed here, also not when a table grows.
+
+mod regions;
+mod slots;
+
+use crate::TableOwner;
+use regions::Regions;
+use slots::{Found, Place, Slots, word_of};
+use std::task::{Context, Poll};
+use thalweg_record::HashRange;
+
+/// Slots of a part at most, where entries are spread evenly.
+const PART_SLOTS: usize = 4096;
+
+/// Bytes of a part at most, likewise.
+const PART_BYTES: usize = 256 << 10;
+
+/// Slots of the first part when the first entry comes.
+const FIRST_SLOTS: usize = 8;
+
+/// Bits of the directory at most: beyond, parts grow.
+const DEPTH_MAX: u32 = 24;
+
+/// Part of its slots that a part may fill, in eighths: beyond, searches become long.
+const FULL_EIGHTHS: usize = 6;
+
+/// A map from keys to values whose hashes the caller knows.
+pub struct HotTable<K, V> {
+    /// 2^depth places, over the range of hashes.
+    directory: Vec<Place<K, V>>,
+    depth: u32,
+    span: Span,
+    parts: Vec<Part<K, V>>,
+    regions: Regions,
+    len: usize,
+    owner: TableOwner,
+}
+
+/// The hashes that a directory is laid out for.
+#[derive(Clone, Copy)]
+struct Span {
+    /// The low 32 bits of the lowest.
+    first: u32,
+    /// How many of the low 32 bits tell hashes apart, counted from `first` on.
+    bits: u32,
+}
+
+impl Span {
+    /// Where, among 2^depth ranges of equal size, a hash lies. Bits above `depth` are set only for a hash that is outside.
+    #[inline]
+    fn index(self, hash: u64, depth: u32) -> usize {
+        (u64::from((hash as u32).wrapping_sub(self.first)) >> (self.bits - depth)) as usize
+    }
+}
+
+struct Part<K, V> {
+    slots: Slots<K, V>,
+    /// How many bits all hashes in it share, of those that tell them apart.
+    depth: u32,
+    /// These bits.
+    prefix: u32,
+}
+
+impl<K, V> Default for HotTable<K, V> {
+    fn default() -> Self {
+        Self::of(TableOwner::default())
+    }
+}
+
+/// The slots that a part may grow to before it splits.
+fn part_slots<K, V>() -> usize {
+    let slots = PART_BYTES / Slots::<K, V>::SLOT_BYTES;
+    if slots < 2 * FIRST_SLOTS { 2 * FIRST_SLOTS } else { (1 << slots.ilog2()).min(PART_SLOTS) }
+}
+
+impl<K, V> HotTable<K, V> {
+    /// An empty table of `owner`, who is named in the message if memory for growth runs out. It takes no memory for entries.
+    #[must_use]
+    pub fn of(owner: TableOwner) -> Self {
+        Self::spanning(HashRange::ALL, owner)
+    }
+
+    /// The same for keys whose hashes lie in `range`: the directory is laid out for those alone. Others are found as well.
+    #[must_use]
+    pub fn spanning(range: HashRange, owner: TableOwner) -> Self {
+        let part = Part { slots: Slots::none(), depth: 0, prefix: 0 };
+        let regions = Regions::new(part_slots::<K, V>() * Slots::<K, V>::SLOT_BYTES);
+        let span = Span { first: range.first, bits: 32 - range.last.wrapping_sub(range.first).leading_zeros() };
+        Self { directory: vec![part.slots.place(0)], depth: 0, span, parts: vec![part], regions, len: 0, owner }
+    }
+
+    /// Where the entries of a hash lie.
+    #[inline]
+    fn place(&self, hash: u64) -> Place<K, V> {
+        let place = self.span.index(hash, self.depth) & (self.directory.len() - 1);
+        // SAFETY: the directory has a power of two of places, at least one: masked with their number less one, the index is that of one of them.
+        unsafe { *self.directory.get_unchecked(place) }
+    }
+
+    /// Looks for an entry.
+    #[inline]
+    fn find(&self, hash: u64, is_key: impl FnMut(&K) -> bool) -> (Place<K, V>, Found) {
+        let place = self.place(hash);
+        // SAFETY: the directory is brought up to date whenever the slots of a part have grown, and its parts live as long as the table.
+        (place, unsafe { place.find(hash, is_key) })
+    }
+
+    /// Bytes of memory that the table takes, without what keys and values own outside of it.
+    #[must_use]
+    pub fn table_bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.slots.bytes()).sum::<usize>() + self.directory.len() * size_of::<Place<K, V>>()
+    }
+
+    /// Number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no entries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The value of the key with this hash for which `is_key` holds.
+    #[inline]
+    pub fn get(&self, hash: u64, is_key: impl FnMut(&K) -> bool) -> Option<&V> {
+        match self.find(hash, is_key) {
+            // SAFETY: it was found there, and the table is borrowed for as long as the value.
+            (place, Found::At(at)) => Some(unsafe { &*place.value(at) }),
+            _ => None,
+        }
+    }
+
+    /// Begins to bring what is stored under `hash` into the processor's caches, and returns at once. Calls for several keys in a row overlap their cache
+    /// misses, which the lookups proper, with a user's code in between, would take one after the other.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        self.place(hash).prefetch(hash);
+    }
+
+    /// Of how many of `hashes`, from the first on, what is stored is at hand: a lookup finds it without waiting. In memory that is all of them.
+    #[inline]
+    pub fn at_hand(&mut self, hashes: impl ExactSizeIterator<Item = u64>) -> usize {
+        hashes.len()
+    }
+
+    /// Ready when something has come that [`at_hand`](Self::at_hand) did not find there; registers for that otherwise. In memory nothing ever has to.
+    pub fn poll_at_hand(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
+    /// The value of the key with this hash for which `is_key` holds, to be changed.
+    #[inline]
+    pub fn get_mut(&mut self, hash: u64, is_key: impl FnMut(&K) -> bool) -> Option<&mut V> {
+        match self.find(hash, is_key) {
+            // SAFETY: it was found there, and the table is borrowed mutably for as long as the value.
+            (place, Found::At(at)) => Some(unsafe { &mut *place.value(at) }),
+            _ => None,
+        }
+    }
+
+    /// The same, with an entry made by `make` if there is none.
+    #[inline]
+    pub fn get_or_insert_with(&mut self, hash: u64, is_key: impl FnMut(&K) -> bool, make: impl FnOnce() -> (K, V)) -> &mut V {
+        match self.find(hash, is_key) {
+            // SAFETY: it was found there, and the table is borrowed mutably for as long as the value.
+            (place, Found::At(at)) => unsafe { &mut *place.value(at) },
+            (place, Found::Free(at)) => {
+                let (key, value) = make();
+                self.put(hash, place.part, at, key, value)
+            }
+        }
+    }
+
+    /// Adds an entry whose key is not there yet, without looking.
+    pub fn insert_new(&mut self, hash: u64, key: K, value: V) {
+        if let (place, Found::Free(at)) = self.find(hash, |_| false) {
+            self.put(hash, place.part, at, key, value);
+        }
+    }
+
+    /// Puts an entry into the free slot `at` of a part, or, if that is full, where it belongs when there is room.
+    #[inline]
+    fn put(&mut self, hash: u64, part: u32, at: usize, key: K, value: V) -> &mut V {
+        self.len += 1;
+        let slots = &self.parts[part as usize].slots;
+        if slots.len() * 8 < slots.capacity() * FULL_EIGHTHS {
+            return self.parts[part as usize].slots.fill(at, word_of(hash), key, value);
+        }
+        self.make_room(hash);
+        let part = self.place(hash).part as usize;
+        self.parts[part].slots.insert(word_of(hash), key, value)
+    }
+
+    /// Grows or splits the part of `hash` until it has room. A table that cannot grow ends the process, which would otherwise end without a reason.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, hash: u64) {
+        loop {
+            let number = self.place(hash).part as usize;
+            let Part { slots, depth, .. } = &self.parts[number];
+            let capacity = slots.capacity();
+            if slots.len() * 8 < capacity * FULL_EIGHTHS {
+                return;
+            }
+            let depth = *depth;
+            // A directory that is mostly doubles says that hashes are not spread: there are many equal ones.
+            let may_double = depth < DEPTH_MAX.min(self.span.bits) && 2 * self.directory.len() <= 8 * self.parts.len();
+            let grown = if capacity >= part_slots::<K, V>() && (depth < self.depth || may_double) {
+                self.split(number)
+            } else {
+                self.grow(number, (2 * capacity).max(FIRST_SLOTS))
+            };
+            if grown.is_none() {
+                self.owner.cannot_grow(self.len - 1, self.table_bytes());
+            }
+        }
+    }
+
+    /// Gives a part `capacity` slots.
+    fn grow(&mut self, number: usize, capacity: usize) -> Option<()> {
+        let mut larger = Slots::with_capacity(capacity, &mut self.regions)?;
+        let old = std::mem::replace(&mut self.parts[number].slots, Slots::none());
+        old.pour(&mut self.regions, |word, key, value| {
+            larger.insert(word, key, value);
+        });
+        self.parts[number].slots = larger;
+        self.enter(number);
+        Some(())
+    }
+
+    /// Makes two parts of one, by the next bit of the hash.
+    fn split(&mut self, number: usize) -> Option<()> {
+        let capacity = self.parts[number].slots.capacity();
+        let mut halves = [Slots::with_capacity(capacity, &mut self.regions)?, Slots::with_capacity(capacity, &mut self.regions)?];
+        let depth = self.parts[number].depth + 1;
+        if depth > self.depth {
+            self.directory = self.directory.iter().flat_map(|place| [*place, *place]).collect();
+            self.depth = depth;
+        }
+        let prefix = self.parts[number].prefix << 1;
+        let span = self.span;
+        let old = std::mem::replace(&mut self.parts[number], Part { slots: Slots::none(), depth, prefix });
+        old.slots.pour(&mut self.regions, |word, key, value| {
+            halves[span.index(word, depth) & 1].insert(word, key, value);
+        });
+        let [lower, upper] = halves.map(|half| if half.len() == 0 { half.emptied(&mut self.regions) } else { half });
+        self.parts[number].slots = lower;
+        self.parts.push(Part { slots: upper, depth, prefix: prefix | 1 });
+        self.enter(number);
+        self.enter(self.parts.len() - 1);
+        Some(())
+    }
+
+    /// Writes down where the slots of a part lie now.
+    fn enter(&mut self, number: usize) {
+        let place = self.parts[number].slots.place(number as u32);
+        let Part { depth, prefix, .. } = self.parts[number];
+        let doubled = self.depth - depth;
+        let first = (prefix as usize) << doubled;
+        self.directory[first..first + (1 << doubled)].fill(place);
+    }
+
+    /// Removes the entry and returns its value.
+    pub fn remove(&mut self, hash: u64, is_key: impl FnMut(&K) -> bool) -> Option<V> {
+        let (place, Found::At(at)) = self.find(hash, is_key) else { return None };
+        self.len -= 1;
+        Some(self.parts[place.part as usize].slots.remove(at).1)
+    }
+
+    /// The entries of the part numbered `part` with their hashes, of which bits 32 to 39 are 0; `None` behind the last part. Whoever walks over a large table,
+    /// and has other things to do in between, goes part by part.
+    pub fn part(&self, part: usize) -> Option<(usize, impl Iterator<Item = (u64, &K, &V)>)> {
+        self.parts.get(part).map(|part| (part.slots.len(), part.slots.iter()))
+    }
+
+    /// All entries, in an order that depends on nothing but the hashes and the history of the table.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.parts.iter().flat_map(|part| part.slots.iter().map(|(_, key, value)| (key, value)))
+    }
+}
+
+#[cfg(test)]
+mod tests;
