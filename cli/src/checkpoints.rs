@@ -3,6 +3,7 @@
 //! Nothing is written and no lock is taken: a job that is running in the folder is not disturbed. That job may remove a checkpoint while it is being read;
 //! then the folder is read again.
 
+use super::cures::by_options;
 use super::exit_code::{DONE, FAILED, WRONG_USE, fail};
 use super::on_core::on_core;
 use indicatif::{HumanBytes, HumanCount};
@@ -12,6 +13,7 @@ use std::io::{Write as _, stdout};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thalweg_io::{Disk, EntryKind, Io};
+use thalweg_kernel::Cure;
 use thalweg_kernel::format_millis;
 use thalweg_storage::checkpoint::{CheckpointError, CheckpointSummary, Event, Inspection, Listing, Origin, Place, inspect, list};
 
@@ -55,7 +57,7 @@ impl CheckpointsCommand {
                 DONE
             }
             Ok(Err(error @ (CheckpointError::NotFound { .. } | CheckpointError::Foreign { .. }))) => fail(error, WRONG_USE),
-            Ok(Err(error)) => fail(error, FAILED),
+            Ok(Err(error)) => fail(format_args!("{error}{}", by_options(Cure::of_checkpoint_error(&error))), FAILED),
             Err(error) => fail(error, FAILED),
         }
     }

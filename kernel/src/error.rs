@@ -187,7 +187,7 @@ impl JobError {
     pub fn cures(&self) -> &[Cure] {
         match self {
             Self::Invalid(refusal) => refusal.cures(),
-            Self::Checkpoint { source: CheckpointError::Corrupt { .. }, .. } => &[Cure::RestoreOlderCheckpoint],
+            Self::Checkpoint { source, .. } => Cure::of_checkpoint_error(source),
             Self::Remote { cures, .. } => cures,
             _ => &[],
         }

@@ -4,6 +4,7 @@
 //! beside the text as values: a program looks at their documentation, a command line names its options.
 
 use std::fmt;
+use thalweg_storage::checkpoint::CheckpointError;
 
 /// A decision of a person by which a refused job goes on. The engine makes none of them unasked: each gives something up. The enum is exhaustive, so that
 /// the compiler tells code that words them of a new one.
@@ -24,6 +25,14 @@ pub enum Cure {
     /// Remove results that are later than the restored checkpoint, with
     /// [`CheckpointConfig::discard_later_output`](crate::CheckpointConfig::discard_later_output).
     DiscardLaterOutput,
+}
+
+impl Cure {
+    /// The cures of a failure of the checkpoint storage, whose message names them.
+    #[must_use]
+    pub fn of_checkpoint_error(error: &CheckpointError) -> &'static [Self] {
+        if matches!(error, CheckpointError::Corrupt { .. }) { &[Self::RestoreOlderCheckpoint] } else { &[] }
+    }
 }
 
 impl fmt::Display for Cure {

@@ -43,8 +43,7 @@ impl KeyGroups {
         self.count
     }
 
-    /// The key group of a key with this hash. It is taken from bits 24 to 31 and below, which hash tables of up to 2^24 keys do not use to find a
-    /// bucket, so keys of one group still spread over a table.
+    /// The key group of a key with this hash: a range of its low 32 bits, by which tables of state are cut into parts. Within a part they use other bits.
     #[must_use]
     #[inline]
     pub fn of_hash(self, hash: u64) -> u32 {

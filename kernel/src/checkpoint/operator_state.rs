@@ -143,9 +143,10 @@ impl OperatorState {
         form: impl Fn(&'a V) -> B,
     ) -> bool {
         let (mut saved, layout) = (0, self.layout_of::<K, W>(name));
-        while let Some((len, entries)) = table.part(*part) {
-            saved += len;
-            if len > 0 {
+        while let Some((cost, entries)) = table.part(*part) {
+            saved += cost;
+            let mut entries = entries.peekable();
+            if entries.peek().is_some() {
                 self.save_with_layout::<K, W, B>(name, &layout, entries.map(|(hash, key, value)| (hash, None, key, form(value))));
             }
             *part += 1;

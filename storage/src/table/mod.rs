@@ -37,6 +37,7 @@ pub struct HotTable<K, V> {
     depth: u32,
     span: Span,
     parts: Vec<Part<K, V>>,
+    /// Behind the parts: their slots may lie here, and are dropped first.
     regions: Regions,
     len: usize,
     owner: TableOwner,
@@ -182,9 +183,8 @@ impl<K, V> HotTable<K, V> {
 
     /// Adds an entry whose key is not there yet, without looking.
     pub fn insert_new(&mut self, hash: u64, key: K, value: V) {
-        if let (place, Found::Free(at)) = self.find(hash, |_| false) {
-            self.put(hash, place.part, at, key, value);
-        }
+        let (place, Found::Free(at)) = self.find(hash, |_| false) else { unreachable!("invariant: no key was said to be the one") };
+        self.put(hash, place.part, at, key, value);
     }
 
     /// Puts an entry into the free slot `at` of a part, or, if that is full, where it belongs when there is room.
@@ -206,19 +206,13 @@ impl<K, V> HotTable<K, V> {
     fn make_room(&mut self, hash: u64) {
         loop {
             let number = self.place(hash).part as usize;
-            let Part { slots, depth, .. } = &self.parts[number];
+            let slots = &self.parts[number].slots;
             let capacity = slots.capacity();
             if slots.len() * 8 < capacity * FULL_EIGHTHS {
                 return;
             }
-            let depth = *depth;
-            // A directory that is mostly doubles says that hashes are not spread: there are many equal ones.
-            let may_double = depth < DEPTH_MAX.min(self.span.bits) && 2 * self.directory.len() <= 8 * self.parts.len();
-            let grown = if capacity >= part_slots::<K, V>() && (depth < self.depth || may_double) {
-                self.split(number)
-            } else {
-                self.grow(number, (2 * capacity).max(FIRST_SLOTS))
-            };
+            let splits = capacity >= part_slots::<K, V>() && self.can_split(number);
+            let grown = if splits { self.split(number) } else { self.grow(number, (2 * capacity).max(FIRST_SLOTS)) };
             if grown.is_none() {
                 self.owner.cannot_grow(self.len - 1, self.table_bytes());
             }
@@ -237,22 +231,48 @@ impl<K, V> HotTable<K, V> {
         Some(())
     }
 
-    /// Makes two parts of one, by the next bit of the hash.
+    /// Whether splits would part the entries of a part before the directory is larger than the table. Entries that come in the order of their hashes share many
+    /// bits, and are parted by the first in which they differ; equal hashes never are.
+    fn can_split(&self, number: usize) -> bool {
+        let Part { slots, .. } = &self.parts[number];
+        let within = |word: u64| (word as u32).wrapping_sub(self.span.first);
+        let mut words = slots.words().map(within);
+        let first = words.next().unwrap_or_default();
+        let differ = u64::from(words.fold(0, |differ, word| differ | (word ^ first))) & ((1 << self.span.bits) - 1);
+        if differ == 0 {
+            return false;
+        }
+        let depth = self.span.bits - differ.ilog2();
+        depth <= self.depth || (depth <= DEPTH_MAX && size_of::<Place<K, V>>() << depth <= self.table_bytes())
+    }
+
+    /// Makes two parts of one, by the next bit of the hash. One that gets no entry takes no memory.
     fn split(&mut self, number: usize) -> Option<()> {
-        let capacity = self.parts[number].slots.capacity();
-        let mut halves = [Slots::with_capacity(capacity, &mut self.regions)?, Slots::with_capacity(capacity, &mut self.regions)?];
-        let depth = self.parts[number].depth + 1;
+        let Self { span, parts, regions, .. } = self;
+        let span = *span;
+        let Part { slots, depth, prefix } = &mut parts[number];
+        (*depth, *prefix) = (*depth + 1, *prefix << 1);
+        let (depth, prefix) = (*depth, *prefix);
+        let is_upper = |word: u64| span.index(word, depth) & 1 == 1;
+        let upper = slots.words().filter(|word| is_upper(*word)).count();
+        let lower = slots.len() - upper;
+        let mut halves = [Slots::none(), Slots::none()];
+        if lower == 0 || upper == 0 {
+            halves[usize::from(lower == 0)] = std::mem::replace(slots, Slots::none());
+        } else {
+            for (half, entries) in halves.iter_mut().zip([lower, upper]) {
+                let capacity = (entries * 8 / FULL_EIGHTHS + 1).next_power_of_two().max(part_slots::<K, V>());
+                *half = Slots::with_capacity(capacity, regions)?;
+            }
+            std::mem::replace(slots, Slots::none()).pour(regions, |word, key, value| {
+                halves[usize::from(is_upper(word))].insert(word, key, value);
+            });
+        }
         if depth > self.depth {
             self.directory = self.directory.iter().flat_map(|place| [*place, *place]).collect();
             self.depth = depth;
         }
-        let prefix = self.parts[number].prefix << 1;
-        let span = self.span;
-        let old = std::mem::replace(&mut self.parts[number], Part { slots: Slots::none(), depth, prefix });
-        old.slots.pour(&mut self.regions, |word, key, value| {
-            halves[span.index(word, depth) & 1].insert(word, key, value);
-        });
-        let [lower, upper] = halves.map(|half| if half.len() == 0 { half.emptied(&mut self.regions) } else { half });
+        let [lower, upper] = halves;
         self.parts[number].slots = lower;
         self.parts.push(Part { slots: upper, depth, prefix: prefix | 1 });
         self.enter(number);
@@ -273,13 +293,22 @@ impl<K, V> HotTable<K, V> {
     pub fn remove(&mut self, hash: u64, is_key: impl FnMut(&K) -> bool) -> Option<V> {
         let (place, Found::At(at)) = self.find(hash, is_key) else { return None };
         self.len -= 1;
-        Some(self.parts[place.part as usize].slots.remove(at).1)
+        let number = place.part as usize;
+        let slots = &mut self.parts[number].slots;
+        let (_, value) = slots.remove(at);
+        // Small ones are kept: a part may have an entry now and then.
+        if slots.len() == 0 && slots.capacity() >= part_slots::<K, V>() {
+            let slots = std::mem::replace(slots, Slots::none());
+            self.parts[number].slots = slots.emptied(&mut self.regions);
+            self.enter(number);
+        }
+        Some(value)
     }
 
-    /// The entries of the part numbered `part` with their hashes, of which bits 32 to 39 are 0; `None` behind the last part. Whoever walks over a large table,
+    /// What it costs to walk over the part numbered `part`, in entries, and its entries with their hashes, of which bits 32 to 39 are 0; `None` behind the last part. Whoever walks over a large table,
     /// and has other things to do in between, goes part by part.
     pub fn part(&self, part: usize) -> Option<(usize, impl Iterator<Item = (u64, &K, &V)>)> {
-        self.parts.get(part).map(|part| (part.slots.len(), part.slots.iter()))
+        self.parts.get(part).map(|part| (part.slots.len().max(part.slots.capacity() / 8), part.slots.iter()))
     }
 
     /// All entries, in an order that depends on nothing but the hashes and the history of the table.

@@ -4,7 +4,7 @@
 //! size, are chunks of regions that begin at a multiple of 2 MiB and ask for pages of that size. A region holds chunks until the table goes; chunks that were
 //! given back are used again.
 
-use memmap2::{Advice, MmapMut};
+use memmap2::{Advice, MmapMut, MmapRaw};
 use std::ptr::NonNull;
 
 /// A huge page.
@@ -18,15 +18,15 @@ pub(super) struct Regions {
     chunk_bytes: usize,
     /// Chunks that were asked for before memory is cut from regions: a table of a few parts is not worth a huge page.
     asked: usize,
-    regions: Vec<MmapMut>,
+    regions: Vec<MmapRaw>,
     /// What is left of the newest region.
     next: *mut u8,
     left: usize,
     free: Vec<NonNull<u8>>,
 }
 
-/// As many chunks come from the allocator.
-const SMALL: usize = 8;
+/// As many chunks, those that were given back counted again, come from the allocator; all of them where accesses are checked, so that each has its bounds.
+const SMALL: usize = if cfg!(every_chunk_allocated) { usize::MAX } else { 8 };
 
 impl Regions {
     /// For chunks of `chunk_bytes`.
@@ -34,8 +34,8 @@ impl Regions {
         Self { chunk_bytes, asked: 0, regions: Vec::new(), next: std::ptr::null_mut(), left: 0, free: Vec::new() }
     }
 
-    /// A chunk of zeros, aligned to a cache line; `Some(None)` if there is no memory, `None` if memory of this size has to come from elsewhere.
-    pub(super) fn take(&mut self, bytes: usize) -> Option<Option<NonNull<u8>>> {
+    /// A chunk of zeros, aligned to a cache line; `None` if memory of this size has to come from the allocator, as it has where the system gives no region.
+    pub(super) fn take(&mut self, bytes: usize) -> Option<NonNull<u8>> {
         if bytes != self.chunk_bytes {
             return None;
         }
@@ -46,15 +46,15 @@ impl Regions {
         if let Some(chunk) = self.free.pop() {
             // SAFETY: it is a chunk, and nobody else's: it was given back.
             unsafe { chunk.as_ptr().write_bytes(0, self.chunk_bytes) };
-            return Some(Some(chunk));
+            return Some(chunk);
         }
-        if self.left < self.chunk_bytes && self.map().is_none() {
-            return Some(None);
+        if self.left < self.chunk_bytes {
+            self.map()?;
         }
         let chunk = NonNull::new(self.next);
         self.next = self.next.wrapping_add(self.chunk_bytes);
         self.left -= self.chunk_bytes;
-        Some(chunk)
+        chunk
     }
 
     /// Maps another region, twice as large as the one before.
@@ -62,8 +62,8 @@ impl Regions {
         let before = self.regions.last().map_or(PAGE, |region| region.len() - PAGE);
         let bytes = (2 * before).min(REGION_BYTES_MAX).max(self.chunk_bytes.next_multiple_of(PAGE));
         // One page more, of which the part that is not aligned is never touched.
-        let mut region = MmapMut::map_anon(bytes + PAGE).ok()?;
-        let begin = region.as_ptr().align_offset(PAGE);
+        let region = MmapRaw::from(MmapMut::map_anon(bytes + PAGE).ok()?);
+        let begin = region.as_mut_ptr().addr().next_multiple_of(PAGE) - region.as_mut_ptr().addr();
         // Without huge pages it is slower, and no worse.
         let _ = region.advise_range(Advice::HugePage, begin, bytes);
         self.next = region.as_mut_ptr().wrapping_add(begin);

@@ -4,7 +4,8 @@
 //! up for [`MARK`]. So a lookup reads one cache line in most cases: it begins at the slot that bits 40 and up of the hash name, and goes on to the next one
 //! until the word is that of the key or 0. Removing an entry moves those behind it forward, so there is nothing to sweep later.
 //!
-//! All `unsafe` code of the table is here, behind positions that are checked where a caller could get them wrong.
+//! The `unsafe` code of the table lies here and in `regions.rs`, behind positions that are checked where a caller could get them wrong; `mod.rs` dereferences
+//! what was just found. Slots that are a chunk of regions go back to those regions, which outlive them: the table holds both.
 
 use super::regions::Regions;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
@@ -86,7 +87,7 @@ impl<K, V> Slots<K, V> {
         let layout = Self::layout(capacity)?;
         let chunk = regions.take(layout.size());
         let slots = match chunk {
-            Some(chunk) => chunk?.cast(),
+            Some(chunk) => chunk.cast(),
             // SAFETY: the layout is not empty, a slot has at least the eight bytes of its word.
             None => NonNull::new(unsafe { alloc_zeroed(layout) })?.cast(),
         };
@@ -124,12 +125,17 @@ impl<K, V> Slots<K, V> {
     /// The entry in the slot `at`.
     pub(super) fn entry(&self, at: usize) -> Option<(u64, &K, &V)> {
         let word = self.word(at);
-        // SAFETY: the slot is there, as `word` has checked, and its word says that it is occupied: `insert` has written both, and `take_out` clears the word
+        // SAFETY: the slot is there, as `word` has checked, and its word says that it is occupied: `fill` has written both, and `take_out` clears the word
         // when it moves the entry out. The entry is borrowed from `self`.
         (word != 0).then(|| unsafe {
             let (key, value) = (*self.slots.as_ptr().add(at)).entry.assume_init_ref();
             (word & !MARKS, key, value)
         })
+    }
+
+    /// The words of the entries.
+    pub(super) fn words(&self) -> impl Iterator<Item = u64> {
+        (0..self.capacity()).map(|at| self.word(at)).filter(|word| *word != 0)
     }
 
     /// The entries, in the order of their slots. Hashes lack the bits that words do not keep.
@@ -235,7 +241,7 @@ impl<K, V> Slots<K, V> {
     }
 
     fn drop_entries(&mut self) {
-        if std::mem::needs_drop::<(K, V)>() {
+        if std::mem::needs_drop::<(K, V)>() && self.len > 0 {
             for at in 0..self.capacity() {
                 if self.word(at) != 0 {
                     drop(self.take_out(at));
@@ -273,13 +279,17 @@ impl<K, V> Place<K, V> {
         let (word, mask) = (word_of(hash), self.mask as usize);
         let mut at = (hash >> HOME_BIT) as usize & mask;
         loop {
-            // SAFETY: `at` is masked, so that there is such a slot, and its word has been written; one slot at least is free, so the search ends.
-            let slot = unsafe { &*self.slots.as_ptr().add(at) };
-            // SAFETY: the word says that the slot is occupied.
-            if slot.word == word && is_key(unsafe { &slot.entry.assume_init_ref().0 }) {
+            // SAFETY: `at` is masked, so that there is such a slot, or it is the first of the static nothing, which has a word and no more: so the word is read
+            // without a reference to the slot.
+            let (slot, found) = unsafe {
+                let slot = self.slots.as_ptr().add(at);
+                (slot, (*slot).word)
+            };
+            // SAFETY: the word says that the slot is occupied; one slot at least is free, so the search ends.
+            if found == word && is_key(unsafe { &(*(&raw const (*slot).entry).cast::<(K, V)>()).0 }) {
                 return Found::At(at);
             }
-            if slot.word == 0 {
+            if found == 0 {
                 return Found::Free(at);
             }
             at = (at + 1) & mask;
@@ -292,8 +302,8 @@ impl<K, V> Place<K, V> {
     /// As [`find`](Self::find), which has found an entry in the slot `at`.
     #[inline]
     pub(super) unsafe fn value(self, at: usize) -> *mut V {
-        // SAFETY: there is such a slot, as the caller promises; its entry is not looked at here.
-        unsafe { &raw mut (*(*self.slots.as_ptr().add(at)).entry.as_mut_ptr()).1 }
+        // SAFETY: there is such a slot, as the caller promises. No reference is made: others may look at the entry.
+        unsafe { &raw mut (*(&raw mut (*self.slots.as_ptr().add(at)).entry).cast::<(K, V)>()).1 }
     }
 
     /// Brings the slot in which a search for this hash begins into the processor's caches. Returns at once.
