@@ -120,6 +120,9 @@ fn workers_that_come_later_are_good_news_and_no_failure() {
     let line = head.log().lines().find(|line| line.contains("more workers")).unwrap().to_owned();
     assert!(line.contains("INFO") && line.contains("workers=2"), "{line}");
     assert_eq!(head.log().matches("the attempt failed").count(), 1, "{}", head.log());
+    // A job that is stopped between two attempts takes no checkpoint, and says so with another code.
+    let ended = line.split_once("attempt=").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+    wait_until("the next attempt has a checkpoint", || newest().is_some_and(|newest| newest.1 > ended));
     signal(head.id(), "TERM");
     assert_eq!(head.code(), 0, "{}", head.log());
 }
