@@ -1,9 +1,14 @@
-//! Translates the cures that the engine suggests for a failure, in plain words, into options of the command line.
+//! What a person can do about a failure, in the words of the command line: the engine names a cure in plain words, and the options for it stand here.
 
 use thalweg_kernel::{Cure, FailureCause, JobError};
 
+/// The message of a failure, with what can be done about it.
+pub(super) fn explained(error: &JobError) -> String {
+    format!("{error}{}{}", advice(error), by_options(error.cures()))
+}
+
 /// What can be done about a failure that is no setting and that its message does not say; nothing for others.
-pub(super) fn advice(error: &JobError) -> &'static str {
+fn advice(error: &JobError) -> &'static str {
     let is_of_results = match error {
         JobError::Sink { .. } => true,
         // At a worker: of the failures with these causes only a sink's has an operator.

@@ -273,10 +273,7 @@ fn execute(
         }
         Err(JobError::Cancelled) => return fail("interrupted: the job was cancelled and shows no results", INTERRUPTED),
         Err(error) => {
-            return fail(
-                format_args!("{error}{}{}", cures::advice(&error), cures::by_options(error.cures())),
-                exit_code(&error, options.checkpoints.names_a_checkpoint()),
-            );
+            return fail(cures::explained(&error), exit_code(&error, options.checkpoints.names_a_checkpoint()));
         }
     };
     if !options.quiet {

@@ -1,6 +1,7 @@
 //! `worker`: runs subtasks for a coordinator elsewhere, which defines the job.
 
 use super::cluster_options::{WorkerOptions, follow};
+use super::cures::explained;
 use super::exit_code::{DONE, FAILED, exit_code, fail};
 use super::options::EngineOptions;
 use super::progress::Progress;
@@ -24,7 +25,7 @@ pub(super) fn work<A: Args>(about: About, options: &WorkerOptions, build: impl F
         .and_then(|(cores, config)| run_to_end(&cores, config, options.quiet, move |told, bytes| described(about, told, bytes, &build)));
     let report = match ended {
         Ok(report) => report,
-        Err(error) => return fail(&error, exit_code(&error, false)),
+        Err(error) => return fail(explained(&error), exit_code(&error, false)),
     };
     if let Some(failure) = report.failure {
         return fail(format_args!("the job has failed: {failure}"), FAILED);

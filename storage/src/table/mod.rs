@@ -68,6 +68,14 @@ struct Part<K, V> {
     prefix: u32,
 }
 
+impl<K, V> Part<K, V> {
+    /// Whether another entry leaves enough slots free.
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.slots.len() * 8 < self.slots.capacity() * FULL_EIGHTHS
+    }
+}
+
 impl<K, V> Default for HotTable<K, V> {
     fn default() -> Self {
         Self::of(TableOwner::default())
@@ -191,8 +199,7 @@ impl<K, V> HotTable<K, V> {
     #[inline]
     fn put(&mut self, hash: u64, part: u32, at: usize, key: K, value: V) -> &mut V {
         self.len += 1;
-        let slots = &self.parts[part as usize].slots;
-        if slots.len() * 8 < slots.capacity() * FULL_EIGHTHS {
+        if self.parts[part as usize].has_room() {
             return self.parts[part as usize].slots.fill(at, word_of(hash), key, value);
         }
         self.make_room(hash);
@@ -206,11 +213,10 @@ impl<K, V> HotTable<K, V> {
     fn make_room(&mut self, hash: u64) {
         loop {
             let number = self.place(hash).part as usize;
-            let slots = &self.parts[number].slots;
-            let capacity = slots.capacity();
-            if slots.len() * 8 < capacity * FULL_EIGHTHS {
+            if self.parts[number].has_room() {
                 return;
             }
+            let capacity = self.parts[number].slots.capacity();
             let splits = capacity >= part_slots::<K, V>() && self.can_split(number);
             let grown = if splits { self.split(number) } else { self.grow(number, (2 * capacity).max(FIRST_SLOTS)) };
             if grown.is_none() {
@@ -305,8 +311,8 @@ impl<K, V> HotTable<K, V> {
         Some(value)
     }
 
-    /// What it costs to walk over the part numbered `part`, in entries, and its entries with their hashes, of which bits 32 to 39 are 0; `None` behind the last part. Whoever walks over a large table,
-    /// and has other things to do in between, goes part by part.
+    /// The cost of a walk over the part numbered `part`, counted in entries, and its entries with their hashes, of which bits 32 to 39 are 0; `None` behind the
+    /// last part. A caller that walks over a large table in slices goes part by part.
     pub fn part(&self, part: usize) -> Option<(usize, impl Iterator<Item = (u64, &K, &V)>)> {
         self.parts.get(part).map(|part| (part.slots.len().max(part.slots.capacity() / 8), part.slots.iter()))
     }

@@ -46,47 +46,30 @@ pub(super) mod sealed {
         fn of_writer(writer: ArchiveWriter) -> Self;
     }
 
-    impl Sealed for AlignedVec {
-        fn filled(&self) -> usize {
-            self.len()
-        }
+    macro_rules! memory {
+        ($memory:ty, $variant:ident) => {
+            impl Sealed for $memory {
+                fn filled(&self) -> usize {
+                    self.len()
+                }
 
-        fn fill_up(&mut self, len: usize) {
-            self.resize(len, 0);
-        }
+                fn fill_up(&mut self, len: usize) {
+                    self.resize(len, 0);
+                }
 
-        fn into_writer(self, base: usize) -> ArchiveWriter {
-            ArchiveWriter { memory: Memory::Loose(self), base }
-        }
+                fn into_writer(self, base: usize) -> ArchiveWriter {
+                    ArchiveWriter { memory: Memory::$variant(self), base }
+                }
 
-        fn of_writer(writer: ArchiveWriter) -> Self {
-            match writer.memory {
-                Memory::Loose(bytes) => bytes,
-                Memory::Paged(_) => unreachable!("invariant: it was made of loose memory"),
+                fn of_writer(writer: ArchiveWriter) -> Self {
+                    let Memory::$variant(bytes) = writer.memory else { unreachable!("invariant: it was made of memory of this kind") };
+                    bytes
+                }
             }
-        }
+        };
     }
-
-    impl Sealed for AlignedVec<PAGE> {
-        fn filled(&self) -> usize {
-            self.len()
-        }
-
-        fn fill_up(&mut self, len: usize) {
-            self.resize(len, 0);
-        }
-
-        fn into_writer(self, base: usize) -> ArchiveWriter {
-            ArchiveWriter { memory: Memory::Paged(self), base }
-        }
-
-        fn of_writer(writer: ArchiveWriter) -> Self {
-            match writer.memory {
-                Memory::Paged(bytes) => bytes,
-                Memory::Loose(_) => unreachable!("invariant: it was made of paged memory"),
-            }
-        }
-    }
+    memory!(AlignedVec, Loose);
+    memory!(AlignedVec<PAGE>, Paged);
 }
 
 impl Positional for ArchiveWriter {

@@ -42,16 +42,6 @@ impl<A: DiskAccess> DiskHandle<A> {
         Self { access }
     }
 
-    async fn operate<T: 'static>(
-        self,
-        operation: &'static str,
-        object: PathBuf,
-        class: OperationClass,
-        effect: impl FnOnce(&SimulatedDisk, &Submission) -> io::Result<T> + 'static,
-    ) -> Result<T, IoError> {
-        self.access.operate(operation, object, class, effect).await
-    }
-
     /// An operation on names that fails as a whole if a fault hits it.
     async fn on_names<T: 'static>(
         self,
@@ -64,7 +54,7 @@ impl<A: DiskAccess> DiskHandle<A> {
             submission.check()?;
             effect(disk, submission)
         };
-        self.operate(operation, path, class, effect).await
+        self.access.operate(operation, path, class, effect).await
     }
 }
 
@@ -143,7 +133,7 @@ impl<A: DiskAccess> Disk for DiskHandle<A> {
             model.sync_dir(directory, submission.mark);
             Ok(())
         };
-        Box::pin(self.clone().operate("disk.sync directory", path.to_owned(), OperationClass::SyncDirectory, effect))
+        Box::pin(self.access.clone().operate("disk.sync directory", path.to_owned(), OperationClass::SyncDirectory, effect))
     }
 }
 
@@ -198,7 +188,7 @@ impl<A: DiskAccess> File for SimFile<A> {
             let state = &*disk.state.borrow();
             state.model.len(open.inode(state)?)
         };
-        Box::pin(self.handle.clone().operate("disk.measure", self.path.clone(), OperationClass::Look, effect))
+        Box::pin(self.handle.access.clone().operate("disk.measure", self.path.clone(), OperationClass::Look, effect))
     }
 
     fn read_at(&self, offset: u64, mut buffer: Buffer) -> LocalBoxFuture<Result<Buffer, IoError>> {
@@ -215,7 +205,7 @@ impl<A: DiskAccess> File for SimFile<A> {
             }
             Ok(buffer)
         };
-        Box::pin(self.handle.clone().operate("disk.read from", self.path.clone(), OperationClass::Read, effect))
+        Box::pin(self.handle.access.clone().operate("disk.read from", self.path.clone(), OperationClass::Read, effect))
     }
 
     fn read_batch(&self, requests: Vec<ReadRequest>) -> LocalBoxFuture<Vec<Result<Buffer, IoError>>> {
@@ -250,7 +240,7 @@ impl<A: DiskAccess> File for SimFile<A> {
         };
         let (handle, path) = (self.handle.clone(), self.path.clone());
         Box::pin(async move {
-            let (written, buffer) = handle.operate("disk.write to", path.clone(), OperationClass::Write, effect).await?;
+            let (written, buffer) = handle.access.operate("disk.write to", path.clone(), OperationClass::Write, effect).await?;
             match written {
                 Ok(()) => Ok(buffer),
                 Err(error) => Err(WriteError::new(IoError::at("write to", &path, error), buffer)),
@@ -273,7 +263,7 @@ impl<A: DiskAccess> File for SimFile<A> {
             state.model.sync(inode, submission.mark);
             Ok(())
         };
-        Box::pin(self.handle.clone().operate("disk.sync", self.path.clone(), OperationClass::Sync, effect))
+        Box::pin(self.handle.access.clone().operate("disk.sync", self.path.clone(), OperationClass::Sync, effect))
     }
 
     fn try_lock(&self) -> LocalBoxFuture<Result<Option<FileLock>, IoError>> {
@@ -284,7 +274,7 @@ impl<A: DiskAccess> File for SimFile<A> {
             let inode = open.inode(state)?;
             Ok(state.try_lock(inode, submission.user)?.map(FileLock::new))
         };
-        Box::pin(self.handle.clone().operate("disk.lock", self.path.clone(), OperationClass::Look, effect))
+        Box::pin(self.handle.access.clone().operate("disk.lock", self.path.clone(), OperationClass::Look, effect))
     }
 }
 

@@ -147,58 +147,48 @@ impl DiskState {
 }
 
 impl DiskAccess for Rc<Process> {
-    fn operate<T: 'static>(
+    async fn operate<T: 'static>(
         self,
         operation: &'static str,
         object: PathBuf,
         class: OperationClass,
         effect: impl FnOnce(&SimulatedDisk, &Submission) -> io::Result<T> + 'static,
-    ) -> impl Future<Output = Result<T, IoError>> + 'static {
-        operate(self, operation, object, class, effect)
-    }
-}
-
-/// Carries `effect` out on the model, sooner or later.
-async fn operate<T: 'static>(
-    process: Rc<Process>,
-    operation: &'static str,
-    object: PathBuf,
-    class: OperationClass,
-    effect: impl FnOnce(&SimulatedDisk, &Submission) -> io::Result<T> + 'static,
-) -> Result<T, IoError> {
-    process.unless_gone().await;
-    let disk = process.around.disk.clone();
-    let place = object.to_string_lossy();
-    process.note_operation(operation, &place);
-    let Course { number, submission, early, due_ns, yields } =
-        disk.state.borrow_mut().submit(process.user, class, &place, process.tasks.now_ns());
-    process.note(operation, &place, [number as i64, due_ns as i64, 0]);
-    if let Some(fault) = submission.fault {
-        process.note("disk.fault", &format!("{fault:?} on {place}"), [number as i64, 0, 0]);
-    }
-    let shared = Rc::new(Operation { stage: RefCell::new(Stage::Waiting(submission, Box::new(effect))) });
-    let of_user = OfUser { user: process.user, due_ns, operation: Rc::<Operation<T>>::clone(&shared) };
-    disk.state.borrow_mut().under_way.insert(number, of_user);
-    let waiting = Waiting { disk, process, number, due_ns, operation: shared };
-    let planned = waiting.process.count_operation();
-    if early || planned.is_some_and(|(stage, _)| stage == OperationStage::Done) {
+    ) -> Result<T, IoError> {
+        let process = self;
+        process.unless_gone().await;
+        let disk = process.around.disk.clone();
+        let place = object.to_string_lossy();
+        process.note_operation(operation, &place);
+        let Course { number, submission, early, due_ns, yields } =
+            disk.state.borrow_mut().submit(process.user, class, &place, process.tasks.now_ns());
+        process.note(operation, &place, [number as i64, due_ns as i64, 0]);
+        if let Some(fault) = submission.fault {
+            process.note("disk.fault", &format!("{fault:?} on {place}"), [number as i64, 0, 0]);
+        }
+        let shared = Rc::new(Operation { stage: RefCell::new(Stage::Waiting(submission, Box::new(effect))) });
+        let of_user = OfUser { user: process.user, due_ns, operation: Rc::<Operation<T>>::clone(&shared) };
+        disk.state.borrow_mut().under_way.insert(number, of_user);
+        let waiting = Waiting { disk, process, number, due_ns, operation: shared };
+        let planned = waiting.process.count_operation();
+        if early || planned.is_some_and(|(stage, _)| stage == OperationStage::Done) {
+            waiting.finish();
+        }
+        if let Some((_, fault)) = planned {
+            waiting.process.strike(fault, None);
+        }
+        for _ in 0..yields {
+            yield_now().await;
+        }
+        sleep_until(&waiting.process.tasks, due_ns).await;
+        waiting.process.unless_gone().await;
         waiting.finish();
+        let result = match &mut *waiting.operation.stage.borrow_mut() {
+            Stage::Over(result) => result.take(),
+            Stage::Waiting(..) => None,
+        };
+        // An operation is settled without a result only when its process is dead, and then nobody gets here.
+        result.expect("invariant: an operation takes effect once").map_err(|error| IoError::at(verb(operation), &object, error))
     }
-    if let Some((_, fault)) = planned {
-        waiting.process.strike(fault, None);
-    }
-    for _ in 0..yields {
-        yield_now().await;
-    }
-    sleep_until(&waiting.process.tasks, due_ns).await;
-    waiting.process.unless_gone().await;
-    waiting.finish();
-    let result = match &mut *waiting.operation.stage.borrow_mut() {
-        Stage::Over(result) => result.take(),
-        Stage::Waiting(..) => None,
-    };
-    // An operation is settled without a result only when its process is dead, and then nobody gets here.
-    result.expect("invariant: an operation takes effect once").map_err(|error| IoError::at(verb(operation), &object, error))
 }
 
 /// The name of an operation in the trace, as an error message has it.
