@@ -40,7 +40,8 @@ pub use api::{
 pub use chain::{Boxed, Chain};
 pub use checkpoint::snapshots::SnapshotTimes;
 pub use checkpoint::{
-    CheckpointConfig, CheckpointContents, CheckpointDifference, ComparedPart, PartFate, PartKind, PartLayout, RestartStrategy, Restore,
+    CheckpointConfig, CheckpointContents, CheckpointDifference, CheckpointReader, ComparedPart, KeyedEntry, PartFate, PartKind, PartLayout,
+    RestartStrategy, Restore,
 };
 pub use connectors::Collected;
 pub use description::DESCRIPTION_BYTES_MAX;

@@ -2,10 +2,14 @@
 
 use crate::finding::{Finding, FindingKind};
 use crate::marks::{Marks, RUNS_MIN};
+use crate::oracles::Compared;
 use crate::run::{Report, run_seed};
 use std::collections::BTreeMap;
 use std::fmt;
 use thalweg_world::cpu;
+
+/// The least share of completed checkpoints that a large set of runs has to compare with the reference, in per cent. Jobs on flights are not compared.
+const COMPARED_PER_CENT_MIN: u64 = 50;
 
 /// A failing seed.
 #[derive(Clone, Debug)]
@@ -29,6 +33,8 @@ pub struct Summary {
     pub shapes: BTreeMap<&'static str, u64>,
     /// Faults injected by family.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Completed checkpoints of all runs, and how many of them were compared with the reference.
+    pub compared: Compared,
     /// CPU time of all runs, in microseconds.
     pub cpu_us_total: u64,
     /// CPU time of the most expensive run, in microseconds, and its seed.
@@ -50,6 +56,7 @@ impl Summary {
         self.cpu_us_max = self.cpu_us_max.max((cost_us, seed));
         self.virtual_ns += report.stats.elapsed_ns;
         self.polls += report.stats.polls;
+        self.compared += report.compared;
         self.marks.merge(&report.marks);
         *self.shapes.entry(report.shape).or_default() += 1;
         for (family, count) in &report.faults {
@@ -67,11 +74,18 @@ impl Summary {
         if self.runs >= RUNS_MIN { self.marks.missing() } else { vec![] }
     }
 
+    /// Whether this set of runs is large enough, and compared too few of its checkpoints with the reference.
+    #[must_use]
+    pub fn compared_too_few(&self) -> bool {
+        self.runs >= RUNS_MIN && self.compared.per_cent() < COMPARED_PER_CENT_MIN
+    }
+
     /// The kind of the worst finding: a crash before no progress before a wrong result.
     #[must_use]
     pub fn worst(&self) -> Option<FindingKind> {
         let kinds = [FindingKind::Crash, FindingKind::NoProgress, FindingKind::Wrong];
-        let missing = (!self.missing_marks().is_empty()).then_some(FindingKind::Wrong);
+        let lacks = !self.missing_marks().is_empty() || self.compared_too_few();
+        let missing = lacks.then_some(FindingKind::Wrong);
         kinds.into_iter().find(|kind| self.failures.iter().any(|failure| failure.finding.kind == *kind)).or(missing)
     }
 }
@@ -95,6 +109,9 @@ impl fmt::Display for Summary {
         writeln!(f, "injected: {}", list(&self.faults))?;
         writeln!(f, "CPU a scenario: {mean_ms:.2} ms on average, {:.1} ms at most (seed {max_seed})", max_us as f64 / 1e3)?;
         writeln!(f, "simulated: {:.1} s, {} polls", self.virtual_ns as f64 / 1e9, self.polls)?;
+        let Compared { seen, exactly } = self.compared;
+        let verdict = if self.compared_too_few() { ", too few" } else { "" };
+        writeln!(f, "checkpoints: {seen}, of which {exactly} compared with the reference ({} %{verdict})", self.compared.per_cent())?;
         let seen = self.marks.seen().count();
         match self.missing_marks() {
             missing if missing.is_empty() => write!(f, "seen: {seen} of {} marks", crate::marks::REQUIRED.len()),

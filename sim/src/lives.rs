@@ -4,7 +4,8 @@
 use crate::finding::{Finding, FindingKind};
 use crate::judge;
 use crate::marks::{Marks, killed_at, sometimes};
-use crate::oracles::{Acknowledgements, Alignment, Bounds, Coverage, Cuts, Ledger, SavedWatermarks, Transactions, Watermarks, Windows};
+use crate::oracles::{Acknowledgements, Alignment, Bounds, Coverage, Cuts, Ledger, SavedWatermarks, ShadowRestore, Shadows};
+use crate::oracles::{Transactions, Watermarks, Windows};
 use crate::run::{ElementsResults, Report, windows_of};
 use crate::runs::Runs;
 use crate::scenario::elements_job::{self, Place, Poison};
@@ -38,6 +39,7 @@ struct Course<'a> {
     ledger: Rc<RefCell<Ledger>>,
     coverage: Coverage,
     watermarks: SavedWatermarks,
+    shadows: Shadows,
     marks: Marks,
     runs: Runs<'a>,
     deaths: BTreeMap<&'static str, u64>,
@@ -69,6 +71,7 @@ pub(crate) fn run_once(scenario: &Scenario, plan: &LivesPlan) -> Report {
         scenario,
         plan,
         ledger,
+        shadows: Shadows::new(world.disk().clone(), &scenario.job, plan.drains()),
         world,
         coverage: Coverage::of_windows(windows_of(&scenario.job).values().map(|plan| plan.lateness_ms).max().unwrap_or(0)),
         watermarks: SavedWatermarks::default(),
@@ -88,7 +91,7 @@ pub(crate) fn run_once(scenario: &Scenario, plan: &LivesPlan) -> Report {
     for (name, count) in &course.deaths {
         *injected.entry(name).or_default() += count;
     }
-    course.runs.report(finding, marks, injected, &course.story)
+    course.runs.report(finding, marks, injected, course.shadows.compared(), &course.story)
 }
 
 fn violation(reason: String) -> Finding {
@@ -176,7 +179,9 @@ impl Course<'_> {
         world.watch_each(Alignment::default);
         world.watch_each(Cuts::default);
         world.watch_each(Acknowledgements::default);
-        world.watch_each(move || Transactions::new(Rc::clone(&ledger)));
+        world.watch_each(move || Transactions::new(Rc::clone(&ledger)).alone());
+        let shadows = self.shadows.clone();
+        world.watch_each(move || ShadowRestore::new(shadows.clone()));
     }
 
     /// Runs one life and judges its leftovers. `is_damaged`: a file of the checkpoint folder is damaged.

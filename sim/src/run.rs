@@ -5,7 +5,7 @@ use crate::finding::Finding;
 use crate::judge::{Evidence, judge};
 use crate::lives;
 use crate::marks::{Marks, sometimes};
-use crate::oracles::{Bounds, Coverage, Visibility, Watermarks, Windows};
+use crate::oracles::{Bounds, Compared, Coverage, Visibility, Watermarks, Windows};
 use crate::scenario::elements::{Element, Running, Tally, TimersInWindow, WindowResult};
 use crate::scenario::elements_job::{self, ElementsOutputs, Place, Poison, RESULTS};
 use crate::scenario::elements_plan::{ElementsPlan, Terminal, WindowPlan};
@@ -44,6 +44,8 @@ pub struct Report {
     pub marks: Marks,
     /// Injected faults by family.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Its completed checkpoints, and how many of them were compared with the reference.
+    pub compared: Compared,
     /// How the run ended, for people.
     pub ending: String,
     /// The last events of the run, or all of them if requested.
@@ -204,7 +206,19 @@ pub fn run_once(scenario: &Scenario) -> Report {
         bad => Finding::of_ending(bad),
     };
     let faults = faults_of(scenario, injected);
-    Report { seed: scenario.seed, shape: scenario.shape(), finding, trace_hash, stats, marks, faults, ending: said, events: last_events }
+    let compared = Compared::default();
+    Report {
+        seed: scenario.seed,
+        shape: scenario.shape(),
+        finding,
+        trace_hash,
+        stats,
+        marks,
+        faults,
+        compared,
+        ending: said,
+        events: last_events,
+    }
 }
 
 impl Report {
@@ -218,6 +232,7 @@ impl Report {
             stats: RunStats::default(),
             marks: Marks::default(),
             faults: BTreeMap::new(),
+            compared: Compared::default(),
             ending: "not begun".to_owned(),
             events: vec![],
         }

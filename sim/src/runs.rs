@@ -2,6 +2,7 @@
 
 use crate::finding::Finding;
 use crate::marks::Marks;
+use crate::oracles::Compared;
 use crate::run::Report;
 use crate::scenario::Scenario;
 use thalweg_world::TraceEvent;
@@ -36,8 +37,16 @@ impl<'a> Runs<'a> {
         ending
     }
 
-    /// The report over all runs. `injected`: the faults of operations, connections and processes; `story`: the events, in words.
-    pub(crate) fn report(self, finding: Option<Finding>, marks: Marks, injected: FaultCounts, story: &[String]) -> Report {
+    /// The report over all runs. `injected`: the faults of operations, connections and processes; `compared`: the checkpoints; `story`: the events, in
+    /// words.
+    pub(crate) fn report(
+        self,
+        finding: Option<Finding>,
+        marks: Marks,
+        injected: FaultCounts,
+        compared: Compared,
+        story: &[String],
+    ) -> Report {
         let Self { scenario, hash, stats, events } = self;
         Report {
             seed: scenario.seed,
@@ -47,6 +56,7 @@ impl<'a> Runs<'a> {
             stats,
             marks,
             faults: only_faults(injected),
+            compared,
             ending: story.join("; "),
             events,
         }

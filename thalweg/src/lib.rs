@@ -75,17 +75,17 @@ pub use thalweg_io as io;
 #[doc(inline)]
 pub use thalweg_kernel::{
     AggregateFunction, AttemptOutcome, AttemptRecord, BoundedOutOfOrderness, Boxed, Chain, CheckpointConfig, CheckpointContents,
-    CheckpointDifference, CheckpointFailure, CheckpointOutcome, CheckpointRecord, CheckpointState, CoProcessContext, CoProcessFunction,
-    Collected, ComparedPart, ConnectedStreams, Context, Cure, DESCRIPTION_BYTES_MAX, DataStream, DataStreamSink, EngineSettings, Exchanged,
-    Failure, FailureCause, Job, JobControl, JobEnd, JobEnding, JobError, JobHandle, JobHistory, JobMetrics, JobObserver, JobOutcome,
-    JobPlan, JobReport, Key, KeyedCoProcessFunction, KeyedConnectedStreams, KeyedOperatorContext, KeyedProcessFunction, KeyedStream,
-    KeyedStreamOperator, ListAccess, ListState, MapAccess, MapState, Metric, MetricKind, MetricScope, NO_TIMESTAMP, NoWatermarks,
-    OneInputStreamOperator, OpenContext, OperatorContext, Output, OutputTag, PartFate, PartKind, PartLayout, PlanDescription, PlanEdge,
-    PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex, Record, RecordTimestamp, Refusal, RequestedCheckpoint,
-    RestartStrategy, Restore, RestoredFrom, RunRecords, SharedStream, SlidingEventTimeWindows, SnapshotTimes, StreamExecutionEnvironment,
-    StreamOperator, SubtaskCheckpoint, TaskCheckpoint, TaskPlacement, TimeWindow, Timer, TimerDomain, TimestampAssigner,
-    TumblingEventTimeWindows, TwoInputStreamOperator, ValueAccess, ValueState, Watched, Watermark, WatermarkGenerator, WatermarkOutput,
-    WatermarkStrategy, WindowAssigner, WindowedStream, WorkerShare, format_millis,
+    CheckpointDifference, CheckpointFailure, CheckpointOutcome, CheckpointReader, CheckpointRecord, CheckpointState, CoProcessContext,
+    CoProcessFunction, Collected, ComparedPart, ConnectedStreams, Context, Cure, DESCRIPTION_BYTES_MAX, DataStream, DataStreamSink,
+    EngineSettings, Exchanged, Failure, FailureCause, Job, JobControl, JobEnd, JobEnding, JobError, JobHandle, JobHistory, JobMetrics,
+    JobObserver, JobOutcome, JobPlan, JobReport, Key, KeyedCoProcessFunction, KeyedConnectedStreams, KeyedEntry, KeyedOperatorContext,
+    KeyedProcessFunction, KeyedStream, KeyedStreamOperator, ListAccess, ListState, MapAccess, MapState, Metric, MetricKind, MetricScope,
+    NO_TIMESTAMP, NoWatermarks, OneInputStreamOperator, OpenContext, OperatorContext, Output, OutputTag, PartFate, PartKind, PartLayout,
+    PlanDescription, PlanEdge, PlanOperator, PlanOutput, PlanPartitioning, PlanSink, PlanSource, PlanVertex, Record, RecordTimestamp,
+    Refusal, RequestedCheckpoint, RestartStrategy, Restore, RestoredFrom, RunRecords, SharedStream, SlidingEventTimeWindows, SnapshotTimes,
+    StreamExecutionEnvironment, StreamOperator, SubtaskCheckpoint, TaskCheckpoint, TaskPlacement, TimeWindow, Timer, TimerDomain,
+    TimestampAssigner, TumblingEventTimeWindows, TwoInputStreamOperator, ValueAccess, ValueState, Watched, Watermark, WatermarkGenerator,
+    WatermarkOutput, WatermarkStrategy, WindowAssigner, WindowedStream, WorkerShare, format_millis,
 };
 #[doc(inline)]
 pub use thalweg_kernel::{checkpoint, sink, source};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use tempfile::TempDir;
 use thalweg::connectors::{FileSink, GeneratorSource};
 use thalweg::io::uring::UringCores;
 use thalweg::{
-    CheckpointConfig, CheckpointContents, Context, JobEnding, JobError, JobReport, KeyedProcessFunction, OpenContext, Output, PartFate,
-    PartKind, Record, RestartStrategy, Restore, StreamExecutionEnvironment, ValueState,
+    CheckpointConfig, CheckpointContents, CheckpointReader, Context, JobEnding, JobError, JobReport, KeyedEntry, KeyedProcessFunction,
+    OpenContext, Output, PartFate, PartKind, Record, RestartStrategy, Restore, StreamExecutionEnvironment, ValueState,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Record)]
@@ -281,6 +282,24 @@ fn what_a_checkpoint_holds_against_what_a_job_wants_is_known_without_starting_an
         let said = job.rest(dir.path()).unwrap_err().to_string();
         assert_eq!(said, format!("the job cannot be run: {reason}"));
     }
+}
+
+#[test]
+fn a_checkpoint_is_read_from_outside_of_its_job_and_every_parallelism_finds_each_key_once() {
+    let dir = TempDir::new().unwrap();
+    Counting::default().part(dir.path());
+    let reader = CheckpointReader::read(&UringCores::new(), dir.path().join("checkpoints")).unwrap();
+    let counts = |parallelism: usize| {
+        let mut counts = BTreeMap::new();
+        let mut take = |entry: KeyedEntry<u64, u64>| assert_eq!(counts.insert(entry.key, entry.value), None);
+        (0..parallelism).for_each(|subtask| reader.keyed_state("counter", "count", subtask, parallelism, &mut take).unwrap());
+        counts
+    };
+    let whole = counts(1);
+    assert!(!whole.is_empty());
+    [2, 3, 128].iter().for_each(|parallelism| assert_eq!(counts(*parallelism), whole));
+    let refused = reader.keyed_state("counter", "count", 0, 1, |_: KeyedEntry<u64, String>| {}).unwrap_err().to_string();
+    assert!(refused.contains("another layout"), "{refused}");
 }
 
 fn missing(fates: &[(String, PartKind, PartFate)], name: &str) -> PartFate {

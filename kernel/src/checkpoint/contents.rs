@@ -2,6 +2,7 @@
 
 use super::difference::{CheckpointDifference, ComparedPart, PartFate, PartKind};
 use super::operator_state::{OperatorState, WantedState};
+use super::reader::read_on_a_core;
 use super::restored::Restored;
 use super::snapshots::WATERMARK_STATE;
 use crate::checkpoint::CheckpointId;
@@ -12,8 +13,8 @@ use crate::subtask::panics::panic_text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use thalweg_io::{CoreMain, Cores, block_on, mailbox};
-use thalweg_storage::checkpoint::{Metadata, Snapshot, StateLayout, load_path};
+use thalweg_io::Cores;
+use thalweg_storage::checkpoint::{Metadata, Snapshot, StateLayout};
 
 /// The contents of a checkpoint, by uid: without the owners of the bytes, and without their meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,21 +42,7 @@ impl CheckpointContents {
     /// # Errors
     /// If the core cannot be started, or anything about the checkpoint is missing or not as it was written.
     pub fn read(cores: &dyn Cores, path: impl Into<PathBuf>) -> Result<Self, JobError> {
-        let path = path.into();
-        let place = path.display().to_string();
-        let (sender, mut receiver) = mailbox();
-        let main: CoreMain = Box::new(move |_, io| {
-            Box::pin(async move {
-                let loaded = load_path(&*io.disk(), &path).await;
-                drop(sender.send(loaded.map(|loaded| Self::of(&loaded.metadata, loaded.snapshots.iter().map(|(_, snapshot)| snapshot)))));
-            })
-        });
-        let group = cores.start(vec![main])?;
-        let read = block_on(receiver.recv());
-        group.join();
-        let read =
-            read.ok_or_else(|| JobError::Internal { place: "a core".to_owned(), message: "it has ended without a result".to_owned() })?;
-        read.map_err(|source| JobError::Checkpoint { place, source })
+        read_on_a_core(cores, path.into(), |loaded| Self::of(&loaded.metadata, loaded.snapshots.iter().map(|(_, snapshot)| snapshot)))
     }
 
     /// The contents of a checkpoint that was read for an attempt.

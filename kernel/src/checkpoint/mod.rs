@@ -9,6 +9,7 @@ mod contents;
 mod difference;
 mod given_layouts;
 mod operator_state;
+mod reader;
 mod restored;
 pub(crate) mod snapshots;
 
@@ -17,6 +18,7 @@ pub use contents::CheckpointContents;
 pub use difference::{CheckpointDifference, ComparedPart, PartFate, PartKind, PartLayout};
 pub(crate) use given_layouts::GivenLayouts;
 pub(crate) use operator_state::{OperatorState, PartialSave, WantedState, WantedStates};
+pub use reader::{CheckpointReader, KeyedEntry};
 pub(crate) use restored::Restored;
 pub use snapshots::PreparedEpoch;
 pub(crate) use snapshots::{RESERVED_STATES, SnapshotPlace, SnapshotTimes, Snapshots, TakenSnapshot};

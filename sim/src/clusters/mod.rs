@@ -25,7 +25,7 @@ mod watchers;
 mod worker;
 
 use crate::marks::fault_families;
-use crate::oracles::{Coverage, Ledger};
+use crate::oracles::{Coverage, Ledger, Shadows};
 use crate::run::{Report, windows_of};
 use crate::scenario::cluster_plan::ClusterPlan;
 use crate::scenario::lives_plan::CHECKPOINTS;
@@ -41,12 +41,13 @@ pub(crate) fn run_once(scenario: &Scenario, plan: &ClusterPlan) -> Report {
     let notes = Notes::new(Ledger::new(world.disk().clone(), scenario.job.result_folders(), CHECKPOINTS));
     let windows = windows_of(&scenario.job);
     let coverage = Coverage::of_windows(windows.values().map(|plan| plan.lateness_ms).max().unwrap_or(0));
-    watchers::watch(&world, job, plan, &windows, &coverage, &notes);
+    let shadows = Shadows::new(world.disk().clone(), &scenario.job, false);
+    watchers::watch(&world, job, plan, &windows, &coverage, &notes, &shadows);
     let mut course = Course::new(scenario, plan, job, world, notes.clone());
     let finding = course.run().err();
     let mut marks = notes.marks();
     marks.merge(&coverage.marks());
     let injected = course.world.injected();
     fault_families().filter(|family| injected.contains_key(family)).for_each(|family| marks.note(family));
-    course.runs.report(finding, marks, injected, &notes.story())
+    course.runs.report(finding, marks, injected, shadows.compared(), &notes.story())
 }

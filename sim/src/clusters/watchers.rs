@@ -6,8 +6,8 @@
 use super::notes::Notes;
 use crate::marks::sometimes;
 use crate::oracles::{
-    Acknowledgements, Alignment, Apart, Bounds, Coverage, CreditBounds, Cuts, Fences, Protocol, SavedWatermarks, Transactions, Watermarks,
-    Windows,
+    Acknowledgements, Alignment, Apart, Bounds, Coverage, CreditBounds, Cuts, Fences, Protocol, SavedWatermarks, ShadowRestore, Shadows,
+    Transactions, Watermarks, Windows,
 };
 use crate::scenario::cluster_plan::ClusterPlan;
 use crate::scenario::elements_plan::{ElementsPlan, WindowPlan};
@@ -25,6 +25,7 @@ pub(super) fn watch(
     windows: &BTreeMap<&'static str, WindowPlan>,
     coverage: &Coverage,
     notes: &Notes,
+    shadows: &Shadows,
 ) {
     let coverage = coverage.clone();
     world.watch_each(move || coverage.clone());
@@ -47,6 +48,8 @@ pub(super) fn watch(
         let ledger = Rc::clone(&ledger);
         Apart::new(move || Transactions::new(Rc::clone(&ledger)))
     });
+    let shadows = shadows.clone();
+    world.watch_each(move || ShadowRestore::new(shadows.clone()));
     world.watch_each(|| Apart::new(Cuts::default));
     world.watch_each(CreditBounds::default);
     world.watch_each(Fences::default);

@@ -70,6 +70,11 @@ fn has_hidden_name(model: &DiskModel, folder: &Path, name: &str) -> bool {
     model.names_with(folder, &prefix).any(|hidden| shown_name(hidden).as_deref() == Some(name))
 }
 
+/// The attempt in a hidden name: 2 for `.part-1-2-3-4-2.csv.inprogress`.
+fn attempt_of(hidden: &str) -> Option<u64> {
+    hidden.strip_suffix(".csv.inprogress")?.rsplit_once('-')?.1.parse().ok()
+}
+
 fn epoch_of(path: &str) -> Option<u64> {
     PartName::parse(name_of(path)).map(|part| part.epoch)
 }
@@ -218,6 +223,14 @@ impl Ledger {
         Ok(())
     }
 
+    /// Attempt `attempt` has recovered the sinks: nothing is hidden that an earlier one has left (docs/src/semantics.md#o-4). Zombies may hide more, so this
+    /// is asked where there is one process.
+    fn nothing_is_left_before(&self, attempt: u64) -> Result<(), String> {
+        let is_older = |path: &String| attempt_of(name_of(path)).is_some_and(|of| of < attempt);
+        let left = self.names(true).find(is_older);
+        left.map_or(Ok(()), |path| Err(format!("attempt {attempt} has recovered the sinks, and {path} is left")))
+    }
+
     /// The visible names for the hidden files.
     fn hidden_results(&self) -> BTreeSet<String> {
         self.names(true).filter_map(|path| shown_name(name_of(&path))).collect()
@@ -333,6 +346,8 @@ impl Ledger {
 /// Watches one incarnation for the ledger.
 pub struct Transactions {
     ledger: Rc<RefCell<Ledger>>,
+    /// Whether no other process can write results.
+    is_alone: bool,
     prepared: Prepared,
 }
 
@@ -369,7 +384,13 @@ impl Transactions {
     /// The oracle of one incarnation.
     #[must_use]
     pub fn new(ledger: Rc<RefCell<Ledger>>) -> Self {
-        Self { ledger, prepared: Prepared::default() }
+        Self { ledger, is_alone: false, prepared: Prepared::default() }
+    }
+
+    /// The same for a job of one process, which leaves nothing of its earlier attempts.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self { is_alone: true, ..self }
     }
 }
 
@@ -384,6 +405,7 @@ impl Oracle for Transactions {
         ledger.look().map_err(Violation::new)?;
         self.prepared.observe(event);
         match event.name {
+            "attempt.recovered" if self.is_alone => ledger.nothing_is_left_before(id).map_err(Violation::new)?,
             "checkpoint.complete" | "checkpoint.commit" => {
                 ledger.refresh().map_err(Violation::new)?;
                 if ledger.complete < id {

@@ -112,4 +112,16 @@ impl WatermarkGenerator<Element> for Generator {
             Self::Punctuated => {}
         }
     }
+    fn snapshot(&self) -> Vec<u8> {
+        match self {
+            Self::Bounded(bounded) => WatermarkGenerator::<Element>::snapshot(bounded),
+            Self::Punctuated => vec![],
+        }
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) {
+        if let Self::Bounded(bounded) = self {
+            WatermarkGenerator::<Element>::restore(bounded, snapshot);
+        }
+    }
 }

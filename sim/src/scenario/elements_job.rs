@@ -27,6 +27,23 @@ pub const FIRST_WINDOW: &str = "first-window";
 /// The window over another window's results.
 pub const SECOND_WINDOW: &str = "second-window";
 
+/// The uid of the keyed operator, or of the first of two.
+pub(crate) const KEYED_UID: &str = "keyed";
+/// The uid of the window over another keyed operator's results.
+pub(crate) const SECOND_UID: &str = "second";
+/// The uid of the assignment of event time, if it is not at the sources.
+const TIMES_UID: &str = "times";
+
+/// The uid of a source.
+pub(crate) fn source_uid(source: usize) -> String {
+    format!("source-{source}")
+}
+
+/// The uid of the assignment of event time behind a source.
+pub(crate) fn times_uid(source: usize) -> String {
+    format!("times-{source}")
+}
+
 const LATE: OutputTag<Element> = OutputTag::new("late");
 const LATE_TALLIES: OutputTag<Tally> = OutputTag::new("late");
 
@@ -66,7 +83,7 @@ impl Place {
             Self::Files { roll_at_bytes } => {
                 let sink =
                     FileSink::<C::Out>::lines(format!("{RESULTS}/{name}"), |view, line| line.push_str(&C::Out::from_view(view).line()));
-                stream.sink(sink.suffix(".csv").roll_at_bytes(roll_at_bytes)).name(name);
+                stream.sink(sink.suffix(".csv").roll_at_bytes(roll_at_bytes)).name(name).uid(name);
                 None
             }
         }
@@ -92,14 +109,15 @@ pub(crate) struct ElementsOutputs {
 pub(crate) fn build(env: &StreamExecutionEnvironment, plan: &ElementsPlan, poison: Option<Poison>, place: Place) -> ElementsOutputs {
     let mut builder = Builder { poison, place, shared_streams: 0, shared: vec![] };
     let at_source = plan.late_strategy.is_none();
-    let mut streams = plan.sources.iter().map(|source| builder.source(env, source, at_source)).collect::<Vec<_>>().into_iter();
+    let mut streams =
+        plan.sources.iter().enumerate().map(|(n, source)| builder.source(env, n, source, at_source)).collect::<Vec<_>>().into_iter();
     let first = streams.next().expect("invariant: a plan has a source");
     let mut stream = streams.fold(first, |all, one| all.union(one));
     for segment in &plan.segments {
         stream = builder.segment(stream, segment);
     }
     let outputs = match plan.late_strategy {
-        Some(late) => finish(stream.assign_timestamps_and_watermarks(strategy(late)), plan, place),
+        Some(late) => finish(stream.assign_timestamps_and_watermarks(strategy(late)).uid(TIMES_UID), plan, place),
         None => finish(stream, plan, place),
     };
     ElementsOutputs { shared: builder.shared, ..outputs }
@@ -125,15 +143,22 @@ struct Builder {
 }
 
 impl Builder {
-    fn source(&mut self, env: &StreamExecutionEnvironment, plan: &SourcePlan, with_time: bool) -> DataStream<Exchanged<Element>> {
+    fn source(
+        &mut self,
+        env: &StreamExecutionEnvironment,
+        number: usize,
+        plan: &SourcePlan,
+        with_time: bool,
+    ) -> DataStream<Exchanged<Element>> {
         env.set_source_rate(plan.rate);
-        let stream = env.source(ElementSource { splits: plan.splits.clone() });
+        let stream = env.source(ElementSource { splits: plan.splits.clone() }).uid(&source_uid(number));
         let stream = match plan.parallelism {
             Some(parallelism) => stream.set_parallelism(parallelism),
             None => stream,
         };
         if with_time {
-            self.segment(stream.assign_timestamps_and_watermarks(strategy(plan.strategy)), &plan.segment)
+            let timed = stream.assign_timestamps_and_watermarks(strategy(plan.strategy)).uid(&times_uid(number));
+            self.segment(timed, &plan.segment)
         } else {
             self.segment(stream, &plan.segment)
         }
@@ -222,10 +247,12 @@ impl<In: Record> WindowAssigner<In> for AnyWindows {
 }
 
 /// The accumulator of a window.
-#[derive(Clone, Debug, Record)]
-struct Gathered {
-    sum: i64,
-    ids: Vec<u64>,
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
+pub(crate) struct Gathered {
+    /// The sum of the values.
+    pub(crate) sum: i64,
+    /// The ids of the records, in the order of their arrival.
+    pub(crate) ids: Vec<u64>,
 }
 
 /// Sums values and collects their ids.
@@ -307,6 +334,7 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan, p
                 count: ids.len() as u64,
                 sum,
             });
+            let running = running.uid(KEYED_UID);
             outputs.running = place.put(placed(running, parallelism), "running");
         }
         Terminal::Process { span_ms, is_connected } => {
@@ -318,9 +346,9 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan, p
                 let signals = shared.stream().filter(|element| is_signal(element.id)).map(as_signal);
                 let elements = shared.stream().filter(|element| !is_signal(element.id)).key_by::<String>(|element| element.key);
                 let connected = elements.connect(signals.key_by::<String>(|signal| signal.of));
-                placed(connected.process(ConnectedTally(function)), parallelism).shared()
+                placed(connected.process(ConnectedTally(function)).uid(KEYED_UID), parallelism).shared()
             } else {
-                placed(stream.key_by::<String>(|element| element.key).process(function), parallelism).shared()
+                placed(stream.key_by::<String>(|element| element.key).process(function).uid(KEYED_UID), parallelism).shared()
             };
             outputs.tallies = place.put(tallies.stream(), "tallies");
             // A record emitted by a timer carries the timer's time and precedes the watermark that fired it: a window behind it receives the record on
@@ -336,7 +364,8 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan, p
                     end: window.end,
                     timers,
                 })
-                .name(SECOND_WINDOW);
+                .name(SECOND_WINDOW)
+                .uid(SECOND_UID);
             outputs.late_tallies = place.put(timers.side_output(&LATE_TALLIES), "late-tallies");
             outputs.timers = place.put(timers, "timers");
         }
@@ -347,7 +376,8 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan, p
                 .allowed_lateness(Duration::from_millis(window.lateness_ms.unsigned_abs()))
                 .side_output_late_data(&LATE)
                 .aggregate(Gather, result)
-                .name(FIRST_WINDOW);
+                .name(FIRST_WINDOW)
+                .uid(KEYED_UID);
             let results = placed(results, parallelism);
             outputs.late = place.put(results.side_output(&LATE), "late");
             outputs.windows = place.put(results, "windows");
@@ -365,7 +395,8 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan, p
                     watermark: None,
                     pause_ms: 0,
                 })
-                .name(FIRST_WINDOW);
+                .name(FIRST_WINDOW)
+                .uid(KEYED_UID);
             let firsts = placed(firsts, parallelism);
             outputs.late = place.put(firsts.side_output(&LATE), "late");
             let seconds = firsts
@@ -374,7 +405,8 @@ fn finish<C: Chain<Out = Element>>(stream: DataStream<C>, plan: &ElementsPlan, p
                 .window(tumbling(second_ms))
                 .side_output_late_data(&LATE)
                 .aggregate(Gather, result)
-                .name(SECOND_WINDOW);
+                .name(SECOND_WINDOW)
+                .uid(SECOND_UID);
             outputs.second_late = place.put(seconds.side_output(&LATE), "second-late");
             outputs.windows = place.put(seconds, "windows");
         }
