@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use thalweg::connectors::GeneratorSource;
 use thalweg::{
-    AggregateFunction, CheckpointConfig, Record, Restore, StreamExecutionEnvironment, TumblingEventTimeWindows, WatermarkStrategy,
+    AggregateFunction, CheckpointConfig, CheckpointRecord, JobControl, Record, Restore, SnapshotTimes, StreamExecutionEnvironment,
+    TumblingEventTimeWindows, WatermarkStrategy,
 };
 
 /// What is to be run.
@@ -47,11 +48,26 @@ fn execute(env: StreamExecutionEnvironment, name: &str, spec: &Spec, totals: Arc
     if let Some((dir, interval)) = &spec.checkpoints {
         env.enable_checkpointing(CheckpointConfig::new(dir).interval(*interval).restore(Restore::None));
     }
-    let report = env.execute(name, spec.parallelism).and_then(thalweg::JobHandle::wait).map_err(|error| error.to_string())?;
+    let handle = env.execute(name, spec.parallelism).map_err(|error| error.to_string())?;
+    let control = handle.control();
+    let report = handle.wait().map_err(|error| error.to_string())?;
     if spec.checkpoints.is_some() {
-        eprintln!("{} checkpoints", report.checkpoints);
+        eprintln!("{} checkpoints; {}", report.checkpoints, longest_times(&control));
     }
     Ok(totals)
+}
+
+/// How long a subtask stood still for one of the latest checkpoints, and how long its state took to be durable, at most.
+fn longest_times(control: &JobControl) -> String {
+    let history = control.history();
+    let parts = || history.checkpoints().flat_map(CheckpointRecord::parts);
+    let longest = |time: fn(&SnapshotTimes) -> Duration| parts().map(|part| time(&part.times)).max().unwrap_or_default();
+    format!(
+        "of the latest {}: a subtask stood still for {:?} at most, and its state was durable {:?} later at most",
+        history.checkpoints().count(),
+        longest(|times| times.saving),
+        longest(|times| times.storing)
+    )
 }
 
 /// W1: changes and filters.
