@@ -142,7 +142,7 @@ impl Share {
                     return Err(format!("subtask {subtask} waits for room for results, and its task has no sink"));
                 }
             }
-            FromSubtask::Declined { checkpoint, prepared } => {
+            FromSubtask::Declined { checkpoint, prepared, .. } => {
                 // The message does not say which of its subtasks it was.
                 let mut tasks = self.parts.values().filter_map(|part| self.shape.get(part.task));
                 if prepared.is_some() && !tasks.any(|task| prepared_by(task, prepared.as_ref(), Some(*checkpoint)).is_ok()) {

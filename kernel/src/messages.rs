@@ -45,10 +45,13 @@ pub enum FromSubtask {
         /// The part.
         acknowledgement: Acknowledgement,
     },
-    /// The disk has no room for the subtask's part of a checkpoint. The epoch that its sink has prepared is kept.
+    /// There will be no part of the subtask in a checkpoint: the disk has no room for it, or it was of no use any more. The epoch that the subtask's sink has
+    /// prepared is kept.
     Declined {
         /// The checkpoint, which is declined.
         checkpoint: CheckpointId,
+        /// Whether the reason is that state has changed too fast while it was saved.
+        is_outpaced: bool,
         /// The epoch that the subtask's sink has prepared.
         prepared: Option<PreparedEpoch>,
     },

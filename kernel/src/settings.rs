@@ -36,10 +36,12 @@ pub struct EngineSettings {
     pub source_batch_records: usize,
     /// Bytes of one read of a file source.
     pub read_block_bytes: usize,
-    /// Bytes a file sink gathers for one write.
+    /// Bytes a file sink, or a subtask that saves its state, gathers for one write.
     pub write_block_bytes: usize,
     /// Time between two collections of metrics, in milliseconds.
     pub metrics_interval_ms: u64,
+    /// Slots of a part of a table of keyed state at most, rounded down to a power of two, 4 to 4,096: a table grows and is saved part by part.
+    pub state_part_slots: usize,
 }
 
 impl Default for EngineSettings {
@@ -56,6 +58,7 @@ impl Default for EngineSettings {
             read_block_bytes: 256 << 10,
             write_block_bytes: 256 << 10,
             metrics_interval_ms: 200,
+            state_part_slots: 4096,
         }
     }
 }
@@ -127,6 +130,12 @@ impl EngineSettings {
         Self { metrics_interval_ms, ..self }
     }
 
+    /// Sets [`state_part_slots`](Self#structfield.state_part_slots).
+    #[must_use]
+    pub fn state_part_slots(self, state_part_slots: usize) -> Self {
+        Self { state_part_slots, ..self }
+    }
+
     /// Number of frames that the rings of a channel hold.
     pub(crate) fn ring_frames(&self) -> usize {
         self.channel_frames.max(1)
@@ -155,6 +164,7 @@ impl EngineSettings {
             self.write_block_bytes,
             self.metrics_interval_ms as usize,
             self.buffer_debloat_target_ms as usize,
+            self.state_part_slots,
         ];
         if sizes.contains(&0) { Err(format!("every engine setting but channel_frames must be at least 1: {self:?}")) } else { Ok(()) }
     }

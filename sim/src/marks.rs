@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 /// The marks that a set of [`RUNS_MIN`] runs must have seen.
-pub const REQUIRED: [&str; 72] = [
+pub const REQUIRED: [&str; 73] = [
     "EIO",
     "ENOSPC",
     "a cancellation before the commit",
@@ -70,6 +70,7 @@ pub const REQUIRED: [&str; 72] = [
     "process: killed in a window",
     "process: paused",
     "process: power loss",
+    "records taken while their state was being saved",
     "results replaced",
     "results waited for room",
     "results went on when there was room",

@@ -15,6 +15,6 @@ mod window_table;
 
 pub use owner::TableOwner;
 pub use states::{KeyedStates, StateError, StateId};
-pub use table::HotTable;
+pub use table::{Encode, HotTable, SaveError, SavedEntries};
 pub use timers::TimerQueue;
 pub use window_table::WindowTable;

@@ -76,6 +76,7 @@ pub struct KeyedStates<K> {
     owner: u32,
     /// The range of the keys' hashes.
     hashes: HashRange,
+    part_slots: usize,
     /// Invariant: entries stored for one type of key are never read as those of another.
     key: PhantomData<fn(K) -> K>,
 }
@@ -91,7 +92,13 @@ impl<K: 'static> KeyedStates<K> {
     #[must_use]
     pub fn spanning(hashes: HashRange, operator: &str) -> Self {
         let owner = crc32fast::hash(operator.as_bytes());
-        Self { tables: Vec::new(), operator: operator.to_owned(), owner, hashes, key: PhantomData }
+        Self { tables: Vec::new(), operator: operator.to_owned(), owner, hashes, part_slots: usize::MAX, key: PhantomData }
+    }
+
+    /// The same with tables of small parts (see [`HotTable::with_part_slots`]).
+    #[must_use]
+    pub fn with_part_slots(self, part_slots: usize) -> Self {
+        Self { part_slots, ..self }
     }
 
     /// The state with values `V` named `name`, created empty if it does not exist.
@@ -104,7 +111,8 @@ impl<K: 'static> KeyedStates<K> {
             return Err(StateError { name: name.to_owned(), before: named.type_name, now: type_name::<V>() });
         }
         let place = place.unwrap_or_else(|| {
-            let table = Box::new(HotTable::<K, V>::spanning(self.hashes, TableOwner::state(name, &self.operator)));
+            let table = HotTable::<K, V>::spanning(self.hashes, TableOwner::state(name, &self.operator));
+            let table = Box::new(table.with_part_slots(self.part_slots));
             self.tables.push(Named { name: name.to_owned(), type_name: type_name::<V>(), of_values: TypeId::of::<V>(), table });
             self.tables.len() - 1
         });

@@ -129,7 +129,7 @@ fn all() -> Vec<Message> {
         report(FromSubtask::SplitRequested { source: OperatorId(0), subtask: 5 }),
         acknowledged(Image::Inline(Buffer::from(&[8; 100][..]))),
         acknowledged(Image::File(FileRef { name: "state-2-7".to_owned(), len: 1 << 40, crc: 77 })),
-        report(FromSubtask::Declined { checkpoint: CheckpointId(7), prepared: prepared() }),
+        report(FromSubtask::Declined { checkpoint: CheckpointId(7), is_outpaced: true, prepared: prepared() }),
         report(FromSubtask::Finished { subtask: 5, prepared: None }),
         report(FromSubtask::Ended { subtask: 5, metrics: vec![metric()] }),
         report(FromSubtask::WaitsForRoom { subtask: 5, reason: Some("cannot write to out/part-1".to_owned()) }),

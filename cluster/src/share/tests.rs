@@ -115,7 +115,7 @@ fn only_the_sink_of_a_task_prepares_something_and_for_the_checkpoint_at_hand() {
     the_last_is_a_lie(&mut share(), &[acknowledged(3, part(prepared(SINK, 2)))], "comes with checkpoint 1");
     the_last_is_a_lie(&mut share(), &[FromSubtask::Finished { subtask: 3, prepared: prepared(SOURCE, 9) }], "not a sink");
     assert_eq!(share().hear(Attempt(3), &FromSubtask::Finished { subtask: 3, prepared: prepared(SINK, 9) }), Ok(()));
-    let declined = |sink| FromSubtask::Declined { checkpoint: CheckpointId(1), prepared: prepared(sink, 1) };
+    let declined = |sink| FromSubtask::Declined { checkpoint: CheckpointId(1), is_outpaced: false, prepared: prepared(sink, 1) };
     the_last_is_a_lie(&mut share(), &[declined(SINK), declined(OperatorId(1))], "none of its subtasks");
     assert_eq!(share().hear(Attempt(3), &FromSubtask::Failed { subtask: None, error: JobError::Cancelled }), Ok(()));
     let failed = |subtask| FromSubtask::Failed { subtask: Some(subtask), error: JobError::Cancelled };

@@ -7,7 +7,7 @@ pub struct KeyGroups {
 }
 
 /// A range of hashes by their low 32 bits, by which key groups are cut; it includes `first` and `last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashRange {
     /// The lowest hash.
     pub first: u32,
@@ -18,6 +18,12 @@ pub struct HashRange {
 impl HashRange {
     /// Every hash.
     pub const ALL: Self = Self { first: 0, last: u32::MAX };
+
+    /// Whether both have a hash in common.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
 }
 
 impl KeyGroups {

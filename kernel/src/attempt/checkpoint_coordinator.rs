@@ -31,8 +31,8 @@ pub(crate) enum CheckpointInput {
     Tick,
     /// The subtask's part of the checkpoint is durable.
     Acknowledged { subtask: SubtaskId, checkpoint: CheckpointId },
-    /// There was no room for a part of the checkpoint.
-    Declined { checkpoint: CheckpointId },
+    /// There was no room for a part of the checkpoint, or its state has changed too fast while it was saved.
+    Declined { checkpoint: CheckpointId, is_outpaced: bool },
     /// The sink of the subtask waits for room on a disk, or goes on.
     Room { subtask: SubtaskId, is_missing: bool },
     /// The subtask has come to the end of its input, and its results are prepared.
@@ -56,6 +56,8 @@ pub(crate) enum CheckpointInput {
 pub(crate) enum GivenUp {
     Expired,
     NoRoom,
+    /// State has changed too fast while it was saved.
+    Outpaced,
 }
 
 /// How the work of an attempt was completed.
@@ -201,9 +203,9 @@ impl CheckpointCoordinator {
                     pending.acknowledged[subtask] = true;
                 }
             }
-            CheckpointInput::Declined { checkpoint } => {
+            CheckpointInput::Declined { checkpoint, is_outpaced } => {
                 if self.is_collecting(checkpoint) {
-                    actions.extend(self.give_up(now, GivenUp::NoRoom));
+                    actions.extend(self.give_up(now, if is_outpaced { GivenUp::Outpaced } else { GivenUp::NoRoom }));
                 }
             }
             CheckpointInput::Room { subtask, is_missing } => {
@@ -331,7 +333,7 @@ impl CheckpointCoordinator {
         let paused = wanted.map(|at| at.max(now.after(self.cadence.min_pause)));
         self.next_trigger = if self.requested { Some(now) } else { paused };
         self.last_retry = Some(now.after(RETRY)).filter(|_| self.all_finished());
-        // A full disk is waited for. Without a source to send the barrier nothing is at fault.
+        // A full disk is waited for, and state that changes too fast gets more memory for the next one. Without a source to send the barrier nothing is at fault.
         let counts = reason == GivenUp::Expired && self.sources_remain();
         self.failures += u32::from(counts);
         if counts && self.failures > self.cadence.tolerable_failures {

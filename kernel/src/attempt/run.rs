@@ -223,9 +223,9 @@ impl<'a> AttemptRun<'a> {
         match message {
             FromSubtask::SplitRequested { source, subtask } => self.steer(coordinator::AttemptInput::SplitRequested { source, subtask }),
             FromSubtask::Acknowledged { subtask, acknowledgement } => self.acknowledged(subtask, acknowledgement),
-            FromSubtask::Declined { checkpoint, prepared } => {
+            FromSubtask::Declined { checkpoint, is_outpaced, prepared } => {
                 self.note_prepared(prepared);
-                self.decide(checkpoints::CheckpointInput::Declined { checkpoint });
+                self.decide(checkpoints::CheckpointInput::Declined { checkpoint, is_outpaced });
             }
             FromSubtask::WaitsForRoom { subtask, reason } => {
                 let is_missing = reason.is_some();
@@ -327,6 +327,7 @@ impl<'a> AttemptRun<'a> {
                     let why = match reason {
                         GivenUp::Expired => CheckpointFailure::Expired,
                         GivenUp::NoRoom => CheckpointFailure::NoRoom,
+                        GivenUp::Outpaced => CheckpointFailure::Outpaced,
                     };
                     self.parts.telling.failed(checkpoint, why);
                     tracing::warn!(%checkpoint, "checkpoint given up: {why}");

@@ -133,6 +133,10 @@ impl<T: Record> Stage for Joint<T> {
         self.down.poll_prepared(cx)
     }
 
+    fn save(&mut self) {
+        self.down.save();
+    }
+
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.down.poll_close(cx)
     }

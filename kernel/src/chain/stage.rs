@@ -28,7 +28,7 @@ pub enum Resumed {
 /// The calls that every operator of a fused chain takes, whatever the type of its records. Each call passes down the chain.
 pub trait Stage: 'static {
     /// Takes an in-band element. Only while [`ready`](Self::ready); it may suspend the stage (a watermark that fires many windows). A stage with
-    /// state writes it into the snapshot when a barrier comes, before it passes the barrier on.
+    /// state fixes it when a barrier comes, before it passes the barrier on: it seals a table, which is saved later, or writes into the snapshot at once.
     fn control(&mut self, control: Control);
 
     /// Whether the stage takes a record or an in-band element now.
@@ -56,6 +56,10 @@ pub trait Stage: 'static {
     /// When [`advance_processing_time`](Self::advance_processing_time) wants to be called next.
     fn next_deadline(&self, now: Now) -> Option<MonotonicNs>;
 
+    /// Saves the next slice of the state that a barrier has sealed and that is not in its snapshot yet: of the first operator that has such state. Also while
+    /// not [`ready`](Self::ready).
+    fn save(&mut self);
+
     /// After the end of input: ready when the results of all epochs are prepared, that is durable and hidden.
     fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
@@ -75,7 +79,7 @@ pub trait Collector<T: Record>: Stage {
 /// Implements the methods of [`Stage`] that an operator only passes down to the collector in its field `down`.
 macro_rules! pass_on {
     () => {
-        $crate::chain::pass_on!(ready resume batch_end control flush poll_progress processing_time finish);
+        $crate::chain::pass_on!(ready resume batch_end control flush poll_progress processing_time save finish);
     };
     ($($part:ident)*) => { $($crate::chain::pass_on!(@ $part);)* };
     (@ ready) => {
@@ -118,6 +122,11 @@ macro_rules! pass_on {
         }
         fn next_deadline(&self, now: $crate::subtask::clock::Now) -> Option<thalweg_io::MonotonicNs> {
             self.down.next_deadline(now)
+        }
+    };
+    (@ save) => {
+        fn save(&mut self) {
+            self.down.save();
         }
     };
     (@ finish) => {

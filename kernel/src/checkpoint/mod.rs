@@ -1,16 +1,19 @@
 //! Checkpoints as the engine takes and restores them.
 //!
-//! A barrier runs through the graph; when it reaches a stage with state, that stage writes its state into the subtask's snapshot (`operator_state.rs`), in
-//! slices, suspended meanwhile; the driver stores the snapshot in the background and tells the coordinator (docs/src/semantics.md#c-1). The bytes of state,
-//! and all files, are the affair of `thalweg_storage::checkpoint`.
+//! A barrier runs through the graph; when it reaches a stage with state, that stage seals its tables (`sealed_state.rs`), which are saved into the subtask's
+//! snapshot later, by slices, while records flow; windows and timers are written into it at once (`operator_state.rs`), by slices, with the stage suspended. The
+//! driver saves and stores the snapshot in the background and tells the coordinator (docs/src/semantics.md#c-1). The bytes of state, and all files, are the
+//! affair of `thalweg_storage::checkpoint`.
 
 mod config;
 mod contents;
 mod difference;
 mod given_layouts;
+pub(crate) mod images;
 mod operator_state;
 mod reader;
 mod restored;
+mod sealed_state;
 pub(crate) mod snapshots;
 
 pub use config::{CheckpointConfig, RestartStrategy, Restore};
@@ -20,6 +23,7 @@ pub(crate) use given_layouts::GivenLayouts;
 pub(crate) use operator_state::{OperatorState, PartialSave, WantedState, WantedStates};
 pub use reader::{CheckpointReader, KeyedEntry};
 pub(crate) use restored::Restored;
+pub(crate) use sealed_state::SealedState;
 pub use snapshots::PreparedEpoch;
-pub(crate) use snapshots::{RESERVED_STATES, SnapshotPlace, SnapshotTimes, Snapshots, TakenSnapshot};
+pub(crate) use snapshots::{RESERVED_STATES, SnapshotPlace, SnapshotTimes, Snapshots};
 pub use thalweg_storage::checkpoint::{Attempt, CheckpointId, JobId};

@@ -1,7 +1,7 @@
 //! Saves one operator's state into the snapshots of its subtask, and restores it from a checkpoint.
 //!
-//! Saving walks over the operator's tables in slices ([`PartialSave`] keeps the place) while the operator is suspended: nothing it saves changes
-//! before the walk is over. Restoring takes the entries of the subtask's own key groups (docs/src/semantics.md#c-6) out of every snapshot there is.
+//! What is saved here, windows and timers, is walked over in slices ([`PartialSave`] keeps the place) while the operator is suspended: nothing changes before
+//! the walk is over. Tables are saved while they change (`sealed_state.rs`). Restoring takes the entries of the subtask's own key groups (docs/src/semantics.md#c-6) out of every snapshot there is.
 
 use super::difference::{PartFate, state_refusal};
 use super::given_layouts::GivenLayouts;
@@ -12,6 +12,7 @@ use crate::graph_ids::TaskName;
 use crate::record::{Key, Record, RecordLayout};
 use crate::subtask::operator_info::OperatorInfo;
 use crate::time::Watermark;
+use rkyv::util::AlignedVec;
 use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use thalweg_record::{HashRange, KeyGroups};
 use thalweg_storage::checkpoint::{Entries, Namespace, SavedEntry, Scope, Section, StateLayout, append_entry};
-use thalweg_storage::{HotTable, TableOwner};
+use thalweg_storage::{HotTable, KeyedStates, TableOwner};
 
 /// A state that an operator keeps: its name and its layout.
 pub(crate) type WantedState = (String, StateLayout);
@@ -49,6 +50,8 @@ pub(crate) struct OperatorState {
     pub(crate) info: Rc<OperatorInfo>,
     /// The layouts given where the job was described.
     pub(crate) layouts: GivenLayouts,
+    /// Slots of a part of a table at most.
+    pub(crate) part_slots: usize,
     /// The states that were asked for.
     pub(crate) claimed: RefCell<Vec<WantedState>>,
 }
@@ -82,7 +85,7 @@ impl OperatorState {
     }
 
     /// The same without their types.
-    fn layout_of<K: Key, V: Record>(&self, name: &str) -> StateLayout {
+    pub(super) fn layout_of<K: Key, V: Record>(&self, name: &str) -> StateLayout {
         let (key, value) = self.layouts_of::<K, V>(name);
         StateLayout { key: key.layout().clone(), value: value.layout().clone() }
     }
@@ -97,64 +100,32 @@ impl OperatorState {
         TableOwner::state(name, &self.operator())
     }
 
-    /// Saves entries of the state `name`, each with its hash and namespace. Each call costs the layouts and a lookup of the state by name.
+    /// Saves entries of the state `name`, each with its hash and namespace, while the barrier is in the chain. Each call costs the layouts and a lookup of the
+    /// state by name.
     pub(crate) fn save<'a, K: Key, V: Record, B: Borrow<V>>(
         &self,
         name: &str,
         entries: impl Iterator<Item = (u64, Option<Namespace>, &'a K, B)>,
     ) {
-        self.save_with_layout::<K, V, B>(name, &self.layout_of::<K, V>(name), entries);
-    }
-
-    fn save_with_layout<'a, K: Key, V: Record, B: Borrow<V>>(
-        &self,
-        name: &str,
-        layout: &StateLayout,
-        entries: impl Iterator<Item = (u64, Option<Namespace>, &'a K, B)>,
-    ) {
         let failed = self.snapshots.write(|writer, archiver| {
-            let state = writer.state(&self.uid, name, layout.clone());
+            let state = writer.state(&self.uid, name, &self.layout_of::<K, V>(name));
+            let (mut section, mut count) = (AlignedVec::new(), 0);
+            let mut hashes = HashRange { first: u32::MAX, last: 0 };
             for (hash, namespace, key, value) in entries {
-                let group = u16::try_from(self.key_groups.of_hash(hash)).expect("invariant: there are at most 2^15 key groups");
-                let section = writer.section(state, Scope::KeyGroup(group)).entry();
-                if let Err(error) = append_entry(archiver, section, namespace, key, value.borrow()) {
+                if let Err(error) = append_entry(archiver, &mut section, namespace, key, value.borrow()) {
                     return Some(error);
                 }
+                count += 1;
+                hashes = HashRange { first: hashes.first.min(hash as u32), last: hashes.last.max(hash as u32) };
+            }
+            if count > 0 {
+                writer.append(state, Scope::Hashes(hashes), count, &section);
             }
             None
         });
         if let Some(error) = failed {
             self.info.fail(format!("the state {name} cannot be saved: {error}"));
         }
-    }
-
-    /// Saves the next parts of `table`, about `budget` entries. `true` when all of it is saved.
-    pub(crate) fn save_table<K: Key, V: Record>(&self, name: &str, table: &HotTable<K, V>, part: &mut usize, budget: usize) -> bool {
-        self.save_table_as::<K, V, V, &V>(name, table, part, budget, |value| value)
-    }
-
-    /// The same with values that are saved as another type.
-    pub(crate) fn save_table_as<'a, K: Key, V, W: Record, B: Borrow<W>>(
-        &self,
-        name: &str,
-        table: &'a HotTable<K, V>,
-        part: &mut usize,
-        budget: usize,
-        form: impl Fn(&'a V) -> B,
-    ) -> bool {
-        let (mut saved, layout) = (0, self.layout_of::<K, W>(name));
-        while let Some((cost, entries)) = table.part(*part) {
-            saved += cost;
-            let mut entries = entries.peekable();
-            if entries.peek().is_some() {
-                self.save_with_layout::<K, W, B>(name, &layout, entries.map(|(hash, key, value)| (hash, None, key, form(value))));
-            }
-            *part += 1;
-            if saved >= budget {
-                return false;
-            }
-        }
-        true
     }
 
     /// Hands the entries of the state `name` that this subtask owns to `take`, with the hashes of their keys. An entry that cannot be read fails the
@@ -170,11 +141,11 @@ impl OperatorState {
                 self.info.refuse(refusal);
                 return;
             }
-            let Scope::KeyGroup(group) = section.scope else {
+            let Scope::Hashes(hashes) = section.scope else {
                 self.info.refuse(format!("the state {name} of checkpoint {} is not keyed", restored.checkpoint));
                 return;
             };
-            if !self.owned.contains(&u32::from(group)) {
+            if !hashes.overlaps(self.owned_hashes()) {
                 continue;
             }
             let mut entries = Entries::new(section.bytes);
@@ -182,6 +153,9 @@ impl OperatorState {
                 match entry {
                     Ok(SavedEntry { namespace, key, value }) => {
                         let hash = K::hash(key.view());
+                        if !self.owned.contains(&self.key_groups.of_hash(hash)) {
+                            continue;
+                        }
                         take(hash, Saved { namespace, key, value, watermark: by.watermark });
                     }
                     Err(reason) => {
@@ -207,12 +181,13 @@ impl OperatorState {
         let task = TaskName { operators: name.to_owned(), subtask: 0, parallelism: 1 };
         Self {
             uid: uid.to_owned(),
-            snapshots: Rc::new(Snapshots::new(uid.to_owned())),
+            snapshots: Rc::new(Snapshots::new(uid.to_owned(), usize::MAX)),
             restored: RefCell::default(),
             key_groups,
             owned: key_groups.owned_by(0, 1),
             info: Rc::new(OperatorInfo { name: name.to_owned(), task: Rc::new(task), failure: Rc::default() }),
             layouts,
+            part_slots: usize::MAX,
             claimed: RefCell::default(),
         }
     }
@@ -220,8 +195,8 @@ impl OperatorState {
     /// Saves the state of a split.
     pub(crate) fn save_split(&self, name: &str, number: u32, bytes: &[u8]) {
         self.snapshots.write(|writer, _| {
-            let state = writer.state(&self.uid, name, StateLayout::default());
-            writer.section(state, Scope::Split(number)).entry().extend_from_slice(bytes);
+            let state = writer.state(&self.uid, name, &StateLayout::default());
+            writer.append(state, Scope::Split(number), 1, bytes);
         });
     }
 
@@ -232,9 +207,19 @@ impl OperatorState {
         let sections = restored.iter().flat_map(|restored| restored.sections(&self.uid, name));
         let of_split = |(_, section): (&RestoredSubtask, Section<'_>)| match section.scope {
             Scope::Split(number) => Some((number, section.bytes.to_vec())),
-            Scope::KeyGroup(_) | Scope::Subtask => None,
+            Scope::Hashes(_) | Scope::Subtask => None,
         };
         sections.filter_map(of_split).collect()
+    }
+
+    /// An empty table for the keys of this subtask and the state `name`.
+    pub(crate) fn table<K, V>(&self, name: &str) -> HotTable<K, V> {
+        HotTable::spanning(self.owned_hashes(), self.owner_of(name)).with_part_slots(self.part_slots)
+    }
+
+    /// Empty tables for the keys of this subtask.
+    pub(crate) fn tables<K: 'static>(&self) -> KeyedStates<K> {
+        KeyedStates::spanning(self.owned_hashes(), &self.operator()).with_part_slots(self.part_slots)
     }
 
     /// Restores a table.

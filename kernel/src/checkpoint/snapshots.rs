@@ -1,18 +1,22 @@
 //! Gathers one subtask's part of its checkpoints: the state of its operators, the position of its source, and the epochs its sink has prepared.
 //!
-//! The head of the task begins a snapshot before it hands the barrier to the chain and ends it when the barrier has passed; in between the stages
-//! write their state. The sink reports prepared epochs later, in order. The driver takes both out and joins them by checkpoint.
+//! The head of the task begins a snapshot before it hands the barrier to the chain and ends it when the barrier has passed. In between the stages write
+//! their state, or seal it and owe it: then it is saved, slice by slice, while the task goes on. The snapshot is whole when the barrier has passed and nothing
+//! is owed. What there is of it waits in [`Images`] to be written. The sink reports prepared epochs later, in order. The driver takes both out and joins them
+//! by checkpoint.
 
+use super::images::Images;
 use crate::checkpoint::CheckpointId;
 use crate::graph_ids::OperatorId;
 use crate::record::Archiver;
 use crate::time::Watermark;
 use rkyv::util::AlignedVec;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
-use thalweg_io::{Buffer, MonotonicNs};
+use thalweg_io::MonotonicNs;
+use thalweg_storage::SavedEntries;
 use thalweg_storage::checkpoint::{Scope, SnapshotWriter, StateLayout};
 
 /// The prefix of the names of the engine's own states. No user's state may have it.
@@ -30,26 +34,15 @@ pub struct SnapshotPlace {
     pub inline_bytes_max: usize,
 }
 
-/// The state of a subtask at a barrier.
-pub(crate) struct TakenSnapshot {
-    pub(crate) checkpoint: CheckpointId,
-    pub(crate) image: Buffer,
-    /// The splits in work, by number.
-    pub(crate) splits: Vec<(u32, AlignedVec)>,
-    /// When its barrier entered the chain, and how long the channels had waited for each other by then.
-    pub(crate) begun: MonotonicNs,
-    pub(crate) alignment: Duration,
-}
-
 /// The time a subtask spent on its part in a checkpoint, by its own clock. The rest of `end_to_end` is the way of the barrier, or of the acknowledgement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotTimes {
     /// From the first channel that delivered the barrier to the last: the other channels waited meanwhile. Zero for sources.
     pub alignment: Duration,
-    /// From then until the barrier had passed all operators of the task, each of which has saved its state: no record was worked off meanwhile (Flink's
-    /// "sync duration").
+    /// From then until the barrier had passed all operators of the task, each of which has sealed or saved its state: no record was worked off meanwhile
+    /// (Flink's "sync duration").
     pub saving: Duration,
-    /// From then until the state was durable, while the task went on (Flink's "async duration").
+    /// From then until what was sealed was saved and all of it durable, while the task went on (Flink's "async duration").
     pub storing: Duration,
 }
 
@@ -63,40 +56,38 @@ pub struct PreparedEpoch {
     pub transaction: Option<AlignedVec>,
 }
 
-struct Writing {
-    checkpoint: CheckpointId,
-    splits: Vec<(u32, AlignedVec)>,
-    begun: MonotonicNs,
-    alignment: Duration,
-}
-
 /// Gathers the snapshots of one subtask. Used on its core alone; each call is on the control path.
 pub(crate) struct Snapshots {
     /// The uid of the task's first operator.
     task_uid: String,
-    writing: RefCell<Option<Writing>>,
+    /// The checkpoint whose barrier is in the chain.
+    in_chain: Cell<Option<CheckpointId>>,
+    /// Makes the newest of the images.
     writer: RefCell<SnapshotWriter>,
-    /// Memory of an image that has been stored, to be used again.
-    spare: RefCell<Buffer>,
+    /// How many states are sealed for the latest checkpoint and not saved, and which checkpoint that is.
+    owed: Cell<usize>,
+    owed_to: Cell<Option<CheckpointId>>,
+    images: RefCell<Images>,
     /// The sink's latest report: why it waits for room, or (`None`) that it no longer does.
     sink_waits: RefCell<Option<Option<String>>>,
     archiver: RefCell<Archiver>,
-    taken: RefCell<VecDeque<TakenSnapshot>>,
     prepared: RefCell<VecDeque<PreparedEpoch>>,
     /// Whether the task ends in a sink.
     pub(crate) has_sink: Cell<bool>,
 }
 
 impl Snapshots {
-    pub(crate) fn new(task_uid: String) -> Self {
+    /// The snapshots of a task whose first operator has the uid `task_uid`. Images are handed over to be written in pieces of `piece_bytes`.
+    pub(crate) fn new(task_uid: String, piece_bytes: usize) -> Self {
         Self {
             task_uid,
-            writing: RefCell::default(),
+            in_chain: Cell::default(),
             writer: RefCell::default(),
-            spare: RefCell::default(),
+            owed: Cell::default(),
+            owed_to: Cell::default(),
+            images: RefCell::new(Images::new(piece_bytes)),
             sink_waits: RefCell::default(),
             archiver: RefCell::default(),
-            taken: RefCell::default(),
             prepared: RefCell::default(),
             has_sink: Cell::new(false),
         }
@@ -104,52 +95,114 @@ impl Snapshots {
 
     /// The barrier of `checkpoint` is about to enter the chain, now.
     pub(crate) fn begin(&self, checkpoint: CheckpointId, now: MonotonicNs) {
-        let begun = Writing { checkpoint, splits: Vec::new(), begun: now, alignment: Duration::ZERO };
-        let before = self.writing.replace(Some(begun));
+        let before = self.in_chain.replace(Some(checkpoint));
         assert!(before.is_none(), "the barrier of checkpoint {checkpoint} came while another one was in the chain");
+        self.images.borrow_mut().begin(checkpoint, now);
+        self.writer.replace(SnapshotWriter::new());
+        self.owed.set(0);
+        self.owed_to.set(Some(checkpoint));
     }
 
     /// Notes how long the channels have waited for the last of them to deliver the barrier.
     pub(crate) fn aligned(&self, alignment: Duration) {
-        if let Some(writing) = &mut *self.writing.borrow_mut() {
-            writing.alignment = alignment;
+        if let Some(image) = self.images.borrow_mut().newest() {
+            image.alignment = alignment;
         }
     }
 
     /// Notes the watermark that the whole task has reached.
     pub(crate) fn watermark(&self, watermark: Watermark) {
-        let layout = StateLayout::default();
         self.write(|writer, _| {
-            let state = writer.state(&self.task_uid, WATERMARK_STATE, layout);
-            writer.section(state, Scope::Subtask).entry().extend_from_slice(&watermark.0.to_le_bytes());
+            let state = writer.state(&self.task_uid, WATERMARK_STATE, &StateLayout::default());
+            writer.append(state, Scope::Subtask, 1, &watermark.0.to_le_bytes());
         });
     }
 
     /// Notes a split that is being read, with its position.
     pub(crate) fn split(&self, number: u32, split: AlignedVec) {
-        if let Some(writing) = &mut *self.writing.borrow_mut() {
-            writing.splits.push((number, split));
+        if let Some(image) = self.images.borrow_mut().newest() {
+            image.splits.push((number, split));
         }
     }
 
     /// Writes state into the snapshot that has begun.
     pub(crate) fn write<R>(&self, write: impl FnOnce(&mut SnapshotWriter, &mut Archiver) -> R) -> R {
-        assert!(self.writing.borrow().is_some(), "state is written between the beginning and the end of a snapshot");
-        write(&mut self.writer.borrow_mut(), &mut self.archiver.borrow_mut())
+        assert!(self.in_chain.get().is_some(), "state is written between the beginning and the end of a snapshot");
+        let mut writer = self.writer.borrow_mut();
+        let written = write(&mut writer, &mut self.archiver.borrow_mut());
+        self.images.borrow_mut().grown(&mut writer);
+        written
     }
 
-    /// The barrier of `checkpoint` has passed the whole chain: the written state is the subtask's snapshot.
-    pub(crate) fn end(&self, checkpoint: CheckpointId) {
-        let writing = self.writing.take().expect("invariant: a snapshot ends after it began");
-        let Writing { checkpoint: written, splits, begun, alignment } = writing;
-        assert_eq!(written, checkpoint, "one snapshot began and another one ended");
-        let image = self.writer.borrow_mut().finish(self.spare.take());
-        self.taken.borrow_mut().push_back(TakenSnapshot { checkpoint, image, splits, begun, alignment });
+    /// A state is sealed for the snapshot that has begun, and will be saved later. Returns its checkpoint.
+    pub(crate) fn owes(&self) -> CheckpointId {
+        self.owed.set(self.owed.get() + 1);
+        self.in_chain.get().expect("invariant: state is sealed while the barrier is in the chain")
     }
 
-    /// Gives back the memory of an image that has been stored, for a later image.
-    pub(crate) fn give_back(&self, image: Buffer) {
-        self.spare.replace(image);
+    /// Whether the snapshot of `checkpoint` is still being made, so that what is sealed for it is of use.
+    pub(crate) fn wants(&self, checkpoint: CheckpointId) -> bool {
+        self.images.borrow_mut().newest().is_some_and(|image| image.checkpoint == checkpoint && image.is_wanted())
+    }
+
+    /// Appends entries of a sealed state to the snapshot of `checkpoint`, which is being made.
+    pub(crate) fn append(&self, checkpoint: CheckpointId, state: (&str, &str, &StateLayout), saved: &SavedEntries) {
+        assert!(self.wants(checkpoint), "checkpoint {checkpoint} is of no use any more");
+        let (operator, name, layout) = state;
+        let mut writer = self.writer.borrow_mut();
+        let state = writer.state(operator, name, layout);
+        writer.append(state, Scope::Hashes(saved.hashes), saved.entries, &saved.bytes);
+        self.images.borrow_mut().grown(&mut writer);
+    }
+
+    /// What a state owed to the snapshot of `checkpoint` is in it, or will not come.
+    pub(crate) fn paid(&self, checkpoint: CheckpointId) {
+        if self.owed_to.get() == Some(checkpoint) {
+            let owed = self.owed.get().checked_sub(1).expect("invariant: what is paid was owed");
+            self.owed.set(owed);
+            self.end_if_whole();
+        }
+    }
+
+    /// The snapshot of `checkpoint` cannot be made: the checkpoint is declined. `is_outpaced`: because state changes faster than it is saved.
+    pub(crate) fn give_up(&self, checkpoint: CheckpointId, is_outpaced: bool) {
+        self.images.borrow_mut().give_up(checkpoint, is_outpaced);
+    }
+
+    /// The attempt is over: no snapshot will be of use.
+    pub(crate) fn give_up_all(&self) {
+        self.images.borrow_mut().give_up_all();
+    }
+
+    /// Whether sealed state is to be saved now: there is some, and room for it.
+    pub(crate) fn can_save(&self) -> bool {
+        self.owed.get() > 0 && self.images.borrow().has_room()
+    }
+
+    /// The barrier of `checkpoint` has passed the whole chain: with what is sealed, the written state is the subtask's snapshot.
+    pub(crate) fn end(&self, checkpoint: CheckpointId, now: MonotonicNs) {
+        let begun = self.in_chain.take();
+        assert_eq!(begun, Some(checkpoint), "one snapshot began and another one ended");
+        if let Some(image) = self.images.borrow_mut().newest() {
+            image.sealed_at = Some(now);
+        }
+        self.end_if_whole();
+    }
+
+    fn end_if_whole(&self) {
+        if self.owed.get() == 0 && self.in_chain.get().is_none() {
+            self.images.borrow_mut().end(&mut self.writer.borrow_mut());
+        }
+    }
+
+    /// See [`Images::tell_whole`].
+    pub(crate) fn tell_whole(&self) -> Option<(CheckpointId, u64)> {
+        self.images.borrow_mut().tell_whole()
+    }
+
+    /// The images that are being made or wait to be written.
+    pub(crate) fn images(&self) -> RefMut<'_, Images> {
+        self.images.borrow_mut()
     }
 
     /// A sink has prepared an epoch.
@@ -165,11 +218,6 @@ impl Snapshots {
     /// Takes out the sink's report, if there has been one since the last call.
     pub(crate) fn take_sink_waits(&self) -> Option<Option<String>> {
         self.sink_waits.take()
-    }
-
-    /// Takes the next snapshot out.
-    pub(crate) fn pop_taken(&self) -> Option<TakenSnapshot> {
-        self.taken.borrow_mut().pop_front()
     }
 
     /// Takes the next prepared epoch out.

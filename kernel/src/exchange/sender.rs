@@ -112,6 +112,7 @@ macro_rules! end_of_task {
         fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
             Poll::Ready(())
         }
+        fn save(&mut self) {}
     };
 }
 
@@ -257,6 +258,8 @@ impl<T: Record> Stage for Tee<T> {
     fn poll_prepared(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
+
+    fn save(&mut self) {}
 
     fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())

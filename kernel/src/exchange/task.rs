@@ -441,6 +441,10 @@ impl<I: Inputs, H: Heads<I>> Subtask for ChannelTask<I, H> {
         }
     }
 
+    fn save(&mut self) {
+        self.chain.head.save();
+    }
+
     fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.chain.head.poll_prepared(cx)
     }

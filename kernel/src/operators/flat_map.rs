@@ -109,5 +109,5 @@ impl<I: IntoIterator<Item: Record> + 'static, F: 'static, D: Collector<I::Item>>
         }
     }
 
-    pass_on!(batch_end flush poll_progress processing_time finish);
+    pass_on!(batch_end flush poll_progress processing_time save finish);
 }

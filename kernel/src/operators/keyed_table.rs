@@ -1,15 +1,14 @@
-//! A table of keyed state that is saved by slices when a barrier comes, and found by its name after a restore.
+//! A table of keyed state that is sealed when a barrier comes and saved by slices while records flow, and found by its name after a restore.
 //!
-//! For operators that keep one value per key and nothing else. While the table is being saved its operator is suspended.
+//! For operators that keep one value per key and nothing else.
 
-use crate::chain::{Resumed, Stage};
-use crate::checkpoint::{CheckpointId, OperatorState, PartialSave, WantedStates};
+use crate::checkpoint::{OperatorState, SealedState, WantedStates};
 use crate::graph_ids::OperatorId;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
-use crate::time::Control;
 use std::sync::Arc;
 use thalweg_storage::HotTable;
+use thalweg_storage::checkpoint::append_plain;
 
 /// The name of the only state of such an operator.
 pub(crate) const KEYED_STATE: &str = "value";
@@ -26,7 +25,7 @@ pub(crate) fn keyed_states<K: Key, V: Record>(name: &'static str) -> WantedState
 pub(crate) struct KeyedTable<K, V> {
     pub(crate) table: HotTable<K, V>,
     state: OperatorState,
-    saving: Option<PartialSave<usize>>,
+    sealed: SealedState,
     slice: usize,
 }
 
@@ -34,57 +33,38 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
     /// The table of `operator` in this subtask, with its content in the restored checkpoint.
     pub(crate) fn new(cx: &SubtaskContext, operator: OperatorId) -> Self {
         let state = cx.state_of(operator);
-        let mut table = HotTable::spanning(state.owned_hashes(), state.owner_of(KEYED_STATE));
+        let mut table = state.table(KEYED_STATE);
         state.restore_table(KEYED_STATE, &mut table);
         state.all_claimed();
-        Self { table, state, saving: None, slice: cx.settings().slice_timers }
+        let sealed = SealedState::new::<K, V>(&state, KEYED_STATE);
+        Self { table, state, sealed, slice: cx.settings().slice_timers }
     }
 
-    /// Whether the table is being saved, and must not change.
-    #[inline]
-    pub(crate) fn is_saving(&self) -> bool {
-        self.saving.is_some()
+    /// A barrier has come: the table will be saved as it is now.
+    pub(crate) fn seal(&mut self) {
+        self.sealed.seal(&self.state, &mut self.table, append_plain);
     }
 
-    /// The barrier of `checkpoint` has come; it goes to `down` when everything is saved.
-    pub(crate) fn barrier(&mut self, checkpoint: CheckpointId, down: &mut impl Stage) {
-        self.saving = Some(PartialSave::new(checkpoint));
-        self.save(down);
-    }
-
-    /// Saves the next slice. Only while `down` is ready.
-    pub(crate) fn save(&mut self, down: &mut impl Stage) -> Resumed {
-        let Some(saving) = &mut self.saving else { return Resumed::Done };
-        if !self.state.save_table(KEYED_STATE, &self.table, &mut saving.cursor, self.slice) {
-            return Resumed::Again;
-        }
-        let checkpoint = saving.checkpoint;
-        self.saving = None;
-        down.control(Control::Barrier(checkpoint));
-        Resumed::Done
+    /// Saves the next slice of what was sealed. `false` if nothing is left.
+    pub(crate) fn save(&mut self) -> bool {
+        self.sealed.save(&self.state, &mut self.table, self.slice)
     }
 }
 
-/// Implements [`Stage`] for an operator whose state is the [`KeyedTable`] in its field `state`: a barrier goes to the collector in its field `down` when
-/// the table is saved, everything else at once.
-macro_rules! save_and_pass_on {
+/// Implements [`Stage`](crate::chain::Stage) for an operator whose state is the [`KeyedTable`] in its field `state`: a barrier seals the table on its way to
+/// the collector in its field `down`.
+macro_rules! seal_and_pass_on {
     () => {
         fn control(&mut self, control: $crate::time::Control) {
-            match control {
-                $crate::time::Control::Barrier(checkpoint) => self.state.barrier(checkpoint, &mut self.down),
-                control => self.down.control(control),
+            if let $crate::time::Control::Barrier(_) = control {
+                self.state.seal();
             }
+            self.down.control(control);
         }
 
-        #[inline]
-        fn ready(&self) -> bool {
-            !self.state.is_saving() && self.down.ready()
-        }
-
-        fn resume(&mut self) -> $crate::chain::Resumed {
-            match self.down.resume() {
-                $crate::chain::Resumed::Done => self.state.save(&mut self.down),
-                other => other,
+        fn save(&mut self) {
+            if !self.state.save() {
+                self.down.save();
             }
         }
 
@@ -98,7 +78,7 @@ macro_rules! save_and_pass_on {
             self.down.drive(cx);
         }
 
-        $crate::chain::pass_on!(batch_end flush processing_time finish);
+        $crate::chain::pass_on!(ready resume batch_end flush processing_time finish);
     };
 }
-pub(crate) use save_and_pass_on;
+pub(crate) use seal_and_pass_on;

@@ -1,7 +1,7 @@
 //! `reduce` and `aggregate` on a keyed stream without windows: a running result per key, emitted for every record.
 
 use super::keyed::KeyedOperator;
-use super::keyed_table::{KeyedTable, save_and_pass_on};
+use super::keyed_table::{KeyedTable, seal_and_pass_on};
 use super::window::AggregateFunction;
 use crate::chain::{Collector, Stage};
 use crate::exchange::{Ahead, Arrival, Head};
@@ -89,7 +89,7 @@ where
 }
 
 impl<K: Key, KF: 'static, A: 'static, Acc: Record, RF: 'static, D: Stage> Stage for RunningAggregate<K, KF, A, Acc, RF, D> {
-    save_and_pass_on!();
+    seal_and_pass_on!();
 }
 
 /// Describes a reduce: the first record of a key is its first result.
@@ -170,5 +170,5 @@ where
 }
 
 impl<K: Key, In: Record, KF: 'static, F: 'static, D: Stage> Stage for RunningReduce<K, In, KF, F, D> {
-    save_and_pass_on!();
+    seal_and_pass_on!();
 }

@@ -127,6 +127,10 @@ impl<D: Stage> Stage for WithSides<D> {
         self.down.poll_prepared(cx)
     }
 
+    fn save(&mut self) {
+        self.down.save();
+    }
+
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.down.poll_close(cx)
     }

@@ -190,6 +190,8 @@ impl<W: SinkWriter> Stage for RunningSink<W> {
         polled
     }
 
+    fn save(&mut self) {}
+
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.writer.poll_close(cx)
     }

@@ -334,6 +334,10 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
         }
     }
 
+    fn save(&mut self) {
+        self.chain.head.save();
+    }
+
     fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.chain.head.poll_prepared(cx)
     }

@@ -156,7 +156,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
         split
     }
 
-    fn save(&self) {
+    fn save_generators(&self) {
         let form = |watermark: Watermark, generator: &G| [&watermark.0.to_le_bytes()[..], &generator.snapshot()].concat();
         for split in &self.splits {
             self.state.save_split(GENERATORS, split.number, &form(split.watermark, &split.generator));
@@ -269,7 +269,7 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
                 self.pending = false;
                 self.watermark_out.set(Watermark::MAX.0);
             }
-            Control::Barrier(_) => self.save(),
+            Control::Barrier(_) => self.save_generators(),
             Control::EndOfInput => {}
         }
         self.down.control(control);
@@ -325,5 +325,5 @@ impl<T: Record, G: WatermarkGenerator<T>, A: TimestampAssigner<T>, D: Collector<
         idle_at.into_iter().chain(self.down.next_deadline(now)).min()
     }
 
-    pass_on!(flush poll_progress finish);
+    pass_on!(flush poll_progress save finish);
 }

@@ -1,9 +1,10 @@
 //! Makes a subtask's snapshots durable, and tells the coordinator.
 //!
-//! Snapshots are stored one after the other in the background, while the subtask goes on. A checkpoint is acknowledged when the snapshot is durable
-//! *and* the sink, if the task ends in one, has prepared the epoch: never before (docs/src/semantics.md#c-3).
+//! Snapshots are stored one after the other in the background, while they are still being made and the subtask goes on. A checkpoint is acknowledged when
+//! the snapshot is durable *and* the sink, if the task ends in one, has prepared the epoch: never before (docs/src/semantics.md#c-3).
 
-use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch, SnapshotPlace, SnapshotTimes, Snapshots, TakenSnapshot};
+use crate::checkpoint::images::{Image, Oldest};
+use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch, SnapshotPlace, SnapshotTimes, Snapshots};
 use crate::error::JobError;
 use crate::graph_ids::SubtaskId;
 use crate::messages::{Acknowledgement, FromSubtask, ToCoordinator};
@@ -11,31 +12,34 @@ use rkyv::util::AlignedVec;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
-use thalweg_io::{Buffer, Io, LocalBoxFuture, Mailbox, MonotonicNs};
+use thalweg_io::{Buffer, Io, LocalBoxFuture, Mailbox};
 use thalweg_record::HashRange;
-use thalweg_storage::checkpoint::{CheckpointError, FileRef, Image, StateFile, state_file_name, write_snapshot};
+use thalweg_storage::checkpoint::{
+    CheckpointError, FileRef, Image as StoredImage, Piece, Pieces, StateFile, state_file_name, write_snapshot,
+};
 
-/// A snapshot that waits to be stored, unless a later barrier has come meanwhile.
-struct Waiting {
-    taken: TakenSnapshot,
-    is_over: bool,
-    /// When it was taken.
-    since: MonotonicNs,
-}
+/// A write that is under way.
+type Writing = LocalBoxFuture<Result<Option<FileRef>, CheckpointError>>;
 
-struct Storing {
-    checkpoint: CheckpointId,
-    splits: Vec<(u32, AlignedVec)>,
-    times: SnapshotTimes,
-    since: MonotonicNs,
-    write: LocalBoxFuture<Result<(FileRef, Buffer), CheckpointError>>,
+/// The pieces of the oldest image of a subtask, for the file that it is written to.
+struct OldestImage(Rc<Snapshots>);
+
+impl Pieces for OldestImage {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
+        self.0.images().poll_piece(cx)
+    }
+
+    fn give_back(&mut self, memory: Buffer) {
+        self.0.images().give_back(memory);
+    }
 }
 
 struct Stored {
     checkpoint: CheckpointId,
     /// `None` if there was no room for the snapshot, or no use for it any more.
-    snapshot: Option<Image>,
+    snapshot: Option<StoredImage>,
+    /// Why there is none: whether its state has changed too fast.
+    is_outpaced: bool,
     splits: Vec<(u32, AlignedVec)>,
     times: SnapshotTimes,
 }
@@ -54,8 +58,7 @@ pub(crate) struct Acknowledger {
     place: Option<SnapshotPlace>,
     snapshots: Rc<Snapshots>,
     coordinator: Mailbox<ToCoordinator>,
-    waiting: VecDeque<Waiting>,
-    storing: Option<Storing>,
+    storing: Option<Writing>,
     /// Durable snapshots that wait for the sink.
     stored: VecDeque<Stored>,
     prepared: VecDeque<PreparedEpoch>,
@@ -74,9 +77,9 @@ impl Acknowledger {
         snapshots: Rc<Snapshots>,
         coordinator: Mailbox<ToCoordinator>,
     ) -> Self {
-        let (waiting, stored, prepared) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        let (stored, prepared) = (VecDeque::new(), VecDeque::new());
         let number = u32::try_from(number).expect("invariant: there are no more subtasks than key groups");
-        Self { subtask, attempt, io, task, number, hashes, name, place, snapshots, coordinator, waiting, storing: None, stored, prepared }
+        Self { subtask, attempt, io, task, number, hashes, name, place, snapshots, coordinator, storing: None, stored, prepared }
     }
 
     /// Continues as far as possible; registers for the write that is under way.
@@ -84,37 +87,31 @@ impl Acknowledger {
         if let Some(reason) = self.snapshots.take_sink_waits() {
             self.report(FromSubtask::WaitsForRoom { subtask: self.subtask, reason });
         }
-        while let Some(taken) = self.snapshots.pop_taken() {
-            self.io.observe("checkpoint.snapshot", &self.name, [taken.checkpoint.0 as i64, taken.image.len() as i64, 0]);
-            // Barriers come one checkpoint after the other: checkpoints whose snapshots still wait to be stored have been given up.
-            self.waiting.iter_mut().for_each(|waiting| waiting.is_over = true);
-            self.waiting.push_back(Waiting { taken, is_over: false, since: self.io.clock().now() });
+        while let Some((checkpoint, len)) = self.snapshots.tell_whole() {
+            self.io.observe("checkpoint.snapshot", &self.name, [checkpoint.0 as i64, len as i64, 0]);
         }
         loop {
             if let Some(storing) = &mut self.storing {
-                let Poll::Ready(written) = storing.write.as_mut().poll(cx) else { break };
-                let Some(Storing { checkpoint, splits, times, since, .. }) = self.storing.take() else { break };
-                let times = SnapshotTimes { storing: self.io.clock().now().since(since), ..times };
-                let snapshot = match written {
-                    Ok((file, memory)) => {
-                        self.snapshots.give_back(memory);
-                        Some(Image::File(file))
-                    }
+                let Poll::Ready(written) = storing.as_mut().poll(cx) else { break };
+                self.storing = None;
+                let Some(image) = self.snapshots.images().written() else { break };
+                let file = match written {
+                    Ok(file) => file,
                     // A full disk does not fail the attempt: the checkpoint is declined (docs/src/semantics.md#c-4).
                     Err(error) if error.is_storage_full() => {
-                        tracing::warn!(subtask = %self.name, %checkpoint, %error, "no room for the snapshot");
+                        tracing::warn!(subtask = %self.name, checkpoint = %image.checkpoint, %error, "no room for the snapshot");
                         None
                     }
                     Err(error) => return Err(JobError::of_a_snapshot(&self.name, error)),
                 };
-                self.stored.push_back(Stored { checkpoint, snapshot, splits, times });
+                self.stored(image, file.map(StoredImage::File));
             }
-            let Some(Waiting { taken, is_over, since }) = self.waiting.pop_front() else { break };
-            if is_over {
-                let times = SnapshotTimes::default();
-                self.stored.push_back(Stored { checkpoint: taken.checkpoint, snapshot: None, splits: taken.splits, times });
-            } else {
-                self.store(taken, since);
+            let oldest = self.snapshots.images().oldest(self.place.as_ref().map(|place| place.inline_bytes_max));
+            match oldest {
+                None | Some(Oldest::Growing) => break,
+                Some(Oldest::GivenUp(image)) => self.stored(image, None),
+                Some(Oldest::Whole(image, bytes)) => self.stored(image, Some(StoredImage::Inline(bytes))),
+                Some(Oldest::Write(checkpoint)) => self.store(checkpoint),
             }
         }
         while let Some(epoch) = self.snapshots.pop_prepared() {
@@ -124,19 +121,22 @@ impl Acknowledger {
         Ok(())
     }
 
-    /// Stores a snapshot that was taken at `since`.
-    fn store(&mut self, taken: TakenSnapshot, since: MonotonicNs) {
-        let TakenSnapshot { checkpoint, image, splits, begun, alignment } = taken;
-        let times = SnapshotTimes { alignment, saving: since.since(begun), storing: Duration::ZERO };
-        match &self.place {
-            Some(place) if image.len() > place.inline_bytes_max => {
-                let (disk, dir) = (self.io.disk(), place.dir.clone());
-                let name = state_file_name(self.attempt, checkpoint, &self.task, self.number);
-                let write = Box::pin(async move { write_snapshot(&*disk, &dir, &name, image).await });
-                self.storing = Some(Storing { checkpoint, splits, times, since, write });
-            }
-            _ => self.stored.push_back(Stored { checkpoint, snapshot: Some(Image::Inline(image)), splits, times }),
-        }
+    /// Begins to write the oldest image.
+    fn store(&mut self, checkpoint: CheckpointId) {
+        let place = self.place.as_ref().expect("invariant: without a place images stay in memory");
+        let (disk, dir, mut pieces) = (self.io.disk(), place.dir.clone(), OldestImage(Rc::clone(&self.snapshots)));
+        let name = state_file_name(self.attempt, checkpoint, &self.task, self.number);
+        self.storing = Some(Box::pin(async move { write_snapshot(&*disk, &dir, &name, &mut pieces).await }));
+    }
+
+    /// An image is durable, or stays in memory, or (`None`) does not exist.
+    fn stored(&mut self, image: Image, snapshot: Option<StoredImage>) {
+        let Image { checkpoint, splits, begun, alignment, sealed_at, is_outpaced, .. } = image;
+        let times = sealed_at.filter(|_| snapshot.is_some()).map(|sealed_at| {
+            let storing = self.io.clock().now().since(sealed_at);
+            SnapshotTimes { alignment, saving: sealed_at.since(begun), storing }
+        });
+        self.stored.push_back(Stored { checkpoint, snapshot, is_outpaced, splits, times: times.unwrap_or_default() });
     }
 
     fn acknowledge(&mut self) {
@@ -149,7 +149,7 @@ impl Acknowledger {
             } else {
                 None
             };
-            let Some(Stored { checkpoint, snapshot, splits, times }) = self.stored.pop_front() else { return };
+            let Some(Stored { checkpoint, snapshot, is_outpaced, splits, times }) = self.stored.pop_front() else { return };
             let message = match snapshot {
                 Some(image) => {
                     self.io.observe("checkpoint.acknowledge", &self.name, [checkpoint.0 as i64, 0, 0]);
@@ -157,24 +157,30 @@ impl Acknowledger {
                         Acknowledgement { checkpoint, state: vec![StateFile { hashes: self.hashes, image }], splits, prepared, times };
                     FromSubtask::Acknowledged { subtask: self.subtask, acknowledgement }
                 }
-                None => FromSubtask::Declined { checkpoint, prepared },
+                None => FromSubtask::Declined { checkpoint, is_outpaced, prepared },
             };
             self.report(message);
         }
     }
 
-    /// The attempt is over: ready when no write is under way any more. The next attempt's cleaning removes the files that were written.
+    /// The attempt is over: ready when no write is under way any more. A file that was being written is removed; the next attempt's cleaning removes the others.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.snapshots.give_up_all();
         if let Some(storing) = &mut self.storing {
-            drop(std::task::ready!(storing.write.as_mut().poll(cx)));
+            drop(std::task::ready!(storing.as_mut().poll(cx)));
             self.storing = None;
         }
         Poll::Ready(())
     }
 
+    /// Whether sealed state is to be saved now: there is some, and room for it.
+    pub(crate) fn can_save(&self) -> bool {
+        self.snapshots.can_save()
+    }
+
     /// Whether every snapshot that was taken is acknowledged.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.storing.is_none() && self.stored.is_empty()
+        self.snapshots.images().is_empty() && self.stored.is_empty()
     }
 
     /// The epoch that the sink has prepared since the last barrier. After the end of input, when everything is acknowledged.

@@ -112,7 +112,7 @@ impl<H: Stage> ChainLoop<H> {
     /// A barrier that has passed the whole chain, which is ready again, ends the snapshot.
     pub(crate) fn end_snapshot(&mut self) {
         if let Some(checkpoint) = self.barrier.take() {
-            self.snapshots.end(checkpoint);
+            self.snapshots.end(checkpoint, self.io.clock().now());
             // The other tasks wait for the barrier.
             self.head.flush();
         }

@@ -78,6 +78,7 @@ impl SubtaskContext {
             owned: self.key_groups.owned_by(self.subtask(), self.name.parallelism),
             info: self.operator(operator),
             layouts: self.operators[operator.0].layouts.clone(),
+            part_slots: self.settings.state_part_slots,
             claimed: RefCell::default(),
         }
     }

@@ -49,6 +49,9 @@ pub trait Subtask {
     /// Adds the metrics that are only computed when asked for.
     fn sample(&self, _samples: &mut Samples<'_>) {}
 
+    /// See [`Stage::save`](crate::chain::Stage::save).
+    fn save(&mut self);
+
     /// See [`Stage::poll_prepared`](crate::chain::Stage::poll_prepared).
     fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 

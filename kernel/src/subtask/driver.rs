@@ -1,7 +1,7 @@
 //! The loop that drives one subtask.
 //!
-//! A subtask works in synchronous slices ([`Subtask::step`]) and says why it stopped; the driver lets the core's other tasks run, spins a little,
-//! parks, and wakes up for frames, room, split assignments, deadlines or a message of the coordinator. It also catches panics: a panic in a user's function
+//! A subtask works in synchronous slices ([`Subtask::step`]) and says why it stopped; the driver saves a slice of what a barrier has sealed
+//! ([`Subtask::save`]), lets the core's other tasks run, spins a little, parks, and wakes up for frames, room, split assignments, deadlines or a message of the coordinator. It also catches panics: a panic in a user's function
 //! fails the attempt with the operator's name and the record.
 
 use crate::error::{FailureSlot, JobError};
@@ -19,6 +19,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use thalweg_io::{AdaptiveSpin, Io, LocalBoxFuture, MailboxReceiver, MonotonicNs, yield_now};
 
 /// The goal that a subtask is being driven towards.
@@ -49,6 +50,8 @@ pub(crate) struct Driver {
     pub(crate) blocked_outputs: Rc<Cell<usize>>,
     pub(crate) acknowledger: Acknowledger,
     pub(crate) inbox: MailboxReceiver<ToSubtask>,
+    /// How long the latest slice has saved sealed state: that is no part of the work on records, by which slices are measured.
+    pub(crate) saved_for: Duration,
 }
 
 impl Driver {
@@ -77,8 +80,14 @@ impl Driver {
             match polled {
                 Ok(Slice::Busy) => {
                     load.is(Doing::Busy);
-                    self.budget.took(self.io.clock().now().since(self.clock.now().monotonic));
+                    let elapsed = self.io.clock().now().since(self.clock.now().monotonic);
+                    self.budget.took(elapsed.saturating_sub(self.saved_for));
                     spin.found();
+                    yield_now().await;
+                    continue;
+                }
+                Ok(Slice::Saving) => {
+                    load.is(Doing::Busy);
                     yield_now().await;
                     continue;
                 }
@@ -215,22 +224,43 @@ impl Driver {
                 if closed.is_ready() && stored.is_ready() { Slice::Ended } else { Slice::Park }
             }
         }));
-        let slice = worked.map_err(|payload| self.describe_panic(&*payload))?;
+        let mut slice = worked.map_err(|payload| self.describe_panic(&*payload))?;
+        let works = matches!(phase, Phase::Running | Phase::Preparing);
+        if works {
+            self.save(task)?;
+        }
         if let Some(error) = self.failure.take() {
             return Err(error);
         }
-        if matches!(phase, Phase::Running | Phase::Preparing) {
+        if works {
             self.acknowledger.poll(cx)?;
         }
+        if slice == Slice::Next(Phase::Waiting) && !self.acknowledger.is_idle() {
+            slice = Slice::Park;
+        }
+        // Only now it is known whether there is room for more.
+        if works && slice == Slice::Park && self.acknowledger.can_save() {
+            return Ok(Slice::Saving);
+        }
         if slice == Slice::Next(Phase::Waiting) {
-            if !self.acknowledger.is_idle() {
-                return Ok(Slice::Park);
-            }
             self.io.observe("subtask.finish", &self.name, [self.id as i64, 0, 0]);
             let prepared = self.acknowledger.take_last_epoch();
             self.acknowledger.report(FromSubtask::Finished { subtask: self.id, prepared });
         }
         Ok(slice)
+    }
+
+    /// Saves a slice of sealed state, if there is some and room for it.
+    fn save(&mut self, task: &mut Box<dyn Subtask>) -> Result<(), JobError> {
+        self.saved_for = Duration::ZERO;
+        if !self.acknowledger.can_save() {
+            return Ok(());
+        }
+        let begun = self.io.clock().now();
+        catch_unwind(AssertUnwindSafe(|| task.save())).map_err(|payload| self.describe_panic(&*payload))?;
+        self.saved_for = self.io.clock().now().since(begun);
+        self.io.observe("task.saving", &self.name, [self.id as i64, 0, 0]);
+        Ok(())
     }
 
     fn describe_panic(&self, payload: &(dyn std::any::Any + Send)) -> JobError {
@@ -246,6 +276,8 @@ impl Driver {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Slice {
     Busy,
+    /// Nothing to do but to save sealed state.
+    Saving,
     Park,
     Next(Phase),
     Ended,

@@ -100,7 +100,11 @@ fn hashes_of(key_groups: KeyGroups, subtask: usize, parallelism: usize) -> HashR
 fn spawn(io: &Io, plan: SubtaskPlan, shared: &CoreShared, lifeline: Lifeline, of_links: Option<Rc<MetricRegistry>>) -> Rc<MetricRegistry> {
     let name = Rc::new(TaskName { operators: plan.operators, subtask: plan.subtask, parallelism: plan.parallelism });
     let metrics = Rc::new(MetricRegistry::new(plan.subtask));
-    let snapshots = Rc::new(Snapshots::new(plan.task_uid.clone()));
+    let piece_bytes = plan.attempt.snapshots.as_ref().map_or(usize::MAX, |place| {
+        // An image of one piece may still turn out to be a small one, which stays in memory.
+        shared.settings.write_block_bytes.max(place.inline_bytes_max.saturating_add(1))
+    });
+    let snapshots = Rc::new(Snapshots::new(plan.task_uid.clone(), piece_bytes));
     let blocked_outputs = Rc::default();
     let mut cx = SubtaskContext {
         io: io.clone(),
@@ -150,6 +154,7 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &CoreShared, lifeline: Lifeline, of
         blocked_outputs,
         acknowledger,
         inbox: plan.inbox,
+        saved_for: Duration::ZERO,
     };
     let build = plan.build;
     let span = tracing::debug_span!("subtask", attempt = %plan.attempt.attempt, task = %name);

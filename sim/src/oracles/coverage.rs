@@ -2,7 +2,7 @@
 
 use crate::marks::{Marks, sometimes};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use thalweg_io::ProbeEvent;
 use thalweg_world::SimulatedDisk;
@@ -29,8 +29,8 @@ struct Course {
     committing: bool,
     /// Whether the checkpoint that is being stored was collected meanwhile.
     collected_meanwhile: bool,
-    /// The tasks that have received a barrier and have not saved all their state.
-    saving: BTreeSet<String>,
+    /// The tasks that have saved some and not all of what their last barrier has sealed: in how many slices.
+    slices: BTreeMap<String, u32>,
 }
 
 const BARRIER: i64 = 6;
@@ -100,8 +100,17 @@ impl Coverage {
             }
             "checkpoint.commit" => course.committing = true,
             "checkpoint.committed" => course.committing = false,
-            "task.control" if number == BARRIER => drop(course.saving.insert(place.to_owned())),
-            "checkpoint.snapshot" => drop(course.saving.remove(place)),
+            "task.control" if number == BARRIER => drop(course.slices.remove(place)),
+            "checkpoint.snapshot" => drop(course.slices.remove(place)),
+            "task.saving" => {
+                let slices = course.slices.entry(place.to_owned()).or_default();
+                *slices += 1;
+                sometimes!(marks, *slices > 1, "a snapshot in slices");
+            }
+            "channel.frame" => {
+                let is_being_saved = course.slices.contains_key(place);
+                sometimes!(marks, is_being_saved && event.values[1] > 0, "records taken while their state was being saved");
+            }
             "window.fire" if self.lateness_ms > 0 => drop(self.fired.borrow_mut().insert((head(place).to_owned(), number))),
             "task.start" if self.lateness_ms > 0 && third > i64::MIN => {
                 let is_kept = |end: i64| end - 1 <= third && (end - 1).saturating_add(self.lateness_ms) > third;
@@ -129,7 +138,6 @@ impl Oracle for Coverage {
             // The second number is the kind of the element.
             "channel.control" => sometimes!(marks, values[1] == 1, "an idle input"),
             "task.suspended" => {
-                sometimes!(marks, values[0] == 0 && self.course.borrow().saving.contains(place), "a snapshot in slices");
                 sometimes!(marks, values[0] == 1, "blocked output");
                 sometimes!(marks, place.contains("flat-map"), "a suspended flat map");
                 sometimes!(marks, values[0] == 0 && place.contains("window"), "firing suspended by its slice");

@@ -39,7 +39,10 @@ impl EnginePlan {
             .write_block_bytes(size(stream))
             .metrics_interval_ms(stream.pick(&[20, 200, 10_000]));
         let key_groups = stream.pick(&[7, 8, 128, 128, 1000]);
-        Self { cores: stream.between(1, 4) as usize, settings, parallelism, key_groups, chaining: stream.chance(700) }
+        let (cores, chaining) = (stream.between(1, 4) as usize, stream.chance(700));
+        // Tables of a few keys never split with the usual parts.
+        let settings = settings.state_part_slots(stream.pick(&[4, 4, 8, 4096]));
+        Self { cores, settings, parallelism, key_groups, chaining }
     }
 
     /// Prepares an environment.

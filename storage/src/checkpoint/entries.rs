@@ -59,6 +59,14 @@ pub fn append_entry<K: Key, V: Record>(
     Ok(())
 }
 
+/// Appends an entry without a namespace: the [`Encode`](crate::Encode) of values that are saved as they are.
+///
+/// # Errors
+/// As [`append_entry`].
+pub fn append_plain<K: Key, V: Record>(archiver: &mut Archiver, section: &mut AlignedVec, key: &K, value: &V) -> Result<(), ArchiveError> {
+    append_entry(archiver, section, None, key, value)
+}
+
 /// Reads the entries of a section, which must be aligned to 16 bytes. After an error it returns no more entries.
 pub struct Entries<'a> {
     rest: &'a [u8],

@@ -1,11 +1,13 @@
 //! Files of a checkpoint folder, written once and read whole.
 //!
-//! A file is created under a name that is used once, written, and synced; only then does anything refer to it, after syncing the directory.
+//! A file is created under a name that is used once, written from front to back, and synced; only then does anything refer to it, after syncing the directory.
 
 use super::names::is_state_file;
-use super::{CheckpointError, FileRef};
+use super::{CheckpointError, FileRef, ImageEnd};
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::task::{Context, Poll};
 use thalweg_io::{Buffer, Disk, OpenMode};
 
 /// Creates the file `name` with these bytes and makes them durable; its name is not yet. Gives their memory back.
@@ -29,20 +31,64 @@ pub(super) async fn create(disk: &dyn Disk, dir: &Path, name: &str, bytes: Buffe
     Err(CheckpointError::writing(error))
 }
 
-/// Writes the image of a subtask's state to a file of its own. May run on any core.
+/// The next piece of an image.
+#[derive(Debug)]
+pub enum Piece {
+    /// More follows.
+    Part(Buffer),
+    /// The last piece.
+    End(ImageEnd),
+    /// There will be no more: the image is of no use.
+    GivenUp,
+}
+
+/// Makes an image while it is written.
+pub trait Pieces {
+    /// The next piece, when there is one; registers for it otherwise.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Piece>;
+
+    /// Takes back the memory of a piece that was written.
+    fn give_back(&mut self, memory: Buffer);
+}
+
+/// Writes the image of a subtask's state to a file of its own, piece by piece. May run on any core.
 ///
-/// The bytes are durable when it returns, the name is once the checkpoint is complete. Gives the image's memory back, to be used again.
+/// The bytes are durable when it returns, the name is once the checkpoint is complete. `None` if the image was given up.
 ///
 /// # Errors
-/// If the disk is full or fails. The file is removed again as far as possible.
+/// If the disk is full or fails. The file is removed again as far as possible, as it is if the image is given up.
 ///
 /// # Panics
 /// If `name` is not from [`state_file_name`](super::state_file_name).
-pub async fn write_snapshot(disk: &dyn Disk, dir: &Path, name: &str, image: Buffer) -> Result<(FileRef, Buffer), CheckpointError> {
+pub async fn write_snapshot(disk: &dyn Disk, dir: &Path, name: &str, pieces: &mut impl Pieces) -> Result<Option<FileRef>, CheckpointError> {
     assert!(is_state_file(name), "{name} is the name of a state file");
-    let file = FileRef { name: name.to_owned(), len: image.len() as u64, crc: crc32fast::hash(&image) };
-    let image = create(disk, dir, name, image).await?;
-    Ok((file, image))
+    let path = dir.join(name);
+    let file = disk.open(&path, OpenMode::CreateNew).await.map_err(CheckpointError::writing)?;
+    let written = async {
+        let mut at = 0;
+        loop {
+            let (piece, end) = match poll_fn(|cx| pieces.poll_next(cx)).await {
+                Piece::Part(piece) => (piece, None),
+                Piece::End(ImageEnd { rest, len, crc }) => (rest, Some(FileRef { name: name.to_owned(), len, crc })),
+                Piece::GivenUp => return Ok(None),
+            };
+            let len = piece.len() as u64;
+            pieces.give_back(file.write_at(at, piece).await?);
+            at += len;
+            if let Some(whole) = end {
+                assert_eq!(at, whole.len, "the pieces are the image");
+                file.sync().await?;
+                return Ok(Some(whole));
+            }
+        }
+    };
+    let outcome = written.await;
+    drop(file);
+    if !matches!(outcome, Ok(Some(_))) {
+        // The result does not matter: nothing refers to the file, and a later cleaning will find it.
+        let _ = disk.unlink(&path).await;
+    }
+    outcome.map_err(CheckpointError::writing)
 }
 
 /// Removes files of a checkpoint that will not be completed. A missing file is no error.

@@ -37,7 +37,8 @@ impl Kind {
     /// The version that is written, and the only version that is read.
     pub(super) fn version(self) -> u32 {
         match self {
-            Self::Snapshot | Self::Metadata => 2,
+            Self::Snapshot => 3,
+            Self::Metadata => 2,
             Self::LogEntry => 1,
         }
     }
@@ -54,9 +55,9 @@ impl Kind {
 /// The header's fields besides magic, kind and version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    /// For a snapshot the length of the whole image, for the other kinds that of the body.
+    /// The length of the body; zero for a snapshot, which is written before its length is known.
     pub(super) length: u64,
-    /// For a snapshot zero (its index holds its checksums), for the other kinds the CRC-32 of the body.
+    /// The CRC-32 of the body; zero for a snapshot, whose index holds its checksums.
     pub(super) crc: u32,
 }
 

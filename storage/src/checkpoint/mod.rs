@@ -22,9 +22,9 @@ mod snapshot;
 mod snapshot_writer;
 mod store;
 
-pub use entries::{Entries, Namespace, SavedEntry, append_entry};
+pub use entries::{Entries, Namespace, SavedEntry, append_entry, append_plain};
 pub use error::CheckpointError;
-pub use files::{discard, write_snapshot};
+pub use files::{Piece, Pieces, discard, write_snapshot};
 pub use garbage::Cleanup;
 pub use inspect::{CheckpointContent, CheckpointSummary, Inspection, Listing, StateInspection, inspect, list};
 pub use load::{Checkpoint, load, load_metadata, load_path};
@@ -35,6 +35,6 @@ pub use metadata::{
 };
 pub use names::state_file_name;
 pub use snapshot::{Section, Snapshot, StateSummary};
-pub use snapshot_writer::{Scope, SectionWriter, SnapshotWriter, StateIndex, StateLayout};
+pub use snapshot_writer::{ImageEnd, Scope, SnapshotWriter, StateIndex, StateLayout};
 pub use store::{CheckpointStore, History};
 pub use thalweg_record::{Attempt, CheckpointId, JobId};

@@ -6,7 +6,7 @@
 
 use super::CheckpointError;
 use super::frame::{ALIGN, HEADER_BYTES, Header, Kind, Reader};
-use super::snapshot_writer::{END_MARK, FOOTER_BYTES, SECTION_BYTES, STATE_BYTES, Scope, StateLayout};
+use super::snapshot_writer::{END_MARK, FOOTER_BYTES, HEADER, SECTION_BYTES, STATE_BYTES, Scope, StateLayout};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ struct SectionRow {
 #[derive(Debug)]
 struct Index {
     states: Vec<StateRow>,
-    /// Ordered by state, then by scope.
+    /// In the order in which they lie in the image.
     sections: Vec<SectionRow>,
 }
 
@@ -98,13 +98,11 @@ impl Snapshot {
         Ok(Self { buffer, length, index: Arc::new(index) })
     }
 
-    /// The sections of one state in the order of their scopes; none if there is no such state.
+    /// The sections of one state in the order in which they were written; none if there is no such state.
     pub fn sections<'a>(&'a self, operator: &str, state: &str) -> impl Iterator<Item = Section<'a>> + use<'a> {
-        let mut states = self.index.states.iter().enumerate();
-        let found = states.find(|(_, row)| row.operator == operator && row.name == state);
-        let (found, layout) = found.map(|(place, row)| (place, &row.layout)).unzip();
-        let start = self.index.sections.partition_point(|row| found.is_some_and(|found| row.state < found));
-        let rows = self.index.sections.get(start..).unwrap_or_default().iter().take_while(move |row| Some(row.state) == found);
+        let found = self.index.states.iter().position(|row| row.operator == operator && row.name == state);
+        let layout = found.and_then(|found| self.index.states.get(found)).map(|row| &row.layout);
+        let rows = self.index.sections.iter().filter(move |row| Some(row.state) == found);
         rows.zip(layout.into_iter().cycle()).map(move |(row, layout)| {
             let bytes = self.buffer.get(row.bytes.clone()).expect("invariant: parsing has checked where sections lie");
             Section { scope: row.scope, layout, entries: row.entries, bytes }
@@ -142,9 +140,8 @@ impl Snapshot {
 fn parse_index(file: &str, image: &[u8], base: usize) -> Result<Index, CheckpointError> {
     let mut reader = Reader::new(file, image, base);
     let header = Header::decode(&mut reader, Kind::Snapshot)?;
-    if header.length != image.len() as u64 || header.crc != 0 {
-        let reason = format!("the header announces {} bytes and there are {}", header.length, image.len());
-        return Err(reader.corrupt(HEADER_BYTES / 2, reason));
+    if header != HEADER {
+        return Err(reader.corrupt(HEADER_BYTES / 2, "the header of a snapshot has neither a length nor a checksum of what follows"));
     }
     let footer_at = image.len().checked_sub(FOOTER_BYTES).filter(|at| *at >= HEADER_BYTES && at.is_multiple_of(ALIGN));
     let footer_at = footer_at.ok_or_else(|| reader.corrupt(image.len(), "there is no room for a footer"))?;
@@ -195,19 +192,23 @@ fn read_rows(mut index: Reader<'_>, mut sections: Reader<'_>) -> Result<Index, C
         states.push(StateRow { operator: operator.to_owned(), name: name.to_owned(), layout });
     }
     let mut rows: Vec<SectionRow> = Vec::with_capacity(section_count);
+    // Only keys may come in several sections.
+    let mut single = BTreeSet::new();
     for _ in 0..section_count {
         let at = index.at();
         let state = index.u32("a section")? as usize;
-        let (tag, number) = (index.u32("a section")?, index.u32("a section")?);
-        let crc = index.u32("a section")?;
+        let parts = [index.u32("a section")?, index.u32("a section")?, index.u32("a section")?];
+        let (crc, reserved) = (index.u32("a section")?, index.u32("a section")?);
         let (offset, length) = (index.length("a section")?, index.length("a section")?);
         let entries = index.u64("a section")?;
-        let Some(scope) = Scope::of_parts(tag, number).filter(|_| state < states.len()) else {
-            return Err(index.corrupt(at, format!("a section of state {state} and scope {tag}/{number}, which do not exist")));
+        let Some(scope) = Scope::of_parts(parts).filter(|_| state < states.len() && reserved == 0) else {
+            return Err(index.corrupt(at, format!("a section of state {state} and scope {parts:?}, which do not exist")));
         };
-        let is_next = rows.last().is_none_or(|last| (last.state, last.scope) < (state, scope));
-        if offset != sections.at() || !is_next {
+        if offset != sections.at() {
             return Err(index.corrupt(at, format!("the section at {offset} is not the one that follows")));
+        }
+        if !matches!(scope, Scope::Hashes(_)) && !single.insert((state, scope)) {
+            return Err(index.corrupt(at, format!("state {state} has two sections of scope {parts:?}")));
         }
         if crc32fast::hash(sections.take(length, "a section")?) != crc {
             return Err(sections.corrupt(offset, format!("the checksum of a section of {length} bytes does not match")));

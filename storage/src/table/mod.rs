@@ -4,18 +4,28 @@
 //! doubles when a part to which only one of its places leads is full and has to split (extendible hashing), so that a table of millions of entries grows in
 //! steps of some 50 us. Within a part a key is found by bits 40 and up (`slots.rs`). Large tables lie in huge pages (`regions.rs`).
 //!
+//! The content can be fixed at any moment and saved while the table goes on changing (`sealing.rs`).
+//!
 //! The caller brings the hash: no key is hashed here, also not when a table grows.
 
+mod part;
 mod regions;
+mod saved;
+mod sealing;
 mod slots;
 
+pub use saved::{Encode, SavedEntries};
+pub use sealing::SaveError;
+
 use crate::TableOwner;
+use part::{FULL_EIGHTHS, Part};
 use regions::Regions;
+use sealing::Sealing;
 use slots::{Found, Place, Slots, word_of};
 use std::task::{Context, Poll};
 use thalweg_record::HashRange;
 
-/// Slots of a part at most, where entries are spread evenly.
+/// Slots of a part at most, where entries are spread evenly and nothing else is asked for.
 const PART_SLOTS: usize = 4096;
 
 /// Bytes of a part at most, likewise.
@@ -24,11 +34,11 @@ const PART_BYTES: usize = 256 << 10;
 /// Slots of the first part when the first entry comes.
 const FIRST_SLOTS: usize = 8;
 
+/// The smallest part that holds entries and a free slot.
+const LEAST_SLOTS: usize = 4;
+
 /// Bits of the directory at most: beyond, parts grow.
 const DEPTH_MAX: u32 = 24;
-
-/// Part of its slots that a part may fill, in eighths: beyond, searches become long.
-const FULL_EIGHTHS: usize = 6;
 
 /// A map from keys to values whose hashes the caller knows.
 pub struct HotTable<K, V> {
@@ -41,6 +51,9 @@ pub struct HotTable<K, V> {
     regions: Regions,
     len: usize,
     owner: TableOwner,
+    sealing: Sealing<K, V>,
+    /// The slots that a part may grow to before it splits.
+    part_slots: usize,
 }
 
 /// The hashes that a directory is laid out for.
@@ -60,32 +73,17 @@ impl Span {
     }
 }
 
-struct Part<K, V> {
-    slots: Slots<K, V>,
-    /// How many bits all hashes in it share, of those that tell them apart.
-    depth: u32,
-    /// These bits.
-    prefix: u32,
-}
-
-impl<K, V> Part<K, V> {
-    /// Whether another entry leaves enough slots free.
-    #[inline]
-    fn has_room(&self) -> bool {
-        self.slots.len() * 8 < self.slots.capacity() * FULL_EIGHTHS
-    }
-}
-
 impl<K, V> Default for HotTable<K, V> {
     fn default() -> Self {
         Self::of(TableOwner::default())
     }
 }
 
-/// The slots that a part may grow to before it splits.
-fn part_slots<K, V>() -> usize {
+/// The slots that a part may grow to before it splits, if its bytes allow `most`.
+fn part_slots<K, V>(most: usize) -> usize {
     let slots = PART_BYTES / Slots::<K, V>::SLOT_BYTES;
-    if slots < 2 * FIRST_SLOTS { 2 * FIRST_SLOTS } else { (1 << slots.ilog2()).min(PART_SLOTS) }
+    let slots = if slots < 2 * FIRST_SLOTS { 2 * FIRST_SLOTS } else { 1 << slots.ilog2() };
+    slots.min(1 << most.max(LEAST_SLOTS).ilog2())
 }
 
 impl<K, V> HotTable<K, V> {
@@ -98,10 +96,30 @@ impl<K, V> HotTable<K, V> {
     /// The same for keys whose hashes lie in `range`: the directory is laid out for those alone. Others are found as well.
     #[must_use]
     pub fn spanning(range: HashRange, owner: TableOwner) -> Self {
-        let part = Part { slots: Slots::none(), depth: 0, prefix: 0 };
-        let regions = Regions::new(part_slots::<K, V>() * Slots::<K, V>::SLOT_BYTES);
+        let part = Part { slots: Slots::none(), depth: 0, prefix: 0, saved_in: 0, swept_in: 0, side: None };
+        let part_slots = part_slots::<K, V>(PART_SLOTS);
+        let regions = Regions::new(part_slots * Slots::<K, V>::SLOT_BYTES);
         let span = Span { first: range.first, bits: 32 - range.last.wrapping_sub(range.first).leading_zeros() };
-        Self { directory: vec![part.slots.place(0)], depth: 0, span, parts: vec![part], regions, len: 0, owner }
+        Self {
+            directory: vec![part.slots.place(0)],
+            depth: 0,
+            span,
+            parts: vec![part],
+            regions,
+            len: 0,
+            owner,
+            sealing: Sealing::default(),
+            part_slots,
+        }
+    }
+
+    /// The same in parts of `slots` slots at most, rounded down to a power of two, 4 at least; for empty tables. Small parts are for tests: they split often.
+    #[must_use]
+    pub fn with_part_slots(mut self, slots: usize) -> Self {
+        assert!(self.parts.iter().all(|part| part.slots.capacity() == 0), "the table has parts");
+        self.part_slots = part_slots::<K, V>(slots.min(PART_SLOTS));
+        self.regions = Regions::new(self.part_slots * Slots::<K, V>::SLOT_BYTES);
+        self
     }
 
     /// Where the entries of a hash lie.
@@ -166,12 +184,25 @@ impl<K, V> HotTable<K, V> {
         Poll::Pending
     }
 
+    /// The entry found at `at` is about to be changed.
+    ///
+    /// # Safety
+    /// As [`Place::find`], which has found it.
+    #[inline]
+    unsafe fn changing(&mut self, place: Place<K, V>, at: usize) -> Place<K, V> {
+        // SAFETY: as the caller promises.
+        if !unsafe { place.has_tag(at, self.sealing.tag()) } {
+            self.sealing.touch(&mut self.parts[place.part as usize], at);
+        }
+        place
+    }
+
     /// The value of the key with this hash for which `is_key` holds, to be changed.
     #[inline]
     pub fn get_mut(&mut self, hash: u64, is_key: impl FnMut(&K) -> bool) -> Option<&mut V> {
         match self.find(hash, is_key) {
             // SAFETY: it was found there, and the table is borrowed mutably for as long as the value.
-            (place, Found::At(at)) => Some(unsafe { &mut *place.value(at) }),
+            (place, Found::At(at)) => Some(unsafe { &mut *self.changing(place, at).value(at) }),
             _ => None,
         }
     }
@@ -181,7 +212,7 @@ impl<K, V> HotTable<K, V> {
     pub fn get_or_insert_with(&mut self, hash: u64, is_key: impl FnMut(&K) -> bool, make: impl FnOnce() -> (K, V)) -> &mut V {
         match self.find(hash, is_key) {
             // SAFETY: it was found there, and the table is borrowed mutably for as long as the value.
-            (place, Found::At(at)) => unsafe { &mut *place.value(at) },
+            (place, Found::At(at)) => unsafe { &mut *self.changing(place, at).value(at) },
             (place, Found::Free(at)) => {
                 let (key, value) = make();
                 self.put(hash, place.part, at, key, value)
@@ -199,12 +230,13 @@ impl<K, V> HotTable<K, V> {
     #[inline]
     fn put(&mut self, hash: u64, part: u32, at: usize, key: K, value: V) -> &mut V {
         self.len += 1;
+        let word = word_of(hash, self.sealing.tag());
         if self.parts[part as usize].has_room() {
-            return self.parts[part as usize].slots.fill(at, word_of(hash), key, value);
+            return self.parts[part as usize].slots.fill(at, word, key, value);
         }
         self.make_room(hash);
         let part = self.place(hash).part as usize;
-        self.parts[part].slots.insert(word_of(hash), key, value)
+        self.parts[part].slots.insert(word, key, value)
     }
 
     /// Grows or splits the part of `hash` until it has room. A table that cannot grow ends the process, which would otherwise end without a reason.
@@ -217,8 +249,8 @@ impl<K, V> HotTable<K, V> {
                 return;
             }
             let capacity = self.parts[number].slots.capacity();
-            let splits = capacity >= part_slots::<K, V>() && self.can_split(number);
-            let grown = if splits { self.split(number) } else { self.grow(number, (2 * capacity).max(FIRST_SLOTS)) };
+            let splits = capacity >= self.part_slots && self.can_split(number);
+            let grown = if splits { self.split(number) } else { self.grow(number, (2 * capacity).max(FIRST_SLOTS.min(self.part_slots))) };
             if grown.is_none() {
                 self.owner.cannot_grow(self.len - 1, self.table_bytes());
             }
@@ -254,9 +286,10 @@ impl<K, V> HotTable<K, V> {
 
     /// Makes two parts of one, by the next bit of the hash. One that gets no entry takes no memory.
     fn split(&mut self, number: usize) -> Option<()> {
-        let Self { span, parts, regions, .. } = self;
-        let span = *span;
-        let Part { slots, depth, prefix } = &mut parts[number];
+        let Self { span, parts, regions, part_slots, .. } = self;
+        let (span, part_slots) = (*span, *part_slots);
+        let (saved_in, swept_in) = (parts[number].saved_in, parts[number].swept_in);
+        let Part { slots, depth, prefix, .. } = &mut parts[number];
         (*depth, *prefix) = (*depth + 1, *prefix << 1);
         let (depth, prefix) = (*depth, *prefix);
         let is_upper = |word: u64| span.index(word, depth) & 1 == 1;
@@ -267,7 +300,7 @@ impl<K, V> HotTable<K, V> {
             halves[usize::from(lower == 0)] = std::mem::replace(slots, Slots::none());
         } else {
             for (half, entries) in halves.iter_mut().zip([lower, upper]) {
-                let capacity = (entries * 8 / FULL_EIGHTHS + 1).next_power_of_two().max(part_slots::<K, V>());
+                let capacity = (entries * 8 / FULL_EIGHTHS + 1).next_power_of_two().max(part_slots);
                 *half = Slots::with_capacity(capacity, regions)?;
             }
             std::mem::replace(slots, Slots::none()).pour(regions, |word, key, value| {
@@ -280,7 +313,7 @@ impl<K, V> HotTable<K, V> {
         }
         let [lower, upper] = halves;
         self.parts[number].slots = lower;
-        self.parts.push(Part { slots: upper, depth, prefix: prefix | 1 });
+        self.parts.push(Part { slots: upper, depth, prefix: prefix | 1, saved_in, swept_in, side: None });
         self.enter(number);
         self.enter(self.parts.len() - 1);
         Some(())
@@ -298,12 +331,14 @@ impl<K, V> HotTable<K, V> {
     /// Removes the entry and returns its value.
     pub fn remove(&mut self, hash: u64, is_key: impl FnMut(&K) -> bool) -> Option<V> {
         let (place, Found::At(at)) = self.find(hash, is_key) else { return None };
+        // SAFETY: it was just found there.
+        unsafe { self.changing(place, at) };
         self.len -= 1;
         let number = place.part as usize;
         let slots = &mut self.parts[number].slots;
         let (_, value) = slots.remove(at);
         // Small ones are kept: a part may have an entry now and then.
-        if slots.len() == 0 && slots.capacity() >= part_slots::<K, V>() {
+        if slots.len() == 0 && slots.capacity() >= self.part_slots {
             let slots = std::mem::replace(slots, Slots::none());
             self.parts[number].slots = slots.emptied(&mut self.regions);
             self.enter(number);
@@ -311,10 +346,31 @@ impl<K, V> HotTable<K, V> {
         Some(value)
     }
 
-    /// The cost of a walk over the part numbered `part`, counted in entries, and its entries with their hashes, of which bits 32 to 39 are 0; `None` behind the
-    /// last part. A caller that walks over a large table in slices goes part by part.
-    pub fn part(&self, part: usize) -> Option<(usize, impl Iterator<Item = (u64, &K, &V)>)> {
-        self.parts.get(part).map(|part| (part.slots.len().max(part.slots.capacity() / 8), part.slots.iter()))
+    /// Fixes the present content: [`save`](Self::save) hands it out, whatever happens to the table meanwhile. If an earlier content is not saved yet, it is
+    /// given up. The content is given up likewise if changes to the table make the side buffers larger than `side_bytes_max`. Costs next to nothing, unless
+    /// an earlier content is given up, or a hundred in a row have been.
+    pub fn seal(&mut self, encode: Encode<K, V>, side_bytes_max: usize) {
+        self.sealing.seal(&mut self.parts, encode, side_bytes_max);
+    }
+
+    /// How full the side buffers are, as a number from 0 to `most`.
+    #[must_use]
+    pub fn side_fill(&self, most: usize) -> usize {
+        self.sealing.side_fill(most)
+    }
+
+    /// Gives up the sealed content, and its side buffers.
+    pub fn unseal(&mut self) {
+        self.sealing.unseal(&mut self.parts);
+    }
+
+    /// Hands the next entries of the sealed content to `take`, those of whole parts, until about `budget` entries have been looked at. `true` when that was
+    /// all.
+    ///
+    /// # Errors
+    /// If the content had to be given up.
+    pub fn save(&mut self, budget: usize, take: impl FnMut(&SavedEntries)) -> Result<bool, SaveError> {
+        self.sealing.save(&mut self.parts, budget, take)
     }
 
     /// All entries, in an order that depends on nothing but the hashes and the history of the table.

@@ -25,6 +25,9 @@ pub(super) struct Regions {
     free: Vec<NonNull<u8>>,
 }
 
+/// Smaller chunks come from the allocator: there are not enough of them for a region, unless somebody asks for small parts on purpose.
+const CHUNK_LEAST: usize = 16 << 10;
+
 /// As many chunks, those that were given back counted again, come from the allocator; all of them where accesses are checked, so that each has its bounds.
 const SMALL: usize = if cfg!(every_chunk_allocated) { usize::MAX } else { 8 };
 
@@ -36,7 +39,7 @@ impl Regions {
 
     /// A chunk of zeros, aligned to a cache line; `None` if memory of this size has to come from the allocator, as it has where the system gives no region.
     pub(super) fn take(&mut self, bytes: usize) -> Option<NonNull<u8>> {
-        if bytes != self.chunk_bytes {
+        if bytes != self.chunk_bytes || bytes < CHUNK_LEAST {
             return None;
         }
         self.asked += 1;

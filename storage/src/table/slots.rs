@@ -1,8 +1,8 @@
 //! Memory for the slots of one part: open addressing with linear probing.
 //!
 //! A slot is a *word* and, behind it, a key and a value. The word is 0 in a free slot; otherwise it holds the hash of the key, of which bits 32 to 39 are given
-//! up for [`MARK`]. So a lookup reads one cache line in most cases: it begins at the slot that bits 40 and up of the hash name, and goes on to the next one
-//! until the word is that of the key or 0. Removing an entry moves those behind it forward, so there is nothing to sweep later.
+//! up for a *tag*, which is never 0. So a lookup reads one cache line in most cases: it begins at the slot that bits 40 and up of the hash name, and goes on to
+//! the next one until the word is that of the key, whatever its tag, or 0. Removing an entry moves those behind it forward, so there are no tombstones.
 //!
 //! The `unsafe` code of the table lies here and in `regions.rs`, behind positions that are checked where a caller could get them wrong; `mod.rs` dereferences
 //! what was just found. Slots that are a chunk of regions go back to those regions, which outlive them: the table holds both.
@@ -11,21 +11,38 @@ use super::regions::Regions;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::num::NonZeroU8;
 use std::ptr::NonNull;
 
-/// The bits of a hash that a word does not keep.
-const MARKS: u64 = 0xff << 32;
+/// The bits of a word that hold the tag, and that it does not keep of the hash.
+const TAGS: u64 = 0xff << 32;
 
-/// Marks an occupied slot.
-const MARK: u64 = 1 << 32;
+/// The first bit of the tag.
+const TAG_BIT: u32 = 32;
 
 /// The first bit of a hash that says where its entry is looked for first.
 const HOME_BIT: u32 = 40;
 
+/// Marks an entry for its table: when it was last changed, say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag(NonZeroU8);
+
+impl Tag {
+    /// The tag with this number.
+    pub(super) const fn new(number: NonZeroU8) -> Self {
+        Self(number)
+    }
+
+    #[inline]
+    fn bits(self) -> u64 {
+        u64::from(self.0.get()) << TAG_BIT
+    }
+}
+
 /// The word of an occupied slot for a key with this hash.
 #[inline]
-pub(super) fn word_of(hash: u64) -> u64 {
-    (hash & !MARKS) | MARK
+pub(super) fn word_of(hash: u64, tag: Tag) -> u64 {
+    (hash & !TAGS) | tag.bits()
 }
 
 #[repr(C)]
@@ -129,8 +146,34 @@ impl<K, V> Slots<K, V> {
         // when it moves the entry out. The entry is borrowed from `self`.
         (word != 0).then(|| unsafe {
             let (key, value) = (*self.slots.as_ptr().add(at)).entry.assume_init_ref();
-            (word & !MARKS, key, value)
+            (word & !TAGS, key, value)
         })
+    }
+
+    /// Whether the entry in the slot `at` has this tag.
+    ///
+    /// # Panics
+    /// If there is no such slot.
+    #[inline]
+    pub(super) fn has_tag(&self, at: usize, tag: Tag) -> bool {
+        self.word(at) & TAGS == tag.bits()
+    }
+
+    /// Gives the entry in the occupied slot `at` this tag.
+    ///
+    /// # Panics
+    /// If there is no entry.
+    pub(super) fn set_tag(&mut self, at: usize, tag: Tag) {
+        let word = self.word(at);
+        assert!(word != 0, "slot {at} is free");
+        // SAFETY: the slot is there, as `word` has checked, and is one of memory of our own, since the word of nothing is 0. The new word is not 0 either, so
+        // that the slot stays occupied.
+        unsafe { (*self.slots.as_ptr().add(at)).word = (word & !TAGS) | tag.bits() };
+    }
+
+    /// The slots that are occupied by entries without this tag.
+    pub(super) fn without_tag(&self, tag: Tag) -> impl Iterator<Item = usize> + use<'_, K, V> {
+        (0..self.capacity()).filter(move |at| self.word(*at) != 0 && !self.has_tag(*at, tag))
     }
 
     /// The words of the entries.
@@ -276,7 +319,7 @@ impl<K, V> Place<K, V> {
     /// The slots from which the place was made are alive, and have not grown since.
     #[inline]
     pub(super) unsafe fn find(self, hash: u64, mut is_key: impl FnMut(&K) -> bool) -> Found {
-        let (word, mask) = (word_of(hash), self.mask as usize);
+        let mask = self.mask as usize;
         let mut at = (hash >> HOME_BIT) as usize & mask;
         loop {
             // SAFETY: `at` is masked, so that there is such a slot, or it is the first of the static nothing, which has a word and no more: so the word is read
@@ -286,7 +329,7 @@ impl<K, V> Place<K, V> {
                 (slot, (*slot).word)
             };
             // SAFETY: the word says that the slot is occupied; one slot at least is free, so the search ends.
-            if found == word && is_key(unsafe { &(*(&raw const (*slot).entry).cast::<(K, V)>()).0 }) {
+            if (found ^ hash) & !TAGS == 0 && found != 0 && is_key(unsafe { &(*(&raw const (*slot).entry).cast::<(K, V)>()).0 }) {
                 return Found::At(at);
             }
             if found == 0 {
@@ -294,6 +337,16 @@ impl<K, V> Place<K, V> {
             }
             at = (at + 1) & mask;
         }
+    }
+
+    /// Whether the entry in an occupied slot has this tag.
+    ///
+    /// # Safety
+    /// As [`find`](Self::find), which has found an entry in the slot `at`.
+    #[inline]
+    pub(super) unsafe fn has_tag(self, at: usize, tag: Tag) -> bool {
+        // SAFETY: there is such a slot, as the caller promises.
+        unsafe { (*self.slots.as_ptr().add(at)).word & TAGS == tag.bits() }
     }
 
     /// Where the value of an occupied slot lies.

@@ -215,12 +215,17 @@ fn while_the_metadata_of_a_retained_checkpoint_cannot_be_read_no_state_is_remove
 
 #[test]
 fn an_intact_file_of_another_checkpoint_in_the_place_of_the_right_one_is_noticed_by_its_parent() {
-    for (right, other) in [("1-2-count-1.state", "1-1-count-1.state"), ("chk-2-1.metadata", "chk-1-1.metadata")] {
-        // Of one length, else that would be noticed first. It depends on how many digits the checksums within have.
-        let (disk, ..) = with_checkpoints(2);
-        let files = files(&disk);
-        assert_eq!(files[right].len(), files[other].len());
-        disk.put(format!("{DIR}/{right}"), &files[other][..]).unwrap();
+    let names = [|id| format!("1-{id}-count-1.state"), |id| format!("chk-{id}-1.metadata")];
+    for name in names {
+        // Of one length, else that would be noticed first: it depends on how many digits the checksums within have.
+        let of_one_length = |last: u64| {
+            let (disk, files) = (with_checkpoints(last).0, files(&with_checkpoints(last).0));
+            let (right, other) = (name(last), files[&name(last - 1)].clone());
+            (files[&right].len() == other.len()).then_some((disk, right, other))
+        };
+        let (disk, right, other) = (2..20).find_map(of_one_length).expect("two checkpoints with files of one length");
+        let right = right.as_str();
+        disk.put(format!("{DIR}/{right}"), other).unwrap();
         let error = read_all(&disk).unwrap_err().to_string();
         assert!(error.contains(right) && error.contains("its checksum is not the one that the checkpoint names"), "{error}");
     }

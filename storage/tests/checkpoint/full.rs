@@ -1,7 +1,9 @@
 //! A disk that is full declines a checkpoint and harms nothing.
 
-use crate::job::{DIR, assert_nothing_left_over, begin, files, new_disk, take, with_checkpoints};
-use thalweg_storage::checkpoint::CheckpointId;
+use crate::job::{DIR, assert_nothing_left_over, begin, dir, files, new_disk, take, with_checkpoints};
+use std::task::{Context, Poll};
+use thalweg_io::Buffer;
+use thalweg_storage::checkpoint::{Attempt, CheckpointId, Piece, Pieces, state_file_name, write_snapshot};
 use thalweg_world::{DiskFault, DiskFaultKind, SteppedDisk};
 
 /// For the `n`th operation from now there is no room, if it needs any; a sync may.
@@ -30,8 +32,8 @@ fn a_full_disk_at_any_operation_of_a_checkpoint_leaves_nothing_behind_and_the_la
         disk.run(take(&disk, &mut store, attempt, CheckpointId(4))).unwrap().unwrap();
         assert_nothing_left_over(&disk);
     }
-    // State file, metadata and entry: created, written, synced; and one link.
-    assert_eq!(declined, 10);
+    // State file, metadata and entry: created, written, synced, the state file in three pieces; and one link.
+    assert_eq!(declined, 12);
 }
 
 #[test]
@@ -55,4 +57,28 @@ fn a_folder_that_cannot_be_made_is_told_apart_too() {
     let disk = new_disk();
     fill(&disk, 0);
     assert!(disk.run(begin(&disk)).unwrap().err().unwrap().is_storage_full());
+}
+
+/// Two pieces, and then nobody wants the image any more.
+struct GivenUp(usize);
+
+impl Pieces for GivenUp {
+    fn poll_next(&mut self, _cx: &mut Context<'_>) -> Poll<Piece> {
+        self.0 += 1;
+        Poll::Ready(if self.0 <= 2 { Piece::Part(Buffer::from(&[7; 64][..])) } else { Piece::GivenUp })
+    }
+
+    fn give_back(&mut self, _memory: Buffer) {}
+}
+
+#[test]
+fn an_image_that_is_given_up_leaves_no_file() {
+    let disk = new_disk();
+    disk.run(begin(&disk)).unwrap().unwrap();
+    let before = files(&disk);
+    let name = state_file_name(Attempt(1), CheckpointId(1), "count", 0);
+    let mut pieces = GivenUp(0);
+    let written = disk.run(write_snapshot(&*disk.door(), dir(), &name, &mut pieces)).unwrap().unwrap();
+    assert_eq!((written, pieces.0), (None, 3));
+    assert_eq!(files(&disk), before);
 }

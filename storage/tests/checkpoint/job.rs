@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::task::{Context, Poll};
 use thalweg_io::{Buffer, SplitMix, UnixMillis};
+use thalweg_record::HashRange;
 use thalweg_record::record::Layout;
 use thalweg_storage::checkpoint::*;
 use thalweg_world::SteppedDisk;
@@ -26,6 +28,10 @@ pub fn seeded_disk(seed: u64) -> SteppedDisk {
     let (disk, mut created) = (SteppedDisk::with_seed(seed), BTreeSet::new());
     disk.watch(move |operation, path| match operation {
         "create" => drop(created.insert(path.to_owned())),
+        // Snapshots are written in pieces.
+        "write to" if path.extension().is_some_and(|extension| extension == "state") => {
+            assert!(created.contains(path), "{} is written when it is new", path.display());
+        }
         "write to" => assert!(created.remove(path), "{} is written once", path.display()),
         "rename" | "lock" => panic!("{operation} {}", path.display()),
         _ => {}
@@ -41,15 +47,15 @@ pub fn files(disk: &SteppedDisk) -> BTreeMap<String, Vec<u8>> {
 /// The state of a subtask at a checkpoint.
 pub fn image(attempt: Attempt, id: CheckpointId, subtask: u32) -> Buffer {
     let mut writer = SnapshotWriter::new();
-    let counts = writer.state("count per word", "count", StateLayout { key: Layout::of::<String>(), value: Layout::of::<u32>() });
-    for group in 0..=subtask as u16 * 3 {
-        let section = writer.section(counts, Scope::KeyGroup(group));
-        section.entry().extend_from_slice(format!("{attempt}/{id}/{subtask}/{group}").as_bytes());
+    let counts = writer.state("count per word", "count", &StateLayout { key: Layout::of::<String>(), value: Layout::of::<u32>() });
+    for part in 0..=subtask * 3 {
+        let hashes = HashRange { first: 100 * part, last: 100 * part + 99 };
+        writer.append(counts, Scope::Hashes(hashes), 1, format!("{attempt}/{id}/{subtask}/{part}").as_bytes());
     }
-    let positions = writer.state("read lines", "watermark", StateLayout::default());
-    writer.section(positions, Scope::Split(subtask)).entry().extend_from_slice(&id.0.to_le_bytes());
-    writer.section(positions, Scope::Subtask);
-    writer.finish(thalweg_io::Buffer::default())
+    let positions = writer.state("read lines", "watermark", &StateLayout::default());
+    writer.append(positions, Scope::Split(subtask), 1, &id.0.to_le_bytes());
+    writer.append(positions, Scope::Subtask, 0, b"");
+    writer.finish().rest
 }
 
 pub fn metadata(attempt: Attempt, id: CheckpointId) -> Metadata {
@@ -111,7 +117,29 @@ async fn store(disk: &SteppedDisk, attempt: Attempt, id: CheckpointId, subtask: 
     if image.len() < INLINE_BELOW {
         return Ok(Image::Inline(image));
     }
-    write_snapshot(&*disk.door(), dir(), &state_file_name(attempt, id, "count", subtask), image).await.map(|(file, _)| Image::File(file))
+    let name = state_file_name(attempt, id, "count", subtask);
+    let file = write_snapshot(&*disk.door(), dir(), &name, &mut InPieces { image, at: 0 }).await?;
+    Ok(Image::File(file.expect("it is not given up")))
+}
+
+/// An image that is handed out in three pieces.
+struct InPieces {
+    image: Buffer,
+    at: usize,
+}
+
+impl Pieces for InPieces {
+    fn poll_next(&mut self, _cx: &mut Context<'_>) -> Poll<Piece> {
+        let (from, step) = (self.at, (self.image.len() / 3).next_multiple_of(16));
+        self.at = self.image.len().min(from + step);
+        let rest = Buffer::from(&self.image[from..self.at]);
+        let (len, crc) = (self.image.len() as u64, crc32fast::hash(&self.image));
+        Poll::Ready(if self.at < self.image.len() { Piece::Part(rest) } else { Piece::End(ImageEnd { rest, len, crc }) })
+    }
+
+    fn give_back(&mut self, memory: Buffer) {
+        assert!(!memory.is_empty());
+    }
 }
 
 pub async fn open(disk: &SteppedDisk) -> Result<(CheckpointStore, History), CheckpointError> {

@@ -2,25 +2,17 @@
 
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
 use thalweg_io::Buffer;
+use thalweg_record::HashRange;
 use thalweg_record::record::Layout;
 use thalweg_storage::checkpoint::*;
 
-fn scope() -> impl Strategy<Value = Scope> {
-    prop_oneof![
-        any::<u16>().prop_map(Scope::KeyGroup),
-        (0..4u16).prop_map(Scope::KeyGroup),
-        any::<u32>().prop_map(Scope::Split),
-        Just(Scope::Subtask)
-    ]
-}
-
-/// Which state, which scope, which bytes; without bytes the section is only made.
-type Step = (usize, Scope, Option<Vec<u8>>);
+/// Which state, the hashes of its entries, how many there are, which bytes.
+type Step = (usize, HashRange, u64, Vec<u8>);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    vec((0..4usize, scope(), proptest::option::of(vec(any::<u8>(), 0..40))), 0..60)
+    let hashes = (any::<u32>(), any::<u32>()).prop_map(|(one, other)| HashRange { first: one.min(other), last: one.max(other) });
+    vec((0..4usize, hashes, any::<u64>(), vec(any::<u8>(), 0..40)), 0..60)
 }
 
 const STATES: [(&str, &str); 4] = [("", ""), ("a", "b"), ("ab", ""), ("a", "\u{e9}\0/..")];
@@ -29,48 +21,60 @@ fn layout(state: usize) -> StateLayout {
     StateLayout { key: Layout::described(&"k".repeat(state)), value: Layout::of::<u64>() }
 }
 
-fn written(steps: &[Step]) -> Buffer {
+fn writer(steps: &[Step]) -> (SnapshotWriter, Vec<StateIndex>) {
     let mut writer = SnapshotWriter::new();
-    let indices: Vec<_> = STATES.iter().enumerate().map(|(n, (operator, name))| writer.state(operator, name, layout(n))).collect();
-    for (state, scope, bytes) in steps {
-        let section = writer.section(indices[*state], *scope);
-        if let Some(bytes) = bytes {
-            section.entry().extend_from_slice(bytes);
-        }
+    let indices: Vec<_> = STATES.iter().enumerate().map(|(n, (operator, name))| writer.state(operator, name, &layout(n))).collect();
+    for (state, hashes, entries, bytes) in steps {
+        writer.append(indices[*state], Scope::Hashes(*hashes), *entries, bytes);
     }
-    writer.finish(thalweg_io::Buffer::default())
+    (writer, indices)
+}
+
+fn written(steps: &[Step]) -> Buffer {
+    writer(steps).0.finish().rest
 }
 
 proptest! {
     #[test]
-    fn a_snapshot_comes_back(steps in steps()) {
-        let mut model: BTreeMap<(usize, Scope), (u64, Vec<u8>)> = BTreeMap::new();
-        for (state, scope, bytes) in &steps {
-            let (entries, all) = model.entry((*state, *scope)).or_default();
-            *entries += u64::from(bytes.is_some());
-            all.extend_from_slice(bytes.as_deref().unwrap_or_default());
-        }
-        let snapshot = Snapshot::parse("x", written(&steps)).unwrap();
-        let mut found = BTreeMap::new();
+    fn a_snapshot_comes_back(steps in steps(), splits in btree_set(any::<u32>(), 0..5)) {
+        let (mut writer, indices) = writer(&steps);
+        splits.iter().for_each(|split| writer.append(indices[1], Scope::Split(*split), 1, &split.to_le_bytes()));
+        writer.append(indices[1], Scope::Subtask, 1, b"all");
+        let snapshot = Snapshot::parse("x", writer.finish().rest).unwrap();
         for (number, (operator, name)) in STATES.iter().enumerate() {
-            for section in snapshot.sections(operator, name) {
-                prop_assert_eq!(section.bytes.as_ptr().addr() % 16, 0);
-                prop_assert_eq!(section.layout, &layout(number));
-                found.insert((number, section.scope), (section.entries, section.bytes.to_vec()));
+            let of_state = steps.iter().filter(|(state, ..)| *state == number);
+            let mut expected: Vec<_> =
+                of_state.map(|(_, hashes, entries, bytes)| (Scope::Hashes(*hashes), *entries, bytes.clone())).collect();
+            if number == 1 {
+                expected.extend(splits.iter().map(|split| (Scope::Split(*split), 1, split.to_le_bytes().to_vec())));
+                expected.push((Scope::Subtask, 1, b"all".to_vec()));
             }
+            let found: Vec<_> = snapshot.sections(operator, name).inspect(|section| {
+                assert_eq!((section.bytes.as_ptr().addr() % 16, section.layout), (0, &layout(number)));
+            }).map(|section| (section.scope, section.entries, section.bytes.to_vec())).collect();
+            prop_assert_eq!(found, expected);
         }
-        prop_assert_eq!(&found, &model);
         prop_assert_eq!(snapshot.sections("a", "c").count(), 0);
         let names: Vec<_> = snapshot.states().map(|state| (state.operator, state.state)).collect();
         prop_assert_eq!(names, STATES.map(|(operator, name)| (operator.to_owned(), name.to_owned())));
     }
 
-    /// Entries of different sections may come in any order: the image is the same.
+    /// What is taken out on the way, and what is left at the end, are together the image.
     #[test]
-    fn the_image_does_not_depend_on_the_order_of_sections(steps in steps()) {
-        let mut sorted = steps.clone();
-        sorted.sort_by_key(|(state, scope, _)| (*state, *scope));
-        prop_assert_eq!(&*written(&steps), &*written(&sorted));
+    fn an_image_in_pieces_is_the_image(steps in steps(), takes in vec(any::<bool>(), 60)) {
+        let whole = written(&steps);
+        let (mut writer, indices) = writer(&[]);
+        let mut bytes = vec![];
+        for ((state, hashes, entries, section), is_taken) in steps.iter().zip(takes) {
+            writer.append(indices[*state], Scope::Hashes(*hashes), *entries, section);
+            if is_taken {
+                bytes.extend_from_slice(&writer.take(Buffer::default()));
+            }
+        }
+        let end = writer.finish();
+        bytes.extend_from_slice(&end.rest);
+        prop_assert_eq!((end.len, end.crc), (whole.len() as u64, crc32fast::hash(&whole)));
+        prop_assert!(bytes == *whole);
     }
 
     #[test]

@@ -67,11 +67,15 @@ fn a_checkpoint_that_is_asked_for_begins_at_once_or_when_the_one_under_way_is_de
             (4, CheckpointInput::Request, &[]),
             (
                 4,
-                CheckpointInput::Declined { checkpoint: id(2) },
+                CheckpointInput::Declined { checkpoint: id(2), is_outpaced: false },
                 &[Action::GiveUp { checkpoint: id(2), reason: GivenUp::NoRoom }, Action::Trigger { checkpoint: id(3), stops: false }],
             ),
             // Each checkpoint is tried once; then the interval counts from the last one that began.
-            (5, CheckpointInput::Declined { checkpoint: id(3) }, &[Action::GiveUp { checkpoint: id(3), reason: GivenUp::NoRoom }]),
+            (
+                5,
+                CheckpointInput::Declined { checkpoint: id(3), is_outpaced: false },
+                &[Action::GiveUp { checkpoint: id(3), reason: GivenUp::NoRoom }],
+            ),
             (13, CheckpointInput::Tick, &[]),
             (14, CheckpointInput::Tick, &[Action::Trigger { checkpoint: id(4), stops: false }]),
         ],
@@ -147,7 +151,11 @@ fn a_full_disk_is_waited_for() {
         &mut coordinator(),
         &[
             (10, CheckpointInput::Tick, &[Action::Trigger { checkpoint: id(1), stops: false }]),
-            (11, CheckpointInput::Declined { checkpoint: id(1) }, &[Action::GiveUp { checkpoint: id(1), reason: GivenUp::NoRoom }]),
+            (
+                11,
+                CheckpointInput::Declined { checkpoint: id(1), is_outpaced: false },
+                &[Action::GiveUp { checkpoint: id(1), reason: GivenUp::NoRoom }],
+            ),
             (11, acknowledged(1, 1), &[]),
             (20, CheckpointInput::Tick, &[Action::Trigger { checkpoint: id(2), stops: false }]),
             (21, acknowledged(0, 2), &[]),
@@ -196,7 +204,8 @@ fn a_full_disk_does_not_count_as_a_failure_of_the_job() {
         now += 10;
         assert_eq!(coordinator.step(at_s(now), CheckpointInput::Tick), [Action::Trigger { checkpoint: id(number), stops: false }]);
         let is_expired = number == 4;
-        let input = if is_expired { CheckpointInput::Tick } else { CheckpointInput::Declined { checkpoint: id(number) } };
+        let input =
+            if is_expired { CheckpointInput::Tick } else { CheckpointInput::Declined { checkpoint: id(number), is_outpaced: false } };
         let actions = coordinator.step(at_s(now + if is_expired { 5 } else { 1 }), input);
         failed |= actions.iter().any(|action| matches!(action, Action::Fail { .. }));
     }

@@ -118,7 +118,7 @@ impl<D: Collector<u64>> Stage for RunningFetching<D> {
         self.down.drive(cx);
     }
 
-    pass_on!(batch_end flush processing_time finish);
+    pass_on!(batch_end flush processing_time save finish);
 }
 
 #[test]

@@ -90,6 +90,8 @@ pub enum CheckpointFailure {
     Expired,
     /// The disk had no room for it.
     NoRoom,
+    /// State has changed so fast while it was saved that what it had been took too much memory. The next checkpoint may take more.
+    Outpaced,
     /// The attempt came to its end, or failed, before it was complete.
     AttemptEnded,
     /// The job takes no checkpoints. Only for a checkpoint that was asked for.
@@ -101,6 +103,7 @@ impl fmt::Display for CheckpointFailure {
         f.write_str(match self {
             Self::Expired => "it was not complete in time",
             Self::NoRoom => "the disk is full",
+            Self::Outpaced => "state changes faster than it can be saved; the next checkpoint may take more memory for that",
             Self::AttemptEnded => "the attempt ended before it was complete",
             Self::NotEnabled => "the job keeps no checkpoints: give it a folder for them",
         })

@@ -205,5 +205,5 @@ impl<I: OperatorInput, D: Collector<OutputOf<I>>> Stage for RunningOperator<I, D
         self.down.next_deadline(now)
     }
 
-    pass_on!(finish);
+    pass_on!(save finish);
 }

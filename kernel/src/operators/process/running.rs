@@ -1,7 +1,7 @@
 //! Calls a keyed function for its records and timers, whichever inputs the records come from.
 //!
 //! The function is called for one record or one timer at a time, and for the next only when all that the last call emitted has gone down the chain. A
-//! watermark goes down after the last timer that is due at it (docs/src/semantics.md#w-6), a barrier when state and timers are saved.
+//! watermark goes down after the last timer that is due at it (docs/src/semantics.md#w-6), a barrier when the states are sealed and the timers saved.
 
 use super::context::{Context, OpenContext, Output};
 use super::state::States;
@@ -55,10 +55,9 @@ struct AwaitsState;
 /// How far a snapshot has come.
 struct Saving<K> {
     checkpoint: CheckpointId,
-    /// The state that is being saved, and its next part.
-    state: usize,
-    part: usize,
-    /// The timers that are being saved once the states are, and the last one saved.
+    /// Whether the states are sealed.
+    is_sealed: bool,
+    /// The timers that are being saved, and the last one saved.
     domain: TimerDomain,
     timer: Option<(i64, K)>,
 }
@@ -322,17 +321,14 @@ impl<F: KeyedFunction, D: Collector<F::Out>> RunningKeyed<F, D> {
         false
     }
 
-    /// Saves the next slice: the states in the order of their registration, then the timers. Nothing changes before the barrier goes down.
-    fn save(&mut self) -> Resumed {
+    /// Seals the states, and saves the next slice of the timers, which do not change before the barrier goes down.
+    fn save_timers(&mut self) -> Resumed {
         if F::HAS_HOOKS && !self.is_told() {
             return Resumed::Again;
         }
         let Some(saving) = &mut self.saving else { return Resumed::Done };
-        if let Some(is_saved) = self.states.save(saving.state, &mut saving.part, self.slice) {
-            if is_saved {
-                (saving.state, saving.part) = (saving.state + 1, 0);
-            }
-            return Resumed::Again;
+        if !std::mem::replace(&mut saving.is_sealed, true) {
+            self.states.seal();
         }
         saving.timer = self.timers.save(saving.domain, saving.timer.take(), &self.states.saved, self.slice);
         if saving.timer.is_some() {
@@ -370,8 +366,8 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Stage for RunningKeyed<F, D> {
                 self.fire_due();
             }
             Control::Barrier(checkpoint) => {
-                self.saving = Some(Saving { checkpoint, state: 0, part: 0, domain: TimerDomain::EventTime, timer: None });
-                self.save();
+                self.saving = Some(Saving { checkpoint, is_sealed: false, domain: TimerDomain::EventTime, timer: None });
+                self.save_timers();
             }
             control if F::HAS_HOOKS => {
                 self.passing = Some(control);
@@ -399,7 +395,7 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Stage for RunningKeyed<F, D> {
 
     fn resume(&mut self) -> Resumed {
         match self.down.resume() {
-            Resumed::Done if self.saving.is_some() => self.save(),
+            Resumed::Done if self.saving.is_some() => self.save_timers(),
             Resumed::Done => self.fire_due(),
             other => other,
         }
@@ -431,6 +427,12 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Stage for RunningKeyed<F, D> {
 
     fn drive(&mut self, cx: &mut task::Context<'_>) {
         self.down.drive(cx);
+    }
+
+    fn save(&mut self) {
+        if !self.states.save(self.slice) {
+            self.down.save();
+        }
     }
 
     pass_on!(flush finish);

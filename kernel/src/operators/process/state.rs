@@ -6,12 +6,13 @@
 //!
 //! Pure: no clock, no I/O.
 
-use crate::checkpoint::{OperatorState, RESERVED_STATES};
-use crate::record::{Key, Record};
+use crate::checkpoint::{OperatorState, RESERVED_STATES, SealedState};
+use crate::record::{ArchiveError, Archiver, Key, Record};
+use rkyv::util::AlignedVec;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::task::{Context, Poll};
-use thalweg_storage::{HotTable, KeyedStates, StateId};
+use thalweg_storage::checkpoint::append_plain;
+use thalweg_storage::{Encode, HotTable, KeyedStates, StateId};
 
 /// The handle of a state that was registered in `open`; the default belongs to no state.
 macro_rules! state_handle {
@@ -61,40 +62,46 @@ pub(super) struct States<K> {
 
 /// Saves one state, whatever its type.
 trait Durable<K> {
-    /// Saves the next parts of its table, about `budget` entries. `true` when all of it is saved.
-    fn save(&self, store: &mut KeyedStates<K>, saved: &OperatorState, part: &mut usize, budget: usize) -> bool;
+    /// A barrier has come: the state will be saved as it is now.
+    fn seal(&mut self, store: &mut KeyedStates<K>, saved: &OperatorState);
+
+    /// Saves the next slice of what was sealed, about `budget` entries. `false` if nothing is left.
+    fn save(&mut self, store: &mut KeyedStates<K>, saved: &OperatorState, budget: usize) -> bool;
 }
 
-/// A value or a list per key: saved as it is.
-struct Plain<K, V> {
-    name: String,
+/// A state in a table with values `V`.
+struct InTable<K, V> {
     id: StateId<V>,
-    key: PhantomData<fn(K)>,
+    sealed: SealedState,
+    encode: Encode<K, V>,
 }
 
-impl<K: Key, V: Record> Durable<K> for Plain<K, V> {
-    fn save(&self, store: &mut KeyedStates<K>, saved: &OperatorState, part: &mut usize, budget: usize) -> bool {
-        store.table(self.id).is_none_or(|table| saved.save_table(&self.name, table, part, budget))
+impl<K: Key, V: 'static> Durable<K> for InTable<K, V> {
+    fn seal(&mut self, store: &mut KeyedStates<K>, saved: &OperatorState) {
+        if let Some(table) = store.table(self.id) {
+            self.sealed.seal(saved, table, self.encode);
+        }
+    }
+
+    fn save(&mut self, store: &mut KeyedStates<K>, saved: &OperatorState, budget: usize) -> bool {
+        store.table(self.id).is_some_and(|table| self.sealed.save(saved, table, budget))
     }
 }
 
-/// A map per key: saved as a list of pairs.
-struct Map<K, MK, MV> {
-    name: String,
-    id: StateId<BTreeMap<MK, MV>>,
-    key: PhantomData<fn(K)>,
-}
-
-impl<K: Key, MK: Key, MV: Record> Durable<K> for Map<K, MK, MV> {
-    fn save(&self, store: &mut KeyedStates<K>, saved: &OperatorState, part: &mut usize, budget: usize) -> bool {
-        let pairs = |map: &BTreeMap<MK, MV>| -> Vec<(MK, MV)> { map.iter().map(|(key, value)| (key.clone(), value.clone())).collect() };
-        store.table(self.id).is_none_or(|table| saved.save_table_as::<K, _, Vec<(MK, MV)>, _>(&self.name, table, part, budget, pairs))
-    }
+/// Encodes a map: it is saved as a list of pairs.
+fn append_map<K: Key, MK: Key, MV: Record>(
+    archiver: &mut Archiver,
+    section: &mut AlignedVec,
+    key: &K,
+    map: &BTreeMap<MK, MV>,
+) -> Result<(), ArchiveError> {
+    let pairs: Vec<(MK, MV)> = map.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    append_plain(archiver, section, key, &pairs)
 }
 
 impl<K: 'static> States<K> {
     pub(super) fn new(saved: OperatorState) -> Self {
-        Self { store: KeyedStates::spanning(saved.owned_hashes(), &saved.operator()), durable: Vec::new(), saved }
+        Self { store: saved.tables(), durable: Vec::new(), saved }
     }
 
     /// The id of the state, and whether it is new.
@@ -140,7 +147,8 @@ impl<K: Key> States<K> {
                     table.insert_new(hash, saved.key, saved.value.into_iter().collect());
                 });
             }
-            self.durable.push(Box::new(Map { name: name.to_owned(), id, key: PhantomData }));
+            let sealed = SealedState::new::<K, Vec<(MK, MV)>>(&self.saved, name);
+            self.durable.push(Box::new(InTable { id, sealed, encode: append_map::<K, MK, MV> }));
         }
         MapState { id }
     }
@@ -151,7 +159,8 @@ impl<K: Key> States<K> {
             if let Some(table) = self.store.table(id) {
                 self.saved.restore_table(name, table);
             }
-            self.durable.push(Box::new(Plain { name: name.to_owned(), id, key: PhantomData }));
+            let sealed = SealedState::new::<K, V>(&self.saved, name);
+            self.durable.push(Box::new(InTable { id, sealed, encode: append_plain::<K, V> }));
         }
         id
     }
@@ -171,10 +180,16 @@ impl<K: Key> States<K> {
         self.store.poll_at_hand(cx)
     }
 
-    /// Saves the next parts of the state number `state`. `true` when all of it is saved, `None` if there is no such state.
-    pub(super) fn save(&mut self, state: usize, part: &mut usize, budget: usize) -> Option<bool> {
-        let durable = self.durable.get(state)?;
-        Some(durable.save(&mut self.store, &self.saved, part, budget))
+    /// A barrier has come: all states will be saved as they are now.
+    pub(super) fn seal(&mut self) {
+        let Self { store, durable, saved } = self;
+        durable.iter_mut().for_each(|state| state.seal(store, saved));
+    }
+
+    /// Saves the next slice of what was sealed, about `budget` entries. `false` if nothing is left.
+    pub(super) fn save(&mut self, budget: usize) -> bool {
+        let Self { store, durable, saved } = self;
+        durable.iter_mut().any(|state| state.save(store, saved, budget))
     }
 
     /// Access to the value of `key`, whose hash is `hash`.
@@ -293,9 +308,10 @@ pub struct MapAccess<'s, 'k, K: Key, MK, MV> {
 }
 
 impl<'s, K: Key, MK: Key, MV: Record> MapAccess<'s, '_, K, MK, MV> {
-    fn whole(self) -> Option<&'s mut BTreeMap<MK, MV>> {
+    /// The whole map, to be read.
+    fn whole(self) -> Option<&'s BTreeMap<MK, MV>> {
         let key = self.key;
-        self.table.get_mut(self.hash, |stored| stored.matches(key))
+        self.table.get(self.hash, |stored| stored.matches(key))
     }
 
     /// The value under `map_key`.
@@ -312,7 +328,8 @@ impl<'s, K: Key, MK: Key, MV: Record> MapAccess<'s, '_, K, MK, MV> {
 
     /// Removes the value under `map_key` and returns it.
     pub fn remove(self, map_key: &MK) -> Option<MV> {
-        self.whole()?.remove(map_key)
+        let key = self.key;
+        self.table.get_mut(self.hash, |stored| stored.matches(key))?.remove(map_key)
     }
 
     /// Views of the entries, in the order of their keys.

@@ -54,7 +54,7 @@ where
     }
 
     /// Saves the next slice of the open windows. Nothing changes before the barrier goes down.
-    fn save(&mut self) -> Resumed {
+    fn save_windows(&mut self) -> Resumed {
         match self.saving.step(&self.store) {
             Some(checkpoint) => self.down.control(Control::Barrier(checkpoint)),
             None if self.saving.is_under_way() => return Resumed::Again,
@@ -146,7 +146,7 @@ where
             }
             Control::Barrier(checkpoint) => {
                 self.saving.begin(checkpoint);
-                self.save();
+                self.save_windows();
             }
             control => self.down.control(control),
         }
@@ -159,7 +159,7 @@ where
 
     fn resume(&mut self) -> Resumed {
         match self.down.resume() {
-            Resumed::Done if self.saving.is_under_way() => self.save(),
+            Resumed::Done if self.saving.is_under_way() => self.save_windows(),
             Resumed::Done => self.fire(),
             other => other,
         }
@@ -175,5 +175,5 @@ where
         self.down.drive(cx);
     }
 
-    pass_on!(batch_end flush processing_time finish);
+    pass_on!(batch_end flush processing_time save finish);
 }
