@@ -19,6 +19,15 @@ impl HashRange {
     /// Every hash.
     pub const ALL: Self = Self { first: 0, last: u32::MAX };
 
+    /// No hash, to begin with: the lowest is above the highest.
+    pub const EMPTY: Self = Self { first: u32::MAX, last: 0 };
+
+    /// The smallest range that holds this hash, too.
+    #[must_use]
+    pub fn including(self, hash: u64) -> Self {
+        Self { first: self.first.min(hash as u32), last: self.last.max(hash as u32) }
+    }
+
     /// Whether both have a hash in common.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {

@@ -1,7 +1,8 @@
 //! Saves one operator's state into the snapshots of its subtask, and restores it from a checkpoint.
 //!
 //! What is saved here, windows and timers, is walked over in slices ([`PartialSave`] keeps the place) while the operator is suspended: nothing changes before
-//! the walk is over. Tables are saved while they change (`sealed_state.rs`). Restoring takes the entries of the subtask's own key groups (docs/src/semantics.md#c-6) out of every snapshot there is.
+//! the walk is over. Tables are saved while they change (`sealed_state.rs`). Restoring takes the entries of the subtask's own key groups
+//! (docs/src/semantics.md#c-6) out of every snapshot there is.
 
 use super::difference::{PartFate, state_refusal};
 use super::given_layouts::GivenLayouts;
@@ -110,13 +111,13 @@ impl OperatorState {
         let failed = self.snapshots.write(|writer, archiver| {
             let state = writer.state(&self.uid, name, &self.layout_of::<K, V>(name));
             let (mut section, mut count) = (AlignedVec::new(), 0);
-            let mut hashes = HashRange { first: u32::MAX, last: 0 };
+            let mut hashes = HashRange::EMPTY;
             for (hash, namespace, key, value) in entries {
                 if let Err(error) = append_entry(archiver, &mut section, namespace, key, value.borrow()) {
                     return Some(error);
                 }
                 count += 1;
-                hashes = HashRange { first: hashes.first.min(hash as u32), last: hashes.last.max(hash as u32) };
+                hashes = hashes.including(hash);
             }
             if count > 0 {
                 writer.append(state, Scope::Hashes(hashes), count, &section);

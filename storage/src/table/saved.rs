@@ -28,7 +28,7 @@ impl SavedEntries {
     /// None, in this memory.
     pub(super) fn none(mut memory: AlignedVec) -> Self {
         memory.clear();
-        Self { hashes: HashRange { first: u32::MAX, last: 0 }, entries: 0, bytes: memory }
+        Self { hashes: HashRange::EMPTY, entries: 0, bytes: memory }
     }
 
     /// Encodes one entry more.
@@ -37,8 +37,7 @@ impl SavedEntries {
     /// If it cannot be encoded.
     pub(super) fn add<K, V>(&mut self, encoder: &mut Encoder<K, V>, hash: u64, key: &K, value: &V) -> Result<(), ArchiveError> {
         (encoder.encode)(&mut encoder.archiver, &mut self.bytes, key, value)?;
-        let HashRange { first, last } = self.hashes;
-        self.hashes = HashRange { first: first.min(hash as u32), last: last.max(hash as u32) };
+        self.hashes = self.hashes.including(hash);
         self.entries += 1;
         Ok(())
     }

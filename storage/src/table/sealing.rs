@@ -113,7 +113,8 @@ impl<K, V> Sealing<K, V> {
         let Some(sealed) = self.sealed.as_deref_mut() else { return SavedEntries::none(AlignedVec::new()) };
         part.saved_in = self.epoch;
         let mut saved = side.unwrap_or_else(|| SavedEntries::none(std::mem::take(&mut sealed.spare)));
-        sealed.side_bytes = sealed.side_bytes.saturating_sub(saved.bytes.len());
+        // What is not from a side buffer is empty so far.
+        sealed.side_bytes -= saved.bytes.len();
         for at in part.slots.without_tag(self.tag) {
             if let Some((hash, key, value)) = part.slots.entry(at)
                 && let Err(error) = saved.add(&mut sealed.encoder, hash, key, value)
