@@ -1,40 +1,77 @@
 //! Timers of keys, in the order in which they are due.
+//!
+//! Each timer remembers in which epoch it was set, and sealing begins another epoch. Saving walks over the timers in their order: those set since are passed
+//! over, and those that are taken out ahead of the walk are kept aside.
 
-use std::collections::BTreeSet;
+use crate::checkpoint::Namespace;
+use crate::saved::{Encode, Encoder, SavedEntries};
+use crate::sealable::{SaveError, Sealable, SideBytes, SideShare};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::mem;
 use std::ops::Bound;
+use std::rc::Rc;
+use thalweg_record::record::Key;
 
 /// A set of `(time, key)`; a timer set twice is one timer. Setting, deleting and taking cost the logarithm of the number of timers.
-#[derive(Debug)]
 pub struct TimerQueue<K> {
-    timers: BTreeSet<(i64, K)>,
+    /// The timers, each with the epoch in which it was set.
+    timers: BTreeMap<(i64, K), u32>,
+    epoch: u32,
+    sealed: Option<Box<Sealed<K>>>,
 }
 
-impl<K: Ord> Default for TimerQueue<K> {
+/// A sealed content that is not saved as a whole yet: the timers of earlier epochs.
+struct Sealed<K> {
+    encoder: Encoder<K, ()>,
+    /// The last timer that has been walked over.
+    after: Option<(i64, K)>,
+    /// Timers that were taken out before their turn came.
+    side: SavedEntries,
+    share: SideShare,
+    error: Option<SaveError>,
+}
+
+impl<K> Default for TimerQueue<K> {
     fn default() -> Self {
-        Self { timers: BTreeSet::new() }
+        Self { timers: BTreeMap::new(), epoch: 0, sealed: None }
     }
 }
 
-impl<K: Ord> TimerQueue<K> {
+fn namespace(time: i64) -> Option<Namespace> {
+    Some((time, 0))
+}
+
+impl<K: Key> TimerQueue<K> {
     /// Sets a timer for `key`. `false` if it was set already.
     pub fn insert(&mut self, time: i64, key: K) -> bool {
-        self.timers.insert((time, key))
+        match self.timers.entry((time, key)) {
+            Entry::Vacant(place) => {
+                place.insert(self.epoch);
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
     }
 
     /// Deletes a timer of `key`. `false` if it was not set.
     pub fn remove(&mut self, time: i64, key: K) -> bool {
-        self.timers.remove(&(time, key))
+        let removed = self.timers.remove_entry(&(time, key));
+        removed.is_some_and(|(timer, epoch)| {
+            self.taken_out(&timer, epoch);
+            true
+        })
     }
 
     /// When the next timer is due.
     #[must_use]
     pub fn next_time(&self) -> Option<i64> {
-        self.timers.first().map(|(time, _)| *time)
+        self.timers.first_key_value().map(|((time, _), _)| *time)
     }
 
     /// The timers that are due at `now`, in the order in which they are taken out.
     pub fn due(&self, now: i64) -> impl Iterator<Item = &(i64, K)> {
-        self.timers.iter().take_while(move |(time, _)| *time <= now)
+        self.timers.keys().take_while(move |(time, _)| *time <= now)
     }
 
     /// Removes and returns the next timer if it is due at `now`: the earliest, and among several at one time the one with the lowest key.
@@ -42,12 +79,22 @@ impl<K: Ord> TimerQueue<K> {
         if self.next_time()? > now {
             return None;
         }
-        self.timers.pop_first()
+        let (timer, epoch) = self.timers.pop_first()?;
+        self.taken_out(&timer, epoch);
+        Some(timer)
     }
 
-    /// The timers after `after` in their order; all of them for `None`.
-    pub fn iter_after(&self, after: Option<(i64, K)>) -> impl Iterator<Item = &(i64, K)> {
-        self.timers.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
+    /// Keeps a timer that was set in `epoch`, and is no longer there, if it belongs to the sealed content and its turn has not come.
+    fn taken_out(&mut self, timer: &(i64, K), epoch: u32) {
+        let Some(sealed) = self.sealed.as_deref_mut().filter(|_| epoch != self.epoch) else { return };
+        if sealed.error.is_some() || sealed.after.as_ref().is_some_and(|after| timer <= after) {
+            return;
+        }
+        let before = sealed.side.bytes.len();
+        let (time, key) = timer;
+        let added = sealed.side.add(&mut sealed.encoder, K::hash(key.view()), namespace(*time), key, &());
+        let kept = sealed.share.keep(sealed.side.bytes.len() - before);
+        sealed.error = added.map_err(SaveError::Archive).and(kept).err();
     }
 
     /// Number of timers.
@@ -63,20 +110,54 @@ impl<K: Ord> TimerQueue<K> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl<K: Key> Sealable<K, ()> for TimerQueue<K> {
+    fn seal(&mut self, encode: Encode<K, ()>, side: &Rc<SideBytes>) {
+        self.epoch += 1;
+        let (encoder, share) = (Encoder::new(encode), SideShare::of(side));
+        self.sealed = Some(Box::new(Sealed { encoder, after: None, side: SavedEntries::default(), share, error: None }));
+    }
 
-    #[test]
-    fn timers_come_due_in_order_of_time_then_key_and_once() {
-        let mut timers = TimerQueue::default();
-        for (time, key) in [(5, "b"), (3, "z"), (5, "a"), (5, "b"), (9, "c")] {
-            timers.insert(time, key);
+    fn save(&mut self, budget: usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
+        let Self { timers, epoch, sealed } = self;
+        let Some(saving) = sealed.as_deref_mut() else { return Ok(true) };
+        if let Some(error) = saving.error.take() {
+            *sealed = None;
+            return Err(error);
         }
-        assert!(timers.remove(9, "c"));
-        assert_eq!(timers.pop_due(2), None);
-        let due: Vec<_> = std::iter::from_fn(|| timers.pop_due(5)).collect();
-        assert_eq!(due, [(3, "z"), (5, "a"), (5, "b")]);
-        assert!(timers.is_empty());
+        saving.share.give_back(saving.side.bytes.len());
+        let mut saved = mem::take(&mut saving.side);
+        let from = saving.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut looked_at, mut last) = (0, None);
+        for (timer, set_in) in timers.range((from, Bound::Unbounded)).take(budget) {
+            (looked_at, last) = (looked_at + 1, Some(timer));
+            let (time, key) = timer;
+            if *set_in != *epoch
+                && let Err(error) = saved.add(&mut saving.encoder, K::hash(key.view()), namespace(*time), key, &())
+            {
+                *sealed = None;
+                return Err(SaveError::Archive(error));
+            }
+        }
+        if let Some(last) = last {
+            saving.after = Some(last.clone());
+        }
+        if looked_at < budget {
+            *sealed = None;
+        }
+        if saved.entries > 0 {
+            take(&saved);
+        }
+        Ok(looked_at < budget)
+    }
+
+    fn unseal(&mut self) {
+        self.sealed = None;
+    }
+
+    fn table_bytes(&self) -> usize {
+        self.timers.len() * size_of::<(i64, K, u32)>()
     }
 }
+
+#[cfg(test)]
+mod tests;

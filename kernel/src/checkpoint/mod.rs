@@ -1,9 +1,8 @@
 //! Checkpoints as the engine takes and restores them.
 //!
-//! A barrier runs through the graph; when it reaches a stage with state, that stage seals its tables (`sealed_state.rs`), which are saved into the subtask's
-//! snapshot later, by slices, while records flow; windows and timers are written into it at once (`operator_state.rs`), by slices, with the stage suspended. The
-//! driver saves and stores the snapshot in the background and tells the coordinator (docs/src/semantics.md#c-1). The bytes of state, and all files, are the
-//! affair of `thalweg_storage::checkpoint`.
+//! A barrier runs through the graph; when it reaches a stage with state, that stage seals it (`sealed_state.rs`): it is saved into the subtask's snapshot
+//! later, by slices, while records flow. The driver saves and stores the snapshot in the background and tells the coordinator (docs/src/semantics.md#c-1). The
+//! bytes of state, and all files, are the affair of `thalweg_storage::checkpoint`.
 
 mod config;
 mod contents;
@@ -20,7 +19,7 @@ pub use config::{CheckpointConfig, RestartStrategy, Restore};
 pub use contents::CheckpointContents;
 pub use difference::{CheckpointDifference, ComparedPart, PartFate, PartKind, PartLayout};
 pub(crate) use given_layouts::GivenLayouts;
-pub(crate) use operator_state::{OperatorState, PartialSave, WantedState, WantedStates};
+pub(crate) use operator_state::{OperatorState, WantedState, WantedStates};
 pub use reader::{CheckpointReader, KeyedEntry};
 pub(crate) use restored::Restored;
 pub(crate) use sealed_state::SealedState;

@@ -1,27 +1,23 @@
-//! Saves one operator's state into the snapshots of its subtask, and restores it from a checkpoint.
+//! The state of one operator in one subtask: what it is called, how it is laid out, and what a checkpoint holds of it.
 //!
-//! What is saved here, windows and timers, is walked over in slices ([`PartialSave`] keeps the place) while the operator is suspended: nothing changes before
-//! the walk is over. Tables are saved while they change (`sealed_state.rs`). Restoring takes the entries of the subtask's own key groups
-//! (docs/src/semantics.md#c-6) out of every snapshot there is.
+//! Restoring takes the entries of the subtask's own key groups (docs/src/semantics.md#c-6) out of every snapshot there is. Saving is the affair of
+//! `sealed_state.rs`.
 
 use super::difference::{PartFate, state_refusal};
 use super::given_layouts::GivenLayouts;
 use super::restored::{Restored, RestoredSubtask};
 use super::snapshots::Snapshots;
-use crate::checkpoint::CheckpointId;
 use crate::graph_ids::TaskName;
 use crate::record::{Key, Record, RecordLayout};
 use crate::subtask::operator_info::OperatorInfo;
 use crate::time::Watermark;
-use rkyv::util::AlignedVec;
-use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use thalweg_record::{HashRange, KeyGroups};
-use thalweg_storage::checkpoint::{Entries, Namespace, SavedEntry, Scope, Section, StateLayout, append_entry};
+use thalweg_storage::checkpoint::{Entries, Namespace, SavedEntry, Scope, Section, StateLayout};
 use thalweg_storage::{HotTable, KeyedStates, TableOwner};
 
 /// A state that an operator keeps: its name and its layout.
@@ -57,18 +53,6 @@ pub(crate) struct OperatorState {
     pub(crate) claimed: RefCell<Vec<WantedState>>,
 }
 
-/// The progress of a snapshot of an operator with one state.
-pub(crate) struct PartialSave<C> {
-    pub(crate) checkpoint: CheckpointId,
-    pub(crate) cursor: C,
-}
-
-impl<C: Default> PartialSave<C> {
-    pub(crate) fn new(checkpoint: CheckpointId) -> Self {
-        Self { checkpoint, cursor: C::default() }
-    }
-}
-
 impl OperatorState {
     /// The operator in words, where there is no place for more: its name, and its uid if that differs.
     pub(crate) fn operator(&self) -> String {
@@ -99,34 +83,6 @@ impl OperatorState {
     /// The owner of the table of the state `name`.
     pub(crate) fn owner_of(&self, name: &str) -> TableOwner {
         TableOwner::state(name, &self.operator())
-    }
-
-    /// Saves entries of the state `name`, each with its hash and namespace, while the barrier is in the chain. Each call costs the layouts and a lookup of the
-    /// state by name.
-    pub(crate) fn save<'a, K: Key, V: Record, B: Borrow<V>>(
-        &self,
-        name: &str,
-        entries: impl Iterator<Item = (u64, Option<Namespace>, &'a K, B)>,
-    ) {
-        let failed = self.snapshots.write(|writer, archiver| {
-            let state = writer.state(&self.uid, name, &self.layout_of::<K, V>(name));
-            let (mut section, mut count) = (AlignedVec::new(), 0);
-            let mut hashes = HashRange::EMPTY;
-            for (hash, namespace, key, value) in entries {
-                if let Err(error) = append_entry(archiver, &mut section, namespace, key, value.borrow()) {
-                    return Some(error);
-                }
-                count += 1;
-                hashes = hashes.including(hash);
-            }
-            if count > 0 {
-                writer.append(state, Scope::Hashes(hashes), count, &section);
-            }
-            None
-        });
-        if let Some(error) = failed {
-            self.info.fail(format!("the state {name} cannot be saved: {error}"));
-        }
     }
 
     /// Hands the entries of the state `name` that this subtask owns to `take`, with the hashes of their keys. An entry that cannot be read fails the
@@ -195,7 +151,7 @@ impl OperatorState {
 
     /// Saves the state of a split.
     pub(crate) fn save_split(&self, name: &str, number: u32, bytes: &[u8]) {
-        self.snapshots.write(|writer, _| {
+        self.snapshots.write(|writer| {
             let state = writer.state(&self.uid, name, &StateLayout::default());
             writer.append(state, Scope::Split(number), 1, bytes);
         });

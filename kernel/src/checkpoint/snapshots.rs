@@ -8,22 +8,29 @@
 use super::images::Images;
 use crate::checkpoint::CheckpointId;
 use crate::graph_ids::OperatorId;
-use crate::record::Archiver;
 use crate::time::Watermark;
 use rkyv::util::AlignedVec;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 use thalweg_io::MonotonicNs;
-use thalweg_storage::SavedEntries;
 use thalweg_storage::checkpoint::{Scope, SnapshotWriter, StateLayout};
+use thalweg_storage::{SavedEntries, SideBytes};
 
 /// The prefix of the names of the engine's own states. No user's state may have it.
 pub(crate) const RESERVED_STATES: &str = "thalweg/";
 
 /// The state that holds a task's merged watermark, with its first operator.
 pub(crate) const WATERMARK_STATE: &str = "thalweg/watermark";
+
+/// The bound of what all states of a subtask keep aside while they are saved, at first: this part of their tables, and [`SIDE_BYTES_LEAST`].
+const SIDE_PART: usize = 8;
+const SIDE_BYTES_LEAST: usize = 64 << 20;
+
+/// At worst all of what the states were is kept: after some doublings the bound is larger than any.
+const DOUBLED_MAX: u32 = 20;
 
 /// The place where snapshots are stored.
 #[derive(Clone)]
@@ -68,9 +75,11 @@ pub(crate) struct Snapshots {
     owed: Cell<usize>,
     owed_to: Cell<Option<CheckpointId>>,
     images: RefCell<Images>,
+    /// What states keep aside, and how many times its bound has been doubled, because it was too small.
+    side_bytes: Rc<SideBytes>,
+    doubled: Cell<u32>,
     /// The sink's latest report: why it waits for room, or (`None`) that it no longer does.
     sink_waits: RefCell<Option<Option<String>>>,
-    archiver: RefCell<Archiver>,
     prepared: RefCell<VecDeque<PreparedEpoch>>,
     /// Whether the task ends in a sink.
     pub(crate) has_sink: Cell<bool>,
@@ -86,8 +95,9 @@ impl Snapshots {
             owed: Cell::default(),
             owed_to: Cell::default(),
             images: RefCell::new(Images::new(piece_bytes)),
+            side_bytes: SideBytes::at_most(SIDE_BYTES_LEAST),
+            doubled: Cell::default(),
             sink_waits: RefCell::default(),
-            archiver: RefCell::default(),
             prepared: RefCell::default(),
             has_sink: Cell::new(false),
         }
@@ -101,6 +111,7 @@ impl Snapshots {
         self.writer.replace(SnapshotWriter::new());
         self.owed.set(0);
         self.owed_to.set(Some(checkpoint));
+        self.side_bytes.set_most(SIDE_BYTES_LEAST << self.doubled.get());
     }
 
     /// Notes how long the channels have waited for the last of them to deliver the barrier.
@@ -112,7 +123,7 @@ impl Snapshots {
 
     /// Notes the watermark that the whole task has reached.
     pub(crate) fn watermark(&self, watermark: Watermark) {
-        self.write(|writer, _| {
+        self.write(|writer| {
             let state = writer.state(&self.task_uid, WATERMARK_STATE, &StateLayout::default());
             writer.append(state, Scope::Subtask, 1, &watermark.0.to_le_bytes());
         });
@@ -126,18 +137,29 @@ impl Snapshots {
     }
 
     /// Writes state into the snapshot that has begun.
-    pub(crate) fn write<R>(&self, write: impl FnOnce(&mut SnapshotWriter, &mut Archiver) -> R) -> R {
+    pub(crate) fn write<R>(&self, write: impl FnOnce(&mut SnapshotWriter) -> R) -> R {
         assert!(self.in_chain.get().is_some(), "state is written between the beginning and the end of a snapshot");
         let mut writer = self.writer.borrow_mut();
-        let written = write(&mut writer, &mut self.archiver.borrow_mut());
+        let written = write(&mut writer);
         self.images.borrow_mut().grown(&mut writer);
         written
     }
 
-    /// A state is sealed for the snapshot that has begun, and will be saved later. Returns its checkpoint.
-    pub(crate) fn owes(&self) -> CheckpointId {
+    /// A state of `bytes` is about to be sealed for the snapshot that has begun, and will be saved later. Returns its checkpoint.
+    pub(crate) fn owes(&self, bytes: usize) -> CheckpointId {
         self.owed.set(self.owed.get() + 1);
+        self.side_bytes.set_most(self.side_bytes.most().saturating_add((bytes / SIDE_PART) << self.doubled.get()));
         self.in_chain.get().expect("invariant: state is sealed while the barrier is in the chain")
+    }
+
+    /// What the states keep aside while they are saved.
+    pub(crate) fn side_bytes(&self) -> &Rc<SideBytes> {
+        &self.side_bytes
+    }
+
+    /// From the next checkpoint on states may keep twice as much aside.
+    pub(crate) fn double_side_bytes(&self) {
+        self.doubled.set((self.doubled.get() + 1).min(DOUBLED_MAX));
     }
 
     /// Whether the snapshot of `checkpoint` is still being made, so that what is sealed for it is of use.

@@ -8,7 +8,7 @@ use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
 use std::sync::Arc;
 use thalweg_storage::HotTable;
-use thalweg_storage::checkpoint::append_plain;
+use thalweg_storage::checkpoint::append_entry;
 
 /// The name of the only state of such an operator.
 pub(crate) const KEYED_STATE: &str = "value";
@@ -42,7 +42,7 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
 
     /// A barrier has come: the table will be saved as it is now.
     pub(crate) fn seal(&mut self) {
-        self.sealed.seal(&self.state, &mut self.table, append_plain);
+        self.sealed.seal(&self.state, &mut self.table, append_entry);
     }
 
     /// Saves the next slice of what was sealed. `false` if nothing is left.

@@ -31,7 +31,7 @@ pub struct SavedEntry<K, V> {
     pub value: V,
 }
 
-/// Appends an entry to a section.
+/// Appends an entry to a section: the [`Encode`](crate::Encode) of values that are saved as they are.
 ///
 /// # Errors
 /// A key or value that is too long for rkyv's 32-bit offsets.
@@ -57,14 +57,6 @@ pub fn append_entry<K: Key, V: Record>(
         section[header + 4 * i..header + 4 * i + 4].copy_from_slice(field);
     }
     Ok(())
-}
-
-/// Appends an entry without a namespace: the [`Encode`](crate::Encode) of values that are saved as they are.
-///
-/// # Errors
-/// As [`append_entry`].
-pub fn append_plain<K: Key, V: Record>(archiver: &mut Archiver, section: &mut AlignedVec, key: &K, value: &V) -> Result<(), ArchiveError> {
-    append_entry(archiver, section, None, key, value)
 }
 
 /// Reads the entries of a section, which must be aligned to 16 bytes. After an error it returns no more entries.

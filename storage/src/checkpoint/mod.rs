@@ -22,7 +22,7 @@ mod snapshot;
 mod snapshot_writer;
 mod store;
 
-pub use entries::{Entries, Namespace, SavedEntry, append_entry, append_plain};
+pub use entries::{Entries, Namespace, SavedEntry, append_entry};
 pub use error::CheckpointError;
 pub use files::{Piece, Pieces, discard, write_snapshot};
 pub use garbage::Cleanup;

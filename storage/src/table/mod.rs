@@ -9,19 +9,24 @@
 //! The caller brings the hash: no key is hashed here, also not when a table grows.
 
 mod part;
+mod positions;
 mod regions;
-mod saved;
+mod remains;
 mod sealing;
 mod slots;
 
-pub use saved::{Encode, SavedEntries};
-pub use sealing::SaveError;
+pub use positions::Position;
+pub use remains::Remains;
 
 use crate::TableOwner;
+use crate::checkpoint::Namespace;
+use crate::saved::{Encode, SavedEntries};
+use crate::sealable::{SaveError, Sealable, SideBytes};
 use part::{FULL_EIGHTHS, Part};
 use regions::Regions;
 use sealing::Sealing;
 use slots::{Found, Place, Slots, word_of};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use thalweg_record::HashRange;
 
@@ -66,6 +71,11 @@ struct Span {
 }
 
 impl Span {
+    /// The low 32 bits of the highest.
+    fn last(self) -> u32 {
+        self.first.wrapping_add(((1u64 << self.bits) - 1) as u32)
+    }
+
     /// Where, among 2^depth ranges of equal size, a hash lies. Bits above `depth` are set only for a hash that is outside.
     #[inline]
     fn index(self, hash: u64, depth: u32) -> usize {
@@ -122,6 +132,13 @@ impl<K, V> HotTable<K, V> {
         self
     }
 
+    /// An empty table for the same keys and owner, with parts of the same size.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        let range = HashRange { first: self.span.first, last: self.span.last() };
+        Self::spanning(range, self.owner.clone()).with_part_slots(self.part_slots)
+    }
+
     /// Where the entries of a hash lie.
     #[inline]
     fn place(&self, hash: u64) -> Place<K, V> {
@@ -136,12 +153,6 @@ impl<K, V> HotTable<K, V> {
         let place = self.place(hash);
         // SAFETY: the directory is brought up to date whenever the slots of a part have grown, and its parts live as long as the table.
         (place, unsafe { place.find(hash, is_key) })
-    }
-
-    /// Bytes of memory that the table takes, without what keys and values own outside of it.
-    #[must_use]
-    pub fn table_bytes(&self) -> usize {
-        self.parts.iter().map(|part| part.slots.bytes()).sum::<usize>() + self.directory.len() * size_of::<Place<K, V>>()
     }
 
     /// Number of entries.
@@ -215,7 +226,8 @@ impl<K, V> HotTable<K, V> {
             (place, Found::At(at)) => unsafe { &mut *self.changing(place, at).value(at) },
             (place, Found::Free(at)) => {
                 let (key, value) = make();
-                self.put(hash, place.part, at, key, value)
+                let position = self.put(hash, place.part, at, key, value);
+                self.value_at(position)
             }
         }
     }
@@ -228,15 +240,17 @@ impl<K, V> HotTable<K, V> {
 
     /// Puts an entry into the free slot `at` of a part, or, if that is full, where it belongs when there is room.
     #[inline]
-    fn put(&mut self, hash: u64, part: u32, at: usize, key: K, value: V) -> &mut V {
+    fn put(&mut self, hash: u64, part: u32, at: usize, key: K, value: V) -> Position {
         self.len += 1;
         let word = word_of(hash, self.sealing.tag());
         if self.parts[part as usize].has_room() {
-            return self.parts[part as usize].slots.fill(at, word, key, value);
+            self.parts[part as usize].slots.fill(at, word, key, value);
+            return Position { part, at: at as u32 };
         }
         self.make_room(hash);
-        let part = self.place(hash).part as usize;
-        self.parts[part].slots.insert(word, key, value)
+        let part = self.place(hash).part;
+        let at = self.parts[part as usize].slots.insert(word, key, value);
+        Position { part, at: at as u32 }
     }
 
     /// Grows or splits the part of `hash` until it has room. A table that cannot grow ends the process, which would otherwise end without a reason.
@@ -346,36 +360,39 @@ impl<K, V> HotTable<K, V> {
         Some(value)
     }
 
-    /// Fixes the present content: [`save`](Self::save) hands it out, whatever happens to the table meanwhile. If an earlier content is not saved yet, it is
-    /// given up. The content is given up likewise if changes to the table make the side buffers larger than `side_bytes_max`. Costs next to nothing, unless
-    /// an earlier content is given up, or a hundred in a row have been.
-    pub fn seal(&mut self, encode: Encode<K, V>, side_bytes_max: usize) {
-        self.sealing.seal(&mut self.parts, encode, side_bytes_max);
+    /// [Seals](Sealable::seal) the table, whose entries are saved in this namespace. Costs next to nothing, unless an earlier content is given up, or a hundred
+    /// in a row have been.
+    pub fn seal_in(&mut self, namespace: Option<Namespace>, encode: Encode<K, V>, side: &Rc<SideBytes>) {
+        self.sealing.seal(&mut self.parts, encode, namespace, side);
     }
 
-    /// How full the side buffers are, as a number from 0 to `most`.
+    /// Whether a content is sealed that is not saved as a whole yet.
     #[must_use]
-    pub fn side_fill(&self, most: usize) -> usize {
-        self.sealing.side_fill(most)
-    }
-
-    /// Gives up the sealed content, and its side buffers.
-    pub fn unseal(&mut self) {
-        self.sealing.unseal(&mut self.parts);
-    }
-
-    /// Hands the next entries of the sealed content to `take`, those of whole parts, until about `budget` entries have been looked at. `true` when that was
-    /// all.
-    ///
-    /// # Errors
-    /// If the content had to be given up.
-    pub fn save(&mut self, budget: usize, take: impl FnMut(&SavedEntries)) -> Result<bool, SaveError> {
-        self.sealing.save(&mut self.parts, budget, take)
+    pub fn is_sealed(&self) -> bool {
+        self.sealing.is_sealed()
     }
 
     /// All entries, in an order that depends on nothing but the hashes and the history of the table.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.parts.iter().flat_map(|part| part.slots.iter().map(|(_, key, value)| (key, value)))
+    }
+}
+
+impl<K, V> Sealable<K, V> for HotTable<K, V> {
+    fn seal(&mut self, encode: Encode<K, V>, side: &Rc<SideBytes>) {
+        self.seal_in(None, encode, side);
+    }
+
+    fn save(&mut self, budget: usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
+        self.sealing.save(&mut self.parts, budget, take)
+    }
+
+    fn unseal(&mut self) {
+        self.sealing.unseal(&mut self.parts);
+    }
+
+    fn table_bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.slots.bytes()).sum::<usize>() + self.directory.len() * size_of::<Place<K, V>>()
     }
 }
 

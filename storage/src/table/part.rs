@@ -1,7 +1,7 @@
 //! A part of a table: the entries whose hashes share some bits.
 
-use super::saved::SavedEntries;
 use super::slots::Slots;
+use crate::saved::SavedEntries;
 
 /// Part of its slots that a part may fill, in eighths: beyond, searches become long.
 pub(super) const FULL_EIGHTHS: usize = 6;

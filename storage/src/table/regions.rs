@@ -83,4 +83,19 @@ impl Regions {
         debug_assert_eq!(bytes, self.chunk_bytes, "a chunk of these regions");
         self.free.push(chunk);
     }
+
+    /// Gives one region back to the system; `false` if there is none.
+    ///
+    /// # Safety
+    /// Nobody uses a chunk any more: slots have given theirs back, or have gone.
+    pub(super) unsafe fn unmap_one(&mut self) -> bool {
+        (self.next, self.left) = (std::ptr::null_mut(), 0);
+        self.free.clear();
+        self.regions.pop().is_some()
+    }
+
+    /// Whether there is no region.
+    pub(super) fn is_unmapped(&self) -> bool {
+        self.regions.is_empty()
+    }
 }

@@ -10,11 +10,13 @@
 //! that have not been swept for long; and sealing does a few of them, if checkpoint after checkpoint is given up before its turn comes.
 
 use super::part::Part;
-use super::saved::{Encode, Encoder, SavedEntries};
 use super::slots::Tag;
+use crate::checkpoint::Namespace;
+use crate::saved::{Encode, Encoder, SavedEntries};
+use crate::sealable::{SaveError, SideBytes, SideShare};
 use rkyv::util::AlignedVec;
 use std::num::NonZeroU8;
-use thalweg_record::record::{ArchiveError, Archiver};
+use std::rc::Rc;
 
 /// The tag of entries that were changed so long ago that nobody asks when.
 const OLDER: Tag = Tag::new(NonZeroU8::MIN);
@@ -37,26 +39,14 @@ fn tag_of(epoch: u32) -> Tag {
     Tag::new(number.expect("invariant: between 2 and 255"))
 }
 
-/// Why the content of a sealed table can no longer be saved.
-#[derive(Debug)]
-pub enum SaveError {
-    /// So much of it has changed meanwhile that the side buffers would take more memory than they may.
-    SideBuffersFull {
-        /// The bytes they take.
-        bytes: usize,
-    },
-    /// An entry cannot be encoded.
-    Archive(ArchiveError),
-}
-
 /// A sealed content that is not saved as a whole yet.
 struct Sealed<K, V> {
     encoder: Encoder<K, V>,
+    namespace: Option<Namespace>,
     /// The part whose turn is next.
     next: usize,
-    /// Bytes of all side buffers.
-    side_bytes: usize,
-    side_bytes_max: usize,
+    /// What the side buffers take.
+    share: SideShare,
     /// Memory to encode the next part in.
     spare: AlignedVec,
     error: Option<SaveError>,
@@ -96,15 +86,11 @@ impl<K, V> Sealing<K, V> {
             return;
         };
         let Some((hash, key, value)) = part.slots.entry(at) else { return };
-        let side = part.side.get_or_insert_with(|| Box::new(SavedEntries::none(AlignedVec::new())));
+        let side = part.side.get_or_insert_default();
         let before = side.bytes.len();
-        if let Err(error) = side.add(&mut sealed.encoder, hash, key, value) {
-            sealed.error = Some(SaveError::Archive(error));
-        }
-        sealed.side_bytes += side.bytes.len() - before;
-        if sealed.side_bytes > sealed.side_bytes_max {
-            sealed.error.get_or_insert(SaveError::SideBuffersFull { bytes: sealed.side_bytes });
-        }
+        let added = side.add(&mut sealed.encoder, hash, sealed.namespace, key, value).map_err(SaveError::Archive);
+        let kept = sealed.share.keep(side.bytes.len() - before);
+        sealed.error = added.and(kept).err();
     }
 
     /// Encodes what a part held when it was sealed.
@@ -114,10 +100,10 @@ impl<K, V> Sealing<K, V> {
         part.saved_in = self.epoch;
         let mut saved = side.unwrap_or_else(|| SavedEntries::none(std::mem::take(&mut sealed.spare)));
         // What is not from a side buffer is empty so far.
-        sealed.side_bytes -= saved.bytes.len();
+        sealed.share.give_back(saved.bytes.len());
         for at in part.slots.without_tag(self.tag) {
             if let Some((hash, key, value)) = part.slots.entry(at)
-                && let Err(error) = saved.add(&mut sealed.encoder, hash, key, value)
+                && let Err(error) = saved.add(&mut sealed.encoder, hash, sealed.namespace, key, value)
             {
                 sealed.error.get_or_insert(SaveError::Archive(error));
                 break;
@@ -159,37 +145,29 @@ impl<K, V> Sealing<K, V> {
         self.swept_in = parts.iter().map(|part| part.swept_in).min().unwrap_or(self.epoch);
     }
 
-    /// See [`HotTable::seal`](super::HotTable::seal).
-    pub(super) fn seal(&mut self, parts: &mut [Part<K, V>], encode: Encode<K, V>, side_bytes_max: usize) {
+    /// See [`HotTable::seal_in`](super::HotTable::seal_in).
+    pub(super) fn seal(&mut self, parts: &mut [Part<K, V>], encode: Encode<K, V>, namespace: Option<Namespace>, side: &Rc<SideBytes>) {
         self.unseal(parts);
         self.next_epoch(parts);
-        let encoder = Encoder { encode, archiver: Archiver::new() };
-        let sealed = Sealed { encoder, next: 0, side_bytes: 0, side_bytes_max, spare: AlignedVec::new(), error: None };
+        let encoder = Encoder::new(encode);
+        let sealed = Sealed { encoder, namespace, next: 0, share: SideShare::of(side), spare: AlignedVec::new(), error: None };
         self.sealed = Some(Box::new(sealed));
     }
 
     /// Whether a content is sealed that is not saved as a whole yet.
-    #[cfg(test)]
     pub(super) fn is_sealed(&self) -> bool {
         self.sealed.is_some()
     }
 
-    /// See [`HotTable::side_fill`](super::HotTable::side_fill).
-    pub(super) fn side_fill(&self, most: usize) -> usize {
-        let fill =
-            |sealed: &Sealed<K, V>| (sealed.side_bytes as u128 * most as u128 / sealed.side_bytes_max.max(1) as u128).min(most as u128);
-        self.sealed.as_deref().map_or(0, |sealed| fill(sealed) as usize)
-    }
-
-    /// See [`HotTable::unseal`](super::HotTable::unseal).
+    /// See [`Sealable::unseal`](crate::Sealable::unseal).
     pub(super) fn unseal(&mut self, parts: &mut [Part<K, V>]) {
         if self.sealed.take().is_some() {
             parts.iter_mut().for_each(|part| part.side = None);
         }
     }
 
-    /// See [`HotTable::save`](super::HotTable::save).
-    pub(super) fn save(&mut self, parts: &mut [Part<K, V>], budget: usize, mut take: impl FnMut(&SavedEntries)) -> Result<bool, SaveError> {
+    /// See [`Sealable::save`](crate::Sealable::save).
+    pub(super) fn save(&mut self, parts: &mut [Part<K, V>], budget: usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
         let mut looked_at = 0;
         loop {
             let Some(sealed) = self.sealed.as_deref_mut() else { return Ok(true) };

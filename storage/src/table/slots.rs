@@ -150,6 +150,18 @@ impl<K, V> Slots<K, V> {
         })
     }
 
+    /// The value of the entry in the slot `at`.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[inline]
+    pub(super) fn value_mut(&mut self, at: usize) -> &mut V {
+        assert!(self.word(at) != 0, "slot {at} is free");
+        // SAFETY: the slot is there, as `word` has checked, and is one of memory of our own, since the word of nothing is 0; it is occupied, and borrowed mutably
+        // with `self`.
+        unsafe { &mut (*self.slots.as_ptr().add(at)).entry.assume_init_mut().1 }
+    }
+
     /// Whether the entry in the slot `at` has this tag.
     ///
     /// # Panics
@@ -186,13 +198,14 @@ impl<K, V> Slots<K, V> {
         (0..self.capacity()).filter_map(|at| self.entry(at))
     }
 
-    /// Puts an entry into a free slot for `word`. There must be one free slot more, which ends lookups.
-    pub(super) fn insert(&mut self, word: u64, key: K, value: V) -> &mut V {
+    /// Puts an entry into a free slot for `word`, and returns that. There must be one free slot more, which ends lookups.
+    pub(super) fn insert(&mut self, word: u64, key: K, value: V) -> usize {
         let mut at = self.home(word);
         while self.word(at) != 0 {
             at = (at + 1) & self.mask as usize;
         }
-        self.fill(at, word, key, value)
+        self.fill(at, word, key, value);
+        at
     }
 
     /// Puts an entry into the slot `at`.
@@ -200,14 +213,14 @@ impl<K, V> Slots<K, V> {
     /// # Panics
     /// If it is not free, or the last free one.
     #[inline]
-    pub(super) fn fill(&mut self, at: usize, word: u64, key: K, value: V) -> &mut V {
+    pub(super) fn fill(&mut self, at: usize, word: u64, key: K, value: V) {
         assert!(self.word(at) == 0 && self.len < self.mask, "a part has no slot for an entry");
         self.len += 1;
         // SAFETY: the slot is there, and is one of memory of our own: that of nothing has a mask of 0, which was just refused.
         unsafe {
             let slot = &mut *self.slots.as_ptr().add(at);
             slot.word = word;
-            &mut slot.entry.write((key, value)).1
+            slot.entry.write((key, value));
         }
     }
 

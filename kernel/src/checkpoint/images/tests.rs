@@ -25,13 +25,13 @@ impl Task {
         self.snapshots.begin(checkpoint, MonotonicNs(100));
         self.splits = 0;
         (0..splits).for_each(|_| self.write());
-        (0..owes).for_each(|_| assert_eq!(self.snapshots.owes(), checkpoint));
+        (0..owes).for_each(|_| assert_eq!(self.snapshots.owes(0), checkpoint));
         self.snapshots.end(checkpoint, MonotonicNs(200));
     }
 
     fn write(&mut self) {
         self.splits += 1;
-        self.snapshots.write(|writer, _| {
+        self.snapshots.write(|writer| {
             let state = writer.state("task", "state", &StateLayout::default());
             writer.append(state, Scope::Split(self.splits), 1, &[7; 600]);
         });

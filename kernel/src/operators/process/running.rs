@@ -1,7 +1,7 @@
 //! Calls a keyed function for its records and timers, whichever inputs the records come from.
 //!
 //! The function is called for one record or one timer at a time, and for the next only when all that the last call emitted has gone down the chain. A
-//! watermark goes down after the last timer that is due at it (docs/src/semantics.md#w-6), a barrier when the states are sealed and the timers saved.
+//! watermark goes down after the last timer that is due at it (docs/src/semantics.md#w-6), a barrier when states and timers are sealed.
 
 use super::context::{Context, OpenContext, Output};
 use super::state::States;
@@ -52,16 +52,6 @@ const PREFETCH_TIMERS: usize = 32;
 /// The state of the next key has to come first.
 struct AwaitsState;
 
-/// How far a snapshot has come.
-struct Saving<K> {
-    checkpoint: CheckpointId,
-    /// Whether the states are sealed.
-    is_sealed: bool,
-    /// The timers that are being saved, and the last one saved.
-    domain: TimerDomain,
-    timer: Option<(i64, K)>,
-}
-
 /// The states that `function` registers: a clone of it is opened, and not run.
 pub(crate) fn wanted_states<F: KeyedFunction + Clone + Send>(function: F) -> WantedStates {
     let function = Mutex::new(function);
@@ -71,7 +61,7 @@ pub(crate) fn wanted_states<F: KeyedFunction + Clone + Send>(function: F) -> Wan
 fn states_of<F: KeyedFunction>(mut function: F, state: OperatorState) -> Vec<WantedState> {
     let mut states = States::new(state);
     function.open(&mut OpenContext { states: &mut states, subtask: 0, parallelism: 1 });
-    Timers::<F::Key>::new().restore(&states.saved);
+    Timers::<F::Key>::restored(&states.saved);
     states.saved.into_claimed()
 }
 
@@ -85,7 +75,8 @@ pub struct RunningKeyed<F: KeyedFunction, D> {
     advancing: Option<Watermark>,
     /// The wall-clock time up to which processing-time timers are being fired.
     processing_time: Option<i64>,
-    saving: Option<Saving<F::Key>>,
+    /// The barrier that has come and goes down when the function has been told.
+    barrier: Option<CheckpointId>,
     /// The function has more to emit.
     has_more: bool,
     /// The call that is due next.
@@ -114,15 +105,14 @@ impl<F: KeyedFunction, D: Collector<F::Out>> RunningKeyed<F, D> {
         let info = cx.operator(id);
         let mut open = OpenContext { states: &mut states, subtask: cx.subtask(), parallelism: cx.name.parallelism };
         info.call("(open)", || function.open(&mut open));
-        let mut timers = Timers::new();
-        timers.restore(&states.saved);
+        let timers = Timers::restored(&states.saved);
         states.saved.all_claimed();
         Self {
             function,
             states,
             timers,
             watermark: cx.restored_watermark(),
-            saving: None,
+            barrier: None,
             has_more: false,
             hook: None,
             passing: None,
@@ -321,32 +311,22 @@ impl<F: KeyedFunction, D: Collector<F::Out>> RunningKeyed<F, D> {
         false
     }
 
-    /// Seals the states, and saves the next slice of the timers, which do not change before the barrier goes down.
-    fn save_timers(&mut self) -> Resumed {
+    /// Seals states and timers and hands the barrier that has come down, when the function has been told.
+    fn seal(&mut self) -> Resumed {
         if F::HAS_HOOKS && !self.is_told() {
             return Resumed::Again;
         }
-        let Some(saving) = &mut self.saving else { return Resumed::Done };
-        if !std::mem::replace(&mut saving.is_sealed, true) {
+        if let Some(checkpoint) = self.barrier.take() {
             self.states.seal();
+            self.timers.seal(&self.states.saved);
+            self.down.control(Control::Barrier(checkpoint));
         }
-        saving.timer = self.timers.save(saving.domain, saving.timer.take(), &self.states.saved, self.slice);
-        if saving.timer.is_some() {
-            return Resumed::Again;
-        }
-        if saving.domain == TimerDomain::EventTime {
-            saving.domain = TimerDomain::ProcessingTime;
-            return Resumed::Again;
-        }
-        let checkpoint = saving.checkpoint;
-        self.saving = None;
-        self.down.control(Control::Barrier(checkpoint));
         Resumed::Done
     }
 
     fn is_suspended(&self) -> bool {
         (F::HAS_HOOKS && (self.has_more || self.hook.is_some() || self.passing.is_some() || self.owes_batch_end))
-            || self.saving.is_some()
+            || self.barrier.is_some()
             || !self.output.records.is_empty()
             || self.advancing.is_some()
             || self.processing_time.is_some()
@@ -366,8 +346,8 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Stage for RunningKeyed<F, D> {
                 self.fire_due();
             }
             Control::Barrier(checkpoint) => {
-                self.saving = Some(Saving { checkpoint, is_sealed: false, domain: TimerDomain::EventTime, timer: None });
-                self.save_timers();
+                self.barrier = Some(checkpoint);
+                self.seal();
             }
             control if F::HAS_HOOKS => {
                 self.passing = Some(control);
@@ -395,7 +375,7 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Stage for RunningKeyed<F, D> {
 
     fn resume(&mut self) -> Resumed {
         match self.down.resume() {
-            Resumed::Done if self.saving.is_some() => self.save_timers(),
+            Resumed::Done if self.barrier.is_some() => self.seal(),
             Resumed::Done => self.fire_due(),
             other => other,
         }
@@ -430,7 +410,8 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Stage for RunningKeyed<F, D> {
     }
 
     fn save(&mut self) {
-        if !self.states.save(self.slice) {
+        let Self { states, timers, slice, .. } = self;
+        if !states.save(*slice) && !timers.save(&states.saved, *slice) {
             self.down.save();
         }
     }

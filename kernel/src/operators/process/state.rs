@@ -11,7 +11,7 @@ use crate::record::{ArchiveError, Archiver, Key, Record};
 use rkyv::util::AlignedVec;
 use std::collections::BTreeMap;
 use std::task::{Context, Poll};
-use thalweg_storage::checkpoint::append_plain;
+use thalweg_storage::checkpoint::{Namespace, append_entry};
 use thalweg_storage::{Encode, HotTable, KeyedStates, StateId};
 
 /// The handle of a state that was registered in `open`; the default belongs to no state.
@@ -92,11 +92,12 @@ impl<K: Key, V: 'static> Durable<K> for InTable<K, V> {
 fn append_map<K: Key, MK: Key, MV: Record>(
     archiver: &mut Archiver,
     section: &mut AlignedVec,
+    namespace: Option<Namespace>,
     key: &K,
     map: &BTreeMap<MK, MV>,
 ) -> Result<(), ArchiveError> {
     let pairs: Vec<(MK, MV)> = map.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    append_plain(archiver, section, key, &pairs)
+    append_entry(archiver, section, namespace, key, &pairs)
 }
 
 impl<K: 'static> States<K> {
@@ -160,7 +161,7 @@ impl<K: Key> States<K> {
                 self.saved.restore_table(name, table);
             }
             let sealed = SealedState::new::<K, V>(&self.saved, name);
-            self.durable.push(Box::new(InTable { id, sealed, encode: append_plain::<K, V> }));
+            self.durable.push(Box::new(InTable { id, sealed, encode: append_entry::<K, V> }));
         }
         id
     }

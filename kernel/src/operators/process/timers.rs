@@ -3,9 +3,10 @@
 //! A timer is a time and a key; setting the same one twice sets it once. The queues know no clock: the operator says what time each has reached and takes
 //! out the timers that are due.
 
-use crate::checkpoint::OperatorState;
+use crate::checkpoint::{OperatorState, SealedState};
 use crate::record::Key;
 use thalweg_storage::TimerQueue;
+use thalweg_storage::checkpoint::append_entry;
 
 /// The clock that a timer goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +34,24 @@ const PROCESSING_TIME: &str = "thalweg/processing-time-timers";
 pub(super) struct Timers<K> {
     pub(super) event_time: TimerQueue<K>,
     pub(super) processing_time: TimerQueue<K>,
+    /// How far the saving of each queue has come.
+    sealed: [SealedState; 2],
 }
 
 impl<K: Key> Timers<K> {
-    pub(super) fn new() -> Self {
-        Self { event_time: TimerQueue::default(), processing_time: TimerQueue::default() }
+    /// The timers that the restored checkpoint holds for this subtask's keys.
+    pub(super) fn restored(saved: &OperatorState) -> Self {
+        let restored = |name| {
+            let mut queue = TimerQueue::default();
+            saved.restore::<K, ()>(name, |_, saved| {
+                if let Some((time, _)) = saved.namespace {
+                    queue.insert(time, saved.key);
+                }
+            });
+            queue
+        };
+        let sealed = [EVENT_TIME, PROCESSING_TIME].map(|name| SealedState::new::<K, ()>(saved, name));
+        Self { event_time: restored(EVENT_TIME), processing_time: restored(PROCESSING_TIME), sealed }
     }
 
     pub(super) fn queue(&mut self, domain: TimerDomain) -> &mut TimerQueue<K> {
@@ -47,30 +61,16 @@ impl<K: Key> Timers<K> {
         }
     }
 
-    /// Takes the timers of this subtask's keys out of the restored checkpoint.
-    pub(super) fn restore(&mut self, saved: &OperatorState) {
-        for (name, queue) in [(EVENT_TIME, &mut self.event_time), (PROCESSING_TIME, &mut self.processing_time)] {
-            saved.restore::<K, ()>(name, |_, saved| {
-                if let Some((time, _)) = saved.namespace {
-                    queue.insert(time, saved.key);
-                }
-            });
-        }
+    /// A barrier has come: the timers will be saved as they are now.
+    pub(super) fn seal(&mut self, saved: &OperatorState) {
+        let [event_time, processing_time] = &mut self.sealed;
+        event_time.seal(saved, &mut self.event_time, append_entry);
+        processing_time.seal(saved, &mut self.processing_time, append_entry);
     }
 
-    /// Saves up to `budget` timers of one of the two queues, from behind `after` on. Returns the last one saved, or `None` when all are.
-    pub(super) fn save(&self, domain: TimerDomain, after: Option<(i64, K)>, saved: &OperatorState, budget: usize) -> Option<(i64, K)> {
-        let (name, queue) = match domain {
-            TimerDomain::EventTime => (EVENT_TIME, &self.event_time),
-            TimerDomain::ProcessingTime => (PROCESSING_TIME, &self.processing_time),
-        };
-        let timers: Vec<&(i64, K)> = queue.iter_after(after).take(budget).collect();
-        let entry = |timer: &&'_ (i64, K)| (K::hash(timer.1.view()), Some((timer.0, 0)));
-        let entries = timers.iter().map(|timer| {
-            let (hash, namespace) = entry(timer);
-            (hash, namespace, &timer.1, ())
-        });
-        saved.save::<K, (), ()>(name, entries);
-        timers.last().filter(|_| timers.len() == budget).map(|timer| (**timer).clone())
+    /// Saves about the next `budget` timers of what was sealed. `false` if nothing is left.
+    pub(super) fn save(&mut self, saved: &OperatorState, budget: usize) -> bool {
+        let [event_time, processing_time] = &mut self.sealed;
+        event_time.save(saved, &mut self.event_time, budget) || processing_time.save(saved, &mut self.processing_time, budget)
     }
 }

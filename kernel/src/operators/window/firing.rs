@@ -8,6 +8,7 @@ use super::running::RunningWindow;
 use super::store::{Place, WindowStore};
 use super::trigger::{Trigger, TriggerResult};
 use crate::chain::{Collector, Resumed, Stage};
+use crate::operators::side_output::WithSides;
 use crate::record::{Key, Record};
 use crate::time::{Control, TimeWindow, Watermark};
 use std::collections::VecDeque;
@@ -62,44 +63,49 @@ where
     RF: for<'a> FnMut(K::Ref<'a>, TimeWindow, A::Output) -> Out,
     D: Collector<Out>,
 {
-    /// Emits the result of the entry at `place` if the trigger, called by `asked`, says so. Only while there is room.
-    fn emit(&mut self, place: Place, asked: impl FnOnce(&T, &T::Kept<A::Accumulator>) -> TriggerResult) {
-        let Self { store, trigger, aggregate, result, info, down, .. } = self;
-        let Some((key, kept)) = store.entry(place).filter(|(_, kept)| asked(trigger, kept) == TriggerResult::Fire) else { return };
-        let (key, window) = (key.view(), place.window);
-        let out = info.call((key, window), || result(key, window, aggregate.get_result(T::accumulator(kept))));
-        down.push(window.max_timestamp(), out);
-    }
-
     /// Fires due entries until there are none, the output is full, or a slice is over.
     pub(super) fn fire(&mut self) -> Resumed {
-        let mut budget = self.firing.slice;
+        let Self { store, trigger, aggregate, result, info, down, .. } = self;
+        let mut emit = |down: &mut WithSides<D>, window: TimeWindow, key: &K, kept: &T::Kept<A::Accumulator>| {
+            let key = key.view();
+            let out = info.call((key, window), || result(key, window, aggregate.get_result(T::accumulator(kept))));
+            down.push(window.max_timestamp(), out);
+        };
         while let Some(place) = self.firing.again.pop_front() {
-            if !self.down.ready() {
+            if !down.ready() {
                 self.firing.again.push_front(place);
                 return Resumed::Again;
             }
-            self.emit(place, |_, _| TriggerResult::Fire);
+            if let Some((key, kept)) = store.entry(place) {
+                emit(down, place.window, key, kept);
+            }
         }
+        let mut budget = self.firing.slice;
         let Some(watermark) = self.firing.advancing else {
-            return if self.store.free(self.firing.slice) { Resumed::Done } else { Resumed::Again };
+            return if store.free(budget) { Resumed::Done } else { Resumed::Again };
         };
-        while let Some(due) = self.store.first_due(watermark) {
-            let (window, mut position) = (due.first.window, due.first.position);
-            let at_hand = due.end.min(position + self.store.due_at_hand(due));
-            if at_hand == position && position < due.end {
+        while let Some(window) = store.first_due(watermark) {
+            let at_hand = store.due_at_hand(window);
+            if at_hand == 0 {
                 return Resumed::AwaitsState;
             }
-            while position < at_hand && budget > 0 && self.down.ready() {
-                self.emit(Place { window, position }, |trigger, kept| trigger.on_event_time::<A::Accumulator>(window, kept));
-                position += 1;
-                budget -= 1;
-            }
-            self.store.set_fired(due, position);
-            if position < due.end {
+            let mut left = budget.min(at_hand);
+            budget -= left;
+            let has_fired = store.fire_due(window, |key, kept| {
+                if left == 0 || !down.ready() {
+                    return false;
+                }
+                left -= 1;
+                if trigger.on_event_time::<A::Accumulator>(window, kept) == TriggerResult::Fire {
+                    emit(down, window, key, kept);
+                }
+                true
+            });
+            if !has_fired {
                 return Resumed::Again;
             }
-            self.io.observe("window.fire", &self.place, [window.end, watermark.0, due.end as i64]);
+            budget += left;
+            self.io.observe("window.fire", &self.place, [window.end, watermark.0, 0]);
         }
         if !self.down.ready() {
             return Resumed::Again;

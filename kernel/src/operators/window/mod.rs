@@ -2,10 +2,10 @@
 //!
 //! [`assigner`] says to which windows a record belongs, [`lateness`] which of these are over and when a record is late, [`aggregate`] folds its records,
 //! [`trigger`] says when the result is emitted. [`panes`] stores the entries: windows of one span live together, so that no timer per key is needed;
-//! [`store`] says what the other parts expect of it. [`firing`] and [`saving`] walk through a store in slices; [`running`] joins the parts.
+//! [`store`] says what the other parts expect of it. [`firing`] walks through a store in slices, [`restoring`] fills it; [`running`] joins the parts.
 //!
 //! Another kind of window is another assigner, and a trigger or a store only if these do not serve: sessions, which merge, need a store of their own.
-//! Lateness, firing and saving are the same for all.
+//! Lateness, firing and restoring are the same for all.
 
 mod aggregate;
 mod assigner;
@@ -14,8 +14,8 @@ mod lateness;
 #[cfg(test)]
 mod other_kinds_tests;
 mod panes;
+mod restoring;
 mod running;
-mod saving;
 mod store;
 mod trigger;
 
@@ -23,6 +23,7 @@ use super::keyed::KeyedOperator;
 use super::output_tag::OutputTag;
 use super::side_output::WithSides;
 use crate::chain::Collector;
+use crate::checkpoint::SealedState;
 use crate::graph_ids::OperatorId;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
@@ -30,14 +31,13 @@ use crate::time::TimeWindow;
 use firing::Firing;
 use lateness::{AllowedLateness, LateRecords};
 use running::RunningWindow;
-use saving::Saving;
 use std::marker::PhantomData;
 
 pub use aggregate::AggregateFunction;
 pub(crate) use aggregate::ReduceWindow;
 pub use assigner::{SlidingEventTimeWindows, TumblingEventTimeWindows, WindowAssigner};
 pub(crate) use panes::Panes;
-pub(crate) use saving::CONTENTS;
+pub(crate) use restoring::CONTENTS;
 pub(crate) use store::WindowStore;
 pub(crate) use trigger::{EventTimeTrigger, Trigger};
 
@@ -103,7 +103,7 @@ where
     fn start<D: Collector<Out>>(self, cx: &mut SubtaskContext, down: D) -> Self::Running<D> {
         let watermark = cx.restored_watermark();
         let state = cx.state_of(self.id);
-        let (store, has_due) = saving::restored(&state, watermark);
+        let (store, has_due) = restoring::restored(&state, watermark);
         let slice = cx.settings().slice_timers;
         RunningWindow {
             key: self.settings.key,
@@ -116,7 +116,9 @@ where
             allowed_lateness: AllowedLateness { ms: self.settings.allowed_lateness_ms },
             late: LateRecords::new(cx, self.id, self.settings.late),
             firing: Firing::new(has_due.then_some(watermark), slice),
-            saving: Saving::new(state, slice),
+            sealed: SealedState::new::<K, T::Kept<A::Accumulator>>(&state, CONTENTS),
+            state,
+            slice,
             io: cx.io.clone(),
             place: cx.name.to_string(),
             info: cx.operator(self.id),

@@ -1,15 +1,16 @@
 //! Other kinds of windows than the engine has fit in: a store of windows that merge, and a trigger that counts, run in the unchanged operator. Lateness,
-//! firing and saving know nothing of them.
+//! firing and restoring know nothing of them.
 
-use super::store::{Cursor, Due, Place, RestoredAs, WindowStore};
+use super::store::{Place, RestoredAs, WindowStore};
 use super::trigger::{EventTimeTrigger, Trigger, TriggerResult};
 use super::{AggregateFunction, Panes, ReduceWindow, TumblingEventTimeWindows, WindowAssigner};
 use crate::record::{Key, Record};
 use crate::time::{TimeWindow, Watermark};
 use crate::{DataStream, JobHandle, OutputTag, StreamExecutionEnvironment, WatermarkGenerator, WatermarkOutput, WatermarkStrategy};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use thalweg_storage::TableOwner;
+use thalweg_storage::{Encode, HotTable, SaveError, SavedEntries, Sealable, SideBytes};
 
 /// Key, time, and the watermark behind it.
 type Visit = (String, i64, Option<i64>);
@@ -98,7 +99,6 @@ struct Sessions<K, V> {
 
 struct Session<K, V> {
     window: TimeWindow,
-    hash: u64,
     key: K,
     value: V,
     has_fired: bool,
@@ -113,7 +113,7 @@ impl<K: Key, V> Sessions<K, V> {
 }
 
 impl<K: Key, V: 'static> WindowStore<K, V> for Sessions<K, V> {
-    fn new(_owner: TableOwner) -> Self {
+    fn new(_table: HotTable<K, V>) -> Self {
         Self { entries: Vec::new() }
     }
 
@@ -121,8 +121,8 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Sessions<K, V> {
         hashes.len()
     }
 
-    fn due_at_hand(&mut self, due: Due) -> usize {
-        due.end - due.first.position
+    fn due_at_hand(&mut self, _window: TimeWindow) -> usize {
+        1
     }
 
     fn poll_at_hand(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
@@ -140,11 +140,11 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Sessions<K, V> {
     fn find_or_insert(
         &mut self,
         window: TimeWindow,
-        hash: u64,
+        _hash: u64,
         key: K::Ref<'_>,
         make: impl FnOnce() -> V,
         mut merge: impl FnMut(V, &mut V),
-    ) -> (usize, &mut V) {
+    ) -> (u64, &mut V) {
         let mut sessions: Vec<_> = self.overlapping(window, key).into_iter().filter_map(|position| self.entries[position].take()).collect();
         sessions.sort_by_key(|session| session.window);
         let joined = sessions.into_iter().reduce(|mut earlier, later| {
@@ -152,30 +152,32 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Sessions<K, V> {
             earlier
         });
         let value = joined.map_or_else(make, |session| session.value);
-        self.entries.push(Some(Session { window, hash, key: K::from_view(key), value, has_fired: false }));
+        self.entries.push(Some(Session { window, key: K::from_view(key), value, has_fired: false }));
         let position = self.entries.len() - 1;
-        (position, &mut self.entries[position].as_mut().unwrap().value)
+        (position as u64, &mut self.entries[position].as_mut().unwrap().value)
     }
 
     fn entry(&self, place: Place) -> Option<(&K, &V)> {
-        self.entries[place.position].as_ref().map(|session| (&session.key, &session.value))
+        self.entries[place.position as usize].as_ref().map(|session| (&session.key, &session.value))
     }
 
     fn set_passed(&mut self, place: Place) {
-        self.entries[place.position].as_mut().unwrap().has_fired = true;
+        self.entries[place.position as usize].as_mut().unwrap().has_fired = true;
     }
 
-    fn first_due(&mut self, watermark: Watermark) -> Option<Due> {
-        let waiting = self.entries.iter().enumerate().filter_map(|(position, session)| Some((position, session.as_ref()?)));
-        let due = waiting.filter(|(_, session)| !session.has_fired && session.window.max_timestamp() <= watermark.0);
-        let (position, session) = due.min_by_key(|(_, session)| (session.window.end, session.window.start))?;
-        Some(Due { first: Place { window: session.window, position }, end: position + 1 })
+    fn first_due(&mut self, watermark: Watermark) -> Option<TimeWindow> {
+        let due = self.entries.iter().flatten().filter(|session| !session.has_fired && session.window.max_timestamp() <= watermark.0);
+        due.map(|session| session.window).min_by_key(|window| (window.end, window.start))
     }
 
-    fn set_fired(&mut self, due: Due, until: usize) {
-        if until == due.end {
-            self.set_passed(due.first);
+    fn fire_due(&mut self, window: TimeWindow, mut fire: impl FnMut(&K, &V) -> bool) -> bool {
+        for session in self.entries.iter_mut().flatten().filter(|session| !session.has_fired && session.window == window) {
+            if !fire(&session.key, &session.value) {
+                return false;
+            }
+            session.has_fired = true;
         }
+        true
     }
 
     fn retire(&mut self, is_over: impl Fn(TimeWindow) -> bool) {
@@ -192,19 +194,23 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Sessions<K, V> {
         true
     }
 
-    fn next_part<'a>(&'a self, cursor: &mut Cursor, budget: usize) -> Option<impl ExactSizeIterator<Item = (u64, TimeWindow, &'a K, &'a V)>>
-    where
-        K: 'a,
-        V: 'a,
-    {
-        let from = cursor.position;
-        cursor.position = self.entries.len().min(from + budget);
-        let sessions: Vec<_> = self.entries[from..cursor.position].iter().flatten().collect();
-        (from < cursor.position).then(|| sessions.into_iter().map(|session| (session.hash, session.window, &session.key, &session.value)))
+    fn restore(&mut self, window: TimeWindow, _hash: u64, key: K, value: V, restored: RestoredAs) {
+        self.entries.push(Some(Session { window, key, value, has_fired: restored == RestoredAs::Fired }));
+    }
+}
+
+/// No job of these tests takes checkpoints.
+impl<K, V> Sealable<K, V> for Sessions<K, V> {
+    fn seal(&mut self, _encode: Encode<K, V>, _side: &Rc<SideBytes>) {}
+
+    fn save(&mut self, _budget: usize, _take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
+        Ok(true)
     }
 
-    fn restore(&mut self, window: TimeWindow, hash: u64, key: K, value: V, restored: RestoredAs) {
-        self.entries.push(Some(Session { window, hash, key, value, has_fired: restored == RestoredAs::Fired }));
+    fn unseal(&mut self) {}
+
+    fn table_bytes(&self) -> usize {
+        0
     }
 }
 

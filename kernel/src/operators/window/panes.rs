@@ -1,28 +1,34 @@
-//! The store of independent windows: a [`WindowTable`] for each span of time, its *pane*, in order of time.
+//! The store of independent windows: a [`HotTable`] for each span of time, its *pane*, in order of time.
 //!
 //! Panes are ordered by their ends, and by their starts where ends are equal, whatever the lengths: so panes that are due, and panes that are over, are
 //! always the first ones. A pane that is over is taken off as a whole, and its keys are freed in slices. A pane that is *complete* is not fired as a whole
 //! any more: a record that arrives later fires its key alone (docs/src/semantics.md#l-3).
 //!
+//! A barrier seals each pane; one that is over before it is saved is kept until then (`panes/saving.rs`).
+//!
 //! Pure: no clock, no I/O. The watermark reaches it as an argument.
 
-use super::store::{Cursor, Due, Place, RestoredAs, WindowStore};
+mod saving;
+
+use super::store::{Place, RestoredAs, WindowStore};
 use crate::record::Key;
 use crate::time::{TimeWindow, Watermark};
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
-use thalweg_storage::{TableOwner, WindowTable};
+use thalweg_storage::{HotTable, Position, Remains};
 
-/// Panes in which the keys of the next records are prefetched. For the 32 keys that are looked up together a pane takes two cache lines each, in its index
-/// and in its entries: eight panes are 32 KiB, a processor's first-level cache. More would evict prefetched lines before they are used.
+/// Panes in which the keys of the next records are prefetched. For the 32 keys that are looked up together a pane takes two cache lines each at most: eight
+/// panes are 32 KiB, a processor's first-level cache. More would evict prefetched lines before they are used.
 const PREFETCH_PANES: usize = 8;
 
 /// The contents of one span of time.
 pub(super) struct Pane<K, V> {
-    table: WindowTable<K, V>,
-    /// Number of keys that have fired; all of them once the span has.
-    fired: usize,
+    table: HotTable<K, V>,
     complete: bool,
+    /// Where firing goes on, while the pane is due.
+    next: Position,
+    /// If not all entries are due, those that are: only in a restored pane.
+    only: Option<Vec<(u64, K)>>,
     /// The last group of records of which some went into this pane.
     group: u64,
 }
@@ -34,9 +40,14 @@ pub struct Panes<K, V> {
     last: usize,
     /// All panes before this one are complete.
     first_incomplete: usize,
-    /// Panes that are over and still hold keys to be freed.
-    retired: Vec<WindowTable<K, V>>,
-    owner: TableOwner,
+    /// Tables of panes that are over and not saved yet.
+    unsaved: Vec<HotTable<K, V>>,
+    /// The order of the pane that is saved next, once [`unsaved`](Self::unsaved) ones are; `None` if all that was sealed is saved.
+    save_next: Option<(i64, i64)>,
+    /// What is left of panes that are over.
+    retired: Vec<Remains<K, V>>,
+    /// An empty table as those of panes are at first.
+    empty: HotTable<K, V>,
     /// The group of records that is being added, and the panes it has gone to so far, at most [`PREFETCH_PANES`].
     group: u64,
     in_use: Vec<usize>,
@@ -61,7 +72,7 @@ impl<K, V> Panes<K, V> {
     fn seek(&mut self, window: TimeWindow) -> usize {
         let place = self.find(window).unwrap_or_else(|place| {
             assert!(window.start < window.end, "a window assigner gave an empty window, from {} to {}", window.start, window.end);
-            let pane = Pane { table: WindowTable::of(self.owner.clone()), fired: 0, complete: false, group: 0 };
+            let pane = Pane { table: self.empty.another(), complete: false, next: Position::default(), only: None, group: 0 };
             self.panes.insert(place, (window, pane));
             self.first_incomplete = self.first_incomplete.min(place);
             self.next_group();
@@ -101,13 +112,15 @@ impl<K, V> Panes<K, V> {
 }
 
 impl<K: Key, V: 'static> WindowStore<K, V> for Panes<K, V> {
-    fn new(owner: TableOwner) -> Self {
+    fn new(table: HotTable<K, V>) -> Self {
         Self {
             panes: VecDeque::new(),
             last: 0,
             first_incomplete: 0,
+            unsaved: Vec::new(),
+            save_next: None,
             retired: Vec::new(),
-            owner,
+            empty: table,
             group: 1,
             in_use: Vec::with_capacity(PREFETCH_PANES),
         }
@@ -118,9 +131,8 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Panes<K, V> {
         self.panes.iter_mut().map(|(_, pane)| pane.table.at_hand(hashes.clone())).min().unwrap_or(all)
     }
 
-    fn due_at_hand(&mut self, due: Due) -> usize {
-        let pane = self.panes.iter_mut().find(|(window, _)| *window == due.first.window);
-        pane.map_or(0, |(_, pane)| pane.table.entries_at_hand(due.first.position))
+    fn due_at_hand(&mut self, window: TimeWindow) -> usize {
+        self.get(window).map_or(0, |pane| pane.only.as_ref().map_or(pane.table.len(), Vec::len))
     }
 
     fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -156,14 +168,14 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Panes<K, V> {
         key: K::Ref<'_>,
         make: impl FnOnce() -> V,
         _merge: impl FnMut(V, &mut V),
-    ) -> (usize, &mut V) {
+    ) -> (u64, &mut V) {
         let pane = self.get_or_insert(window);
-        let position = pane.table.find_or_insert_with(hash, |stored| stored.matches(key), || (K::from_view(key), make()));
-        (position, pane.table.value_mut(position))
+        let (position, value) = pane.table.find_or_insert_with(hash, |stored| stored.matches(key), || (K::from_view(key), make()));
+        (position.into(), value)
     }
 
     fn entry(&self, place: Place) -> Option<(&K, &V)> {
-        self.get(place.window)?.table.entry(place.position)
+        self.get(place.window)?.table.entry_at(place.position.into())
     }
 
     fn set_passed(&mut self, place: Place) {
@@ -172,26 +184,48 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Panes<K, V> {
         }
     }
 
-    fn first_due(&mut self, watermark: Watermark) -> Option<Due> {
+    fn first_due(&mut self, watermark: Watermark) -> Option<TimeWindow> {
         while self.panes.get(self.first_incomplete).is_some_and(|(_, pane)| pane.complete) {
             self.first_incomplete += 1;
         }
-        let (window, pane) = self.panes.get(self.first_incomplete)?;
-        let due = Due { first: Place { window: *window, position: pane.fired }, end: pane.table.len() };
-        (window.max_timestamp() <= watermark.0).then_some(due)
+        let (window, _) = self.panes.get(self.first_incomplete)?;
+        (window.max_timestamp() <= watermark.0).then_some(*window)
     }
 
-    fn set_fired(&mut self, due: Due, until: usize) {
-        if let Some(pane) = self.get_mut(due.first.window) {
-            pane.fired = until;
-            pane.complete = until == due.end;
+    fn fire_due(&mut self, window: TimeWindow, mut fire: impl FnMut(&K, &V) -> bool) -> bool {
+        let Some(pane) = self.get_mut(window) else { return true };
+        match &mut pane.only {
+            Some(due) => {
+                while let Some((hash, key)) = due.last() {
+                    let value = pane.table.get(*hash, |stored| stored.matches(key.view()));
+                    if value.is_some_and(|value| !fire(key, value)) {
+                        return false;
+                    }
+                    due.pop();
+                }
+                pane.only = None;
+            }
+            None => {
+                for (position, key, value) in pane.table.entries_from(pane.next) {
+                    if !fire(key, value) {
+                        pane.next = position;
+                        return false;
+                    }
+                }
+            }
         }
+        pane.complete = true;
+        true
     }
 
     fn retire(&mut self, is_over: impl Fn(TimeWindow) -> bool) {
         while self.panes.front().is_some_and(|(window, _)| is_over(*window)) {
             let Some((_, pane)) = self.panes.pop_front() else { break };
-            self.retired.push(pane.table);
+            if pane.table.is_sealed() {
+                self.unsaved.push(pane.table);
+            } else {
+                self.retired.push(pane.table.into());
+            }
             self.last = self.last.wrapping_sub(1);
             self.first_incomplete = self.first_incomplete.saturating_sub(1);
             self.next_group();
@@ -205,8 +239,8 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Panes<K, V> {
     }
 
     fn free(&mut self, entries: usize) -> bool {
-        while let Some(table) = self.retired.last_mut() {
-            if !table.free(entries) {
+        while let Some(remains) = self.retired.last_mut() {
+            if !remains.free(entries) {
                 return false;
             }
             self.retired.pop();
@@ -214,101 +248,24 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Panes<K, V> {
         true
     }
 
-    fn next_part<'a>(&'a self, cursor: &mut Cursor, budget: usize) -> Option<impl ExactSizeIterator<Item = (u64, TimeWindow, &'a K, &'a V)>>
-    where
-        K: 'a,
-        V: 'a,
-    {
-        let Cursor { part, position } = *cursor;
-        let (window, pane) = self.panes.get(part)?;
-        let end = pane.table.len().min(position + budget);
-        *cursor = if end == pane.table.len() { Cursor { part: part + 1, position: 0 } } else { Cursor { part, position: end } };
-        Some(pane.table.slice(position..end).map(|(hash, key, value)| (hash, *window, key, value)))
-    }
-
     fn restore(&mut self, window: TimeWindow, hash: u64, key: K, value: V, restored: RestoredAs) {
         let pane = self.get_or_insert(window);
         match restored {
             RestoredAs::Open => pane.complete = false,
             RestoredAs::Fired => pane.complete = true,
-            // Keys of it that had fired were restored before.
             RestoredAs::Due => {
+                // Keys of it that had fired were restored before.
                 if std::mem::replace(&mut pane.complete, false) {
-                    pane.fired = pane.table.len();
+                    pane.only = Some(Vec::new());
+                }
+                if let Some(due) = &mut pane.only {
+                    due.push((hash, key.clone()));
                 }
             }
         }
-        pane.table.find_or_insert_with(hash, |_| false, || (key, value));
+        pane.table.insert_new(hash, key, value);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn window(start: i64, end: i64) -> TimeWindow {
-        TimeWindow { start, end }
-    }
-
-    fn add(panes: &mut Panes<u64, ()>, window: TimeWindow) {
-        panes.find_or_insert(window, 7, 7, || (), |(), ()| ());
-    }
-
-    fn due(panes: &mut Panes<u64, ()>, watermark: i64) -> Vec<TimeWindow> {
-        std::iter::from_fn(|| {
-            let due = panes.first_due(Watermark(watermark))?;
-            panes.set_fired(due, due.end);
-            Some(due.first.window)
-        })
-        .collect()
-    }
-
-    #[test]
-    fn windows_of_several_lengths_are_due_and_over_by_their_ends() {
-        let mut panes = Panes::new(TableOwner::default());
-        for (start, end) in [(0, 100), (30, 40), (20, 40), (0, 10), (35, 45)] {
-            add(&mut panes, window(start, end));
-        }
-        assert_eq!(due(&mut panes, 39), [window(0, 10), window(20, 40), window(30, 40)]);
-        panes.retire(|window| window.end <= 40);
-        assert!(panes.get(window(20, 40)).is_none() && panes.get(window(0, 100)).is_some());
-        assert_eq!(due(&mut panes, 99), [window(35, 45), window(0, 100)]);
-    }
-
-    fn brought_near(panes: &mut Panes<u64, ()>) -> Vec<TimeWindow> {
-        let windows = panes.in_use.iter().map(|place| panes.panes[*place].0).collect();
-        panes.prefetch(&[7]);
-        windows
-    }
-
-    /// Keys are prefetched in each pane that records go to, whichever came last, and in no other.
-    #[test]
-    fn keys_are_brought_near_in_the_panes_that_records_go_to() {
-        let windows: Vec<_> = (0..20).map(|i| window(i, i + 5)).collect();
-        let mut panes = Panes::new(TableOwner::default());
-        windows.iter().for_each(|window| add(&mut panes, *window));
-        brought_near(&mut panes);
-        for _ in 0..2 {
-            windows[3..8].iter().for_each(|window| add(&mut panes, *window));
-        }
-        let mut near = brought_near(&mut panes);
-        near.sort_unstable();
-        assert_eq!(near, [&windows[3..8], &windows[19..]].concat());
-        add(&mut panes, windows[7]);
-        assert_eq!(brought_near(&mut panes), [windows[7]], "the last one stays");
-        panes.retire(|window| window.start < 6);
-        add(&mut panes, windows[7]);
-        add(&mut panes, windows[8]);
-        assert_eq!(brought_near(&mut panes), [windows[7], windows[8]], "places have changed and are noted anew");
-    }
-
-    #[test]
-    fn no_more_than_eight_panes_are_brought_near() {
-        let mut panes = Panes::new(TableOwner::default());
-        for _ in 0..2 {
-            brought_near(&mut panes);
-            (0..20).for_each(|i| add(&mut panes, window(i, i + 5)));
-        }
-        assert_eq!(brought_near(&mut panes).len(), PREFETCH_PANES);
-    }
-}
+mod tests;

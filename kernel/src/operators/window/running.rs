@@ -4,10 +4,10 @@ use super::aggregate::AggregateFunction;
 use super::assigner::WindowAssigner;
 use super::firing::Firing;
 use super::lateness::{Admission, AllowedLateness, LateRecords};
-use super::saving::Saving;
 use super::store::{Place, WindowStore};
 use super::trigger::{Trigger, TriggerResult};
 use crate::chain::{Collector, Resumed, Stage, pass_on};
+use crate::checkpoint::{OperatorState, SealedState};
 use crate::exchange::{Ahead, Arrival, Head};
 use crate::operators::side_output::WithSides;
 use crate::record::{Key, Record};
@@ -17,6 +17,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use thalweg_io::Io;
+use thalweg_storage::checkpoint::append_entry;
 
 /// A running windowed aggregate.
 pub struct RunningWindow<In: Record, K, KF, W, T, A, S, RF, Out, D> {
@@ -30,7 +31,10 @@ pub struct RunningWindow<In: Record, K, KF, W, T, A, S, RF, Out, D> {
     pub(super) allowed_lateness: AllowedLateness,
     pub(super) late: LateRecords<In>,
     pub(super) firing: Firing,
-    pub(super) saving: Saving,
+    pub(super) state: OperatorState,
+    /// How far the saving of the store has come, and how many entries are saved in one go.
+    pub(super) sealed: SealedState,
+    pub(super) slice: usize,
     pub(super) io: Io,
     pub(super) place: String,
     pub(super) info: Rc<OperatorInfo>,
@@ -51,16 +55,6 @@ where
     fn take_late(&mut self, timestamp: i64, record: impl Arrival<In>) {
         self.io.observe("window.late", &self.place, [timestamp, self.watermark.0, self.allowed_lateness.ms]);
         self.late.take(&mut self.down.sides, timestamp, || record.into_owned());
-    }
-
-    /// Saves the next slice of the open windows. Nothing changes before the barrier goes down.
-    fn save_windows(&mut self) -> Resumed {
-        match self.saving.step(&self.store) {
-            Some(checkpoint) => self.down.control(Control::Barrier(checkpoint)),
-            None if self.saving.is_under_way() => return Resumed::Again,
-            None => {}
-        }
-        Resumed::Done
     }
 }
 
@@ -144,9 +138,9 @@ where
                 self.firing.advance(watermark);
                 self.fire();
             }
-            Control::Barrier(checkpoint) => {
-                self.saving.begin(checkpoint);
-                self.save_windows();
+            Control::Barrier(_) => {
+                self.sealed.seal(&self.state, &mut self.store, append_entry);
+                self.down.control(control);
             }
             control => self.down.control(control),
         }
@@ -154,12 +148,11 @@ where
 
     #[inline]
     fn ready(&self) -> bool {
-        self.firing.is_done() && !self.saving.is_under_way() && !self.store.is_freeing() && self.down.ready()
+        self.firing.is_done() && !self.store.is_freeing() && self.down.ready()
     }
 
     fn resume(&mut self) -> Resumed {
         match self.down.resume() {
-            Resumed::Done if self.saving.is_under_way() => self.save_windows(),
             Resumed::Done => self.fire(),
             other => other,
         }
@@ -175,5 +168,11 @@ where
         self.down.drive(cx);
     }
 
-    pass_on!(batch_end flush processing_time save finish);
+    fn save(&mut self) {
+        if !self.sealed.save(&self.state, &mut self.store, self.slice) {
+            self.down.save();
+        }
+    }
+
+    pass_on!(batch_end flush processing_time finish);
 }

@@ -1,7 +1,7 @@
 //! The interface between the windowed operator and the store of its windows.
 //!
 //! An *entry* is the state of one key in one window. A store holds entries and knows which are due; it decides nothing: `lateness.rs` says whether a record
-//! is added, the trigger what is emitted, `saving.rs` when it is saved.
+//! is added, the trigger what is emitted, a barrier what is saved.
 //!
 //! [`Panes`](super::panes::Panes) is the store of independent windows. A store of windows that merge (sessions) says in
 //! [`window_for`](WindowStore::window_for) what would become of a record's window, and joins entries in [`find_or_insert`](WindowStore::find_or_insert).
@@ -10,24 +10,15 @@
 use crate::record::Key;
 use crate::time::{TimeWindow, Watermark};
 use std::task::{Context, Poll};
-use thalweg_storage::TableOwner;
+use thalweg_storage::{HotTable, Sealable};
 
-/// An entry: its window, and a number by which its store finds it there. It is valid until the store changes in another way than by adding to entries.
+/// An entry: its window, and a number by which its store finds it there. It is valid until an entry of the window is added or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The window.
     pub window: TimeWindow,
-    /// The number; consecutive entries of a [`Due`] have consecutive numbers.
-    pub position: usize,
-}
-
-/// Entries of a window that are to be fired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// The first entry.
-    pub first: Place,
-    /// The position behind the last entry.
-    pub end: usize,
+    /// The number.
+    pub position: u64,
 }
 
 /// The state of a window where its entry was saved, seen from the watermark of the subtask that takes it over (docs/src/semantics.md#c-5).
@@ -41,24 +32,17 @@ pub enum RestoredAs {
     Due,
 }
 
-/// The progress of saving: the entries of a store lie in parts, and have positions there. The default is the beginning.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Cursor {
-    pub(super) part: usize,
-    pub(super) position: usize,
-}
-
-/// Holds the entries of one subtask, values `V` of keys `K`.
-pub trait WindowStore<K: Key, V>: 'static {
-    /// An empty store for `owner`.
-    fn new(owner: TableOwner) -> Self;
+/// Holds the entries of one subtask, values `V` of keys `K`. Saved, entries have their windows as namespaces.
+pub trait WindowStore<K: Key, V>: Sealable<K, V> + 'static {
+    /// An empty store for the keys of `table`, which is empty, too: what it needs tables for can be like that one.
+    fn new(table: HotTable<K, V>) -> Self;
 
     /// The number of next records, whose keys have these hashes, that have their entries at hand, in whichever window (see
     /// [`Head::prepare`](crate::exchange::Head::prepare)).
     fn at_hand(&mut self, hashes: impl ExactSizeIterator<Item = u64> + Clone) -> usize;
 
-    /// The number of entries of `due`, from the first on, that are at hand.
-    fn due_at_hand(&mut self, due: Due) -> usize;
+    /// The number of entries of the due `window` that fire next and are at hand.
+    fn due_at_hand(&mut self, window: TimeWindow) -> usize;
 
     /// Ready when an entry has arrived that was not at hand; registers for that otherwise.
     fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()>;
@@ -79,7 +63,7 @@ pub trait WindowStore<K: Key, V>: 'static {
         key: K::Ref<'_>,
         make: impl FnOnce() -> V,
         merge: impl FnMut(V, &mut V),
-    ) -> (usize, &mut V);
+    ) -> (u64, &mut V);
 
     /// The entry at `place`.
     fn entry(&self, place: Place) -> Option<(&K, &V)>;
@@ -87,31 +71,21 @@ pub trait WindowStore<K: Key, V>: 'static {
     /// The entry at `place` was past its end when a record was added to it: it does not become due any more.
     fn set_passed(&mut self, place: Place);
 
-    /// The earliest entries whose windows end at or before `watermark` and have not fired; of one window, by ascending end and then start.
-    fn first_due(&mut self, watermark: Watermark) -> Option<Due>;
+    /// The earliest window that ends at or before `watermark` and has entries that have not fired; by ascending end and then start.
+    fn first_due(&mut self, watermark: Watermark) -> Option<TimeWindow>;
 
-    /// The entries of `due` before the position `until` have fired.
-    fn set_fired(&mut self, due: Due, until: usize);
+    /// Calls `fire` for one entry of the due `window` after the other that has not fired, in any order. If that returns `false`, the entry has not fired, and
+    /// the next call begins with it. Returns whether the window is no longer due.
+    fn fire_due(&mut self, window: TimeWindow, fire: impl FnMut(&K, &V) -> bool) -> bool;
 
     /// Takes out the windows for which `is_over` holds. If it holds for a window it holds for all that do not end later.
     fn retire(&mut self, is_over: impl Fn(TimeWindow) -> bool);
 
-    /// Whether entries are left of windows that were taken out.
+    /// Whether entries are left of windows that were taken out, and can be freed.
     fn is_freeing(&self) -> bool;
 
-    /// Frees up to `entries` entries of windows that were taken out. `true` when none are left.
+    /// Frees about `entries` entries of windows that were taken out. `true` when none are left.
     fn free(&mut self, entries: usize) -> bool;
-
-    /// Up to `budget` entries from `cursor` on, each with the hash of its key and its window; the cursor moves behind them. `None` behind the last; every
-    /// entry comes once if nothing changes meanwhile.
-    fn next_part<'a>(
-        &'a self,
-        cursor: &mut Cursor,
-        budget: usize,
-    ) -> Option<impl ExactSizeIterator<Item = (u64, TimeWindow, &'a K, &'a V)>>
-    where
-        K: 'a,
-        V: 'a;
 
     /// Takes an entry of a checkpoint. [`Due`](RestoredAs::Due) entries come after all others.
     fn restore(&mut self, window: TimeWindow, hash: u64, key: K, value: V, restored: RestoredAs);

@@ -1,7 +1,9 @@
 use super::super::{HotTable, PART_SLOTS};
 use super::*;
+use crate::Sealable;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use thalweg_record::record::{ArchiveError, Archiver};
 
 fn spread(key: u64) -> u64 {
     let mixed = (key ^ (key >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -13,8 +15,12 @@ const HASHES: [fn(u64) -> u64; 4] = [spread, |key| spread(key) & 0xffff_ffff, |k
 
 const NO_BOUND: usize = usize::MAX;
 
+fn no_bound() -> Rc<SideBytes> {
+    SideBytes::at_most(NO_BOUND)
+}
+
 #[allow(clippy::unnecessary_wraps, reason = "it is an `Encode`")]
-fn encode(_: &mut Archiver, out: &mut AlignedVec, key: &u16, value: &u64) -> Result<(), ArchiveError> {
+fn encode(_: &mut Archiver, out: &mut AlignedVec, _: Option<Namespace>, key: &u16, value: &u64) -> Result<(), ArchiveError> {
     out.extend_from_slice(&u64::from(*key).to_le_bytes());
     out.extend_from_slice(&value.to_le_bytes());
     Ok(())
@@ -77,12 +83,12 @@ fn saves_what_was_sealed(acts: &[Act], hash_of: fn(u64) -> u64, part_slots: usiz
             }
             Act::Read(key) => prop_assert_eq!(table.get(hash(key), |k| *k == key), model.get(&key)),
             Act::Seal => {
-                table.seal(encode, NO_BOUND);
+                table.seal(encode, &no_bound());
                 sealed = Some((model.clone(), vec![]));
             }
             Act::Save(budget) => {
                 let mut saved = vec![];
-                let is_all = table.save(budget, |entries| {
+                let is_all = table.save(budget, &mut |entries| {
                     for (key, value) in decode(entries) {
                         let hash = hash(key) as u32;
                         assert!((entries.hashes.first..=entries.hashes.last).contains(&hash), "{hash} is not in {:?}", entries.hashes);
@@ -121,7 +127,7 @@ fn set(table: &mut HotTable<u16, u64>, key: u16, value: u64) {
 
 fn save_all(table: &mut HotTable<u16, u64>) -> BTreeMap<u16, u64> {
     let mut saved = BTreeMap::new();
-    while !table.save(500, |entries| saved.extend(decode(entries))).unwrap() {}
+    while !table.save(500, &mut |entries| saved.extend(decode(entries))).unwrap() {}
     saved
 }
 
@@ -131,7 +137,7 @@ fn save_all(table: &mut HotTable<u16, u64>) -> BTreeMap<u16, u64> {
 fn contents_given_up_in_a_row_leave_the_next_one_whole_when_tags_come_round() {
     for epochs in [1, 253, 254, 255, 507, 508, 509, 600, 762] {
         let mut table = table_of(4_000);
-        (0..epochs).for_each(|_| table.seal(encode, NO_BOUND));
+        (0..epochs).for_each(|_| table.seal(encode, &no_bound()));
         assert_eq!(save_all(&mut table).len(), 4_000, "after {epochs}");
     }
 }
@@ -146,16 +152,16 @@ fn parts_are_swept_in_time_also_if_the_table_grows_meanwhile() {
         };
         add(&mut table, 0..1_000);
         for epoch in 0..epochs {
-            table.seal(encode, NO_BOUND);
+            table.seal(encode, &no_bound());
             if epoch >= grows_at && table.len() < 8_000 {
                 let from = table.len() as u16;
                 add(&mut table, from..from + 1_000);
             }
             if epoch % 10 == 3 {
-                assert!(!table.save(1, |_| {}).unwrap());
+                assert!(!table.save(1, &mut |_| {}).unwrap());
             }
         }
-        table.seal(encode, NO_BOUND);
+        table.seal(encode, &no_bound());
         assert_eq!(save_all(&mut table).len(), table.len(), "grown from {grows_at} on, after {epochs}");
     }
 }
@@ -165,10 +171,11 @@ fn parts_are_swept_in_time_also_if_the_table_grows_meanwhile() {
 fn a_table_that_grows_while_it_is_sealed_keeps_nothing_aside() {
     let mut table = HotTable::default().with_part_slots(16);
     (0..1_000).for_each(|key| table.insert_new(spread(key), key as u16, 0));
-    table.seal(encode, 16 * 10);
+    let side = SideBytes::at_most(16 * 10);
+    table.seal(encode, &side);
     (1_000..8_000).for_each(|key| table.insert_new(spread(key), key as u16, 0));
     (0..5).for_each(|key| set(&mut table, key, 9));
-    assert_eq!(table.side_fill(10), 5);
+    assert_eq!(side.fill(10), 5);
     let saved = save_all(&mut table);
     assert_eq!((saved.len(), saved.values().max()), (1_000, Some(&0)));
 }
@@ -176,27 +183,29 @@ fn a_table_that_grows_while_it_is_sealed_keeps_nothing_aside() {
 #[test]
 fn side_buffers_have_a_bound_and_leave_nothing_behind() {
     let mut table = table_of(20_000);
-    table.seal(encode, 16 * 100);
+    let side = SideBytes::at_most(16 * 100);
+    table.seal(encode, &side);
     (0..200).for_each(|key| set(&mut table, key, 1));
-    assert!(matches!(table.save(1, |_| {}), Err(SaveError::SideBuffersFull { bytes }) if bytes > 16 * 100 && bytes < 16 * 110));
+    assert!(matches!(table.save(1, &mut |_| {}), Err(SaveError::SideBuffersFull { bytes }) if bytes > 16 * 100 && bytes < 16 * 110));
     assert!(!table.sealing.is_sealed() && table.parts.iter().all(|part| part.side.is_none()));
-    table.seal(encode, 16 * 100);
+    assert_eq!(side.fill(1_000), 0);
+    table.seal(encode, &side);
     (0..50).for_each(|key| set(&mut table, key, 2));
     assert_eq!(save_all(&mut table).len(), 20_000);
 }
 
 #[test]
 fn an_entry_that_cannot_be_encoded_ends_the_saving() {
-    fn refuse(_: &mut Archiver, _: &mut AlignedVec, _: &u16, _: &u64) -> Result<(), ArchiveError> {
+    fn refuse(_: &mut Archiver, _: &mut AlignedVec, _: Option<Namespace>, _: &u16, _: &u64) -> Result<(), ArchiveError> {
         thalweg_record::record::access::<u64>(&[]).map(drop)
     }
     let mut table = table_of(10);
-    table.seal(refuse, NO_BOUND);
-    assert!(matches!(table.save(100, |_| panic!("nothing was encoded")), Err(SaveError::Archive(_))));
+    table.seal(refuse, &no_bound());
+    assert!(matches!(table.save(100, &mut |_| panic!("nothing was encoded")), Err(SaveError::Archive(_))));
     assert!(!table.sealing.is_sealed());
-    assert!(table.save(100, |_| {}).unwrap(), "there is nothing to save any more");
+    assert!(table.save(100, &mut |_| {}).unwrap(), "there is nothing to save any more");
     // Also if it is found out by a change.
-    table.seal(refuse, NO_BOUND);
+    table.seal(refuse, &no_bound());
     set(&mut table, 3, 1);
-    assert!(matches!(table.save(100, |_| panic!("nothing was encoded")), Err(SaveError::Archive(_))));
+    assert!(matches!(table.save(100, &mut |_| panic!("nothing was encoded")), Err(SaveError::Archive(_))));
 }

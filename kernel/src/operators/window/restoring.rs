@@ -1,62 +1,20 @@
-//! Saves the entries of windows into the snapshots of their subtask, and restores them from a checkpoint.
+//! Restores the entries of windows from a checkpoint.
 //!
-//! Entries are saved in slices, with their windows as namespaces, while the operator is suspended. Nothing here knows how they are stored or when they
-//! fire, with one exception: a subtask may take over keys of several subtasks, which had reached different watermarks, and it starts behind the highest
-//! (docs/src/semantics.md#c-5). A window that had fired where its key comes from does not fire as a whole again. A window that had not, and is due by now,
-//! fires at once: no later watermark may come to do it.
+//! Nothing here knows how they are stored or when they fire, with one exception: a subtask may take over keys of several subtasks, which had reached
+//! different watermarks, and it starts behind the highest (docs/src/semantics.md#c-5). A window that had fired where its key comes from does not fire as a
+//! whole again. A window that had not, and is due by now, fires at once: no later watermark may come to do it.
 
-use super::store::{Cursor, RestoredAs, WindowStore};
-use crate::checkpoint::{CheckpointId, OperatorState, PartialSave};
+use super::store::{RestoredAs, WindowStore};
+use crate::checkpoint::OperatorState;
 use crate::record::{Key, Record};
 use crate::time::{TimeWindow, Watermark};
 
 /// The state that holds the entries of open windows, with the span of each as namespace.
 pub(crate) const CONTENTS: &str = "window-contents";
 
-/// Saves the entries of a store.
-pub(super) struct Saving {
-    state: OperatorState,
-    under_way: Option<PartialSave<Cursor>>,
-    /// Entries that are saved in one go.
-    slice: usize,
-}
-
-impl Saving {
-    /// Saves into the snapshots of `state`, `slice` entries in one go.
-    pub(super) fn new(state: OperatorState, slice: usize) -> Self {
-        Self { state, under_way: None, slice }
-    }
-
-    /// The barrier of `checkpoint` has come: from now on nothing changes until all is saved.
-    pub(super) fn begin(&mut self, checkpoint: CheckpointId) {
-        self.under_way = Some(PartialSave::new(checkpoint));
-    }
-
-    /// Whether the store must not change.
-    #[inline]
-    pub(super) fn is_under_way(&self) -> bool {
-        self.under_way.is_some()
-    }
-
-    /// Saves the next slice of `store`. When all of it is saved, returns the checkpoint whose barrier is to go on.
-    pub(super) fn step<K: Key, V: Record>(&mut self, store: &impl WindowStore<K, V>) -> Option<CheckpointId> {
-        let saving = self.under_way.as_mut()?;
-        let mut budget = self.slice;
-        while let Some(entries) = store.next_part(&mut saving.cursor, budget) {
-            budget -= entries.len();
-            let namespaced = entries.map(|(hash, window, key, value)| (hash, Some((window.start, window.end)), key, value));
-            self.state.save::<K, V, _>(CONTENTS, namespaced);
-            if budget == 0 {
-                return None;
-            }
-        }
-        self.under_way.take().map(|saved| saved.checkpoint)
-    }
-}
-
 /// The store with the entries that the checkpoint holds for a subtask that starts behind `watermark`, and whether some are to fire at once.
 pub(super) fn restored<K: Key, V: Record, S: WindowStore<K, V>>(state: &OperatorState, watermark: Watermark) -> (S, bool) {
-    let mut restoring = Restoring::new(S::new(state.owner_of(CONTENTS)), watermark);
+    let mut restoring = Restoring::new(S::new(state.table(CONTENTS)), watermark);
     state.restore::<K, V>(CONTENTS, |hash, saved| {
         let Some((start, end)) = saved.namespace else { return };
         restoring.take(TimeWindow { start, end }, hash, saved.key, saved.value, saved.watermark);
@@ -102,21 +60,33 @@ impl<K: Key, V, S: WindowStore<K, V>> Restoring<K, V, S> {
 mod tests {
     use super::*;
     use crate::operators::window::panes::Panes;
-    use crate::operators::window::store::Place;
-    use thalweg_storage::TableOwner;
+    use thalweg_storage::HotTable;
 
     const FIRST: TimeWindow = TimeWindow { start: 0, end: 10 };
     const SECOND: TimeWindow = TimeWindow { start: 10, end: 20 };
     const THIRD: TimeWindow = TimeWindow { start: 20, end: 30 };
 
     fn restored(watermark: i64, entries: &[(TimeWindow, u64, i64)]) -> (Panes<u64, ()>, bool) {
-        let mut restoring = Restoring::new(Panes::new(TableOwner::default()), Watermark(watermark));
+        let mut restoring = Restoring::new(Panes::new(HotTable::default()), Watermark(watermark));
         entries.iter().for_each(|(window, key, told)| restoring.take(*window, *key, *key, (), Watermark(*told)));
         restoring.finish()
     }
 
-    fn keys(panes: &Panes<u64, ()>, window: TimeWindow, from: usize) -> Vec<u64> {
-        (from..).map_while(|position| panes.entry(Place { window, position }).map(|(key, ())| *key)).collect()
+    /// The keys that fire, `most` at a time.
+    fn fired(panes: &mut Panes<u64, ()>, window: TimeWindow, most: usize) -> Vec<u64> {
+        let mut keys = vec![];
+        loop {
+            let before = keys.len();
+            let is_done = panes.fire_due(window, |key, ()| {
+                let has_room = keys.len() < before + most;
+                keys.extend(has_room.then_some(*key));
+                has_room
+            });
+            if is_done {
+                keys.sort_unstable();
+                return keys;
+            }
+        }
     }
 
     /// One subtask had reached 15 and another 25: the merged subtask starts behind 25, and of the second window only the keys of one had fired.
@@ -127,13 +97,10 @@ mod tests {
         for entries in [[&low[..], &high].concat(), [&high[..], &low].concat()] {
             let (mut panes, has_due) = restored(25, &entries);
             assert!(has_due);
-            let due = panes.first_due(Watermark(25)).unwrap();
-            assert_eq!((due.first, due.end), (Place { window: SECOND, position: 1 }, 3));
-            assert_eq!(keys(&panes, SECOND, 1), [2, 3]);
-            assert_eq!(keys(&panes, SECOND, 0), [5, 2, 3]);
-            panes.set_fired(due, due.end);
+            assert_eq!(panes.first_due(Watermark(25)), Some(SECOND));
+            assert_eq!((panes.due_at_hand(SECOND), fired(&mut panes, SECOND, 1)), (2, vec![2, 3]));
             assert_eq!(panes.first_due(Watermark(25)), None, "the first window had fired, and the third is open");
-            assert_eq!(panes.first_due(Watermark(29)).unwrap().first.window, THIRD);
+            assert_eq!(panes.first_due(Watermark(29)), Some(THIRD));
         }
     }
 
@@ -142,6 +109,14 @@ mod tests {
         let (mut panes, has_due) = restored(25, &[(SECOND, 1, 25), (SECOND, 2, 20), (THIRD, 3, 15)]);
         assert!(!has_due);
         assert_eq!(panes.first_due(Watermark(25)), None);
-        assert_eq!(panes.first_due(Watermark(29)).unwrap().first.window, THIRD);
+        assert_eq!(panes.first_due(Watermark(29)), Some(THIRD));
+        assert_eq!(fired(&mut panes, THIRD, 1), [3]);
+    }
+
+    #[test]
+    fn a_window_that_had_fired_nowhere_and_is_due_fires_whole() {
+        let (mut panes, has_due) = restored(25, &[(SECOND, 1, 15), (SECOND, 2, 12)]);
+        assert!(has_due);
+        assert_eq!(fired(&mut panes, SECOND, 10), [1, 2]);
     }
 }

@@ -1,0 +1,74 @@
+//! Saving panes: all are sealed at once, and saved one after the other, in the order of their time, those that are over first.
+//!
+//! A pane that comes after a seal is passed over: nothing in it is sealed.
+
+use super::{Panes, order};
+use std::rc::Rc;
+use thalweg_storage::{Encode, HotTable, Remains, SaveError, SavedEntries, Sealable, SideBytes};
+
+impl<K, V> Panes<K, V> {
+    /// Saves the next of what was sealed, first that of panes that are over.
+    fn save_next(&mut self, budget: usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
+        let mut left = budget;
+        while left > 0 {
+            if let Some(table) = self.unsaved.last_mut() {
+                if !save_within(&mut left, table, take)? {
+                    return Ok(false);
+                }
+                self.retired.extend(self.unsaved.pop().map(Remains::from));
+                continue;
+            }
+            let Some(from) = self.save_next else { return Ok(true) };
+            let place = self.panes.partition_point(|(window, _)| order(*window) < from);
+            let Some((window, pane)) = self.panes.get_mut(place) else {
+                self.save_next = None;
+                return Ok(true);
+            };
+            self.save_next = Some(order(*window));
+            if !save_within(&mut left, &mut pane.table, take)? {
+                return Ok(false);
+            }
+            self.save_next = Some((window.end, window.start + 1));
+        }
+        Ok(false)
+    }
+}
+
+/// Saves the next of what is sealed of one pane, and takes it off `left`.
+fn save_within<K, V>(left: &mut usize, table: &mut HotTable<K, V>, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
+    let mut saved = 1;
+    let is_all = table.save(*left, &mut |entries| {
+        saved += entries.entries as usize;
+        take(entries);
+    });
+    *left = left.saturating_sub(saved);
+    is_all
+}
+
+impl<K, V> Sealable<K, V> for Panes<K, V> {
+    fn seal(&mut self, encode: Encode<K, V>, side: &Rc<SideBytes>) {
+        self.retired.extend(self.unsaved.drain(..).map(Remains::from));
+        for (window, pane) in &mut self.panes {
+            pane.table.seal_in(Some((window.start, window.end)), encode, side);
+        }
+        self.save_next = Some((i64::MIN, i64::MIN));
+    }
+
+    fn save(&mut self, budget: usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
+        let saved = self.save_next(budget, take);
+        if saved.is_err() {
+            self.unseal();
+        }
+        saved
+    }
+
+    fn unseal(&mut self) {
+        self.retired.extend(self.unsaved.drain(..).map(Remains::from));
+        self.panes.iter_mut().for_each(|(_, pane)| pane.table.unseal());
+        self.save_next = None;
+    }
+
+    fn table_bytes(&self) -> usize {
+        self.panes.iter().map(|(_, pane)| pane.table.table_bytes()).sum()
+    }
+}

@@ -1,0 +1,110 @@
+use super::*;
+use crate::checkpoint::{Entries, append_entry};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use thalweg_record::record::RecordLayout;
+
+#[test]
+fn timers_come_due_in_order_of_time_then_key_and_once() {
+    let mut timers = TimerQueue::default();
+    for (time, key) in [(5, "b"), (3, "z"), (5, "a"), (5, "b"), (9, "c")] {
+        timers.insert(time, key.to_owned());
+    }
+    assert!(timers.remove(9, "c".to_owned()));
+    assert_eq!(timers.pop_due(2), None);
+    let due: Vec<_> = std::iter::from_fn(|| timers.pop_due(5)).map(|(time, key)| format!("{time}{key}")).collect();
+    assert_eq!(due, ["3z", "5a", "5b"]);
+    assert!(timers.is_empty());
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Set(i64, u16),
+    Delete(i64, u16),
+    Fire(i64),
+    Seal,
+    Save(usize),
+    GiveUp,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        30 => (0..40i64, 0..4u16).prop_map(|(time, key)| Act::Set(time, key)),
+        15 => (0..40i64, 0..4u16).prop_map(|(time, key)| Act::Delete(time, key)),
+        5 => (0..40i64).prop_map(Act::Fire),
+        3 => Just(Act::Seal),
+        10 => (1..30usize).prop_map(Act::Save),
+        1 => Just(Act::GiveUp),
+    ];
+    proptest::collection::vec(act, 0..600)
+}
+
+fn decode(saved: &SavedEntries) -> Vec<(i64, u16)> {
+    let (mut entries, mut timers) = (Entries::new(&saved.bytes), vec![]);
+    while let Some(entry) = entries.next(&RecordLayout::<u16>::default(), &RecordLayout::<()>::default()) {
+        let entry = entry.unwrap();
+        let hash = u16::hash(entry.key) as u32;
+        assert!((saved.hashes.first..=saved.hashes.last).contains(&hash), "{hash} is not in {:?}", saved.hashes);
+        timers.push((entry.namespace.unwrap().0, entry.key));
+    }
+    assert_eq!(timers.len() as u64, saved.entries);
+    timers
+}
+
+proptest! {
+    /// Each sealed content is saved once per timer, as the set was at that moment, whatever is set, deleted and fired meanwhile.
+    #[test]
+    fn the_timers_that_were_sealed_are_saved(acts in acts()) {
+        let (mut timers, mut model) = (TimerQueue::<u16>::default(), BTreeSet::new());
+        let side = SideBytes::at_most(usize::MAX);
+        let mut sealed: Option<(BTreeSet<(i64, u16)>, Vec<(i64, u16)>)> = None;
+        for act in acts.into_iter().chain([Act::Save(usize::MAX)]) {
+            match act {
+                Act::Set(time, key) => prop_assert_eq!(timers.insert(time, key), model.insert((time, key))),
+                Act::Delete(time, key) => prop_assert_eq!(timers.remove(time, key), model.remove(&(time, key))),
+                Act::Fire(now) => {
+                    while let Some(timer) = timers.pop_due(now) {
+                        prop_assert_eq!(model.pop_first(), Some(timer));
+                    }
+                    prop_assert!(model.first().is_none_or(|(time, _)| *time > now));
+                }
+                Act::Seal => {
+                    timers.seal(append_entry, &side);
+                    sealed = Some((model.clone(), vec![]));
+                }
+                Act::Save(budget) => {
+                    let mut saved = vec![];
+                    let is_all = timers.save(budget, &mut |entries| saved.extend(decode(entries)));
+                    let is_all = is_all.map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
+                    match &mut sealed {
+                        Some((_, so_far)) => so_far.extend(saved),
+                        None => prop_assert!(is_all && saved.is_empty()),
+                    }
+                    if let Some((before, so_far)) = sealed.take_if(|_| is_all) {
+                        prop_assert_eq!(so_far.len(), before.len());
+                        prop_assert_eq!(so_far.into_iter().collect::<BTreeSet<_>>(), before);
+                        prop_assert_eq!(side.fill(1_000_000), 0);
+                    }
+                }
+                Act::GiveUp => {
+                    timers.unseal();
+                    sealed = None;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_content_is_given_up_when_too_much_of_it_is_taken_out() {
+    let mut timers = TimerQueue::default();
+    (0..1_000).for_each(|time| assert!(timers.insert(time, 7u64)));
+    let side = SideBytes::at_most(10_000);
+    timers.seal(append_entry, &side);
+    while timers.pop_due(900).is_some() {}
+    assert_eq!(side.fill(7), 7);
+    let saved = timers.save(10, &mut |_| panic!("something is handed out"));
+    assert!(matches!(saved, Err(SaveError::SideBuffersFull { bytes: 10_001.. })), "{saved:?}");
+    assert_eq!(side.fill(1_000_000), 0);
+    assert!(timers.save(10, &mut |_| panic!("something is handed out")).unwrap(), "nothing is sealed any more");
+}
