@@ -8,7 +8,6 @@ use crate::saved::{Encode, Encoder, SavedEntries};
 use crate::sealable::{SaveError, Sealable, SideBytes, SideShare};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::mem;
 use std::ops::Bound;
 use std::rc::Rc;
 use thalweg_record::record::Key;
@@ -92,7 +91,9 @@ impl<K: Key> TimerQueue<K> {
         }
         let before = sealed.side.bytes.len();
         let (time, key) = timer;
-        let added = sealed.side.add(&mut sealed.encoder, K::hash(key.view()), namespace(*time), key, &());
+        let mut open = sealed.encoder.open(&mut sealed.side);
+        let added = open.add(K::hash(key.view()), namespace(*time), key, &());
+        sealed.side = open.close();
         let kept = sealed.share.keep(sealed.side.bytes.len() - before);
         sealed.error = added.map_err(SaveError::Archive).and(kept).err();
     }
@@ -125,18 +126,23 @@ impl<K: Key> Sealable<K, ()> for TimerQueue<K> {
             return Err(error);
         }
         saving.share.give_back(saving.side.bytes.len());
-        let mut saved = mem::take(&mut saving.side);
+        let mut open = saving.encoder.open(&mut saving.side);
         let from = saving.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let (mut looked_at, mut last) = (0, None);
+        let (mut looked_at, mut last, mut failed) = (0, None, None);
         for (timer, set_in) in timers.range((from, Bound::Unbounded)).take(budget) {
             (looked_at, last) = (looked_at + 1, Some(timer));
             let (time, key) = timer;
             if *set_in != *epoch
-                && let Err(error) = saved.add(&mut saving.encoder, K::hash(key.view()), namespace(*time), key, &())
+                && let Err(error) = open.add(K::hash(key.view()), namespace(*time), key, &())
             {
-                *sealed = None;
-                return Err(SaveError::Archive(error));
+                failed = Some(SaveError::Archive(error));
+                break;
             }
+        }
+        let saved = open.close();
+        if let Some(error) = failed {
+            *sealed = None;
+            return Err(error);
         }
         if let Some(last) = last {
             saving.after = Some(last.clone());

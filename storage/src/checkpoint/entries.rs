@@ -12,8 +12,7 @@
 //!
 //! Bytes are not trusted: a section that passed its checksum is still checked by length and by rkyv, and an error says what is wrong, never guesses.
 
-use rkyv::util::AlignedVec;
-use thalweg_record::record::{ArchiveError, Archiver, Key, Record, RecordLayout, UnreadableRecord};
+use thalweg_record::record::{Appending, ArchiveError, Key, Record, RecordLayout, UnreadableRecord};
 
 /// Header of an entry, and alignment of its parts, in bytes.
 const UNIT: usize = 16;
@@ -36,26 +35,26 @@ pub struct SavedEntry<K, V> {
 /// # Errors
 /// A key or value that is too long for rkyv's 32-bit offsets.
 pub fn append_entry<K: Key, V: Record>(
-    archiver: &mut Archiver,
-    section: &mut AlignedVec,
+    section: &mut Appending<'_>,
     namespace: Option<Namespace>,
     key: &K,
     value: &V,
 ) -> Result<(), ArchiveError> {
-    let header = section.len().next_multiple_of(UNIT);
-    section.resize(header + UNIT, 0);
+    let header = section.align();
+    section.bytes(&[0; UNIT]);
     if let Some((first, second)) = namespace {
-        section.extend_from_slice(&first.to_le_bytes());
-        section.extend_from_slice(&second.to_le_bytes());
+        section.bytes(&first.to_le_bytes());
+        section.bytes(&second.to_le_bytes());
     }
-    let key_bytes = archiver.append(key, section)?.len();
-    let value_bytes = archiver.append(value, section)?.len();
-    section.resize(section.len().next_multiple_of(UNIT), 0);
-    let length = |bytes: usize| u32::try_from(bytes).expect("invariant: rkyv refuses archives of 2^31 bytes and more").to_le_bytes();
-    let fields = [length(key_bytes), length(value_bytes), u32::from(namespace.is_some()).to_le_bytes()];
-    for (i, field) in fields.iter().enumerate() {
-        section[header + 4 * i..header + 4 * i + 4].copy_from_slice(field);
+    let (key, value) = (section.archive(key)?, section.archive(value)?);
+    section.align();
+    let mut fields = [0; UNIT];
+    let numbers = [key.len(), value.len(), usize::from(namespace.is_some())];
+    for (field, number) in fields.chunks_exact_mut(4).zip(numbers) {
+        let number = u32::try_from(number).expect("invariant: rkyv refuses archives of 2^31 bytes and more");
+        field.copy_from_slice(&number.to_le_bytes());
     }
+    section.overwrite(header, &fields);
     Ok(())
 }
 
@@ -127,16 +126,18 @@ impl<'a> Entries<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rkyv::util::AlignedVec;
+    use thalweg_record::record::Archiver;
 
     type Owned = (Option<Namespace>, String, Vec<u64>);
 
     fn section_of(entries: &[Owned]) -> AlignedVec {
-        let mut section = AlignedVec::new();
         let mut archiver = Archiver::new();
+        let mut section = archiver.open(AlignedVec::<16>::new(), 0);
         for (namespace, key, value) in entries {
-            append_entry(&mut archiver, &mut section, *namespace, key, value).unwrap();
+            append_entry(&mut section, *namespace, key, value).unwrap();
         }
-        section
+        section.close()
     }
 
     fn read_all(section: &[u8]) -> Result<Vec<Owned>, String> {

@@ -88,7 +88,9 @@ impl<K, V> Sealing<K, V> {
         let Some((hash, key, value)) = part.slots.entry(at) else { return };
         let side = part.side.get_or_insert_default();
         let before = side.bytes.len();
-        let added = side.add(&mut sealed.encoder, hash, sealed.namespace, key, value).map_err(SaveError::Archive);
+        let mut open = sealed.encoder.open(side);
+        let added = open.add(hash, sealed.namespace, key, value).map_err(SaveError::Archive);
+        **side = open.close();
         let kept = sealed.share.keep(side.bytes.len() - before);
         sealed.error = added.and(kept).err();
     }
@@ -101,14 +103,16 @@ impl<K, V> Sealing<K, V> {
         let mut saved = side.unwrap_or_else(|| SavedEntries::none(std::mem::take(&mut sealed.spare)));
         // What is not from a side buffer is empty so far.
         sealed.share.give_back(saved.bytes.len());
+        let mut open = sealed.encoder.open(&mut saved);
         for at in part.slots.without_tag(self.tag) {
             if let Some((hash, key, value)) = part.slots.entry(at)
-                && let Err(error) = saved.add(&mut sealed.encoder, hash, sealed.namespace, key, value)
+                && let Err(error) = open.add(hash, sealed.namespace, key, value)
             {
                 sealed.error.get_or_insert(SaveError::Archive(error));
                 break;
             }
         }
+        saved = open.close();
         if self.epoch - part.swept_in > SWEPT_BY_SAVING {
             self.sweep(part);
         }

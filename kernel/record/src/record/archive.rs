@@ -9,12 +9,12 @@ use core::ops::Range;
 use rkyv::Serialize;
 use rkyv::api::serialize_using;
 use rkyv::rancor::Strategy;
-use rkyv::ser::Serializer;
-use rkyv::ser::allocator::Arena;
+use rkyv::ser::allocator::{Arena, ArenaHandle};
 use rkyv::ser::sharing::Share;
+use rkyv::ser::{Positional, Serializer};
 use rkyv::util::AlignedVec;
 
-use super::{ArchiveError, ArchiveMemory, Record, RecordSerializer};
+use super::{ArchiveError, ArchiveMemory, ArchiveWriter, Record, RecordSerializer};
 
 /// Alignment of each archive within a buffer, in bytes: the strictest of any archived type (`u128`).
 const ARCHIVE_ALIGN: usize = 16;
@@ -53,13 +53,16 @@ impl Archiver {
         M: ArchiveMemory,
     {
         assert!(base <= out.filled(), "an archive is read from byte {base} on, and there are {} bytes", out.filled());
-        let start = base + (out.filled() - base).next_multiple_of(ARCHIVE_ALIGN);
-        out.fill_up(start);
-        let writer = core::mem::take(out).into_writer(base);
-        let mut serializer = Serializer::new(writer, self.arena.acquire(), Share::new());
-        serialize_using(value, Strategy::<_, ArchiveError>::wrap(&mut serializer))?;
-        *out = M::of_writer(serializer.into_writer());
-        Ok(start..out.filled())
+        let mut appending = self.open(core::mem::take(out), base);
+        let place = appending.archive(value)?;
+        *out = appending.close();
+        Ok(base + place.start..base + place.end)
+    }
+
+    /// Opens `out` for many archives, one behind the other and with other bytes in between: what each of them costs is little more than its bytes. Positions
+    /// count from the byte `base`.
+    pub fn open<M: ArchiveMemory>(&mut self, out: M, base: usize) -> Appending<'_> {
+        Appending { serializer: Serializer::new(out.into_writer(base), self.arena.acquire(), Share::new()) }
     }
 
     /// The archive of `value` in a buffer of its own.
@@ -70,6 +73,80 @@ impl Archiver {
         let mut out = AlignedVec::new();
         self.append(value, &mut out)?;
         Ok(out)
+    }
+}
+
+/// Memory that is open for archives; see [`Archiver::open`].
+pub struct Appending<'a> {
+    serializer: Serializer<ArchiveWriter, ArenaHandle<'a>, Share>,
+}
+
+impl Appending<'_> {
+    /// How many bytes there are.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.serializer.writer.pos()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends bytes as they are.
+    #[inline]
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.serializer.writer.append(bytes);
+    }
+
+    /// Appends zeros up to the next multiple of 16 bytes, and returns how many bytes there are then.
+    #[inline]
+    pub fn align(&mut self) -> usize {
+        let len = self.len();
+        self.bytes(&[0; ARCHIVE_ALIGN][..len.next_multiple_of(ARCHIVE_ALIGN) - len]);
+        self.len()
+    }
+
+    /// Appends the archive of `value`, [aligned](Self::align), and returns where it lies.
+    ///
+    /// # Errors
+    /// If a length exceeds rkyv's 32-bit offsets. A part of the archive may be there.
+    #[inline]
+    pub fn archive<V>(&mut self, value: &V) -> Result<Range<usize>, ArchiveError>
+    where
+        V: for<'s> Serialize<RecordSerializer<'s>>,
+    {
+        let start = self.align();
+        serialize_using(value, Strategy::<_, ArchiveError>::wrap(&mut self.serializer))?;
+        // What two values share is in the archive of each: either is read without the other.
+        self.serializer.sharing = Share::new();
+        Ok(start..self.len())
+    }
+
+    /// Writes over the bytes from `at` on.
+    ///
+    /// # Panics
+    /// If there are no bytes.
+    #[inline]
+    pub fn overwrite(&mut self, at: usize, bytes: &[u8]) {
+        self.serializer.writer.overwrite(at, bytes);
+    }
+
+    /// The memory, with all that was appended.
+    ///
+    /// # Panics
+    /// If it is of another kind than the memory that was opened.
+    #[must_use]
+    pub fn close<M: ArchiveMemory>(self) -> M {
+        M::of_writer(self.serializer.into_writer())
+    }
+}
+
+impl fmt::Debug for Appending<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Appending").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -99,6 +176,30 @@ pub fn read_owned<T: Record>(bytes: &[u8]) -> Result<T, ArchiveError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn archives_appended_in_a_row_are_those_that_stand_alone() {
+        let lists: Vec<Vec<String>> = (0..20).map(|n| (0..n).map(|i| "text ".repeat(i)).collect()).collect();
+        let mut archiver = Archiver::new();
+        let alone: Vec<_> = lists.iter().map(|list| archiver.to_bytes(list).unwrap()).collect();
+        let mut appending = archiver.open(AlignedVec::<16>::new(), 0);
+        assert!(appending.is_empty());
+        let mut places = vec![];
+        for list in &lists {
+            let header = appending.len();
+            appending.bytes(&[0; 3]);
+            places.push(appending.archive(list).unwrap());
+            appending.overwrite(header, &[9; 3]);
+        }
+        let bytes: AlignedVec = appending.close();
+        let mut end = 0;
+        for (place, alone) in places.into_iter().zip(alone) {
+            assert_eq!((&bytes[end..end + 3], place.start % ARCHIVE_ALIGN), (&[9; 3][..], 0));
+            assert_eq!(bytes[place.clone()], alone[..]);
+            end = place.end;
+        }
+        assert_eq!(end, bytes.len());
+    }
 
     #[test]
     fn an_archive_behind_unaligned_bytes_is_read_from_its_base_on() {

@@ -24,7 +24,7 @@ use rkyv::bytecheck::CheckBytes;
 use rkyv::ser::allocator::ArenaHandle;
 use rkyv::{Archive, Deserialize, Serialize};
 
-pub use archive::{Archiver, access, read_owned};
+pub use archive::{Appending, Archiver, access, read_owned};
 pub use fingerprint::{LayoutFingerprint, LayoutHasher};
 pub use key::{Key, KeySink, write_terminated};
 pub use key_source::{KeyError, KeySource};

@@ -38,8 +38,6 @@ pub(super) mod sealed {
     pub trait Sealed: Default {
         /// Number of bytes in it.
         fn filled(&self) -> usize;
-        /// Appends zeros until there are `len` bytes.
-        fn fill_up(&mut self, len: usize);
         /// A writer that appends to it; positions count from the byte `base`.
         fn into_writer(self, base: usize) -> ArchiveWriter;
         /// The memory that a writer was made of.
@@ -51,10 +49,6 @@ pub(super) mod sealed {
             impl Sealed for $memory {
                 fn filled(&self) -> usize {
                     self.len()
-                }
-
-                fn fill_up(&mut self, len: usize) {
-                    self.resize(len, 0);
                 }
 
                 fn into_writer(self, base: usize) -> ArchiveWriter {
@@ -72,6 +66,28 @@ pub(super) mod sealed {
     memory!(AlignedVec<PAGE>, Paged);
 }
 
+impl ArchiveWriter {
+    /// Appends bytes.
+    #[inline]
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        match &mut self.memory {
+            Memory::Loose(memory) => memory.extend_from_slice(bytes),
+            Memory::Paged(memory) => memory.extend_from_slice(bytes),
+        }
+    }
+
+    /// Writes over the bytes from the position `at` on.
+    #[inline]
+    pub(super) fn overwrite(&mut self, at: usize, bytes: &[u8]) {
+        let at = self.base + at;
+        let there = match &mut self.memory {
+            Memory::Loose(memory) => memory.as_mut_slice(),
+            Memory::Paged(memory) => memory.as_mut_slice(),
+        };
+        there[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+}
+
 impl Positional for ArchiveWriter {
     #[inline]
     fn pos(&self) -> usize {
@@ -86,10 +102,7 @@ impl Positional for ArchiveWriter {
 impl<E> Writer<E> for ArchiveWriter {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), E> {
-        match &mut self.memory {
-            Memory::Loose(memory) => memory.extend_from_slice(bytes),
-            Memory::Paged(memory) => memory.extend_from_slice(bytes),
-        }
+        self.append(bytes);
         Ok(())
     }
 }

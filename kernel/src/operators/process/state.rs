@@ -7,8 +7,7 @@
 //! Pure: no clock, no I/O.
 
 use crate::checkpoint::{OperatorState, RESERVED_STATES, SealedState};
-use crate::record::{ArchiveError, Archiver, Key, Record};
-use rkyv::util::AlignedVec;
+use crate::record::{Appending, ArchiveError, Key, Record};
 use std::collections::BTreeMap;
 use std::task::{Context, Poll};
 use thalweg_storage::checkpoint::{Namespace, append_entry};
@@ -90,14 +89,13 @@ impl<K: Key, V: 'static> Durable<K> for InTable<K, V> {
 
 /// Encodes a map: it is saved as a list of pairs.
 fn append_map<K: Key, MK: Key, MV: Record>(
-    archiver: &mut Archiver,
-    section: &mut AlignedVec,
+    section: &mut Appending<'_>,
     namespace: Option<Namespace>,
     key: &K,
     map: &BTreeMap<MK, MV>,
 ) -> Result<(), ArchiveError> {
     let pairs: Vec<(MK, MV)> = map.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    append_entry(archiver, section, namespace, key, &pairs)
+    append_entry(section, namespace, key, &pairs)
 }
 
 impl<K: 'static> States<K> {

@@ -3,7 +3,7 @@ use super::*;
 use crate::Sealable;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use thalweg_record::record::{ArchiveError, Archiver};
+use thalweg_record::record::{Appending, ArchiveError};
 
 fn spread(key: u64) -> u64 {
     let mixed = (key ^ (key >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,9 +20,9 @@ fn no_bound() -> Rc<SideBytes> {
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "it is an `Encode`")]
-fn encode(_: &mut Archiver, out: &mut AlignedVec, _: Option<Namespace>, key: &u16, value: &u64) -> Result<(), ArchiveError> {
-    out.extend_from_slice(&u64::from(*key).to_le_bytes());
-    out.extend_from_slice(&value.to_le_bytes());
+fn encode(out: &mut Appending<'_>, _: Option<Namespace>, key: &u16, value: &u64) -> Result<(), ArchiveError> {
+    out.bytes(&u64::from(*key).to_le_bytes());
+    out.bytes(&value.to_le_bytes());
     Ok(())
 }
 
@@ -196,7 +196,7 @@ fn side_buffers_have_a_bound_and_leave_nothing_behind() {
 
 #[test]
 fn an_entry_that_cannot_be_encoded_ends_the_saving() {
-    fn refuse(_: &mut Archiver, _: &mut AlignedVec, _: Option<Namespace>, _: &u16, _: &u64) -> Result<(), ArchiveError> {
+    fn refuse(_: &mut Appending<'_>, _: Option<Namespace>, _: &u16, _: &u64) -> Result<(), ArchiveError> {
         thalweg_record::record::access::<u64>(&[]).map(drop)
     }
     let mut table = table_of(10);
