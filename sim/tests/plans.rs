@@ -31,6 +31,22 @@ fn a_worker_that_stays_stopped_or_cut_off_need_not_hear_of_the_end_of_the_job() 
     assert!(runs > 5, "{runs}");
 }
 
+/// Frames of one record that wait for their credit on a connection which takes a fifth of a second: the job comes to its end, and takes its time.
+#[test]
+fn a_job_whose_records_wait_for_a_slow_network_one_by_one_is_given_the_time_for_it() {
+    let is_meant = |scenario: &Scenario| {
+        let plan = scenario.cluster.as_ref();
+        plan.is_some_and(|plan| plan.is_calm() && plan.phases.len() == 1 && plan.rest.len() > 1 && !plan.is_local)
+            && scenario.world.net.slow_machine.is_some_and(|(_, ms)| ms >= 200)
+    };
+    for mut scenario in (0..4000).map(Scenario::draw).filter(is_meant).take(4) {
+        let settings = &mut scenario.cluster.as_mut().unwrap().phases[0].engine.settings;
+        (settings.frame_records, settings.channel_frames, settings.flush_after_frames) = (1, 0, 1);
+        let report = run_once(&scenario);
+        assert!(report.finding.is_none(), "seed {}: {:?}", scenario.seed, report.finding);
+    }
+}
+
 #[test]
 fn lives_that_lose_their_newest_checkpoint_often_have_an_older_one_to_go_on_from() {
     let is_spoiled = |scenario: &Scenario| scenario.lives.as_ref().is_some_and(|plan| plan.spoils_newest.is_some());

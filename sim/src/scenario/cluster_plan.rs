@@ -125,6 +125,16 @@ pub enum Rest {
     },
 }
 
+/// The longest patience: a scenario's virtual time has a limit, too.
+const PATIENCE_MS_MAX: u64 = 1_000_000;
+
+/// The time that a job must be given. Where a frame holds one record and waits for its credit, each record takes a round trip on each channel, and operators
+/// make several of one.
+fn patience_ms(facts: &JobFacts, round_trip_ms: u64) -> u64 {
+    let records = facts.ids.len() as u64;
+    (300_000 + 20 * facts.job_ms + 10 * records * round_trip_ms).min(PATIENCE_MS_MAX)
+}
+
 impl ClusterPlan {
     /// Draws the processes of a job and their faults in `world`.
     pub(crate) fn draw(stream: &mut SplitMix, facts: &JobFacts, world: &WorldConfig) -> Self {
@@ -174,7 +184,7 @@ impl ClusterPlan {
             takeover_ms: None,
             heal_ms,
             rest,
-            patience_ms: 300_000 + 20 * facts.job_ms,
+            patience_ms: patience_ms(facts, round_trip_ms),
         };
         if !is_calm {
             plan.trouble(stream, facts, workers, horizon_ms);
