@@ -100,6 +100,7 @@ mod tests {
                 name: name.into(),
                 kind: MetricKind::Gauge,
                 value,
+                durations: None,
             };
             std::iter::zip(names, *values).map(metric).collect::<Vec<_>>()
         };

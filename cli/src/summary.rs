@@ -6,7 +6,7 @@ use super::workers;
 use indicatif::HumanCount;
 use std::fmt::Write;
 use std::time::Duration;
-use thalweg_kernel::{JobEnding, JobReport};
+use thalweg_kernel::{JobEnding, JobMetrics, JobReport};
 
 /// The summary of a finished job, whose sinks have put their results at `outputs`.
 pub(super) fn describe(report: &JobReport, outputs: &[(String, String)]) -> String {
@@ -45,6 +45,7 @@ pub(super) fn describe(report: &JobReport, outputs: &[(String, String)]) -> Stri
     for (sink, place) in outputs {
         line(metrics.sum(sink, "numRecordsSend").unsigned_abs(), &format!("lines written by {sink} to {place}"));
     }
+    text.push_str(&stalls(metrics));
     text.push_str(&workers::describe(report));
     if let Some(bottleneck) = Bottleneck::overall(metrics) {
         text.push_str(&format!("  {bottleneck}\n"));
@@ -76,6 +77,27 @@ fn recovery(report: &JobReport) -> String {
     if parts.is_empty() { String::new() } else { format!("  {}{since}\n", parts.join(", ")) }
 }
 
+/// How long records have waited at most for the engine itself: for slices of work, and for checkpoints.
+fn stalls(metrics: &JobMetrics) -> String {
+    let ms = |duration: Duration| format!("{:.2} ms", duration.as_secs_f64() * 1_000.0);
+    let p99_and_most = |name| {
+        let durations = metrics.durations(name);
+        format!("{}, {} at most", ms(durations.quantile(0.99)), ms(durations.max()))
+    };
+    let slices = metrics.durations("sliceDuration");
+    if slices.count() == 0 {
+        return String::new();
+    }
+    let mut text = format!("  a core was held for {} in 99.99 % of slices, {} at most\n", ms(slices.quantile(0.9999)), ms(slices.max()));
+    if metrics.durations("checkpointSyncDuration").count() > 0 {
+        let [sync, durable, commit] = ["checkpointSyncDuration", "checkpointAsyncDuration", "checkpointCommitDuration"].map(p99_and_most);
+        // Writing to a string does not fail.
+        let _ =
+            writeln!(text, "  checkpoints, 99 % of them: passed a task in {sync}; durable there after {durable}; committed in {commit}");
+    }
+    text
+}
+
 fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", HumanCount(count), if count == 1 { one } else { many })
 }
@@ -94,8 +116,8 @@ fn age(age: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use thalweg_kernel::RestoredFrom;
     use thalweg_kernel::checkpoint::CheckpointId;
-    use thalweg_kernel::{JobMetrics, RestoredFrom};
 
     fn report(ending: JobEnding) -> JobReport {
         JobReport {

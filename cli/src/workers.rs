@@ -49,6 +49,7 @@ mod tests {
             name: name.into(),
             kind: MetricKind::Counter,
             value,
+            durations: None,
         };
         let metrics = JobMetrics::from_iter([
             metric("10.0.0.1:1", 0, "numRecordsOutRemote", 1_000),

@@ -14,7 +14,7 @@ use thalweg_kernel::worker::PreparedEpoch;
 use thalweg_kernel::worker::{
     Acknowledgement, AttemptPlan, Deployment, FromSubtask, Placement, RestorePlan, Seat, SnapshotPlace, ToSubtask, ToWorker, WorkerId,
 };
-use thalweg_kernel::{Cure, FailureCause, JobError, Metric, MetricKind, MetricScope, Refusal, SnapshotTimes};
+use thalweg_kernel::{Cure, Durations, FailureCause, JobError, Metric, MetricKind, MetricScope, Refusal, SnapshotTimes};
 use thalweg_record::HashRange;
 use thalweg_storage::checkpoint::{FileRef, Image, StateFile};
 
@@ -113,6 +113,7 @@ variants!(MetricScope, "a metric of an unknown scope":
 variants!(MetricKind, "a metric of an unknown kind":
     1 => Counter {},
     2 => Gauge {},
+    3 => Histogram {},
 );
 
 variants!(Cure, "an unknown cure":
@@ -170,7 +171,7 @@ impl Field for RestorePlan {
 impl Field for Metric {
     fn put(&self, out: &mut Vec<u8>) {
         // The worker is known from the connection.
-        let Self { scope, operator, uid, subtask, channel, worker: _, name, kind, value } = self;
+        let Self { scope, operator, uid, subtask, channel, worker: _, name, kind, value, durations } = self;
         scope.put(out);
         operator.put(out);
         uid.put(out);
@@ -179,6 +180,7 @@ impl Field for Metric {
         name.put(out);
         kind.put(out);
         value.put(out);
+        durations.put(out);
     }
 
     fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
@@ -192,7 +194,21 @@ impl Field for Metric {
             name: Field::take(fields)?,
             kind: Field::take(fields)?,
             value: Field::take(fields)?,
+            durations: Field::take(fields)?,
         })
+    }
+}
+
+impl Field for Arc<Durations> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.cells().collect::<Vec<_>>().put(out);
+        self.sum().put(out);
+        self.max().put(out);
+    }
+
+    fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
+        let cells: Vec<(u64, u64)> = Field::take(fields)?;
+        Ok(Arc::new(Durations::of_cells(cells, Field::take(fields)?, Field::take(fields)?)))
     }
 }
 

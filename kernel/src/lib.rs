@@ -56,7 +56,7 @@ pub use job::history::{
 pub use job::observer::{JobObserver, Watched};
 pub use job::outcome::{JobEnd, RequestedCheckpoint};
 pub use messages::CheckpointOutcome;
-pub use metrics::{JobMetrics, Metric, MetricKind, MetricScope};
+pub use metrics::{Durations, JobMetrics, Metric, MetricKind, MetricScope};
 pub use operators::{
     AggregateFunction, CoProcessContext, CoProcessFunction, Context, KeyedCoProcessFunction, KeyedOperatorContext, KeyedProcessFunction,
     KeyedStreamOperator, ListAccess, ListState, MapAccess, MapState, OneInputStreamOperator, OpenContext, OperatorContext, Output,

@@ -4,12 +4,17 @@
 //! that are cheaper to ask for than to keep up to date, such as the length of a queue, are asked for at that moment ([`Sampler`]). Names are Flink's;
 //! `docs/src/observability.md` lists the meaning of each, and its name in Prometheus.
 
+mod durations;
+
+pub use durations::Durations;
+
 use crate::checkpoint::JobId;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +23,8 @@ pub enum MetricKind {
     Counter,
     /// Goes up and down; `i64::MIN` while there is nothing to show.
     Gauge,
+    /// The durations of something since the attempt began; the value is their number.
+    Histogram,
 }
 
 /// The subject of a metric.
@@ -48,17 +55,30 @@ pub struct Metric {
     pub worker: Option<Arc<str>>,
     /// The name, for instance `numRecordsIn`.
     pub name: Cow<'static, str>,
-    /// Whether it is a counter or a gauge.
+    /// Whether it is a counter, a gauge or a histogram.
     pub kind: MetricKind,
     /// The value at the time of the snapshot.
     pub value: i64,
+    /// What a histogram holds.
+    pub durations: Option<Arc<Durations>>,
 }
 
 impl Metric {
     /// A metric of the whole job.
     pub fn of_job(name: &'static str, kind: MetricKind, value: i64) -> Self {
         let (scope, operator) = (MetricScope::Job, String::new());
-        Self { scope, operator, uid: no_uid(), subtask: 0, channel: None, worker: None, name: Cow::Borrowed(name), kind, value }
+        Self {
+            scope,
+            operator,
+            uid: no_uid(),
+            subtask: 0,
+            channel: None,
+            worker: None,
+            name: Cow::Borrowed(name),
+            kind,
+            value,
+            durations: None,
+        }
     }
 
     /// The same metric, labelled with `worker`.
@@ -132,6 +152,15 @@ impl JobMetrics {
         self.iter().filter(|metric| metric.name == name).map(|metric| metric.value).min()
     }
 
+    /// The durations `name` of all operators and subtasks together.
+    #[must_use]
+    pub fn durations(&self, name: &str) -> Durations {
+        let mut all = Durations::default();
+        let named = self.iter().filter(|metric| metric.name == name);
+        named.filter_map(|metric| metric.durations.as_deref()).for_each(|durations| all.add(durations));
+        all
+    }
+
     /// Replaces the metrics that `newer` contains. Cheapest if all of an operator in a subtask come together.
     pub(crate) fn update(&mut self, mut newer: Vec<Metric>) {
         newer.sort_by(|a, b| a.group().cmp(&b.group()));
@@ -146,21 +175,30 @@ impl JobMetrics {
 
     /// Adds `n` to a counter of the whole job.
     pub(crate) fn count(&mut self, name: &'static str, n: i64) {
-        self.change_job(name, MetricKind::Counter, |value| value.wrapping_add(n));
+        self.change_job(name, MetricKind::Counter, |metric| metric.value = metric.value.wrapping_add(n));
     }
 
     /// Sets a gauge of the whole job.
     pub(crate) fn show(&mut self, name: &'static str, value: i64) {
-        self.change_job(name, MetricKind::Gauge, |_| value);
+        self.change_job(name, MetricKind::Gauge, |metric| metric.value = value);
     }
 
-    fn change_job(&mut self, name: &'static str, kind: MetricKind, change: impl FnOnce(i64) -> i64) {
+    /// Counts a duration of the whole job.
+    pub(crate) fn record(&mut self, name: &'static str, duration: Duration) {
+        self.change_job(name, MetricKind::Histogram, |metric| {
+            Arc::make_mut(metric.durations.get_or_insert_default()).record(duration);
+            metric.value = metric.value.wrapping_add(1);
+        });
+    }
+
+    fn change_job(&mut self, name: &'static str, kind: MetricKind, change: impl FnOnce(&mut Metric)) {
         let of_job = self.groups.first().filter(|group| group.first().is_some_and(|first| first.scope == MetricScope::Job));
         let mut metrics = of_job.map_or_else(Vec::new, |group| group.to_vec());
-        match metrics.iter_mut().find(|metric| metric.name == name) {
-            Some(metric) => metric.value = change(metric.value),
-            None => metrics.push(Metric::of_job(name, kind, change(0))),
+        let known = metrics.iter().position(|metric| metric.name == name).unwrap_or(metrics.len());
+        if known == metrics.len() {
+            metrics.push(Metric::of_job(name, kind, 0));
         }
+        change(&mut metrics[known]);
         self.update(metrics);
     }
 
@@ -236,10 +274,15 @@ impl Samples<'_> {
         self.add(name, MetricKind::Gauge, channel, value);
     }
 
-    fn add(&mut self, name: &'static str, kind: MetricKind, channel: Option<usize>, value: i64) {
+    pub(crate) fn histogram(&mut self, name: &'static str, durations: &Durations) {
+        let metric = self.add(name, MetricKind::Histogram, None, durations.count() as i64);
+        metric.durations = Some(Arc::new(durations.clone()));
+    }
+
+    fn add(&mut self, name: &'static str, kind: MetricKind, channel: Option<usize>, value: i64) -> &mut Metric {
         let (operator, uid, subtask) = (self.task.to_owned(), Arc::clone(self.uid), self.subtask);
-        let name = Cow::Borrowed(name);
-        self.metrics.push(Metric { scope: MetricScope::Task, operator, uid, subtask, channel, worker: None, name, kind, value });
+        let (name, scope) = (Cow::Borrowed(name), MetricScope::Task);
+        self.metrics.push_mut(Metric { scope, operator, uid, subtask, channel, worker: None, name, kind, value, durations: None })
     }
 }
 
@@ -330,6 +373,7 @@ impl MetricRegistry {
             name: Cow::Borrowed(r.name),
             kind: r.kind,
             value: r.cell.get(),
+            durations: None,
         };
         let mut metrics: Vec<Metric> = self.registered.borrow().iter().map(metric).collect();
         for (task, uid, sampler) in &*self.samplers.borrow() {

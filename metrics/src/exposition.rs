@@ -4,7 +4,9 @@
 //! type. The text is written in slices, between which the core's other tasks have their turn.
 
 use super::names::{DESCRIPTIONS, Description, MetricNames, Unit};
+use std::fmt::Write as _;
 use std::io::Write;
+use std::time::Duration;
 use thalweg_io::{Buffer, yield_now};
 use thalweg_kernel::checkpoint::JobId;
 use thalweg_kernel::{JobMetrics, Metric, MetricKind, MetricScope};
@@ -16,6 +18,14 @@ const SLICE_UNITS: usize = 4096;
 
 /// Writing a sample of 100 bytes takes about as long as looking at this many metrics.
 const SAMPLE_UNITS: usize = 64;
+
+/// The upper bounds of a histogram's buckets, in nanoseconds: from a short slice to a commit that takes a minute.
+const BUCKETS_NS: [u64; 21] = {
+    let (us, ms, s) = (1_000, 1_000_000, 1_000_000_000);
+    let sub_second = [10 * us, 20 * us, 50 * us, 100 * us, 200 * us, 500 * us, ms, 2 * ms, 5 * ms, 10 * ms, 20 * ms, 50 * ms];
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = sub_second;
+    [a, b, c, d, e, f, g, h, i, j, k, l, 100 * ms, 200 * ms, 500 * ms, s, 2 * s, 5 * s, 10 * s, 30 * s, 60 * s]
+};
 
 /// Formats the metrics of one job.
 pub(super) struct Exposition {
@@ -61,8 +71,7 @@ impl Exposition {
                 if std::mem::take(&mut is_first) {
                     introduce(description, metric.kind, style, text);
                 }
-                self.sample(metric, metrics.job(), description, style, text);
-                *units += SAMPLE_UNITS;
+                *units += SAMPLE_UNITS * self.sample(metric, metrics.job(), description, style, text);
             }
             if *units >= SLICE_UNITS {
                 *units = 0;
@@ -71,13 +80,33 @@ impl Exposition {
         }
     }
 
-    fn sample(&self, metric: &Metric, id: Option<JobId>, description: &Description, style: Style<'_>, text: &mut Buffer) {
+    /// Writes a metric, and returns how many samples it has.
+    fn sample(&self, metric: &Metric, id: Option<JobId>, description: &Description, style: Style<'_>, text: &mut Buffer) -> usize {
+        let unit = if matches!(style, Style::Flink(_)) { Unit::One } else { description.unit };
+        let (name, labels) = self.labelled(metric, id, description, style);
+        let Some(durations) = &metric.durations else {
+            // Writing to a buffer does not fail.
+            let _ = writeln!(text, "{name}{{{labels}}} {}", shown(metric.value, unit));
+            return 1;
+        };
+        for bound in BUCKETS_NS {
+            let count = durations.up_to(Duration::from_nanos(bound));
+            let _ = writeln!(text, "{name}_bucket{{{labels},le=\"{}\"}} {count}", in_short(bound));
+        }
+        let (count, sum) = (durations.count(), durations.sum());
+        let _ = writeln!(text, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
+        let _ = writeln!(text, "{name}_sum{{{labels}}} {}.{:09}", sum.as_secs(), sum.subsec_nanos());
+        let _ = writeln!(text, "{name}_count{{{labels}}} {count}");
+        BUCKETS_NS.len() + 3
+    }
+
+    /// The name of a metric, and its labels.
+    fn labelled<'s>(&self, metric: &Metric, id: Option<JobId>, description: &Description, style: Style<'s>) -> (&'s str, String) {
         let (name, job, [task, operator], [of_task, of_operator], subtask, worker) = match style {
             Style::Thalweg => (description.shown, "job", ["task", "operator"], ["uid", "uid"], "subtask", "worker"),
             Style::Flink(name) => (name, "job_name", ["task_name", "operator_name"], ["task_id", "operator_id"], "subtask_index", "tm_id"),
         };
-        // Writing to a buffer does not fail.
-        let _ = write!(text, "{name}{{{job}=\"{}\"", self.job);
+        let mut text = format!("{job}=\"{}\"", self.job);
         if let Some(id) = id {
             let _ = write!(text, ",job_id=\"{id}\"");
         }
@@ -99,8 +128,7 @@ impl Exposition {
         if let Some(name) = &metric.worker {
             let _ = write!(text, ",{worker}=\"{}\"", escaped(name));
         }
-        let unit = if matches!(style, Style::Flink(_)) { Unit::One } else { description.unit };
-        let _ = writeln!(text, "}} {}", shown(metric.value, unit));
+        (name, text)
     }
 }
 
@@ -108,6 +136,7 @@ fn introduce(description: &Description, kind: MetricKind, style: Style<'_>, text
     let (name, kind) = match (style, kind) {
         (Style::Thalweg, MetricKind::Counter) => (description.shown, "counter"),
         (Style::Thalweg, MetricKind::Gauge) => (description.shown, "gauge"),
+        (Style::Thalweg, MetricKind::Histogram) => (description.shown, "histogram"),
         (Style::Flink(name), _) => (name, "gauge"),
     };
     let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} {kind}", description.help);
@@ -126,6 +155,12 @@ fn shown(value: i64, unit: Unit) -> String {
     format!("{sign}{whole}.{rest:0width$}", width = digits as usize)
 }
 
+/// Nanoseconds in seconds, without zeros at the end.
+fn in_short(ns: u64) -> String {
+    let text = shown(ns as i64, Unit::Nanoseconds);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// Escapes the value of a label.
 fn escaped(text: &str) -> String {
     text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
@@ -136,10 +171,11 @@ mod tests {
     use super::*;
     use std::borrow::Cow;
     use std::sync::Arc;
+    use thalweg_kernel::Durations;
 
     fn metric(scope: MetricScope, operator: &str, name: &'static str, kind: MetricKind, value: i64) -> Metric {
         let (operator, name) = (operator.to_owned(), Cow::Borrowed(name));
-        Metric { scope, operator, uid: "a-uid".into(), subtask: 1, channel: None, worker: None, name, kind, value }
+        Metric { scope, operator, uid: "a-uid".into(), subtask: 1, channel: None, worker: None, name, kind, value, durations: None }
     }
 
     fn render(names: MetricNames, metrics: Vec<Metric>) -> String {
@@ -181,6 +217,22 @@ thalweg_task_input_queue_frames{job="a \"job\"",job_id="00000000000000ab",task="
 thalweg_operator_records_out_total{job="a \"job\"",job_id="00000000000000ab",operator="read\n",uid="a-uid",subtask="1"} 12
 "#;
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_histogram_is_shown_by_cumulated_buckets() {
+        let mut durations = Durations::default();
+        [4, 15, 15, 700, 90_000_000].map(Duration::from_micros).into_iter().for_each(|duration| durations.record(duration));
+        let slices = metric(MetricScope::Task, "map", "sliceDuration", MetricKind::Histogram, 5);
+        let text = render(MetricNames::WithFlink, vec![Metric { durations: Some(Arc::new(durations)), ..slices }]);
+        let labels = "job=\"a \\\"job\\\"\",job_id=\"00000000000000ab\",task=\"map\",uid=\"a-uid\",subtask=\"1\"";
+        assert!(text.contains("# TYPE thalweg_task_slice_duration_seconds histogram\n"), "{text}");
+        for (le, count) in [("0.00001", 1), ("0.00002", 3), ("0.0005", 3), ("0.001", 4), ("1", 4), ("60", 4), ("+Inf", 5)] {
+            let line = format!("thalweg_task_slice_duration_seconds_bucket{{{labels},le=\"{le}\"}} {count}\n");
+            assert!(text.contains(&line), "{line}{text}");
+        }
+        assert!(text.contains(&format!("thalweg_task_slice_duration_seconds_sum{{{labels}}} 90.000734000\n")), "{text}");
+        assert!(text.ends_with(&format!("thalweg_task_slice_duration_seconds_count{{{labels}}} 5\n")), "{text}");
     }
 
     #[test]

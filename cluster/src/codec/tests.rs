@@ -4,6 +4,7 @@ use crate::whole;
 use proptest::prelude::*;
 use rkyv::util::AlignedVec;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use thalweg_io::{BUFFER_ALIGN, IoError};
 use thalweg_kernel::checkpoint::{Attempt, CheckpointId, JobId};
@@ -12,7 +13,7 @@ use thalweg_kernel::worker::PreparedEpoch;
 use thalweg_kernel::worker::{
     Acknowledgement, AttemptPlan, Deployment, FromSubtask, Placement, RestorePlan, Seat, SnapshotPlace, ToSubtask, ToWorker, WorkerId,
 };
-use thalweg_kernel::{Cure, FailureCause, JobError, Metric, MetricKind, MetricScope, Refusal, SnapshotTimes};
+use thalweg_kernel::{Cure, Durations, FailureCause, JobError, Metric, MetricKind, MetricScope, Refusal, SnapshotTimes};
 use thalweg_storage::checkpoint::{CheckpointError, FileRef, Image};
 
 fn archive(bytes: &[u8]) -> AlignedVec {
@@ -52,7 +53,14 @@ fn metric() -> Metric {
         name: "numRecordsIn".into(),
         kind: MetricKind::Counter,
         value: -5,
+        durations: None,
     }
+}
+
+fn durations() -> Durations {
+    let mut durations = Durations::default();
+    [3, 40, 40, 5_000_000].map(Duration::from_micros).into_iter().for_each(|duration| durations.record(duration));
+    durations
 }
 
 fn deployment() -> Deployment {
@@ -116,7 +124,11 @@ fn all() -> Vec<Message> {
         Message::Leaving,
         Message::Metrics {
             attempt: Attempt(2),
-            metrics: vec![metric(), Metric { scope: MetricScope::Operator, kind: MetricKind::Gauge, channel: None, ..metric() }],
+            metrics: vec![
+                metric(),
+                Metric { scope: MetricScope::Operator, kind: MetricKind::Gauge, channel: None, ..metric() },
+                Metric { kind: MetricKind::Histogram, durations: Some(Arc::new(durations())), ..metric() },
+            ],
         },
         Message::Order(ToWorker::Deploy(Box::new(deployment()))),
         Message::Order(ToWorker::End { failure: None }),

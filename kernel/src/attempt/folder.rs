@@ -6,6 +6,7 @@
 
 use crate::checkpoint::{CheckpointConfig, CheckpointId};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use thalweg_io::{Io, LocalBoxFuture, MonotonicNs, TaskClass};
 use thalweg_storage::checkpoint::{CheckpointError, CheckpointStore, FileRef, Image, Metadata, Retained, StateFile, TaskSnapshot};
 
@@ -22,6 +23,8 @@ pub(crate) struct Persisted {
     pub(crate) since: MonotonicNs,
     /// Size of all its snapshots.
     pub(crate) bytes: u64,
+    /// How long it took from the last acknowledgement.
+    pub(crate) commit: Duration,
     pub(crate) result: Result<Retained, CheckpointError>,
 }
 
@@ -67,7 +70,7 @@ impl CheckpointFolder {
     }
 
     /// Begins to make a checkpoint durable; returns whether there is a folder for it.
-    pub(crate) fn complete(&mut self, checkpoint: Complete) -> bool {
+    pub(crate) fn complete(&mut self, checkpoint: Complete, io: &Io) -> bool {
         let storage = match (self.at_rest.take(), self.cleaning.take()) {
             (Some(storage), _) => Box::pin(std::future::ready(storage)),
             (None, Some(cleaning)) => cleaning,
@@ -75,10 +78,12 @@ impl CheckpointFolder {
         };
         let Complete { metadata, snapshots, since, bytes } = checkpoint;
         let checkpoint = metadata.id;
+        let (io, begun) = (io.clone(), io.clock().now());
         self.completing = Some(Box::pin(async move {
             let Storage { mut store, config } = storage.await;
             let result = store.complete(metadata, snapshots, config.retained).await;
-            (Storage { store, config }, Box::new(Persisted { checkpoint, since, bytes, result }))
+            let commit = io.clock().now().since(begun);
+            (Storage { store, config }, Box::new(Persisted { checkpoint, since, bytes, commit, result }))
         }));
         true
     }

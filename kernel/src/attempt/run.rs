@@ -381,14 +381,14 @@ impl<'a> AttemptRun<'a> {
         });
         let (since, bytes) = (collecting.since, collecting.bytes());
         let snapshots = collecting.into_snapshots(self.parts.roster.infos());
-        if !self.folder.complete(Complete { metadata, snapshots, since, bytes }) {
+        if !self.folder.complete(Complete { metadata, snapshots, since, bytes }, &self.parts.io) {
             // Without a folder the last checkpoint is the only one, and the transactions that the sinks have prepared make it durable.
             self.decide(checkpoints::CheckpointInput::Persisted { checkpoint });
         }
     }
 
     fn persisted(&mut self, persisted: Persisted) {
-        let Persisted { checkpoint, since, bytes, result } = persisted;
+        let Persisted { checkpoint, since, bytes, commit, result } = persisted;
         match result {
             Ok(_) => {
                 self.completed += 1;
@@ -397,6 +397,7 @@ impl<'a> AttemptRun<'a> {
                     numbers.count("numberOfCompletedCheckpoints", 1);
                     numbers.show("lastCheckpointDuration", i64::try_from(duration.as_millis()).unwrap_or(i64::MAX));
                     numbers.show("lastCheckpointSize", i64::try_from(bytes).unwrap_or(i64::MAX));
+                    numbers.record("checkpointCommitDuration", commit);
                 });
                 self.parts.telling.completed(checkpoint, bytes);
                 self.observe("checkpoint.complete", checkpoint, 0);

@@ -8,6 +8,7 @@ use crate::checkpoint::{Attempt, CheckpointId, PreparedEpoch, SnapshotPlace, Sna
 use crate::error::JobError;
 use crate::graph_ids::SubtaskId;
 use crate::messages::{Acknowledgement, FromSubtask, ToCoordinator};
+use crate::subtask::durations::TaskDurations;
 use rkyv::util::AlignedVec;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -58,6 +59,7 @@ pub(crate) struct Acknowledger {
     place: Option<SnapshotPlace>,
     snapshots: Rc<Snapshots>,
     coordinator: Mailbox<ToCoordinator>,
+    durations: Rc<TaskDurations>,
     storing: Option<Writing>,
     /// Durable snapshots that wait for the sink.
     stored: VecDeque<Stored>,
@@ -77,9 +79,9 @@ impl Acknowledger {
         snapshots: Rc<Snapshots>,
         coordinator: Mailbox<ToCoordinator>,
     ) -> Self {
-        let (stored, prepared) = (VecDeque::new(), VecDeque::new());
+        let (durations, stored, prepared) = (Rc::default(), VecDeque::new(), VecDeque::new());
         let number = u32::try_from(number).expect("invariant: there are no more subtasks than key groups");
-        Self { subtask, attempt, io, task, number, hashes, name, place, snapshots, coordinator, storing: None, stored, prepared }
+        Self { subtask, attempt, io, task, number, hashes, name, place, snapshots, coordinator, durations, storing: None, stored, prepared }
     }
 
     /// Continues as far as possible; registers for the write that is under way.
@@ -136,6 +138,7 @@ impl Acknowledger {
             let storing = self.io.clock().now().since(sealed_at);
             SnapshotTimes { alignment, saving: sealed_at.since(begun), storing }
         });
+        times.into_iter().for_each(|times| self.durations.checkpoint(times));
         self.stored.push_back(Stored { checkpoint, snapshot, is_outpaced, splits, times: times.unwrap_or_default() });
     }
 
@@ -171,6 +174,11 @@ impl Acknowledger {
             self.storing = None;
         }
         Poll::Ready(())
+    }
+
+    /// The histograms of the subtask.
+    pub(crate) fn durations(&self) -> &Rc<TaskDurations> {
+        &self.durations
     }
 
     /// Whether sealed state is to be saved now: there is some, and room for it.

@@ -6,6 +6,7 @@
 
 use crate::metrics::{Sampler, Samples};
 use crate::subtask::driven::Subtask;
+use crate::subtask::durations::TaskDurations;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -109,6 +110,7 @@ impl Load {
 pub(crate) struct TaskSampler {
     pub(crate) io: Io,
     pub(crate) load: Rc<Load>,
+    pub(crate) durations: Rc<TaskDurations>,
     /// Dropped with the subtask.
     pub(crate) task: Weak<RefCell<Box<dyn Subtask>>>,
 }
@@ -127,6 +129,7 @@ impl Sampler for TaskSampler {
         samples.gauge("busyTimeMsPerSecond", None, busy);
         samples.gauge("idleTimeMsPerSecond", None, idle);
         samples.gauge("backPressuredTimeMsPerSecond", None, back_pressured);
+        self.durations.sample(samples);
         // The driver borrows it only within a slice, and slices do not wait.
         if let Some(task) = task.as_ref().and_then(|task| task.try_borrow().ok()) {
             task.sample(samples);

@@ -59,7 +59,9 @@ impl Driver {
     pub(crate) async fn drive(mut self, task: Box<dyn Subtask>) {
         let task = Rc::new(RefCell::new(task));
         let load = Rc::new(Load::new(self.io.clock().now()));
-        let sampler = TaskSampler { io: self.io.clone(), load: Rc::clone(&load), task: Rc::downgrade(&task) };
+        let durations = Rc::clone(self.acknowledger.durations());
+        let (io, task_of_sampler) = (self.io.clone(), Rc::downgrade(&task));
+        let sampler = TaskSampler { io, load: Rc::clone(&load), durations: Rc::clone(&durations), task: task_of_sampler };
         self.metrics.ask(Subject::task(&self.operators, &self.task_uid), Rc::new(sampler));
         self.io.observe("subtask.start", &self.name, [self.id as i64, 0, 0]);
         let mut spin = AdaptiveSpin::new(self.io.spin_limit());
@@ -80,7 +82,8 @@ impl Driver {
             match polled {
                 Ok(Slice::Busy) => {
                     load.is(Doing::Busy);
-                    let elapsed = self.io.clock().now().since(self.clock.now().monotonic);
+                    let elapsed = self.elapsed();
+                    durations.slice(elapsed);
                     self.budget.took(elapsed.saturating_sub(self.saved_for));
                     spin.found();
                     yield_now().await;
@@ -88,6 +91,7 @@ impl Driver {
                 }
                 Ok(Slice::Saving) => {
                     load.is(Doing::Busy);
+                    durations.slice(self.elapsed());
                     yield_now().await;
                     continue;
                 }
@@ -96,7 +100,10 @@ impl Driver {
                     continue;
                 }
                 Ok(Slice::Ended) => break,
-                Ok(Slice::Park) => load.is(self.waits_for(&**task.borrow(), phase)),
+                Ok(Slice::Park) => {
+                    load.is(self.waits_for(&**task.borrow(), phase));
+                    durations.last_slice(self.elapsed());
+                }
                 Err(error) => {
                     if phase == Phase::Closing {
                         tracing::warn!(subtask = %self.name, %error, "closing after a failure failed too");
@@ -159,6 +166,11 @@ impl Driver {
         // Links end with the last subtask of their core: each subtask reports their metrics.
         let metrics = self.of_links.iter().chain([&self.metrics]).flat_map(|registry| registry.snapshot()).collect();
         self.acknowledger.report(FromSubtask::Ended { subtask: self.id, metrics });
+    }
+
+    /// The time since the slice began.
+    fn elapsed(&self) -> Duration {
+        self.io.clock().now().since(self.clock.now().monotonic)
     }
 
     /// What a subtask waits for that has found nothing to do.

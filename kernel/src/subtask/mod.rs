@@ -12,6 +12,7 @@ pub(crate) mod clock;
 pub(crate) mod context;
 pub(crate) mod driven;
 pub(crate) mod driver;
+pub(crate) mod durations;
 pub(crate) mod operator_info;
 pub(crate) mod panics;
 pub(crate) mod slice;
