@@ -27,7 +27,7 @@ impl SealedState {
 
     /// The barrier of a checkpoint has come: `table` will be saved as it is now.
     pub(crate) fn seal<K, V>(&mut self, state: &OperatorState, table: &mut impl Sealable<K, V>, encode: Encode<K, V>) {
-        let checkpoint = state.snapshots.owes(table.table_bytes());
+        let checkpoint = state.snapshots.owes((&state.uid, &self.name, &self.layout), table.table_bytes());
         table.seal(encode, state.snapshots.side_bytes());
         self.checkpoint = Some(checkpoint);
     }

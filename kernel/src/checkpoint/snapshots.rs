@@ -145,8 +145,11 @@ impl Snapshots {
         written
     }
 
-    /// A state of `bytes` is about to be sealed for the snapshot that has begun, and will be saved later. Returns its checkpoint.
-    pub(crate) fn owes(&self, bytes: usize) -> CheckpointId {
+    /// A state of `bytes` is about to be sealed for the snapshot that has begun, and will be saved later. The snapshot names it even if it turns out to be
+    /// empty. Returns its checkpoint.
+    pub(crate) fn owes(&self, state: (&str, &str, &StateLayout), bytes: usize) -> CheckpointId {
+        let (operator, name, layout) = state;
+        self.writer.borrow_mut().state(operator, name, layout);
         self.owed.set(self.owed.get() + 1);
         self.side_bytes.set_most(self.side_bytes.most().saturating_add((bytes / SIDE_PART) << self.doubled.get()));
         self.in_chain.get().expect("invariant: state is sealed while the barrier is in the chain")
