@@ -275,14 +275,16 @@ impl Samples<'_> {
     }
 
     pub(crate) fn histogram(&mut self, name: &'static str, durations: &Durations) {
-        let metric = self.add(name, MetricKind::Histogram, None, durations.count() as i64);
-        metric.durations = Some(Arc::new(durations.clone()));
+        self.add(name, MetricKind::Histogram, None, durations.count() as i64);
+        if let Some(metric) = self.metrics.last_mut() {
+            metric.durations = Some(Arc::new(durations.clone()));
+        }
     }
 
-    fn add(&mut self, name: &'static str, kind: MetricKind, channel: Option<usize>, value: i64) -> &mut Metric {
+    fn add(&mut self, name: &'static str, kind: MetricKind, channel: Option<usize>, value: i64) {
         let (operator, uid, subtask) = (self.task.to_owned(), Arc::clone(self.uid), self.subtask);
         let (name, scope) = (Cow::Borrowed(name), MetricScope::Task);
-        self.metrics.push_mut(Metric { scope, operator, uid, subtask, channel, worker: None, name, kind, value, durations: None })
+        self.metrics.push(Metric { scope, operator, uid, subtask, channel, worker: None, name, kind, value, durations: None });
     }
 }
 

@@ -381,7 +381,7 @@ impl<'a> AttemptRun<'a> {
         });
         let (since, bytes) = (collecting.since, collecting.bytes());
         let snapshots = collecting.into_snapshots(self.parts.roster.infos());
-        if !self.folder.complete(Complete { metadata, snapshots, since, bytes }, &self.parts.io) {
+        if !self.folder.complete(Complete { metadata, snapshots, since, bytes }, self.parts.io) {
             // Without a folder the last checkpoint is the only one, and the transactions that the sinks have prepared make it durable.
             self.decide(checkpoints::CheckpointInput::Persisted { checkpoint });
         }
