@@ -13,12 +13,12 @@ pub fn mix(mut z: u64) -> u64 {
 }
 
 #[inline(always)]
-fn sm(n: u64) -> u64 {
+pub fn sm(n: u64) -> u64 {
     mix(n.wrapping_add(1).wrapping_mul(G))
 }
 
 #[inline(always)]
-fn r32(x: u64, n: u64) -> u64 {
+pub fn r32(x: u64, n: u64) -> u64 {
     (x * n) >> 32
 }
 

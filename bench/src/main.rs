@@ -13,18 +13,23 @@ mod event;
 mod exchange;
 mod measure;
 mod pressure;
+mod stall;
+mod table;
 mod workloads;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: thalweg-bench w=w1|w2|w3|w8|w8s [p=CORES] [n=EVENTS] [runs=3] [warm=1] [warmn=N] [dist=0|1] [keys=1000000] [tag=TEXT] [cp=MS] [cpdir=DIR]
+const USAGE: &str = "usage: thalweg-bench w=w1|w2|w3|w8|w8s|table|stall|pressure [p=CORES] [n=EVENTS] [runs=3] [warm=1] [warmn=N] [dist=0|1] [keys=1000000] [tag=TEXT] [cp=MS] [cpdir=DIR]
   w     workload: w1 stateless, w2 keyed aggregate, w3 tumbling window, w8 w2 over two processes beside a bare TCP stream, w8s the same
         with strings (see bench/workloads.md)
+  w=table: the table of keyed state alone (n, keys), beside that of bench/peers/limit
+  w=stall barriers=200 cp=1000 [p=] [keys=] [cpdir=]: how long slices of w2 hold a core, with checkpoints and without, all keys changed between two
   w=pressure seconds=600: memory of two workers, a line of CSV a second, while a sink takes 100 records a second
   p     cores, and parallelism; default 1
   n     events per run; default 30000000
@@ -37,8 +42,24 @@ struct Options(BTreeMap<String, String>);
 
 impl Options {
     fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        const KNOWN: [&str; 15] =
-            ["seconds", "pressure-worker", "worker", "cpu", "w", "p", "n", "runs", "warm", "warmn", "dist", "keys", "tag", "cp", "cpdir"];
+        const KNOWN: [&str; 16] = [
+            "barriers",
+            "seconds",
+            "pressure-worker",
+            "worker",
+            "cpu",
+            "w",
+            "p",
+            "n",
+            "runs",
+            "warm",
+            "warmn",
+            "dist",
+            "keys",
+            "tag",
+            "cp",
+            "cpdir",
+        ];
         let mut options = BTreeMap::new();
         for argument in arguments {
             let (key, value) = argument.split_once('=').ok_or_else(|| format!("{argument}: not of the form key=value"))?;
@@ -72,9 +93,10 @@ fn run() -> Result<(), String> {
     if name == "pressure" {
         return pressure::measure(options.number("seconds", 600)?);
     }
+    let dir: PathBuf = options.text("cpdir", "bench-checkpoints").into();
     let workload = workloads::by_name(&name);
     let is_exchange = matches!(name.as_str(), "w8" | "w8s");
-    if workload.is_none() && !is_exchange {
+    if workload.is_none() && !is_exchange && name != "stall" {
         return Err(format!("w={name}: no such workload"));
     }
     let n = options.number("n", 30_000_000)?;
@@ -85,9 +107,13 @@ fn run() -> Result<(), String> {
         keys: options.number("keys", 1_000_000)?,
         checkpoints: match options.number("cp", 0)? {
             0 => None,
-            interval_ms => Some((options.text("cpdir", "bench-checkpoints").into(), Duration::from_millis(interval_ms))),
+            interval_ms => Some((dir.clone(), Duration::from_millis(interval_ms))),
         },
     };
+    if name == "stall" {
+        let barriers = i64::try_from(options.number("barriers", 200)?).map_err(|e| e.to_string())?;
+        return stall::measure(&spec, barriers, dir, Duration::from_millis(options.number("cp", 1_000)?));
+    }
     let (runs, warm, warm_events) = (options.number("runs", 3)?, options.number("warm", 1)?, options.number("warmn", n)?);
     for run in 0..warm + runs {
         let spec = workloads::Spec { events: if run < warm { warm_events } else { n }, ..spec.clone() };

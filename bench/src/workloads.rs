@@ -2,12 +2,13 @@
 
 use crate::check::{Share, Totals};
 use crate::event::{Bid, BidRef, bid, h_a, h_f, h_w};
+use crate::table;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use thalweg::connectors::GeneratorSource;
 use thalweg::{
-    AggregateFunction, CheckpointConfig, CheckpointRecord, JobControl, Record, Restore, SnapshotTimes, StreamExecutionEnvironment,
+    AggregateFunction, Chain, CheckpointConfig, DataStream, JobError, JobHandle, Record, Restore, StreamExecutionEnvironment,
     TumblingEventTimeWindows, WatermarkStrategy,
 };
 
@@ -35,6 +36,7 @@ pub fn by_name(name: &str) -> Option<Workload> {
         "w1" => Some(stateless),
         "w2" => Some(keyed_aggregate),
         "w3" => Some(tumbling_window),
+        "table" => Some(|spec| Ok(table::change(&spec))),
         _ => None,
     }
 }
@@ -44,30 +46,29 @@ fn bids(spec: &Spec) -> GeneratorSource<impl FnMut(u64) -> Bid + Clone + Send + 
     GeneratorSource::new(spec.events, move |i| bid(i, skewed, keys))
 }
 
-fn execute(env: StreamExecutionEnvironment, name: &str, spec: &Spec, totals: Arc<Totals>) -> Result<Arc<Totals>, String> {
+fn start(env: StreamExecutionEnvironment, name: &str, spec: &Spec) -> Result<JobHandle, JobError> {
     if let Some((dir, interval)) = &spec.checkpoints {
         env.enable_checkpointing(CheckpointConfig::new(dir).interval(*interval).restore(Restore::None));
     }
-    let handle = env.execute(name, spec.parallelism).map_err(|error| error.to_string())?;
-    let control = handle.control();
-    let report = handle.wait().map_err(|error| error.to_string())?;
-    if spec.checkpoints.is_some() {
-        eprintln!("{} checkpoints; {}", report.checkpoints, longest_times(&control));
-    }
-    Ok(totals)
+    env.execute(name, spec.parallelism)
 }
 
-/// How long a subtask stood still for one of the latest checkpoints, and how long its state took to be durable, at most.
-fn longest_times(control: &JobControl) -> String {
-    let history = control.history();
-    let parts = || history.checkpoints().flat_map(CheckpointRecord::parts);
-    let longest = |time: fn(&SnapshotTimes) -> Duration| parts().map(|part| time(&part.times)).max().unwrap_or_default();
-    format!(
-        "of the latest {}: a subtask stood still for {:?} at most, and its state was durable {:?} later at most",
-        history.checkpoints().count(),
-        longest(|times| times.saving),
-        longest(|times| times.storing)
-    )
+fn execute(env: StreamExecutionEnvironment, name: &str, spec: &Spec, totals: Arc<Totals>) -> Result<Arc<Totals>, String> {
+    let report = start(env, name, spec).and_then(JobHandle::wait).map_err(|error| error.to_string())?;
+    let slices = report.metrics.durations("sliceDuration");
+    eprintln!("slices: {:?} in 99.99 % of them, {:?} at most", slices.quantile(0.9999), slices.max());
+    if spec.checkpoints.is_some() {
+        let times = ["checkpointSyncDuration", "checkpointAsyncDuration", "checkpointCommitDuration"].map(|name| {
+            let durations = report.metrics.durations(name);
+            format!("{:?} in half of them, {:?} at most", durations.quantile(0.5), durations.max())
+        });
+        let [sync, durable, commit] = times;
+        eprintln!(
+            "{} checkpoints; a subtask stood still for {sync}; its state was durable {durable} later; committed in {commit}",
+            report.checkpoints
+        );
+    }
+    Ok(totals)
 }
 
 /// W1: changes and filters.
@@ -141,13 +142,24 @@ impl AggregateFunction<Bid> for CountSumOfPrice {
 /// W2: a running count and sum per key, one output for each input.
 fn keyed_aggregate(spec: Spec) -> Result<Arc<Totals>, String> {
     let totals = Arc::new(Totals::default());
-    let mut share = Share::of(&totals);
+    let share = Share::of(&totals);
     let env = StreamExecutionEnvironment::new();
-    env.source(bids(&spec))
-        .key_by::<u64>(|bid| bid.auction)
+    aggregate_per_key(env.source(bids(&spec)), share);
+    execute(env, "w2", &spec, totals)
+}
+
+fn aggregate_per_key(bids: DataStream<impl Chain<Out = Bid>>, mut share: Share) {
+    bids.key_by::<u64>(|bid| bid.auction)
         .aggregate(CountSumOfPrice, |auction, total| (auction, total.count, total.sum))
         .for_each(move |(auction, count, sum)| share.add(h_a(auction, count), h_f(auction, count, sum)));
-    execute(env, "w2", &spec, totals)
+}
+
+/// W2 until it is stopped.
+pub fn without_an_end(spec: &Spec) -> Result<JobHandle, JobError> {
+    let Spec { skewed, keys, .. } = *spec;
+    let env = StreamExecutionEnvironment::new();
+    aggregate_per_key(env.source(GeneratorSource::unbounded(move |i| bid(i, skewed, keys))), Share::of(&Arc::new(Totals::default())));
+    start(env, "stall", spec)
 }
 
 /// W3: count and sum per key and window of ten seconds.
