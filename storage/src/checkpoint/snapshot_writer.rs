@@ -17,6 +17,9 @@ pub(super) const END_MARK: [u8; 4] = *b"end\n";
 /// Bytes of the footer.
 pub(super) const FOOTER_BYTES: usize = 32;
 
+/// The checksum of a shorter section is computed twice: that takes less time than combining it with that of the image.
+const COMBINED_LEAST: usize = 8 << 10;
+
 /// The layout of a state's entries. It is compared before any entry is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateLayout {
@@ -108,8 +111,9 @@ pub struct SnapshotWriter {
     section_count: u32,
     /// The end of the image so far: what has not been taken out.
     rest: Buffer,
-    /// Length and checksum of what has.
+    /// The length of what has.
     taken: u64,
+    /// The checksum of the image so far.
     crc: crc32fast::Hasher,
 }
 
@@ -124,7 +128,10 @@ impl SnapshotWriter {
     #[must_use]
     pub fn new() -> Self {
         let mut rest = Buffer::default();
-        rest.extend_from_slice(&HEADER.encode(Kind::Snapshot));
+        let header = HEADER.encode(Kind::Snapshot);
+        rest.extend_from_slice(&header);
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&header);
         Self {
             states: Vec::new(),
             by_name: BTreeMap::new(),
@@ -132,7 +139,7 @@ impl SnapshotWriter {
             section_count: 0,
             rest,
             taken: 0,
-            crc: crc32fast::Hasher::new(),
+            crc,
         }
     }
 
@@ -154,22 +161,31 @@ impl SnapshotWriter {
     }
 
     /// Appends a section: `entries` entries of one state and one scope, as `bytes`. There may be several for a state and a range of hashes. Costs a copy and a
-    /// checksum of the bytes.
+    /// checksum of the bytes, which becomes part of that of the image.
     ///
     /// # Panics
     /// If the state belongs to another writer, or sections are more than 32 bits can count.
     pub fn append(&mut self, state: StateIndex, scope: Scope, entries: u64, bytes: &[u8]) {
         assert!((state.0 as usize) < self.states.len(), "the state belongs to this writer");
         self.section_count = self.section_count.checked_add(1).expect("sections are counted in 32 bits");
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(bytes);
+        if bytes.len() < COMBINED_LEAST {
+            self.crc.update(bytes);
+        } else {
+            self.crc.combine(&crc);
+        }
         let [tag, first, second] = scope.parts();
-        for number in [state.0, tag, first, second, crc32fast::hash(bytes), 0] {
+        for number in [state.0, tag, first, second, crc.finalize(), 0] {
             self.sections.extend_from_slice(&number.to_le_bytes());
         }
         for number in [self.len(), bytes.len() as u64, entries] {
             self.sections.extend_from_slice(&number.to_le_bytes());
         }
         self.rest.extend_from_slice(bytes);
+        let end = self.rest.len();
         pad(&mut self.rest);
+        self.crc.update(&self.rest[end..]);
     }
 
     /// The length of the image so far.
@@ -189,7 +205,6 @@ impl SnapshotWriter {
         memory.clear();
         let rest = mem::replace(&mut self.rest, memory);
         self.taken += rest.len() as u64;
-        self.crc.update(&rest);
         rest
     }
 
@@ -208,7 +223,7 @@ impl SnapshotWriter {
             index.extend_from_slice(text.as_bytes());
         }
         index.extend_from_slice(&image.sections);
-        let index_at = image.len();
+        let (index_at, sections_end) = (image.len(), image.rest.len());
         image.rest.extend_from_slice(&index);
         pad(&mut image.rest);
         let mut footer = Vec::with_capacity(FOOTER_BYTES);
@@ -220,6 +235,7 @@ impl SnapshotWriter {
         footer.extend_from_slice(&END_MARK);
         assert_eq!(footer.len(), FOOTER_BYTES, "the fields of the footer");
         image.rest.extend_from_slice(&footer);
+        image.crc.update(&image.rest[sections_end..]);
         let len = image.len();
         assert!(len.is_multiple_of(ALIGN as u64), "what follows an image is aligned too");
         let rest = image.take(Buffer::default());
