@@ -29,7 +29,7 @@ const USAGE: &str = "usage: thalweg-bench w=w1|w2|w3|w8|w8s|table|stall|pressure
   w     workload: w1 stateless, w2 keyed aggregate, w3 tumbling window, w8 w2 over two processes beside a bare TCP stream, w8s the same
         with strings (see bench/workloads.md)
   w=table: the table of keyed state alone (n, keys), beside that of bench/peers/limit
-  w=stall barriers=200 cp=1000 [p=] [keys=] [cpdir=]: how long slices of w2 hold a core, with checkpoints and without, all keys changed between two
+  w=stall barriers=200 cp=1000 [p=] [keys=] [cpdir=]: how long slices of w2 hold a core, with checkpoints and without
   w=pressure seconds=600: memory of two workers, a line of CSV a second, while a sink takes 100 records a second
   p     cores, and parallelism; default 1
   n     events per run; default 30000000

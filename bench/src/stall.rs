@@ -1,5 +1,5 @@
 //! What checkpoints do to the time that a subtask holds its core: W2 without an end, first with a checkpoint after each interval until there have been enough,
-//! then as long without any. Every key is changed again before its next checkpoint.
+//! then as long without any.
 //!
 //! Prints a line for each of the two: how long the slices took in which a subtask held its core. Growth of the table from nothing is part of both.
 

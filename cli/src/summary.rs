@@ -88,7 +88,11 @@ fn stalls(metrics: &JobMetrics) -> String {
     if slices.count() == 0 {
         return String::new();
     }
-    let mut text = format!("  a core was held for {} in 99.99 % of slices, {} at most\n", ms(slices.quantile(0.9999)), ms(slices.max()));
+    let mut text = format!(
+        "  a core was held for at most {} in 99.99 % of slices, and never longer than {}\n",
+        ms(slices.quantile(0.9999)),
+        ms(slices.max())
+    );
     if metrics.durations("checkpointSyncDuration").count() > 0 {
         let [sync, durable, commit] = ["checkpointSyncDuration", "checkpointAsyncDuration", "checkpointCommitDuration"].map(p99_and_most);
         // Writing to a string does not fail.

@@ -23,7 +23,7 @@ pub enum MetricKind {
     Counter,
     /// Goes up and down; `i64::MIN` while there is nothing to show.
     Gauge,
-    /// The durations of something since the attempt began; the value is their number.
+    /// The durations of something since the attempt began, or the run for one of the job; the value is their number.
     Histogram,
 }
 

@@ -1,10 +1,12 @@
 //! Entries as they are saved: encoded, one behind the other, with the range of their hashes.
 
 use crate::checkpoint::Namespace;
+use crate::sealable::SideBytes;
 use rkyv::util::AlignedVec;
 use std::mem;
+use std::rc::Rc;
 use thalweg_record::HashRange;
-use thalweg_record::record::{Appending, ArchiveError, Archiver};
+use thalweg_record::record::{Appending, ArchiveError};
 
 /// Encodes an entry behind what is there already: its namespace, if it has one, its key and its value.
 pub type Encode<K, V> = fn(&mut Appending<'_>, Option<Namespace>, &K, &V) -> Result<(), ArchiveError>;
@@ -12,20 +14,27 @@ pub type Encode<K, V> = fn(&mut Appending<'_>, Option<Namespace>, &K, &V) -> Res
 /// Encodes the entries of one state.
 pub(crate) struct Encoder<K, V> {
     encode: Encode<K, V>,
-    /// Made when the first entry comes: it has memory of its own.
-    archiver: Option<Archiver>,
+    side: Rc<SideBytes>,
 }
 
 impl<K, V> Encoder<K, V> {
-    pub(crate) fn new(encode: Encode<K, V>) -> Self {
-        Self { encode, archiver: None }
+    /// The memory that encoding takes in passing is that of `side`: a state may consist of thousands of tables.
+    pub(crate) fn new(encode: Encode<K, V>, side: &Rc<SideBytes>) -> Self {
+        Self { encode, side: Rc::clone(side) }
     }
 
-    /// Opens `saved` for more entries.
-    pub(crate) fn open(&mut self, saved: &mut SavedEntries) -> OpenEntries<'_, K, V> {
+    /// Has `add` add entries to `saved`. After an error what there is is of no use.
+    pub(crate) fn extend(
+        &self,
+        saved: &mut SavedEntries,
+        add: impl FnOnce(&mut OpenEntries<'_, K, V>) -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
         let SavedEntries { hashes, entries, bytes } = mem::take(saved);
-        let appending = self.archiver.get_or_insert_default().open(bytes, 0);
-        OpenEntries { encode: self.encode, appending, hashes, entries }
+        let mut archiver = self.side.archiver();
+        let mut open = OpenEntries { encode: self.encode, appending: archiver.open(bytes, 0), hashes, entries };
+        let added = add(&mut open);
+        *saved = SavedEntries { hashes: open.hashes, entries: open.entries, bytes: open.appending.close() };
+        added
     }
 }
 
@@ -41,18 +50,13 @@ impl<K, V> OpenEntries<'_, K, V> {
     /// Encodes one entry more.
     ///
     /// # Errors
-    /// If it cannot be encoded. What there is then is of no use.
+    /// If it cannot be encoded.
     #[inline]
     pub(crate) fn add(&mut self, hash: u64, namespace: Option<Namespace>, key: &K, value: &V) -> Result<(), ArchiveError> {
         (self.encode)(&mut self.appending, namespace, key, value)?;
         self.hashes = self.hashes.including(hash);
         self.entries += 1;
         Ok(())
-    }
-
-    /// All of them.
-    pub(crate) fn close(self) -> SavedEntries {
-        SavedEntries { hashes: self.hashes, entries: self.entries, bytes: self.appending.close() }
     }
 }
 

@@ -1,12 +1,12 @@
 //! State whose content can be fixed, and saved while the state goes on changing.
 //!
-//! *Sealing* fixes the content, whatever its size, in next to no time. From then on an entry is encoded as it was when it is changed or removed for the first
+//! *Sealing* fixes the content in a time that does not depend on the number of entries. From then on an entry is encoded as it was when it is changed or removed for the first
 //! time, and kept aside. Saving goes through the state step by step, and hands out what was kept aside and what has not changed.
 
 use crate::saved::{Encode, SavedEntries};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
-use thalweg_record::record::ArchiveError;
+use thalweg_record::record::{ArchiveError, Archiver};
 
 /// Why a sealed content can no longer be saved.
 #[derive(Debug)]
@@ -26,11 +26,12 @@ pub trait Sealable<K, V> {
     /// given up.
     fn seal(&mut self, encode: Encode<K, V>, side: &Rc<SideBytes>);
 
-    /// Hands the next entries of the sealed content to `take`, until about `budget` entries have been looked at. `true` when that was all.
+    /// Hands the next entries of the sealed content to `take`, until about `budget` entries have been looked at, and takes those off `budget`. `true` when that
+    /// was all.
     ///
     /// # Errors
     /// If the content had to be given up.
-    fn save(&mut self, budget: usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError>;
+    fn save(&mut self, budget: &mut usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError>;
 
     /// Gives up the sealed content, and what is kept aside of it.
     fn unseal(&mut self);
@@ -39,18 +40,24 @@ pub trait Sealable<K, V> {
     fn table_bytes(&self) -> usize;
 }
 
-/// Counts what is kept aside, against a bound that several states share.
-#[derive(Debug, Default)]
+/// Counts what is kept aside, against a bound that several states share, and has the memory in which entries are encoded.
+#[derive(Debug)]
 pub struct SideBytes {
     used: Cell<usize>,
     most: Cell<usize>,
+    archiver: RefCell<Archiver>,
 }
 
 impl SideBytes {
     /// None yet, and at most `most`.
     #[must_use]
     pub fn at_most(most: usize) -> Rc<Self> {
-        Rc::new(Self { used: Cell::new(0), most: Cell::new(most) })
+        Rc::new(Self { used: Cell::new(0), most: Cell::new(most), archiver: RefCell::default() })
+    }
+
+    /// Encodes entries, those of one state at a time.
+    pub(crate) fn archiver(&self) -> RefMut<'_, Archiver> {
+        self.archiver.borrow_mut()
     }
 
     /// Sets the bound.

@@ -6,8 +6,8 @@
 use crate::checkpoint::Namespace;
 use crate::saved::{Encode, Encoder, SavedEntries};
 use crate::sealable::{SaveError, Sealable, SideBytes, SideShare};
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::rc::Rc;
 use thalweg_record::record::Key;
@@ -20,13 +20,16 @@ pub struct TimerQueue<K> {
     sealed: Option<Box<Sealed<K>>>,
 }
 
+/// Bytes that are handed out at once.
+const SIDE_CHUNK: usize = 64 << 10;
+
 /// A sealed content that is not saved as a whole yet: the timers of earlier epochs.
 struct Sealed<K> {
     encoder: Encoder<K, ()>,
     /// The last timer that has been walked over.
     after: Option<(i64, K)>,
-    /// Timers that were taken out before their turn came.
-    side: SavedEntries,
+    /// Timers that were taken out before their turn came, in chunks of [`SIDE_CHUNK`].
+    side: VecDeque<SavedEntries>,
     share: SideShare,
     error: Option<SaveError>,
 }
@@ -89,12 +92,13 @@ impl<K: Key> TimerQueue<K> {
         if sealed.error.is_some() || sealed.after.as_ref().is_some_and(|after| timer <= after) {
             return;
         }
-        let before = sealed.side.bytes.len();
-        let (time, key) = timer;
-        let mut open = sealed.encoder.open(&mut sealed.side);
-        let added = open.add(K::hash(key.view()), namespace(*time), key, &());
-        sealed.side = open.close();
-        let kept = sealed.share.keep(sealed.side.bytes.len() - before);
+        if sealed.side.back().is_none_or(|chunk| chunk.bytes.len() >= SIDE_CHUNK) {
+            sealed.side.push_back(SavedEntries::default());
+        }
+        let Some(side) = sealed.side.back_mut() else { return };
+        let (before, (time, key)) = (side.bytes.len(), timer);
+        let added = sealed.encoder.extend(side, |open| open.add(K::hash(key.view()), namespace(*time), key, &()));
+        let kept = sealed.share.keep(side.bytes.len() - before);
         sealed.error = added.map_err(SaveError::Archive).and(kept).err();
     }
 
@@ -114,46 +118,55 @@ impl<K: Key> TimerQueue<K> {
 impl<K: Key> Sealable<K, ()> for TimerQueue<K> {
     fn seal(&mut self, encode: Encode<K, ()>, side: &Rc<SideBytes>) {
         self.epoch += 1;
-        let (encoder, share) = (Encoder::new(encode), SideShare::of(side));
-        self.sealed = Some(Box::new(Sealed { encoder, after: None, side: SavedEntries::default(), share, error: None }));
+        let (encoder, share) = (Encoder::new(encode, side), SideShare::of(side));
+        self.sealed = Some(Box::new(Sealed { encoder, after: None, side: VecDeque::new(), share, error: None }));
     }
 
-    fn save(&mut self, budget: usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
+    fn save(&mut self, budget: &mut usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
         let Self { timers, epoch, sealed } = self;
         let Some(saving) = sealed.as_deref_mut() else { return Ok(true) };
         if let Some(error) = saving.error.take() {
             *sealed = None;
             return Err(error);
         }
-        saving.share.give_back(saving.side.bytes.len());
-        let mut open = saving.encoder.open(&mut saving.side);
-        let from = saving.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let (mut looked_at, mut last, mut failed) = (0, None, None);
-        for (timer, set_in) in timers.range((from, Bound::Unbounded)).take(budget) {
-            (looked_at, last) = (looked_at + 1, Some(timer));
-            let (time, key) = timer;
-            if *set_in != *epoch
-                && let Err(error) = open.add(K::hash(key.view()), namespace(*time), key, &())
-            {
-                failed = Some(SaveError::Archive(error));
-                break;
-            }
+        while *budget > 0
+            && let Some(side) = saving.side.pop_front()
+        {
+            *budget = budget.saturating_sub(side.entries as usize);
+            saving.share.give_back(side.bytes.len());
+            take(&side);
         }
-        let saved = open.close();
-        if let Some(error) = failed {
+        let from = saving.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut ahead = timers.range((from, Bound::Unbounded));
+        let (mut saved, mut last, mut left) = (SavedEntries::default(), None, *budget);
+        let added = saving.encoder.extend(&mut saved, |open| {
+            while left > 0
+                && let Some((timer, set_in)) = ahead.next()
+            {
+                (left, last) = (left - 1, Some(timer));
+                let (time, key) = timer;
+                if *set_in != *epoch {
+                    open.add(K::hash(key.view()), namespace(*time), key, &())?;
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = added {
             *sealed = None;
-            return Err(error);
+            return Err(SaveError::Archive(error));
+        }
+        *budget = left;
+        if saved.entries > 0 {
+            take(&saved);
         }
         if let Some(last) = last {
             saving.after = Some(last.clone());
         }
-        if looked_at < budget {
+        let is_all = left > 0;
+        if is_all {
             *sealed = None;
         }
-        if saved.entries > 0 {
-            take(&saved);
-        }
-        Ok(looked_at < budget)
+        Ok(is_all)
     }
 
     fn unseal(&mut self) {

@@ -28,7 +28,8 @@ pub enum Resumed {
 /// The calls that every operator of a fused chain takes, whatever the type of its records. Each call passes down the chain.
 pub trait Stage: 'static {
     /// Takes an in-band element. Only while [`ready`](Self::ready); it may suspend the stage (a watermark that fires many windows). A stage with
-    /// state fixes it when a barrier comes, before it passes the barrier on: it seals a table, which is saved later, or writes into the snapshot at once.
+    /// state fixes it when a barrier comes, before it passes the barrier on: it seals its tables and timers, which are saved later, and writes the state of splits
+    /// into the snapshot at once.
     fn control(&mut self, control: Control);
 
     /// Whether the stage takes a record or an in-band element now.

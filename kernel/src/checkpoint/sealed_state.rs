@@ -41,8 +41,8 @@ impl SealedState {
             self.is_saved(state, checkpoint);
             return false;
         }
-        let budget = budget.saturating_mul(1 + snapshots.side_bytes().fill(HASTE));
-        let saved = table.save(budget, &mut |entries| snapshots.append(checkpoint, (&state.uid, &self.name, &self.layout), entries));
+        let mut budget = budget.saturating_mul(1 + snapshots.side_bytes().fill(HASTE));
+        let saved = table.save(&mut budget, &mut |entries| snapshots.append(checkpoint, (&state.uid, &self.name, &self.layout), entries));
         match saved {
             Ok(false) => {}
             Ok(true) => self.is_saved(state, checkpoint),
@@ -65,10 +65,10 @@ impl SealedState {
         match error {
             SaveError::Archive(error) => state.info.fail(format!("the state {name} cannot be saved: {error}")),
             SaveError::SideBuffersFull { bytes } => {
-                let (operator, mib) = (state.operator(), bytes >> 20);
+                let (task, operator, mib) = (&state.info.task, state.operator(), bytes >> 20);
                 tracing::warn!(
-                    "checkpoint {checkpoint} is declined: state {name} of operator {operator} has changed so fast while it was saved that {mib} MiB of \
-                     what it was had to be kept; the next checkpoint may keep twice as much. A faster disk for checkpoints helps"
+                    "checkpoint {checkpoint} is declined: the state of task {task} has changed so fast while it was saved, state {name} of operator {operator} at \
+                     last, that {mib} MiB of what it was had to be kept; the next checkpoint may keep twice as much. A faster disk for checkpoints helps"
                 );
                 state.snapshots.double_side_bytes();
             }

@@ -1,13 +1,13 @@
 //! How long things of one kind have taken, as a histogram of bounded size.
 //!
-//! Times are counted in cells that are a sixteenth of their value wide, from half a microsecond to some minutes: a quantile is at most that much too high. A
-//! histogram takes 4 KiB, however many times it holds, and those of several subtasks, cores and workers add up to that of all.
+//! Times are counted in cells that are a sixteenth of their value wide, from a microsecond to some minutes: a quantile is at most that much too high. A
+//! histogram takes 5 KiB, however many times it holds, and those of several subtasks, cores and workers add up to that of all.
 
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
-/// Shorter times share one cell, and longer ones the last.
-const LOWEST_NS: u64 = 1_000;
+/// Shorter times share two cells, and longer ones the last.
+const LOWEST_NS: u64 = 64;
 const HIGHEST_NS: u64 = 1_000_000_000_000;
 
 /// Decimal digits of a time that are kept.

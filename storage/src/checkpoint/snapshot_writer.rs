@@ -132,15 +132,7 @@ impl SnapshotWriter {
         rest.extend_from_slice(&header);
         let mut crc = crc32fast::Hasher::new();
         crc.update(&header);
-        Self {
-            states: Vec::new(),
-            by_name: BTreeMap::new(),
-            sections: Vec::new(),
-            section_count: 0,
-            rest,
-            taken: 0,
-            crc,
-        }
+        Self { states: Vec::new(), by_name: BTreeMap::new(), sections: Vec::new(), section_count: 0, rest, taken: 0, crc }
     }
 
     /// The state named `state` of the operator with the uid `operator`; the same state if it is requested again.

@@ -55,6 +55,8 @@ pub struct HotTable<K, V> {
     /// Behind the parts: their slots may lie here, and are dropped first.
     regions: Regions,
     len: usize,
+    /// The memory of all slots.
+    slot_bytes: usize,
     owner: TableOwner,
     sealing: Sealing<K, V>,
     /// The slots that a part may grow to before it splits.
@@ -117,6 +119,7 @@ impl<K, V> HotTable<K, V> {
             parts: vec![part],
             regions,
             len: 0,
+            slot_bytes: 0,
             owner,
             sealing: Sealing::default(),
             part_slots,
@@ -221,15 +224,7 @@ impl<K, V> HotTable<K, V> {
     /// The same, with an entry made by `make` if there is none.
     #[inline]
     pub fn get_or_insert_with(&mut self, hash: u64, is_key: impl FnMut(&K) -> bool, make: impl FnOnce() -> (K, V)) -> &mut V {
-        match self.find(hash, is_key) {
-            // SAFETY: it was found there, and the table is borrowed mutably for as long as the value.
-            (place, Found::At(at)) => unsafe { &mut *self.changing(place, at).value(at) },
-            (place, Found::Free(at)) => {
-                let (key, value) = make();
-                let position = self.put(hash, place.part, at, key, value);
-                self.value_at(position)
-            }
-        }
+        self.find_or_insert_with(hash, is_key, make).1
     }
 
     /// Adds an entry whose key is not there yet, without looking.
@@ -275,6 +270,7 @@ impl<K, V> HotTable<K, V> {
     fn grow(&mut self, number: usize, capacity: usize) -> Option<()> {
         let mut larger = Slots::with_capacity(capacity, &mut self.regions)?;
         let old = std::mem::replace(&mut self.parts[number].slots, Slots::none());
+        self.slot_bytes = self.slot_bytes - old.bytes() + larger.bytes();
         old.pour(&mut self.regions, |word, key, value| {
             larger.insert(word, key, value);
         });
@@ -309,6 +305,7 @@ impl<K, V> HotTable<K, V> {
         let is_upper = |word: u64| span.index(word, depth) & 1 == 1;
         let upper = slots.words().filter(|word| is_upper(*word)).count();
         let lower = slots.len() - upper;
+        let before = slots.bytes();
         let mut halves = [Slots::none(), Slots::none()];
         if lower == 0 || upper == 0 {
             halves[usize::from(lower == 0)] = std::mem::replace(slots, Slots::none());
@@ -326,6 +323,7 @@ impl<K, V> HotTable<K, V> {
             self.depth = depth;
         }
         let [lower, upper] = halves;
+        self.slot_bytes = self.slot_bytes - before + lower.bytes() + upper.bytes();
         self.parts[number].slots = lower;
         self.parts.push(Part { slots: upper, depth, prefix: prefix | 1, saved_in, swept_in, side: None });
         self.enter(number);
@@ -354,6 +352,7 @@ impl<K, V> HotTable<K, V> {
         // Small ones are kept: a part may have an entry now and then.
         if slots.len() == 0 && slots.capacity() >= self.part_slots {
             let slots = std::mem::replace(slots, Slots::none());
+            self.slot_bytes -= slots.bytes();
             self.parts[number].slots = slots.emptied(&mut self.regions);
             self.enter(number);
         }
@@ -374,7 +373,7 @@ impl<K, V> HotTable<K, V> {
 
     /// All entries, in an order that depends on nothing but the hashes and the history of the table.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.parts.iter().flat_map(|part| part.slots.iter().map(|(_, key, value)| (key, value)))
+        self.entries_from(Position::default()).map(|(_, key, value)| (key, value))
     }
 }
 
@@ -383,7 +382,7 @@ impl<K, V> Sealable<K, V> for HotTable<K, V> {
         self.seal_in(None, encode, side);
     }
 
-    fn save(&mut self, budget: usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
+    fn save(&mut self, budget: &mut usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
         self.sealing.save(&mut self.parts, budget, take)
     }
 
@@ -392,7 +391,7 @@ impl<K, V> Sealable<K, V> for HotTable<K, V> {
     }
 
     fn table_bytes(&self) -> usize {
-        self.parts.iter().map(|part| part.slots.bytes()).sum::<usize>() + self.directory.len() * size_of::<Place<K, V>>()
+        self.slot_bytes + self.directory.len() * size_of::<Place<K, V>>()
     }
 }
 

@@ -5,8 +5,8 @@
 use super::HotTable;
 use super::slots::Found;
 
-/// Where an entry lies. Ordered as entries are walked over; the default is the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// Where an entry lies. The default is before all entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     pub(super) part: u32,
     pub(super) at: u32,

@@ -4,7 +4,7 @@ use super::HotTable;
 use super::part::Part;
 use super::regions::Regions;
 
-/// Steps that freeing a region counts for: the system takes back thousands of pages.
+/// Entries that freeing a region counts for: the system takes back thousands of pages.
 const REGION_STEPS: usize = 4096;
 
 /// See the module's documentation.
@@ -22,18 +22,18 @@ impl<K, V> From<HotTable<K, V>> for Remains<K, V> {
 }
 
 impl<K, V> Remains<K, V> {
-    /// Frees about `entries` entries, or more: those of a part at least. `true` when nothing is left.
-    pub fn free(&mut self, entries: usize) -> bool {
-        let mut freed = 0;
-        while freed < entries {
-            if let Some(part) = self.parts.pop() {
-                freed += if std::mem::needs_drop::<(K, V)>() { part.slots.len().max(1) } else { 1 };
+    /// Frees about `budget` entries, or more: those of a part at least; and takes them off `budget`. `true` when nothing is left.
+    pub fn free(&mut self, budget: &mut usize) -> bool {
+        while *budget > 0 {
+            let freed = if let Some(part) = self.parts.pop() {
+                if std::mem::needs_drop::<(K, V)>() { part.slots.len().max(1) } else { 1 }
             // SAFETY: slots lie in parts, and the last part has gone.
             } else if unsafe { self.regions.unmap_one() } {
-                freed += REGION_STEPS;
+                REGION_STEPS
             } else {
                 return true;
-            }
+            };
+            *budget = budget.saturating_sub(freed);
         }
         self.parts.is_empty() && self.regions.is_unmapped()
     }
@@ -52,13 +52,14 @@ mod tests {
         }
         let mut remains = Remains::from(table);
         let mut steps = 0;
-        while !remains.free(100) {
+        while !remains.free(&mut 100) {
             steps += 1;
             assert!(Rc::strong_count(&counted) > 1, "freed in one go");
         }
         assert!(steps >= 5, "{steps} steps");
         assert_eq!(Rc::strong_count(&counted), 1);
-        assert!(remains.free(1), "nothing is left");
+        let mut budget = 1;
+        assert!(remains.free(&mut budget) && budget == 1, "nothing is left");
     }
 
     #[test]

@@ -88,9 +88,8 @@ impl<K, V> Sealing<K, V> {
         let Some((hash, key, value)) = part.slots.entry(at) else { return };
         let side = part.side.get_or_insert_default();
         let before = side.bytes.len();
-        let mut open = sealed.encoder.open(side);
-        let added = open.add(hash, sealed.namespace, key, value).map_err(SaveError::Archive);
-        **side = open.close();
+        let namespace = sealed.namespace;
+        let added = sealed.encoder.extend(side, |open| open.add(hash, namespace, key, value)).map_err(SaveError::Archive);
         let kept = sealed.share.keep(side.bytes.len() - before);
         sealed.error = added.and(kept).err();
     }
@@ -103,16 +102,14 @@ impl<K, V> Sealing<K, V> {
         let mut saved = side.unwrap_or_else(|| SavedEntries::none(std::mem::take(&mut sealed.spare)));
         // What is not from a side buffer is empty so far.
         sealed.share.give_back(saved.bytes.len());
-        let mut open = sealed.encoder.open(&mut saved);
-        for at in part.slots.without_tag(self.tag) {
-            if let Some((hash, key, value)) = part.slots.entry(at)
-                && let Err(error) = open.add(hash, sealed.namespace, key, value)
-            {
-                sealed.error.get_or_insert(SaveError::Archive(error));
-                break;
-            }
+        let namespace = sealed.namespace;
+        let unchanged = part.slots.without_tag(self.tag).filter_map(|at| part.slots.entry(at));
+        let added = sealed
+            .encoder
+            .extend(&mut saved, |open| unchanged.into_iter().try_for_each(|(hash, key, value)| open.add(hash, namespace, key, value)));
+        if let Err(error) = added {
+            sealed.error.get_or_insert(SaveError::Archive(error));
         }
-        saved = open.close();
         if self.epoch - part.swept_in > SWEPT_BY_SAVING {
             self.sweep(part);
         }
@@ -153,7 +150,7 @@ impl<K, V> Sealing<K, V> {
     pub(super) fn seal(&mut self, parts: &mut [Part<K, V>], encode: Encode<K, V>, namespace: Option<Namespace>, side: &Rc<SideBytes>) {
         self.unseal(parts);
         self.next_epoch(parts);
-        let encoder = Encoder::new(encode);
+        let encoder = Encoder::new(encode, side);
         let sealed = Sealed { encoder, namespace, next: 0, share: SideShare::of(side), spare: AlignedVec::new(), error: None };
         self.sealed = Some(Box::new(sealed));
     }
@@ -171,15 +168,19 @@ impl<K, V> Sealing<K, V> {
     }
 
     /// See [`Sealable::save`](crate::Sealable::save).
-    pub(super) fn save(&mut self, parts: &mut [Part<K, V>], budget: usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
-        let mut looked_at = 0;
+    pub(super) fn save(
+        &mut self,
+        parts: &mut [Part<K, V>],
+        budget: &mut usize,
+        take: &mut dyn FnMut(&SavedEntries),
+    ) -> Result<bool, SaveError> {
         loop {
             let Some(sealed) = self.sealed.as_deref_mut() else { return Ok(true) };
             if let Some(error) = sealed.error.take() {
                 self.unseal(parts);
                 return Err(error);
             }
-            if looked_at >= budget {
+            if *budget == 0 {
                 return Ok(false);
             }
             let Some(part) = parts.get_mut(sealed.next) else {
@@ -188,7 +189,7 @@ impl<K, V> Sealing<K, V> {
                 return Ok(true);
             };
             sealed.next += 1;
-            looked_at += part.slots.len().max(part.slots.capacity() / 8).max(1);
+            *budget = budget.saturating_sub(part.slots.len().max(part.slots.capacity() / 8).max(1));
             if part.saved_in == self.epoch {
                 continue;
             }

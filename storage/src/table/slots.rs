@@ -193,11 +193,6 @@ impl<K, V> Slots<K, V> {
         (0..self.capacity()).map(|at| self.word(at)).filter(|word| *word != 0)
     }
 
-    /// The entries, in the order of their slots. Hashes lack the bits that words do not keep.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &K, &V)> {
-        (0..self.capacity()).filter_map(|at| self.entry(at))
-    }
-
     /// Puts an entry into a free slot for `word`, and returns that. There must be one free slot more, which ends lookups.
     pub(super) fn insert(&mut self, word: u64, key: K, value: V) -> usize {
         let mut at = self.home(word);

@@ -119,11 +119,13 @@ fn a_large_table_splits_into_parts_that_stay_small_and_finds_every_key() {
         assert_eq!(table.get(spread(key), |k| *k == key), Some(&[key; 3]));
         assert_eq!(table.get(spread(key), |_| false), None);
     }
-    let in_parts: usize = table.parts.iter().map(|part| part.slots.iter().count()).sum();
-    assert_eq!(in_parts, table.len());
+    assert_eq!(table.iter().count(), table.len());
+    let slot_bytes = |table: &HotTable<u64, [u64; 3]>| table.parts.iter().map(|part| part.slots.bytes()).sum::<usize>();
+    assert_eq!(table.slot_bytes, slot_bytes(&table));
     for key in (0..keys).step_by(3) {
         assert_eq!(table.remove(spread(key), |k| *k == key), Some([key; 3]));
     }
+    assert_eq!(table.slot_bytes, slot_bytes(&table));
     assert!((0..keys).all(|key| table.get(spread(key), |k| *k == key).is_some() != key.is_multiple_of(3)));
 }
 

@@ -74,7 +74,7 @@ proptest! {
                 }
                 Act::Save(budget) => {
                     let mut saved = vec![];
-                    let is_all = timers.save(budget, &mut |entries| saved.extend(decode(entries)));
+                    let is_all = timers.save(&mut { budget }, &mut |entries| saved.extend(decode(entries)));
                     let is_all = is_all.map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
                     match &mut sealed {
                         Some((_, so_far)) => so_far.extend(saved),
@@ -103,8 +103,8 @@ fn a_content_is_given_up_when_too_much_of_it_is_taken_out() {
     timers.seal(append_entry, &side);
     while timers.pop_due(900).is_some() {}
     assert_eq!(side.fill(7), 7);
-    let saved = timers.save(10, &mut |_| panic!("something is handed out"));
+    let saved = timers.save(&mut 10, &mut |_| panic!("something is handed out"));
     assert!(matches!(saved, Err(SaveError::SideBuffersFull { bytes: 10_001.. })), "{saved:?}");
     assert_eq!(side.fill(1_000_000), 0);
-    assert!(timers.save(10, &mut |_| panic!("something is handed out")).unwrap(), "nothing is sealed any more");
+    assert!(timers.save(&mut 10, &mut |_| panic!("something is handed out")).unwrap(), "nothing is sealed any more");
 }

@@ -82,7 +82,7 @@ where
         }
         let mut budget = self.firing.slice;
         let Some(watermark) = self.firing.advancing else {
-            return if store.free(budget) { Resumed::Done } else { Resumed::Again };
+            return Resumed::Done;
         };
         while let Some(window) = store.first_due(watermark) {
             let at_hand = store.due_at_hand(window);
@@ -114,6 +114,6 @@ where
         self.store.retire(|window| allowed.is_over(window, watermark));
         self.firing.advancing = None;
         self.down.control(Control::Watermark(watermark));
-        if self.store.free(self.firing.slice) && self.down.ready() { Resumed::Done } else { Resumed::Again }
+        if self.down.ready() { Resumed::Done } else { Resumed::Again }
     }
 }

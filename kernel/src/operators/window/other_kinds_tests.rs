@@ -186,13 +186,7 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Sessions<K, V> {
         }
     }
 
-    fn is_freeing(&self) -> bool {
-        false
-    }
-
-    fn free(&mut self, _entries: usize) -> bool {
-        true
-    }
+    fn free(&mut self, _entries: usize) {}
 
     fn restore(&mut self, window: TimeWindow, _hash: u64, key: K, value: V, restored: RestoredAs) {
         self.entries.push(Some(Session { window, key, value, has_fired: restored == RestoredAs::Fired }));
@@ -203,7 +197,7 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Sessions<K, V> {
 impl<K, V> Sealable<K, V> for Sessions<K, V> {
     fn seal(&mut self, _encode: Encode<K, V>, _side: &Rc<SideBytes>) {}
 
-    fn save(&mut self, _budget: usize, _take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
+    fn save(&mut self, _budget: &mut usize, _take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
         Ok(true)
     }
 

@@ -19,6 +19,9 @@ use std::task::{Context, Poll};
 use thalweg_io::Io;
 use thalweg_storage::checkpoint::append_entry;
 
+/// What is left of windows that are over is freed behind each batch, so many slices of it at once.
+const FREED_SLICES: usize = 4;
+
 /// A running windowed aggregate.
 pub struct RunningWindow<In: Record, K, KF, W, T, A, S, RF, Out, D> {
     pub(super) key: KF,
@@ -148,7 +151,7 @@ where
 
     #[inline]
     fn ready(&self) -> bool {
-        self.firing.is_done() && !self.store.is_freeing() && self.down.ready()
+        self.firing.is_done() && self.down.ready()
     }
 
     fn resume(&mut self) -> Resumed {
@@ -164,6 +167,11 @@ where
         if below.is_ready() { below } else { state }
     }
 
+    fn batch_end(&mut self) {
+        self.store.free(FREED_SLICES * self.slice);
+        self.down.batch_end();
+    }
+
     fn drive(&mut self, cx: &mut Context<'_>) {
         self.down.drive(cx);
     }
@@ -174,5 +182,5 @@ where
         }
     }
 
-    pass_on!(batch_end flush processing_time finish);
+    pass_on!(flush processing_time finish);
 }

@@ -81,11 +81,8 @@ pub trait WindowStore<K: Key, V>: Sealable<K, V> + 'static {
     /// Takes out the windows for which `is_over` holds. If it holds for a window it holds for all that do not end later.
     fn retire(&mut self, is_over: impl Fn(TimeWindow) -> bool);
 
-    /// Whether entries are left of windows that were taken out, and can be freed.
-    fn is_freeing(&self) -> bool;
-
-    /// Frees about `entries` entries of windows that were taken out. `true` when none are left.
-    fn free(&mut self, entries: usize) -> bool;
+    /// Frees about `entries` entries for each window that was taken out and is not free yet.
+    fn free(&mut self, entries: usize);
 
     /// Takes an entry of a checkpoint. [`Due`](RestoredAs::Due) entries come after all others.
     fn restore(&mut self, window: TimeWindow, hash: u64, key: K, value: V, restored: RestoredAs);

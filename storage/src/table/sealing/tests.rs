@@ -88,7 +88,7 @@ fn saves_what_was_sealed(acts: &[Act], hash_of: fn(u64) -> u64, part_slots: usiz
             }
             Act::Save(budget) => {
                 let mut saved = vec![];
-                let is_all = table.save(budget, &mut |entries| {
+                let is_all = table.save(&mut { budget }, &mut |entries| {
                     for (key, value) in decode(entries) {
                         let hash = hash(key) as u32;
                         assert!((entries.hashes.first..=entries.hashes.last).contains(&hash), "{hash} is not in {:?}", entries.hashes);
@@ -127,7 +127,7 @@ fn set(table: &mut HotTable<u16, u64>, key: u16, value: u64) {
 
 fn save_all(table: &mut HotTable<u16, u64>) -> BTreeMap<u16, u64> {
     let mut saved = BTreeMap::new();
-    while !table.save(500, &mut |entries| saved.extend(decode(entries))).unwrap() {}
+    while !table.save(&mut 500, &mut |entries| saved.extend(decode(entries))).unwrap() {}
     saved
 }
 
@@ -158,7 +158,7 @@ fn parts_are_swept_in_time_also_if_the_table_grows_meanwhile() {
                 add(&mut table, from..from + 1_000);
             }
             if epoch % 10 == 3 {
-                assert!(!table.save(1, &mut |_| {}).unwrap());
+                assert!(!table.save(&mut 1, &mut |_| {}).unwrap());
             }
         }
         table.seal(encode, &no_bound());
@@ -186,7 +186,7 @@ fn side_buffers_have_a_bound_and_leave_nothing_behind() {
     let side = SideBytes::at_most(16 * 100);
     table.seal(encode, &side);
     (0..200).for_each(|key| set(&mut table, key, 1));
-    assert!(matches!(table.save(1, &mut |_| {}), Err(SaveError::SideBuffersFull { bytes }) if bytes > 16 * 100 && bytes < 16 * 110));
+    assert!(matches!(table.save(&mut 1, &mut |_| {}), Err(SaveError::SideBuffersFull { bytes }) if bytes > 16 * 100 && bytes < 16 * 110));
     assert!(!table.sealing.is_sealed() && table.parts.iter().all(|part| part.side.is_none()));
     assert_eq!(side.fill(1_000), 0);
     table.seal(encode, &side);
@@ -201,11 +201,11 @@ fn an_entry_that_cannot_be_encoded_ends_the_saving() {
     }
     let mut table = table_of(10);
     table.seal(refuse, &no_bound());
-    assert!(matches!(table.save(100, &mut |_| panic!("nothing was encoded")), Err(SaveError::Archive(_))));
+    assert!(matches!(table.save(&mut 100, &mut |_| panic!("nothing was encoded")), Err(SaveError::Archive(_))));
     assert!(!table.sealing.is_sealed());
-    assert!(table.save(100, &mut |_| {}).unwrap(), "there is nothing to save any more");
+    assert!(table.save(&mut 100, &mut |_| {}).unwrap(), "there is nothing to save any more");
     // Also if it is found out by a change.
     table.seal(refuse, &no_bound());
     set(&mut table, 3, 1);
-    assert!(matches!(table.save(100, &mut |_| panic!("nothing was encoded")), Err(SaveError::Archive(_))));
+    assert!(matches!(table.save(&mut 100, &mut |_| panic!("nothing was encoded")), Err(SaveError::Archive(_))));
 }

@@ -4,15 +4,16 @@
 
 use super::{Panes, order};
 use std::rc::Rc;
-use thalweg_storage::{Encode, HotTable, Remains, SaveError, SavedEntries, Sealable, SideBytes};
+use thalweg_storage::{Encode, Remains, SaveError, SavedEntries, Sealable, SideBytes};
 
 impl<K, V> Panes<K, V> {
     /// Saves the next of what was sealed, first that of panes that are over.
-    fn save_next(&mut self, budget: usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
-        let mut left = budget;
-        while left > 0 {
+    fn save_next(&mut self, budget: &mut usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
+        while *budget > 0 {
+            // A pane without entries costs something, too.
+            *budget -= 1;
             if let Some(table) = self.unsaved.last_mut() {
-                if !save_within(&mut left, table, take)? {
+                if !table.save(budget, take)? {
                     return Ok(false);
                 }
                 self.retired.extend(self.unsaved.pop().map(Remains::from));
@@ -25,24 +26,13 @@ impl<K, V> Panes<K, V> {
                 return Ok(true);
             };
             self.save_next = Some(order(*window));
-            if !save_within(&mut left, &mut pane.table, take)? {
+            if !pane.table.save(budget, take)? {
                 return Ok(false);
             }
             self.save_next = Some((window.end, window.start + 1));
         }
         Ok(false)
     }
-}
-
-/// Saves the next of what is sealed of one pane, and takes it off `left`.
-fn save_within<K, V>(left: &mut usize, table: &mut HotTable<K, V>, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
-    let mut saved = 1;
-    let is_all = table.save(*left, &mut |entries| {
-        saved += entries.entries as usize;
-        take(entries);
-    });
-    *left = left.saturating_sub(saved);
-    is_all
 }
 
 impl<K, V> Sealable<K, V> for Panes<K, V> {
@@ -54,7 +44,7 @@ impl<K, V> Sealable<K, V> for Panes<K, V> {
         self.save_next = Some((i64::MIN, i64::MIN));
     }
 
-    fn save(&mut self, budget: usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
+    fn save(&mut self, budget: &mut usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
         let saved = self.save_next(budget, take);
         if saved.is_err() {
             self.unseal();

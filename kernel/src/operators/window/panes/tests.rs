@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use thalweg_record::record::RecordLayout;
 use thalweg_storage::checkpoint::{Entries, append_entry};
-use thalweg_storage::{SavedEntries, Sealable, SideBytes};
+use thalweg_storage::{SaveError, SavedEntries, Sealable, SideBytes};
 
 fn window(start: i64, end: i64) -> TimeWindow {
     TimeWindow { start, end }
@@ -71,11 +71,12 @@ fn no_more_than_eight_panes_are_brought_near() {
     assert_eq!(brought_near(&mut panes).len(), PREFETCH_PANES);
 }
 
-/// A record for a key in a window, time that goes on, a barrier, a slice of saving.
+/// A record for a key in a window from now on, of some length; time that goes on, and how many entries there is room for at a time; a barrier; a slice of
+/// saving.
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    Add(i64, u64),
-    Fire(i64),
+    Add(i64, i64, u64),
+    Fire(i64, usize),
     Seal,
     Save(usize),
     GiveUp,
@@ -83,8 +84,8 @@ enum Act {
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
-        60 => (0..12i64, 0..60u64).prop_map(|(span, key)| Act::Add(span, key)),
-        3 => (1..3i64).prop_map(Act::Fire),
+        60 => (0..12i64, 1..4i64, 0..60u64).prop_map(|(start, length, key)| Act::Add(start, 3 * length, key)),
+        3 => (1..3i64, 1..20usize).prop_map(|(by, most)| Act::Fire(by, most)),
         3 => Just(Act::Seal),
         12 => (1..40usize).prop_map(Act::Save),
         1 => Just(Act::GiveUp),
@@ -92,14 +93,15 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     proptest::collection::vec(act, 0..600)
 }
 
-/// The contents of windows: of each span and key, a number.
-type Contents = BTreeMap<(i64, u64), u64>;
+/// The contents of windows: of each end, start and key, a number.
+type Contents = BTreeMap<(i64, i64, u64), u64>;
 
-fn decode(saved: &SavedEntries) -> Vec<((i64, u64), u64)> {
+fn decode(saved: &SavedEntries) -> Vec<((i64, i64, u64), u64)> {
     let (mut entries, mut decoded) = (Entries::new(&saved.bytes), vec![]);
     while let Some(entry) = entries.next(&RecordLayout::<u64>::default(), &RecordLayout::<u64>::default()) {
         let entry = entry.unwrap();
-        decoded.push(((entry.namespace.unwrap().0, entry.key), entry.value));
+        let (start, end) = entry.namespace.unwrap();
+        decoded.push(((end, start, entry.key), entry.value));
     }
     decoded
 }
@@ -111,26 +113,32 @@ proptest! {
         let mut panes = Panes::<u64, u64>::new(HotTable::default().with_part_slots(8));
         let (mut model, mut now) = (Contents::new(), 0);
         let side = SideBytes::at_most(usize::MAX);
-        let mut sealed: Option<(Contents, Vec<((i64, u64), u64)>)> = None;
+        let mut sealed: Option<(Contents, Vec<((i64, i64, u64), u64)>)> = None;
         for (number, act) in (0..).zip(acts.into_iter().chain([Act::Save(usize::MAX)])) {
             match act {
-                Act::Add(span, key) => {
-                    let start = now + span;
-                    let (place, value) = panes.find_or_insert(window(start, start + 5), u64::hash(key), key, || 0, |_, _| ());
+                Act::Add(from, length, key) => {
+                    let window = window(now + from, now + from + length);
+                    let (position, value) = panes.find_or_insert(window, u64::hash(key), key, || 0, |_, _| ());
                     *value = number;
-                    prop_assert_eq!(panes.entry(Place { window: window(start, start + 5), position: place }), Some((&key, &number)));
-                    model.insert((start, key), number);
+                    prop_assert_eq!(panes.entry(Place { window, position }), Some((&key, &number)));
+                    model.insert((window.end, window.start, key), number);
                 }
-                Act::Fire(by) => {
+                Act::Fire(by, most) => {
                     now += by;
-                    let mut fired = Contents::new();
-                    while let Some(window) = panes.first_due(Watermark(now + 4)) {
-                        prop_assert!(panes.fire_due(window, |key, value| fired.insert((window.start, *key), *value).is_none()));
+                    let (mut fired, watermark) = (Contents::new(), Watermark(now + 4));
+                    while let Some(window) = panes.first_due(watermark) {
+                        let mut room = most;
+                        panes.fire_due(window, |key, value| {
+                            let fires = room > 0;
+                            room -= usize::from(fires);
+                            assert!(!fires || fired.insert((window.end, window.start, *key), *value).is_none(), "{key} fires twice");
+                            fires
+                        });
                     }
-                    panes.retire(|window| window.end <= now + 5);
-                    let later = model.split_off(&(now + 1, 0));
+                    panes.retire(|window| window.max_timestamp() <= watermark.0);
+                    let later = model.split_off(&(watermark.0 + 2, i64::MIN, 0));
                     prop_assert_eq!(fired, std::mem::replace(&mut model, later));
-                    while !panes.free(10) {}
+                    panes.free(10);
                 }
                 Act::Seal => {
                     panes.seal(append_entry, &side);
@@ -138,7 +146,7 @@ proptest! {
                 }
                 Act::Save(budget) => {
                     let mut saved = vec![];
-                    let is_all = panes.save(budget, &mut |entries| saved.extend(decode(entries)));
+                    let is_all = panes.save(&mut { budget }, &mut |entries| saved.extend(decode(entries)));
                     let is_all = is_all.map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
                     match &mut sealed {
                         Some((_, so_far)) => so_far.extend(saved),
@@ -154,9 +162,34 @@ proptest! {
                 Act::GiveUp => {
                     panes.unseal();
                     sealed = None;
+                    prop_assert_eq!(side.fill(1_000_000), 0);
                     prop_assert!(panes.unsaved.is_empty());
                 }
             }
         }
     }
+}
+
+/// What is kept aside is counted over all panes, and a pane that is over while it waits for its turn is freed when the content is given up.
+#[test]
+fn a_content_is_given_up_in_all_panes_when_too_much_changes() {
+    let mut panes = Panes::<u64, u64>::new(HotTable::default());
+    let change_all = |panes: &mut Panes<u64, u64>| {
+        for key in 0..100 {
+            *panes.find_or_insert(window(key as i64 % 10, 20), u64::hash(key), key, || 0, |_, _| ()).1 += 1;
+        }
+    };
+    change_all(&mut panes);
+    let side = SideBytes::at_most(5_000);
+    panes.seal(append_entry, &side);
+    panes.retire(|window| window.start == 0);
+    assert_eq!(panes.unsaved.len(), 1);
+    change_all(&mut panes);
+    assert_eq!(side.fill(9), 9);
+    let saved = std::iter::repeat_with(|| panes.save(&mut 20, &mut |_| ())).find(|saved| !matches!(saved, Ok(false)));
+    assert!(matches!(saved, Some(Err(SaveError::SideBuffersFull { .. }))), "{saved:?}");
+    assert_eq!((side.fill(1_000_000), panes.unsaved.len(), panes.retired.len()), (0, 0, 1));
+    assert!(panes.panes.iter().all(|(_, pane)| !pane.table.is_sealed()));
+    panes.free(1_000);
+    assert!(panes.retired.is_empty());
 }
