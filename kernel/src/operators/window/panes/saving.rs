@@ -4,16 +4,14 @@
 
 use super::{Panes, order};
 use std::rc::Rc;
-use thalweg_storage::{Encode, Remains, SaveError, SavedEntries, Sealable, SideBytes};
+use thalweg_storage::{Encode, HotTable, Remains, SaveError, SavedEntries, Sealable, SideBytes};
 
 impl<K, V> Panes<K, V> {
     /// Saves the next of what was sealed, first that of panes that are over.
     fn save_next(&mut self, budget: &mut usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
         while *budget > 0 {
-            // A pane without entries costs something, too.
-            *budget -= 1;
             if let Some(table) = self.unsaved.last_mut() {
-                if !table.save(budget, take)? {
+                if !save_within(budget, table, take)? {
                     return Ok(false);
                 }
                 self.retired.extend(self.unsaved.pop().map(Remains::from));
@@ -26,13 +24,20 @@ impl<K, V> Panes<K, V> {
                 return Ok(true);
             };
             self.save_next = Some(order(*window));
-            if !pane.table.save(budget, take)? {
+            if !save_within(budget, &mut pane.table, take)? {
                 return Ok(false);
             }
             self.save_next = Some((window.end, window.start + 1));
         }
         Ok(false)
     }
+}
+
+/// Saves the next of what is sealed of one pane. One without entries costs something, too.
+fn save_within<K, V>(budget: &mut usize, table: &mut HotTable<K, V>, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
+    let is_all = table.save(budget, take);
+    *budget = budget.saturating_sub(1);
+    is_all
 }
 
 impl<K, V> Sealable<K, V> for Panes<K, V> {

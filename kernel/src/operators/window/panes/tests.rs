@@ -193,3 +193,17 @@ fn a_content_is_given_up_in_all_panes_when_too_much_changes() {
     panes.free(1_000);
     assert!(panes.retired.is_empty());
 }
+
+/// However small a slice is, it gets further.
+#[test]
+fn panes_are_saved_by_slices_of_one_entry() {
+    let mut panes = Panes::<u64, u64>::new(HotTable::default().with_part_slots(4));
+    for key in 0..100 {
+        panes.find_or_insert(window(key as i64 % 10, 20), u64::hash(key), key, || 0, |_, _| ());
+    }
+    panes.seal(append_entry, &SideBytes::at_most(usize::MAX));
+    panes.retire(|window| window.start < 3);
+    let mut saved = 0;
+    let slices = (0..1_000).take_while(|_| !panes.save(&mut 1, &mut |entries| saved += entries.entries).unwrap()).count();
+    assert!(slices < 1_000 && saved == 100, "{saved} entries in {slices} slices");
+}
