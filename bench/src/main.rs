@@ -11,6 +11,7 @@
 mod check;
 mod event;
 mod exchange;
+mod latency;
 mod measure;
 mod pressure;
 mod stall;
@@ -25,9 +26,10 @@ use std::time::Duration;
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: thalweg-bench w=w1|w2|w3|w8|w8s|table|stall|pressure [p=CORES] [n=EVENTS] [runs=3] [warm=1] [warmn=N] [dist=0|1] [keys=1000000] [tag=TEXT] [cp=MS] [cpdir=DIR]
+const USAGE: &str = "usage: thalweg-bench w=w1|w2|w3|w6|w8|w8s|table|stall|pressure [p=CORES] [n=EVENTS] [runs=3] [warm=1] [warmn=N] [dist=0|1] [keys=1000000] [tag=TEXT] [cp=MS] [cpdir=DIR]
   w     workload: w1 stateless, w2 keyed aggregate, w3 tumbling window, w8 w2 over two processes beside a bare TCP stream, w8s the same
         with strings (see bench/workloads.md)
+  w=w6 rate=100000 seconds=60 [cp=] [keys=] [p=] [runs=]: latency of inputs that are due at fixed times, without checkpoints and with them
   w=table: the table of keyed state alone (n, keys), beside that of bench/peers/limit
   w=stall barriers=200 cp=1000 [p=] [keys=] [cpdir=]: how long slices of w2 hold a core, with checkpoints and without
   w=pressure seconds=600: memory of two workers, a line of CSV a second, while a sink takes 100 records a second
@@ -42,8 +44,9 @@ struct Options(BTreeMap<String, String>);
 
 impl Options {
     fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        const KNOWN: [&str; 16] = [
+        const KNOWN: [&str; 17] = [
             "barriers",
+            "rate",
             "seconds",
             "pressure-worker",
             "worker",
@@ -96,7 +99,7 @@ fn run() -> Result<(), String> {
     let dir: PathBuf = options.text("cpdir", "bench-checkpoints").into();
     let workload = workloads::by_name(&name);
     let is_exchange = matches!(name.as_str(), "w8" | "w8s");
-    if workload.is_none() && !is_exchange && name != "stall" {
+    if workload.is_none() && !is_exchange && !matches!(name.as_str(), "stall" | "w6") {
         return Err(format!("w={name}: no such workload"));
     }
     let n = options.number("n", 30_000_000)?;
@@ -113,6 +116,14 @@ fn run() -> Result<(), String> {
     if name == "stall" {
         let barriers = i64::try_from(options.number("barriers", 200)?).map_err(|e| e.to_string())?;
         return stall::measure(&spec, barriers, dir, Duration::from_millis(options.number("cp", 1_000)?));
+    }
+    if name == "w6" {
+        return latency::measure(
+            &spec,
+            options.number("rate", 100_000)?.max(1),
+            options.number("seconds", 60)?,
+            options.number("runs", 1)?,
+        );
     }
     let (runs, warm, warm_events) = (options.number("runs", 3)?, options.number("warm", 1)?, options.number("warmn", n)?);
     for run in 0..warm + runs {

@@ -46,7 +46,8 @@ fn bids(spec: &Spec) -> GeneratorSource<impl FnMut(u64) -> Bid + Clone + Send + 
     GeneratorSource::new(spec.events, move |i| bid(i, skewed, keys))
 }
 
-fn start(env: StreamExecutionEnvironment, name: &str, spec: &Spec) -> Result<JobHandle, JobError> {
+/// Starts the job with the checkpoints of `spec`.
+pub fn start(env: StreamExecutionEnvironment, name: &str, spec: &Spec) -> Result<JobHandle, JobError> {
     if let Some((dir, interval)) = &spec.checkpoints {
         env.enable_checkpointing(CheckpointConfig::new(dir).interval(*interval).restore(Restore::None));
     }
