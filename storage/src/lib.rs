@@ -11,13 +11,15 @@ pub mod checkpoint;
 mod owner;
 mod saved;
 mod sealable;
+mod side_bytes;
 mod states;
 mod table;
 mod timers;
 
 pub use owner::TableOwner;
 pub use saved::{Encode, SavedEntries};
-pub use sealable::{SaveError, Sealable, SideBytes};
+pub use sealable::{SaveError, Sealable};
+pub use side_bytes::SideBytes;
 pub use states::{KeyedStates, StateError, StateId};
 pub use table::{HotTable, Position, Remains};
 pub use timers::TimerQueue;

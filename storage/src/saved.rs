@@ -1,7 +1,7 @@
 //! Entries as they are saved: encoded, one behind the other, with the range of their hashes.
 
 use crate::checkpoint::Namespace;
-use crate::sealable::SideBytes;
+use crate::side_bytes::SideBytes;
 use rkyv::util::AlignedVec;
 use std::mem;
 use std::rc::Rc;

@@ -5,7 +5,8 @@
 
 use crate::checkpoint::Namespace;
 use crate::saved::{Encode, Encoder, SavedEntries};
-use crate::sealable::{SaveError, Sealable, SideBytes, SideShare};
+use crate::sealable::{SaveError, Sealable};
+use crate::side_bytes::{SideBytes, SideShare};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -98,7 +99,7 @@ impl<K: Key> TimerQueue<K> {
         let Some(side) = sealed.side.back_mut() else { return };
         let (before, (time, key)) = (side.bytes.len(), timer);
         let added = sealed.encoder.extend(side, |open| open.add(K::hash(key.view()), namespace(*time), key, &()));
-        let kept = sealed.share.keep(side.bytes.len() - before);
+        let kept = sealed.share.keep(side.bytes.len() - before).map_err(|bytes| SaveError::SideBuffersFull { bytes });
         sealed.error = added.map_err(SaveError::Archive).and(kept).err();
     }
 

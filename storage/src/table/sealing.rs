@@ -13,7 +13,8 @@ use super::part::Part;
 use super::slots::Tag;
 use crate::checkpoint::Namespace;
 use crate::saved::{Encode, Encoder, SavedEntries};
-use crate::sealable::{SaveError, SideBytes, SideShare};
+use crate::sealable::SaveError;
+use crate::side_bytes::{SideBytes, SideShare};
 use rkyv::util::AlignedVec;
 use std::num::NonZeroU8;
 use std::rc::Rc;
@@ -90,7 +91,7 @@ impl<K, V> Sealing<K, V> {
         let before = side.bytes.len();
         let namespace = sealed.namespace;
         let added = sealed.encoder.extend(side, |open| open.add(hash, namespace, key, value)).map_err(SaveError::Archive);
-        let kept = sealed.share.keep(side.bytes.len() - before);
+        let kept = sealed.share.keep(side.bytes.len() - before).map_err(|bytes| SaveError::SideBuffersFull { bytes });
         sealed.error = added.and(kept).err();
     }
 
