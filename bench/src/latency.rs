@@ -10,9 +10,10 @@ use crate::workloads::{Spec, start};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
+use thalweg::connectors::{GeneratorSource, GeneratorSplit};
 use thalweg::io::{Io, LocalBoxFuture};
 use thalweg::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
-use thalweg::{Durations, JobHandle, NO_TIMESTAMP, Record, StreamExecutionEnvironment};
+use thalweg::{Durations, JobHandle, Record, StreamExecutionEnvironment};
 
 /// The job has begun by then.
 const HEAD_START: Duration = Duration::from_secs(1);
@@ -38,59 +39,52 @@ impl Timetable {
     }
 }
 
-/// The numbers `next, next + step, ...` below `end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Record)]
-struct Numbers {
-    next: u64,
-    step: u64,
-    end: u64,
-}
-
+/// A generator whose records are emitted when they are due.
 #[derive(Clone)]
-struct OpenLoop {
+struct OpenLoop<S> {
     timetable: Timetable,
-    spec: Spec,
+    generator: S,
 }
 
-impl Source for OpenLoop {
-    type Out = Due;
-    type Split = Numbers;
-    type Reader = OpenLoopReader;
+impl<S: Source<Split = GeneratorSplit>> Source for OpenLoop<S> {
+    type Out = S::Out;
+    type Split = GeneratorSplit;
+    type Reader = OpenLoopReader<S::Reader>;
 
     fn name(&self) -> &'static str {
         "open-loop"
     }
 
-    fn splits(&self, _io: Io, parallelism: usize) -> LocalBoxFuture<Result<Vec<Numbers>, SourceError>> {
-        let (step, end) = (parallelism as u64, self.spec.events);
-        Box::pin(async move { Ok((0..step).map(|next| Numbers { next, step, end }).collect()) })
+    fn splits(&self, io: Io, parallelism: usize) -> LocalBoxFuture<Result<Vec<GeneratorSplit>, SourceError>> {
+        self.generator.splits(io, parallelism)
     }
 
-    fn reader(&self, context: ReaderContext) -> OpenLoopReader {
-        OpenLoopReader { of: self.clone(), io: context.io, numbers: Numbers { next: 0, step: 1, end: 0 }, sleep: None }
+    fn reader(&self, context: ReaderContext) -> OpenLoopReader<S::Reader> {
+        let io = context.io.clone();
+        OpenLoopReader { timetable: self.timetable, generator: self.generator.reader(context), io, sleep: None }
     }
 }
 
-struct OpenLoopReader {
-    of: OpenLoop,
+struct OpenLoopReader<R> {
+    timetable: Timetable,
+    generator: R,
     io: Io,
-    numbers: Numbers,
     sleep: Option<LocalBoxFuture<()>>,
 }
 
-impl SourceReader for OpenLoopReader {
-    type Out = Due;
-    type Split = Numbers;
+impl<R: SourceReader<Split = GeneratorSplit>> SourceReader for OpenLoopReader<R> {
+    type Out = R::Out;
+    type Split = GeneratorSplit;
 
-    fn start(&mut self, numbers: Numbers) {
-        self.numbers = numbers;
+    fn start(&mut self, split: GeneratorSplit) {
+        self.generator.start(split);
     }
 
-    fn snapshot(&self) -> Numbers {
-        self.numbers
+    fn snapshot(&self) -> GeneratorSplit {
+        self.generator.snapshot()
     }
 
-    fn poll_next<O: ReaderOutput<Due>>(
+    fn poll_next<O: ReaderOutput<R::Out>>(
         &mut self,
         cx: &mut Context<'_>,
         output: &mut O,
@@ -101,23 +95,14 @@ impl SourceReader for OpenLoopReader {
                 ready!(sleep.as_mut().poll(cx));
                 self.sleep = None;
             }
-            let Numbers { next, step, end } = &mut self.numbers;
-            let Spec { skewed, keys, .. } = self.of.spec;
-            let (now, timetable) = (Instant::now(), self.of.timetable);
-            let mut emitted = 0;
-            while emitted < limit && *next < *end && timetable.due(*next) <= now && output.is_ready() {
-                output.collect(Due { number: *next, key: bid(*next, skewed, keys).auction, count: 1 }, NO_TIMESTAMP);
-                *next += *step;
-                emitted += 1;
-            }
-            if *next >= *end {
-                return Poll::Ready(Ok(ReaderStatus::EndOfSplit));
-            }
-            if emitted > 0 || !output.is_ready() {
-                return Poll::Ready(Ok(ReaderStatus::MoreAvailable));
+            let GeneratorSplit { next, step, end } = self.generator.snapshot();
+            let (now, timetable) = (Instant::now(), self.timetable);
+            let due = (0..limit as u64).take_while(|ahead| timetable.due(next + ahead * step) <= now).count();
+            if due > 0 || next >= end {
+                return self.generator.poll_next(cx, output, due);
             }
             let clock = self.io.clock();
-            self.sleep = Some(clock.sleep_until(clock.now().after(timetable.due(*next).saturating_duration_since(now))));
+            self.sleep = Some(clock.sleep_until(clock.now().after(timetable.due(next).saturating_duration_since(now))));
         }
     }
 }
@@ -158,7 +143,9 @@ fn run_once(spec: &Spec, per_second: u64, run: u64) -> Result<String, String> {
     let timetable = Timetable { begin: Instant::now() + HEAD_START, per_second };
     let mut latencies = Latencies { all: Arc::clone(&all), own: Durations::default() };
     let env = StreamExecutionEnvironment::new();
-    env.source(OpenLoop { timetable, spec: spec.clone() })
+    let Spec { events, skewed, keys, .. } = *spec;
+    let generator = GeneratorSource::new(events, move |number| Due { number, key: bid(number, skewed, keys).auction, count: 1 });
+    env.source(OpenLoop { timetable, generator })
         .key_by::<u64>(|due| due.key)
         .reduce(|so_far, latest| Due { number: latest.number, key: latest.key, count: so_far.count + latest.count })
         .for_each(move |due| latencies.own.record(Instant::now().saturating_duration_since(timetable.due(due.number))));

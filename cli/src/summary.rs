@@ -120,8 +120,9 @@ fn age(age: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use thalweg_kernel::RestoredFrom;
+    use std::sync::Arc;
     use thalweg_kernel::checkpoint::CheckpointId;
+    use thalweg_kernel::{Durations, Metric, MetricKind, RestoredFrom};
 
     fn report(ending: JobEnding) -> JobReport {
         JobReport {
@@ -147,6 +148,31 @@ mod tests {
         let text = describe(&JobReport { restarts: 2, checkpoints: 31, ..report(JobEnding::Finished) }, &[]);
         assert!(text.contains("  31 checkpoints completed, 2 restarts; the numbers are those since the last restart\n"), "{text}");
         assert_eq!(age(Duration::from_millis(62_900)), "1m 2s");
+    }
+
+    /// A number that is not there yet, or never will be, leaves no line.
+    #[test]
+    fn what_records_have_waited_for_is_told_once_it_is_known() {
+        let histogram = |name: &'static str, ms: &[u64]| {
+            let mut durations = Durations::default();
+            ms.iter().for_each(|ms| durations.record(Duration::from_millis(*ms)));
+            let value = ms.len() as i64;
+            Metric { durations: Some(Arc::new(durations)), ..Metric::of_job(name, MetricKind::Histogram, value) }
+        };
+        let told = |metrics: Vec<Metric>| stalls(&metrics.into_iter().collect());
+        assert_eq!(told(vec![]), "");
+        let slices = || histogram("sliceDuration", &[1, 2, 40]);
+        let only_slices = "  a core was held for at most 40.00 ms in 99.99 % of slices, and never longer than 40.00 ms\n";
+        assert_eq!(told(vec![slices()]), only_slices);
+        let text = told(vec![
+            slices(),
+            histogram("checkpointSyncDuration", &[1]),
+            histogram("checkpointAsyncDuration", &[300]),
+            histogram("checkpointCommitDuration", &[4, 7]),
+        ]);
+        let checkpoints = "  checkpoints, 99 % of them: passed a task in 1.00 ms, 1.00 ms at most; durable there after 300.00 ms, 300.00 ms at most; \
+                           committed in 7.00 ms, 7.00 ms at most\n";
+        assert_eq!(text, format!("{only_slices}{checkpoints}"));
     }
 
     #[test]

@@ -20,12 +20,14 @@ const SLICE_UNITS: usize = 4096;
 const SAMPLE_UNITS: usize = 64;
 
 /// The upper bounds of a histogram's buckets, in nanoseconds: from a short slice to a commit that takes a minute.
-const BUCKETS_NS: [u64; 21] = {
-    let (us, ms, s) = (1_000, 1_000_000, 1_000_000_000);
-    let sub_second = [10 * us, 20 * us, 50 * us, 100 * us, 200 * us, 500 * us, ms, 2 * ms, 5 * ms, 10 * ms, 20 * ms, 50 * ms];
-    let [a, b, c, d, e, f, g, h, i, j, k, l] = sub_second;
-    [a, b, c, d, e, f, g, h, i, j, k, l, 100 * ms, 200 * ms, 500 * ms, s, 2 * s, 5 * s, 10 * s, 30 * s, 60 * s]
-};
+#[rustfmt::skip]
+const BUCKETS_NS: [u64; 21] = [
+    10 * US, 20 * US, 50 * US, 100 * US, 200 * US, 500 * US,
+    MS, 2 * MS, 5 * MS, 10 * MS, 20 * MS, 50 * MS, 100 * MS, 200 * MS, 500 * MS,
+    1_000 * MS, 2_000 * MS, 5_000 * MS, 10_000 * MS, 30_000 * MS, 60_000 * MS,
+];
+const US: u64 = 1_000;
+const MS: u64 = 1_000 * US;
 
 /// Formats the metrics of one job.
 pub(super) struct Exposition {

@@ -8,6 +8,8 @@
 //! Keys and values are records and are stored as such; no code here knows of streams, or reads a clock.
 
 pub mod checkpoint;
+#[cfg(test)]
+mod expected;
 mod owner;
 mod saved;
 mod sealable;

@@ -103,11 +103,11 @@ impl<K, V> Sealing<K, V> {
         let mut saved = side.unwrap_or_else(|| SavedEntries::none(std::mem::take(&mut sealed.spare)));
         // What is not from a side buffer is empty so far.
         sealed.share.give_back(saved.bytes.len());
-        let namespace = sealed.namespace;
-        let unchanged = part.slots.without_tag(self.tag).filter_map(|at| part.slots.entry(at));
-        let added = sealed
-            .encoder
-            .extend(&mut saved, |open| unchanged.into_iter().try_for_each(|(hash, key, value)| open.add(hash, namespace, key, value)));
+        let (namespace, slots) = (sealed.namespace, &part.slots);
+        let added = sealed.encoder.extend(&mut saved, |open| {
+            let mut unchanged = slots.without_tag(self.tag).filter_map(|at| slots.entry(at));
+            unchanged.try_for_each(|(hash, key, value)| open.add(hash, namespace, key, value))
+        });
         if let Err(error) = added {
             sealed.error.get_or_insert(SaveError::Archive(error));
         }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::checkpoint::{Entries, append_entry};
+use crate::expected::Expected;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use thalweg_record::record::RecordLayout;
@@ -55,9 +56,8 @@ proptest! {
     /// Each sealed content is saved once per timer, as the set was at that moment, whatever is set, deleted and fired meanwhile.
     #[test]
     fn the_timers_that_were_sealed_are_saved(acts in acts()) {
-        let (mut timers, mut model) = (TimerQueue::<u16>::default(), BTreeSet::new());
+        let (mut timers, mut model, mut expected) = (TimerQueue::<u16>::default(), BTreeSet::new(), Expected::nothing());
         let side = SideBytes::at_most(usize::MAX);
-        let mut sealed: Option<(BTreeSet<(i64, u16)>, Vec<(i64, u16)>)> = None;
         for act in acts.into_iter().chain([Act::Save(usize::MAX)]) {
             match act {
                 Act::Set(time, key) => prop_assert_eq!(timers.insert(time, key), model.insert((time, key))),
@@ -70,25 +70,18 @@ proptest! {
                 }
                 Act::Seal => {
                     timers.seal(append_entry, &side);
-                    sealed = Some((model.clone(), vec![]));
+                    expected.seal(model.iter().map(|timer| (*timer, ())).collect());
                 }
                 Act::Save(budget) => {
                     let mut saved = vec![];
-                    let is_all = timers.save(&mut { budget }, &mut |entries| saved.extend(decode(entries)));
-                    let is_all = is_all.map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
-                    match &mut sealed {
-                        Some((_, so_far)) => so_far.extend(saved),
-                        None => prop_assert!(is_all && saved.is_empty()),
-                    }
-                    if let Some((before, so_far)) = sealed.take_if(|_| is_all) {
-                        prop_assert_eq!(so_far.len(), before.len());
-                        prop_assert_eq!(so_far.into_iter().collect::<BTreeSet<_>>(), before);
+                    let is_all = timers.save(&mut { budget }, &mut |entries| saved.extend(decode(entries).into_iter().map(|timer| (timer, ()))));
+                    if expected.save(is_all, saved)? {
                         prop_assert_eq!(side.fill(1_000_000), 0);
                     }
                 }
                 Act::GiveUp => {
                     timers.unseal();
-                    sealed = None;
+                    expected.give_up();
                 }
             }
         }

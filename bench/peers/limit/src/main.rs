@@ -162,7 +162,7 @@ mod pages {
     unsafe impl Allocator for Pages {
         fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
             let bytes = layout.size().next_multiple_of(PAGE);
-            // SAFETY: a new mapping of its own. The system aligns one of this size to huge pages.
+            // SAFETY: a new mapping of its own. Where the system does not align it to huge pages, the ends are in small ones.
             unsafe {
                 let p = libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
                 if p == libc::MAP_FAILED { return Err(AllocError); }

@@ -1,6 +1,7 @@
 use super::super::{HotTable, PART_SLOTS};
 use super::*;
 use crate::Sealable;
+use crate::expected::Expected;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use thalweg_record::record::{Appending, ArchiveError};
@@ -71,7 +72,7 @@ proptest! {
 fn saves_what_was_sealed(acts: &[Act], hash_of: fn(u64) -> u64, part_slots: usize) -> Result<(), TestCaseError> {
     let hash = |key: u16| hash_of(u64::from(key));
     let (mut table, mut model) = (HotTable::<u16, u64>::default().with_part_slots(part_slots), BTreeMap::new());
-    let mut sealed: Option<(BTreeMap<u16, u64>, Vec<(u16, u64)>)> = None;
+    let mut expected = Expected::nothing();
     for (number, act) in (0..).zip(acts.iter().chain([&Act::Save(NO_BOUND)])) {
         match *act {
             Act::Set(key) => {
@@ -84,7 +85,7 @@ fn saves_what_was_sealed(acts: &[Act], hash_of: fn(u64) -> u64, part_slots: usiz
             Act::Read(key) => prop_assert_eq!(table.get(hash(key), |k| *k == key), model.get(&key)),
             Act::Seal => {
                 table.seal(encode, &no_bound());
-                sealed = Some((model.clone(), vec![]));
+                expected.seal(model.clone());
             }
             Act::Save(budget) => {
                 let mut saved = vec![];
@@ -95,20 +96,13 @@ fn saves_what_was_sealed(acts: &[Act], hash_of: fn(u64) -> u64, part_slots: usiz
                         saved.push((key, value));
                     }
                 });
-                let is_all = is_all.map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
-                match &mut sealed {
-                    Some((_, so_far)) => so_far.extend(saved),
-                    None => prop_assert!(is_all && saved.is_empty()),
-                }
-                if let Some((before, so_far)) = sealed.take_if(|_| is_all) {
-                    prop_assert_eq!(so_far.len(), before.len());
-                    prop_assert_eq!(so_far.into_iter().collect::<BTreeMap<_, _>>(), before);
+                if expected.save(is_all, saved)? {
                     prop_assert!(!table.sealing.is_sealed() && table.parts.iter().all(|part| part.side.is_none()));
                 }
             }
             Act::GiveUp => {
                 table.unseal();
-                sealed = None;
+                expected.give_up();
             }
         }
     }
