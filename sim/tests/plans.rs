@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use thalweg_sim::run::run_once;
-use thalweg_sim::scenario::Scenario;
-use thalweg_sim::scenario::cluster_plan::Rest;
+use thalweg_sim::scenario::cluster_plan::{Rest, patience_ms};
+use thalweg_sim::scenario::{JobPlan, Scenario};
 
 /// Clusters of several workers in which nothing happens, and whose job is not stopped in between.
 fn calm_clusters(seeds: std::ops::Range<u64>) -> impl Iterator<Item = Scenario> {
@@ -31,20 +31,31 @@ fn a_worker_that_stays_stopped_or_cut_off_need_not_hear_of_the_end_of_the_job() 
     assert!(runs > 5, "{runs}");
 }
 
-/// Frames of one record that wait for their credit on a connection which takes a fifth of a second: the job comes to its end, and takes its time.
+/// Frames of one record, each of which waits for its credit on a connection that takes four seconds: that takes longer than any other job, and is given
+/// the time for it.
 #[test]
 fn a_job_whose_records_wait_for_a_slow_network_one_by_one_is_given_the_time_for_it() {
-    let is_meant = |scenario: &Scenario| {
-        let plan = scenario.cluster.as_ref();
-        plan.is_some_and(|plan| plan.is_calm() && plan.phases.len() == 1 && plan.rest.len() > 1 && !plan.is_local)
-            && scenario.world.net.slow_machine.is_some_and(|(_, ms)| ms >= 200)
+    let plan_of = |scenario: &Scenario| match &scenario.job {
+        JobPlan::Elements(plan) => plan.clone(),
+        JobPlan::Flights(_) => unreachable!("jobs of several processes are on elements"),
     };
-    for mut scenario in (0..4000).map(Scenario::draw).filter(is_meant).take(4) {
-        let settings = &mut scenario.cluster.as_mut().unwrap().phases[0].engine.settings;
-        (settings.frame_records, settings.channel_frames, settings.flush_after_frames) = (1, 0, 1);
-        let report = run_once(&scenario);
-        assert!(report.finding.is_none(), "seed {}: {:?}", scenario.seed, report.finding);
-    }
+    let is_meant = |scenario: &Scenario| {
+        let is_spread = scenario.cluster.as_ref().is_some_and(|plan| !plan.is_local);
+        is_spread && plan_of(scenario).ids().len() >= 80
+    };
+    let mut scenario = calm_clusters(0..8_000).find(is_meant).unwrap();
+    let job = plan_of(&scenario);
+    scenario.world.net.slow_machine = Some((1, 4_000));
+    let plan = scenario.cluster.as_mut().unwrap();
+    plan.patience_ms = patience_ms(job.ids().len(), job.duration_ms(), &scenario.world.net);
+    (plan.heal_ms, plan.heartbeat_interval_ms, plan.heartbeat_timeout_ms) = (1, 1_000, 60_000);
+    let engine = &mut plan.phases[0].engine;
+    engine.chaining = false;
+    let settings = &mut engine.settings;
+    (settings.frame_records, settings.channel_frames, settings.flush_after_frames) = (1, 0, 1);
+    let report = run_once(&scenario);
+    assert!(report.finding.is_none(), "seed {}: {:?}", scenario.seed, report.finding);
+    assert!(report.stats.elapsed_ns > 300_000_000_000, "any job is given that much: {:?}", report.stats);
 }
 
 #[test]

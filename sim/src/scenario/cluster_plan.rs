@@ -11,9 +11,9 @@ use super::restarts::RestartBounds;
 use thalweg::RestartStrategy;
 use thalweg_io::SplitMix;
 use thalweg_world::Draw;
-use thalweg_world::WorldConfig;
 use thalweg_world::{CrashStyle, DiskFault, REPORTED_FAULTS};
 use thalweg_world::{KillPoint, ProcessFault};
+use thalweg_world::{NetConfig, WorldConfig};
 use thalweg_world::{NetFault, NetFaultKind};
 
 /// Many processes die: a job has to be restarted more often than if a single process dies.
@@ -130,9 +130,14 @@ const PATIENCE_MS_MAX: u64 = 1_000_000;
 
 /// The time that a job must be given. Where a frame holds one record and waits for its credit, each record takes a round trip on each channel, and operators
 /// make several of one.
-fn patience_ms(facts: &JobFacts, round_trip_ms: u64) -> u64 {
-    let records = facts.ids.len() as u64;
-    (300_000 + 20 * facts.job_ms + 10 * records * round_trip_ms).min(PATIENCE_MS_MAX)
+#[must_use]
+pub fn patience_ms(records: usize, job_ms: u64, net: &NetConfig) -> u64 {
+    (300_000 + 20 * job_ms + 10 * records as u64 * round_trip_ms(net)).min(PATIENCE_MS_MAX)
+}
+
+/// The longest way to another machine and back.
+fn round_trip_ms(net: &NetConfig) -> u64 {
+    2 * (net.latency_ms_max + net.slow_machine.map_or(0, |(_, ms)| ms))
 }
 
 impl ClusterPlan {
@@ -144,7 +149,7 @@ impl ClusterPlan {
         let mut phases: Vec<Phase> = (0..count).map(|number| Phase::draw(stream, facts, key_groups, number + 1 < count)).collect();
         let workers = phases.iter().map(|phase| phase.workers.len()).max().unwrap_or(1);
         let net = &world.net;
-        let round_trip_ms = 2 * (net.latency_ms_max + net.slow_machine.map_or(0, |(_, ms)| ms));
+        let round_trip_ms = round_trip_ms(net);
         // Now and then a core does not get its turn for some hundreds of polls.
         let unfair_ms = world.poll_cost_ns_max / 250;
         let heartbeat_interval_ms = stream.pick(&[5, 20, 50]).max(round_trip_ms / 8);
@@ -184,7 +189,7 @@ impl ClusterPlan {
             takeover_ms: None,
             heal_ms,
             rest,
-            patience_ms: patience_ms(facts, round_trip_ms),
+            patience_ms: patience_ms(facts.ids.len(), facts.job_ms, net),
         };
         if !is_calm {
             plan.trouble(stream, facts, workers, horizon_ms);
