@@ -3,15 +3,16 @@
 use super::availability;
 use super::clock::UringClock;
 use super::disk::UringDisk;
+use super::helper::Helper;
 use super::identity::this_process;
 use super::monotonic::now;
 use super::net::UringNet;
+use super::placement::{Placement, pin_to};
 use super::raw::Ring;
 use super::scheduler::Scheduler;
 use super::timers::Timers;
 use crate::{CoreId, CoreMain, Io, IoParts, Rng, Spawner, SplitMix, StartError, TaskClass};
 use std::cell::Cell;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
@@ -19,13 +20,14 @@ use std::rc::Rc;
 const TIMER_SLACK_NS: libc::c_ulong = 1000;
 
 /// The settings of a core.
-#[derive(Clone, Copy)]
 pub(super) struct Settings {
     pub(super) core: CoreId,
     /// The number of cores started together.
     pub(super) cores: usize,
     /// The CPU to which it is pinned, if any.
     pub(super) cpu: Option<usize>,
+    /// Where its other threads may run if it is pinned.
+    pub(super) cpus: Vec<usize>,
     pub(super) spin_limit: u32,
     pub(super) root_seed: u64,
 }
@@ -35,6 +37,7 @@ pub(super) struct ReadyCore {
     settings: Settings,
     scheduler: Rc<Scheduler>,
     ring: Rc<Ring>,
+    helper: Helper,
 }
 
 impl ReadyCore {
@@ -45,22 +48,23 @@ impl ReadyCore {
         if let Some(cpu) = settings.cpu {
             pin_to(cpu).map_err(|error| other(format!("cannot pin the thread to CPU {cpu}: {error}")))?;
         }
+        let helper = Helper::new(settings.cpu.map(|_| Placement::of_this_core(&settings.cpus)));
         // SAFETY: the call takes no pointers. If it fails, timers are a little late.
         unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NS) };
         let scheduler = Scheduler::new().map_err(|error| other(format!("cannot set the doorbell up: {error}")))?;
         let ring = Ring::new().map_err(|error| availability::no_ring(error, settings.cores))?;
-        Ok(Self { settings, scheduler, ring })
+        Ok(Self { settings, scheduler, ring, helper })
     }
 
     /// Runs `main` to its end, and then drops the tasks that remain.
     pub(super) fn run(self, main: CoreMain) {
-        let Self { settings, scheduler, ring } = self;
+        let Self { settings, scheduler, ring, helper } = self;
         let _entered = scheduler.enter();
         let timers = Rc::new(Timers::default());
         let io = Io::new(IoParts {
             clock: Rc::new(UringClock { timers: Rc::clone(&timers) }),
             spawner: Rc::clone(&scheduler) as Rc<dyn Spawner>,
-            disk: Rc::new(UringDisk::new(Rc::clone(&ring))),
+            disk: Rc::new(UringDisk::new(Rc::clone(&ring), helper)),
             net: Rc::new(UringNet::new(Rc::clone(&ring))),
             rng: Rc::new(move |name: &str| -> Box<dyn Rng> { Box::new(SplitMix::stream(settings.root_seed, name)) }),
             process: Rc::new(this_process()),
@@ -107,14 +111,4 @@ fn spawn_main(scheduler: &Scheduler, core: CoreId, io: Io, main: CoreMain) -> Rc
     };
     scheduler.spawn(TaskClass::Throughput, "main", Box::pin(task));
     ended
-}
-
-fn pin_to(cpu: usize) -> io::Result<()> {
-    // SAFETY: an all-zero cpu_set_t is the empty set, CPU_SET checks its bounds, and the kernel only reads the set.
-    let pinned = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    if pinned == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

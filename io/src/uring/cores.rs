@@ -1,6 +1,7 @@
 //! Starting cores: all of them, or none and a reason.
 
 use super::core_thread::{ReadyCore, Settings};
+use super::placement::usable_cpus;
 use super::{availability, open_files, random};
 use crate::{CoreGroup, CoreId, CoreMain, Cores, StartError};
 use std::io;
@@ -89,7 +90,15 @@ impl Cores for UringCores {
         let mut starting = Vec::with_capacity(mains.len());
         let mut failure = None;
         for (core, &cpu) in (0..mains.len()).zip(cpus.iter().cycle()) {
-            match begin(Settings { core: CoreId(core), cores: mains.len(), cpu, spin_limit, root_seed }) {
+            let settings = Settings {
+                core: CoreId(core),
+                cores: mains.len(),
+                cpu,
+                cpus: cpus.iter().copied().flatten().collect(),
+                spin_limit,
+                root_seed,
+            };
+            match begin(settings) {
                 Ok(thread) => starting.push(thread),
                 Err(error) => {
                     failure = Some(other(core, format!("cannot create a thread: {error}")));
@@ -155,18 +164,4 @@ impl CoreGroup for UringGroup {
             }
         }
     }
-}
-
-/// The CPUs in this thread's affinity mask, lowest first.
-fn usable_cpus() -> io::Result<Vec<usize>> {
-    // SAFETY: an all-zero cpu_set_t is the empty set, and the kernel fills in at most the size it is told.
-    let set = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        set
-    };
-    // SAFETY: CPU_ISSET reads within the set for numbers below CPU_SETSIZE.
-    Ok((0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect())
 }

@@ -26,8 +26,8 @@ pub(super) struct UringDisk {
 }
 
 impl UringDisk {
-    pub(super) fn new(ring: Rc<Ring>) -> Self {
-        Self { ring, helper: Helper::default() }
+    pub(super) fn new(ring: Rc<Ring>, helper: Helper) -> Self {
+        Self { ring, helper }
     }
 }
 
@@ -174,10 +174,10 @@ impl Disk for UringDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> LocalBoxFuture<Result<(), IoError>> {
-        let (ring, path) = (Rc::clone(&self.ring), path.to_path_buf());
+        let (ring, helper, path) = (Rc::clone(&self.ring), self.helper.clone(), path.to_path_buf());
         Box::pin(async move {
             let synced = match open(&ring, &path, libc::O_RDONLY | libc::O_DIRECTORY).await {
-                Ok(directory) => sync(&ring, &directory).await,
+                Ok(directory) => sync(&ring, &helper, &directory).await,
                 Err(error) => Err(error),
             };
             synced.map_err(|error| IoError::at("sync directory", &path, error))

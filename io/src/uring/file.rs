@@ -89,7 +89,9 @@ impl Open {
             let entry = opcode::Write::new(self.descriptor.target(), source, part as u32).offset(position).build();
             let request = Request { descriptor: Some(Rc::clone(&self.descriptor)), kept: Kept::Buffer(buffer), opens: false };
             // SAFETY: the entry points at `part` bytes within the buffer, which the request owns.
-            let (result, kept) = unsafe { self.ring.start(entry, request) }.await;
+            let op = unsafe { self.ring.start(entry, request) };
+            self.helper.free_workers();
+            let (result, kept) = op.await;
             let Kept::Buffer(returned) = kept else { unreachable!("invariant: a write keeps its buffer") };
             buffer = returned;
             match result {
@@ -154,7 +156,7 @@ impl File for UringFile {
 
     fn sync(&self) -> LocalBoxFuture<Result<(), IoError>> {
         let open = self.0.clone();
-        Box::pin(async move { sync(&open.ring, &open.descriptor).await.map_err(|error| open.error("sync", error)) })
+        Box::pin(async move { sync(&open.ring, &open.helper, &open.descriptor).await.map_err(|error| open.error("sync", error)) })
     }
 
     fn try_lock(&self) -> LocalBoxFuture<Result<Option<FileLock>, IoError>> {
@@ -202,12 +204,14 @@ pub(crate) fn try_lock(file: OwnedFd) -> io::Result<Option<Locked>> {
 }
 
 /// A full fsync: bytes, length and all metadata.
-pub(super) async fn sync(ring: &Rc<Ring>, descriptor: &Rc<Descriptor>) -> io::Result<()> {
+pub(super) async fn sync(ring: &Rc<Ring>, helper: &Helper, descriptor: &Rc<Descriptor>) -> io::Result<()> {
     let entry = opcode::Fsync::new(descriptor.target()).build();
     let request = Request { descriptor: Some(Rc::clone(descriptor)), kept: Kept::Nothing, opens: false };
     // Never retried, whatever the error: the page cache may have dropped bytes that it could not write.
     // SAFETY: the entry points at nothing.
-    unsafe { ring.start(entry, request) }.await.0.map(drop)
+    let op = unsafe { ring.start(entry, request) };
+    helper.free_workers();
+    op.await.0.map(drop)
 }
 
 /// The metadata of the entry at `path`, or of `descriptor` if there is one (then `path` is empty). Symbolic links are followed.

@@ -22,6 +22,7 @@ pub mod machine;
 pub(crate) mod monotonic;
 mod net;
 mod open_files;
+mod placement;
 pub(crate) mod random;
 mod raw;
 mod scheduler;
