@@ -6,13 +6,11 @@
 //! Prints a line without checkpoints and, if there are to be some, one with them, `runs` times in turn.
 
 use crate::event::bid;
+use crate::open_loop::{OpenLoop, Timetable};
 use crate::workloads::{Spec, start};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use thalweg::connectors::{GeneratorSource, GeneratorSplit};
-use thalweg::io::{Io, LocalBoxFuture};
-use thalweg::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
+use thalweg::connectors::GeneratorSource;
 use thalweg::{Durations, JobHandle, Record, StreamExecutionEnvironment};
 
 /// The job has begun by then.
@@ -24,87 +22,6 @@ struct Due {
     number: u64,
     key: u64,
     count: u64,
-}
-
-/// When inputs are due.
-#[derive(Clone, Copy)]
-struct Timetable {
-    begin: Instant,
-    per_second: u64,
-}
-
-impl Timetable {
-    fn due(self, number: u64) -> Instant {
-        self.begin + Duration::from_nanos((u128::from(number) * 1_000_000_000 / u128::from(self.per_second)) as u64)
-    }
-}
-
-/// A generator whose records are emitted when they are due.
-#[derive(Clone)]
-struct OpenLoop<S> {
-    timetable: Timetable,
-    generator: S,
-}
-
-impl<S: Source<Split = GeneratorSplit>> Source for OpenLoop<S> {
-    type Out = S::Out;
-    type Split = GeneratorSplit;
-    type Reader = OpenLoopReader<S::Reader>;
-
-    fn name(&self) -> &'static str {
-        "open-loop"
-    }
-
-    fn splits(&self, io: Io, parallelism: usize) -> LocalBoxFuture<Result<Vec<GeneratorSplit>, SourceError>> {
-        self.generator.splits(io, parallelism)
-    }
-
-    fn reader(&self, context: ReaderContext) -> OpenLoopReader<S::Reader> {
-        let io = context.io.clone();
-        OpenLoopReader { timetable: self.timetable, generator: self.generator.reader(context), io, sleep: None }
-    }
-}
-
-struct OpenLoopReader<R> {
-    timetable: Timetable,
-    generator: R,
-    io: Io,
-    sleep: Option<LocalBoxFuture<()>>,
-}
-
-impl<R: SourceReader<Split = GeneratorSplit>> SourceReader for OpenLoopReader<R> {
-    type Out = R::Out;
-    type Split = GeneratorSplit;
-
-    fn start(&mut self, split: GeneratorSplit) {
-        self.generator.start(split);
-    }
-
-    fn snapshot(&self) -> GeneratorSplit {
-        self.generator.snapshot()
-    }
-
-    fn poll_next<O: ReaderOutput<R::Out>>(
-        &mut self,
-        cx: &mut Context<'_>,
-        output: &mut O,
-        limit: usize,
-    ) -> Poll<Result<ReaderStatus, SourceError>> {
-        loop {
-            if let Some(sleep) = &mut self.sleep {
-                ready!(sleep.as_mut().poll(cx));
-                self.sleep = None;
-            }
-            let GeneratorSplit { next, step, end } = self.generator.snapshot();
-            let (now, timetable) = (Instant::now(), self.timetable);
-            let due = (0..limit as u64).take_while(|ahead| timetable.due(next + ahead * step) <= now).count();
-            if due > 0 || next >= end {
-                return self.generator.poll_next(cx, output, due);
-            }
-            let clock = self.io.clock();
-            self.sleep = Some(clock.sleep_until(clock.now().after(timetable.due(next).saturating_duration_since(now))));
-        }
-    }
 }
 
 /// The latencies that one subtask of the sink sees; added to all when it ends. A clone starts from nothing.
@@ -140,7 +57,7 @@ pub fn measure(spec: &Spec, per_second: u64, seconds: u64, runs: u64) -> Result<
 
 fn run_once(spec: &Spec, per_second: u64, run: u64) -> Result<String, String> {
     let all = Arc::new(Mutex::new(Durations::default()));
-    let timetable = Timetable { begin: Instant::now() + HEAD_START, per_second };
+    let timetable = Timetable { begin: Instant::now() + HEAD_START, at_once: 0, per_second };
     let mut latencies = Latencies { all: Arc::clone(&all), own: Durations::default() };
     let env = StreamExecutionEnvironment::new();
     let Spec { events, skewed, keys, .. } = *spec;

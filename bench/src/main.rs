@@ -8,11 +8,13 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures with the real clock")]
 
+mod change;
 mod check;
 mod event;
 mod exchange;
 mod latency;
 mod measure;
+mod open_loop;
 mod pressure;
 mod stall;
 mod table;
@@ -26,12 +28,13 @@ use std::time::Duration;
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: thalweg-bench w=w1|w2|w3|w6|w8|w8s|table|stall|pressure [p=CORES] [n=EVENTS] [runs=3] [warm=1] [warmn=N] [dist=0|1] [keys=1000000] [tag=TEXT] [cp=MS] [cpdir=DIR]
+const USAGE: &str = "usage: thalweg-bench w=w1|w2|w3|w6|w8|w8s|table|stall|change|pressure [p=CORES] [n=EVENTS] [runs=3] [warm=1] [warmn=N] [dist=0|1] [keys=1000000] [tag=TEXT] [cp=MS] [cpdir=DIR]
   w     workload: w1 stateless, w2 keyed aggregate, w3 tumbling window, w8 w2 over two processes beside a bare TCP stream, w8s the same
         with strings (see bench/workloads.md)
   w=w6 rate=100000 seconds=60 [cp=] [keys=] [p=] [runs=]: latency of inputs that are due at fixed times, without checkpoints and with them
   w=table: the table of keyed state alone (n, keys), beside that of bench/peers/limit
   w=stall barriers=200 cp=1000 [p=] [keys=] [cpdir=]: how long slices of w2 hold a core, with checkpoints and without
+  w=change changes=100000 barriers=300 cp=1000 [p=] [keys=] [dist=] [cpdir=]: how large checkpoints are where so many keys change between two of them
   w=pressure seconds=600: memory of two workers, a line of CSV a second, while a sink takes 100 records a second
   p     cores, and parallelism; default 1
   n     events per run; default 30000000
@@ -44,7 +47,8 @@ struct Options(BTreeMap<String, String>);
 
 impl Options {
     fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        const KNOWN: [&str; 17] = [
+        const KNOWN: [&str; 18] = [
+            "changes",
             "barriers",
             "rate",
             "seconds",
@@ -99,7 +103,7 @@ fn run() -> Result<(), String> {
     let dir: PathBuf = options.text("cpdir", "bench-checkpoints").into();
     let workload = workloads::by_name(&name);
     let is_exchange = matches!(name.as_str(), "w8" | "w8s");
-    if workload.is_none() && !is_exchange && !matches!(name.as_str(), "stall" | "w6") {
+    if workload.is_none() && !is_exchange && !matches!(name.as_str(), "stall" | "w6" | "change") {
         return Err(format!("w={name}: no such workload"));
     }
     let n = options.number("n", 30_000_000)?;
@@ -116,6 +120,10 @@ fn run() -> Result<(), String> {
     if name == "stall" {
         let barriers = i64::try_from(options.number("barriers", 200)?).map_err(|e| e.to_string())?;
         return stall::measure(&spec, barriers, dir, Duration::from_millis(options.number("cp", 1_000)?));
+    }
+    if name == "change" {
+        let (barriers, changes) = (options.number("barriers", 300)?, options.number("changes", 100_000)?);
+        return change::measure(&spec, barriers, changes, &dir, Duration::from_millis(options.number("cp", 1_000)?.max(1)));
     }
     if name == "w6" {
         return latency::measure(

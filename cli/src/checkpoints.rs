@@ -15,7 +15,9 @@ use std::time::Duration;
 use thalweg_io::{Disk, EntryKind, Io};
 use thalweg_kernel::Cure;
 use thalweg_kernel::format_millis;
-use thalweg_storage::checkpoint::{CheckpointError, CheckpointSummary, Event, Inspection, Listing, Origin, Place, inspect, list};
+use thalweg_storage::checkpoint::{
+    CheckpointError, CheckpointSummary, Event, Inspection, Listing, Origin, Place, SnapshotEntry, inspect, list,
+};
 
 /// How often a folder is read again because a running job has moved on meanwhile. Only a job that completes a checkpoint per millisecond needs all.
 const LOOKS: usize = 5;
@@ -249,7 +251,7 @@ fn inspection_text(inspection: &Inspection, now_ms: i64) -> String {
     let mut rows = vec![heading(&["operator", "state", "subtasks", "entries", "size"])];
     rows.extend(states.iter().map(|state| {
         let name = name_of(inspection, &state.operator).to_owned();
-        let entries = HumanCount(state.entries).to_string();
+        let entries = format!("{}{}", if state.is_layered { "up to " } else { "" }, HumanCount(state.entries));
         vec![name, state.state.clone(), state.subtasks.to_string(), entries, HumanBytes(state.bytes).to_string()]
     }));
     section(&mut text, "state", &rows);
@@ -282,6 +284,7 @@ fn inspection_json(inspection: &Inspection) -> Value {
         Place::File(file) => Some(file.name.clone()),
         Place::Inline { .. } => None,
     };
+    let files = |snapshot: &SnapshotEntry| snapshot.places.iter().filter_map(file).collect::<Vec<_>>();
     json!({
         "job": metadata.job.to_string(),
         "attempt": metadata.attempt.0,
@@ -299,13 +302,14 @@ fn inspection_json(inspection: &Inspection) -> Value {
             "state": state.state,
             "subtasks": state.subtasks,
             "entries": state.entries,
+            "entries_is_upper_bound": state.is_layered,
             "bytes": state.bytes,
         })).collect::<Vec<_>>(),
         "snapshots": metadata.snapshots.iter().map(|snapshot| json!({
             "task": snapshot.task,
             "subtask": snapshot.subtask,
             "parallelism": snapshot.parallelism,
-            "file": file(&snapshot.place),
+            "files": files(snapshot),
         })).collect::<Vec<_>>(),
         "sources": metadata.sources,
         "transactions": metadata.transactions,

@@ -92,7 +92,7 @@ variants!(ToSubtask, "a message to a subtask of an unknown kind":
 variants!(FromSubtask, "a message of a subtask of an unknown kind":
     1 => SplitRequested { source: source, subtask: subtask },
     2 => Acknowledged { subtask: subtask, acknowledgement: acknowledgement },
-    3 => Declined { checkpoint: checkpoint, is_outpaced: is_outpaced, prepared: prepared },
+    3 => Declined { subtask: subtask, checkpoint: checkpoint, is_outpaced: is_outpaced, keeps_files: keeps_files, prepared: prepared },
     4 => Finished { subtask: subtask, prepared: prepared },
     5 => Failed { subtask: subtask, error: error },
     6 => Ended { subtask: subtask, metrics: metrics },

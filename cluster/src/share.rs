@@ -13,7 +13,7 @@ use thalweg_kernel::checkpoint::{Attempt, CheckpointId};
 use thalweg_kernel::worker::PreparedEpoch;
 use thalweg_kernel::worker::TaskShape;
 use thalweg_kernel::worker::{Deployment, FromSubtask, ToSubtask, ToWorker};
-use thalweg_storage::checkpoint::{Image, StateFile, state_file_name};
+use thalweg_storage::checkpoint::{FILES_MAX, Image, StateFile, checkpoint_of_state_file};
 
 /// The state of a subtask that has not ended.
 struct Part {
@@ -125,15 +125,8 @@ impl Share {
                 if task.source.is_none() && !acknowledgement.splits.is_empty() {
                     return Err(format!("subtask {subtask} has splits, and its task has no source"));
                 }
-                let [StateFile { image, .. }] = &acknowledgement.state[..] else {
-                    return Err(format!("subtask {subtask} acknowledges {} files, and its state is one", acknowledgement.state.len()));
-                };
-                if let Image::File(file) = image
-                    && u32::try_from(part.number).ok().map(|number| state_file_name(attempt, checkpoint, &task.uid, number)).as_ref()
-                        != Some(&file.name)
-                {
-                    return Err(format!("subtask {subtask} names the file {:?}, which is not its own", file.name));
-                }
+                are_files_of(&acknowledgement.state, (attempt, checkpoint), &task.uid, part.number)
+                    .map_err(|wrong| format!("subtask {subtask} {wrong}"))?;
                 prepared_by(task, acknowledgement.prepared.as_ref(), Some(checkpoint))?;
             }
             FromSubtask::WaitsForRoom { subtask, .. } => {
@@ -142,12 +135,9 @@ impl Share {
                     return Err(format!("subtask {subtask} waits for room for results, and its task has no sink"));
                 }
             }
-            FromSubtask::Declined { checkpoint, prepared, .. } => {
-                // The message does not say which of its subtasks it was.
-                let mut tasks = self.parts.values().filter_map(|part| self.shape.get(part.task));
-                if prepared.is_some() && !tasks.any(|task| prepared_by(task, prepared.as_ref(), Some(*checkpoint)).is_ok()) {
-                    return Err("something is prepared by a sink that none of its subtasks has".to_owned());
-                }
+            FromSubtask::Declined { subtask, checkpoint, prepared, .. } => {
+                let (_, task) = self.part(*subtask)?;
+                prepared_by(task, prepared.as_ref(), Some(*checkpoint))?;
             }
             FromSubtask::Finished { subtask, prepared } => {
                 let (part, task) = self.part(*subtask)?;
@@ -178,6 +168,33 @@ impl Share {
         let found = part.and_then(|part| self.shape.get(part.task).map(|task| (part, task)));
         found.ok_or_else(|| format!("it speaks for subtask {subtask}, which is not its own or has ended"))
     }
+}
+
+/// Checks that the acknowledged state of a subtask of `task` is one image, or lies in files that are its own: one of the checkpoint at last, and of earlier ones
+/// of the attempt before.
+fn are_files_of(state: &[StateFile], (attempt, checkpoint): (Attempt, CheckpointId), task: &str, subtask: usize) -> Result<(), String> {
+    if state.is_empty() || state.len() > FILES_MAX {
+        return Err(format!("acknowledges {} files", state.len()));
+    }
+    let number = u32::try_from(subtask).map_err(|_| format!("has the number {subtask}"))?;
+    let mut last = None;
+    for StateFile { image, .. } in state {
+        match image {
+            Image::Inline(_) if state.len() == 1 => return Ok(()),
+            Image::Inline(_) => return Err("acknowledges files and an image that is in none".to_owned()),
+            Image::File(file) => {
+                let of = checkpoint_of_state_file(&file.name, attempt, task, number);
+                if of.is_none() || of > Some(checkpoint) {
+                    return Err(format!("names the file {:?}, which is not its own", file.name));
+                }
+                if of <= last {
+                    return Err(format!("names the file {:?} out of turn", file.name));
+                }
+                last = of;
+            }
+        }
+    }
+    if last == Some(checkpoint) { Ok(()) } else { Err(format!("names no file of checkpoint {checkpoint}")) }
 }
 
 /// Checks that a prepared transaction is of the sink of `task`, and of the epoch that `checkpoint` ends, if one does.

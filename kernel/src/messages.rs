@@ -48,10 +48,14 @@ pub enum FromSubtask {
     /// There will be no part of the subtask in a checkpoint: the disk has no room for it, or it was of no use any more. The epoch that the subtask's sink has
     /// prepared is kept.
     Declined {
+        /// The subtask that declines.
+        subtask: SubtaskId,
         /// The checkpoint, which is declined.
         checkpoint: CheckpointId,
         /// Whether the reason is that state has changed too fast while it was saved.
         is_outpaced: bool,
+        /// Whether later parts may build on files that the subtask has named. If not, it names none of them again.
+        keeps_files: bool,
         /// The epoch that the subtask's sink has prepared.
         prepared: Option<PreparedEpoch>,
     },
@@ -91,11 +95,11 @@ impl FromSubtask {
         match self {
             Self::SplitRequested { subtask, .. }
             | Self::Acknowledged { subtask, .. }
+            | Self::Declined { subtask, .. }
             | Self::Finished { subtask, .. }
             | Self::WaitsForRoom { subtask, .. }
             | Self::Ended { subtask, .. } => Some(*subtask),
             Self::Failed { subtask, .. } => *subtask,
-            Self::Declined { .. } => None,
         }
     }
 }

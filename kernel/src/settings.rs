@@ -42,6 +42,8 @@ pub struct EngineSettings {
     pub metrics_interval_ms: u64,
     /// Slots of a part of a table of keyed state at most, rounded down to a power of two, 4 to 4,096: a table grows and is saved part by part.
     pub state_part_slots: usize,
+    /// A checkpoint writes a part of a table whole if more than so many per cent of its entries have changed since the last one, and otherwise what has changed.
+    pub state_changes_percent_max: usize,
 }
 
 impl Default for EngineSettings {
@@ -59,6 +61,7 @@ impl Default for EngineSettings {
             write_block_bytes: 256 << 10,
             metrics_interval_ms: 200,
             state_part_slots: 4096,
+            state_changes_percent_max: 50,
         }
     }
 }
@@ -136,6 +139,12 @@ impl EngineSettings {
         Self { state_part_slots, ..self }
     }
 
+    /// Sets [`state_changes_percent_max`](Self#structfield.state_changes_percent_max).
+    #[must_use]
+    pub fn state_changes_percent_max(self, state_changes_percent_max: usize) -> Self {
+        Self { state_changes_percent_max, ..self }
+    }
+
     /// Number of frames that the rings of a channel hold.
     pub(crate) fn ring_frames(&self) -> usize {
         self.channel_frames.max(1)
@@ -165,6 +174,7 @@ impl EngineSettings {
             self.metrics_interval_ms as usize,
             self.buffer_debloat_target_ms as usize,
             self.state_part_slots,
+            self.state_changes_percent_max,
         ];
         if sizes.contains(&0) { Err(format!("every engine setting but channel_frames must be at least 1: {self:?}")) } else { Ok(()) }
     }

@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 
 /// The marks that a set of [`RUNS_MIN`] runs must have seen.
-pub const REQUIRED: [&str; 73] = [
+pub const REQUIRED: [&str; 74] = [
     "EIO",
     "ENOSPC",
     "a cancellation before the commit",
+    "a checkpoint added to an earlier one",
     "a checkpoint completed while the one before was being committed",
     "a checkpoint expired and a later one completed",
     "a commit waited for room",

@@ -12,6 +12,7 @@ pub mod checkpoint;
 mod expected;
 mod owner;
 mod saved;
+mod saving;
 mod sealable;
 mod side_bytes;
 mod states;
@@ -20,6 +21,7 @@ mod timers;
 
 pub use owner::TableOwner;
 pub use saved::{Encode, SavedEntries};
+pub use saving::{Saving, Stored};
 pub use sealable::{SaveError, Sealable};
 pub use side_bytes::SideBytes;
 pub use states::{KeyedStates, StateError, StateId};

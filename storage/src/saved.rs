@@ -8,8 +8,8 @@ use std::rc::Rc;
 use thalweg_record::HashRange;
 use thalweg_record::record::{Appending, ArchiveError};
 
-/// Encodes an entry behind what is there already: its namespace, if it has one, its key and its value.
-pub type Encode<K, V> = fn(&mut Appending<'_>, Option<Namespace>, &K, &V) -> Result<(), ArchiveError>;
+/// Encodes an entry behind what is there already: its namespace, if it has one, its key and its value, or that there is none any more.
+pub type Encode<K, V> = fn(&mut Appending<'_>, Option<Namespace>, &K, Option<&V>) -> Result<(), ArchiveError>;
 
 /// Encodes the entries of one state.
 pub(crate) struct Encoder<K, V> {
@@ -29,11 +29,11 @@ impl<K, V> Encoder<K, V> {
         saved: &mut SavedEntries,
         add: impl FnOnce(&mut OpenEntries<'_, K, V>) -> Result<(), ArchiveError>,
     ) -> Result<(), ArchiveError> {
-        let SavedEntries { hashes, entries, bytes } = mem::take(saved);
+        let SavedEntries { hashes, is_range, entries, bytes } = mem::take(saved);
         let mut archiver = self.side.archiver();
         let mut open = OpenEntries { encode: self.encode, appending: archiver.open(bytes, 0), hashes, entries };
         let added = add(&mut open);
-        *saved = SavedEntries { hashes: open.hashes, entries: open.entries, bytes: open.appending.close() };
+        *saved = SavedEntries { hashes: open.hashes, is_range, entries: open.entries, bytes: open.appending.close() };
         added
     }
 }
@@ -47,12 +47,12 @@ pub(crate) struct OpenEntries<'a, K, V> {
 }
 
 impl<K, V> OpenEntries<'_, K, V> {
-    /// Encodes one entry more.
+    /// Encodes one entry more, or that there is none any more.
     ///
     /// # Errors
     /// If it cannot be encoded.
     #[inline]
-    pub(crate) fn add(&mut self, hash: u64, namespace: Option<Namespace>, key: &K, value: &V) -> Result<(), ArchiveError> {
+    pub(crate) fn add(&mut self, hash: u64, namespace: Option<Namespace>, key: &K, value: Option<&V>) -> Result<(), ArchiveError> {
         (self.encode)(&mut self.appending, namespace, key, value)?;
         self.hashes = self.hashes.including(hash);
         self.entries += 1;
@@ -65,6 +65,8 @@ impl<K, V> OpenEntries<'_, K, V> {
 pub struct SavedEntries {
     /// The hashes of their keys lie in this range.
     pub hashes: HashRange,
+    /// Whether there is nothing else in this range, so that what was saved of it earlier is of no use.
+    pub is_range: bool,
     /// How many there are.
     pub entries: u64,
     /// The entries, one behind the other.
@@ -81,6 +83,6 @@ impl SavedEntries {
     /// None, in this memory.
     pub(crate) fn none(mut memory: AlignedVec) -> Self {
         memory.clear();
-        Self { hashes: HashRange::EMPTY, entries: 0, bytes: memory }
+        Self { hashes: HashRange::EMPTY, is_range: false, entries: 0, bytes: memory }
     }
 }

@@ -4,8 +4,8 @@
 //! time, and kept aside. Saving goes through the state step by step, and hands out what was kept aside and what has not changed.
 
 use crate::saved::{Encode, SavedEntries};
-use crate::side_bytes::SideBytes;
-use std::rc::Rc;
+use crate::saving::Saving;
+use thalweg_record::CheckpointId;
 use thalweg_record::record::ArchiveError;
 
 /// Why a sealed content can no longer be saved.
@@ -24,7 +24,7 @@ pub enum SaveError {
 pub trait Sealable<K, V> {
     /// Fixes the present content: [`save`](Self::save) hands it out, whatever happens to the state meanwhile. If an earlier content is not saved yet, it is
     /// given up.
-    fn seal(&mut self, encode: Encode<K, V>, side: &Rc<SideBytes>);
+    fn seal(&mut self, encode: Encode<K, V>, saving: &Saving);
 
     /// Hands the next entries of the sealed content to `take`, until about `budget` entries have been looked at, and takes those off `budget`. `true` when that
     /// was all.
@@ -32,6 +32,12 @@ pub trait Sealable<K, V> {
     /// # Errors
     /// If the content had to be given up.
     fn save(&mut self, budget: &mut usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError>;
+
+    /// What the content that is being saved, or was saved last, is to be added to, as far as that is known by now: what was saved for this checkpoint and later
+    /// ones, and is durable. `None` if it is whole.
+    fn builds_on(&self) -> Option<CheckpointId> {
+        None
+    }
 
     /// Gives up the sealed content, and what is kept aside of it.
     fn unseal(&mut self);

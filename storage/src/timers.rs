@@ -5,12 +5,12 @@
 
 use crate::checkpoint::Namespace;
 use crate::saved::{Encode, Encoder, SavedEntries};
+use crate::saving::Saving;
 use crate::sealable::{SaveError, Sealable};
-use crate::side_bytes::{SideBytes, SideShare};
+use crate::side_bytes::SideShare;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use std::rc::Rc;
 use thalweg_record::record::Key;
 
 /// A set of `(time, key)`; a timer set twice is one timer. Setting, deleting and taking cost the logarithm of the number of timers.
@@ -98,7 +98,7 @@ impl<K: Key> TimerQueue<K> {
         }
         let Some(side) = sealed.side.back_mut() else { return };
         let (before, (time, key)) = (side.bytes.len(), timer);
-        let added = sealed.encoder.extend(side, |open| open.add(K::hash(key.view()), namespace(*time), key, &()));
+        let added = sealed.encoder.extend(side, |open| open.add(K::hash(key.view()), namespace(*time), key, Some(&())));
         let kept = sealed.share.keep(side.bytes.len() - before).map_err(|bytes| SaveError::SideBuffersFull { bytes });
         sealed.error = added.map_err(SaveError::Archive).and(kept).err();
     }
@@ -117,9 +117,9 @@ impl<K: Key> TimerQueue<K> {
 }
 
 impl<K: Key> Sealable<K, ()> for TimerQueue<K> {
-    fn seal(&mut self, encode: Encode<K, ()>, side: &Rc<SideBytes>) {
+    fn seal(&mut self, encode: Encode<K, ()>, saving: &Saving) {
         self.epoch += 1;
-        let (encoder, share) = (Encoder::new(encode, side), SideShare::of(side));
+        let (encoder, share) = (Encoder::new(encode, &saving.side), SideShare::of(&saving.side));
         self.sealed = Some(Box::new(Sealed { encoder, after: None, side: VecDeque::new(), share, error: None }));
     }
 
@@ -147,7 +147,7 @@ impl<K: Key> Sealable<K, ()> for TimerQueue<K> {
                 (left, last) = (left - 1, Some(timer));
                 let (time, key) = timer;
                 if *set_in != *epoch {
-                    open.add(K::hash(key.view()), namespace(*time), key, &())?;
+                    open.add(K::hash(key.view()), namespace(*time), key, Some(&()))?;
                 }
             }
             Ok(())

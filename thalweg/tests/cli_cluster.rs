@@ -41,19 +41,19 @@ fn a_coordinator_and_two_workers_show_what_one_process_shows_and_say_who_did_wha
     // By that name it is where the coordinator is, and not where workers are.
     [&*alone, dir.path()].iter().for_each(|folder| std::os::unix::fs::symlink(&input, folder.join("same-input")).unwrap());
     assert!(flights(&alone, &[&["run"], &options[..]].concat()).output().unwrap().status.success());
-    let mut workers = [1, 2].map(|i| {
-        let name = format!("worker-{i}");
-        Process::start(worker(dir.path(), &name, at, &[]), dir.path(), &name)
-    });
+    let start = |name: &str| Process::start(worker(dir.path(), name, at, &[]), dir.path(), name);
+    let early = start("worker-1");
     let mut head = Process::start(coordinator(dir.path(), at, &options), dir.path(), "coordinator");
+    // Not before: two workers may come at once, and nobody is waited for.
+    wait_until("the coordinator waits for the other worker", || head.log().contains("waiting for workers: "));
+    let late = start("worker-2");
     assert_eq!(head.code(), 0, "{}", head.log());
-    for worker in &mut workers {
+    for mut worker in [early, late] {
         assert_eq!(worker.code(), 0, "{}", worker.log());
         assert!(worker.output().contains("flights: the job has ended; it had joined a coordinator once\n"), "{}", worker.output());
     }
     assert_shown(&visible(dir.path()), &lines(&visible(&alone)));
     assert_nothing_is_left_behind(dir.path());
-    assert!(head.log().contains("waiting for workers: "), "{}", head.log());
     let summary = head.output();
     let lines: Vec<_> = summary.lines().filter(|line| line.starts_with("  worker 127.0.0.1:")).collect();
     assert_eq!(lines.len(), 2, "{summary}");

@@ -5,7 +5,7 @@ use thalweg_io::Buffer;
 use thalweg_kernel::checkpoint::JobId;
 use thalweg_kernel::worker::{Acknowledgement, AttemptPlan, OperatorId, Placement, Seat, WorkerId};
 use thalweg_kernel::{JobError, SnapshotTimes};
-use thalweg_storage::checkpoint::FileRef;
+use thalweg_storage::checkpoint::{FileRef, state_file_name};
 
 const SOURCE: OperatorId = OperatorId(0);
 const SINK: OperatorId = OperatorId(2);
@@ -115,8 +115,12 @@ fn only_the_sink_of_a_task_prepares_something_and_for_the_checkpoint_at_hand() {
     the_last_is_a_lie(&mut share(), &[acknowledged(3, part(prepared(SINK, 2)))], "comes with checkpoint 1");
     the_last_is_a_lie(&mut share(), &[FromSubtask::Finished { subtask: 3, prepared: prepared(SOURCE, 9) }], "not a sink");
     assert_eq!(share().hear(Attempt(3), &FromSubtask::Finished { subtask: 3, prepared: prepared(SINK, 9) }), Ok(()));
-    let declined = |sink| FromSubtask::Declined { checkpoint: CheckpointId(1), is_outpaced: false, prepared: prepared(sink, 1) };
-    the_last_is_a_lie(&mut share(), &[declined(SINK), declined(OperatorId(1))], "none of its subtasks");
+    let declined = |subtask| {
+        let checkpoint = CheckpointId(1);
+        FromSubtask::Declined { subtask, checkpoint, is_outpaced: false, keeps_files: true, prepared: prepared(SINK, 1) }
+    };
+    the_last_is_a_lie(&mut share(), &[declined(3), declined(1)], "not a sink");
+    the_last_is_a_lie(&mut share(), &[declined(0)], "not its own");
     assert_eq!(share().hear(Attempt(3), &FromSubtask::Failed { subtask: None, error: JobError::Cancelled }), Ok(()));
     let failed = |subtask| FromSubtask::Failed { subtask: Some(subtask), error: JobError::Cancelled };
     the_last_is_a_lie(&mut share(), &[failed(3), failed(0)], "not its own");
@@ -126,22 +130,32 @@ fn only_the_sink_of_a_task_prepares_something_and_for_the_checkpoint_at_hand() {
 }
 
 #[test]
-fn a_subtask_acknowledges_one_file() {
+fn a_subtask_acknowledges_one_image_in_the_message_or_some_files() {
     let two = || [Image::Inline(Buffer::default()), Image::Inline(Buffer::default())].into_iter().flat_map(whole).collect();
-    the_last_is_a_lie(&mut share(), &[acknowledged(3, Acknowledgement { state: two(), ..part(1) })], "2 files");
+    the_last_is_a_lie(&mut share(), &[acknowledged(3, Acknowledgement { state: two(), ..part(1) })], "an image that is in none");
     the_last_is_a_lie(&mut share(), &[acknowledged(3, Acknowledgement { state: vec![], ..part(1) })], "0 files");
+    let many = (0..=FILES_MAX).flat_map(|_| whole(Image::Inline(Buffer::default()))).collect();
+    the_last_is_a_lie(&mut share(), &[acknowledged(3, Acknowledgement { state: many, ..part(1) })], "257 files");
 }
 
 #[test]
-fn a_subtask_names_the_file_that_is_its_own_and_no_other() {
-    let stored = |name: &str| {
-        let image = Image::File(FileRef { name: name.to_owned(), len: 1, crc: 1 });
-        acknowledged(3, Acknowledgement { state: whole(image), ..part(7) })
+fn a_subtask_names_the_files_that_are_its_own_and_no_others() {
+    let stored = |names: &[&str]| {
+        let image = |name: &&str| Image::File(FileRef { name: (*name).to_owned(), len: 1, crc: 1 });
+        acknowledged(3, Acknowledgement { state: names.iter().map(image).flat_map(whole).collect(), ..part(7) })
     };
-    let own = state_file_name(Attempt(3), CheckpointId(7), "writes", 1);
-    assert_eq!(share().hear(Attempt(3), &stored(&own)), Ok(()));
-    let others = ["../../etc/passwd", "/etc/passwd", "", "log-00000000000000000007.entry", "3-7-writes-0.state", "3-6-writes-1.state"];
-    for other in others {
-        the_last_is_a_lie(&mut share(), &[stored(other)], "not its own");
+    let own = |checkpoint| state_file_name(Attempt(3), CheckpointId(checkpoint), "writes", 1);
+    let (fourth, sixth, seventh, eighth) = (own(4), own(6), own(7), own(8));
+    for right in [&[&*seventh][..], &[&*fourth, &*sixth, &*seventh]] {
+        assert_eq!(share().hear(Attempt(3), &stored(right)), Ok(()));
     }
+    let others =
+        ["../../etc/passwd", "/etc/passwd", "", "log-00000000000000000007.entry", "3-7-writes-0.state", "2-6-writes-1.state", &eighth];
+    for other in others {
+        the_last_is_a_lie(&mut share(), &[stored(&[other])], "not its own");
+        the_last_is_a_lie(&mut share(), &[stored(&[other, &seventh])], "not its own");
+    }
+    the_last_is_a_lie(&mut share(), &[stored(&[&fourth, &sixth])], "no file of checkpoint 7");
+    the_last_is_a_lie(&mut share(), &[stored(&[&sixth, &fourth, &seventh])], "out of turn");
+    the_last_is_a_lie(&mut share(), &[stored(&[&seventh, &seventh])], "out of turn");
 }

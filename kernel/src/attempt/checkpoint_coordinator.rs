@@ -76,7 +76,7 @@ pub(crate) enum Action {
     Trigger { checkpoint: CheckpointId, stops: bool },
     /// Make the checkpoint durable: all its parts are there.
     Persist { checkpoint: CheckpointId, is_last: bool },
-    /// Forget the checkpoint, and remove the files that were stored for it.
+    /// Forget the checkpoint, and remove the files that no later one will name.
     GiveUp { checkpoint: CheckpointId, reason: GivenUp },
     /// Have the sinks commit the transactions that the checkpoint names.
     Commit { checkpoint: CheckpointId },

@@ -66,25 +66,36 @@ impl Collecting {
         SourceEntry { uid: job.operators[source.operator.0].uid.clone(), layout: source.layout.clone(), splits }
     }
 
-    /// The total size of all snapshots, in bytes.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.snapshots.iter().map(|(_, state)| bytes_of(state)).sum()
+    pub(crate) fn size(&self) -> CheckpointSize {
+        CheckpointSize {
+            written: self.snapshots.iter().map(|(_, state)| written_bytes(state)).sum(),
+            full: self.snapshots.iter().flat_map(|(_, state)| state).map(|file| file.image.bytes()).sum(),
+        }
     }
 
     /// The snapshots, by subtask.
     pub(crate) fn into_snapshots(self, infos: &[SubtaskInfo]) -> Vec<TaskSnapshot> {
         let of_subtask = |(subtask, state): (SubtaskId, Vec<StateFile>)| {
             let SubtaskInfo { task_uid, subtask, parallelism, .. } = &infos[subtask];
-            let [StateFile { image, .. }]: [StateFile; 1] = state.try_into().expect("invariant: a subtask acknowledges one file");
-            TaskSnapshot { task: task_uid.clone(), subtask: *subtask as u32, parallelism: *parallelism as u32, image }
+            let images = state.into_iter().map(|StateFile { image, .. }| image).collect();
+            TaskSnapshot { task: task_uid.clone(), subtask: *subtask as u32, parallelism: *parallelism as u32, images }
         };
         self.snapshots.into_iter().map(of_subtask).collect()
     }
 }
 
-/// The size of a subtask's state, in bytes.
-pub(crate) fn bytes_of(state: &[StateFile]) -> u64 {
-    state.iter().map(|file| file.image.bytes()).sum()
+/// What a subtask has written for a checkpoint, in bytes: the newest of the images that make up its state.
+pub(crate) fn written_bytes(state: &[StateFile]) -> u64 {
+    state.last().map_or(0, |file| file.image.bytes())
+}
+
+/// The size of the state in a checkpoint, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CheckpointSize {
+    /// What was written for it.
+    pub(crate) written: u64,
+    /// All that it consists of, also what was written for earlier ones.
+    pub(crate) full: u64,
 }
 
 /// The entry of an operator that runs; `None` if it does not.

@@ -4,11 +4,12 @@
 //! removed, while the results that it names are shown already; the next checkpoint waits for that. Files that become superfluous meanwhile are left for the
 //! next cleaning.
 
+use crate::attempt::collecting::CheckpointSize;
 use crate::checkpoint::{CheckpointConfig, CheckpointId};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thalweg_io::{Io, LocalBoxFuture, MonotonicNs, TaskClass};
-use thalweg_storage::checkpoint::{CheckpointError, CheckpointStore, FileRef, Image, Metadata, Retained, StateFile, TaskSnapshot};
+use thalweg_storage::checkpoint::{CheckpointError, CheckpointStore, Metadata, Retained, TaskSnapshot};
 
 /// A checkpoint folder in use.
 pub(crate) struct Storage {
@@ -21,8 +22,7 @@ pub(crate) struct Persisted {
     pub(crate) checkpoint: CheckpointId,
     /// When the checkpoint was triggered.
     pub(crate) since: MonotonicNs,
-    /// Size of all its snapshots.
-    pub(crate) bytes: u64,
+    pub(crate) size: CheckpointSize,
     /// How long it took from the last acknowledgement.
     pub(crate) commit: Duration,
     pub(crate) result: Result<Retained, CheckpointError>,
@@ -34,8 +34,7 @@ pub(crate) struct Complete {
     pub(crate) snapshots: Vec<TaskSnapshot>,
     /// When the checkpoint was triggered.
     pub(crate) since: MonotonicNs,
-    /// Size of all its snapshots.
-    pub(crate) bytes: u64,
+    pub(crate) size: CheckpointSize,
 }
 
 /// The folder, if the job has one, and the work under way in it.
@@ -76,14 +75,14 @@ impl CheckpointFolder {
             (None, Some(cleaning)) => cleaning,
             (None, None) => return false,
         };
-        let Complete { metadata, snapshots, since, bytes } = checkpoint;
+        let Complete { metadata, snapshots, since, size } = checkpoint;
         let checkpoint = metadata.id;
         let (io, begun) = (io.clone(), io.clock().now());
         self.completing = Some(Box::pin(async move {
             let Storage { mut store, config } = storage.await;
             let result = store.complete(metadata, snapshots, config.retained).await;
             let commit = io.clock().now().since(begun);
-            (Storage { store, config }, Box::new(Persisted { checkpoint, since, bytes, commit, result }))
+            (Storage { store, config }, Box::new(Persisted { checkpoint, since, size, commit, result }))
         }));
         true
     }
@@ -116,16 +115,13 @@ impl CheckpointFolder {
         Poll::Ready(())
     }
 
-    /// Removes the files that were stored for a checkpoint that was given up.
-    pub(crate) fn discard(&self, io: &Io, state: impl IntoIterator<Item = StateFile>) {
-        let stored = |file: StateFile| if let Image::File(file) = file.image { Some(file) } else { None };
-        let files: Vec<FileRef> = state.into_iter().filter_map(stored).collect();
+    /// Removes these files, which no checkpoint names or will name. While the folder is busy they are left to a later cleaning.
+    pub(crate) fn discard(&self, io: &Io, files: Vec<String>) {
         let Some(storage) = self.at_rest.as_ref().filter(|_| !files.is_empty()) else { return };
         let (disk, dir) = (io.disk(), storage.store.dir().to_owned());
         let remove = async move {
-            let names = files.iter().map(|file| file.name.as_str());
-            if let Err(error) = thalweg_storage::checkpoint::discard(&*disk, &dir, names).await {
-                tracing::warn!(%error, "files of a checkpoint that was given up cannot be removed");
+            if let Err(error) = thalweg_storage::checkpoint::discard(&*disk, &dir, files.iter().map(String::as_str)).await {
+                tracing::warn!(%error, "files of checkpoints that were given up cannot be removed");
             }
         };
         io.spawner().spawn(TaskClass::Background, "discard", Box::pin(remove));

@@ -8,7 +8,7 @@ mod event;
 mod word;
 
 use crate::attempt::checkpoint_coordinator::{self as checkpoints, Cadence, CheckpointCoordinator, Completion, GivenUp};
-use crate::attempt::collecting::{About, Collecting, bytes_of};
+use crate::attempt::collecting::{About, Collecting, written_bytes};
 use crate::attempt::coordinator::{self, Coordinator};
 use crate::attempt::deployment::AttemptPlan;
 use crate::attempt::folder::{CheckpointFolder, Complete, Persisted, Storage};
@@ -16,6 +16,7 @@ use crate::attempt::room::RoomWaits;
 use crate::attempt::roster::Roster;
 use crate::attempt::sinks::SinkUndone;
 use crate::attempt::splits::SplitsOfSource;
+use crate::attempt::stored_files::StoredFiles;
 use crate::attempt::telling::Telling;
 use crate::attempt::transactions::{PreparedTransaction, TransactionLedger};
 use crate::checkpoint::{CheckpointId, PreparedEpoch};
@@ -88,6 +89,7 @@ pub(crate) struct AttemptRun<'a> {
     checkpoints: CheckpointCoordinator,
     ledger: TransactionLedger,
     collecting: Option<Collecting>,
+    stored: StoredFiles,
     finished: Vec<bool>,
     committing: Option<LocalBoxFuture<(CheckpointId, Result<(), SinkUndone>)>>,
     /// The checkpoint that is to be committed again, and when, because there was no room.
@@ -127,6 +129,7 @@ impl<'a> AttemptRun<'a> {
             checkpoints: CheckpointCoordinator::new(cadence, is_source, parts.plan.epoch, now),
             ledger: TransactionLedger::default(),
             collecting: None,
+            stored: StoredFiles::new(subtasks),
             finished: vec![false; subtasks],
             committing: None,
             commit_again: None,
@@ -162,7 +165,7 @@ impl<'a> AttemptRun<'a> {
                 // The handle holds a sender, so only a core that is being torn down gets here.
                 Event::Message(None) => break,
                 Event::Persisted(persisted) => self.persisted(*persisted),
-                Event::Cleaned => {}
+                Event::Cleaned => self.discard_superseded(),
                 Event::Committed(checkpoint, result) => self.committed(checkpoint, result),
                 Event::Tick => {
                     self.say_what_a_stop_waits_for();
@@ -223,8 +226,11 @@ impl<'a> AttemptRun<'a> {
         match message {
             FromSubtask::SplitRequested { source, subtask } => self.steer(coordinator::AttemptInput::SplitRequested { source, subtask }),
             FromSubtask::Acknowledged { subtask, acknowledgement } => self.acknowledged(subtask, acknowledgement),
-            FromSubtask::Declined { checkpoint, is_outpaced, prepared } => {
+            FromSubtask::Declined { subtask, checkpoint, is_outpaced, keeps_files, prepared } => {
                 self.note_prepared(prepared);
+                if !keeps_files {
+                    self.stored.acknowledged(subtask, &[]);
+                }
                 self.decide(checkpoints::CheckpointInput::Declined { checkpoint, is_outpaced });
             }
             FromSubtask::WaitsForRoom { subtask, reason } => {
@@ -266,24 +272,27 @@ impl<'a> AttemptRun<'a> {
         let Acknowledgement { checkpoint, state, splits, prepared, times } = acknowledgement;
         // Also if the checkpoint was given up: the next one names the transaction (docs/src/semantics.md#o-2).
         self.note_prepared(prepared);
-        match &mut self.collecting {
-            Some(collecting) if collecting.checkpoint == checkpoint && self.checkpoints.is_collecting(checkpoint) => {
-                self.parts.telling.acknowledged(&self.parts.roster.infos()[subtask], bytes_of(&state), times);
-                collecting.snapshots.push((subtask, state));
-                if !splits.is_empty() {
-                    let source = self.parts.roster.infos()[subtask].source.expect("invariant: only the subtasks of a source have splits");
-                    let positions = splits.into_iter().map(|(number, split)| SplitEntry { number, position: split.to_vec() });
-                    collecting.splits.push((source, positions.collect()));
-                }
+        self.stored.acknowledged(subtask, &state);
+        let is_collecting = self.checkpoints.is_collecting(checkpoint);
+        if let Some(collecting) = self.collecting.as_mut().filter(|collecting| is_collecting && collecting.checkpoint == checkpoint) {
+            self.parts.telling.acknowledged(&self.parts.roster.infos()[subtask], written_bytes(&state), times);
+            collecting.snapshots.push((subtask, state));
+            if !splits.is_empty() {
+                let source = self.parts.roster.infos()[subtask].source.expect("invariant: only the subtasks of a source have splits");
+                let positions = splits.into_iter().map(|(number, split)| SplitEntry { number, position: split.to_vec() });
+                collecting.splits.push((source, positions.collect()));
             }
-            _ => self.folder.discard(self.parts.io, state),
         }
         self.decide(checkpoints::CheckpointInput::Acknowledged { subtask, checkpoint });
     }
 
-    fn discard_collected(&mut self) {
-        let collected = self.collecting.take().into_iter().flat_map(|collecting| collecting.snapshots);
-        self.folder.discard(self.parts.io, collected.flat_map(|(_, state)| state));
+    /// Removes what subtasks name no more. While the folder is busy that waits: then a checkpoint is complete, and its cleaning does the same, or there is no room.
+    fn discard_superseded(&mut self) {
+        if let Some(storage) = self.folder.storage() {
+            let mut files = self.stored.take_superseded();
+            files.retain(|file| !storage.store.is_named(file));
+            self.folder.discard(self.parts.io, files);
+        }
     }
 
     /// Asks the attempt's coordinator and takes the actions it returns.
@@ -302,10 +311,11 @@ impl<'a> AttemptRun<'a> {
                 coordinator::Action::CloseAll => {
                     self.parts.io.observe("attempt.close", &self.parts.job.name, [self.parts.plan.attempt.0 as i64, 0, 0]);
                     self.closing = true;
-                    if self.collecting.is_some() {
+                    if self.collecting.take().is_some() {
                         self.parts.telling.attempt_ended();
                     }
-                    self.discard_collected();
+                    self.stored.close();
+                    self.discard_superseded();
                     self.parts.roster.tell_all(|| ToSubtask::Close);
                 }
                 coordinator::Action::End(result) => self.end = Some(result),
@@ -333,7 +343,8 @@ impl<'a> AttemptRun<'a> {
                     tracing::warn!(%checkpoint, "checkpoint given up: {why}");
                     self.observe("checkpoint.give-up", checkpoint, 0);
                     self.parts.shared.numbers(|numbers| numbers.count("numberOfFailedCheckpoints", 1));
-                    self.discard_collected();
+                    self.collecting = None;
+                    self.discard_superseded();
                 }
                 checkpoints::Action::Commit { checkpoint } => self.commit(checkpoint),
                 checkpoints::Action::Complete(completion) => self.steer(coordinator::AttemptInput::Completed(completion)),
@@ -379,27 +390,29 @@ impl<'a> AttemptRun<'a> {
             collected_at: self.parts.io.clock().wall(),
             duration: Duration::from_nanos(now.0.saturating_sub(collecting.since.0)),
         });
-        let (since, bytes) = (collecting.since, collecting.bytes());
+        let (since, size) = (collecting.since, collecting.size());
         let snapshots = collecting.into_snapshots(self.parts.roster.infos());
-        if !self.folder.complete(Complete { metadata, snapshots, since, bytes }, self.parts.io) {
+        if !self.folder.complete(Complete { metadata, snapshots, since, size }, self.parts.io) {
             // Without a folder the last checkpoint is the only one, and the transactions that the sinks have prepared make it durable.
             self.decide(checkpoints::CheckpointInput::Persisted { checkpoint });
         }
     }
 
     fn persisted(&mut self, persisted: Persisted) {
-        let Persisted { checkpoint, since, bytes, commit, result } = persisted;
+        let Persisted { checkpoint, since, size, commit, result } = persisted;
         match result {
             Ok(_) => {
                 self.completed += 1;
+                self.stored.completed();
                 let duration = self.parts.io.clock().now().since(since);
                 self.parts.shared.numbers(|numbers| {
                     numbers.count("numberOfCompletedCheckpoints", 1);
                     numbers.show("lastCheckpointDuration", i64::try_from(duration.as_millis()).unwrap_or(i64::MAX));
-                    numbers.show("lastCheckpointSize", i64::try_from(bytes).unwrap_or(i64::MAX));
+                    numbers.show("lastCheckpointSize", i64::try_from(size.written).unwrap_or(i64::MAX));
+                    numbers.show("lastCheckpointFullSize", i64::try_from(size.full).unwrap_or(i64::MAX));
                     numbers.record("checkpointCommitDuration", commit);
                 });
-                self.parts.telling.completed(checkpoint, bytes);
+                self.parts.telling.completed(checkpoint, size.written);
                 self.observe("checkpoint.complete", checkpoint, 0);
                 tracing::debug!(%checkpoint, "checkpoint complete");
                 self.decide(checkpoints::CheckpointInput::Persisted { checkpoint });

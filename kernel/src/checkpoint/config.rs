@@ -46,7 +46,8 @@ pub struct CheckpointConfig {
     pub allow_non_restored_state: bool,
     /// Whether visible results of checkpoints later than the restored one are removed, instead of refused.
     pub discard_later_output: bool,
-    /// The state of a subtask up to this size, in bytes, is stored within the checkpoint's metadata instead of in a file of its own.
+    /// The state of a subtask up to this size, in bytes, is stored within the checkpoint's metadata instead of in a file of its own. A state whose table takes no
+    /// more than that is written whole each time, and not what has changed of it.
     pub inline_bytes_max: usize,
 }
 

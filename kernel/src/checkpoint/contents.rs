@@ -42,12 +42,12 @@ impl CheckpointContents {
     /// # Errors
     /// If the core cannot be started, or anything about the checkpoint is missing or not as it was written.
     pub fn read(cores: &dyn Cores, path: impl Into<PathBuf>) -> Result<Self, JobError> {
-        read_on_a_core(cores, path.into(), |loaded| Self::of(&loaded.metadata, loaded.snapshots.iter().map(|(_, snapshot)| snapshot)))
+        read_on_a_core(cores, path.into(), |loaded| Self::of(&loaded.metadata, loaded.snapshots.iter().map(|(_, state)| state.newest())))
     }
 
     /// The contents of a checkpoint that was read for an attempt.
     pub(crate) fn of_restored(metadata: &Metadata, restored: &Restored) -> Self {
-        Self::of(metadata, restored.snapshots())
+        Self::of(metadata, restored.newest())
     }
 
     fn of<'a>(metadata: &Metadata, snapshots: impl Iterator<Item = &'a Snapshot>) -> Self {

@@ -39,6 +39,8 @@ pub(crate) struct Image {
     pub(crate) is_outpaced: bool,
     /// Whether it is being written.
     is_being_written: bool,
+    /// The earliest checkpoint whose image it needs; `None` if it stands alone.
+    pub(crate) builds_on: Option<CheckpointId>,
 }
 
 impl Image {
@@ -60,7 +62,7 @@ pub(crate) enum Oldest {
     Growing,
     /// That of this checkpoint is to be written to a file; from now on it is being written.
     Write(CheckpointId),
-    /// It is whole, and small.
+    /// It is whole and small, and stands alone.
     Whole(Image, Buffer),
     /// It was given up.
     GivenUp(Image),
@@ -101,6 +103,7 @@ impl Images {
             is_given_up: false,
             is_outpaced: false,
             is_being_written: false,
+            builds_on: None,
         });
         self.wake();
     }
@@ -114,6 +117,13 @@ impl Images {
         if let Some(image) = self.images.back_mut().filter(|image| image.is_wanted()) {
             image.pieces.push_back(piece);
             self.wake();
+        }
+    }
+
+    /// The newest image needs those of `earlier` and of later checkpoints.
+    pub(super) fn build_on(&mut self, earlier: CheckpointId) {
+        if let Some(image) = self.images.back_mut() {
+            image.builds_on = Some(image.builds_on.map_or(earlier, |before| before.min(earlier)));
         }
     }
 
@@ -163,7 +173,8 @@ impl Images {
         if image.is_given_up {
             return self.images.pop_front().map(Oldest::GivenUp);
         }
-        let stays = image.pieces.is_empty() && inline_bytes_max.is_none_or(|most| image.len.is_none_or(|len| len <= most as u64));
+        let stands_alone = image.builds_on.is_none() && image.pieces.is_empty();
+        let stays = stands_alone && inline_bytes_max.is_none_or(|most| image.len.is_none_or(|len| len <= most as u64));
         match image.end.take_if(|_| stays) {
             Some(end) => self.images.pop_front().map(|image| Oldest::Whole(image, end.rest)),
             None if image.end.is_none() && image.pieces.is_empty() => Some(Oldest::Growing),

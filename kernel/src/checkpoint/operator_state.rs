@@ -5,7 +5,7 @@
 
 use super::difference::{PartFate, state_refusal};
 use super::given_layouts::GivenLayouts;
-use super::restored::{Restored, RestoredSubtask};
+use super::restored::Restored;
 use super::snapshots::Snapshots;
 use crate::graph_ids::TaskName;
 use crate::record::{Key, Record, RecordLayout};
@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use thalweg_record::{HashRange, KeyGroups};
-use thalweg_storage::checkpoint::{Entries, Namespace, SavedEntry, Scope, Section, StateLayout};
+use thalweg_storage::checkpoint::{Namespace, RestoredEntry, Scope, Section, StateLayout, restore};
 use thalweg_storage::{HotTable, KeyedStates, TableOwner};
 
 /// A state that an operator keeps: its name and its layout.
@@ -92,34 +92,23 @@ impl OperatorState {
         let now = StateLayout { key: key.layout().clone(), value: value.layout().clone() };
         self.claim(name, &now);
         let Some(restored) = self.restored.borrow().clone() else { return };
-        for (by, section) in restored.sections(&self.uid, name) {
-            let fate = PartFate::of(Some(section.layout), Some(&now));
-            if let Some(refusal) = state_refusal(restored.checkpoint, name, &fate, restored.allow_non_restored_state) {
-                self.info.refuse(refusal);
-                return;
-            }
-            let Scope::Hashes(hashes) = section.scope else {
-                self.info.refuse(format!("the state {name} of checkpoint {} is not keyed", restored.checkpoint));
-                return;
-            };
-            if !hashes.overlaps(self.owned_hashes()) {
-                continue;
-            }
-            let mut entries = Entries::new(section.bytes);
-            while let Some(entry) = entries.next(&key, &value) {
-                match entry {
-                    Ok(SavedEntry { namespace, key, value }) => {
-                        let hash = K::hash(key.view());
-                        if !self.owned.contains(&self.key_groups.of_hash(hash)) {
-                            continue;
-                        }
-                        take(hash, Saved { namespace, key, value, watermark: by.watermark });
-                    }
-                    Err(reason) => {
-                        self.info.refuse(format!("checkpoint {}, state {name}: {reason}", restored.checkpoint));
-                        return;
-                    }
+        let wanted = |hash| self.owned.contains(&self.key_groups.of_hash(hash));
+        for (by, layers) in restored.layers(&self.uid, name) {
+            let layers: Vec<Vec<Section<'_>>> = layers.collect();
+            for section in layers.iter().flatten() {
+                let fate = PartFate::of(Some(section.layout), Some(&now));
+                if let Some(refusal) = state_refusal(restored.checkpoint, name, &fate, restored.allow_non_restored_state) {
+                    self.info.refuse(refusal);
+                    return;
                 }
+            }
+            let hand_over = |entry: RestoredEntry<K, V>| {
+                let RestoredEntry { hash, namespace, key, value } = entry;
+                take(hash, Saved { namespace, key, value, watermark: by.watermark });
+            };
+            if let Err(reason) = restore(layers, (&key, &value), self.owned_hashes(), wanted, hand_over) {
+                self.info.refuse(format!("checkpoint {}, state {name}: {reason}", restored.checkpoint));
+                return;
             }
         }
     }
@@ -138,7 +127,7 @@ impl OperatorState {
         let task = TaskName { operators: name.to_owned(), subtask: 0, parallelism: 1 };
         Self {
             uid: uid.to_owned(),
-            snapshots: Rc::new(Snapshots::new(uid.to_owned(), usize::MAX)),
+            snapshots: Rc::new(Snapshots::new(uid.to_owned(), usize::MAX, usize::MAX, 0)),
             restored: RefCell::default(),
             key_groups,
             owned: key_groups.owned_by(0, 1),
@@ -162,9 +151,9 @@ impl OperatorState {
         self.claim(name, &StateLayout::default());
         let restored = self.restored.borrow();
         let sections = restored.iter().flat_map(|restored| restored.sections(&self.uid, name));
-        let of_split = |(_, section): (&RestoredSubtask, Section<'_>)| match section.scope {
+        let of_split = |section: Section<'_>| match section.scope {
             Scope::Split(number) => Some((number, section.bytes.to_vec())),
-            Scope::Hashes(_) | Scope::Subtask => None,
+            Scope::Hashes(_) | Scope::AllHashes(_) | Scope::Subtask => None,
         };
         sections.filter_map(of_split).collect()
     }

@@ -8,7 +8,7 @@ use crate::checkpoint::CheckpointId;
 use crate::time::Watermark;
 use std::collections::BTreeSet;
 use thalweg_record::KeyGroups;
-use thalweg_storage::checkpoint::{Checkpoint, Section, Snapshot, SnapshotEntry};
+use thalweg_storage::checkpoint::{Checkpoint, Layers, Section, Snapshot, SnapshotEntry};
 
 /// The state of one subtask of the attempt that took the checkpoint.
 pub(crate) struct RestoredSubtask {
@@ -18,16 +18,16 @@ pub(crate) struct RestoredSubtask {
     pub(crate) parallelism: usize,
     /// The watermark that the subtask had reached.
     pub(crate) watermark: Watermark,
-    snapshot: Snapshot,
+    state: Layers,
 }
 
 impl RestoredSubtask {
     /// Takes a snapshot that was read and checked.
-    fn new(entry: SnapshotEntry, snapshot: Snapshot) -> Self {
+    fn new(entry: SnapshotEntry, state: Layers) -> Self {
         let SnapshotEntry { task, subtask, parallelism, .. } = entry;
-        let watermark = snapshot.sections(&task, WATERMARK_STATE).next().and_then(|section| section.bytes.first_chunk().copied());
+        let watermark = state.newest().sections(&task, WATERMARK_STATE).next().and_then(|section| section.bytes.first_chunk().copied());
         let watermark = watermark.map_or(Watermark::MIN, |bytes| Watermark(i64::from_le_bytes(bytes)));
-        Self { task, subtask: subtask as usize, parallelism: parallelism as usize, watermark, snapshot }
+        Self { task, subtask: subtask as usize, parallelism: parallelism as usize, watermark, state }
     }
 }
 
@@ -47,20 +47,29 @@ impl Restored {
         Self { checkpoint: metadata.id, subtasks, allow_non_restored_state }
     }
 
-    /// The sections of a state, over all snapshots, each with the subtask that wrote it.
-    pub(crate) fn sections<'a>(&'a self, operator: &'a str, state: &'a str) -> impl Iterator<Item = (&'a RestoredSubtask, Section<'a>)> {
-        self.subtasks.iter().flat_map(move |of| of.snapshot.sections(operator, state).map(move |section| (of, section)))
+    /// The layers of a state, of all subtasks, each with the subtask that wrote it.
+    pub(crate) fn layers<'a>(
+        &'a self,
+        operator: &'a str,
+        state: &'a str,
+    ) -> impl Iterator<Item = (&'a RestoredSubtask, impl Iterator<Item = Vec<Section<'a>>>)> {
+        self.subtasks.iter().map(move |of| (of, of.state.of_state(operator, state)))
+    }
+
+    /// The sections of a state without keys, of all subtasks.
+    pub(crate) fn sections<'a>(&'a self, operator: &'a str, state: &'a str) -> impl Iterator<Item = Section<'a>> {
+        self.subtasks.iter().flat_map(move |of| of.state.newest().sections(operator, state))
     }
 
     /// Names of the states of `operator`, without the engine's own.
     pub(crate) fn states_of(&self, operator: &str) -> BTreeSet<String> {
-        let of_operator = self.subtasks.iter().flat_map(|of| of.snapshot.states()).filter(|state| state.operator == operator);
+        let of_operator = self.subtasks.iter().flat_map(|of| of.state.newest().states()).filter(|state| state.operator == operator);
         of_operator.map(|state| state.state).filter(|state| state != WATERMARK_STATE).collect()
     }
 
-    /// The snapshots of all subtasks.
-    pub(crate) fn snapshots(&self) -> impl Iterator<Item = &Snapshot> {
-        self.subtasks.iter().map(|of| &of.snapshot)
+    /// The newest images of all subtasks, which name all states.
+    pub(crate) fn newest(&self) -> impl Iterator<Item = &Snapshot> {
+        self.subtasks.iter().map(|of| of.state.newest())
     }
 
     /// The watermark that subtask `subtask` of `parallelism` of the task that begins with the operator `task` starts behind: that of the same subtask, or,

@@ -27,9 +27,9 @@ impl SealedState {
 
     /// The barrier of a checkpoint has come: `table` will be saved as it is now.
     pub(crate) fn seal<K, V>(&mut self, state: &OperatorState, table: &mut impl Sealable<K, V>, encode: Encode<K, V>) {
-        let checkpoint = state.snapshots.owes((&state.uid, &self.name, &self.layout), table.table_bytes());
-        table.seal(encode, state.snapshots.side_bytes());
-        self.checkpoint = Some(checkpoint);
+        let saving = state.snapshots.owes((&state.uid, &self.name, &self.layout), table.table_bytes());
+        self.checkpoint = Some(saving.checkpoint);
+        table.seal(encode, &saving);
     }
 
     /// Saves the next parts of `table`, about `budget` entries, or more if it changes fast. `false` if nothing of it is left to be saved.
@@ -43,6 +43,9 @@ impl SealedState {
         }
         let mut budget = budget.saturating_mul(1 + snapshots.side_bytes().fill(HASTE));
         let saved = table.save(&mut budget, &mut |entries| snapshots.append(checkpoint, (&state.uid, &self.name, &self.layout), entries));
+        if let Some(earlier) = table.builds_on().filter(|_| saved.is_ok()) {
+            snapshots.builds_on(checkpoint, (&state.uid, &self.name, &self.layout), earlier);
+        }
         match saved {
             Ok(false) => {}
             Ok(true) => self.is_saved(state, checkpoint),

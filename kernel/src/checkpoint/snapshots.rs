@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use thalweg_io::MonotonicNs;
 use thalweg_storage::checkpoint::{Scope, SnapshotWriter, StateLayout};
-use thalweg_storage::{SavedEntries, SideBytes};
+use thalweg_storage::{SavedEntries, Saving, SideBytes, Stored};
 
 /// The prefix of the names of the engine's own states. No user's state may have it.
 pub(crate) const RESERVED_STATES: &str = "thalweg/";
@@ -78,6 +78,10 @@ pub(crate) struct Snapshots {
     /// What states keep aside, and how many times its bound has been doubled, because it was too small.
     side_bytes: Rc<SideBytes>,
     doubled: Cell<u32>,
+    /// The snapshots that are durable in files of their own, and a size up to which a state is not worth one: it is saved whole each time.
+    stored: Rc<Stored>,
+    whole_bytes_max: usize,
+    changes_percent_max: usize,
     /// The sink's latest report: why it waits for room, or (`None`) that it no longer does.
     sink_waits: RefCell<Option<Option<String>>>,
     prepared: RefCell<VecDeque<PreparedEpoch>>,
@@ -86,8 +90,9 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
-    /// The snapshots of a task whose first operator has the uid `task_uid`. Images are handed over to be written in pieces of `piece_bytes`.
-    pub(crate) fn new(task_uid: String, piece_bytes: usize) -> Self {
+    /// The snapshots of a task whose first operator has the uid `task_uid`. Images are handed over to be written in pieces of `piece_bytes`. A state that takes
+    /// up to `whole_bytes_max` is saved whole each time, and so is a part of which more than `changes_percent_max` per cent have changed.
+    pub(crate) fn new(task_uid: String, piece_bytes: usize, whole_bytes_max: usize, changes_percent_max: usize) -> Self {
         Self {
             task_uid,
             in_chain: Cell::default(),
@@ -97,6 +102,9 @@ impl Snapshots {
             images: RefCell::new(Images::new(piece_bytes)),
             side_bytes: SideBytes::at_most(SIDE_BYTES_LEAST),
             doubled: Cell::default(),
+            stored: Rc::default(),
+            whole_bytes_max,
+            changes_percent_max,
             sink_waits: RefCell::default(),
             prepared: RefCell::default(),
             has_sink: Cell::new(false),
@@ -146,18 +154,39 @@ impl Snapshots {
     }
 
     /// A state of `bytes` is about to be sealed for the snapshot that has begun, and will be saved later. The snapshot names it even if it turns out to be
-    /// empty. Returns its checkpoint.
-    pub(crate) fn owes(&self, state: (&str, &str, &StateLayout), bytes: usize) -> CheckpointId {
+    /// empty. Returns what it is to be sealed for.
+    pub(crate) fn owes(&self, state: (&str, &str, &StateLayout), bytes: usize) -> Saving {
         let (operator, name, layout) = state;
         self.writer.borrow_mut().state(operator, name, layout);
         self.owed.set(self.owed.get() + 1);
         self.side_bytes.set_most(self.side_bytes.most().saturating_add((bytes / SIDE_PART) << self.doubled.get()));
-        self.in_chain.get().expect("invariant: state is sealed while the barrier is in the chain")
+        Saving {
+            checkpoint: self.in_chain.get().expect("invariant: state is sealed while the barrier is in the chain"),
+            side: Rc::clone(&self.side_bytes),
+            stored: Rc::clone(&self.stored),
+            whole_bytes_max: self.whole_bytes_max,
+            changes_percent_max: self.changes_percent_max,
+        }
     }
 
     /// What the states keep aside while they are saved.
-    pub(crate) fn side_bytes(&self) -> &Rc<SideBytes> {
+    pub(crate) fn side_bytes(&self) -> &SideBytes {
         &self.side_bytes
+    }
+
+    /// The snapshot of `checkpoint` is durable, in a file: later ones may build on it.
+    pub(crate) fn stored(&self, checkpoint: CheckpointId) {
+        self.stored.note(checkpoint);
+    }
+
+    /// What was stored before `checkpoint` will not be named any more.
+    pub(crate) fn forget_stored(&self, checkpoint: CheckpointId) {
+        self.stored.forget_before(checkpoint);
+    }
+
+    /// Whether later snapshots may build on what was stored for `checkpoint`.
+    pub(crate) fn reaches_back_to(&self, checkpoint: CheckpointId) -> bool {
+        self.stored.reaches_back_to(checkpoint)
     }
 
     /// From the next checkpoint on states may keep twice as much aside.
@@ -176,8 +205,19 @@ impl Snapshots {
         let (operator, name, layout) = state;
         let mut writer = self.writer.borrow_mut();
         let state = writer.state(operator, name, layout);
-        writer.append(state, Scope::Hashes(saved.hashes), saved.entries, &saved.bytes);
+        let scope = if saved.is_range { Scope::AllHashes(saved.hashes) } else { Scope::Hashes(saved.hashes) };
+        writer.append(state, scope, saved.entries, &saved.bytes);
         self.images.borrow_mut().grown(&mut writer);
+    }
+
+    /// What a state has in the snapshot of `checkpoint`, which is being made, is to be added to what the snapshots of `earlier` and later ones have.
+    pub(crate) fn builds_on(&self, checkpoint: CheckpointId, state: (&str, &str, &StateLayout), earlier: CheckpointId) {
+        assert!(self.wants(checkpoint), "checkpoint {checkpoint} is of no use any more");
+        let (operator, name, layout) = state;
+        let mut writer = self.writer.borrow_mut();
+        let state = writer.state(operator, name, layout);
+        writer.builds_on_earlier(state);
+        self.images.borrow_mut().build_on(earlier);
     }
 
     /// What a state owed to the snapshot of `checkpoint` is in it, or will not come.

@@ -37,8 +37,8 @@ impl Pieces for OldestImage {
 
 struct Stored {
     checkpoint: CheckpointId,
-    /// `None` if there was no room for the snapshot, or no use for it any more.
-    snapshot: Option<StoredImage>,
+    /// The images that make it up, the oldest first; `None` if there was no room for the snapshot, or no use for it any more.
+    images: Option<Vec<StoredImage>>,
     /// Why there is none: whether its state has changed too fast.
     is_outpaced: bool,
     splits: Vec<(u32, AlignedVec)>,
@@ -61,6 +61,8 @@ pub(crate) struct Acknowledger {
     coordinator: Mailbox<ToCoordinator>,
     durations: Rc<TaskDurations>,
     storing: Option<Writing>,
+    /// The files on which snapshots may build, the oldest first, whatever has become of their checkpoints.
+    files: Vec<(CheckpointId, FileRef)>,
     /// Durable snapshots that wait for the sink.
     stored: VecDeque<Stored>,
     prepared: VecDeque<PreparedEpoch>,
@@ -79,9 +81,25 @@ impl Acknowledger {
         snapshots: Rc<Snapshots>,
         coordinator: Mailbox<ToCoordinator>,
     ) -> Self {
-        let (durations, stored, prepared) = (Rc::default(), VecDeque::new(), VecDeque::new());
+        let (durations, stored, prepared, files) = (Rc::default(), VecDeque::new(), VecDeque::new(), Vec::new());
         let number = u32::try_from(number).expect("invariant: there are no more subtasks than key groups");
-        Self { subtask, attempt, io, task, number, hashes, name, place, snapshots, coordinator, durations, storing: None, stored, prepared }
+        Self {
+            subtask,
+            attempt,
+            io,
+            task,
+            number,
+            hashes,
+            name,
+            place,
+            snapshots,
+            coordinator,
+            durations,
+            storing: None,
+            files,
+            stored,
+            prepared,
+        }
     }
 
     /// Continues as far as possible; registers for the write that is under way.
@@ -102,17 +120,25 @@ impl Acknowledger {
                     // A full disk does not fail the attempt: the checkpoint is declined (docs/src/semantics.md#c-4).
                     Err(error) if error.is_storage_full() => {
                         tracing::warn!(subtask = %self.name, checkpoint = %image.checkpoint, %error, "no room for the snapshot");
+                        // What it would have superseded only takes room from the next.
+                        if image.builds_on.is_none() {
+                            self.forget_files(image.checkpoint.next());
+                        }
                         None
                     }
                     Err(error) => return Err(JobError::of_a_snapshot(&self.name, error)),
                 };
-                self.stored(image, file.map(StoredImage::File));
+                let images = file.and_then(|file| self.with_earlier(&image, file));
+                self.stored(image, images);
             }
             let oldest = self.snapshots.images().oldest(self.place.as_ref().map(|place| place.inline_bytes_max));
             match oldest {
                 None | Some(Oldest::Growing) => break,
                 Some(Oldest::GivenUp(image)) => self.stored(image, None),
-                Some(Oldest::Whole(image, bytes)) => self.stored(image, Some(StoredImage::Inline(bytes))),
+                Some(Oldest::Whole(image, bytes)) => {
+                    self.forget_files(image.checkpoint);
+                    self.stored(image, Some(vec![StoredImage::Inline(bytes)]));
+                }
                 Some(Oldest::Write(checkpoint)) => self.store(checkpoint),
             }
         }
@@ -131,15 +157,33 @@ impl Acknowledger {
         self.storing = Some(Box::pin(async move { write_snapshot(&*disk, &dir, &name, &mut pieces).await }));
     }
 
-    /// An image is durable, or stays in memory, or (`None`) does not exist.
-    fn stored(&mut self, image: Image, snapshot: Option<StoredImage>) {
+    /// An image is durable in this file: with those on which it builds it makes up a snapshot, and later ones may build on it. What it does not build on is of
+    /// no use any more. `None` if the files on which it builds are gone.
+    fn with_earlier(&mut self, image: &Image, file: FileRef) -> Option<Vec<StoredImage>> {
+        if image.builds_on.is_some_and(|earliest| !self.snapshots.reaches_back_to(earliest)) {
+            return None;
+        }
+        self.snapshots.stored(image.checkpoint);
+        self.files.retain(|(checkpoint, _)| image.builds_on.is_some_and(|earliest| *checkpoint >= earliest));
+        self.files.push((image.checkpoint, file));
+        Some(self.files.iter().map(|(_, file)| StoredImage::File(file.clone())).collect())
+    }
+
+    /// Nothing builds on what was stored before `checkpoint`, and no acknowledgement names it again.
+    fn forget_files(&mut self, checkpoint: CheckpointId) {
+        self.files.clear();
+        self.snapshots.forget_stored(checkpoint);
+    }
+
+    /// A snapshot is durable, or stays in memory, or (`None`) does not exist.
+    fn stored(&mut self, image: Image, images: Option<Vec<StoredImage>>) {
         let Image { checkpoint, splits, begun, alignment, sealed_at, is_outpaced, .. } = image;
-        let times = sealed_at.filter(|_| snapshot.is_some()).map(|sealed_at| {
+        let times = sealed_at.filter(|_| images.is_some()).map(|sealed_at| {
             let storing = self.io.clock().now().since(sealed_at);
             SnapshotTimes { alignment, saving: sealed_at.since(begun), storing }
         });
         times.into_iter().for_each(|times| self.durations.checkpoint(times));
-        self.stored.push_back(Stored { checkpoint, snapshot, is_outpaced, splits, times: times.unwrap_or_default() });
+        self.stored.push_back(Stored { checkpoint, images, is_outpaced, splits, times: times.unwrap_or_default() });
     }
 
     fn acknowledge(&mut self) {
@@ -152,15 +196,18 @@ impl Acknowledger {
             } else {
                 None
             };
-            let Some(Stored { checkpoint, snapshot, is_outpaced, splits, times }) = self.stored.pop_front() else { return };
-            let message = match snapshot {
-                Some(image) => {
-                    self.io.observe("checkpoint.acknowledge", &self.name, [checkpoint.0 as i64, 0, 0]);
-                    let acknowledgement =
-                        Acknowledgement { checkpoint, state: vec![StateFile { hashes: self.hashes, image }], splits, prepared, times };
+            let Some(Stored { checkpoint, images, is_outpaced, splits, times }) = self.stored.pop_front() else { return };
+            let message = match images {
+                Some(images) => {
+                    self.io.observe("checkpoint.acknowledge", &self.name, [checkpoint.0 as i64, images.len() as i64, 0]);
+                    let state = images.into_iter().map(|image| StateFile { hashes: self.hashes, image }).collect();
+                    let acknowledgement = Acknowledgement { checkpoint, state, splits, prepared, times };
                     FromSubtask::Acknowledged { subtask: self.subtask, acknowledgement }
                 }
-                None => FromSubtask::Declined { checkpoint, is_outpaced, prepared },
+                None => {
+                    let keeps_files = !self.files.is_empty();
+                    FromSubtask::Declined { subtask: self.subtask, checkpoint, is_outpaced, keeps_files, prepared }
+                }
             };
             self.report(message);
         }

@@ -100,11 +100,12 @@ fn hashes_of(key_groups: KeyGroups, subtask: usize, parallelism: usize) -> HashR
 fn spawn(io: &Io, plan: SubtaskPlan, shared: &CoreShared, lifeline: Lifeline, of_links: Option<Rc<MetricRegistry>>) -> Rc<MetricRegistry> {
     let name = Rc::new(TaskName { operators: plan.operators, subtask: plan.subtask, parallelism: plan.parallelism });
     let metrics = Rc::new(MetricRegistry::new(plan.subtask));
+    let whole_bytes_max = plan.attempt.snapshots.as_ref().map_or(usize::MAX, |place| place.inline_bytes_max);
     let piece_bytes = plan.attempt.snapshots.as_ref().map_or(usize::MAX, |place| {
         // An image of one piece may still turn out to be a small one, which stays in memory.
         shared.settings.write_block_bytes.max(place.inline_bytes_max.saturating_add(1))
     });
-    let snapshots = Rc::new(Snapshots::new(plan.task_uid.clone(), piece_bytes));
+    let snapshots = Rc::new(Snapshots::new(plan.task_uid.clone(), piece_bytes, whole_bytes_max, shared.settings.state_changes_percent_max));
     let blocked_outputs = Rc::default();
     let mut cx = SubtaskContext {
         io: io.clone(),

@@ -86,12 +86,13 @@ fn of_room(event: &str) -> Option<&'static str> {
 impl Coverage {
     fn checkpoints(&self, event: &ProbeEvent<'_>, marks: &mut Marks) {
         let course = &mut *self.course.borrow_mut();
-        let ProbeEvent { name, place, values: [number, _, third] } = *event;
+        let ProbeEvent { name, place, values: [number, second, third] } = *event;
         match name {
             "attempt.begin" => *course = Course::default(),
             "checkpoint.give-up" => course.given_up = Some(number),
             "checkpoint.acknowledge" => {
                 sometimes!(marks, course.given_up == Some(number), "an acknowledgement of a checkpoint that was given up");
+                sometimes!(marks, second > 1, "a checkpoint added to an earlier one");
             }
             "checkpoint.collected" => course.collected_meanwhile = course.committing,
             "checkpoint.complete" => {

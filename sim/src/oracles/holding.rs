@@ -60,7 +60,7 @@ pub(crate) fn read_folder(disk: &StillDisk, dir: &Path, older_may_be_damaged: bo
         holding.retained.push((summary.retained.id.0, summary.retained.metadata.name.clone()));
         holding.files.insert(summary.retained.metadata.name.clone());
         let of_file = |place: &Place| if let Place::File(file) = place { Some(file.name.clone()) } else { None };
-        holding.files.extend(checkpoint.metadata.snapshots.iter().filter_map(|entry| of_file(&entry.place)));
+        holding.files.extend(checkpoint.metadata.snapshots.iter().flat_map(|entry| &entry.places).filter_map(of_file));
     }
     Ok(Some(holding))
 }

@@ -42,6 +42,8 @@ impl EnginePlan {
         let (cores, chaining) = (stream.between(1, 4) as usize, stream.chance(700));
         // Tables of a few keys never split with the usual parts.
         let settings = settings.state_part_slots(stream.pick(&[4, 4, 8, 4096]));
+        // Tables are small here, and in few parts less than half would change.
+        let settings = settings.state_changes_percent_max(stream.pick(&[1, 50, 1_000, 1_000]));
         Self { cores, settings, parallelism, key_groups, chaining }
     }
 

@@ -91,7 +91,7 @@ pub async fn write_snapshot(disk: &dyn Disk, dir: &Path, name: &str, pieces: &mu
     outcome.map_err(CheckpointError::writing)
 }
 
-/// Removes files of a checkpoint that will not be completed. A missing file is no error.
+/// Removes files of state that no checkpoint names or will name. A missing file is no error.
 ///
 /// # Errors
 /// If the disk fails; the remaining files are tried nevertheless.

@@ -37,8 +37,8 @@ impl Kind {
     /// The version that is written, and the only version that is read.
     pub(super) fn version(self) -> u32 {
         match self {
-            Self::Snapshot => 3,
-            Self::Metadata => 2,
+            Self::Snapshot => 4,
+            Self::Metadata => 3,
             Self::LogEntry => 1,
         }
     }

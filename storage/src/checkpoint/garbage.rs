@@ -36,6 +36,11 @@ impl Collector {
         self.named.insert(retained.metadata.name.clone(), metadata.files().map(|file| file.name.clone()).collect());
     }
 
+    /// Whether a checkpoint names a file, as far as is noted.
+    pub(super) fn names(&self, retained: &Retained, file: &str) -> bool {
+        self.named.get(&retained.metadata.name).is_some_and(|files| files.contains(file))
+    }
+
     /// Removes files neither named by a checkpoint of `keep` nor being written, after `newest` was appended; up to `completed`, files of its attempt too.
     pub(super) async fn collect(
         &mut self,

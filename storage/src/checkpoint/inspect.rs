@@ -77,8 +77,10 @@ pub struct StateInspection {
     pub layout: StateLayout,
     /// The number of snapshots that contain it.
     pub subtasks: u64,
-    /// The number of its entries.
+    /// The number of its entries; at most, if it is in several files of a subtask.
     pub entries: u64,
+    /// Whether it is.
+    pub is_layered: bool,
     /// The size of its entries, in bytes.
     pub bytes: u64,
 }
@@ -129,10 +131,12 @@ pub async fn inspect(disk: &dyn Disk, path: &Path) -> Result<Inspection, Checkpo
             layout: state.layout,
             subtasks: 0,
             entries: 0,
+            is_layered: false,
             bytes: 0,
         });
         sum.subtasks += 1;
         sum.entries = sum.entries.saturating_add(state.entries);
+        sum.is_layered |= state.builds_on_earlier;
         sum.bytes += state.bytes;
     }
     Ok(Inspection {

@@ -7,7 +7,7 @@ use super::files::{read, read_child};
 use super::log::newest;
 use super::metadata::{Decoded, Place};
 use super::names::FileName;
-use super::{CheckpointError, FileRef, Metadata, Retained, Snapshot, SnapshotEntry};
+use super::{CheckpointError, FileRef, Layers, Metadata, Retained, Snapshot, SnapshotEntry};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use thalweg_io::{Disk, EntryKind};
@@ -18,7 +18,7 @@ pub struct Checkpoint {
     /// The checkpoint's metadata.
     pub metadata: Metadata,
     /// The state of each subtask, in the order of [`Metadata::snapshots`].
-    pub snapshots: Vec<(SnapshotEntry, Snapshot)>,
+    pub snapshots: Vec<(SnapshotEntry, Layers)>,
     /// Its metadata file, from which [`load_path`] reads the checkpoint.
     pub path: PathBuf,
     /// The length of the metadata file.
@@ -121,14 +121,14 @@ async fn with_snapshots(disk: &dyn Disk, dir: &Path, file: &FileRef, decoded: De
     let mut inline: BTreeMap<usize, Snapshot> = inline.into_iter().collect();
     let mut snapshots = Vec::with_capacity(metadata.snapshots.len());
     for (place, entry) in metadata.snapshots.iter().enumerate() {
-        let snapshot = match &entry.place {
-            Place::Inline { .. } => inline.remove(&place).expect("invariant: decoding has parsed all that are inline"),
-            Place::File(file) => {
+        let mut images: Vec<Snapshot> = inline.remove(&place).into_iter().collect();
+        for place in &entry.places {
+            if let Place::File(file) = place {
                 let bytes = read_child(disk, dir, file).await?;
-                Snapshot::parse(&dir.join(&file.name).display().to_string(), bytes)?
+                images.push(Snapshot::parse(&dir.join(&file.name).display().to_string(), bytes)?);
             }
-        };
-        snapshots.push((entry.clone(), snapshot));
+        }
+        snapshots.push((entry.clone(), Layers::new(images)));
     }
     Ok(Checkpoint { metadata, snapshots, path: dir.join(&file.name), metadata_bytes: file.len, metadata_crc: file.crc })
 }

@@ -15,6 +15,9 @@ use thalweg_io::Buffer;
 use thalweg_record::record::Layout;
 use thalweg_record::{HashRange, hex};
 
+/// The files at most that the state of a subtask lies in.
+pub const FILES_MAX: usize = 256;
+
 /// The content of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,8 +70,8 @@ pub struct SnapshotEntry {
     pub subtask: u32,
     /// The parallelism of the task.
     pub parallelism: u32,
-    /// Where its image is.
-    pub place: Place,
+    /// Where its images are, the oldest first: each changes what those before it hold. One that is inline stands alone.
+    pub places: Vec<Place>,
 }
 
 /// Where an image is.
@@ -186,14 +189,14 @@ pub struct TaskSnapshot {
     pub subtask: u32,
     /// The parallelism of the task.
     pub parallelism: u32,
-    /// The image of its state.
-    pub image: Image,
+    /// The images of its state, the oldest first.
+    pub images: Vec<Image>,
 }
 
 impl Metadata {
     /// The names of the files that the checkpoint consists of besides its metadata.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
-        self.snapshots.iter().filter_map(|snapshot| match &snapshot.place {
+        self.snapshots.iter().flat_map(|snapshot| &snapshot.places).filter_map(|place| match place {
             Place::File(file) => Some(file),
             Place::Inline { .. } => None,
         })
@@ -208,17 +211,18 @@ impl Metadata {
         assert!(self.snapshots.is_empty(), "the places of snapshots are given here");
         let mut images = Vec::new();
         let mut offset = 0;
-        for TaskSnapshot { task, subtask, parallelism, image } in snapshots {
-            let place = match image {
-                Image::File(file) => Place::File(file),
-                Image::Inline(image) => {
-                    let place = Place::Inline { offset: offset as u64, len: image.len() as u64, crc: crc32fast::hash(&image) };
-                    offset += image.len().next_multiple_of(ALIGN);
-                    images.push(image);
-                    place
-                }
-            };
-            self.snapshots.push(SnapshotEntry { task, subtask, parallelism, place });
+        let mut place_of = |image| match image {
+            Image::File(file) => Place::File(file),
+            Image::Inline(image) => {
+                let place = Place::Inline { offset: offset as u64, len: image.len() as u64, crc: crc32fast::hash(&image) };
+                offset += image.len().next_multiple_of(ALIGN);
+                images.push(image);
+                place
+            }
+        };
+        for TaskSnapshot { task, subtask, parallelism, images } in snapshots {
+            let places = images.into_iter().map(&mut place_of).collect();
+            self.snapshots.push(SnapshotEntry { task, subtask, parallelism, places });
         }
         if let Err(broken) = self.check() {
             panic!("checkpoint {}: {broken}", self.id);
@@ -249,7 +253,7 @@ impl Metadata {
         let images_at = reader.at();
         let mut ranges = Vec::new();
         for (snapshot, entry) in metadata.snapshots.iter().enumerate() {
-            let Place::Inline { offset, len, crc } = entry.place else { continue };
+            let [Place::Inline { offset, len, crc }] = entry.places[..] else { continue };
             let at = reader.at();
             if offset != (at - images_at) as u64 {
                 return Err(reader.corrupt(at, format!("snapshot {snapshot} is not the one that follows")));
@@ -270,19 +274,29 @@ impl Metadata {
 
     /// Checks the rules between fields; `Err` says which rule is broken.
     fn check(&self) -> Result<(), String> {
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut files) = (BTreeSet::new(), BTreeSet::new());
         for snapshot in &self.snapshots {
-            let SnapshotEntry { task, subtask, parallelism, place } = snapshot;
+            let SnapshotEntry { task, subtask, parallelism, places } = snapshot;
             if subtask >= parallelism {
                 return Err(format!("subtask {subtask} of {task} is beyond its parallelism of {parallelism}"));
             }
             if !seen.insert((task, *subtask)) {
                 return Err(format!("subtask {subtask} of {task} is there twice"));
             }
-            if let Place::File(file) = place
-                && !is_state_file(&file.name)
-            {
-                return Err(format!("{:?} is not the name of a state file", file.name));
+            if places.is_empty() || places.len() > FILES_MAX {
+                return Err(format!("the state of subtask {subtask} of {task} lies in {} places", places.len()));
+            }
+            for place in places {
+                match place {
+                    Place::File(file) if !is_state_file(&file.name) => {
+                        return Err(format!("{:?} is not the name of a state file", file.name));
+                    }
+                    Place::File(file) if !files.insert(&file.name) => return Err(format!("the file {:?} is named twice", file.name)),
+                    Place::Inline { .. } if places.len() > 1 => {
+                        return Err(format!("the state of subtask {subtask} of {task} is inline, and in files"));
+                    }
+                    _ => {}
+                }
             }
         }
         let mut finished = BTreeSet::new();
@@ -301,6 +315,6 @@ impl Metadata {
 pub struct Decoded {
     /// The metadata itself.
     pub metadata: Metadata,
-    /// The snapshots that lie in the same file, with their places in [`Metadata::snapshots`].
+    /// The snapshots that lie in the same file, with the places of their subtasks in [`Metadata::snapshots`].
     pub inline: Vec<(usize, Snapshot)>,
 }

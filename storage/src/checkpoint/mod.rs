@@ -13,11 +13,13 @@ mod files;
 mod frame;
 mod garbage;
 mod inspect;
+mod layers;
 mod load;
 mod log;
 mod log_entry;
 mod metadata;
 mod names;
+mod restoring;
 mod snapshot;
 mod snapshot_writer;
 mod store;
@@ -27,13 +29,15 @@ pub use error::CheckpointError;
 pub use files::{Piece, Pieces, discard, write_snapshot};
 pub use garbage::Cleanup;
 pub use inspect::{CheckpointContent, CheckpointSummary, Inspection, Listing, StateInspection, inspect, list};
+pub use layers::Layers;
 pub use load::{Checkpoint, load, load_metadata, load_path};
 pub use log_entry::{Event, LogEntry, Origin, Retained};
 pub use metadata::{
-    Decoded, FileRef, FinishedSubtask, Image, Metadata, OperatorEntry, Place, SnapshotEntry, SourceEntry, SplitEntry, StateFile,
+    Decoded, FILES_MAX, FileRef, FinishedSubtask, Image, Metadata, OperatorEntry, Place, SnapshotEntry, SourceEntry, SplitEntry, StateFile,
     TaskSnapshot, TransactionEntry,
 };
-pub use names::state_file_name;
+pub use names::{checkpoint_of_state_file, state_file_name};
+pub use restoring::{RestoredEntry, restore};
 pub use snapshot::{Section, Snapshot, StateSummary};
 pub use snapshot_writer::{ImageEnd, Scope, SnapshotWriter, StateIndex, StateLayout};
 pub use store::{CheckpointStore, History};

@@ -69,14 +69,6 @@ impl FileName {
             _ => None,
         }
     }
-
-    /// Whether it names the metadata or a state file of this checkpoint of this attempt.
-    pub(super) fn is_of(&self, of: (Attempt, CheckpointId)) -> bool {
-        match self {
-            Self::Metadata { checkpoint, attempt } | Self::State { attempt, checkpoint, .. } => (*attempt, *checkpoint) == of,
-            Self::LogEntry { .. } | Self::Head { .. } | Self::Temporary { .. } => false,
-        }
-    }
 }
 
 /// The name of the file for the state of one subtask of `task`. Tasks with different names get files with different names.
@@ -91,6 +83,19 @@ pub fn state_file_name(attempt: Attempt, checkpoint: CheckpointId, task: &str, s
     // An underscore appears only before a checksum, so a name with one is never the plain name of another task.
     let task = if plain == task && !plain.is_empty() { plain } else { format!("{plain}_{:08x}", crc32fast::hash(task.as_bytes())) };
     FileName::State { attempt, checkpoint, rest: format!("{task}-{subtask}") }.to_string()
+}
+
+/// The checkpoint for which `name` says that a file was written for the state of this subtask; `None` if it is not such a name.
+///
+/// ```
+/// use thalweg_storage::checkpoint::{Attempt, CheckpointId, checkpoint_of_state_file};
+/// assert_eq!(checkpoint_of_state_file("2-7-window-0.state", Attempt(2), "window", 0), Some(CheckpointId(7)));
+/// assert_eq!(checkpoint_of_state_file("2-7-window-0.state", Attempt(2), "window", 1), None);
+/// ```
+#[must_use]
+pub fn checkpoint_of_state_file(name: &str, attempt: Attempt, task: &str, subtask: u32) -> Option<CheckpointId> {
+    let Some(FileName::State { checkpoint, .. }) = FileName::parse(name) else { return None };
+    (state_file_name(attempt, checkpoint, task, subtask) == name).then_some(checkpoint)
 }
 
 /// Whether `name` can be that of a state file.

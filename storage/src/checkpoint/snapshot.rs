@@ -18,6 +18,7 @@ struct StateRow {
     operator: String,
     name: String,
     layout: StateLayout,
+    builds_on_earlier: bool,
 }
 
 #[derive(Debug)]
@@ -66,6 +67,8 @@ pub struct StateSummary {
     pub state: String,
     /// The layout of its entries.
     pub layout: StateLayout,
+    /// Whether earlier images hold a part of it. Then some of the entries counted here are superseded or tombstones.
+    pub builds_on_earlier: bool,
     /// The number of its sections.
     pub sections: u64,
     /// The number of its entries.
@@ -109,6 +112,12 @@ impl Snapshot {
         })
     }
 
+    /// Whether a state is that of earlier images, changed by what this one has of it. `None` if there is no such state.
+    #[must_use]
+    pub fn builds_on_earlier(&self, operator: &str, state: &str) -> Option<bool> {
+        self.index.states.iter().find(|row| row.operator == operator && row.name == state).map(|row| row.builds_on_earlier)
+    }
+
     /// The states in the order in which they were written.
     pub fn states(&self) -> impl Iterator<Item = StateSummary> {
         self.index.states.iter().enumerate().map(|(number, row)| {
@@ -117,6 +126,7 @@ impl Snapshot {
                 operator: row.operator.clone(),
                 state: row.name.clone(),
                 layout: row.layout.clone(),
+                builds_on_earlier: row.builds_on_earlier,
                 sections: 0,
                 entries: 0,
                 bytes: 0,
@@ -183,13 +193,18 @@ fn read_rows(mut index: Reader<'_>, mut sections: Reader<'_>) -> Result<Index, C
     let mut names = BTreeSet::new();
     for _ in 0..state_count {
         let at = index.at();
+        let builds_on_earlier = match index.u32("a state")? {
+            0 => false,
+            1 => true,
+            other => return Err(index.corrupt(at, format!("a state with {other} for whether it builds on earlier images"))),
+        };
         let (operator, name) = (index.text("an operator's uid")?, index.text("a state's name")?);
         let (key, value) = (index.text("a layout")?, index.text("a layout")?);
         let layout = StateLayout { key: Layout::described(key), value: Layout::described(value) };
         if !names.insert((operator, name)) {
             return Err(index.corrupt(at, format!("the state {name} of {operator} is there twice")));
         }
-        states.push(StateRow { operator: operator.to_owned(), name: name.to_owned(), layout });
+        states.push(StateRow { operator: operator.to_owned(), name: name.to_owned(), layout, builds_on_earlier });
     }
     let mut rows: Vec<SectionRow> = Vec::with_capacity(section_count);
     // Only keys may come in several sections.
@@ -207,7 +222,7 @@ fn read_rows(mut index: Reader<'_>, mut sections: Reader<'_>) -> Result<Index, C
         if offset != sections.at() {
             return Err(index.corrupt(at, format!("the section at {offset} is not the one that follows")));
         }
-        if !matches!(scope, Scope::Hashes(_)) && !single.insert((state, scope)) {
+        if !matches!(scope, Scope::Hashes(_) | Scope::AllHashes(_)) && !single.insert((state, scope)) {
             return Err(index.corrupt(at, format!("state {state} has two sections of scope {parts:?}")));
         }
         if crc32fast::hash(sections.take(length, "a section")?) != crc {

@@ -34,6 +34,8 @@ pub struct StateLayout {
 pub enum Scope {
     /// Keys with hashes in this range.
     Hashes(HashRange),
+    /// All keys with hashes in this range: what earlier images hold of it is superseded.
+    AllHashes(HashRange),
     /// One split of a source.
     Split(u32),
     /// The subtask itself.
@@ -47,6 +49,7 @@ impl Scope {
             Self::Hashes(HashRange { first, last }) => [0, first, last],
             Self::Split(split) => [1, split, 0],
             Self::Subtask => [2, 0, 0],
+            Self::AllHashes(HashRange { first, last }) => [3, first, last],
         }
     }
 
@@ -56,6 +59,7 @@ impl Scope {
             [0, first, last] if first <= last => Some(Self::Hashes(HashRange { first, last })),
             [1, split, 0] => Some(Self::Split(split)),
             [2, 0, 0] => Some(Self::Subtask),
+            [3, first, last] if first <= last => Some(Self::AllHashes(HashRange { first, last })),
             _ => None,
         }
     }
@@ -70,6 +74,7 @@ struct State {
     operator: String,
     name: String,
     layout: StateLayout,
+    builds_on_earlier: bool,
 }
 
 impl State {
@@ -147,9 +152,18 @@ impl SnapshotWriter {
             return *index;
         }
         let index = StateIndex(u32::try_from(self.states.len()).expect("states are counted in 32 bits"));
-        self.states.push(State { operator: operator.to_owned(), name: state.to_owned(), layout: layout.clone() });
+        self.states.push(State { operator: operator.to_owned(), name: state.to_owned(), layout: layout.clone(), builds_on_earlier: false });
         self.by_name.insert(key, index);
         index
+    }
+
+    /// Notes that the state is that of earlier images, changed by what this one has of it.
+    ///
+    /// # Panics
+    /// If the state belongs to another writer.
+    pub fn builds_on_earlier(&mut self, state: StateIndex) {
+        let state = self.states.get_mut(state.0 as usize);
+        state.expect("the state belongs to this writer").builds_on_earlier = true;
     }
 
     /// Appends a section: `entries` entries of one state and one scope, as `bytes`. There may be several for a state and a range of hashes. Costs a copy and a
@@ -210,9 +224,12 @@ impl SnapshotWriter {
         let mut index = Vec::with_capacity(8 + image.sections.len());
         put_u32(&mut index, image.states.len());
         index.extend_from_slice(&image.section_count.to_le_bytes());
-        for text in image.states.iter().flat_map(State::texts) {
-            put_u32(&mut index, text.len());
-            index.extend_from_slice(text.as_bytes());
+        for state in &image.states {
+            put_u32(&mut index, usize::from(state.builds_on_earlier));
+            for text in state.texts() {
+                put_u32(&mut index, text.len());
+                index.extend_from_slice(text.as_bytes());
+            }
         }
         index.extend_from_slice(&image.sections);
         let (index_at, sections_end) = (image.len(), image.rest.len());
@@ -238,8 +255,8 @@ impl SnapshotWriter {
 /// The header of an image that begins before its length is known: the footer closes it.
 pub(super) const HEADER: Header = Header { length: 0, crc: 0 };
 
-/// Bytes of a state in the index, without its texts: the lengths of the texts.
-pub(super) const STATE_BYTES: usize = 4 * 4;
+/// Bytes of a state in the index, without its texts: whether it builds on earlier images, and the lengths of the texts.
+pub(super) const STATE_BYTES: usize = 5 * 4;
 
 /// Bytes of a section in the index.
 pub(super) const SECTION_BYTES: usize = 6 * 4 + 3 * 8;

@@ -168,7 +168,7 @@ impl CheckpointStore {
     /// Stores a checkpoint and keeps the `retain` newest. When it returns, the checkpoint is complete: its transactions may be committed.
     ///
     /// # Errors
-    /// A full disk: the checkpoint and its files are gone, the earlier ones unchanged. Fenced: another attempt has begun, which may or may not have seen
+    /// A full disk: there is no such checkpoint, and the earlier ones are unchanged; the files of its subtasks stay. Fenced: another attempt has begun, which may or may not have seen
     /// this checkpoint complete. Anything else: it is unknown whether the checkpoint is complete.
     ///
     /// # Panics
@@ -206,11 +206,7 @@ impl CheckpointStore {
         if let Err(error) = stored {
             // A full disk is noticed before the entry is linked: nobody can have seen this checkpoint. After any other error somebody may have.
             if error.is_storage_full() {
-                let own = metadata.files().map(|file| file.name.as_str());
-                let own = own.filter(|name| FileName::parse(name).is_some_and(|name| name.is_of((attempt, metadata.id))));
-                for name in own.chain([name.as_str()]) {
-                    let _ = remove(&*self.disk, &self.dir, name).await;
-                }
+                let _ = remove(&*self.disk, &self.dir, &name).await;
             }
             return Err(error);
         }
@@ -264,6 +260,12 @@ impl CheckpointStore {
     /// If anything is missing or not as it was written, or the disk fails.
     pub async fn load(&self, retained: &Retained) -> Result<Checkpoint, CheckpointError> {
         load(&*self.disk, &self.dir, retained).await
+    }
+
+    /// Whether a checkpoint that this store has completed and retains names this file.
+    #[must_use]
+    pub fn is_named(&self, file: &str) -> bool {
+        self.retained().iter().any(|retained| self.collector.names(retained, file))
     }
 
     /// The path of the folder.

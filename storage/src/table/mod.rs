@@ -14,6 +14,8 @@ mod regions;
 mod remains;
 mod sealing;
 mod slots;
+mod span;
+mod tags;
 
 pub use positions::Position;
 pub use remains::Remains;
@@ -21,15 +23,15 @@ pub use remains::Remains;
 use crate::TableOwner;
 use crate::checkpoint::Namespace;
 use crate::saved::{Encode, SavedEntries};
+use crate::saving::Saving;
 use crate::sealable::{SaveError, Sealable};
-use crate::side_bytes::SideBytes;
 use part::{FULL_EIGHTHS, Part};
 use regions::Regions;
-use sealing::Sealing;
+use sealing::{Content, Sealing};
 use slots::{Found, Place, Slots, word_of};
-use std::rc::Rc;
+use span::Span;
 use std::task::{Context, Poll};
-use thalweg_record::HashRange;
+use thalweg_record::{CheckpointId, HashRange};
 
 /// Slots of a part at most, where entries are spread evenly and nothing else is asked for.
 const PART_SLOTS: usize = 4096;
@@ -64,28 +66,6 @@ pub struct HotTable<K, V> {
     part_slots: usize,
 }
 
-/// The hashes that a directory is laid out for.
-#[derive(Clone, Copy)]
-struct Span {
-    /// The low 32 bits of the lowest.
-    first: u32,
-    /// How many of the low 32 bits tell hashes apart, counted from `first` on.
-    bits: u32,
-}
-
-impl Span {
-    /// The low 32 bits of the highest.
-    fn last(self) -> u32 {
-        self.first.wrapping_add(((1u64 << self.bits) - 1) as u32)
-    }
-
-    /// Where, among 2^depth ranges of equal size, a hash lies. Bits above `depth` are set only for a hash that is outside.
-    #[inline]
-    fn index(self, hash: u64, depth: u32) -> usize {
-        (u64::from((hash as u32).wrapping_sub(self.first)) >> (self.bits - depth)) as usize
-    }
-}
-
 impl<K, V> Default for HotTable<K, V> {
     fn default() -> Self {
         Self::of(TableOwner::default())
@@ -109,10 +89,10 @@ impl<K, V> HotTable<K, V> {
     /// The same for keys whose hashes lie in `range`: the directory is laid out for those alone. Others are found as well.
     #[must_use]
     pub fn spanning(range: HashRange, owner: TableOwner) -> Self {
-        let part = Part { slots: Slots::none(), depth: 0, prefix: 0, saved_in: 0, swept_in: 0, side: None };
+        let part = Part::first();
         let part_slots = part_slots::<K, V>(PART_SLOTS);
         let regions = Regions::new(part_slots * Slots::<K, V>::SLOT_BYTES);
-        let span = Span { first: range.first, bits: 32 - range.last.wrapping_sub(range.first).leading_zeros() };
+        let span = Span::of(range);
         Self {
             directory: vec![part.slots.place(0)],
             depth: 0,
@@ -239,13 +219,18 @@ impl<K, V> HotTable<K, V> {
     fn put(&mut self, hash: u64, part: u32, at: usize, key: K, value: V) -> Position {
         self.len += 1;
         let word = word_of(hash, self.sealing.tag());
-        if self.parts[part as usize].has_room() {
-            self.parts[part as usize].slots.fill(at, word, key, value);
+        let Self { sealing, parts, .. } = self;
+        if parts[part as usize].has_room() {
+            let part_of = &mut parts[part as usize];
+            sealing.added(part_of);
+            part_of.slots.fill(at, word, key, value);
             return Position { part, at: at as u32 };
         }
         self.make_room(hash);
         let part = self.place(hash).part;
-        let at = self.parts[part as usize].slots.insert(word, key, value);
+        let part_of = &mut self.parts[part as usize];
+        self.sealing.added(part_of);
+        let at = part_of.slots.insert(word, key, value);
         Position { part, at: at as u32 }
     }
 
@@ -299,10 +284,9 @@ impl<K, V> HotTable<K, V> {
     fn split(&mut self, number: usize) -> Option<()> {
         let Self { span, parts, regions, part_slots, .. } = self;
         let (span, part_slots) = (*span, *part_slots);
-        let (saved_in, swept_in) = (parts[number].saved_in, parts[number].swept_in);
         let Part { slots, depth, prefix, .. } = &mut parts[number];
         (*depth, *prefix) = (*depth + 1, *prefix << 1);
-        let (depth, prefix) = (*depth, *prefix);
+        let depth = *depth;
         let is_upper = |word: u64| span.index(word, depth) & 1 == 1;
         let upper = slots.words().filter(|word| is_upper(*word)).count();
         let lower = slots.len() - upper;
@@ -326,7 +310,8 @@ impl<K, V> HotTable<K, V> {
         let [lower, upper] = halves;
         self.slot_bytes = self.slot_bytes - before + lower.bytes() + upper.bytes();
         self.parts[number].slots = lower;
-        self.parts.push(Part { slots: upper, depth, prefix: prefix | 1, saved_in, swept_in, side: None });
+        let upper = self.parts[number].split_off(upper, is_upper);
+        self.parts.push(upper);
         self.enter(number);
         self.enter(self.parts.len() - 1);
         Some(())
@@ -348,8 +333,10 @@ impl<K, V> HotTable<K, V> {
         unsafe { self.changing(place, at) };
         self.len -= 1;
         let number = place.part as usize;
-        let slots = &mut self.parts[number].slots;
-        let (_, value) = slots.remove(at);
+        let part = &mut self.parts[number];
+        let (key, value) = part.slots.remove(at);
+        self.sealing.removed(part, hash, key);
+        let slots = &mut part.slots;
         // Small ones are kept: a part may have an entry now and then.
         if slots.len() == 0 && slots.capacity() >= self.part_slots {
             let slots = std::mem::replace(slots, Slots::none());
@@ -360,10 +347,11 @@ impl<K, V> HotTable<K, V> {
         Some(value)
     }
 
-    /// [Seals](Sealable::seal) the table, whose entries are saved in this namespace. Costs next to nothing, unless an earlier content is given up, or a hundred
-    /// in a row have been.
-    pub fn seal_in(&mut self, namespace: Option<Namespace>, encode: Encode<K, V>, side: &Rc<SideBytes>) {
-        self.sealing.seal(&mut self.parts, encode, namespace, side);
+    /// [Seals](Sealable::seal) the table, whose entries are saved in this namespace, all of them if there is one. Costs next to nothing, unless an earlier
+    /// content is given up, or a hundred in a row have been.
+    pub fn seal_in(&mut self, namespace: Option<Namespace>, encode: Encode<K, V>, saving: &Saving) {
+        let is_whole = namespace.is_some() || self.table_bytes() <= saving.whole_bytes_max;
+        self.sealing.seal(&mut self.parts, Content { encode, namespace, is_whole, span: self.span, entries: self.len }, saving);
     }
 
     /// Whether a content is sealed that is not saved as a whole yet.
@@ -379,12 +367,16 @@ impl<K, V> HotTable<K, V> {
 }
 
 impl<K, V> Sealable<K, V> for HotTable<K, V> {
-    fn seal(&mut self, encode: Encode<K, V>, side: &Rc<SideBytes>) {
-        self.seal_in(None, encode, side);
+    fn seal(&mut self, encode: Encode<K, V>, saving: &Saving) {
+        self.seal_in(None, encode, saving);
     }
 
     fn save(&mut self, budget: &mut usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
         self.sealing.save(&mut self.parts, budget, take)
+    }
+
+    fn builds_on(&self) -> Option<CheckpointId> {
+        self.sealing.builds_on()
     }
 
     fn unseal(&mut self) {

@@ -5,25 +5,29 @@
 //! and hands out what each part held when it was sealed: its side buffer, and those of its entries that have not changed since. If a part splits, its side
 //! buffer stays with the lower half, also what belongs to the upper one: each entry is in one side buffer, or in one part with an older tag.
 //!
+//! A part of which an earlier content is known to be durable need not be saved whole: then only what was changed since is saved, and a tombstone for each entry
+//! that was removed. Whether it is whole is decided once per part and epoch, when one of its entries is changed, or it is saved. It is whole in turn, so that
+//! what is stored of a table does not grow, and what is superseded is superseded from one end to the other; and where most of it has changed.
+//!
 //! The tag of an entry says in which epoch it was last changed, as the remainder of a division: a tag that comes round again would be taken for that of the
-//! present epoch. So parts are *swept*: entries not changed in the present epoch get the tag [`OLDER`]. [`Sealing::save`] does that on its way, for parts
-//! that have not been swept for long; and sealing does a few of them, if checkpoint after checkpoint is given up before its turn comes.
+//! present epoch. So parts are *swept*: entries that were not changed since what is stored of the part get the tag [`OLDER`]. [`Sealing::save`] does that on its
+//! way, for parts that have not been swept for long; and sealing does a few of them, if checkpoint after checkpoint is given up before its turn comes.
 
-use super::part::Part;
+use super::part::{LastSaved, Part, Removed};
 use super::slots::Tag;
+use super::span::Span;
+use super::tags::{OLDER, epoch_of, tag_of};
 use crate::checkpoint::Namespace;
 use crate::saved::{Encode, Encoder, SavedEntries};
+use crate::saving::{Saving, Stored};
 use crate::sealable::SaveError;
-use crate::side_bytes::{SideBytes, SideShare};
+use crate::side_bytes::SideShare;
 use rkyv::util::AlignedVec;
-use std::num::NonZeroU8;
+use std::collections::VecDeque;
+use std::mem;
+use std::ops::Range;
 use std::rc::Rc;
-
-/// The tag of entries that were changed so long ago that nobody asks when.
-const OLDER: Tag = Tag::new(NonZeroU8::MIN);
-
-/// The numbers of tags that count epochs: all but 0, which free slots have, and that of [`OLDER`].
-const EPOCH_TAGS: u32 = 254;
+use thalweg_record::CheckpointId;
 
 /// Saving sweeps parts that have not been swept for this many epochs.
 const SWEPT_BY_SAVING: u32 = 50;
@@ -34,23 +38,92 @@ const SWEPT_BY_SEALING: u32 = 100;
 /// By then sealing has swept all parts, however the table grows meanwhile: before tags come round.
 const SWEPT_AT_LAST: u32 = 200;
 
-/// The tag of entries that are changed in this epoch.
-fn tag_of(epoch: u32) -> Tag {
-    let number = u8::try_from(2 + epoch % EPOCH_TAGS).ok().and_then(NonZeroU8::new);
-    Tag::new(number.expect("invariant: between 2 and 255"))
+/// What was stored longer ago is built on no more: the tags of what was changed since would come round before they are swept again.
+const STORED_WITHIN: u32 = 50;
+
+/// Nor is what was saved whole longer ago, so that a content lies in no more files than this, however many turns have been missed.
+const WHOLE_WITHIN: u32 = 100;
+
+/// In so many epochs each part is saved whole once, if little changes; and where much does, at least.
+const TURNS_MOST: u64 = 64;
+const TURNS_LEAST: u64 = 2;
+
+/// Changes may add up to so many times what may change at once, until the part is saved whole.
+const CHANGED_SINCE_WHOLE: usize = 4;
+
+/// Removed entries that are remembered of a part, however small it is.
+const REMOVED_LEAST: usize = 64;
+
+/// A content that is about to be sealed.
+pub(super) struct Content<K, V> {
+    pub(super) encode: Encode<K, V>,
+    pub(super) namespace: Option<Namespace>,
+    /// Whether it is to be saved whole, whatever is stored.
+    pub(super) is_whole: bool,
+    pub(super) span: Span,
+    /// How many entries it has.
+    pub(super) entries: usize,
 }
 
 /// A sealed content that is not saved as a whole yet.
 struct Sealed<K, V> {
     encoder: Encoder<K, V>,
     namespace: Option<Namespace>,
+    /// Whether all of it is saved.
+    is_whole: bool,
+    /// Of how many per cent of its entries a part may have changed, at most, not to be saved whole.
+    changes_percent_max: usize,
+    /// Parts that begin here, in their table's range of hashes, are saved whole.
+    turn: Range<u64>,
+    span: Span,
+    stored: Rc<Stored>,
     /// The part whose turn is next.
     next: usize,
+    /// The earliest epoch in which a part was saved whole on which what was saved builds.
+    builds_on: Option<u32>,
     /// What the side buffers take.
     share: SideShare,
     /// Memory to encode the next part in.
     spare: AlignedVec,
     error: Option<SaveError>,
+}
+
+impl<K, V> Sealed<K, V> {
+    /// Keeps the entry in the slot `at` of a part aside.
+    fn keep_aside(&mut self, part: &mut Part<K, V>, at: usize) {
+        let Some((hash, key, value)) = part.slots.entry(at) else { return };
+        let side = part.side.get_or_insert_default();
+        let before = side.bytes.len();
+        let namespace = self.namespace;
+        let added = self.encoder.extend(side, |open| open.add(hash, namespace, key, Some(value))).map_err(SaveError::Archive);
+        let kept = self.share.keep(side.bytes.len() - before).map_err(|bytes| SaveError::SideBuffersFull { bytes });
+        self.error = added.and(kept).err();
+    }
+
+    /// Encodes what is to be saved of a part besides its side buffer: what was changed since an earlier epoch, in the epochs before this one, or all.
+    fn encode_rest(&mut self, saved: &mut SavedEntries, part: &Part<K, V>, changed_from: Option<u32>, epoch: u32) {
+        let (namespace, slots, tag) = (self.namespace, &part.slots, tag_of(epoch));
+        let is_saved =
+            |at: &usize| changed_from.is_none_or(|from| slots.tag(*at).and_then(|tag| epoch_of(tag, epoch)).is_some_and(|of| of >= from));
+        let added = self.encoder.extend(saved, |open| {
+            if changed_from.is_some() {
+                let mut before = part.removed.iter().filter(|removed| removed.epoch < epoch);
+                before.try_for_each(|removed| open.add(removed.hash, namespace, &removed.key, None))?;
+            }
+            let mut unchanged = slots.without_tag(tag).filter(is_saved).filter_map(|at| slots.entry(at));
+            unchanged.try_for_each(|(hash, key, value)| open.add(hash, namespace, key, Some(value)))
+        });
+        if let Err(error) = added {
+            self.error.get_or_insert(SaveError::Archive(error));
+        }
+    }
+
+    /// Hands out what was saved, unless that has failed.
+    fn hand_out(&mut self, saved: &SavedEntries, take: &mut dyn FnMut(&SavedEntries)) {
+        if self.error.is_none() && (saved.entries > 0 || saved.is_range) {
+            take(saved);
+        }
+    }
 }
 
 /// The epochs of a table, and its sealed content.
@@ -62,12 +135,28 @@ pub(super) struct Sealing<K, V> {
     swept_in: u32,
     /// The part that sealing would sweep next.
     sweep_next: usize,
+    /// The latest epochs, each with the checkpoint that its content was sealed for.
+    checkpoints: VecDeque<(u32, CheckpointId)>,
+    /// Where, in the range of hashes, the turn has come to; and how many entries have changed since the last seal.
+    turn_at: u64,
+    changed: usize,
+    builds_on: Option<CheckpointId>,
     sealed: Option<Box<Sealed<K, V>>>,
 }
 
 impl<K, V> Default for Sealing<K, V> {
     fn default() -> Self {
-        Self { epoch: 0, tag: tag_of(0), swept_in: 0, sweep_next: 0, sealed: None }
+        Self {
+            epoch: 0,
+            tag: tag_of(0),
+            swept_in: 0,
+            sweep_next: 0,
+            checkpoints: VecDeque::new(),
+            turn_at: 0,
+            changed: 0,
+            builds_on: None,
+            sealed: None,
+        }
     }
 }
 
@@ -78,48 +167,151 @@ impl<K, V> Sealing<K, V> {
         self.tag
     }
 
+    /// An entry is added to a part.
+    #[inline]
+    pub(super) fn added(&mut self, part: &mut Part<K, V>) {
+        self.changed += 1;
+        part.history.change(self.epoch);
+    }
+
     /// The entry in the slot `at` of a part, which does not have the tag of this epoch, is about to be changed or removed.
     #[cold]
     #[inline(never)]
     pub(super) fn touch(&mut self, part: &mut Part<K, V>, at: usize) {
+        let before = part.slots.tag(at);
         part.slots.set_tag(at, self.tag);
-        let Some(sealed) = self.sealed.as_deref_mut().filter(|sealed| part.saved_in != self.epoch && sealed.error.is_none()) else {
-            return;
-        };
-        let Some((hash, key, value)) = part.slots.entry(at) else { return };
-        let side = part.side.get_or_insert_default();
-        let before = side.bytes.len();
-        let namespace = sealed.namespace;
-        let added = sealed.encoder.extend(side, |open| open.add(hash, namespace, key, value)).map_err(SaveError::Archive);
-        let kept = sealed.share.keep(side.bytes.len() - before).map_err(|bytes| SaveError::SideBuffersFull { bytes });
-        sealed.error = added.and(kept).err();
+        self.changed += 1;
+        if self.is_awaited(part) {
+            self.decide(part);
+            let is_changed = || before.and_then(|tag| epoch_of(tag, self.epoch)) >= part.history.stored_in;
+            if (part.history.is_whole || is_changed())
+                && let Some(sealed) = self.sealed.as_deref_mut()
+            {
+                sealed.keep_aside(part, at);
+            }
+        }
+        part.history.change(self.epoch);
     }
 
-    /// Encodes what a part held when it was sealed.
-    fn save_part(&mut self, part: &mut Part<K, V>) -> SavedEntries {
-        let side = part.side.take().map(|side| *side);
-        let Some(sealed) = self.sealed.as_deref_mut() else { return SavedEntries::none(AlignedVec::new()) };
-        part.saved_in = self.epoch;
-        let mut saved = side.unwrap_or_else(|| SavedEntries::none(std::mem::take(&mut sealed.spare)));
-        // What is not from a side buffer is empty so far.
-        sealed.share.give_back(saved.bytes.len());
-        let (namespace, slots) = (sealed.namespace, &part.slots);
-        let added = sealed.encoder.extend(&mut saved, |open| {
-            let mut unchanged = slots.without_tag(self.tag).filter_map(|at| slots.entry(at));
-            unchanged.try_for_each(|(hash, key, value)| open.add(hash, namespace, key, value))
-        });
-        if let Err(error) = added {
-            sealed.error.get_or_insert(SaveError::Archive(error));
+    /// The entry with this key, which had the tag of this epoch, was removed from a part.
+    pub(super) fn removed(&mut self, part: &mut Part<K, V>, hash: u64, key: K) {
+        let (epoch, is_awaited) = (self.epoch, self.is_awaited(part));
+        // It may be in what is stored, or will be.
+        if part.history.given_up_in == epoch || !(part.history.may_be_stored() || is_awaited) {
+            return;
         }
-        if self.epoch - part.swept_in > SWEPT_BY_SAVING {
-            self.sweep(part);
+        if part.removed.len() < REMOVED_LEAST.max(part.slots.capacity() / 2) {
+            part.removed.push(Removed { hash, epoch, key });
+            return;
         }
-        saved
+        part.history.given_up_in = epoch;
+        if is_awaited {
+            part.removed.retain(|removed| removed.epoch < epoch);
+        } else {
+            part.forget_stored();
+        }
+    }
+
+    /// Whether there is a sealed content in which what the part held then is yet to be saved.
+    fn is_awaited(&self, part: &Part<K, V>) -> bool {
+        part.history.saved_in != self.epoch && self.sealed.as_deref().is_some_and(|sealed| sealed.error.is_none())
+    }
+
+    /// Finds out whether what was last saved of a part is durable.
+    fn look_up(&self, part: &mut Part<K, V>) {
+        if part.history.given_up_in < self.epoch {
+            part.forget_given_up();
+        }
+        let (Some(last), Some(sealed)) = (part.history.last_saved, self.sealed.as_deref()) else { return };
+        if self.checkpoint_of(last.epoch).is_some_and(|checkpoint| sealed.stored.holds(checkpoint)) {
+            let history = &mut part.history;
+            (history.last_saved, history.stored_in) = (None, Some(last.epoch));
+            if last.is_whole {
+                history.whole_in = last.epoch;
+            }
+            part.removed.retain(|removed| removed.epoch >= last.epoch);
+        }
+    }
+
+    fn checkpoint_of(&self, epoch: u32) -> Option<CheckpointId> {
+        self.checkpoints.iter().rev().find(|(of, _)| *of == epoch).map(|(_, checkpoint)| *checkpoint)
+    }
+
+    /// Decides whether a part is saved whole in this epoch, once.
+    fn decide(&mut self, part: &mut Part<K, V>) {
+        if part.history.decided_in == self.epoch {
+            return;
+        }
+        self.look_up(part);
+        let Some(sealed) = self.sealed.as_deref() else { return };
+        let is_gone = |whole_in| self.checkpoint_of(whole_in).is_none_or(|checkpoint| !sealed.stored.reaches_back_to(checkpoint));
+        if part.history.stored_in.is_some() && is_gone(part.history.whole_in) {
+            part.history.stored_in = None;
+        }
+        let percent = sealed.changes_percent_max;
+        let (now, entries) = (self.epoch, part.slots.len());
+        let is_its_turn = sealed.turn.contains(&part.offset(sealed.span));
+        let history = &mut part.history;
+        let changed = mem::take(&mut history.changed);
+        history.changed_since_whole = history.changed_since_whole.saturating_add(changed);
+        history.decided_in = now;
+        history.is_whole = sealed.is_whole
+            || history.stored_in.is_none_or(|stored| now - stored > STORED_WITHIN || now - history.whole_in > WHOLE_WITHIN)
+            || 100 * changed as usize > percent.saturating_mul(entries)
+            || 100 * history.changed_since_whole as usize > percent.saturating_mul(entries).saturating_mul(CHANGED_SINCE_WHOLE)
+            || is_its_turn;
+        if history.is_whole {
+            history.changed_since_whole = 0;
+        }
+    }
+
+    /// Hands out what a part held when it was sealed, or what of that had changed.
+    fn save_part(&mut self, part: &mut Part<K, V>, take: &mut dyn FnMut(&SavedEntries)) {
+        self.decide(part);
+        let (epoch, mut side) = (self.epoch, part.side.take().map(|side| *side));
+        let Some(sealed) = self.sealed.as_deref_mut() else { return };
+        let history = &mut part.history;
+        history.saved_in = epoch;
+        let changed_from = history.stored_in.filter(|_| !history.is_whole);
+        if changed_from.is_some() {
+            sealed.builds_on = Some(sealed.builds_on.map_or(history.whole_in, |on| on.min(history.whole_in)));
+        }
+        let is_base = sealed.namespace.is_none() && history.given_up_in != epoch;
+        history.last_saved = is_base.then_some(LastSaved { epoch, is_whole: changed_from.is_none() });
+        sealed.share.give_back(side.as_ref().map_or(0, |side| side.bytes.len()));
+        if side.is_none() && changed_from.is_some_and(|from| part.history.changed_in < from) {
+            return;
+        }
+        // What belongs to a part that has split off may be in a side buffer, which therefore says nothing of a range.
+        if !sealed.is_whole
+            && changed_from.is_none()
+            && let Some(side) = side.take()
+        {
+            sealed.hand_out(&side, take);
+        }
+        let mut saved = side.unwrap_or_else(|| SavedEntries::none(mem::take(&mut sealed.spare)));
+        sealed.encode_rest(&mut saved, part, changed_from, epoch);
+        if !sealed.is_whole && changed_from.is_none() {
+            (saved.hashes, saved.is_range) = (part.range(sealed.span), true);
+        }
+        sealed.hand_out(&saved, take);
+        sealed.spare = saved.bytes;
+        sealed.spare.clear();
+        if !is_base {
+            part.forget_stored();
+        }
     }
 
     fn sweep(&self, part: &mut Part<K, V>) {
-        part.swept_in = self.epoch;
-        let old: Vec<usize> = part.slots.without_tag(self.tag).collect();
+        let history = &mut part.history;
+        history.swept_in = self.epoch;
+        let is_recent = |epoch: u32| self.epoch - epoch <= STORED_WITHIN;
+        history.stored_in = history.stored_in.filter(|stored| is_recent(*stored));
+        history.last_saved = history.last_saved.filter(|last| is_recent(last.epoch));
+        // What was last saved may be durable, and not looked up yet.
+        let from = history.stored_in.or(history.last_saved.map(|last| last.epoch));
+        let is_old = |tag: Tag| from.is_none_or(|from| epoch_of(tag, self.epoch).is_none_or(|of| of < from));
+        let old: Vec<usize> = part.slots.without_tag(self.tag).filter(|at| part.slots.tag(*at).is_some_and(is_old)).collect();
         old.into_iter().for_each(|at| part.slots.set_tag(at, OLDER));
     }
 
@@ -144,21 +336,61 @@ impl<K, V> Sealing<K, V> {
     /// All parts have been visited.
     fn note_swept(&mut self, parts: &[Part<K, V>]) {
         self.sweep_next = 0;
-        self.swept_in = parts.iter().map(|part| part.swept_in).min().unwrap_or(self.epoch);
+        self.swept_in = parts.iter().map(|part| part.history.swept_in).min().unwrap_or(self.epoch);
+    }
+
+    /// The next turn, of a table with so many entries: until it comes round, changes add up to what may change of a part at once. So what is stored of the table
+    /// is at most half as much again as the table, if that is half.
+    fn next_turn(&mut self, entries: usize, changes_percent_max: usize, span: Span) -> Range<u64> {
+        let changed = mem::take(&mut self.changed) as u64;
+        let turns = ((entries as u64).saturating_mul(changes_percent_max as u64) / (100 * changed).max(1)).clamp(TURNS_LEAST, TURNS_MOST);
+        let size = 1 << span.bits;
+        let from = if self.turn_at < size { self.turn_at } else { 0 };
+        self.turn_at = from + size.div_ceil(turns);
+        from..self.turn_at
     }
 
     /// See [`HotTable::seal_in`](super::HotTable::seal_in).
-    pub(super) fn seal(&mut self, parts: &mut [Part<K, V>], encode: Encode<K, V>, namespace: Option<Namespace>, side: &Rc<SideBytes>) {
+    pub(super) fn seal(&mut self, parts: &mut [Part<K, V>], content: Content<K, V>, saving: &Saving) {
         self.unseal(parts);
         self.next_epoch(parts);
-        let encoder = Encoder::new(encode, side);
-        let sealed = Sealed { encoder, namespace, next: 0, share: SideShare::of(side), spare: AlignedVec::new(), error: None };
-        self.sealed = Some(Box::new(sealed));
+        self.checkpoints.push_back((self.epoch, saving.checkpoint));
+        while self.checkpoints.front().is_some_and(|(epoch, _)| self.epoch - epoch > WHOLE_WITHIN) {
+            self.checkpoints.pop_front();
+        }
+        let Content { encode, namespace, is_whole, span, entries } = content;
+        self.sealed = Some(Box::new(Sealed {
+            encoder: Encoder::new(encode, &saving.side),
+            namespace,
+            is_whole,
+            changes_percent_max: saving.changes_percent_max,
+            turn: self.next_turn(entries, saving.changes_percent_max, span),
+            span,
+            stored: Rc::clone(&saving.stored),
+            next: 0,
+            builds_on: None,
+            share: SideShare::of(&saving.side),
+            spare: AlignedVec::new(),
+            error: None,
+        }));
     }
 
     /// Whether a content is sealed that is not saved as a whole yet.
     pub(super) fn is_sealed(&self) -> bool {
         self.sealed.is_some()
+    }
+
+    /// See [`Sealable::builds_on`](crate::Sealable::builds_on).
+    pub(super) fn builds_on(&self) -> Option<CheckpointId> {
+        match self.sealed.as_deref() {
+            Some(sealed) => self.known(sealed.builds_on),
+            None => self.builds_on,
+        }
+    }
+
+    /// The checkpoint that an epoch was sealed for on which parts build.
+    fn known(&self, epoch: Option<u32>) -> Option<CheckpointId> {
+        epoch.map(|epoch| self.checkpoint_of(epoch).expect("invariant: nothing builds on an epoch that is forgotten"))
     }
 
     /// See [`Sealable::unseal`](crate::Sealable::unseal).
@@ -185,26 +417,25 @@ impl<K, V> Sealing<K, V> {
                 return Ok(false);
             }
             let Some(part) = parts.get_mut(sealed.next) else {
+                let builds_on = sealed.builds_on;
+                self.builds_on = self.known(builds_on);
                 self.sealed = None;
                 self.note_swept(parts);
                 return Ok(true);
             };
             sealed.next += 1;
             *budget = budget.saturating_sub(part.slots.len().max(part.slots.capacity() / 8).max(1));
-            if part.saved_in == self.epoch {
-                continue;
-            }
-            let saved = self.save_part(part);
-            if let Some(sealed) = self.sealed.as_deref_mut().filter(|sealed| sealed.error.is_none()) {
-                if saved.entries > 0 {
-                    take(&saved);
+            if part.history.saved_in != self.epoch {
+                self.save_part(part, take);
+                if self.epoch - part.history.swept_in > SWEPT_BY_SAVING {
+                    self.sweep(part);
                 }
-                sealed.spare = saved.bytes;
-                sealed.spare.clear();
             }
         }
     }
 }
 
+#[cfg(test)]
+mod layered_tests;
 #[cfg(test)]
 mod tests;

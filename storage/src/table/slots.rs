@@ -33,6 +33,12 @@ impl Tag {
         Self(number)
     }
 
+    /// Its number.
+    #[inline]
+    pub(super) const fn number(self) -> u8 {
+        self.0.get()
+    }
+
     #[inline]
     fn bits(self) -> u64 {
         u64::from(self.0.get()) << TAG_BIT
@@ -169,6 +175,15 @@ impl<K, V> Slots<K, V> {
     #[inline]
     pub(super) fn has_tag(&self, at: usize, tag: Tag) -> bool {
         self.word(at) & TAGS == tag.bits()
+    }
+
+    /// The tag of the entry in the slot `at`; `None` if that is free.
+    ///
+    /// # Panics
+    /// If there is no such slot.
+    #[inline]
+    pub(super) fn tag(&self, at: usize) -> Option<Tag> {
+        NonZeroU8::new((self.word(at) >> TAG_BIT) as u8).map(Tag)
     }
 
     /// Gives the entry in the occupied slot `at` this tag.

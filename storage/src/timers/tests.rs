@@ -1,6 +1,7 @@
 use super::*;
 use crate::checkpoint::{Entries, append_entry};
 use crate::expected::Expected;
+use crate::side_bytes::SideBytes;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use thalweg_record::record::RecordLayout;
@@ -69,7 +70,7 @@ proptest! {
                     prop_assert!(model.first().is_none_or(|(time, _)| *time > now));
                 }
                 Act::Seal => {
-                    timers.seal(append_entry, &side);
+                    timers.seal(append_entry, &Saving::alone(&side));
                     expected.seal(model.iter().map(|timer| (*timer, ())).collect());
                 }
                 Act::Save(budget) => {
@@ -93,7 +94,7 @@ fn a_content_is_given_up_when_too_much_of_it_is_taken_out() {
     let mut timers = TimerQueue::default();
     (0..1_000).for_each(|time| assert!(timers.insert(time, 7u64)));
     let side = SideBytes::at_most(10_000);
-    timers.seal(append_entry, &side);
+    timers.seal(append_entry, &Saving::alone(&side));
     while timers.pop_due(900).is_some() {}
     assert_eq!(side.fill(7), 7);
     let saved = timers.save(&mut 10, &mut |_| panic!("something is handed out"));

@@ -84,7 +84,8 @@ pub fn metadata(attempt: Attempt, id: CheckpointId) -> Metadata {
     }
 }
 
-/// Takes checkpoint `id`: the states of two subtasks, then the rest.
+/// Takes checkpoint `id`: the states of two subtasks, then the rest. A state that lies in a file is added to that of the checkpoint before, if that is of this
+/// attempt, too.
 pub async fn take(
     disk: &SteppedDisk,
     checkpoints: &mut CheckpointStore,
@@ -94,14 +95,23 @@ pub async fn take(
     let mut snapshots = Vec::new();
     for subtask in 0..2 {
         match store(disk, attempt, id, subtask).await {
-            Ok(image) => snapshots.push(TaskSnapshot { task: "count".to_owned(), subtask, parallelism: 2, image }),
+            Ok(image) => {
+                let images = match image {
+                    Image::File(file) => {
+                        let before = checkpoints.retained().last().filter(|before| before.attempt == attempt);
+                        let before = before.map(|before| file_of(attempt, before.id, subtask));
+                        before.into_iter().chain([file]).map(Image::File).collect()
+                    }
+                    Image::Inline(_) => vec![image],
+                };
+                snapshots.push(TaskSnapshot { task: "count".to_owned(), subtask, parallelism: 2, images });
+            }
             Err(error) => {
-                let files = snapshots.into_iter().filter_map(|snapshot| match snapshot.image {
-                    Image::File(file) => Some(file),
-                    Image::Inline(_) => None,
+                let own = snapshots.iter().filter_map(|snapshot| match snapshot.images.last() {
+                    Some(Image::File(file)) => Some(file.name.as_str()),
+                    _ => None,
                 });
-                let files: Vec<FileRef> = files.collect();
-                discard(&*disk.door(), dir(), files.iter().map(|file| file.name.as_str())).await?;
+                discard(&*disk.door(), dir(), own).await?;
                 return Err(error);
             }
         }
@@ -109,6 +119,12 @@ pub async fn take(
     let completed = checkpoints.complete(metadata(attempt, id), snapshots, 2).await?;
     checkpoints.clean_up().await;
     Ok(completed)
+}
+
+/// The file in which a subtask has stored its image.
+fn file_of(attempt: Attempt, id: CheckpointId, subtask: u32) -> FileRef {
+    let image = image(attempt, id, subtask);
+    FileRef { name: state_file_name(attempt, id, "count", subtask), len: image.len() as u64, crc: crc32fast::hash(&image) }
 }
 
 /// Stores the image of a subtask: with the metadata if it is small, else in a file of its own.
@@ -170,7 +186,7 @@ pub fn with_checkpoints(last: u64) -> (SteppedDisk, CheckpointStore, Attempt) {
 /// Everything that a checkpoint says, in a form that can be compared.
 pub fn content(checkpoint: &Checkpoint) -> String {
     let mut text = format!("{:?}\n", checkpoint.metadata);
-    for (entry, snapshot) in &checkpoint.snapshots {
+    for (entry, snapshot) in checkpoint.snapshots.iter().flat_map(|(entry, state)| state.images().iter().map(move |image| (entry, image))) {
         for state in snapshot.states() {
             let sections: Vec<_> = snapshot.sections(&state.operator, &state.state).collect();
             assert!(sections.iter().all(|section| section.bytes.as_ptr().addr() % 16 == 0));
@@ -186,10 +202,17 @@ pub fn assert_whole(checkpoint: &Checkpoint) {
     assert_eq!(checkpoint.snapshots.len(), 2, "checkpoint {id}");
     let written = Metadata { snapshots: checkpoint.metadata.snapshots.clone(), ..metadata(attempt, id) };
     assert_eq!(checkpoint.metadata, written);
-    for (entry, snapshot) in &checkpoint.snapshots {
-        let expected = Snapshot::parse("expected", image(attempt, id, entry.subtask)).unwrap();
-        let sections = |snapshot: &Snapshot| format!("{:?}", snapshot.sections("count per word", "count").collect::<Vec<_>>());
-        assert_eq!(sections(snapshot), sections(&expected), "subtask {} of checkpoint {id}", entry.subtask);
+    for (entry, state) in &checkpoint.snapshots {
+        assert!(entry.places.len() <= 2 && state.images().len() == entry.places.len(), "{:?}", entry.places);
+        for (place, snapshot) in entry.places.iter().zip(state.images()) {
+            let of = match place {
+                Place::File(file) => checkpoint_of_state_file(&file.name, attempt, "count", entry.subtask).unwrap(),
+                Place::Inline { .. } => id,
+            };
+            let expected = Snapshot::parse("expected", image(attempt, of, entry.subtask)).unwrap();
+            let sections = |snapshot: &Snapshot| format!("{:?}", snapshot.sections("count per word", "count").collect::<Vec<_>>());
+            assert_eq!(sections(snapshot), sections(&expected), "subtask {} of checkpoint {id}, {place:?}", entry.subtask);
+        }
     }
 }
 
@@ -209,6 +232,8 @@ pub fn assert_nothing_left_over(disk: &SteppedDisk) {
     others.retain(|name| *name != head);
     others.sort();
     needed.sort();
+    // Checkpoints share files.
+    needed.dedup();
     assert_eq!(others, needed);
     assert!(entries.len() <= 16, "{entries:?}");
 }

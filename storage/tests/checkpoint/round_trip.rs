@@ -89,13 +89,13 @@ proptest! {
             let image = written(&steps);
             let crc = crc32fast::hash(&image);
             images.push(is_inline.then(|| image.to_vec()));
-            let image = if is_inline {
-                Image::Inline(image)
+            let images = if is_inline {
+                vec![Image::Inline(image)]
             } else {
-                let name = state_file_name(metadata.attempt, metadata.id, &task, subtask);
-                Image::File(FileRef { name, len: image.len() as u64, crc })
+                let file = |id| FileRef { name: state_file_name(metadata.attempt, id, &task, subtask), len: image.len() as u64, crc };
+                (0..=u64::from(subtask)).map(|later| Image::File(file(CheckpointId(metadata.id.0.wrapping_add(later))))).collect()
             };
-            TaskSnapshot { task, subtask, parallelism: 9, image }
+            TaskSnapshot { task, subtask, parallelism: 9, images }
         });
         let snapshots: Vec<_> = snapshots.collect();
         let file = metadata.encode(snapshots);

@@ -103,7 +103,8 @@ pub fn assert_nothing_is_left_behind(dir: &Path) {
         named.insert(metadata.to_owned());
         let path = format!("{CHECKPOINTS}/{metadata}");
         let whole = checkpoints(dir, &["inspect", &path]).unwrap_or_else(|| panic!("{path} cannot be read"));
-        named.extend(whole["snapshots"].as_array().unwrap().iter().filter_map(|snapshot| snapshot["file"].as_str().map(str::to_owned)));
+        let files = whole["snapshots"].as_array().unwrap().iter().flat_map(|snapshot| snapshot["files"].as_array().unwrap());
+        named.extend(files.map(|file| file.as_str().unwrap().to_owned()));
     }
     let (log, rest): (Vec<_>, Vec<_>) = names(&dir.join(CHECKPOINTS)).into_iter().partition(|name| name.ends_with(".entry"));
     assert!(log.len() <= LOG_ENTRIES, "{log:?}");

@@ -17,7 +17,7 @@ const INLINE_BYTES_MAX: Option<usize> = Some(500);
 
 impl Task {
     fn new() -> Self {
-        Self { snapshots: Rc::new(Snapshots::new("task".to_owned(), 1_000)), splits: 0 }
+        Self { snapshots: Rc::new(Snapshots::new("task".to_owned(), 1_000, 0, 0)), splits: 0 }
     }
 
     /// The barrier of `checkpoint` passes; the task writes `splits` splits, and owes as many states as `owes` says.
@@ -25,7 +25,7 @@ impl Task {
         self.snapshots.begin(checkpoint, MonotonicNs(100));
         self.splits = 0;
         (0..splits).for_each(|_| self.write());
-        (0..owes).for_each(|_| assert_eq!(self.snapshots.owes(("counter", "count", &StateLayout::default()), 0), checkpoint));
+        (0..owes).for_each(|_| assert_eq!(self.snapshots.owes(("counter", "count", &StateLayout::default()), 0).checkpoint, checkpoint));
         self.snapshots.end(checkpoint, MonotonicNs(200));
     }
 

@@ -92,10 +92,10 @@ fn append_map<K: Key, MK: Key, MV: Record>(
     section: &mut Appending<'_>,
     namespace: Option<Namespace>,
     key: &K,
-    map: &BTreeMap<MK, MV>,
+    map: Option<&BTreeMap<MK, MV>>,
 ) -> Result<(), ArchiveError> {
-    let pairs: Vec<(MK, MV)> = map.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    append_entry(section, namespace, key, &pairs)
+    let pairs: Option<Vec<(MK, MV)>> = map.map(|map| map.iter().map(|(key, value)| (key.clone(), value.clone())).collect());
+    append_entry(section, namespace, key, pairs.as_ref())
 }
 
 impl<K: 'static> States<K> {

@@ -7,10 +7,9 @@ use super::{AggregateFunction, Panes, ReduceWindow, TumblingEventTimeWindows, Wi
 use crate::record::{Key, Record};
 use crate::time::{TimeWindow, Watermark};
 use crate::{DataStream, JobHandle, OutputTag, StreamExecutionEnvironment, WatermarkGenerator, WatermarkOutput, WatermarkStrategy};
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use thalweg_storage::{Encode, HotTable, SaveError, SavedEntries, Sealable, SideBytes};
+use thalweg_storage::{Encode, HotTable, SaveError, SavedEntries, Saving, Sealable};
 
 /// Key, time, and the watermark behind it.
 type Visit = (String, i64, Option<i64>);
@@ -195,7 +194,7 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Sessions<K, V> {
 
 /// No job of these tests takes checkpoints.
 impl<K, V> Sealable<K, V> for Sessions<K, V> {
-    fn seal(&mut self, _encode: Encode<K, V>, _side: &Rc<SideBytes>) {}
+    fn seal(&mut self, _encode: Encode<K, V>, _saving: &Saving) {}
 
     fn save(&mut self, _budget: &mut usize, _take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
         Ok(true)

@@ -33,6 +33,7 @@ use std::path::Path;
 use std::rc::Rc;
 use thalweg::CheckpointReader;
 use thalweg_io::ProbeEvent;
+use thalweg_storage::checkpoint::{Place, checkpoint_of_state_file};
 use thalweg_world::{Oracle, SimulatedDisk, StillDisk, Violation, at_once};
 
 /// The most checkpoints of one scenario that are looked at: the first ones. Few scenarios have as many.
@@ -142,12 +143,20 @@ impl Shadows {
     }
 }
 
-/// The files of a checkpoint carry the attempt that took it and its number, so that no other attempt can have written to them (docs/src/formats.md).
+/// The files of a checkpoint carry the attempt that took it, so that no other attempt can have written to them, and its number or, in rising order, those of
+/// checkpoints before it, to which it has been added (docs/src/formats.md).
 fn own_files(reader: &CheckpointReader) -> Result<(), String> {
     let metadata = reader.metadata();
-    let own = format!("{}-{}-", metadata.attempt, metadata.id);
-    let foreign = metadata.files().find(|file| !file.name.starts_with(&own));
-    foreign.map_or(Ok(()), |file| Err(format!("attempt {} took it, and names the file {}", metadata.attempt, file.name)))
+    for of in &metadata.snapshots {
+        let files = of.places.iter().filter_map(|place| if let Place::File(file) = place { Some(&file.name) } else { None });
+        let checkpoints: Option<Vec<_>> =
+            files.map(|name| checkpoint_of_state_file(name, metadata.attempt, &of.task, of.subtask)).collect();
+        let is_right = checkpoints.is_some_and(|of| of.last().is_none_or(|last| *last == metadata.id) && of.is_sorted_by(|a, b| a < b));
+        if !is_right {
+            return Err(format!("attempt {} took it, and subtask {} of {} names {:?}", metadata.attempt, of.subtask, of.task, of.places));
+        }
+    }
+    Ok(())
 }
 
 /// Compares a checkpoint with the reference. Returns whether all of it was compared, and in full.

@@ -1,7 +1,7 @@
 use super::super::{HotTable, PART_SLOTS};
 use super::*;
-use crate::Sealable;
 use crate::expected::Expected;
+use crate::{Sealable, SideBytes};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use thalweg_record::record::{Appending, ArchiveError};
@@ -16,14 +16,14 @@ const HASHES: [fn(u64) -> u64; 4] = [spread, |key| spread(key) & 0xffff_ffff, |k
 
 const NO_BOUND: usize = usize::MAX;
 
-fn no_bound() -> Rc<SideBytes> {
-    SideBytes::at_most(NO_BOUND)
+fn no_bound() -> Saving {
+    Saving::alone(&SideBytes::at_most(NO_BOUND))
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "it is an `Encode`")]
-fn encode(out: &mut Appending<'_>, _: Option<Namespace>, key: &u16, value: &u64) -> Result<(), ArchiveError> {
+fn encode(out: &mut Appending<'_>, _: Option<Namespace>, key: &u16, value: Option<&u64>) -> Result<(), ArchiveError> {
     out.bytes(&u64::from(*key).to_le_bytes());
-    out.bytes(&value.to_le_bytes());
+    out.bytes(&value.expect("all is saved").to_le_bytes());
     Ok(())
 }
 
@@ -166,7 +166,7 @@ fn a_table_that_grows_while_it_is_sealed_keeps_nothing_aside() {
     let mut table = HotTable::default().with_part_slots(16);
     (0..1_000).for_each(|key| table.insert_new(spread(key), key as u16, 0));
     let side = SideBytes::at_most(16 * 10);
-    table.seal(encode, &side);
+    table.seal(encode, &Saving::alone(&side));
     (1_000..8_000).for_each(|key| table.insert_new(spread(key), key as u16, 0));
     (0..5).for_each(|key| set(&mut table, key, 9));
     assert_eq!(side.fill(10), 5);
@@ -178,19 +178,19 @@ fn a_table_that_grows_while_it_is_sealed_keeps_nothing_aside() {
 fn side_buffers_have_a_bound_and_leave_nothing_behind() {
     let mut table = table_of(20_000);
     let side = SideBytes::at_most(16 * 100);
-    table.seal(encode, &side);
+    table.seal(encode, &Saving::alone(&side));
     (0..200).for_each(|key| set(&mut table, key, 1));
     assert!(matches!(table.save(&mut 1, &mut |_| {}), Err(SaveError::SideBuffersFull { bytes }) if bytes > 16 * 100 && bytes < 16 * 110));
     assert!(!table.sealing.is_sealed() && table.parts.iter().all(|part| part.side.is_none()));
     assert_eq!(side.fill(1_000), 0);
-    table.seal(encode, &side);
+    table.seal(encode, &Saving::alone(&side));
     (0..50).for_each(|key| set(&mut table, key, 2));
     assert_eq!(save_all(&mut table).len(), 20_000);
 }
 
 #[test]
 fn an_entry_that_cannot_be_encoded_ends_the_saving() {
-    fn refuse(_: &mut Appending<'_>, _: Option<Namespace>, _: &u16, _: &u64) -> Result<(), ArchiveError> {
+    fn refuse(_: &mut Appending<'_>, _: Option<Namespace>, _: &u16, _: Option<&u64>) -> Result<(), ArchiveError> {
         thalweg_record::record::access::<u64>(&[]).map(drop)
     }
     let mut table = table_of(10);

@@ -3,8 +3,7 @@
 //! A pane that comes after a seal is passed over: nothing in it is sealed.
 
 use super::{Panes, order};
-use std::rc::Rc;
-use thalweg_storage::{Encode, HotTable, Remains, SaveError, SavedEntries, Sealable, SideBytes};
+use thalweg_storage::{Encode, HotTable, Remains, SaveError, SavedEntries, Saving, Sealable};
 
 impl<K, V> Panes<K, V> {
     /// Saves the next of what was sealed, first that of panes that are over.
@@ -41,10 +40,10 @@ fn save_within<K, V>(budget: &mut usize, table: &mut HotTable<K, V>, take: &mut 
 }
 
 impl<K, V> Sealable<K, V> for Panes<K, V> {
-    fn seal(&mut self, encode: Encode<K, V>, side: &Rc<SideBytes>) {
+    fn seal(&mut self, encode: Encode<K, V>, saving: &Saving) {
         self.retired.extend(self.unsaved.drain(..).map(Remains::from));
         for (window, pane) in &mut self.panes {
-            pane.table.seal_in(Some((window.start, window.end)), encode, side);
+            pane.table.seal_in(Some((window.start, window.end)), encode, saving);
         }
         self.save_next = Some((i64::MIN, i64::MIN));
     }

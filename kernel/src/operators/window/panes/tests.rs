@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use thalweg_record::record::RecordLayout;
 use thalweg_storage::checkpoint::{Entries, append_entry};
-use thalweg_storage::{SaveError, SavedEntries, Sealable, SideBytes};
+use thalweg_storage::{SaveError, SavedEntries, Saving, Sealable, SideBytes};
 
 fn window(start: i64, end: i64) -> TimeWindow {
     TimeWindow { start, end }
@@ -101,7 +101,7 @@ fn decode(saved: &SavedEntries) -> Vec<((i64, i64, u64), u64)> {
     while let Some(entry) = entries.next(&RecordLayout::<u64>::default(), &RecordLayout::<u64>::default()) {
         let entry = entry.unwrap();
         let (start, end) = entry.namespace.unwrap();
-        decoded.push(((end, start, entry.key), entry.value));
+        decoded.push(((end, start, entry.key), entry.value.unwrap()));
     }
     decoded
 }
@@ -141,7 +141,7 @@ proptest! {
                     panes.free(10);
                 }
                 Act::Seal => {
-                    panes.seal(append_entry, &side);
+                    panes.seal(append_entry, &Saving::alone(&side));
                     sealed = Some((model.clone(), vec![]));
                 }
                 Act::Save(budget) => {
@@ -181,7 +181,7 @@ fn a_content_is_given_up_in_all_panes_when_too_much_changes() {
     };
     change_all(&mut panes);
     let side = SideBytes::at_most(5_000);
-    panes.seal(append_entry, &side);
+    panes.seal(append_entry, &Saving::alone(&side));
     panes.retire(|window| window.start == 0);
     assert_eq!(panes.unsaved.len(), 1);
     change_all(&mut panes);
@@ -201,7 +201,7 @@ fn panes_are_saved_by_slices_of_one_entry() {
     for key in 0..100 {
         panes.find_or_insert(window(key as i64 % 10, 20), u64::hash(key), key, || 0, |_, _| ());
     }
-    panes.seal(append_entry, &SideBytes::at_most(usize::MAX));
+    panes.seal(append_entry, &Saving::alone(&SideBytes::at_most(usize::MAX)));
     panes.retire(|window| window.start < 3);
     let mut saved = 0;
     let slices = (0..1_000).take_while(|_| !panes.save(&mut 1, &mut |entries| saved += entries.entries).unwrap()).count();

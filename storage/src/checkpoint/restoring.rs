@@ -1,0 +1,141 @@
+//! Reading a state out of the layers that make it up: each entry as the newest layer that says something of its key has it.
+//!
+//! Layers are read from the newest back. What is remembered of the newer ones is which ranges they have whole, and the keys of their other entries.
+
+use super::{Entries, Namespace, SavedEntry, Scope, Section};
+use crate::HotTable;
+use std::mem;
+use thalweg_record::HashRange;
+use thalweg_record::record::{Key, Record, RecordLayout};
+
+/// An entry as it was restored.
+pub struct RestoredEntry<K, V> {
+    /// The hash of its key.
+    pub hash: u64,
+    /// Distinguishes the entry from others of its key.
+    pub namespace: Option<Namespace>,
+    /// The key.
+    pub key: K,
+    /// The value kept for the key.
+    pub value: V,
+}
+
+/// Hands the entries of a state whose hashes are `wanted`, all of which lie in `range`, to `take`, each once and in no order that is promised. `layers` are as
+/// [`Layers::of_state`](super::Layers::of_state) has them.
+///
+/// # Errors
+/// If an entry cannot be read, or a section is not one of keys; says how. Entries before it may have been handed over.
+pub fn restore<K: Key, V: Record>(
+    layers: Vec<Vec<Section<'_>>>,
+    layouts: (&RecordLayout<K>, &RecordLayout<V>),
+    range: HashRange,
+    wanted: impl Fn(u64) -> bool,
+    mut take: impl FnMut(RestoredEntry<K, V>),
+) -> Result<(), String> {
+    let mut newer = Newer::default();
+    let mut older = layers.len();
+    for layer in layers {
+        older -= 1;
+        let (mut whole, mut gone) = (Vec::new(), Vec::new());
+        for section in layer {
+            let (hashes, is_whole) = match section.scope {
+                Scope::Hashes(hashes) => (hashes, false),
+                Scope::AllHashes(hashes) => (hashes, true),
+                Scope::Split(_) | Scope::Subtask => return Err("a section of it is not of keys".to_owned()),
+            };
+            if is_whole {
+                whole.push(hashes);
+            }
+            if !hashes.overlaps(range) || newer.whole.cover(hashes) {
+                continue;
+            }
+            let mut entries = Entries::new(section.bytes);
+            while let Some(entry) = entries.next(layouts.0, layouts.1) {
+                let SavedEntry { namespace, key, value } = entry?;
+                let hash = K::hash(key.view());
+                if !wanted(hash) || newer.supersede(hash, namespace, &key) {
+                    continue;
+                }
+                match value {
+                    Some(value) => {
+                        if older > 0 && !is_whole {
+                            newer.keys.insert_new(hash, (namespace, key.clone()), ());
+                        }
+                        take(RestoredEntry { hash, namespace, key, value });
+                    }
+                    None => gone.push((hash, namespace, key)),
+                }
+            }
+        }
+        newer.whole.add(whole);
+        // Not before: beside an entry of the same layer a tombstone says something of older ones alone.
+        for (hash, namespace, key) in gone {
+            newer.keys.get_or_insert_with(hash, |of| of.0 == namespace && of.1 == key, || ((namespace, key.clone()), ()));
+        }
+    }
+    Ok(())
+}
+
+/// What newer layers say something of.
+struct Newer<K> {
+    whole: Ranges,
+    keys: HotTable<(Option<Namespace>, K), ()>,
+}
+
+impl<K> Default for Newer<K> {
+    fn default() -> Self {
+        Self { whole: Ranges::default(), keys: HotTable::default() }
+    }
+}
+
+impl<K: Key> Newer<K> {
+    fn supersede(&self, hash: u64, namespace: Option<Namespace>, key: &K) -> bool {
+        self.whole.cover(HashRange { first: hash as u32, last: hash as u32 })
+            || !self.keys.is_empty() && self.keys.get(hash, |of| of.0 == namespace && of.1 == *key).is_some()
+    }
+}
+
+/// A set of hashes.
+#[derive(Default)]
+struct Ranges {
+    /// In order, and no two of them touch.
+    ranges: Vec<HashRange>,
+}
+
+impl Ranges {
+    /// Whether all of `range` is in the set.
+    fn cover(&self, range: HashRange) -> bool {
+        let after = self.ranges.partition_point(|of| of.first <= range.first);
+        after.checked_sub(1).and_then(|at| self.ranges.get(at)).is_some_and(|of| range.last <= of.last)
+    }
+
+    fn add(&mut self, mut ranges: Vec<HashRange>) {
+        ranges.append(&mut self.ranges);
+        ranges.sort_unstable_by_key(|range| range.first);
+        for range in mem::take(&mut ranges) {
+            match self.ranges.last_mut() {
+                Some(last) if u64::from(range.first) <= u64::from(last.last) + 1 => last.last = last.last.max(range.last),
+                _ => self.ranges.push(range),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_set_of_ranges_covers_what_is_in_one_of_them(added in proptest::collection::vec((0..60u32, 0..20u32), 0..12), first in 0..80u32, length in 0..8u32) {
+            let mut set = Ranges::default();
+            for some in added.chunks(3) {
+                set.add(some.iter().map(|(first, length)| HashRange { first: *first, last: first + length }).collect());
+            }
+            let has = |hash: u32| added.iter().any(|(first, length)| (*first..=first + length).contains(&hash));
+            prop_assert_eq!(set.cover(HashRange { first, last: first + length }), (first..=first + length).all(has));
+            prop_assert!(set.ranges.windows(2).all(|pair| pair[0].last + 1 < pair[1].first));
+        }
+    }
+}
