@@ -40,10 +40,9 @@ impl EnginePlan {
             .metrics_interval_ms(stream.pick(&[20, 200, 10_000]));
         let key_groups = stream.pick(&[7, 8, 128, 128, 1000]);
         let (cores, chaining) = (stream.between(1, 4) as usize, stream.chance(700));
-        // Tables of a few keys never split with the usual parts.
-        let settings = settings.state_part_slots(stream.pick(&[4, 4, 8, 4096]));
-        // Tables are small here, and in few parts less than half would change.
-        let settings = settings.state_changes_percent_max(stream.pick(&[1, 50, 1_000, 1_000]));
+        // Tables of a few keys never split with the usual parts, and in few parts less than half would change.
+        let (part_slots, changes_percent_max) = stream.pick(&[(4, 50), (4, 1_000), (8, 1_000), (4096, 1_000)]);
+        let settings = settings.state_part_slots(part_slots).state_changes_percent_max(changes_percent_max);
         Self { cores, settings, parallelism, key_groups, chaining }
     }
 

@@ -46,6 +46,10 @@ const WHOLE_WITHIN: u32 = 100;
 
 /// In so many epochs each part is saved whole once, if little changes; and where much does, at least.
 const TURNS_MOST: u64 = 64;
+
+/// The same of a table of which all was saved at once, until its turns have come round: until then that stays stored, besides what comes after it.
+const TURNS_AFTER_ALL: u64 = 12;
+
 const TURNS_LEAST: u64 = 2;
 
 /// Changes may add up to so many times what may change at once, until the part is saved whole.
@@ -140,6 +144,8 @@ pub(super) struct Sealing<K, V> {
     /// Where, in the range of hashes, the turn has come to; and how many entries have changed since the last seal.
     turn_at: u64,
     changed: usize,
+    /// How much of the range is to have its turn until nothing builds any more on an epoch in which all was saved.
+    turns_left: u64,
     builds_on: Option<CheckpointId>,
     sealed: Option<Box<Sealed<K, V>>>,
 }
@@ -154,6 +160,7 @@ impl<K, V> Default for Sealing<K, V> {
             checkpoints: VecDeque::new(),
             turn_at: 0,
             changed: 0,
+            turns_left: 0,
             builds_on: None,
             sealed: None,
         }
@@ -343,10 +350,13 @@ impl<K, V> Sealing<K, V> {
     /// is at most half as much again as the table, if that is half.
     fn next_turn(&mut self, entries: usize, changes_percent_max: usize, span: Span) -> Range<u64> {
         let changed = mem::take(&mut self.changed) as u64;
-        let turns = ((entries as u64).saturating_mul(changes_percent_max as u64) / (100 * changed).max(1)).clamp(TURNS_LEAST, TURNS_MOST);
+        let most = if self.turns_left > 0 { TURNS_AFTER_ALL } else { TURNS_MOST };
+        let turns = ((entries as u64).saturating_mul(changes_percent_max as u64) / (100 * changed).max(1)).clamp(TURNS_LEAST, most);
         let size = 1 << span.bits;
         let from = if self.turn_at < size { self.turn_at } else { 0 };
-        self.turn_at = from + size.div_ceil(turns);
+        let length = size.div_ceil(turns);
+        self.turns_left = self.turns_left.saturating_sub(length);
+        self.turn_at = from + length;
         from..self.turn_at
     }
 
@@ -417,7 +427,11 @@ impl<K, V> Sealing<K, V> {
                 return Ok(false);
             }
             let Some(part) = parts.get_mut(sealed.next) else {
-                let builds_on = sealed.builds_on;
+                let (builds_on, span) = (sealed.builds_on, sealed.span);
+                // The first of them comes at once: of a few parts that would be too much.
+                if builds_on.is_none() && parts.len() as u64 > TURNS_AFTER_ALL {
+                    (self.turn_at, self.turns_left) = (0, 1 << span.bits);
+                }
                 self.builds_on = self.known(builds_on);
                 self.sealed = None;
                 self.note_swept(parts);

@@ -105,7 +105,12 @@ impl Appending<'_> {
     #[inline]
     pub fn align(&mut self) -> usize {
         let len = self.len();
-        self.bytes(&[0; ARCHIVE_ALIGN][..len.next_multiple_of(ARCHIVE_ALIGN) - len]);
+        // None or half of them in most cases, and then without a call.
+        match len.next_multiple_of(ARCHIVE_ALIGN) - len {
+            0 => {}
+            8 => self.bytes(&[0; 8]),
+            missing => self.bytes(&[0; ARCHIVE_ALIGN][..missing]),
+        }
         self.len()
     }
 

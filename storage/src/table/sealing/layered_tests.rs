@@ -27,7 +27,7 @@ struct Saved {
     /// The images that are stored, the oldest first.
     files: Vec<(CheckpointId, Snapshot)>,
     last: CheckpointId,
-    /// Images that had not all of the table; and the most files that a content lay in.
+    /// How many images had not all of the table; and the most files that a content lay in.
     added: usize,
     files_most: usize,
     written: Vec<usize>,
@@ -211,6 +211,13 @@ fn contents_are_added_to_earlier_ones() {
     assert_eq!(run(&round.repeat(40), 64, 300, 50), 39);
 }
 
+/// Nor are tables of one part written whole each time.
+#[test]
+fn contents_of_one_part_are_added_to_earlier_ones() {
+    let round = [Act::Set(1), Act::Seal, Act::Save(usize::MAX), Act::Store];
+    assert!(run(&round.repeat(60), 4096, 300, 50) >= 57);
+}
+
 /// Saves all, and stores it.
 fn checkpoint(saved: &mut Saved) {
     saved.seal();
@@ -233,6 +240,9 @@ fn what_is_written_is_as_much_as_has_changed_and_a_turn() {
     assert!(mean * 20 <= full, "{mean} of {full} bytes in the mean");
     assert!(later.iter().all(|bytes| bytes * 8 <= full), "{:?} of {full} bytes at most", later.iter().max());
     assert!(saved.files_most <= 70, "{} files", saved.files_most);
+    // What comes beside the first while that is needed.
+    let first_needed: usize = saved.written[1..=TURNS_AFTER_ALL as usize].iter().sum();
+    assert!(first_needed * 10 <= full * 12, "{first_needed} of {full} bytes beside the first");
 }
 
 /// A state that changes as a whole is written as a whole, and lies in one file.
