@@ -422,6 +422,7 @@ impl<'a> AttemptRun<'a> {
                 self.decide(checkpoints::CheckpointInput::PersistDeclined { checkpoint });
             }
             Err(source) => {
+                self.stored.keep_all();
                 // If another attempt has taken over, that outweighs every other reason.
                 self.is_fenced |= source.is_fenced();
                 self.fail(JobError::of_the_coordinator(source));

@@ -14,11 +14,13 @@ pub(crate) struct StoredFiles {
     /// By subtask: what its latest acknowledgement names.
     latest: Vec<BTreeSet<String>>,
     superseded: Vec<String>,
+    /// Whether a checkpoint may be complete without the coordinator knowing it: then it is not known what it names.
+    keeps_all: bool,
 }
 
 impl StoredFiles {
     pub(crate) fn new(subtasks: usize) -> Self {
-        Self { latest: vec![BTreeSet::new(); subtasks], superseded: Vec::new() }
+        Self { latest: vec![BTreeSet::new(); subtasks], superseded: Vec::new(), keeps_all: false }
     }
 
     /// A subtask has acknowledged a checkpoint, which may have been given up.
@@ -34,6 +36,11 @@ impl StoredFiles {
         self.superseded.clear();
     }
 
+    /// It is unknown whether a checkpoint is complete: from now on everything stays. The next attempt knows, and its cleaning removes what is left over.
+    pub(crate) fn keep_all(&mut self) {
+        self.keeps_all = true;
+    }
+
     /// The attempt is over: no checkpoint will name any of them from now on.
     pub(crate) fn close(&mut self) {
         self.superseded.extend(self.latest.iter_mut().flat_map(mem::take));
@@ -41,7 +48,8 @@ impl StoredFiles {
 
     /// The files that no checkpoint will name from now on; some that are complete may.
     pub(crate) fn take_superseded(&mut self) -> Vec<String> {
-        mem::take(&mut self.superseded)
+        let superseded = mem::take(&mut self.superseded);
+        if self.keeps_all { Vec::new() } else { superseded }
     }
 }
 
@@ -71,5 +79,16 @@ mod tests {
         assert!(stored.take_superseded().is_empty(), "the cleaning removes them");
         stored.close();
         assert_eq!(stored.take_superseded(), ["c", "d", "y"]);
+    }
+
+    /// A log entry may be there although writing it has failed, and name what the subtasks have stored.
+    #[test]
+    fn nothing_is_given_up_where_a_checkpoint_may_be_complete() {
+        let mut stored = StoredFiles::new(1);
+        stored.acknowledged(0, &files(&["a"]));
+        stored.keep_all();
+        stored.acknowledged(0, &files(&["b"]));
+        stored.close();
+        assert!(stored.take_superseded().is_empty());
     }
 }
