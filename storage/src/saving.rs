@@ -24,10 +24,10 @@ pub struct Saving {
     pub changes_percent_max: usize,
 }
 
+#[cfg(test)]
 impl Saving {
     /// For a checkpoint that no other one builds on, nor it on any.
-    #[must_use]
-    pub fn alone(side: &Rc<SideBytes>) -> Self {
+    pub(crate) fn alone(side: &Rc<SideBytes>) -> Self {
         Self {
             checkpoint: CheckpointId(1),
             side: Rc::clone(side),

@@ -5,6 +5,7 @@
 //! next cleaning.
 
 use crate::attempt::collecting::CheckpointSize;
+use crate::attempt::stored_files::StoredFiles;
 use crate::checkpoint::{CheckpointConfig, CheckpointId};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -115,9 +116,15 @@ impl CheckpointFolder {
         Poll::Ready(())
     }
 
-    /// Removes these files, which no checkpoint names or will name. While the folder is busy they are left to a later cleaning.
-    pub(crate) fn discard(&self, io: &Io, files: Vec<String>) {
-        let Some(storage) = self.at_rest.as_ref().filter(|_| !files.is_empty()) else { return };
+    /// Removes what subtasks have stored and name no more, unless a retained checkpoint names it. While the folder is busy that waits: then a checkpoint is
+    /// complete, and its cleaning does the same, or there was no room for it.
+    pub(crate) fn discard(&self, io: &Io, stored: &mut StoredFiles) {
+        let Some(storage) = &self.at_rest else { return };
+        let mut files = stored.take_superseded();
+        files.retain(|file| !storage.store.is_named(file));
+        if files.is_empty() {
+            return;
+        }
         let (disk, dir) = (io.disk(), storage.store.dir().to_owned());
         let remove = async move {
             if let Err(error) = thalweg_storage::checkpoint::discard(&*disk, &dir, files.iter().map(String::as_str)).await {

@@ -165,7 +165,7 @@ impl<'a> AttemptRun<'a> {
                 // The handle holds a sender, so only a core that is being torn down gets here.
                 Event::Message(None) => break,
                 Event::Persisted(persisted) => self.persisted(*persisted),
-                Event::Cleaned => self.discard_superseded(),
+                Event::Cleaned => self.folder.discard(self.parts.io, &mut self.stored),
                 Event::Committed(checkpoint, result) => self.committed(checkpoint, result),
                 Event::Tick => {
                     self.say_what_a_stop_waits_for();
@@ -286,15 +286,6 @@ impl<'a> AttemptRun<'a> {
         self.decide(checkpoints::CheckpointInput::Acknowledged { subtask, checkpoint });
     }
 
-    /// Removes what subtasks name no more. While the folder is busy that waits: then a checkpoint is complete, and its cleaning does the same, or there is no room.
-    fn discard_superseded(&mut self) {
-        if let Some(storage) = self.folder.storage() {
-            let mut files = self.stored.take_superseded();
-            files.retain(|file| !storage.store.is_named(file));
-            self.folder.discard(self.parts.io, files);
-        }
-    }
-
     /// Asks the attempt's coordinator and takes the actions it returns.
     fn steer(&mut self, input: coordinator::AttemptInput) {
         self.tell_failure(&input);
@@ -315,7 +306,7 @@ impl<'a> AttemptRun<'a> {
                         self.parts.telling.attempt_ended();
                     }
                     self.stored.close();
-                    self.discard_superseded();
+                    self.folder.discard(self.parts.io, &mut self.stored);
                     self.parts.roster.tell_all(|| ToSubtask::Close);
                 }
                 coordinator::Action::End(result) => self.end = Some(result),
@@ -344,7 +335,7 @@ impl<'a> AttemptRun<'a> {
                     self.observe("checkpoint.give-up", checkpoint, 0);
                     self.parts.shared.numbers(|numbers| numbers.count("numberOfFailedCheckpoints", 1));
                     self.collecting = None;
-                    self.discard_superseded();
+                    self.folder.discard(self.parts.io, &mut self.stored);
                 }
                 checkpoints::Action::Commit { checkpoint } => self.commit(checkpoint),
                 checkpoints::Action::Complete(completion) => self.steer(coordinator::AttemptInput::Completed(completion)),

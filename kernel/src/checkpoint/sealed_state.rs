@@ -3,6 +3,7 @@
 //! If a later barrier comes first, or the snapshot is given up, what was sealed is dropped: the next barrier seals the whole table again.
 
 use super::operator_state::OperatorState;
+use super::snapshots::Owed;
 use crate::checkpoint::CheckpointId;
 use crate::record::{Key, Record};
 use thalweg_storage::checkpoint::StateLayout;
@@ -15,36 +16,36 @@ const HASTE: usize = 7;
 pub(crate) struct SealedState {
     name: String,
     layout: StateLayout,
-    /// The checkpoint for which the state is sealed and not saved yet.
-    checkpoint: Option<CheckpointId>,
+    /// The snapshot for which the state is sealed and not saved yet.
+    owed: Option<Owed>,
 }
 
 impl SealedState {
     /// The state `name` of an operator, whose values are saved as `W`.
     pub(crate) fn new<K: Key, W: Record>(state: &OperatorState, name: &str) -> Self {
-        Self { name: name.to_owned(), layout: state.layout_of::<K, W>(name), checkpoint: None }
+        Self { name: name.to_owned(), layout: state.layout_of::<K, W>(name), owed: None }
     }
 
     /// The barrier of a checkpoint has come: `table` will be saved as it is now.
     pub(crate) fn seal<K, V>(&mut self, state: &OperatorState, table: &mut impl Sealable<K, V>, encode: Encode<K, V>) {
-        let saving = state.snapshots.owes((&state.uid, &self.name, &self.layout), table.table_bytes());
-        self.checkpoint = Some(saving.checkpoint);
+        let (owed, saving) = state.snapshots.owes((&state.uid, &self.name, &self.layout), table.table_bytes());
+        self.owed = Some(owed);
         table.seal(encode, &saving);
     }
 
     /// Saves the next parts of `table`, about `budget` entries, or more if it changes fast. `false` if nothing of it is left to be saved.
     pub(crate) fn save<K, V>(&mut self, state: &OperatorState, table: &mut impl Sealable<K, V>, budget: usize) -> bool {
-        let Some(checkpoint) = self.checkpoint else { return false };
-        let snapshots = &state.snapshots;
+        let Some(owed) = self.owed else { return false };
+        let (snapshots, checkpoint) = (&state.snapshots, owed.checkpoint);
         if !snapshots.wants(checkpoint) {
             table.unseal();
             self.is_saved(state, checkpoint);
             return false;
         }
         let mut budget = budget.saturating_mul(1 + snapshots.side_bytes().fill(HASTE));
-        let saved = table.save(&mut budget, &mut |entries| snapshots.append(checkpoint, (&state.uid, &self.name, &self.layout), entries));
+        let saved = table.save(&mut budget, &mut |entries| snapshots.append(owed, entries));
         if let Some(earlier) = table.builds_on().filter(|_| saved.is_ok()) {
-            snapshots.builds_on(checkpoint, (&state.uid, &self.name, &self.layout), earlier);
+            snapshots.builds_on(owed, earlier);
         }
         match saved {
             Ok(false) => {}
@@ -59,7 +60,7 @@ impl SealedState {
     }
 
     fn is_saved(&mut self, state: &OperatorState, checkpoint: CheckpointId) {
-        self.checkpoint = None;
+        self.owed = None;
         state.snapshots.paid(checkpoint);
     }
 

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use thalweg_io::MonotonicNs;
-use thalweg_storage::checkpoint::{Scope, SnapshotWriter, StateLayout};
+use thalweg_storage::checkpoint::{Scope, SnapshotWriter, StateIndex, StateLayout};
 use thalweg_storage::{SavedEntries, Saving, SideBytes, Stored};
 
 /// The prefix of the names of the engine's own states. No user's state may have it.
@@ -61,6 +61,13 @@ pub struct PreparedEpoch {
     pub sink: OperatorId,
     /// The archive of its transaction.
     pub transaction: Option<AlignedVec>,
+}
+
+/// A state that is sealed for the snapshot of a checkpoint, and its place there.
+#[derive(Clone, Copy)]
+pub(crate) struct Owed {
+    pub(crate) checkpoint: CheckpointId,
+    state: StateIndex,
 }
 
 /// Gathers the snapshots of one subtask. Used on its core alone; each call is on the control path.
@@ -154,19 +161,20 @@ impl Snapshots {
     }
 
     /// A state of `bytes` is about to be sealed for the snapshot that has begun, and will be saved later. The snapshot names it even if it turns out to be
-    /// empty. Returns what it is to be sealed for.
-    pub(crate) fn owes(&self, state: (&str, &str, &StateLayout), bytes: usize) -> Saving {
-        let (operator, name, layout) = state;
-        self.writer.borrow_mut().state(operator, name, layout);
+    /// empty.
+    pub(crate) fn owes(&self, (operator, name, layout): (&str, &str, &StateLayout), bytes: usize) -> (Owed, Saving) {
+        let state = self.writer.borrow_mut().state(operator, name, layout);
+        let checkpoint = self.in_chain.get().expect("invariant: state is sealed while the barrier is in the chain");
         self.owed.set(self.owed.get() + 1);
         self.side_bytes.set_most(self.side_bytes.most().saturating_add((bytes / SIDE_PART) << self.doubled.get()));
-        Saving {
-            checkpoint: self.in_chain.get().expect("invariant: state is sealed while the barrier is in the chain"),
+        let saving = Saving {
+            checkpoint,
             side: Rc::clone(&self.side_bytes),
             stored: Rc::clone(&self.stored),
             whole_bytes_max: self.whole_bytes_max,
             changes_percent_max: self.changes_percent_max,
-        }
+        };
+        (Owed { checkpoint, state }, saving)
     }
 
     /// What the states keep aside while they are saved.
@@ -199,25 +207,24 @@ impl Snapshots {
         self.images.borrow_mut().newest().is_some_and(|image| image.checkpoint == checkpoint && image.is_wanted())
     }
 
-    /// Appends entries of a sealed state to the snapshot of `checkpoint`, which is being made.
-    pub(crate) fn append(&self, checkpoint: CheckpointId, state: (&str, &str, &StateLayout), saved: &SavedEntries) {
-        assert!(self.wants(checkpoint), "checkpoint {checkpoint} is of no use any more");
-        let (operator, name, layout) = state;
-        let mut writer = self.writer.borrow_mut();
-        let state = writer.state(operator, name, layout);
+    /// Appends entries of a sealed state to its snapshot, which is being made.
+    pub(crate) fn append(&self, owed: Owed, saved: &SavedEntries) {
         let scope = if saved.is_range { Scope::AllHashes(saved.hashes) } else { Scope::Hashes(saved.hashes) };
-        writer.append(state, scope, saved.entries, &saved.bytes);
+        let mut writer = self.writer_of(owed);
+        writer.append(owed.state, scope, saved.entries, &saved.bytes);
         self.images.borrow_mut().grown(&mut writer);
     }
 
-    /// What a state has in the snapshot of `checkpoint`, which is being made, is to be added to what the snapshots of `earlier` and later ones have.
-    pub(crate) fn builds_on(&self, checkpoint: CheckpointId, state: (&str, &str, &StateLayout), earlier: CheckpointId) {
-        assert!(self.wants(checkpoint), "checkpoint {checkpoint} is of no use any more");
-        let (operator, name, layout) = state;
-        let mut writer = self.writer.borrow_mut();
-        let state = writer.state(operator, name, layout);
-        writer.builds_on_earlier(state);
+    /// What a state has in its snapshot, which is being made, is to be added to what the snapshots of `earlier` and later ones have.
+    pub(crate) fn builds_on(&self, owed: Owed, earlier: CheckpointId) {
+        self.writer_of(owed).builds_on_earlier(owed.state);
         self.images.borrow_mut().build_on(earlier);
+    }
+
+    /// The writer that makes the snapshot.
+    fn writer_of(&self, owed: Owed) -> RefMut<'_, SnapshotWriter> {
+        assert!(self.wants(owed.checkpoint), "checkpoint {} is of no use any more", owed.checkpoint);
+        self.writer.borrow_mut()
     }
 
     /// What a state owed to the snapshot of `checkpoint` is in it, or will not come.

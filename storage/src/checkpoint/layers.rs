@@ -11,7 +11,6 @@ use super::{Section, Snapshot, StateSummary};
 pub struct Layers {
     /// The oldest first.
     images: Vec<Snapshot>,
-    newest: Snapshot,
 }
 
 impl Layers {
@@ -21,14 +20,14 @@ impl Layers {
     /// If there are none.
     #[must_use]
     pub fn new(images: Vec<Snapshot>) -> Self {
-        let newest = images.last().cloned().expect("the state of a subtask lies in an image at least");
-        Self { images, newest }
+        assert!(!images.is_empty(), "the state of a subtask lies in an image at least");
+        Self { images }
     }
 
     /// The newest image. It names all states, and has all sections that are not of keys.
     #[must_use]
     pub fn newest(&self) -> &Snapshot {
-        &self.newest
+        self.images.last().expect("invariant: there is an image")
     }
 
     /// The images, the oldest first.
@@ -50,7 +49,7 @@ impl Layers {
 
     /// The states, with the sections, entries and bytes of all images that make them up.
     pub fn states(&self) -> impl Iterator<Item = StateSummary> {
-        self.newest.states().map(|mut state| {
+        self.newest().states().map(|mut state| {
             let older = self.of_state(&state.operator, &state.state).skip(1).flatten();
             let (sections, entries, bytes) = older.fold((0, 0u64, 0), |(sections, entries, bytes), section| {
                 (sections + 1, entries.saturating_add(section.entries), bytes + section.bytes.len() as u64)

@@ -8,6 +8,7 @@
 //!
 //! The caller brings the hash: no key is hashed here, also not when a table grows.
 
+mod history;
 mod part;
 mod positions;
 mod regions;
@@ -16,6 +17,7 @@ mod sealing;
 mod slots;
 mod span;
 mod tags;
+mod turns;
 
 pub use positions::Position;
 pub use remains::Remains;

@@ -13,10 +13,12 @@
 //! present epoch. So parts are *swept*: entries that were not changed since what is stored of the part get the tag [`OLDER`]. [`Sealing::save`] does that on its
 //! way, for parts that have not been swept for long; and sealing does a few of them, if checkpoint after checkpoint is given up before its turn comes.
 
-use super::part::{LastSaved, Part, Removed};
+use super::history::LastSaved;
+use super::part::{Part, Removed};
 use super::slots::Tag;
 use super::span::Span;
 use super::tags::{OLDER, epoch_of, tag_of};
+use super::turns::Turns;
 use crate::checkpoint::Namespace;
 use crate::saved::{Encode, Encoder, SavedEntries};
 use crate::saving::{Saving, Stored};
@@ -43,14 +45,6 @@ const STORED_WITHIN: u32 = 50;
 
 /// Nor is what was saved whole longer ago, so that a content lies in no more files than this, however many turns have been missed.
 const WHOLE_WITHIN: u32 = 100;
-
-/// In so many epochs each part is saved whole once, if little changes; and where much does, at least.
-const TURNS_MOST: u64 = 64;
-
-/// The same of a table of which all was saved at once, until its turns have come round: until then that stays stored, besides what comes after it.
-const TURNS_AFTER_ALL: u64 = 12;
-
-const TURNS_LEAST: u64 = 2;
 
 /// Changes may add up to so many times what may change at once, until the part is saved whole.
 const CHANGED_SINCE_WHOLE: usize = 4;
@@ -141,11 +135,7 @@ pub(super) struct Sealing<K, V> {
     sweep_next: usize,
     /// The latest epochs, each with the checkpoint that its content was sealed for.
     checkpoints: VecDeque<(u32, CheckpointId)>,
-    /// Where, in the range of hashes, the turn has come to; and how many entries have changed since the last seal.
-    turn_at: u64,
-    changed: usize,
-    /// How much of the range is to have its turn until nothing builds any more on an epoch in which all was saved.
-    turns_left: u64,
+    turns: Turns,
     builds_on: Option<CheckpointId>,
     sealed: Option<Box<Sealed<K, V>>>,
 }
@@ -158,9 +148,7 @@ impl<K, V> Default for Sealing<K, V> {
             swept_in: 0,
             sweep_next: 0,
             checkpoints: VecDeque::new(),
-            turn_at: 0,
-            changed: 0,
-            turns_left: 0,
+            turns: Turns::default(),
             builds_on: None,
             sealed: None,
         }
@@ -177,7 +165,7 @@ impl<K, V> Sealing<K, V> {
     /// An entry is added to a part.
     #[inline]
     pub(super) fn added(&mut self, part: &mut Part<K, V>) {
-        self.changed += 1;
+        self.turns.changed += 1;
         part.history.change(self.epoch);
     }
 
@@ -187,7 +175,7 @@ impl<K, V> Sealing<K, V> {
     pub(super) fn touch(&mut self, part: &mut Part<K, V>, at: usize) {
         let before = part.slots.tag(at);
         part.slots.set_tag(at, self.tag);
-        self.changed += 1;
+        self.turns.changed += 1;
         if self.is_awaited(part) {
             self.decide(part);
             let is_changed = || before.and_then(|tag| epoch_of(tag, self.epoch)) >= part.history.stored_in;
@@ -227,7 +215,7 @@ impl<K, V> Sealing<K, V> {
     /// Finds out whether what was last saved of a part is durable.
     fn look_up(&self, part: &mut Part<K, V>) {
         if part.history.given_up_in < self.epoch {
-            part.forget_given_up();
+            part.history.forget_given_up();
         }
         let (Some(last), Some(sealed)) = (part.history.last_saved, self.sealed.as_deref()) else { return };
         if self.checkpoint_of(last.epoch).is_some_and(|checkpoint| sealed.stored.holds(checkpoint)) {
@@ -346,35 +334,24 @@ impl<K, V> Sealing<K, V> {
         self.swept_in = parts.iter().map(|part| part.history.swept_in).min().unwrap_or(self.epoch);
     }
 
-    /// The next turn, of a table with so many entries: until it comes round, changes add up to what may change of a part at once. So what is stored of the table
-    /// is at most half as much again as the table, if that is half.
-    fn next_turn(&mut self, entries: usize, changes_percent_max: usize, span: Span) -> Range<u64> {
-        let changed = mem::take(&mut self.changed) as u64;
-        let most = if self.turns_left > 0 { TURNS_AFTER_ALL } else { TURNS_MOST };
-        let turns = ((entries as u64).saturating_mul(changes_percent_max as u64) / (100 * changed).max(1)).clamp(TURNS_LEAST, most);
-        let size = 1 << span.bits;
-        let from = if self.turn_at < size { self.turn_at } else { 0 };
-        let length = size.div_ceil(turns);
-        self.turns_left = self.turns_left.saturating_sub(length);
-        self.turn_at = from + length;
-        from..self.turn_at
-    }
-
     /// See [`HotTable::seal_in`](super::HotTable::seal_in).
     pub(super) fn seal(&mut self, parts: &mut [Part<K, V>], content: Content<K, V>, saving: &Saving) {
         self.unseal(parts);
         self.next_epoch(parts);
-        self.checkpoints.push_back((self.epoch, saving.checkpoint));
+        let Content { encode, namespace, is_whole, span, entries } = content;
+        // Nothing is added to a content with a namespace: there may be thousands of such tables.
+        if namespace.is_none() {
+            self.checkpoints.push_back((self.epoch, saving.checkpoint));
+        }
         while self.checkpoints.front().is_some_and(|(epoch, _)| self.epoch - epoch > WHOLE_WITHIN) {
             self.checkpoints.pop_front();
         }
-        let Content { encode, namespace, is_whole, span, entries } = content;
         self.sealed = Some(Box::new(Sealed {
             encoder: Encoder::new(encode, &saving.side),
             namespace,
             is_whole,
             changes_percent_max: saving.changes_percent_max,
-            turn: self.next_turn(entries, saving.changes_percent_max, span),
+            turn: self.turns.next(entries, saving.changes_percent_max, span),
             span,
             stored: Rc::clone(&saving.stored),
             next: 0,
@@ -428,9 +405,8 @@ impl<K, V> Sealing<K, V> {
             }
             let Some(part) = parts.get_mut(sealed.next) else {
                 let (builds_on, span) = (sealed.builds_on, sealed.span);
-                // The first of them comes at once: of a few parts that would be too much.
-                if builds_on.is_none() && parts.len() as u64 > TURNS_AFTER_ALL {
-                    (self.turn_at, self.turns_left) = (0, 1 << span.bits);
+                if builds_on.is_none() {
+                    self.turns.begin_anew(parts.len(), span);
                 }
                 self.builds_on = self.known(builds_on);
                 self.sealed = None;

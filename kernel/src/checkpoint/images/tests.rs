@@ -25,7 +25,7 @@ impl Task {
         self.snapshots.begin(checkpoint, MonotonicNs(100));
         self.splits = 0;
         (0..splits).for_each(|_| self.write());
-        (0..owes).for_each(|_| assert_eq!(self.snapshots.owes(("counter", "count", &StateLayout::default()), 0).checkpoint, checkpoint));
+        (0..owes).for_each(|_| assert_eq!(self.snapshots.owes(("counter", "count", &StateLayout::default()), 0).0.checkpoint, checkpoint));
         self.snapshots.end(checkpoint, MonotonicNs(200));
     }
 

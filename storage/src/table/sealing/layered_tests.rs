@@ -1,6 +1,7 @@
 //! Contents that are added to earlier ones, saved, lost, stored and read back as a checkpoint's files are.
 
 use super::super::HotTable;
+use super::super::turns::AFTER_ALL;
 use super::*;
 use crate::Sealable;
 use crate::SideBytes;
@@ -241,7 +242,7 @@ fn what_is_written_is_as_much_as_has_changed_and_a_turn() {
     assert!(later.iter().all(|bytes| bytes * 8 <= full), "{:?} of {full} bytes at most", later.iter().max());
     assert!(saved.files_most <= 70, "{} files", saved.files_most);
     // What comes beside the first while that is needed.
-    let first_needed: usize = saved.written[1..=TURNS_AFTER_ALL as usize].iter().sum();
+    let first_needed: usize = saved.written[1..=AFTER_ALL as usize].iter().sum();
     assert!(first_needed * 10 <= full * 12, "{first_needed} of {full} bytes beside the first");
 }
 

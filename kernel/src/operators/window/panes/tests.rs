@@ -1,6 +1,8 @@
 use super::*;
+use crate::checkpoint::CheckpointId;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use thalweg_record::record::RecordLayout;
 use thalweg_storage::checkpoint::{Entries, append_entry};
 use thalweg_storage::{SaveError, SavedEntries, Saving, Sealable, SideBytes};
@@ -96,6 +98,17 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 /// The contents of windows: of each end, start and key, a number.
 type Contents = BTreeMap<(i64, i64, u64), u64>;
 
+/// For a checkpoint that no other one builds on, nor it on any.
+fn alone(side: &Rc<SideBytes>) -> Saving {
+    Saving {
+        checkpoint: CheckpointId(1),
+        side: Rc::clone(side),
+        stored: Rc::default(),
+        whole_bytes_max: usize::MAX,
+        changes_percent_max: 0,
+    }
+}
+
 fn decode(saved: &SavedEntries) -> Vec<((i64, i64, u64), u64)> {
     let (mut entries, mut decoded) = (Entries::new(&saved.bytes), vec![]);
     while let Some(entry) = entries.next(&RecordLayout::<u64>::default(), &RecordLayout::<u64>::default()) {
@@ -141,7 +154,7 @@ proptest! {
                     panes.free(10);
                 }
                 Act::Seal => {
-                    panes.seal(append_entry, &Saving::alone(&side));
+                    panes.seal(append_entry, &alone(&side));
                     sealed = Some((model.clone(), vec![]));
                 }
                 Act::Save(budget) => {
@@ -181,7 +194,7 @@ fn a_content_is_given_up_in_all_panes_when_too_much_changes() {
     };
     change_all(&mut panes);
     let side = SideBytes::at_most(5_000);
-    panes.seal(append_entry, &Saving::alone(&side));
+    panes.seal(append_entry, &alone(&side));
     panes.retire(|window| window.start == 0);
     assert_eq!(panes.unsaved.len(), 1);
     change_all(&mut panes);
@@ -201,7 +214,7 @@ fn panes_are_saved_by_slices_of_one_entry() {
     for key in 0..100 {
         panes.find_or_insert(window(key as i64 % 10, 20), u64::hash(key), key, || 0, |_, _| ());
     }
-    panes.seal(append_entry, &Saving::alone(&SideBytes::at_most(usize::MAX)));
+    panes.seal(append_entry, &alone(&SideBytes::at_most(usize::MAX)));
     panes.retire(|window| window.start < 3);
     let mut saved = 0;
     let slices = (0..1_000).take_while(|_| !panes.save(&mut 1, &mut |entries| saved += entries.entries).unwrap()).count();
