@@ -23,6 +23,17 @@ impl<K, V> Encoder<K, V> {
         Self { encode, side: Rc::clone(side) }
     }
 
+    /// What bounds the memory that is kept aside, and has it.
+    pub(crate) fn side(&self) -> &SideBytes {
+        &self.side
+    }
+
+    /// Adds one entry to `saved`. After an error that is of no use.
+    #[inline]
+    pub(crate) fn add(&self, saved: &mut AlignedVec, namespace: Option<Namespace>, key: &K, value: Option<&V>) -> Result<(), ArchiveError> {
+        self.side.archiver().append_with(saved, |open| (self.encode)(open, namespace, key, value))
+    }
+
     /// Has `add` add entries to `saved`. After an error what there is is of no use.
     pub(crate) fn extend(
         &self,

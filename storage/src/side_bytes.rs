@@ -1,25 +1,67 @@
 //! What states keep aside while their sealed contents are saved: how much it is, who keeps how much of it, and how much it may be.
 
+use rkyv::util::AlignedVec;
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use thalweg_record::record::Archiver;
 
-/// Counts what is kept aside, against a bound that several states share, and has the memory in which entries are encoded.
+/// Bytes of a chunk of memory.
+pub(crate) const CHUNK: usize = 2 << 10;
+
+/// Chunks that nobody has needed for one checkpoint are given back at the next, so many at once.
+const DROPPED_AT_ONCE: usize = 256;
+
+/// Counts what is kept aside, against a bound that several states share, and has the memory in which entries are encoded and kept.
 #[derive(Debug)]
 pub struct SideBytes {
     used: Cell<usize>,
     most: Cell<usize>,
     archiver: RefCell<Archiver>,
+    /// Chunks that are not in use, and the fewest that there have been since the last checkpoint began.
+    chunks: RefCell<Vec<AlignedVec>>,
+    idle: Cell<usize>,
 }
 
 impl SideBytes {
     /// None yet, and at most `most`.
     #[must_use]
     pub fn at_most(most: usize) -> Rc<Self> {
-        Rc::new(Self { used: Cell::new(0), most: Cell::new(most), archiver: RefCell::default() })
+        Rc::new(Self {
+            used: Cell::new(0),
+            most: Cell::new(most),
+            archiver: RefCell::default(),
+            chunks: RefCell::default(),
+            idle: Cell::new(0),
+        })
+    }
+
+    /// An empty chunk of [`CHUNK`] bytes.
+    pub(crate) fn take_chunk(&self) -> AlignedVec {
+        let mut chunks = self.chunks.borrow_mut();
+        let chunk = chunks.pop().unwrap_or_else(|| AlignedVec::with_capacity(CHUNK));
+        self.idle.set(self.idle.get().min(chunks.len()));
+        chunk
+    }
+
+    /// Takes a chunk back. Memory of another size is freed.
+    pub(crate) fn give_chunk(&self, mut chunk: AlignedVec) {
+        if chunk.capacity() == CHUNK {
+            chunk.clear();
+            self.chunks.borrow_mut().push(chunk);
+        }
+    }
+
+    /// Another checkpoint begins, for which at most `most` may be kept.
+    pub fn begin(&self, most: usize) {
+        self.set_most(most);
+        let mut chunks = self.chunks.borrow_mut();
+        let left = chunks.len() - self.idle.get().min(DROPPED_AT_ONCE);
+        chunks.truncate(left);
+        self.idle.set(left);
     }
 
     /// Encodes entries, those of one state at a time.
+    #[inline]
     pub(crate) fn archiver(&self) -> RefMut<'_, Archiver> {
         self.archiver.borrow_mut()
     }
@@ -58,6 +100,7 @@ impl SideShare {
     ///
     /// # Errors
     /// If all states together keep more than they may: how much that is.
+    #[inline]
     pub(crate) fn keep(&mut self, bytes: usize) -> Result<(), usize> {
         self.bytes += bytes;
         let used = self.side.used.get() + bytes;
@@ -75,5 +118,26 @@ impl SideShare {
 impl Drop for SideShare {
     fn drop(&mut self) {
         self.give_back(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_used_again_and_given_back_when_nobody_needs_them() {
+        let side = SideBytes::at_most(0);
+        let chunks: Vec<_> = (0..1_000).map(|_| side.take_chunk()).collect();
+        chunks.into_iter().for_each(|chunk| side.give_chunk(chunk));
+        side.give_chunk(AlignedVec::with_capacity(2 * CHUNK));
+        let kept = || side.chunks.borrow().len();
+        side.begin(0);
+        assert_eq!(kept(), 1_000, "all of them were in use");
+        (0..900).map(|_| side.take_chunk()).collect::<Vec<_>>().into_iter().for_each(|chunk| side.give_chunk(chunk));
+        side.begin(0);
+        assert_eq!(kept(), 900);
+        side.begin(0);
+        assert_eq!(kept(), 900 - DROPPED_AT_ONCE);
     }
 }

@@ -23,9 +23,22 @@ impl HashRange {
     pub const EMPTY: Self = Self { first: u32::MAX, last: 0 };
 
     /// The smallest range that holds this hash, too.
+    #[inline]
     #[must_use]
     pub fn including(self, hash: u64) -> Self {
         Self { first: self.first.min(hash as u32), last: self.last.max(hash as u32) }
+    }
+
+    /// The smallest range that holds both.
+    #[must_use]
+    pub fn hull(self, other: Self) -> Self {
+        Self { first: self.first.min(other.first), last: self.last.max(other.last) }
+    }
+
+    /// Whether all of the other one lies in this range.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        self.first <= other.first && other.last <= self.last
     }
 
     /// Whether both have a hash in common.

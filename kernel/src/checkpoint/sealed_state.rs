@@ -9,7 +9,11 @@ use crate::record::{Key, Record};
 use thalweg_storage::checkpoint::StateLayout;
 use thalweg_storage::{Encode, SaveError, Sealable};
 
-/// How many times the usual slice is saved at once when what is kept aside comes near its bound, less one.
+/// How many times as many entries are saved in a slice as records are worked off: to save an entry in its turn costs a fraction of what keeping it aside does
+/// when it is changed before.
+const PACE: usize = 3;
+
+/// How many times more when what is kept aside comes near its bound.
 const HASTE: usize = 7;
 
 /// How far the saving of one state has come.
@@ -33,7 +37,7 @@ impl SealedState {
         table.seal(encode, &saving);
     }
 
-    /// Saves the next parts of `table`, about `budget` entries, or more if it changes fast. `false` if nothing of it is left to be saved.
+    /// Saves the next parts of `table`, a few times `budget` entries, or more if it changes fast. `false` if nothing of it is left to be saved.
     pub(crate) fn save<K, V>(&mut self, state: &OperatorState, table: &mut impl Sealable<K, V>, budget: usize) -> bool {
         let Some(owed) = self.owed else { return false };
         let (snapshots, checkpoint) = (&state.snapshots, owed.checkpoint);
@@ -42,7 +46,7 @@ impl SealedState {
             self.is_saved(state, checkpoint);
             return false;
         }
-        let mut budget = budget.saturating_mul(1 + snapshots.side_bytes().fill(HASTE));
+        let mut budget = budget.saturating_mul(PACE + snapshots.side_bytes().fill(HASTE));
         let saved = table.save(&mut budget, &mut |entries| snapshots.append(owed, entries));
         if let Some(earlier) = table.builds_on().filter(|_| saved.is_ok()) {
             snapshots.builds_on(owed, earlier);

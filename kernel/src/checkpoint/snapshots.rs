@@ -126,7 +126,7 @@ impl Snapshots {
         self.writer.replace(SnapshotWriter::new());
         self.owed.set(0);
         self.owed_to.set(Some(checkpoint));
-        self.side_bytes.set_most(SIDE_BYTES_LEAST << self.doubled.get());
+        self.side_bytes.begin(SIDE_BYTES_LEAST << self.doubled.get());
     }
 
     /// Notes how long the channels have waited for the last of them to deliver the barrier.

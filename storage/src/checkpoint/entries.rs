@@ -1,27 +1,38 @@
 //! The layout of state entries in a section of a snapshot.
 //!
-//! Each entry is a header of 16 bytes, perhaps a *namespace* of two numbers (a window's span, a timer's time), and the rkyv archives of key and
-//! value, each aligned to 16 bytes (docs/src/formats.md#state-entries). An entry that says that there is none any more (a *tombstone*) has no value:
+//! Each entry is a few bytes of lengths and flags, perhaps a *namespace* of two numbers (a window's span, a timer's time), the canonical bytes of its key and
+//! the rkyv archive of its value, one right behind the other (docs/src/formats.md#state-entries). An entry that says that there is none any more (a
+//! *tombstone*) has no value:
 //!
 //! ```text
-//! key length u32 | value length u32 | flags u32: 1 there is a namespace, 2 tombstone | 0 u32
+//! flags u8: 1 there is a namespace, 2 tombstone, 4 lengths are u32
+//! length of the key u8 or u32 | length of the value likewise
 //! [namespace: i64 i64]
-//! key archive, zeros to 16
-//! [value archive, zeros to 16]
+//! key
+//! [value]
 //! ```
 //!
-//! Bytes are not trusted: a section that passed its checksum is still checked by length and by rkyv, and an error says what is wrong, never guesses.
+//! Bytes are not trusted: a section that passed its checksum is still checked by length, by the key's type and by rkyv, and an error says what is wrong, never
+//! guesses.
 
+use rkyv::util::AlignedVec;
 use thalweg_record::record::{Appending, ArchiveError, Key, Record, RecordLayout, UnreadableRecord};
 
-/// Header of an entry, and alignment of its parts, in bytes.
-const UNIT: usize = 16;
-
 /// The flag of an entry with a namespace.
-const HAS_NAMESPACE: u32 = 1;
+const HAS_NAMESPACE: u8 = 1;
 
 /// The flag of a tombstone.
-const IS_TOMBSTONE: u32 = 2;
+const IS_TOMBSTONE: u8 = 2;
+
+/// The flag of an entry of which the key or the value has 256 bytes or more.
+const IS_LONG: u8 = 4;
+
+/// Bytes in front of an entry that is not long, and how many more there are in front of a long one.
+const SHORT: usize = 3;
+const LONGER: usize = 6;
+
+/// Alignment of a value where it is read, in bytes.
+const ALIGN: usize = 16;
 
 /// Distinguishes the entries of one key: the two ends of a window, or a timer's time.
 pub type Namespace = (i64, i64);
@@ -39,42 +50,57 @@ pub struct SavedEntry<K, V> {
 /// Appends an entry to a section, or a tombstone if there is no value: the [`Encode`](crate::Encode) of values that are saved as they are.
 ///
 /// # Errors
-/// A key or value that is too long for rkyv's 32-bit offsets.
+/// A value that is too long for rkyv's 32-bit offsets.
+#[inline]
 pub fn append_entry<K: Key, V: Record>(
     section: &mut Appending<'_>,
     namespace: Option<Namespace>,
     key: &K,
     value: Option<&V>,
 ) -> Result<(), ArchiveError> {
-    let header = section.align();
-    section.bytes(&[0; UNIT]);
+    let start = section.len();
+    section.bytes(&[0; SHORT]);
+    let mut flags = 0;
     if let Some((first, second)) = namespace {
+        flags |= HAS_NAMESPACE;
         section.bytes(&first.to_le_bytes());
         section.bytes(&second.to_le_bytes());
     }
-    let key = section.archive(key)?;
-    let value_bytes = value.map_or(Ok(0), |value| section.archive(value).map(|value| value.len()))?;
-    section.align();
-    let mut fields = [0; UNIT];
-    let length = |bytes: usize| u32::try_from(bytes).expect("invariant: rkyv refuses archives of 2^31 bytes and more");
-    let flags = if namespace.is_some() { HAS_NAMESPACE } else { 0 } | if value.is_none() { IS_TOMBSTONE } else { 0 };
-    for (field, number) in fields.chunks_exact_mut(4).zip([length(key.len()), length(value_bytes), flags]) {
-        field.copy_from_slice(&number.to_le_bytes());
+    let key_at = section.len();
+    K::write(key.view(), section);
+    let value_at = section.len();
+    match value {
+        Some(value) => section.archive_here(value)?,
+        None => flags |= IS_TOMBSTONE,
     }
-    section.overwrite(header, &fields);
+    match (u8::try_from(value_at - key_at), u8::try_from(section.len() - value_at)) {
+        (Ok(key), Ok(value)) => section.overwrite(start, &[flags, key, value]),
+        _ => lengthen(section, start, flags, value_at - key_at, section.len() - value_at),
+    }
     Ok(())
 }
 
-/// Reads the entries of a section, which must be aligned to 16 bytes. After an error it returns no more entries.
+/// Makes room in front of an entry whose lengths have turned out to be long.
+#[cold]
+fn lengthen(section: &mut Appending<'_>, start: usize, flags: u8, key: usize, value: usize) {
+    let length = |bytes: usize| u32::try_from(bytes).expect("invariant: keys and archives of 2^32 bytes have been refused").to_le_bytes();
+    let ([k0, k1, k2, k3], [v0, v1, v2, v3]) = (length(key), length(value));
+    section.insert(start, &[0; LONGER]);
+    section.overwrite(start, &[flags | IS_LONG, k0, k1, k2, k3, v0, v1, v2, v3]);
+}
+
+/// Reads the entries of a section. After an error it returns no more entries.
 pub struct Entries<'a> {
     rest: &'a [u8],
+    /// A value is read here: in the section it may lie anywhere.
+    aligned: AlignedVec<ALIGN>,
 }
 
 impl<'a> Entries<'a> {
     /// Starts at the first entry of `section`.
     #[must_use]
     pub fn new(section: &'a [u8]) -> Self {
-        Self { rest: section }
+        Self { rest: section, aligned: AlignedVec::new() }
     }
 
     /// The next entry, with the layouts of its key and value; `None` at the end.
@@ -97,45 +123,67 @@ impl<'a> Entries<'a> {
         key_layout: &RecordLayout<K>,
         value_layout: &RecordLayout<V>,
     ) -> Result<SavedEntry<K, V>, String> {
-        let header = self.split(UNIT, "its header")?;
-        let field = |i: usize| header.get(4 * i..4 * i + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
-        let (key_bytes, value_bytes, flags) = (field(0) as usize, field(1) as usize, field(2));
+        let [flags] = self.numbers("its flags")?;
+        if flags & !(HAS_NAMESPACE | IS_TOMBSTONE | IS_LONG) != 0 {
+            return Err(format!("an entry of state has the flags {flags}"));
+        }
+        let [key_bytes, value_bytes] = if flags & IS_LONG == 0 {
+            self.numbers::<2>("its lengths")?.map(usize::from)
+        } else {
+            let mut length = || self.numbers("its lengths").map(|bytes| u32::from_le_bytes(bytes) as usize);
+            let lengths = [length()?, length()?];
+            if lengths.iter().all(|length| *length <= usize::from(u8::MAX)) {
+                return Err(format!("an entry of state with lengths of {lengths:?} is said to be long"));
+            }
+            lengths
+        };
         let is_tombstone = flags & IS_TOMBSTONE != 0;
-        if flags & !(HAS_NAMESPACE | IS_TOMBSTONE) != 0 || field(3) != 0 || (is_tombstone && value_bytes != 0) {
-            return Err(format!("an entry of state with a value of {value_bytes} bytes has the flags {flags} and {}", field(3)));
+        if is_tombstone && value_bytes != 0 {
+            return Err(format!("an entry of state is a tombstone with a value of {value_bytes} bytes"));
         }
         let namespace = if flags & HAS_NAMESPACE == 0 {
             None
         } else {
-            let bytes = self.split(UNIT, "its namespace")?;
-            let number = |i: usize| bytes.get(8 * i..8 * i + 8).and_then(|b| b.try_into().ok()).map_or(0, i64::from_le_bytes);
-            Some((number(0), number(1)))
+            let mut number = || self.numbers("its namespace").map(i64::from_le_bytes);
+            Some((number()?, number()?))
         };
-        let key = self.archive(key_bytes, "its key")?;
-        let value = if is_tombstone { None } else { Some(self.archive(value_bytes, "its value")?) };
-        let unreadable = |part: &str, error: UnreadableRecord| format!("the {part} of an entry of state cannot be taken: {error}");
-        let key = key_layout.read_owned(key).map_err(|error| unreadable("key", error))?;
-        let value = value.map(|value| value_layout.read_owned(value)).transpose().map_err(|error| unreadable("value", error))?;
+        let key = K::decode(self.split(key_bytes, "its key")?)
+            .map_err(|error| format!("the key of an entry of state cannot be taken: {error}"))?;
+        key_layout.check(key.view()).map_err(|reason| format!("the key of an entry of state cannot be taken: {reason}"))?;
+        let value = if is_tombstone { None } else { Some(self.value(value_bytes, value_layout)?) };
         Ok(SavedEntry { namespace, key, value })
     }
 
-    fn archive(&mut self, bytes: usize, what: &str) -> Result<&'a [u8], String> {
-        let padded = self.split(bytes.next_multiple_of(UNIT), what)?;
-        Ok(&padded[..bytes])
+    fn value<V: Record>(&mut self, bytes: usize, layout: &RecordLayout<V>) -> Result<V, String> {
+        let value = self.split(bytes, "its value")?;
+        self.aligned.clear();
+        self.aligned.extend_from_slice(value);
+        layout
+            .read_owned(&self.aligned)
+            .map_err(|error: UnreadableRecord| format!("the value of an entry of state cannot be taken: {error}"))
+    }
+
+    fn numbers<const N: usize>(&mut self, what: &str) -> Result<[u8; N], String> {
+        let (first, rest) = self.rest.split_first_chunk().ok_or_else(|| ends_within(what))?;
+        self.rest = rest;
+        Ok(*first)
     }
 
     fn split(&mut self, bytes: usize, what: &str) -> Result<&'a [u8], String> {
-        let (part, rest) = self.rest.split_at_checked(bytes).ok_or_else(|| format!("an entry of state ends within {what}"))?;
+        let (part, rest) = self.rest.split_at_checked(bytes).ok_or_else(|| ends_within(what))?;
         self.rest = rest;
         Ok(part)
     }
+}
+
+fn ends_within(what: &str) -> String {
+    format!("an entry of state ends within {what}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use rkyv::util::AlignedVec;
     use thalweg_record::record::Archiver;
 
     type Owned = (Option<Namespace>, String, Option<Vec<u64>>);
@@ -160,6 +208,28 @@ mod tests {
         fn entries_are_read_as_they_were_written(entries: Vec<Owned>) {
             prop_assert_eq!(read_all(&section_of(&entries)), Ok(entries));
         }
+    }
+
+    #[test]
+    fn a_short_entry_has_three_bytes_in_front_and_a_long_one_nine() {
+        let short = |text: usize, numbers: usize| (None, "k".repeat(text), Some(vec![7; numbers]));
+        let length = |entry: &Owned| section_of(std::slice::from_ref(entry)).len();
+        let (key, list) = (3, 8);
+        assert_eq!(length(&short(1, 0)), SHORT + key + list);
+        for long in [short(254, 0), short(1, 31), short(70_000, 9_000), (Some((1, 2)), "k".repeat(300), None)] {
+            assert_eq!(read_all(&section_of(&[long.clone(), short(1, 0), long.clone()])), Ok(vec![long.clone(), short(1, 0), long]));
+        }
+        assert_eq!(length(&short(253, 30)), SHORT + 255 + list + 240);
+        assert_eq!(length(&short(254, 30)), SHORT + LONGER + 256 + list + 240);
+        assert_eq!(length(&short(1, 31)), SHORT + LONGER + key + list + 248);
+    }
+
+    #[test]
+    fn lengths_that_are_short_are_not_written_long() {
+        let mut section = vec![IS_LONG];
+        [3u32, 8].iter().for_each(|length| section.extend(length.to_le_bytes()));
+        section.extend(b"k\0\0\0\0\0\0\0\0\0\0");
+        assert!(read_all(&section).is_err_and(|reason| reason.contains("said to be long")));
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Kind {
     /// The version that is written, and the only version that is read.
     pub(super) fn version(self) -> u32 {
         match self {
-            Self::Snapshot => 4,
+            Self::Snapshot => 5,
             Self::Metadata => 3,
             Self::LogEntry => 1,
         }

@@ -14,6 +14,7 @@ mod positions;
 mod regions;
 mod remains;
 mod sealing;
+mod side;
 mod slots;
 mod span;
 mod tags;
@@ -187,9 +188,12 @@ impl<K, V> HotTable<K, V> {
     /// As [`Place::find`], which has found it.
     #[inline]
     unsafe fn changing(&mut self, place: Place<K, V>, at: usize) -> Place<K, V> {
+        let tag = self.sealing.tag();
         // SAFETY: as the caller promises.
-        if !unsafe { place.has_tag(at, self.sealing.tag()) } {
-            self.sealing.touch(&mut self.parts[place.part as usize], at);
+        if !unsafe { place.has_tag(at, tag) } {
+            // SAFETY: likewise. The table is borrowed mutably, so that nobody else looks at the entry; and it is not changed before the call has returned.
+            let ((before, hash), (key, value)) = unsafe { (place.replace_tag(at, tag), place.entry(at)) };
+            self.sealing.touch(&mut self.parts[place.part as usize], before, (hash, key, value));
         }
         place
     }

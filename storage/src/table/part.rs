@@ -1,17 +1,22 @@
 //! A part of a table: the entries whose hashes share some bits.
 
-use super::history::History;
+use super::history::{Changes, History};
+use super::side::Side;
 use super::slots::Slots;
 use super::span::Span;
-use crate::saved::SavedEntries;
 use std::mem;
 use thalweg_record::HashRange;
 
 /// Part of its slots that a part may fill, in eighths: beyond, searches become long.
 pub(super) const FULL_EIGHTHS: usize = 6;
 
-/// A part of a table.
+/// A part of a table. What a change looks at comes first: it fills one cache line.
+#[repr(C, align(64))]
 pub(super) struct Part<K, V> {
+    /// When it was changed.
+    pub(super) changes: Changes,
+    /// What was changed since the part was sealed, as it was then; and what lies in parts that have split off since.
+    pub(super) side: Side,
     pub(super) slots: Slots<K, V>,
     /// How many bits all hashes in it share, of those that tell them apart.
     pub(super) depth: u32,
@@ -19,8 +24,6 @@ pub(super) struct Part<K, V> {
     pub(super) prefix: u32,
     /// What saving knows of it.
     pub(super) history: History,
-    /// What was changed since the part was sealed, as it was then; and what lies in parts that have split off since.
-    pub(super) side: Option<Box<SavedEntries>>,
     /// The entries that were removed and may be in what is stored of it.
     pub(super) removed: Vec<Removed<K>>,
 }
@@ -36,16 +39,32 @@ pub(super) struct Removed<K> {
 impl<K, V> Part<K, V> {
     /// An empty part of all hashes.
     pub(super) fn first() -> Self {
-        Self { slots: Slots::none(), depth: 0, prefix: 0, history: History::default(), side: None, removed: Vec::new() }
+        Self {
+            changes: Changes::default(),
+            side: Side::default(),
+            slots: Slots::none(),
+            depth: 0,
+            prefix: 0,
+            history: History::default(),
+            removed: Vec::new(),
+        }
     }
 
     /// The upper half of a part that has just become its lower half, with these slots. What was saved of them was saved of both.
     pub(super) fn split_off(&mut self, slots: Slots<K, V>, is_upper: impl Fn(u64) -> bool) -> Self {
         let (upper, lower) = mem::take(&mut self.removed).into_iter().partition(|removed| is_upper(removed.hash));
         self.removed = lower;
-        self.history.changed /= 2;
+        self.changes.changed /= 2;
         self.history.changed_since_whole /= 2;
-        Self { slots, depth: self.depth, prefix: self.prefix | 1, history: self.history, side: None, removed: upper }
+        Self {
+            changes: self.changes,
+            side: Side::default(),
+            slots,
+            depth: self.depth,
+            prefix: self.prefix | 1,
+            history: self.history,
+            removed: upper,
+        }
     }
 
     /// Nothing is added to what was saved of it: all of it will be saved.

@@ -87,28 +87,24 @@ struct Sealed<K, V> {
 }
 
 impl<K, V> Sealed<K, V> {
-    /// Keeps the entry in the slot `at` of a part aside.
-    fn keep_aside(&mut self, part: &mut Part<K, V>, at: usize) {
-        let Some((hash, key, value)) = part.slots.entry(at) else { return };
-        let side = part.side.get_or_insert_default();
-        let before = side.bytes.len();
-        let namespace = self.namespace;
-        let added = self.encoder.extend(side, |open| open.add(hash, namespace, key, Some(value))).map_err(SaveError::Archive);
-        let kept = self.share.keep(side.bytes.len() - before).map_err(|bytes| SaveError::SideBuffersFull { bytes });
-        self.error = added.and(kept).err();
+    /// Keeps an entry of a part aside.
+    #[inline]
+    fn keep_aside(&mut self, part: &mut Part<K, V>, entry: (u64, &K, &V)) {
+        let added = part.side.add(&self.encoder, self.namespace, entry, || part.slots.bytes()).map_err(SaveError::Archive);
+        let kept = added.and_then(|bytes| self.share.keep(bytes).map_err(|bytes| SaveError::SideBuffersFull { bytes }));
+        self.error = kept.err();
     }
 
     /// Encodes what is to be saved of a part besides its side buffer: what was changed since an earlier epoch, in the epochs before this one, or all.
     fn encode_rest(&mut self, saved: &mut SavedEntries, part: &Part<K, V>, changed_from: Option<u32>, epoch: u32) {
-        let (namespace, slots, tag) = (self.namespace, &part.slots, tag_of(epoch));
-        let is_saved =
-            |at: &usize| changed_from.is_none_or(|from| slots.tag(*at).and_then(|tag| epoch_of(tag, epoch)).is_some_and(|of| of >= from));
+        let (namespace, now) = (self.namespace, tag_of(epoch));
+        let is_saved = |tag: Tag| tag != now && changed_from.is_none_or(|from| epoch_of(tag, epoch).is_some_and(|of| of >= from));
         let added = self.encoder.extend(saved, |open| {
             if changed_from.is_some() {
                 let mut before = part.removed.iter().filter(|removed| removed.epoch < epoch);
                 before.try_for_each(|removed| open.add(removed.hash, namespace, &removed.key, None))?;
             }
-            let mut unchanged = slots.without_tag(tag).filter(is_saved).filter_map(|at| slots.entry(at));
+            let mut unchanged = part.slots.with_tags(is_saved);
             unchanged.try_for_each(|(hash, key, value)| open.add(hash, namespace, key, Some(value)))
         });
         if let Err(error) = added {
@@ -166,26 +162,23 @@ impl<K, V> Sealing<K, V> {
     #[inline]
     pub(super) fn added(&mut self, part: &mut Part<K, V>) {
         self.turns.changed += 1;
-        part.history.change(self.epoch);
+        part.changes.change(self.epoch);
     }
 
-    /// The entry in the slot `at` of a part, which does not have the tag of this epoch, is about to be changed or removed.
-    #[cold]
+    /// An entry of a part is about to be changed or removed for the first time in this epoch: until now it had the tag `before`.
     #[inline(never)]
-    pub(super) fn touch(&mut self, part: &mut Part<K, V>, at: usize) {
-        let before = part.slots.tag(at);
-        part.slots.set_tag(at, self.tag);
+    pub(super) fn touch(&mut self, part: &mut Part<K, V>, before: Tag, entry: (u64, &K, &V)) {
         self.turns.changed += 1;
         if self.is_awaited(part) {
             self.decide(part);
-            let is_changed = || before.and_then(|tag| epoch_of(tag, self.epoch)) >= part.history.stored_in;
-            if (part.history.is_whole || is_changed())
+            let from = part.changes.saved_from;
+            if (from == 0 || epoch_of(before, self.epoch).is_some_and(|of| of >= from))
                 && let Some(sealed) = self.sealed.as_deref_mut()
             {
-                sealed.keep_aside(part, at);
+                sealed.keep_aside(part, entry);
             }
         }
-        part.history.change(self.epoch);
+        part.changes.change(self.epoch);
     }
 
     /// The entry with this key, which had the tag of this epoch, was removed from a part.
@@ -208,8 +201,9 @@ impl<K, V> Sealing<K, V> {
     }
 
     /// Whether there is a sealed content in which what the part held then is yet to be saved.
+    #[inline]
     fn is_awaited(&self, part: &Part<K, V>) -> bool {
-        part.history.saved_in != self.epoch && self.sealed.as_deref().is_some_and(|sealed| sealed.error.is_none())
+        part.changes.saved_in != self.epoch && self.sealed.as_deref().is_some_and(|sealed| sealed.error.is_none())
     }
 
     /// Finds out whether what was last saved of a part is durable.
@@ -233,10 +227,15 @@ impl<K, V> Sealing<K, V> {
     }
 
     /// Decides whether a part is saved whole in this epoch, once.
+    #[inline]
     fn decide(&mut self, part: &mut Part<K, V>) {
-        if part.history.decided_in == self.epoch {
-            return;
+        if part.changes.decided_in != self.epoch {
+            self.decide_now(part);
         }
+    }
+
+    #[cold]
+    fn decide_now(&mut self, part: &mut Part<K, V>) {
         self.look_up(part);
         let Some(sealed) = self.sealed.as_deref() else { return };
         let is_gone = |whole_in| self.checkpoint_of(whole_in).is_none_or(|checkpoint| !sealed.stored.reaches_back_to(checkpoint));
@@ -246,16 +245,17 @@ impl<K, V> Sealing<K, V> {
         let percent = sealed.changes_percent_max;
         let (now, entries) = (self.epoch, part.slots.len());
         let is_its_turn = sealed.turn.contains(&part.offset(sealed.span));
-        let history = &mut part.history;
-        let changed = mem::take(&mut history.changed);
+        let (changes, history) = (&mut part.changes, &mut part.history);
+        let changed = mem::take(&mut changes.changed);
         history.changed_since_whole = history.changed_since_whole.saturating_add(changed);
-        history.decided_in = now;
-        history.is_whole = sealed.is_whole
-            || history.stored_in.is_none_or(|stored| now - stored > STORED_WITHIN || now - history.whole_in > WHOLE_WITHIN)
+        changes.decided_in = now;
+        let is_recent = |stored: &u32| now - stored <= STORED_WITHIN && now - history.whole_in <= WHOLE_WITHIN;
+        let is_whole = sealed.is_whole
             || 100 * changed as usize > percent.saturating_mul(entries)
             || 100 * history.changed_since_whole as usize > percent.saturating_mul(entries).saturating_mul(CHANGED_SINCE_WHOLE)
             || is_its_turn;
-        if history.is_whole {
+        changes.saved_from = history.stored_in.filter(is_recent).filter(|_| !is_whole).unwrap_or(0);
+        if changes.is_whole() {
             history.changed_since_whole = 0;
         }
     }
@@ -263,31 +263,33 @@ impl<K, V> Sealing<K, V> {
     /// Hands out what a part held when it was sealed, or what of that had changed.
     fn save_part(&mut self, part: &mut Part<K, V>, take: &mut dyn FnMut(&SavedEntries)) {
         self.decide(part);
-        let (epoch, mut side) = (self.epoch, part.side.take().map(|side| *side));
+        let epoch = self.epoch;
         let Some(sealed) = self.sealed.as_deref_mut() else { return };
-        let history = &mut part.history;
-        history.saved_in = epoch;
-        let changed_from = history.stored_in.filter(|_| !history.is_whole);
-        if changed_from.is_some() {
+        let (changes, history) = (&mut part.changes, &mut part.history);
+        changes.saved_in = epoch;
+        let is_all = changes.is_whole();
+        let changed_from = (!is_all).then_some(changes.saved_from);
+        if !is_all {
             sealed.builds_on = Some(sealed.builds_on.map_or(history.whole_in, |on| on.min(history.whole_in)));
         }
         let is_base = sealed.namespace.is_none() && history.given_up_in != epoch;
-        history.last_saved = is_base.then_some(LastSaved { epoch, is_whole: changed_from.is_none() });
-        sealed.share.give_back(side.as_ref().map_or(0, |side| side.bytes.len()));
-        if side.is_none() && changed_from.is_some_and(|from| part.history.changed_in < from) {
+        history.last_saved = is_base.then_some(LastSaved { epoch, is_whole: is_all });
+        if part.side.is_empty() && changed_from.is_some_and(|from| changes.changed_in < from) {
             return;
         }
-        // What belongs to a part that has split off may be in a side buffer, which therefore says nothing of a range.
-        if !sealed.is_whole
-            && changed_from.is_none()
-            && let Some(side) = side.take()
-        {
-            sealed.hand_out(&side, take);
+        let mut saved = SavedEntries::none(mem::take(&mut sealed.spare));
+        let range = part.range(sealed.span);
+        let is_range = is_all && !sealed.is_whole;
+        // What belongs to a part that has split off may be in the side buffer, which then says nothing of a range.
+        let is_apart = is_range && !part.side.is_empty() && !range.contains(part.side.hashes());
+        sealed.share.give_back(part.side.move_to(&mut saved, sealed.encoder.side()));
+        if is_apart {
+            sealed.hand_out(&saved, take);
+            saved = SavedEntries::none(saved.bytes);
         }
-        let mut saved = side.unwrap_or_else(|| SavedEntries::none(mem::take(&mut sealed.spare)));
         sealed.encode_rest(&mut saved, part, changed_from, epoch);
-        if !sealed.is_whole && changed_from.is_none() {
-            (saved.hashes, saved.is_range) = (part.range(sealed.span), true);
+        if is_range {
+            (saved.hashes, saved.is_range) = (range, true);
         }
         sealed.hand_out(&saved, take);
         sealed.spare = saved.bytes;
@@ -382,8 +384,8 @@ impl<K, V> Sealing<K, V> {
 
     /// See [`Sealable::unseal`](crate::Sealable::unseal).
     pub(super) fn unseal(&mut self, parts: &mut [Part<K, V>]) {
-        if self.sealed.take().is_some() {
-            parts.iter_mut().for_each(|part| part.side = None);
+        if let Some(sealed) = self.sealed.take() {
+            parts.iter_mut().for_each(|part| part.side.clear(sealed.encoder.side()));
         }
     }
 
@@ -415,7 +417,7 @@ impl<K, V> Sealing<K, V> {
             };
             sealed.next += 1;
             *budget = budget.saturating_sub(part.slots.len().max(part.slots.capacity() / 8).max(1));
-            if part.history.saved_in != self.epoch {
+            if part.changes.saved_in != self.epoch {
                 self.save_part(part, take);
                 if self.epoch - part.history.swept_in > SWEPT_BY_SAVING {
                     self.sweep(part);

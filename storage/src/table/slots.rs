@@ -186,6 +186,15 @@ impl<K, V> Slots<K, V> {
         NonZeroU8::new((self.word(at) >> TAG_BIT) as u8).map(Tag)
     }
 
+    /// The entries whose tags are `wanted`, with their hashes.
+    #[inline]
+    pub(super) fn with_tags(&self, wanted: impl Fn(Tag) -> bool) -> impl Iterator<Item = (u64, &K, &V)> {
+        (0..self.capacity()).filter_map(move |at| {
+            let tag = self.tag(at)?;
+            if wanted(tag) { self.entry(at) } else { None }
+        })
+    }
+
     /// Gives the entry in the occupied slot `at` this tag.
     ///
     /// # Panics
@@ -370,6 +379,32 @@ impl<K, V> Place<K, V> {
     pub(super) unsafe fn has_tag(self, at: usize, tag: Tag) -> bool {
         // SAFETY: there is such a slot, as the caller promises.
         unsafe { (*self.slots.as_ptr().add(at)).word & TAGS == tag.bits() }
+    }
+
+    /// Gives the entry in an occupied slot this tag, and returns the one that it had, with the hash.
+    ///
+    /// # Safety
+    /// As [`find`](Self::find), which has found an entry in the slot `at`; nobody else looks at its word.
+    #[inline]
+    pub(super) unsafe fn replace_tag(self, at: usize, tag: Tag) -> (Tag, u64) {
+        // SAFETY: there is such a slot, as the caller promises.
+        let word = unsafe { &mut (*self.slots.as_ptr().add(at)).word };
+        let (before, hash) = (NonZeroU8::new((*word >> TAG_BIT) as u8), *word & !TAGS);
+        *word = hash | tag.bits();
+        (Tag(before.expect("invariant: an occupied slot has a tag")), hash)
+    }
+
+    /// The key and the value in an occupied slot.
+    ///
+    /// # Safety
+    /// As [`find`](Self::find), which has found an entry in the slot `at`; and while the references live the entry is neither changed nor moved.
+    #[inline]
+    pub(super) unsafe fn entry<'a>(self, at: usize) -> (&'a K, &'a V) {
+        // SAFETY: there is such a slot, and its entry was written, as the caller promises.
+        unsafe {
+            let (key, value) = (*self.slots.as_ptr().add(at)).entry.assume_init_ref();
+            (key, value)
+        }
     }
 
     /// Where the value of an occupied slot lies.

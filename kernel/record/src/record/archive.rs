@@ -14,7 +14,7 @@ use rkyv::ser::sharing::Share;
 use rkyv::ser::{Positional, Serializer};
 use rkyv::util::AlignedVec;
 
-use super::{ArchiveError, ArchiveMemory, ArchiveWriter, Record, RecordSerializer};
+use super::{ArchiveError, ArchiveMemory, ArchiveWriter, KeySink, Record, RecordSerializer};
 
 /// Alignment of each archive within a buffer, in bytes: the strictest of any archived type (`u128`).
 const ARCHIVE_ALIGN: usize = 16;
@@ -61,8 +61,25 @@ impl Archiver {
 
     /// Opens `out` for many archives, one behind the other and with other bytes in between: what each of them costs is little more than its bytes. Positions
     /// count from the byte `base`.
+    #[inline]
     pub fn open<M: ArchiveMemory>(&mut self, out: M, base: usize) -> Appending<'_> {
         Appending { serializer: Serializer::new(out.into_writer(base), self.arena.acquire(), Share::new()) }
+    }
+
+    /// Has `append` append something small to `out`: [`open`](Self::open) for this once. After an error, what it has appended by then is there.
+    ///
+    /// # Errors
+    /// That of `append`.
+    #[inline]
+    pub fn append_with<M: ArchiveMemory>(
+        &mut self,
+        out: &mut M,
+        append: impl FnOnce(&mut Appending<'_>) -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
+        let mut appending = self.open(core::mem::take(out), 0);
+        let appended = append(&mut appending);
+        *out = appending.close();
+        appended
     }
 
     /// The archive of `value` in a buffer of its own.
@@ -126,8 +143,32 @@ impl Appending<'_> {
         let start = self.align();
         serialize_using(value, Strategy::<_, ArchiveError>::wrap(&mut self.serializer))?;
         // What two values share is in the archive of each: either is read without the other.
-        self.serializer.sharing = Share::new();
+        self.serializer.sharing.clear();
         Ok(start..self.len())
+    }
+
+    /// Appends the archive of `value` right here, however many bytes there are: it is to be read where its own first byte is aligned to 16 bytes.
+    ///
+    /// # Errors
+    /// As [`archive`](Self::archive).
+    #[inline]
+    pub fn archive_here<V>(&mut self, value: &V) -> Result<(), ArchiveError>
+    where
+        V: for<'s> Serialize<RecordSerializer<'s>>,
+    {
+        let base = self.serializer.writer.base_here();
+        let archived = serialize_using(value, Strategy::<_, ArchiveError>::wrap(&mut self.serializer));
+        self.serializer.writer.set_base(base);
+        self.serializer.sharing.clear();
+        archived.map(drop)
+    }
+
+    /// Moves the bytes from `at` on, and writes these before them.
+    ///
+    /// # Panics
+    /// If `at` lies behind the end.
+    pub fn insert(&mut self, at: usize, bytes: &[u8]) {
+        self.serializer.writer.insert(at, bytes);
     }
 
     /// Writes over the bytes from `at` on.
@@ -143,9 +184,18 @@ impl Appending<'_> {
     ///
     /// # Panics
     /// If it is of another kind than the memory that was opened.
+    #[inline]
     #[must_use]
     pub fn close<M: ArchiveMemory>(self) -> M {
         M::of_writer(self.serializer.into_writer())
+    }
+}
+
+/// Canonical bytes of a key, as they are.
+impl KeySink for Appending<'_> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes(bytes);
     }
 }
 
@@ -204,6 +254,26 @@ mod tests {
             end = place.end;
         }
         assert_eq!(end, bytes.len());
+    }
+
+    #[test]
+    fn an_archive_right_behind_others_is_the_one_that_stands_alone() {
+        let lists: Vec<Vec<String>> = (0..20).map(|n| (0..n).map(|i| "text ".repeat(i)).collect()).collect();
+        let mut archiver = Archiver::new();
+        let alone: Vec<_> = lists.iter().map(|list| archiver.to_bytes(list).unwrap()).collect();
+        let mut appending = archiver.open(AlignedVec::<16>::new(), 0);
+        let mut places = vec![];
+        for list in &lists {
+            let start = appending.len();
+            appending.bytes(&[1, 3]);
+            appending.archive_here(list).unwrap();
+            appending.insert(start + 1, &[2; 5]);
+            places.push(start..appending.len());
+        }
+        let bytes: AlignedVec = appending.close();
+        for (place, alone) in places.into_iter().zip(alone) {
+            assert_eq!(bytes[place], [&[1, 2, 2, 2, 2, 2, 3], &alone[..]].concat());
+        }
     }
 
     #[test]

@@ -47,14 +47,17 @@ pub(super) mod sealed {
     macro_rules! memory {
         ($memory:ty, $variant:ident) => {
             impl Sealed for $memory {
+                #[inline]
                 fn filled(&self) -> usize {
                     self.len()
                 }
 
+                #[inline]
                 fn into_writer(self, base: usize) -> ArchiveWriter {
                     ArchiveWriter { memory: Memory::$variant(self), base }
                 }
 
+                #[inline]
                 fn of_writer(writer: ArchiveWriter) -> Self {
                     let Memory::$variant(bytes) = writer.memory else { unreachable!("invariant: it was made of memory of this kind") };
                     bytes
@@ -76,15 +79,44 @@ impl ArchiveWriter {
         }
     }
 
+    /// All that has been written since the base.
+    #[inline]
+    fn written(&mut self) -> &mut [u8] {
+        let base = self.base;
+        match &mut self.memory {
+            Memory::Loose(memory) => &mut memory[base..],
+            Memory::Paged(memory) => &mut memory[base..],
+        }
+    }
+
     /// Writes over the bytes from the position `at` on.
     #[inline]
     pub(super) fn overwrite(&mut self, at: usize, bytes: &[u8]) {
-        let at = self.base + at;
-        let there = match &mut self.memory {
-            Memory::Loose(memory) => memory.as_mut_slice(),
-            Memory::Paged(memory) => memory.as_mut_slice(),
-        };
-        there[at..at + bytes.len()].copy_from_slice(bytes);
+        self.written()[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Moves the bytes from the position `at` on, and writes these before them.
+    pub(super) fn insert(&mut self, at: usize, bytes: &[u8]) {
+        let end = self.pos();
+        self.append(bytes);
+        let written = self.written();
+        written.copy_within(at..end, at + bytes.len());
+        written[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// From now on positions count from here. Returns what [`set_base`](Self::set_base) undoes it with.
+    #[inline]
+    pub(super) fn base_here(&mut self) -> usize {
+        let pos = self.pos();
+        let before = self.base;
+        self.base += pos;
+        before
+    }
+
+    /// Positions count from an earlier base again.
+    #[inline]
+    pub(super) fn set_base(&mut self, base: usize) {
+        self.base = base;
     }
 }
 

@@ -193,7 +193,7 @@ fn a_content_is_given_up_in_all_panes_when_too_much_changes() {
         }
     };
     change_all(&mut panes);
-    let side = SideBytes::at_most(5_000);
+    let side = SideBytes::at_most(2_500);
     panes.seal(append_entry, &alone(&side));
     panes.retire(|window| window.start == 0);
     assert_eq!(panes.unsaved.len(), 1);
