@@ -69,7 +69,7 @@ pub async fn write_snapshot(disk: &dyn Disk, dir: &Path, name: &str, pieces: &mu
         loop {
             let (piece, end) = match poll_fn(|cx| pieces.poll_next(cx)).await {
                 Piece::Part(piece) => (piece, None),
-                Piece::End(ImageEnd { rest, len, crc }) => (rest, Some(FileRef { name: name.to_owned(), len, crc })),
+                Piece::End(ImageEnd { rest, len, crc, .. }) => (rest, Some(FileRef { name: name.to_owned(), len, crc })),
                 Piece::GivenUp => return Ok(None),
             };
             let len = piece.len() as u64;

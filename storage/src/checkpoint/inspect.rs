@@ -3,7 +3,7 @@
 use super::files::read_child;
 use super::load::{Checkpoint, load_path, no_log};
 use super::log::newest;
-use super::{Attempt, CheckpointError, CheckpointId, JobId, LogEntry, Metadata, Retained, StateLayout};
+use super::{Attempt, CheckpointError, CheckpointId, JobId, LogEntry, Metadata, Place, Retained, SnapshotEntry, StateLayout};
 use std::collections::BTreeMap;
 use std::path::Path;
 use thalweg_io::Disk;
@@ -37,6 +37,11 @@ pub struct CheckpointContent {
     pub files: u64,
     /// The total size of the files, in bytes.
     pub bytes: u64,
+    /// The size of those that were written for it, its metadata included, in bytes. The others were written for earlier checkpoints.
+    pub written_bytes: u64,
+    /// The number of files that the state of one subtask lies in, of the subtask that has most: at most [`FILES_MAX`](super::FILES_MAX). 0 if all state lies
+    /// within the metadata.
+    pub subtask_files: u64,
 }
 
 /// A checkpoint in detail.
@@ -81,16 +86,25 @@ pub struct StateInspection {
     pub entries: u64,
     /// Whether it is.
     pub is_layered: bool,
-    /// The size of its entries, in bytes.
+    /// The size of its entries, in bytes; those included that are superseded.
     pub bytes: u64,
+    /// The size of those that were written for this checkpoint, in bytes.
+    pub written_bytes: u64,
+    /// The number of files that it lies in, in the subtask that has most; 0 if it lies within the metadata.
+    pub files: u64,
 }
 
 fn content(metadata: &Metadata, metadata_bytes: u64) -> CheckpointContent {
+    let len_of = |place: &Place| if let Place::File(file) = place { file.len } else { 0 };
+    // The newest image of a subtask is the one that was written for this checkpoint.
+    let written = metadata.snapshots.iter().filter_map(|snapshot| snapshot.places.last()).map(len_of);
     CheckpointContent {
         finished: metadata.finished,
         duration_ms: metadata.duration_ms,
         files: 1 + metadata.files().count() as u64,
         bytes: metadata.files().fold(metadata_bytes, |sum, file| sum.saturating_add(file.len)),
+        written_bytes: written.fold(metadata_bytes, u64::saturating_add),
+        subtask_files: metadata.snapshots.iter().map(SnapshotEntry::files).max().unwrap_or(0),
     }
 }
 
@@ -123,7 +137,7 @@ pub async fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing, CheckpointErro
 pub async fn inspect(disk: &dyn Disk, path: &Path) -> Result<Inspection, CheckpointError> {
     let Checkpoint { metadata, snapshots, metadata_bytes, .. } = load_path(disk, path).await?;
     let mut states: BTreeMap<(String, String), StateInspection> = BTreeMap::new();
-    for state in snapshots.iter().flat_map(|(_, snapshot)| snapshot.states()) {
+    for (entry, state) in snapshots.iter().flat_map(|(entry, layers)| layers.states().into_iter().map(move |state| (entry, state))) {
         let key = (state.operator.clone(), state.state.clone());
         let sum = states.entry(key).or_insert_with(|| StateInspection {
             operator: state.operator,
@@ -133,11 +147,15 @@ pub async fn inspect(disk: &dyn Disk, path: &Path) -> Result<Inspection, Checkpo
             entries: 0,
             is_layered: false,
             bytes: 0,
+            written_bytes: 0,
+            files: 0,
         });
         sum.subtasks += 1;
         sum.entries = sum.entries.saturating_add(state.entries);
-        sum.is_layered |= state.builds_on_earlier;
-        sum.bytes += state.bytes;
+        sum.is_layered |= state.images > 1;
+        sum.bytes = sum.bytes.saturating_add(state.bytes);
+        sum.written_bytes = sum.written_bytes.saturating_add(state.written_bytes);
+        sum.files = sum.files.max(entry.files().min(state.images as u64));
     }
     Ok(Inspection {
         content: content(&metadata, metadata_bytes),

@@ -4,7 +4,7 @@
 //! range, and an entry or a tombstone supersedes what they hold of its key. A state that an image has whole supersedes theirs of that name. Within one image each
 //! key has one entry; a tombstone for it beside that says only that an earlier one is gone.
 
-use super::{Section, Snapshot, StateSummary};
+use super::{Section, Snapshot, StateLayout, StateSummary};
 
 /// The images of one subtask's state: at least one.
 #[derive(Clone, Debug)]
@@ -47,17 +47,83 @@ impl Layers {
         layers.map(|image| image.sections(operator, state).collect())
     }
 
-    /// The states, with the sections, entries and bytes of all images that make them up.
-    pub fn states(&self) -> impl Iterator<Item = StateSummary> {
-        self.newest().states().map(|mut state| {
-            let older = self.of_state(&state.operator, &state.state).skip(1).flatten();
-            let (sections, entries, bytes) = older.fold((0, 0u64, 0), |(sections, entries, bytes), section| {
-                (sections + 1, entries.saturating_add(section.entries), bytes + section.bytes.len() as u64)
-            });
-            state.sections += sections;
-            state.entries = state.entries.saturating_add(entries);
-            state.bytes += bytes;
-            state
-        })
+    /// The states of the newest image, over all images that make them up.
+    #[must_use]
+    pub fn states(&self) -> Vec<LayeredState> {
+        let images: Vec<Vec<StateSummary>> = self.images.iter().map(|image| image.states().collect()).collect();
+        layered(&images.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+}
+
+/// A state over all images that make it up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayeredState {
+    /// The operator's uid.
+    pub operator: String,
+    /// The state's name.
+    pub state: String,
+    /// The layout of its entries.
+    pub layout: StateLayout,
+    /// How many images make it up: from the newest back to the one that has it whole.
+    pub images: usize,
+    /// The number of entries in all of them. If they are several, some are superseded or tombstones: the state has no more than these.
+    pub entries: u64,
+    /// Bytes of the entries in the newest image.
+    pub written_bytes: u64,
+    /// Bytes of the entries in all of them.
+    pub bytes: u64,
+}
+
+/// The states of the newest of `images`, which come with the oldest first.
+#[must_use]
+pub fn layered(images: &[&[StateSummary]]) -> Vec<LayeredState> {
+    let Some((newest, older)) = images.split_last() else { return Vec::new() };
+    let over_all = |newest: &StateSummary| {
+        let StateSummary { operator, state, layout, builds_on_earlier, entries, bytes, .. } = newest.clone();
+        let mut all = LayeredState { operator, state, layout, images: 1, entries, written_bytes: bytes, bytes };
+        let mut is_whole = !builds_on_earlier;
+        for image in older.iter().rev() {
+            if is_whole {
+                break;
+            }
+            all.images += 1;
+            if let Some(earlier) = image.iter().find(|earlier| earlier.operator == all.operator && earlier.state == all.state) {
+                is_whole = !earlier.builds_on_earlier;
+                all.entries = all.entries.saturating_add(earlier.entries);
+                all.bytes = all.bytes.saturating_add(earlier.bytes);
+            }
+        }
+        all
+    };
+    newest.iter().map(over_all).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One state of an image, with entries of ten bytes.
+    fn state(name: &str, builds_on_earlier: bool, entries: u64) -> StateSummary {
+        let mut state = StateSummary::new("counter", name, &StateLayout::default());
+        state.builds_on_earlier = builds_on_earlier;
+        state.add(entries, 10 * entries as usize);
+        state
+    }
+
+    #[test]
+    fn a_state_is_counted_from_the_newest_image_back_to_the_one_that_has_it_whole() {
+        let images = [
+            [state("a", false, 1_000), state("b", false, 1_000)],
+            [state("a", false, 100), state("b", true, 7)],
+            [state("a", true, 5), state("b", false, 50)],
+            [state("a", true, 2), state("b", false, 60)],
+        ];
+        let images: Vec<&[StateSummary]> = images.iter().map(<[_; 2]>::as_slice).collect();
+        let numbers = |images: &[&[StateSummary]]| -> Vec<(usize, u64, u64, u64)> {
+            layered(images).iter().map(|state| (state.images, state.entries, state.written_bytes, state.bytes)).collect()
+        };
+        assert_eq!(numbers(&images), [(3, 107, 20, 1_070), (1, 60, 600, 600)]);
+        assert_eq!(numbers(&images[2..]), [(2, 7, 20, 70), (1, 60, 600, 600)], "what is further back is not there any more");
+        assert_eq!(layered(&[]), []);
     }
 }

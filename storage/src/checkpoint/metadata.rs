@@ -74,6 +74,14 @@ pub struct SnapshotEntry {
     pub places: Vec<Place>,
 }
 
+impl SnapshotEntry {
+    /// The number of files that the state lies in; 0 if it is inline.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        self.places.iter().filter(|place| matches!(place, Place::File(_))).count() as u64
+    }
+}
+
 /// Where an image is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

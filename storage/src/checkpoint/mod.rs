@@ -29,7 +29,7 @@ pub use error::CheckpointError;
 pub use files::{Piece, Pieces, discard, write_snapshot};
 pub use garbage::Cleanup;
 pub use inspect::{CheckpointContent, CheckpointSummary, Inspection, Listing, StateInspection, inspect, list};
-pub use layers::Layers;
+pub use layers::{LayeredState, Layers, layered};
 pub use load::{Checkpoint, load, load_metadata, load_path};
 pub use log_entry::{Event, LogEntry, Origin, Retained};
 pub use metadata::{
@@ -38,7 +38,7 @@ pub use metadata::{
 };
 pub use names::{checkpoint_of_state_file, state_file_name};
 pub use restoring::{RestoredEntry, restore};
-pub use snapshot::{Section, Snapshot, StateSummary};
-pub use snapshot_writer::{ImageEnd, Scope, SnapshotWriter, StateIndex, StateLayout};
+pub use snapshot::{Section, Snapshot};
+pub use snapshot_writer::{ImageEnd, Scope, SnapshotWriter, StateIndex, StateLayout, StateSummary};
 pub use store::{CheckpointStore, History};
 pub use thalweg_record::{Attempt, CheckpointId, JobId};

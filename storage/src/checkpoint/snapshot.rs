@@ -6,7 +6,7 @@
 
 use super::CheckpointError;
 use super::frame::{ALIGN, HEADER_BYTES, Header, Kind, Reader};
-use super::snapshot_writer::{END_MARK, FOOTER_BYTES, HEADER, SECTION_BYTES, STATE_BYTES, Scope, StateLayout};
+use super::snapshot_writer::{END_MARK, FOOTER_BYTES, HEADER, SECTION_BYTES, STATE_BYTES, Scope, StateLayout, StateSummary};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -58,25 +58,6 @@ pub struct Section<'a> {
     pub bytes: &'a [u8],
 }
 
-/// A state of a snapshot in numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateSummary {
-    /// The operator's uid.
-    pub operator: String,
-    /// The state's name.
-    pub state: String,
-    /// The layout of its entries.
-    pub layout: StateLayout,
-    /// Whether earlier images hold a part of it. Then some of the entries counted here are superseded or tombstones.
-    pub builds_on_earlier: bool,
-    /// The number of its sections.
-    pub sections: u64,
-    /// The number of its entries.
-    pub entries: u64,
-    /// The size of its entries in bytes, without padding.
-    pub bytes: u64,
-}
-
 impl Snapshot {
     /// Checks an image that fills `image`. Errors name `file`.
     ///
@@ -122,20 +103,9 @@ impl Snapshot {
     pub fn states(&self) -> impl Iterator<Item = StateSummary> {
         self.index.states.iter().enumerate().map(|(number, row)| {
             let sections = self.index.sections.iter().filter(|section| section.state == number);
-            let mut summary = StateSummary {
-                operator: row.operator.clone(),
-                state: row.name.clone(),
-                layout: row.layout.clone(),
-                builds_on_earlier: row.builds_on_earlier,
-                sections: 0,
-                entries: 0,
-                bytes: 0,
-            };
-            for section in sections {
-                summary.sections += 1;
-                summary.entries = summary.entries.saturating_add(section.entries);
-                summary.bytes += section.bytes.len() as u64;
-            }
+            let mut summary = StateSummary::new(&row.operator, &row.name, &row.layout);
+            summary.builds_on_earlier = row.builds_on_earlier;
+            sections.for_each(|section| summary.add(section.entries, section.bytes.len()));
             summary
         })
     }

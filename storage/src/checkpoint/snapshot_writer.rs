@@ -69,18 +69,42 @@ impl Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateIndex(u32);
 
-#[derive(Debug)]
-struct State {
-    operator: String,
-    name: String,
-    layout: StateLayout,
-    builds_on_earlier: bool,
+/// A state of an image in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateSummary {
+    /// The operator's uid.
+    pub operator: String,
+    /// The state's name.
+    pub state: String,
+    /// The layout of its entries.
+    pub layout: StateLayout,
+    /// Whether earlier images hold a part of it. Then some of the entries counted here are superseded or tombstones.
+    pub builds_on_earlier: bool,
+    /// The number of its sections.
+    pub sections: u64,
+    /// The number of its entries.
+    pub entries: u64,
+    /// The size of its entries in bytes, without padding.
+    pub bytes: u64,
 }
 
-impl State {
+impl StateSummary {
+    /// A state without entries.
+    pub(super) fn new(operator: &str, state: &str, layout: &StateLayout) -> Self {
+        let (operator, state, layout) = (operator.to_owned(), state.to_owned(), layout.clone());
+        Self { operator, state, layout, builds_on_earlier: false, sections: 0, entries: 0, bytes: 0 }
+    }
+
+    /// Counts a section of it.
+    pub(super) fn add(&mut self, entries: u64, bytes: usize) {
+        self.sections += 1;
+        self.entries = self.entries.saturating_add(entries);
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+
     /// Operator, name, and the layouts of key and value.
     fn texts(&self) -> [&str; 4] {
-        [&self.operator, &self.name, self.layout.key.text(), self.layout.value.text()]
+        [&self.operator, &self.state, self.layout.key.text(), self.layout.value.text()]
     }
 }
 
@@ -93,6 +117,8 @@ pub struct ImageEnd {
     pub len: u64,
     /// The CRC-32 of the whole image.
     pub crc: u32,
+    /// The states in it, as [`Snapshot::states`](super::Snapshot::states) gives them.
+    pub states: Vec<StateSummary>,
 }
 
 /// Makes the images of one subtask's state, one after the other.
@@ -109,7 +135,7 @@ pub struct ImageEnd {
 /// ```
 #[derive(Debug)]
 pub struct SnapshotWriter {
-    states: Vec<State>,
+    states: Vec<StateSummary>,
     by_name: BTreeMap<(String, String), StateIndex>,
     /// The rows of the index that describe sections.
     sections: Vec<u8>,
@@ -152,7 +178,7 @@ impl SnapshotWriter {
             return *index;
         }
         let index = StateIndex(u32::try_from(self.states.len()).expect("states are counted in 32 bits"));
-        self.states.push(State { operator: operator.to_owned(), name: state.to_owned(), layout: layout.clone(), builds_on_earlier: false });
+        self.states.push(StateSummary::new(operator, state, layout));
         self.by_name.insert(key, index);
         index
     }
@@ -172,7 +198,8 @@ impl SnapshotWriter {
     /// # Panics
     /// If the state belongs to another writer, or sections are more than 32 bits can count.
     pub fn append(&mut self, state: StateIndex, scope: Scope, entries: u64, bytes: &[u8]) {
-        assert!((state.0 as usize) < self.states.len(), "the state belongs to this writer");
+        let summary = self.states.get_mut(state.0 as usize).expect("the state belongs to this writer");
+        summary.add(entries, bytes.len());
         self.section_count = self.section_count.checked_add(1).expect("sections are counted in 32 bits");
         let mut crc = crc32fast::Hasher::new();
         crc.update(bytes);
@@ -248,7 +275,7 @@ impl SnapshotWriter {
         let len = image.len();
         assert!(len.is_multiple_of(ALIGN as u64), "what follows an image is aligned too");
         let rest = image.take(Buffer::default());
-        ImageEnd { rest, len, crc: image.crc.finalize() }
+        ImageEnd { rest, len, crc: image.crc.finalize(), states: image.states }
     }
 }
 

@@ -113,6 +113,15 @@ fn a_folder_is_listed_and_a_checkpoint_is_shown_in_numbers() {
     let of_checkpoint = |name: &String| ["1-2-", "1-3-", "chk-3-"].iter().any(|prefix| name.starts_with(prefix));
     let bytes: usize = files(&disk).iter().filter(|(name, _)| of_checkpoint(name)).map(|(_, bytes)| bytes.len()).sum();
     assert_eq!((inspection.content.files, inspection.content.bytes), (3, bytes as u64));
+    let size = |name: &str| files(&disk)[name].len() as u64;
+    let [first, second] = ["1-2-count-1.state", "1-3-count-1.state"].map(size);
+    let written = size("chk-3-1.metadata") + second;
+    assert_eq!(
+        (inspection.content.written_bytes, inspection.content.bytes - written),
+        (written, first),
+        "the first was written for checkpoint 2"
+    );
+    assert_eq!(inspection.content.subtask_files, 2);
     let states: Vec<_> = inspection.states.iter().map(|state| (&*state.operator, &*state.state, state.subtasks, state.entries)).collect();
     assert_eq!(states, [("count per word", "count", 2, 5), ("read lines", "watermark", 2, 2)]);
     assert_eq!((inspection.source_positions, inspection.metadata.transactions.len()), (1, 1));

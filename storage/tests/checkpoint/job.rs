@@ -150,7 +150,7 @@ impl Pieces for InPieces {
         self.at = self.image.len().min(from + step);
         let rest = Buffer::from(&self.image[from..self.at]);
         let (len, crc) = (self.image.len() as u64, crc32fast::hash(&self.image));
-        Poll::Ready(if self.at < self.image.len() { Piece::Part(rest) } else { Piece::End(ImageEnd { rest, len, crc }) })
+        Poll::Ready(if self.at < self.image.len() { Piece::Part(rest) } else { Piece::End(ImageEnd { rest, len, crc, states: vec![] }) })
     }
 
     fn give_back(&mut self, memory: Buffer) {
