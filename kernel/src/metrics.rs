@@ -281,9 +281,25 @@ impl Samples<'_> {
         }
     }
 
+    /// A gauge of one of the task's operators.
+    pub(crate) fn gauge_of(&mut self, of: Subject<'_>, name: &'static str, value: i64) {
+        let Subject { scope, name: operator, uid } = of;
+        self.push((scope, operator.to_owned(), uid.into()), name, MetricKind::Gauge, None, value);
+    }
+
     fn add(&mut self, name: &'static str, kind: MetricKind, channel: Option<usize>, value: i64) {
-        let (operator, uid, subtask) = (self.task.to_owned(), Arc::clone(self.uid), self.subtask);
-        let (name, scope) = (Cow::Borrowed(name), MetricScope::Task);
+        self.push((MetricScope::Task, self.task.to_owned(), Arc::clone(self.uid)), name, kind, channel, value);
+    }
+
+    fn push(
+        &mut self,
+        (scope, operator, uid): (MetricScope, String, Arc<str>),
+        name: &'static str,
+        kind: MetricKind,
+        channel: Option<usize>,
+        value: i64,
+    ) {
+        let (name, subtask) = (Cow::Borrowed(name), self.subtask);
         self.metrics.push(Metric { scope, operator, uid, subtask, channel, worker: None, name, kind, value, durations: None });
     }
 }

@@ -52,7 +52,7 @@ const fn row(
 
 use Unit::{Milliseconds, Nanoseconds, One, Thousandths};
 
-/// The descriptions of all metrics, in the order in which they are shown. Others are not shown; thalweg/tests/metrics.rs checks that none is missing.
+/// The descriptions of all metrics, in the order in which they are shown. Others are not shown; thalweg/tests/metrics_endpoint.rs checks that none is missing.
 #[rustfmt::skip]
 pub(super) const DESCRIPTIONS: &[Description] = &[
     row(Job, "numRestarts", One, "thalweg_job_restarts_total", Some("numRestarts"),
@@ -133,6 +133,10 @@ pub(super) const DESCRIPTIONS: &[Description] = &[
         "Records that came too late and went to the late output."),
     row(Operator, "currentOutputWatermark", Milliseconds, "thalweg_operator_output_watermark_seconds", Some("currentOutputWatermark"),
         "The watermark that the operator sent last, in event time since 1970; +Inf after the end of input."),
+    row(Operator, "numStateEntries", One, "thalweg_operator_state_entries", None,
+        "Entries of keyed state, of windows that are not over and of timers, as the operator holds them."),
+    row(Operator, "stateTableBytes", One, "thalweg_operator_state_table_bytes", None,
+        "Bytes of memory that the tables of these entries take, without what keys and values own outside of them."),
 ];
 
 impl Description {

@@ -1,6 +1,6 @@
 //! The named states of one operator in one subtask.
 
-use crate::{HotTable, TableOwner};
+use crate::{HotTable, StateSize, TableOwner};
 use std::any::{Any, TypeId, type_name};
 use std::marker::PhantomData;
 use std::task::{Context, Poll};
@@ -53,6 +53,7 @@ trait Table: Any {
     fn prefetch(&self, hashes: &[u64]);
     fn at_hand(&mut self, hashes: &[u64]) -> usize;
     fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    fn size(&self) -> StateSize;
 }
 
 impl<K: 'static, V: 'static> Table for HotTable<K, V> {
@@ -66,6 +67,10 @@ impl<K: 'static, V: 'static> Table for HotTable<K, V> {
 
     fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_at_hand(cx)
+    }
+
+    fn size(&self) -> StateSize {
+        self.size()
     }
 }
 
@@ -142,6 +147,12 @@ impl<K: 'static> KeyedStates<K> {
             has_come |= named.table.poll_at_hand(cx).is_ready();
         }
         if has_come { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// How much the tables of all states hold. Costs a call per state.
+    #[must_use]
+    pub fn size(&self) -> StateSize {
+        self.tables.iter().map(|named| named.table.size()).sum()
     }
 
     /// The table of a registered state; `None` for an id of another operator (distinguished by a hash of its name) or of another type. Costs an indexed

@@ -6,6 +6,7 @@
 
 use super::{Collector, Resumed, Stage};
 use crate::exchange::Run;
+use crate::metrics::Samples;
 use crate::record::Record;
 use crate::subtask::clock::Now;
 use crate::subtask::context::SubtaskContext;
@@ -135,6 +136,10 @@ impl<T: Record> Stage for Joint<T> {
 
     fn save(&mut self) {
         self.down.save();
+    }
+
+    fn sample(&self, samples: &mut Samples<'_>) {
+        self.down.sample(samples);
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -2,6 +2,7 @@
 //!
 //! Each operator holds the collector downstream of it, and passes down every call that does not concern itself.
 
+use crate::metrics::Samples;
 use crate::record::Record;
 use crate::subtask::clock::Now;
 use crate::time::Control;
@@ -60,6 +61,9 @@ pub trait Stage: 'static {
     /// Saves the next slice of the state that a barrier has sealed and that is not in its snapshot yet: of the first operator that has such state. Also while
     /// not [`ready`](Self::ready).
     fn save(&mut self);
+
+    /// Adds the metrics of state, which are only computed when asked for. Also while not [`ready`](Self::ready).
+    fn sample(&self, samples: &mut Samples<'_>);
 
     /// After the end of input: ready when the results of all epochs are prepared, that is durable and hidden.
     fn poll_prepared(&mut self, cx: &mut Context<'_>) -> Poll<()>;
@@ -128,6 +132,9 @@ macro_rules! pass_on {
     (@ save) => {
         fn save(&mut self) {
             self.down.save();
+        }
+        fn sample(&self, samples: &mut $crate::metrics::Samples<'_>) {
+            self.down.sample(samples);
         }
     };
     (@ finish) => {

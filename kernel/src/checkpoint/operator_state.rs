@@ -8,6 +8,7 @@ use super::given_layouts::GivenLayouts;
 use super::restored::Restored;
 use super::snapshots::Snapshots;
 use crate::graph_ids::TaskName;
+use crate::metrics::{Samples, Subject};
 use crate::record::{Key, Record, RecordLayout};
 use crate::subtask::operator_info::OperatorInfo;
 use crate::time::Watermark;
@@ -18,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use thalweg_record::{HashRange, KeyGroups};
 use thalweg_storage::checkpoint::{Namespace, RestoredEntry, Scope, Section, StateLayout, restore};
-use thalweg_storage::{HotTable, KeyedStates, TableOwner};
+use thalweg_storage::{HotTable, KeyedStates, StateSize, TableOwner};
 
 /// A state that an operator keeps: its name and its layout.
 pub(crate) type WantedState = (String, StateLayout);
@@ -174,6 +175,13 @@ impl OperatorState {
             // Key groups are disjoint: no key comes twice.
             table.insert_new(hash, saved.key, saved.value);
         });
+    }
+
+    /// Adds the metrics of its tables, which are as large as this.
+    pub(crate) fn sample(&self, size: StateSize, samples: &mut Samples<'_>) {
+        let of = Subject::operator(&self.info.name, &self.uid);
+        samples.gauge_of(of, "numStateEntries", i64::try_from(size.entries).unwrap_or(i64::MAX));
+        samples.gauge_of(of, "stateTableBytes", i64::try_from(size.table_bytes).unwrap_or(i64::MAX));
     }
 
     /// All states have been asked for: state of this operator that was not is refused, unless it may be left behind (docs/src/semantics.md#c-7).

@@ -2,6 +2,7 @@
 
 use super::output::Outputs;
 use crate::chain::{Collector, Resumed, Stage};
+use crate::metrics::Samples;
 use crate::record::{Key, Record};
 use crate::subtask::clock::Now;
 use crate::subtask::operator_info::OperatorInfo;
@@ -113,6 +114,7 @@ macro_rules! end_of_task {
             Poll::Ready(())
         }
         fn save(&mut self) {}
+        fn sample(&self, _samples: &mut Samples<'_>) {}
     };
 }
 
@@ -260,6 +262,8 @@ impl<T: Record> Stage for Tee<T> {
     }
 
     fn save(&mut self) {}
+
+    fn sample(&self, _samples: &mut Samples<'_>) {}
 
     fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())

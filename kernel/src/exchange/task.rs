@@ -439,6 +439,7 @@ impl<I: Inputs, H: Heads<I>> Subtask for ChannelTask<I, H> {
         } else {
             samples.gauge("inputQueueLength", None, lengths.sum::<usize>() as i64);
         }
+        self.chain.head.sample(samples);
     }
 
     fn save(&mut self) {

@@ -4,6 +4,7 @@
 
 use crate::checkpoint::{OperatorState, SealedState, WantedStates};
 use crate::graph_ids::OperatorId;
+use crate::metrics::Samples;
 use crate::record::{Key, Record};
 use crate::subtask::context::SubtaskContext;
 use std::sync::Arc;
@@ -40,6 +41,11 @@ impl<K: Key, V: Record> KeyedTable<K, V> {
         Self { table, state, sealed, slice: cx.settings().slice_timers }
     }
 
+    /// Adds the metrics of the table.
+    pub(crate) fn sample(&self, samples: &mut Samples<'_>) {
+        self.state.sample(self.table.size(), samples);
+    }
+
     /// A barrier has come: the table will be saved as it is now.
     pub(crate) fn seal(&mut self) {
         self.sealed.seal(&self.state, &mut self.table, append_entry);
@@ -66,6 +72,11 @@ macro_rules! seal_and_pass_on {
             if !self.state.save() {
                 self.down.save();
             }
+        }
+
+        fn sample(&self, samples: &mut $crate::metrics::Samples<'_>) {
+            self.state.sample(samples);
+            self.down.sample(samples);
         }
 
         fn poll_progress(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {

@@ -4,6 +4,7 @@ use super::output_tag::OutputTag;
 use crate::chain::{Collector, Resumed, Stage};
 use crate::exchange::{FrameSender, SideSender, Spread};
 use crate::graph_ids::OperatorId;
+use crate::metrics::Samples;
 use crate::record::Record;
 use crate::subtask::clock::Now;
 use crate::subtask::context::SubtaskContext;
@@ -129,6 +130,10 @@ impl<D: Stage> Stage for WithSides<D> {
 
     fn save(&mut self) {
         self.down.save();
+    }
+
+    fn sample(&self, samples: &mut Samples<'_>) {
+        self.down.sample(samples);
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -5,7 +5,7 @@ use crate::checkpoint::{CheckpointId, PreparedEpoch, Snapshots};
 use crate::error::FailureSlot;
 use crate::error::JobError;
 use crate::graph_ids::OperatorId;
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Samples};
 use crate::record::{Archiver, Record};
 use crate::sink::{Sink, SinkContext, SinkWriter};
 use crate::subtask::clock::Now;
@@ -191,6 +191,8 @@ impl<W: SinkWriter> Stage for RunningSink<W> {
     }
 
     fn save(&mut self) {}
+
+    fn sample(&self, _samples: &mut Samples<'_>) {}
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.writer.poll_close(cx)

@@ -12,7 +12,7 @@ use crate::graph_ids::OperatorId;
 use crate::messages::FromSubtask;
 use crate::messages::ToCoordinator;
 use crate::messages::ToSubtask;
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Samples};
 use crate::record::{Archiver, Record, RecordLayout};
 use crate::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
 use crate::subtask::chain_loop::ChainLoop;
@@ -332,6 +332,10 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
             // The drain comes behind the barriers that were wanted before.
             ToSubtask::Drain => self.draining = true,
         }
+    }
+
+    fn sample(&self, samples: &mut Samples<'_>) {
+        self.chain.head.sample(samples);
     }
 
     fn save(&mut self) {

@@ -46,8 +46,8 @@ pub trait Subtask {
         true
     }
 
-    /// Adds the metrics that are only computed when asked for.
-    fn sample(&self, _samples: &mut Samples<'_>) {}
+    /// Adds the metrics that are only computed when asked for, those of its chain included.
+    fn sample(&self, samples: &mut Samples<'_>);
 
     /// See [`Stage::save`](crate::chain::Stage::save).
     fn save(&mut self);

@@ -159,12 +159,12 @@ impl Driver {
                 yield_now().await;
             }
         }
+        // While the task is there to be asked. Links end with the last subtask of their core: each subtask reports their metrics.
+        let metrics = self.of_links.iter().chain([&self.metrics]).flat_map(|registry| registry.snapshot()).collect();
         // Fields of user functions may panic when they are dropped. The outcome is decided, so the panic is not reported.
         if catch_unwind(AssertUnwindSafe(|| drop(task))).is_err() {
             tracing::warn!(subtask = %self.name, "a user function panicked while it was dropped");
         }
-        // Links end with the last subtask of their core: each subtask reports their metrics.
-        let metrics = self.of_links.iter().chain([&self.metrics]).flat_map(|registry| registry.snapshot()).collect();
         self.acknowledger.report(FromSubtask::Ended { subtask: self.id, metrics });
     }
 

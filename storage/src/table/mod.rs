@@ -23,6 +23,7 @@ mod turns;
 pub use positions::Position;
 pub use remains::Remains;
 
+use crate::StateSize;
 use crate::TableOwner;
 use crate::checkpoint::Namespace;
 use crate::saved::{Encode, SavedEntries};
@@ -152,6 +153,12 @@ impl<K, V> HotTable<K, V> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// How much it holds.
+    #[must_use]
+    pub fn size(&self) -> StateSize {
+        StateSize { entries: self.len, table_bytes: self.table_bytes() }
     }
 
     /// The value of the key with this hash for which `is_key` holds.

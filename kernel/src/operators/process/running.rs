@@ -10,6 +10,7 @@ use crate::chain::{Collector, Resumed, Stage, pass_on};
 use crate::checkpoint::{CheckpointId, OperatorState, WantedState, WantedStates};
 use crate::exchange::Arrival;
 use crate::graph_ids::OperatorId;
+use crate::metrics::Samples;
 use crate::operators::custom::{Hook, OperatorContext, Site};
 use crate::operators::side_output::WithSides;
 use crate::record::{Key, Record};
@@ -414,6 +415,12 @@ impl<F: KeyedFunction, D: Collector<F::Out>> Stage for RunningKeyed<F, D> {
         if !states.save(*slice) && !timers.save(&states.saved, *slice) {
             self.down.save();
         }
+    }
+
+    fn sample(&self, samples: &mut Samples<'_>) {
+        let Self { states, timers, .. } = self;
+        states.saved.sample([states.size(), timers.size()].into_iter().sum(), samples);
+        self.down.sample(samples);
     }
 
     pass_on!(flush finish);

@@ -11,7 +11,7 @@ use crate::record::{Appending, ArchiveError, Key, Record};
 use std::collections::BTreeMap;
 use std::task::{Context, Poll};
 use thalweg_storage::checkpoint::{Namespace, append_entry};
-use thalweg_storage::{Encode, HotTable, KeyedStates, StateId};
+use thalweg_storage::{Encode, HotTable, KeyedStates, StateId, StateSize};
 
 /// The handle of a state that was registered in `open`; the default belongs to no state.
 macro_rules! state_handle {
@@ -177,6 +177,11 @@ impl<K: Key> States<K> {
     /// See [`KeyedStates::poll_at_hand`].
     pub(super) fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.store.poll_at_hand(cx)
+    }
+
+    /// How much the tables hold. A list and a map are one entry of their key.
+    pub(super) fn size(&self) -> StateSize {
+        self.store.size()
     }
 
     /// A barrier has come: all states will be saved as they are now.

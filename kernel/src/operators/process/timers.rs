@@ -5,8 +5,8 @@
 
 use crate::checkpoint::{OperatorState, SealedState};
 use crate::record::Key;
-use thalweg_storage::TimerQueue;
 use thalweg_storage::checkpoint::append_entry;
+use thalweg_storage::{Sealable, StateSize, TimerQueue};
 
 /// The clock that a timer goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,14 @@ impl<K: Key> Timers<K> {
             TimerDomain::EventTime => &mut self.event_time,
             TimerDomain::ProcessingTime => &mut self.processing_time,
         }
+    }
+
+    /// How much the queues hold.
+    pub(super) fn size(&self) -> StateSize {
+        [&self.event_time, &self.processing_time]
+            .map(|queue| StateSize { entries: queue.len(), table_bytes: queue.table_bytes() })
+            .into_iter()
+            .sum()
     }
 
     /// A barrier has come: the timers will be saved as they are now.

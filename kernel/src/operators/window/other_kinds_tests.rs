@@ -156,6 +156,10 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Sessions<K, V> {
         (position as u64, &mut self.entries[position].as_mut().unwrap().value)
     }
 
+    fn entries(&self) -> usize {
+        self.entries.iter().flatten().count()
+    }
+
     fn entry(&self, place: Place) -> Option<(&K, &V)> {
         self.entries[place.position as usize].as_ref().map(|session| (&session.key, &session.value))
     }

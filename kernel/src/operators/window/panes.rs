@@ -174,6 +174,10 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Panes<K, V> {
         (position.into(), value)
     }
 
+    fn entries(&self) -> usize {
+        self.panes.iter().map(|(_, pane)| pane.table.len()).sum()
+    }
+
     fn entry(&self, place: Place) -> Option<(&K, &V)> {
         self.get(place.window)?.table.entry_at(place.position.into())
     }

@@ -9,6 +9,7 @@ use super::trigger::{Trigger, TriggerResult};
 use crate::chain::{Collector, Resumed, Stage, pass_on};
 use crate::checkpoint::{OperatorState, SealedState};
 use crate::exchange::{Ahead, Arrival, Head};
+use crate::metrics::Samples;
 use crate::operators::side_output::WithSides;
 use crate::record::{Key, Record};
 use crate::subtask::operator_info::OperatorInfo;
@@ -17,6 +18,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use thalweg_io::Io;
+use thalweg_storage::StateSize;
 use thalweg_storage::checkpoint::append_entry;
 
 /// What is left of windows that are over is freed behind each batch, so many slices of it at once.
@@ -180,6 +182,11 @@ where
         if !self.sealed.save(&self.state, &mut self.store, self.slice) {
             self.down.save();
         }
+    }
+
+    fn sample(&self, samples: &mut Samples<'_>) {
+        self.state.sample(StateSize { entries: self.store.entries(), table_bytes: self.store.table_bytes() }, samples);
+        self.down.sample(samples);
     }
 
     pass_on!(flush processing_time finish);

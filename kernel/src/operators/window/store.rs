@@ -65,6 +65,9 @@ pub trait WindowStore<K: Key, V>: Sealable<K, V> + 'static {
         merge: impl FnMut(V, &mut V),
     ) -> (u64, &mut V);
 
+    /// The number of entries of windows that are not over. Costs a look at each window.
+    fn entries(&self) -> usize;
+
     /// The entry at `place`.
     fn entry(&self, place: Place) -> Option<(&K, &V)>;
 
