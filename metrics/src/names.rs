@@ -137,6 +137,12 @@ pub(super) const DESCRIPTIONS: &[Description] = &[
         "Entries of keyed state, of windows that are not over and of timers, as the operator holds them."),
     row(Operator, "stateTableBytes", One, "thalweg_operator_state_table_bytes", None,
         "Bytes of memory that the tables of these entries take, without what keys and values own outside of them."),
+    row(Operator, "lastCheckpointStateSize", One, "thalweg_operator_last_checkpoint_size_bytes", None,
+        "State that was written for the latest checkpoint that the subtask has acknowledged."),
+    row(Operator, "lastCheckpointStateFullSize", One, "thalweg_operator_last_checkpoint_full_size_bytes", None,
+        "State in the latest checkpoint that the subtask has acknowledged, also what was written for earlier ones."),
+    row(Operator, "lastCheckpointStateFiles", One, "thalweg_operator_last_checkpoint_files", None,
+        "Files that this state lies in, 256 at most; 0 if it lies within the metadata."),
 ];
 
 impl Description {

@@ -13,7 +13,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 use thalweg::connectors::GeneratorSource;
-use thalweg::{JobError, JobHandle, Metric, MetricKind, MetricNames, MetricsEndpoint, StreamExecutionEnvironment};
+use thalweg::{CheckpointConfig, JobError, JobHandle, Metric, MetricKind, MetricNames, MetricsEndpoint, StreamExecutionEnvironment};
 
 type Family = MetricFamily<PrometheusType, PrometheusValue>;
 
@@ -124,6 +124,38 @@ fn a_scrape_shows_every_number_of_the_job_and_parses() {
     let known: Vec<&Metric> = report.metrics.iter().filter(is_shown).filter(|metric| !came_since(metric)).collect();
     let samples: usize = later.families.values().map(|family| family.iter_samples().count()).sum();
     assert_eq!(samples, known.len(), "{known:#?}\n{:#?}", later.families);
+}
+
+#[test]
+fn a_scrape_shows_how_much_state_there_is_and_what_the_latest_checkpoint_has_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = StreamExecutionEnvironment::new();
+    let endpoint = MetricsEndpoint::new("127.0.0.1:0".parse().unwrap());
+    env.add_observer(endpoint.clone()).set_source_rate(Some(5_000));
+    env.enable_checkpointing(CheckpointConfig::new(dir.path()).interval(Duration::from_millis(50)));
+    env.source(GeneratorSource::unbounded(|i| i)).key_by::<u64>(|n| *n % 10).reduce(|a, b| a + b).for_each(|_| ());
+    let handle = env.execute("sums", 2).unwrap();
+    // Nothing while one of the two subtasks has not shown the number.
+    let sum = |shown: &MetricsExposition<_, _>, name: &str| -> f64 {
+        let family: Option<&Family> = shown.families.get(name).filter(|family| family.iter_samples().count() == 2);
+        family.map_or(0.0, |family| ["0", "1"].map(|subtask| value(family, &[("operator", "reduce"), ("subtask", subtask)])).iter().sum())
+    };
+    let shown = loop {
+        let shown = endpoint.address().map(|address| parse(&scrape(address)));
+        // Ten keys and ten sums of eight bytes each.
+        if let Some(shown) = shown.filter(|shown| sum(shown, "thalweg_operator_last_checkpoint_full_size_bytes") >= 160.0) {
+            break shown;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(sum(&shown, "thalweg_operator_state_entries"), 10.0);
+    assert!(sum(&shown, "thalweg_operator_state_table_bytes") >= 160.0);
+    // It is small: it is written whole each time, within the metadata.
+    let [written, full] = ["size", "full_size"].map(|size| sum(&shown, &format!("thalweg_operator_last_checkpoint_{size}_bytes")));
+    assert_eq!(written, full);
+    let files = &shown.families["thalweg_operator_last_checkpoint_files"];
+    assert_eq!((files.iter_samples().count(), sum(&shown, "thalweg_operator_last_checkpoint_files")), (2, 0.0), "only reduce has state");
+    stop(handle);
 }
 
 #[test]

@@ -9,10 +9,11 @@
 use crate::checkpoint::CheckpointId;
 use rkyv::util::AlignedVec;
 use std::collections::VecDeque;
+use std::mem;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use thalweg_io::{Buffer, MonotonicNs};
-use thalweg_storage::checkpoint::{ImageEnd, Piece, SnapshotWriter};
+use thalweg_storage::checkpoint::{ImageEnd, Piece, SnapshotWriter, StateSummary};
 
 /// Pieces of an image that may wait to be written.
 const PIECES_MAX: usize = 4;
@@ -32,6 +33,8 @@ pub(crate) struct Image {
     end: Option<ImageEnd>,
     /// The length of the whole image, once it has ended.
     len: Option<u64>,
+    /// The states in it, from then on.
+    pub(crate) states: Vec<StateSummary>,
     /// Whether that has been told.
     is_told: bool,
     is_given_up: bool,
@@ -99,6 +102,7 @@ impl Images {
             pieces: VecDeque::new(),
             end: None,
             len: None,
+            states: Vec::new(),
             is_told: false,
             is_given_up: false,
             is_outpaced: false,
@@ -129,8 +133,9 @@ impl Images {
 
     /// The newest image is whole.
     pub(super) fn end(&mut self, writer: &mut SnapshotWriter) {
-        let end = writer.finish();
+        let mut end = writer.finish();
         if let Some(image) = self.images.back_mut().filter(|image| image.is_wanted()) {
+            image.states = mem::take(&mut end.states);
             (image.len, image.end) = (Some(end.len), Some(end));
             self.wake();
         }

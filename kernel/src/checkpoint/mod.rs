@@ -24,5 +24,5 @@ pub use reader::{CheckpointReader, KeyedEntry};
 pub(crate) use restored::Restored;
 pub(crate) use sealed_state::SealedState;
 pub use snapshots::PreparedEpoch;
-pub(crate) use snapshots::{RESERVED_STATES, SnapshotPlace, SnapshotTimes, Snapshots};
+pub(crate) use snapshots::{RESERVED_STATES, SnapshotPlace, SnapshotTimes, Snapshots, WATERMARK_STATE};
 pub use thalweg_storage::checkpoint::{Attempt, CheckpointId, JobId};

@@ -9,14 +9,16 @@ use crate::error::JobError;
 use crate::graph_ids::SubtaskId;
 use crate::messages::{Acknowledgement, FromSubtask, ToCoordinator};
 use crate::subtask::durations::TaskDurations;
+use crate::subtask::snapshot_sizes::{OperatorSizes, SnapshotSizes};
 use rkyv::util::AlignedVec;
 use std::collections::VecDeque;
+use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use thalweg_io::{Buffer, Io, LocalBoxFuture, Mailbox};
 use thalweg_record::HashRange;
 use thalweg_storage::checkpoint::{
-    CheckpointError, FileRef, Image as StoredImage, Piece, Pieces, StateFile, state_file_name, write_snapshot,
+    CheckpointError, FileRef, Image as StoredImage, Piece, Pieces, StateFile, StateSummary, state_file_name, write_snapshot,
 };
 
 /// A write that is under way.
@@ -35,10 +37,18 @@ impl Pieces for OldestImage {
     }
 }
 
+/// A file that is durable, and the states in it.
+struct StoredFile {
+    checkpoint: CheckpointId,
+    file: FileRef,
+    states: Vec<StateSummary>,
+}
+
 struct Stored {
     checkpoint: CheckpointId,
     /// The images that make it up, the oldest first; `None` if there was no room for the snapshot, or no use for it any more.
     images: Option<Vec<StoredImage>>,
+    sizes: OperatorSizes,
     /// Why there is none: whether its state has changed too fast.
     is_outpaced: bool,
     splits: Vec<(u32, AlignedVec)>,
@@ -60,9 +70,10 @@ pub(crate) struct Acknowledger {
     snapshots: Rc<Snapshots>,
     coordinator: Mailbox<ToCoordinator>,
     durations: Rc<TaskDurations>,
+    sizes: Rc<SnapshotSizes>,
     storing: Option<Writing>,
     /// The files on which snapshots may build, the oldest first, whatever has become of their checkpoints.
-    files: Vec<(CheckpointId, FileRef)>,
+    files: Vec<StoredFile>,
     /// Durable snapshots that wait for the sink.
     stored: VecDeque<Stored>,
     prepared: VecDeque<PreparedEpoch>,
@@ -80,6 +91,7 @@ impl Acknowledger {
         place: Option<SnapshotPlace>,
         snapshots: Rc<Snapshots>,
         coordinator: Mailbox<ToCoordinator>,
+        sizes: Rc<SnapshotSizes>,
     ) -> Self {
         let (durations, stored, prepared, files) = (Rc::default(), VecDeque::new(), VecDeque::new(), Vec::new());
         let number = u32::try_from(number).expect("invariant: there are no more subtasks than key groups");
@@ -95,6 +107,7 @@ impl Acknowledger {
             snapshots,
             coordinator,
             durations,
+            sizes,
             storing: None,
             files,
             stored,
@@ -114,7 +127,7 @@ impl Acknowledger {
             if let Some(storing) = &mut self.storing {
                 let Poll::Ready(written) = storing.as_mut().poll(cx) else { break };
                 self.storing = None;
-                let Some(image) = self.snapshots.images().written() else { break };
+                let Some(mut image) = self.snapshots.images().written() else { break };
                 let file = match written {
                     Ok(file) => file,
                     // A full disk does not fail the attempt: the checkpoint is declined (docs/src/semantics.md#c-4).
@@ -128,7 +141,7 @@ impl Acknowledger {
                     }
                     Err(error) => return Err(JobError::of_a_snapshot(&self.name, error)),
                 };
-                let images = file.and_then(|file| self.with_earlier(&image, file));
+                let images = file.and_then(|file| self.with_earlier(&mut image, file));
                 self.stored(image, images);
             }
             let oldest = self.snapshots.images().oldest(self.place.as_ref().map(|place| place.inline_bytes_max));
@@ -159,14 +172,14 @@ impl Acknowledger {
 
     /// An image is durable in this file: with those on which it builds it makes up a snapshot, and later ones may build on it. What it does not build on is of
     /// no use any more. `None` if the files on which it builds are gone.
-    fn with_earlier(&mut self, image: &Image, file: FileRef) -> Option<Vec<StoredImage>> {
+    fn with_earlier(&mut self, image: &mut Image, file: FileRef) -> Option<Vec<StoredImage>> {
         if image.builds_on.is_some_and(|earliest| !self.snapshots.reaches_back_to(earliest)) {
             return None;
         }
         self.snapshots.stored(image.checkpoint);
-        self.files.retain(|(checkpoint, _)| image.builds_on.is_some_and(|earliest| *checkpoint >= earliest));
-        self.files.push((image.checkpoint, file));
-        Some(self.files.iter().map(|(_, file)| StoredImage::File(file.clone())).collect())
+        self.files.retain(|file| image.builds_on.is_some_and(|earliest| file.checkpoint >= earliest));
+        self.files.push(StoredFile { checkpoint: image.checkpoint, file, states: mem::take(&mut image.states) });
+        Some(self.files.iter().map(|stored| StoredImage::File(stored.file.clone())).collect())
     }
 
     /// Nothing builds on what was stored before `checkpoint`, and no acknowledgement names it again.
@@ -175,15 +188,25 @@ impl Acknowledger {
         self.snapshots.forget_stored(checkpoint);
     }
 
+    /// What operators have in the snapshot of an image, of which the files are known if it lies in files.
+    fn sizes_of(&self, image: &Image) -> OperatorSizes {
+        if self.files.is_empty() {
+            return OperatorSizes::of(&[&image.states], false);
+        }
+        let states: Vec<&[StateSummary]> = self.files.iter().map(|file| file.states.as_slice()).collect();
+        OperatorSizes::of(&states, true)
+    }
+
     /// A snapshot is durable, or stays in memory, or (`None`) does not exist.
     fn stored(&mut self, image: Image, images: Option<Vec<StoredImage>>) {
+        let sizes = images.as_ref().map(|_| self.sizes_of(&image)).unwrap_or_default();
         let Image { checkpoint, splits, begun, alignment, sealed_at, is_outpaced, .. } = image;
         let times = sealed_at.filter(|_| images.is_some()).map(|sealed_at| {
             let storing = self.io.clock().now().since(sealed_at);
             SnapshotTimes { alignment, saving: sealed_at.since(begun), storing }
         });
         times.into_iter().for_each(|times| self.durations.checkpoint(times));
-        self.stored.push_back(Stored { checkpoint, images, is_outpaced, splits, times: times.unwrap_or_default() });
+        self.stored.push_back(Stored { checkpoint, images, sizes, is_outpaced, splits, times: times.unwrap_or_default() });
     }
 
     fn acknowledge(&mut self) {
@@ -196,9 +219,10 @@ impl Acknowledger {
             } else {
                 None
             };
-            let Some(Stored { checkpoint, images, is_outpaced, splits, times }) = self.stored.pop_front() else { return };
+            let Some(Stored { checkpoint, images, sizes, is_outpaced, splits, times }) = self.stored.pop_front() else { return };
             let message = match images {
                 Some(images) => {
+                    self.sizes.acknowledged(sizes);
                     self.io.observe("checkpoint.acknowledge", &self.name, [checkpoint.0 as i64, images.len() as i64, 0]);
                     let state = images.into_iter().map(|image| StateFile { hashes: self.hashes, image }).collect();
                     let acknowledgement = Acknowledgement { checkpoint, state, splits, prepared, times };

@@ -5,12 +5,13 @@ use crate::checkpoint::Snapshots;
 use crate::error::FailureSlot;
 use crate::exchange::{Lifeline, LifelineEnd, Links};
 use crate::graph_ids::TaskName;
-use crate::metrics::MetricRegistry;
+use crate::metrics::{MetricRegistry, Subject};
 use crate::subtask::acknowledge::Acknowledger;
 use crate::subtask::clock::TaskClock;
 use crate::subtask::context::SubtaskContext;
 use crate::subtask::driver::Driver;
 use crate::subtask::slice::SliceBudget;
+use crate::subtask::snapshot_sizes::SnapshotSizes;
 use crate::worker::frame_door::{Announced, FrameDoor};
 use crate::worker::shared::CoreShared;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -130,6 +131,8 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &CoreShared, lifeline: Lifeline, of
         snapshots: Rc::clone(&snapshots),
         restored: plan.restored,
     };
+    let sizes = Rc::new(SnapshotSizes::new(Arc::clone(&shared.operators)));
+    metrics.ask(Subject::task(&name.operators, &plan.task_uid), Rc::<SnapshotSizes>::clone(&sizes));
     let acknowledger = Acknowledger::new(
         plan.id,
         plan.attempt.attempt,
@@ -140,6 +143,7 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &CoreShared, lifeline: Lifeline, of
         plan.attempt.snapshots,
         snapshots,
         shared.coordinator.clone(),
+        sizes,
     );
     let driver = Driver {
         id: plan.id,
