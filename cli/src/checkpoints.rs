@@ -10,6 +10,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{Write as _, stdout};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thalweg_io::{Disk, EntryKind, Io};
@@ -181,15 +182,18 @@ fn list_text(dir: &Path, listing: &Listing, now_ms: i64) -> String {
         text.push_str("  no checkpoint is complete yet\n");
         return text;
     }
-    let mut rows = vec![heading(&["checkpoint", "attempt", "completed", "took", "size", "files", "state"])];
+    let mut rows = vec![heading(&["checkpoint", "attempt", "completed", "took", "written", "in full", "files", "per subtask", "state"])];
     for CheckpointSummary { retained, content } in checkpoints {
         let mut row = vec![retained.id.to_string(), retained.attempt.to_string(), moment(retained.completed_at_ms, now_ms)];
         match content {
             Ok(content) => {
                 let state = if content.finished { "whole; the input had ended" } else { "whole" };
-                row.extend([span(content.duration_ms), HumanBytes(content.bytes).to_string(), content.files.to_string(), state.to_owned()]);
+                let bytes = [content.written_bytes, content.bytes].map(|bytes| HumanBytes(bytes).to_string());
+                let files = [content.files, content.subtask_files].map(|files| files.to_string());
+                row.push(span(content.duration_ms));
+                row.extend(bytes.into_iter().chain(files).chain([state.to_owned()]));
             }
-            Err(reason) => row.extend(["?".to_owned(), "?".to_owned(), "?".to_owned(), format!("damaged: {reason}")]),
+            Err(reason) => row.extend(iter::repeat_n("?".to_owned(), 5).chain([format!("damaged: {reason}")])),
         }
         rows.push(row);
     }
@@ -210,6 +214,8 @@ fn list_json(listing: &Listing) -> Value {
                 value["duration_ms"] = content.duration_ms.into();
                 value["files"] = content.files.into();
                 value["bytes"] = content.bytes.into();
+                value["written_bytes"] = content.written_bytes.into();
+                value["subtask_files"] = content.subtask_files.into();
             }
             Err(reason) => value["damaged"] = reason.clone().into(),
         }
@@ -240,6 +246,12 @@ fn inspection_text(inspection: &Inspection, now_ms: i64) -> String {
     line("completed", moment(metadata.completed_at_ms, now_ms));
     line("took", span(content.duration_ms));
     line("size", format!("{} in {} files", HumanBytes(content.bytes), content.files));
+    line("written", format!("{} of it for this checkpoint, the rest for earlier ones", HumanBytes(content.written_bytes)));
+    let within = |files: u64| format!("the state of one lies in up to {} {}", HumanCount(files), if files == 1 { "file" } else { "files" });
+    line(
+        "subtasks",
+        if content.subtask_files == 0 { "their state lies within the metadata".to_owned() } else { within(content.subtask_files) },
+    );
     line("key groups", metadata.key_groups.to_string());
     line("input", (if content.finished { "had ended: nothing is left to do" } else { "goes on" }).to_owned());
 
@@ -248,11 +260,12 @@ fn inspection_text(inspection: &Inspection, now_ms: i64) -> String {
         metadata.operators.iter().map(|operator| vec![operator.name.clone(), operator.parallelism.to_string(), operator.uid.clone()]),
     );
     section(&mut text, "operators", &rows);
-    let mut rows = vec![heading(&["operator", "state", "subtasks", "entries", "size"])];
+    let mut rows = vec![heading(&["operator", "state", "subtasks", "entries", "written", "in full", "files"])];
     rows.extend(states.iter().map(|state| {
         let name = name_of(inspection, &state.operator).to_owned();
         let entries = format!("{}{}", if state.is_layered { "up to " } else { "" }, HumanCount(state.entries));
-        vec![name, state.state.clone(), state.subtasks.to_string(), entries, HumanBytes(state.bytes).to_string()]
+        let [written, full] = [state.written_bytes, state.bytes].map(|bytes| HumanBytes(bytes).to_string());
+        vec![name, state.state.clone(), state.subtasks.to_string(), entries, written, full, state.files.to_string()]
     }));
     section(&mut text, "state", &rows);
     let mut rows = vec![heading(&["source", "splits"])];
@@ -295,6 +308,8 @@ fn inspection_json(inspection: &Inspection) -> Value {
         "finished": metadata.finished,
         "files": content.files,
         "bytes": content.bytes,
+        "written_bytes": content.written_bytes,
+        "subtask_files": content.subtask_files,
         "operators": metadata.operators,
         "states": states.iter().map(|state| json!({
             "operator": name_of(inspection, &state.operator),
@@ -304,6 +319,8 @@ fn inspection_json(inspection: &Inspection) -> Value {
             "entries": state.entries,
             "entries_is_upper_bound": state.is_layered,
             "bytes": state.bytes,
+            "written_bytes": state.written_bytes,
+            "files": state.files,
         })).collect::<Vec<_>>(),
         "snapshots": metadata.snapshots.iter().map(|snapshot| json!({
             "task": snapshot.task,

@@ -5,6 +5,7 @@ mod falling;
 #[path = "../flights_job/mod.rs"]
 mod flights_job;
 mod folders;
+mod layers;
 mod refusals;
 mod stopping;
 
