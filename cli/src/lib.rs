@@ -60,6 +60,7 @@ mod options;
 mod progress;
 mod restart_options;
 mod spans;
+mod state_sizes;
 mod summary;
 mod terminal;
 #[cfg(feature = "cluster")]

@@ -1,7 +1,9 @@
-//! The summary at the end of a job: the state it resumed from, the fate of all rows, where each result was written, and the speed.
+//! The summary at the end of a job: the state it resumed from, the fate of all rows, where each result was written, how much state
+//! there is, and the speed.
 
 use super::bottleneck::Bottleneck;
 use super::progress::{per_second, rows_read};
+use super::state_sizes;
 use super::workers;
 use indicatif::HumanCount;
 use std::fmt::Write;
@@ -45,6 +47,7 @@ pub(super) fn describe(report: &JobReport, outputs: &[(String, String)]) -> Stri
     for (sink, place) in outputs {
         line(metrics.sum(sink, "numRecordsSend").unsigned_abs(), &format!("lines written by {sink} to {place}"));
     }
+    text.push_str(&state_sizes::describe(metrics));
     text.push_str(&stalls(metrics));
     text.push_str(&workers::describe(report));
     if let Some(bottleneck) = Bottleneck::overall(metrics) {

@@ -40,6 +40,7 @@ fn a_job_with_checkpoints_is_stopped_with_one_and_goes_on_when_it_is_run_again()
     };
     let (summary, _) = slowly("-TERM");
     assert!(summary.contains("stopped with checkpoint ") && summary.contains("run the same command again to go on"), "{summary}");
+    assert!(summary.contains(" entries of state in window, ") && summary.contains(" of memory; its last checkpoint: "), "{summary}");
     assert!(!names(&out).iter().any(|name| name.ends_with(".inprogress")));
     let (summary, log) = slowly("-INT");
     assert!(log.contains("restoring checkpoint="), "{log}");
