@@ -193,6 +193,9 @@ fn a_job_of_two_workers_shows_what_it_shows_alone_and_both_do_their_part() {
     assert_eq!(sent, received);
     assert!((setting.sales / 3..setting.sales).contains(&(sent as u64)), "{sent}");
     assert!(report.metrics.total("numBytesInRemote") > sent * 30);
+    let held: Vec<_> = report.metrics.iter().filter(|metric| metric.name == "numStateEntries").collect();
+    assert_eq!(held.iter().map(|metric| metric.value as u64).sum::<u64>(), SHOPS, "a till for each shop");
+    assert!(held.len() == 2 && held[0].worker != held[1].worker && held.iter().all(|metric| metric.worker.is_some()), "{held:?}");
     let key_groups: Vec<u32> = report.workers.iter().map(|worker| worker.key_groups).collect();
     assert_eq!(key_groups, [64, 64]);
 }
