@@ -1,30 +1,30 @@
 //! The named states of one operator in one subtask.
 
-use crate::{HotTable, StateSize, TableOwner};
+use crate::{StateKind, StateSize, StateTable, TableOwner};
 use std::any::{Any, TypeId, type_name};
 use std::marker::PhantomData;
 use std::task::{Context, Poll};
 use thalweg_record::HashRange;
 
-/// Identifies a registered state with values `V`. Made by [`KeyedStates::register`]; the default belongs to no state.
-pub struct StateId<V> {
+/// Identifies a registered state of the kind `S`. Made by [`KeyedStates::register`]; the default belongs to no state.
+pub struct StateId<S> {
     index: u32,
     /// Distinguishes the states of one operator from those of another.
     owner: u32,
-    value: PhantomData<fn(V) -> V>,
+    kind: PhantomData<fn(S) -> S>,
 }
 
-impl<V> Clone for StateId<V> {
+impl<S> Clone for StateId<S> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<V> Copy for StateId<V> {}
+impl<S> Copy for StateId<S> {}
 
-impl<V> Default for StateId<V> {
+impl<S> Default for StateId<S> {
     fn default() -> Self {
-        Self { index: u32::MAX, owner: 0, value: PhantomData }
+        Self { index: u32::MAX, owner: 0, kind: PhantomData }
     }
 }
 
@@ -42,37 +42,14 @@ pub struct StateError {
 struct Named {
     name: String,
     type_name: &'static str,
-    /// The type of the values.
-    of_values: TypeId,
-    /// A `HotTable` of these values.
-    table: Box<dyn Table>,
+    /// The type of the table.
+    of_table: TypeId,
+    table: Box<dyn AnyTable>,
 }
 
-/// Operations on a table that do not depend on the type of its values.
-trait Table: Any {
-    fn prefetch(&self, hashes: &[u64]);
-    fn at_hand(&mut self, hashes: &[u64]) -> usize;
-    fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()>;
-    fn size(&self) -> StateSize;
-}
-
-impl<K: 'static, V: 'static> Table for HotTable<K, V> {
-    fn prefetch(&self, hashes: &[u64]) {
-        hashes.iter().for_each(|hash| self.prefetch(*hash));
-    }
-
-    fn at_hand(&mut self, hashes: &[u64]) -> usize {
-        self.at_hand(hashes.iter().copied())
-    }
-
-    fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_at_hand(cx)
-    }
-
-    fn size(&self) -> StateSize {
-        self.size()
-    }
-}
+/// A table whose type is known by its id.
+trait AnyTable: StateTable + Any {}
+impl<T: StateTable> AnyTable for T {}
 
 /// Tables by name, for keys of type `K`.
 pub struct KeyedStates<K> {
@@ -106,22 +83,21 @@ impl<K: 'static> KeyedStates<K> {
         Self { part_slots, ..self }
     }
 
-    /// The state with values `V` named `name`, created empty if it does not exist.
+    /// The state of the kind `S` named `name`, created empty if it does not exist.
     ///
     /// # Errors
     /// If the name belongs to a state of another type.
-    pub fn register<V: 'static>(&mut self, name: &str) -> Result<StateId<V>, StateError> {
+    pub fn register<S: StateKind<K>>(&mut self, name: &str) -> Result<StateId<S>, StateError> {
         let place = self.tables.iter().position(|named| named.name == name);
-        if let Some(named) = place.map(|place| &self.tables[place]).filter(|named| named.of_values != TypeId::of::<V>()) {
-            return Err(StateError { name: name.to_owned(), before: named.type_name, now: type_name::<V>() });
+        if let Some(named) = place.map(|place| &self.tables[place]).filter(|named| named.of_table != TypeId::of::<S::Table>()) {
+            return Err(StateError { name: name.to_owned(), before: named.type_name, now: type_name::<S>() });
         }
         let place = place.unwrap_or_else(|| {
-            let table = HotTable::<K, V>::spanning(self.hashes, TableOwner::state(name, &self.operator));
-            let table = Box::new(table.with_part_slots(self.part_slots));
-            self.tables.push(Named { name: name.to_owned(), type_name: type_name::<V>(), of_values: TypeId::of::<V>(), table });
+            let table = Box::new(S::Table::spanning(self.hashes, self.part_slots, TableOwner::state(name, &self.operator)));
+            self.tables.push(Named { name: name.to_owned(), type_name: type_name::<S>(), of_table: TypeId::of::<S::Table>(), table });
             self.tables.len() - 1
         });
-        Ok(StateId { index: place as u32, owner: self.owner, value: PhantomData })
+        Ok(StateId { index: place as u32, owner: self.owner, kind: PhantomData })
     }
 
     /// Whether a state is registered under `name`.
@@ -158,46 +134,47 @@ impl<K: 'static> KeyedStates<K> {
     /// The table of a registered state; `None` for an id of another operator (distinguished by a hash of its name) or of another type. Costs an indexed
     /// load and a comparison of the operator and the type.
     #[inline]
-    pub fn table<V: 'static>(&mut self, id: StateId<V>) -> Option<&mut HotTable<K, V>> {
+    pub fn table<S: StateKind<K>>(&mut self, id: StateId<S>) -> Option<&mut S::Table> {
         let named = self.tables.get_mut(id.index as usize)?;
-        if id.owner != self.owner || named.of_values != TypeId::of::<V>() {
+        if id.owner != self.owner || named.of_table != TypeId::of::<S::Table>() {
             return None;
         }
-        let table: *mut dyn Table = &raw mut *named.table;
-        // SAFETY: `register` is the only place that makes a `Named`, and puts a `HotTable<K, V>` beside the `TypeId` of its `V`, which is that of this `V`,
-        // as was just compared; `K` is that of `self`. So the box holds a table of the type that the pointer is cast to. It is borrowed mutably from `self`
-        // for as long as the result. This is `downcast_mut` without its call through the vtable, which every access to state would pay.
-        Some(unsafe { &mut *table.cast::<HotTable<K, V>>() })
+        let table: *mut dyn AnyTable = &raw mut *named.table;
+        // SAFETY: `register` is the only place that makes a `Named`, and puts a table beside the `TypeId` of its type, which is that of this `S::Table`, as was
+        // just compared. So the box holds a value of the type that the pointer is cast to. It is borrowed mutably from `self` for as long as the result. This is
+        // `downcast_mut` without its call through the vtable, which every access to state would pay.
+        Some(unsafe { &mut *table.cast::<S::Table>() })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ValueOf;
 
     #[test]
     fn a_state_is_found_again_by_name_and_not_under_another_type() {
         let mut states = KeyedStates::<u64>::of("counter");
-        let count = states.register::<u32>("count").unwrap();
+        let count = states.register::<ValueOf<u32>>("count").unwrap();
         states.table(count).unwrap().get_or_insert_with(1, |k| *k == 7, || (7, 5));
-        let again = states.register::<u32>("count").unwrap();
+        let again = states.register::<ValueOf<u32>>("count").unwrap();
         assert_eq!(states.table(again).unwrap().get(1, |k| *k == 7), Some(&5));
-        assert_eq!(states.register::<String>("count").err().map(|e| e.before), Some("u32"));
+        assert_eq!(states.register::<ValueOf<String>>("count").err().map(|e| e.before), Some(type_name::<ValueOf<u32>>()));
     }
 
     /// Ids are plain numbers, and a user may mix up those of two operators: a table must never be taken for a table of another type.
     #[test]
     fn an_id_of_another_operator_finds_nothing_whatever_the_types() {
         let (mut one, mut other) = (KeyedStates::<u64>::of("one"), KeyedStates::<u64>::of("other"));
-        let of_one = one.register::<u32>("count").unwrap();
-        let of_same_type = other.register::<u32>("count").unwrap();
+        let of_one = one.register::<ValueOf<u32>>("count").unwrap();
+        let of_same_type = other.register::<ValueOf<u32>>("count").unwrap();
         assert!(other.table(of_one).is_none() && one.table(of_same_type).is_none(), "the same place and type");
-        let of_other = other.register::<String>("name").unwrap();
+        let of_other = other.register::<ValueOf<String>>("name").unwrap();
         assert!(one.table(of_other).is_none());
-        assert!(one.table(StateId::<u32>::default()).is_none());
+        assert!(one.table(StateId::<ValueOf<u32>>::default()).is_none());
         // The same place in a store of the same name, as another subtask has it, and another type there.
         let mut twin = KeyedStates::<u64>::of("one");
-        twin.register::<Vec<String>>("names").unwrap();
+        twin.register::<ValueOf<Vec<String>>>("names").unwrap();
         assert!(twin.table(of_one).is_none());
         assert!(one.table(of_one).is_some());
     }

@@ -314,7 +314,7 @@ impl<C: Chain> DataStream<C> {
     }
 
     /// Sets the layout of the state `name` of the last operator, per key, where its type `V` stands for several layouts. For list state `V` is a `Vec` of
-    /// the values, for map state a `Vec` of pairs. A `reduce` keeps its result as `value`, a window as `window-contents`, and both take it from the
+    /// the values, for map state the type of its values. A `reduce` keeps its result as `value`, a window as `window-contents`, and both take it from the
     /// stream's own [layout](Self::with_layout).
     ///
     /// The job is refused when it starts if the operator has no such state, or one of another type.

@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use thalweg_record::{HashRange, KeyGroups};
 use thalweg_storage::checkpoint::{Namespace, RestoredEntry, Scope, Section, StateLayout, restore};
-use thalweg_storage::{HotTable, KeyedStates, StateSize, TableOwner};
+use thalweg_storage::{HotTable, KeyedStates, StateSize, TableOwner, list_piece_hash, map_entry_hash};
 
 /// A state that an operator keeps: its name and its layout.
 pub(crate) type WantedState = (String, StateLayout);
@@ -76,9 +76,20 @@ impl OperatorState {
         StateLayout { key: key.layout().clone(), value: value.layout().clone() }
     }
 
+    /// The same of a state whose keys have several parts each.
+    pub(super) fn layout_of_parts<K: Key, P: Key, V: Record>(&self, name: &str) -> StateLayout {
+        let (key, value) = self.layouts_of::<K, V>(name);
+        StateLayout { key: RecordLayout::<(K, P)>::part(&key).layout().clone(), value: value.layout().clone() }
+    }
+
     /// The hashes of the keys of this subtask.
     pub(crate) fn owned_hashes(&self) -> HashRange {
         if self.owned.is_empty() { HashRange::ALL } else { self.key_groups.hashes_of(self.owned.clone()) }
+    }
+
+    /// Whether a key with this hash belongs to this subtask.
+    fn owns(&self, hash: u64) -> bool {
+        self.owned.contains(&self.key_groups.of_hash(hash))
     }
 
     /// The owner of the table of the state `name`.
@@ -88,12 +99,48 @@ impl OperatorState {
 
     /// Hands the entries of the state `name` that this subtask owns to `take`, with the hashes of their keys. An entry that cannot be read fails the
     /// subtask, and one that was written with another layout is refused with both layouts (docs/src/semantics.md#c-7).
-    pub(crate) fn restore<K: Key, V: Record>(&self, name: &str, mut take: impl FnMut(u64, Saved<K, V>)) {
+    pub(crate) fn restore<K: Key, V: Record>(&self, name: &str, take: impl FnMut(u64, Saved<K, V>)) {
+        let wanted = |hash, _: &K| self.owns(hash);
+        self.restore_as(name, self.layouts_of::<K, V>(name), self.owned_hashes(), |key| K::hash(key.view()), wanted, take);
+    }
+
+    /// The same of lists: hands over their pieces, with the numbers of these beside the keys.
+    pub(crate) fn restore_list<K: Key, V: Record>(&self, name: &str, take: impl FnMut(u64, Saved<(K, u32), Vec<V>>)) {
+        self.restore_parts(name, |hash, (key, piece): &(K, u32)| list_piece_hash::<K>(hash, key.view(), *piece), take);
+    }
+
+    /// The same of maps: hands over their entries, with the map keys beside the keys.
+    pub(crate) fn restore_map<K: Key, MK: Key, MV: Record>(&self, name: &str, take: impl FnMut(u64, Saved<(K, MK), MV>)) {
+        self.restore_parts(name, |_, (key, map_key): &(K, MK)| map_entry_hash::<K, MK>(key.view(), map_key), take);
+    }
+
+    /// The same of a state whose keys have several parts each, which lie under hashes of their own: `hash_of` gives that of a part, whose key has the given hash.
+    fn restore_parts<K: Key, P: Key, V: Record>(
+        &self,
+        name: &str,
+        hash_of: impl Fn(u64, &(K, P)) -> u64,
+        mut take: impl FnMut(u64, Saved<(K, P), V>),
+    ) {
         let (key, value) = self.layouts_of::<K, V>(name);
+        let of_key = |part: &(K, P)| K::hash(part.0.view());
+        let wanted = |_, part: &(K, P)| self.owns(of_key(part));
+        let take = |_, saved: Saved<(K, P), V>| take(of_key(&saved.key), saved);
+        self.restore_as(name, (RecordLayout::part(&key), value), HashRange::ALL, |part| hash_of(of_key(part), part), wanted, take);
+    }
+
+    /// Hands the entries of a state that are `wanted`, whose hashes lie in `range`, to `take`.
+    fn restore_as<K: Key, V: Record>(
+        &self,
+        name: &str,
+        (key, value): (RecordLayout<K>, RecordLayout<V>),
+        range: HashRange,
+        hash_of: impl Fn(&K) -> u64,
+        wanted: impl Fn(u64, &K) -> bool,
+        mut take: impl FnMut(u64, Saved<K, V>),
+    ) {
         let now = StateLayout { key: key.layout().clone(), value: value.layout().clone() };
         self.claim(name, &now);
         let Some(restored) = self.restored.borrow().clone() else { return };
-        let wanted = |hash| self.owned.contains(&self.key_groups.of_hash(hash));
         for (by, layers) in restored.layers(&self.uid, name) {
             let layers: Vec<Vec<Section<'_>>> = layers.collect();
             for section in layers.iter().flatten() {
@@ -107,7 +154,7 @@ impl OperatorState {
                 let RestoredEntry { hash, namespace, key, value } = entry;
                 take(hash, Saved { namespace, key, value, watermark: by.watermark });
             };
-            if let Err(reason) = restore(layers, (&key, &value), self.owned_hashes(), wanted, hand_over) {
+            if let Err(reason) = restore(layers, (&key, &value), range, &hash_of, &wanted, hand_over) {
                 self.info.refuse(format!("checkpoint {}, state {name}: {reason}", restored.checkpoint));
                 return;
             }

@@ -149,7 +149,8 @@ impl CheckpointReader {
     /// promised. Costs one walk over the state of that name, whatever the parallelism.
     ///
     /// The names and types are the operator's own: a `reduce` keeps an `Option` of its result as `value`, an `aggregate` its accumulator, a window
-    /// accumulators as `window-contents`, process functions the states that they register, lists as a `Vec` and maps as a `Vec` of pairs.
+    /// accumulators as `window-contents`, process functions the values that they register. For their lists and maps there are [`list_state`](Self::list_state)
+    /// and [`map_state`](Self::map_state).
     ///
     /// # Errors
     /// If the state is not keyed, has another layout than that of `K` and `V`, or an entry cannot be read. Entries before it may have been handed over.
@@ -164,6 +165,57 @@ impl CheckpointReader {
         let state = self.state_of(uid, subtask, parallelism);
         state.restore::<K, V>(name, |_, saved| {
             take(KeyedEntry { namespace: saved.namespace, key: saved.key, value: saved.value, watermark: saved.watermark });
+        });
+        state.info.failure.take().map_or(Ok(()), Err)
+    }
+
+    /// The same for the lists that a process function keeps: each key with its whole list. Takes memory for all lists of the subtask.
+    ///
+    /// # Errors
+    /// As [`keyed_state`](Self::keyed_state).
+    pub fn list_state<K: Key, V: Record>(
+        &self,
+        uid: &str,
+        name: &str,
+        subtask: usize,
+        parallelism: usize,
+        mut take: impl FnMut(KeyedEntry<K, Vec<V>>),
+    ) -> Result<(), JobError> {
+        let state = self.state_of(uid, subtask, parallelism);
+        let mut pieces = BTreeMap::new();
+        state.restore_list::<K, V>(name, |_, saved| {
+            pieces.insert(saved.key, (saved.value, saved.watermark));
+        });
+        state.info.failure.take().map_or(Ok(()), Err)?;
+        let mut list: Option<KeyedEntry<K, Vec<V>>> = None;
+        for ((key, _), (mut values, watermark)) in pieces {
+            match list.as_mut().filter(|list| list.key == key) {
+                Some(list) => list.value.append(&mut values),
+                None => {
+                    let next = KeyedEntry { namespace: None, key, value: values, watermark };
+                    list.replace(next).into_iter().for_each(&mut take);
+                }
+            }
+        }
+        list.into_iter().for_each(take);
+        Ok(())
+    }
+
+    /// The same for the maps that a process function keeps: each of their entries, with the map key beside the key.
+    ///
+    /// # Errors
+    /// As [`keyed_state`](Self::keyed_state).
+    pub fn map_state<K: Key, MK: Key, MV: Record>(
+        &self,
+        uid: &str,
+        name: &str,
+        subtask: usize,
+        parallelism: usize,
+        mut take: impl FnMut(KeyedEntry<(K, MK), MV>),
+    ) -> Result<(), JobError> {
+        let state = self.state_of(uid, subtask, parallelism);
+        state.restore_map::<K, MK, MV>(name, |_, saved| {
+            take(KeyedEntry { namespace: None, key: saved.key, value: saved.value, watermark: saved.watermark });
         });
         state.info.failure.take().map_or(Ok(()), Err)
     }

@@ -30,6 +30,11 @@ impl SealedState {
         Self { name: name.to_owned(), layout: state.layout_of::<K, W>(name), owed: None }
     }
 
+    /// The same of a state whose keys have several parts each, `P` says which.
+    pub(crate) fn of_parts<K: Key, P: Key, W: Record>(state: &OperatorState, name: &str) -> Self {
+        Self { name: name.to_owned(), layout: state.layout_of_parts::<K, P, W>(name), owed: None }
+    }
+
     /// The barrier of a checkpoint has come: `table` will be saved as it is now.
     pub(crate) fn seal<K, V>(&mut self, state: &OperatorState, table: &mut impl Sealable<K, V>, encode: Encode<K, V>) {
         let (owed, saving) = state.snapshots.owes((&state.uid, &self.name, &self.layout), table.table_bytes());

@@ -20,8 +20,8 @@ pub struct RestoredEntry<K, V> {
     pub value: V,
 }
 
-/// Hands the entries of a state whose hashes are `wanted`, all of which lie in `range`, to `take`, each once and in no order that is promised. `layers` are as
-/// [`Layers::of_state`](super::Layers::of_state) has them.
+/// Hands the entries of a state that are `wanted`, whose hashes lie in `range`, to `take`, each once and in no order that is promised. `hash_of` gives the hash
+/// under which an entry lay in its table, `layers` are as [`Layers::of_state`](super::Layers::of_state) has them.
 ///
 /// # Errors
 /// If an entry cannot be read, or a section is not one of keys; says how. Entries before it may have been handed over.
@@ -29,7 +29,8 @@ pub fn restore<K: Key, V: Record>(
     layers: Vec<Vec<Section<'_>>>,
     layouts: (&RecordLayout<K>, &RecordLayout<V>),
     range: HashRange,
-    wanted: impl Fn(u64) -> bool,
+    hash_of: impl Fn(&K) -> u64,
+    wanted: impl Fn(u64, &K) -> bool,
     mut take: impl FnMut(RestoredEntry<K, V>),
 ) -> Result<(), String> {
     let mut newer = Newer::default();
@@ -52,8 +53,8 @@ pub fn restore<K: Key, V: Record>(
             let mut entries = Entries::new(section.bytes);
             while let Some(entry) = entries.next(layouts.0, layouts.1) {
                 let SavedEntry { namespace, key, value } = entry?;
-                let hash = K::hash(key.view());
-                if !wanted(hash) || newer.supersede(hash, namespace, &key) {
+                let hash = hash_of(&key);
+                if !wanted(hash, &key) || newer.supersede(hash, namespace, &key) {
                     continue;
                 }
                 match value {

@@ -174,6 +174,15 @@ impl KeySink for KeyHasher {
     }
 }
 
+/// The hash of the pair of two keys, as a tuple has it, whose views may live for different times.
+#[inline]
+pub fn hash_of_pair<A: Key, B: Key>(first: A::Ref<'_>, second: B::Ref<'_>) -> u64 {
+    let mut hasher = KeyHasher::new();
+    A::write(first, &mut hasher);
+    B::write(second, &mut hasher);
+    hasher.finish()
+}
+
 macro_rules! integer_keys {
     ($($ty:ident as $unsigned:ident, $flip:expr, $back:expr;)*) => {$(
         impl Key for $ty {

@@ -26,7 +26,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 pub use archive::{Appending, Archiver, access, read_owned};
 pub use fingerprint::{LayoutFingerprint, LayoutHasher};
-pub use key::{Key, KeySink, write_terminated};
+pub use key::{Key, KeySink, hash_of_pair, write_terminated};
 pub use key_source::{KeyError, KeySource};
 pub use layout::{Layout, RecordLayout, UnreadableRecord};
 pub use list::{ListIter, ListRef};

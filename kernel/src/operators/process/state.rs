@@ -7,11 +7,12 @@
 //! Pure: no clock, no I/O.
 
 use crate::checkpoint::{OperatorState, RESERVED_STATES, SealedState};
-use crate::record::{Appending, ArchiveError, Key, Record};
-use std::collections::BTreeMap;
+use crate::record::{Key, Record};
 use std::task::{Context, Poll};
-use thalweg_storage::checkpoint::{Namespace, append_entry};
-use thalweg_storage::{Encode, HotTable, KeyedStates, StateId, StateSize};
+use thalweg_storage::checkpoint::append_entry;
+use thalweg_storage::{
+    Encode, HotTable, KeyedStates, ListOf, ListTable, MapOf, MapTable, Sealable, StateId, StateKind, StateSize, ValueOf,
+};
 
 /// The handle of a state that was registered in `open`; the default belongs to no state.
 macro_rules! state_handle {
@@ -36,20 +37,16 @@ macro_rules! state_handle {
 
 state_handle! {
     /// One value per key.
-    ValueState<V> of V
+    ValueState<V> of ValueOf<V>
 }
 state_handle! {
     /// A list of values per key.
-    ListState<V> of Vec<V>
+    ListState<V> of ListOf<V>
 }
 state_handle! {
     /// An ordered map per key.
-    MapState<MK, MV> of BTreeMap<MK, MV>
+    MapState<MK, MV> of MapOf<MK, MV>
 }
-
-type ValueTable<K, V> = HotTable<K, V>;
-type ListTable<K, V> = HotTable<K, Vec<V>>;
-type MapTable<K, MK, MV> = HotTable<K, BTreeMap<MK, MV>>;
 
 /// The registered states.
 pub(super) struct States<K> {
@@ -68,14 +65,17 @@ trait Durable<K> {
     fn save(&mut self, store: &mut KeyedStates<K>, saved: &OperatorState, budget: usize) -> bool;
 }
 
-/// A state in a table with values `V`.
-struct InTable<K, V> {
-    id: StateId<V>,
+/// A state of the kind `S`, of which `E` and `V` are the keys and the values of the entries.
+struct InTable<S, E, V> {
+    id: StateId<S>,
     sealed: SealedState,
-    encode: Encode<K, V>,
+    encode: Encode<E, V>,
 }
 
-impl<K: Key, V: 'static> Durable<K> for InTable<K, V> {
+impl<K: Key, S: StateKind<K>, E, V> Durable<K> for InTable<S, E, V>
+where
+    S::Table: Sealable<E, V>,
+{
     fn seal(&mut self, store: &mut KeyedStates<K>, saved: &OperatorState) {
         if let Some(table) = store.table(self.id) {
             self.sealed.seal(saved, table, self.encode);
@@ -87,34 +87,23 @@ impl<K: Key, V: 'static> Durable<K> for InTable<K, V> {
     }
 }
 
-/// Encodes a map: it is saved as a list of pairs.
-fn append_map<K: Key, MK: Key, MV: Record>(
-    section: &mut Appending<'_>,
-    namespace: Option<Namespace>,
-    key: &K,
-    map: Option<&BTreeMap<MK, MV>>,
-) -> Result<(), ArchiveError> {
-    let pairs: Option<Vec<(MK, MV)>> = map.map(|map| map.iter().map(|(key, value)| (key.clone(), value.clone())).collect());
-    append_entry(section, namespace, key, pairs.as_ref())
-}
-
 impl<K: 'static> States<K> {
     pub(super) fn new(saved: OperatorState) -> Self {
         Self { store: saved.tables(), durable: Vec::new(), saved }
     }
 
     /// The id of the state, and whether it is new.
-    fn register<V: 'static>(&mut self, name: &str) -> (StateId<V>, bool) {
+    fn register<S: StateKind<K>>(&mut self, name: &str) -> (StateId<S>, bool) {
         assert!(!name.starts_with(RESERVED_STATES), "the name of a state may not begin with {RESERVED_STATES}: {name}");
         let is_new = !self.store.contains(name);
-        match self.store.register::<V>(name) {
+        match self.store.register::<S>(name) {
             Ok(id) => (id, is_new),
             Err(error) => panic!("state {} was registered as {} before and is {} now", error.name, error.before, error.now),
         }
     }
 
     #[inline]
-    fn table<V: 'static>(&mut self, id: StateId<V>) -> &mut HotTable<K, V> {
+    fn table<S: StateKind<K>>(&mut self, id: StateId<S>) -> &mut S::Table {
         let Self { store, saved, .. } = self;
         store.table(id).unwrap_or_else(|| Self::refuse(&saved.operator()))
     }
@@ -131,29 +120,7 @@ impl<K: 'static> States<K> {
 
 impl<K: Key> States<K> {
     pub(super) fn register_value<V: Record>(&mut self, name: &str) -> ValueState<V> {
-        ValueState { id: self.register_plain::<V>(name) }
-    }
-
-    pub(super) fn register_list<V: Record>(&mut self, name: &str) -> ListState<V> {
-        ListState { id: self.register_plain::<Vec<V>>(name) }
-    }
-
-    pub(super) fn register_map<MK: Key, MV: Record>(&mut self, name: &str) -> MapState<MK, MV> {
-        let (id, is_new) = self.register::<BTreeMap<MK, MV>>(name);
-        if is_new {
-            if let Some(table) = self.store.table(id) {
-                self.saved.restore::<K, Vec<(MK, MV)>>(name, |hash, saved| {
-                    table.insert_new(hash, saved.key, saved.value.into_iter().collect());
-                });
-            }
-            let sealed = SealedState::new::<K, Vec<(MK, MV)>>(&self.saved, name);
-            self.durable.push(Box::new(InTable { id, sealed, encode: append_map::<K, MK, MV> }));
-        }
-        MapState { id }
-    }
-
-    fn register_plain<V: Record>(&mut self, name: &str) -> StateId<V> {
-        let (id, is_new) = self.register::<V>(name);
+        let (id, is_new) = self.register::<ValueOf<V>>(name);
         if is_new {
             if let Some(table) = self.store.table(id) {
                 self.saved.restore_table(name, table);
@@ -161,7 +128,37 @@ impl<K: Key> States<K> {
             let sealed = SealedState::new::<K, V>(&self.saved, name);
             self.durable.push(Box::new(InTable { id, sealed, encode: append_entry::<K, V> }));
         }
-        id
+        ValueState { id }
+    }
+
+    pub(super) fn register_list<V: Record>(&mut self, name: &str) -> ListState<V> {
+        let (id, is_new) = self.register::<ListOf<V>>(name);
+        if is_new {
+            if let Some(table) = self.store.table(id) {
+                self.saved.restore_list::<K, V>(name, |hash, saved| {
+                    let (key, piece) = saved.key;
+                    table.add_piece(hash, key, piece, saved.value);
+                });
+            }
+            let sealed = SealedState::of_parts::<K, u32, Vec<V>>(&self.saved, name);
+            self.durable.push(Box::new(InTable { id, sealed, encode: append_entry::<(K, u32), Vec<V>> }));
+        }
+        ListState { id }
+    }
+
+    pub(super) fn register_map<MK: Key, MV: Record>(&mut self, name: &str) -> MapState<MK, MV> {
+        let (id, is_new) = self.register::<MapOf<MK, MV>>(name);
+        if is_new {
+            if let Some(table) = self.store.table(id) {
+                self.saved.restore_map::<K, MK, MV>(name, |hash, saved| {
+                    let (key, map_key) = saved.key;
+                    table.insert_new(hash, key, map_key, saved.value);
+                });
+            }
+            let sealed = SealedState::of_parts::<K, MK, MV>(&self.saved, name);
+            self.durable.push(Box::new(InTable { id, sealed, encode: append_entry::<(K, MK), MV> }));
+        }
+        MapState { id }
     }
 
     /// See [`KeyedStates::prefetch`].
@@ -179,7 +176,7 @@ impl<K: Key> States<K> {
         self.store.poll_at_hand(cx)
     }
 
-    /// How much the tables hold. A list and a map are one entry of their key.
+    /// How much the tables hold: an entry for each value, for each entry of a map, and for every 32 values of a list.
     pub(super) fn size(&self) -> StateSize {
         self.store.size()
     }
@@ -222,7 +219,7 @@ impl<K: Key> States<K> {
 
 /// One value of the current key.
 pub struct ValueAccess<'s, 'k, K: Key, V> {
-    table: &'s mut ValueTable<K, V>,
+    table: &'s mut HotTable<K, V>,
     key: K::Ref<'k>,
     hash: u64,
 }
@@ -273,29 +270,26 @@ pub struct ListAccess<'s, 'k, K: Key, V> {
     hash: u64,
 }
 
-impl<'s, K: Key, V: Record> ListAccess<'s, '_, K, V> {
+impl<'s, 'k, K: Key, V: Record> ListAccess<'s, 'k, K, V> {
     /// Views of the values, in the order in which they were added.
     pub fn get(self) -> impl Iterator<Item = V::Ref<'s>> {
-        let key = self.key;
-        self.table.get(self.hash, |stored| stored.matches(key)).into_iter().flatten().map(V::view)
+        let table: &'s ListTable<K, V> = self.table;
+        table.get(self.hash, self.key).map(V::view)
     }
 
-    /// Adds a value at the end.
+    /// Adds a value at the end. However long the list is, that costs a lookup or two, and the first time after a barrier to encode the 32 values at its end.
     pub fn add(self, value: V) {
-        let key = self.key;
-        self.table.get_or_insert_with(self.hash, |stored| stored.matches(key), || (K::from_view(key), Vec::new())).push(value);
+        self.table.add(self.hash, self.key, value);
     }
 
     /// Replaces the list.
     pub fn update(self, values: Vec<V>) {
-        let key = self.key;
-        *self.table.get_or_insert_with(self.hash, |stored| stored.matches(key), || (K::from_view(key), Vec::new())) = values;
+        self.table.update(self.hash, self.key, values);
     }
 
     /// Removes the list and returns it.
     pub fn take(self) -> Vec<V> {
-        let key = self.key;
-        self.table.remove(self.hash, |stored| stored.matches(key)).unwrap_or_default()
+        self.table.take(self.hash, self.key)
     }
 
     /// Removes the list.
@@ -311,44 +305,36 @@ pub struct MapAccess<'s, 'k, K: Key, MK, MV> {
     hash: u64,
 }
 
-impl<'s, K: Key, MK: Key, MV: Record> MapAccess<'s, '_, K, MK, MV> {
-    /// The whole map, to be read.
-    fn whole(self) -> Option<&'s BTreeMap<MK, MV>> {
-        let key = self.key;
-        self.table.get(self.hash, |stored| stored.matches(key))
-    }
-
-    /// The value under `map_key`.
+impl<'s, 'k, K: Key, MK: Key, MV: Record> MapAccess<'s, 'k, K, MK, MV> {
+    /// The value under `map_key`. Costs a lookup, however large the map is.
     pub fn get(self, map_key: &MK) -> Option<&'s MV> {
-        self.whole()?.get(map_key)
+        let table: &'s MapTable<K, MK, MV> = self.table;
+        table.get(self.key, map_key)
     }
 
     /// Puts `value` under `map_key` and returns the previous value.
     pub fn put(self, map_key: MK, value: MV) -> Option<MV> {
-        let key = self.key;
-        let make = || (K::from_view(key), BTreeMap::new());
-        self.table.get_or_insert_with(self.hash, |stored| stored.matches(key), make).insert(map_key, value)
+        self.table.put(self.hash, self.key, map_key, value)
     }
 
     /// Removes the value under `map_key` and returns it.
     pub fn remove(self, map_key: &MK) -> Option<MV> {
-        let key = self.key;
-        self.table.get_mut(self.hash, |stored| stored.matches(key))?.remove(map_key)
+        self.table.remove(self.hash, self.key, map_key)
     }
 
-    /// Views of the entries, in the order of their keys.
+    /// Views of the entries, in the order of their keys. Costs a lookup for each.
     pub fn iter(self) -> impl Iterator<Item = (MK::Ref<'s>, MV::Ref<'s>)> {
-        self.whole().into_iter().flat_map(|map| map.iter()).map(|(key, value)| (key.view(), value.view()))
+        let table: &'s MapTable<K, MK, MV> = self.table;
+        table.iter(self.hash, self.key).map(|(key, value)| (key.view(), value.view()))
     }
 
     /// Whether there are no entries.
     pub fn is_empty(self) -> bool {
-        self.whole().is_none_or(|map| map.is_empty())
+        self.table.is_empty(self.hash, self.key)
     }
 
-    /// Removes the map.
+    /// Removes all entries. Costs a lookup for each.
     pub fn clear(self) {
-        let key = self.key;
-        self.table.remove(self.hash, |stored| stored.matches(key));
+        self.table.clear(self.hash, self.key);
     }
 }

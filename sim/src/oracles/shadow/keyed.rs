@@ -4,10 +4,16 @@
 //! takes over (docs/src/semantics.md#k-1, #c-5, #c-6). Owners are computed here by the words of the documentation.
 
 use std::fmt::Debug;
-use thalweg::{CheckpointReader, Key, KeyedEntry, Record};
+use thalweg::{CheckpointReader, JobError, Key, KeyedEntry, Record};
 
 /// Parallelisms at which state is opened besides the one it was taken with.
 const OPENED_AT: [usize; 3] = [1, 2, 3];
+
+/// Takes the entries of a state.
+type Take<'t, E, V> = &'t mut dyn FnMut(KeyedEntry<E, V>);
+
+/// Reads what a subtask has of a state at a parallelism.
+type Read<'r, E, V> = &'r dyn Fn(usize, usize, Take<'_, E, V>) -> Result<(), JobError>;
 
 /// An operator that begins a task, and the watermarks that the subtasks of this task had been told.
 pub(super) struct Keyed<'a> {
@@ -55,12 +61,42 @@ impl<'a> Keyed<'a> {
 
     /// The entries of the state `name`, in order.
     pub(super) fn entries<V: Record + Ord + Debug>(&self, name: &str) -> Result<Vec<KeyedEntry<String, V>>, String> {
-        let entries = self.opened::<V>(name, self.parallelism)?;
-        if let Some(entry) = entries.iter().find(|entry| entry.watermark.0 != self.told[self.owner(&entry.key, self.parallelism)]) {
+        let read = |subtask: usize, parallelism: usize, take: Take<'_, String, V>| {
+            self.reader.keyed_state(self.uid, name, subtask, parallelism, take)
+        };
+        self.read(name, String::as_str, &read)
+    }
+
+    /// The lists of the state `name`, in the order of their keys.
+    pub(super) fn lists<V: Record + Ord + Debug>(&self, name: &str) -> Result<Vec<KeyedEntry<String, Vec<V>>>, String> {
+        let read = |subtask: usize, parallelism: usize, take: Take<'_, String, Vec<V>>| {
+            self.reader.list_state(self.uid, name, subtask, parallelism, take)
+        };
+        self.read(name, String::as_str, &read)
+    }
+
+    /// The entries of the maps of the state `name`, in the order of their keys and map keys.
+    pub(super) fn maps<MK: Key + Debug, MV: Record + Ord + Debug>(&self, name: &str) -> Result<Vec<KeyedEntry<(String, MK), MV>>, String> {
+        let read = |subtask: usize, parallelism: usize, take: Take<'_, (String, MK), MV>| {
+            self.reader.map_state(self.uid, name, subtask, parallelism, take)
+        };
+        self.read(name, |(key, _)| key.as_str(), &read)
+    }
+
+    /// The entries of a state, in order; `key_of` is the part of an entry's key that decides who owns it.
+    fn read<E: Ord + Debug, V: Ord + Debug>(
+        &self,
+        name: &str,
+        key_of: impl Fn(&E) -> &str,
+        read: Read<'_, E, V>,
+    ) -> Result<Vec<KeyedEntry<E, V>>, String> {
+        let entries = self.opened(name, self.parallelism, &key_of, read)?;
+        let by_owner = |entry: &&KeyedEntry<E, V>| entry.watermark.0 != self.told[self.owner(key_of(&entry.key), self.parallelism)];
+        if let Some(entry) = entries.iter().find(by_owner) {
             return Err(format!("the state {name} of {} has an entry that was not saved by the owner of its key: {entry:?}", self.uid));
         }
         for parallelism in OPENED_AT.into_iter().filter(|parallelism| *parallelism != self.parallelism) {
-            let others = self.opened::<V>(name, parallelism)?;
+            let others = self.opened(name, parallelism, &key_of, read)?;
             if let Some(difference) = crate::reference::difference(&references(&entries), &references(&others)) {
                 let (uid, then) = (self.uid, self.parallelism);
                 return Err(format!("the state {name} of {uid}, taken by {then} subtasks and opened by {parallelism}: {difference}"));
@@ -70,16 +106,22 @@ impl<'a> Keyed<'a> {
     }
 
     /// The entries of all subtasks, in order, if it is opened at `parallelism`.
-    fn opened<V: Record + Ord + Debug>(&self, name: &str, parallelism: usize) -> Result<Vec<KeyedEntry<String, V>>, String> {
+    fn opened<E: Ord + Debug, V: Ord + Debug>(
+        &self,
+        name: &str,
+        parallelism: usize,
+        key_of: impl Fn(&E) -> &str,
+        read: Read<'_, E, V>,
+    ) -> Result<Vec<KeyedEntry<E, V>>, String> {
         let (mut entries, mut stray) = (vec![], None);
         for subtask in 0..parallelism {
-            let take = |entry: KeyedEntry<String, V>| {
-                if self.owner(&entry.key, parallelism) != subtask {
-                    stray = Some((subtask, entry.key.clone()));
+            let mut take = |entry: KeyedEntry<E, V>| {
+                if self.owner(key_of(&entry.key), parallelism) != subtask {
+                    stray = Some((subtask, key_of(&entry.key).to_owned()));
                 }
                 entries.push(entry);
             };
-            self.reader.keyed_state(self.uid, name, subtask, parallelism, take).map_err(|error| error.to_string())?;
+            read(subtask, parallelism, &mut take).map_err(|error| error.to_string())?;
         }
         if let Some((subtask, key)) = stray {
             let uid = self.uid;
@@ -88,7 +130,7 @@ impl<'a> Keyed<'a> {
             ));
         }
         entries.sort_unstable();
-        let is_twice = |pair: &[KeyedEntry<String, V>]| (pair[0].namespace, &pair[0].key) == (pair[1].namespace, &pair[1].key);
+        let is_twice = |pair: &[KeyedEntry<E, V>]| (pair[0].namespace, &pair[0].key) == (pair[1].namespace, &pair[1].key);
         match entries.windows(2).find(|pair| is_twice(pair)) {
             Some(pair) => Err(format!("the state {name} of {} has an entry twice if opened by {parallelism}: {pair:?}", self.uid)),
             None => Ok(entries),

@@ -42,19 +42,20 @@ pub(super) fn process(keyed: &Keyed<'_>, span_ms: i64, input: &[Element], tallie
     let by_key = |(key, of_key): (&&str, &Waiting)| ((*key).to_owned(), of_key.records.clone());
     let records: Vec<_> = waiting.iter().map(by_key).collect();
     let counts: Vec<_> = records.iter().map(|(key, records)| (key.clone(), records.len() as u64)).collect();
-    let sums: Vec<(String, Vec<(i64, i64)>)> =
-        waiting.iter().map(|(key, of_key)| ((*key).to_owned(), of_key.sums.clone().into_iter().collect())).collect();
+    let of_sums =
+        |(key, of_key): (&&str, &Waiting)| of_key.sums.iter().map(|(at, sum)| (((*key).to_owned(), *at), *sum)).collect::<Vec<_>>();
+    let sums: Vec<_> = waiting.iter().flat_map(of_sums).collect();
     let timers: Vec<_> = waiting.iter().flat_map(|(key, of_key)| of_key.timers.iter().map(|timer| ((*key).to_owned(), *timer))).collect();
 
     let found: Vec<_> = keyed.entries::<u64>("waiting")?.into_iter().map(|entry| (entry.key, entry.value)).collect();
     same("the number of waiting records", &counts, &found)?;
-    let found = keyed.entries::<Vec<(i64, u64)>>("records")?.into_iter().filter(|entry| !entry.value.is_empty()).map(|mut entry| {
+    let found = keyed.lists::<(i64, u64)>("records")?.into_iter().map(|mut entry| {
         entry.value.sort_unstable();
         (entry.key, entry.value)
     });
     same("the list of waiting records", &records, &found.collect::<Vec<_>>())?;
-    let found = keyed.entries::<Vec<(i64, i64)>>("sums")?.into_iter().filter(|entry| !entry.value.is_empty());
-    same("the sums of waiting records", &sums, &found.map(|entry| (entry.key, entry.value)).collect::<Vec<_>>())?;
+    let found = keyed.maps::<i64, i64>("sums")?.into_iter().map(|entry| (entry.key, entry.value));
+    same("the sums of waiting records", &sums, &found.collect::<Vec<_>>())?;
     let found = keyed.entries::<()>(TIMERS)?.into_iter().map(|entry| (entry.key, entry.namespace.map_or(i64::MIN, |(time, _)| time)));
     same("the timers of event time", &timers, &found.collect::<Vec<_>>())?;
 

@@ -142,10 +142,17 @@ fn read_back(images: Vec<Snapshot>) -> Content {
         let range = HashRange { first: half << 31, last: (half << 31) + (u32::MAX >> 1) };
         let wanted = |hash: u64| (range.first..=range.last).contains(&(hash as u32));
         let of_state = layers.of_state("operator", "state").collect();
-        restore(of_state, (&key, &value), range, wanted, |entry| {
-            let before = content.insert(entry.key, entry.value);
-            assert!(before.is_none(), "{} came twice", entry.key);
-        })
+        restore(
+            of_state,
+            (&key, &value),
+            range,
+            |key| hash(*key),
+            |hash, _| wanted(hash),
+            |entry| {
+                let before = content.insert(entry.key, entry.value);
+                assert!(before.is_none(), "{} came twice", entry.key);
+            },
+        )
         .unwrap();
     }
     content
