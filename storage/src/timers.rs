@@ -1,80 +1,60 @@
 //! Timers of keys, in the order in which they are due.
 //!
-//! Each timer remembers in which epoch it was set, and sealing begins another epoch. Saving walks over the timers in their order: those set since are passed
-//! over, and those that are taken out ahead of the walk are kept aside.
+//! A timer is an entry of a table, under its key and its time: what a barrier seals, and what a checkpoint adds to earlier ones, is the affair of that table.
+//! Their order follows from the entries, and is not saved.
 
-use crate::checkpoint::Namespace;
-use crate::saved::{Encode, Encoder, SavedEntries};
+use crate::saved::{Encode, SavedEntries};
 use crate::saving::Saving;
-use crate::sealable::{SaveError, Sealable};
-use crate::side_bytes::SideShare;
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use crate::{HotTable, SaveError, Sealable, StateSize, TableOwner, map_entry_hash};
+use std::collections::BTreeSet;
+use thalweg_record::CheckpointId;
 use thalweg_record::record::Key;
 
-/// A set of `(time, key)`; a timer set twice is one timer. Setting, deleting and taking cost the logarithm of the number of timers.
+/// A set of `(time, key)`; a timer set twice is one timer. Setting, deleting and taking cost a lookup and the logarithm of the number of timers.
 pub struct TimerQueue<K> {
-    /// The timers, each with the epoch in which it was set.
-    timers: BTreeMap<(i64, K), u32>,
-    epoch: u32,
-    sealed: Option<Box<Sealed<K>>>,
+    in_order: BTreeSet<(i64, K)>,
+    entries: HotTable<(K, i64), ()>,
 }
 
-/// Bytes that are handed out at once.
-const SIDE_CHUNK: usize = 64 << 10;
-
-/// A sealed content that is not saved as a whole yet: the timers of earlier epochs.
-struct Sealed<K> {
-    encoder: Encoder<K, ()>,
-    /// The last timer that has been walked over.
-    after: Option<(i64, K)>,
-    /// Timers that were taken out before their turn came, in chunks of [`SIDE_CHUNK`].
-    side: VecDeque<SavedEntries>,
-    share: SideShare,
-    error: Option<SaveError>,
-}
-
-impl<K> Default for TimerQueue<K> {
-    fn default() -> Self {
-        Self { timers: BTreeMap::new(), epoch: 0, sealed: None }
-    }
-}
-
-fn namespace(time: i64) -> Option<Namespace> {
-    Some((time, 0))
-}
+/// About how many bytes of a node of a `BTreeSet` an element takes besides its own.
+const NODE_BYTES: usize = 8;
 
 impl<K: Key> TimerQueue<K> {
+    /// No timers, of `owner`, in parts of `part_slots` slots at most.
+    #[must_use]
+    pub fn new(owner: TableOwner, part_slots: usize) -> Self {
+        Self { in_order: BTreeSet::new(), entries: HotTable::of(owner).with_part_slots(part_slots) }
+    }
+
     /// Sets a timer for `key`. `false` if it was set already.
     pub fn insert(&mut self, time: i64, key: K) -> bool {
-        match self.timers.entry((time, key)) {
-            Entry::Vacant(place) => {
-                place.insert(self.epoch);
-                true
-            }
-            Entry::Occupied(_) => false,
+        let hash = map_entry_hash::<K, i64>(key.view(), &time);
+        if self.entries.get(hash, |entry| entry.1 == time && entry.0 == key).is_some() {
+            return false;
         }
+        self.entries.insert_new(hash, (key.clone(), time), ());
+        self.in_order.insert((time, key))
     }
 
     /// Deletes a timer of `key`. `false` if it was not set.
     pub fn remove(&mut self, time: i64, key: K) -> bool {
-        let removed = self.timers.remove_entry(&(time, key));
-        removed.is_some_and(|(timer, epoch)| {
-            self.taken_out(&timer, epoch);
-            true
-        })
+        self.remove_entry(time, &key) && self.in_order.remove(&(time, key))
+    }
+
+    fn remove_entry(&mut self, time: i64, key: &K) -> bool {
+        let hash = map_entry_hash::<K, i64>(key.view(), &time);
+        self.entries.remove(hash, |entry| entry.1 == time && entry.0 == *key).is_some()
     }
 
     /// When the next timer is due.
     #[must_use]
     pub fn next_time(&self) -> Option<i64> {
-        self.timers.first_key_value().map(|((time, _), _)| *time)
+        self.in_order.first().map(|(time, _)| *time)
     }
 
     /// The timers that are due at `now`, in the order in which they are taken out.
     pub fn due(&self, now: i64) -> impl Iterator<Item = &(i64, K)> {
-        self.timers.keys().take_while(move |(time, _)| *time <= now)
+        self.in_order.iter().take_while(move |(time, _)| *time <= now)
     }
 
     /// Removes and returns the next timer if it is due at `now`: the earliest, and among several at one time the one with the lowest key.
@@ -82,100 +62,50 @@ impl<K: Key> TimerQueue<K> {
         if self.next_time()? > now {
             return None;
         }
-        let (timer, epoch) = self.timers.pop_first()?;
-        self.taken_out(&timer, epoch);
-        Some(timer)
-    }
-
-    /// Keeps a timer that was set in `epoch`, and is no longer there, if it belongs to the sealed content and its turn has not come.
-    fn taken_out(&mut self, timer: &(i64, K), epoch: u32) {
-        let Some(sealed) = self.sealed.as_deref_mut().filter(|_| epoch != self.epoch) else { return };
-        if sealed.error.is_some() || sealed.after.as_ref().is_some_and(|after| timer <= after) {
-            return;
-        }
-        if sealed.side.back().is_none_or(|chunk| chunk.bytes.len() >= SIDE_CHUNK) {
-            sealed.side.push_back(SavedEntries::default());
-        }
-        let Some(side) = sealed.side.back_mut() else { return };
-        let (before, (time, key)) = (side.bytes.len(), timer);
-        let added = sealed.encoder.extend(side, |open| open.add(K::hash(key.view()), namespace(*time), key, Some(&())));
-        let kept = sealed.share.keep(side.bytes.len() - before).map_err(|bytes| SaveError::SideBuffersFull { bytes });
-        sealed.error = added.map_err(SaveError::Archive).and(kept).err();
+        let (time, key) = self.in_order.pop_first()?;
+        self.remove_entry(time, &key);
+        Some((time, key))
     }
 
     /// Number of timers.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.timers.len()
+        self.in_order.len()
     }
 
     /// Whether there are no timers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.timers.is_empty()
+        self.in_order.is_empty()
+    }
+
+    /// How much it holds.
+    #[must_use]
+    pub fn size(&self) -> StateSize {
+        let StateSize { entries, table_bytes } = self.entries.size();
+        StateSize { entries, table_bytes: table_bytes + entries * (size_of::<(i64, K)>() + NODE_BYTES) }
     }
 }
 
-impl<K: Key> Sealable<K, ()> for TimerQueue<K> {
-    fn seal(&mut self, encode: Encode<K, ()>, saving: &Saving) {
-        self.epoch += 1;
-        let (encoder, share) = (Encoder::new(encode, &saving.side), SideShare::of(&saving.side));
-        self.sealed = Some(Box::new(Sealed { encoder, after: None, side: VecDeque::new(), share, error: None }));
+impl<K: Key> Sealable<(K, i64), ()> for TimerQueue<K> {
+    fn seal(&mut self, encode: Encode<(K, i64), ()>, saving: &Saving) {
+        self.entries.seal(encode, saving);
     }
 
     fn save(&mut self, budget: &mut usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
-        let Self { timers, epoch, sealed } = self;
-        let Some(saving) = sealed.as_deref_mut() else { return Ok(true) };
-        if let Some(error) = saving.error.take() {
-            *sealed = None;
-            return Err(error);
-        }
-        while *budget > 0
-            && let Some(side) = saving.side.pop_front()
-        {
-            *budget = budget.saturating_sub(side.entries as usize);
-            saving.share.give_back(side.bytes.len());
-            take(&side);
-        }
-        let from = saving.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut ahead = timers.range((from, Bound::Unbounded));
-        let (mut saved, mut last, mut left) = (SavedEntries::default(), None, *budget);
-        let added = saving.encoder.extend(&mut saved, |open| {
-            while left > 0
-                && let Some((timer, set_in)) = ahead.next()
-            {
-                (left, last) = (left - 1, Some(timer));
-                let (time, key) = timer;
-                if *set_in != *epoch {
-                    open.add(K::hash(key.view()), namespace(*time), key, Some(&()))?;
-                }
-            }
-            Ok(())
-        });
-        if let Err(error) = added {
-            *sealed = None;
-            return Err(SaveError::Archive(error));
-        }
-        *budget = left;
-        if saved.entries > 0 {
-            take(&saved);
-        }
-        if let Some(last) = last {
-            saving.after = Some(last.clone());
-        }
-        let is_all = left > 0;
-        if is_all {
-            *sealed = None;
-        }
-        Ok(is_all)
+        self.entries.save(budget, take)
+    }
+
+    fn builds_on(&self) -> Option<CheckpointId> {
+        self.entries.builds_on()
     }
 
     fn unseal(&mut self) {
-        self.sealed = None;
+        self.entries.unseal();
     }
 
     fn table_bytes(&self) -> usize {
-        self.timers.len() * size_of::<(i64, K, u32)>()
+        self.entries.table_bytes()
     }
 }
 

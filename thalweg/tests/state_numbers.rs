@@ -63,9 +63,9 @@ fn values_lists_maps_and_timers_are_entries_of_their_keys() {
     let env = StreamExecutionEnvironment::new();
     env.from_collection((0..100u64).collect()).key_by::<u64>(|n| n % 10).process(Everything::default()).name("everything").for_each(|_| ());
     let report = env.execute("everything", 1).unwrap().wait().unwrap();
-    // Ten keys have a list, a map and a timer each, and nine a value.
-    assert_eq!(report.metrics.sum("everything", "numStateEntries"), 39);
-    assert!(report.metrics.sum("everything", "stateTableBytes") > 39 * 16);
+    // Ten keys have a short list, a map of ten entries and a timer each, and nine a value.
+    assert_eq!(report.metrics.sum("everything", "numStateEntries"), 129);
+    assert!(report.metrics.sum("everything", "stateTableBytes") > 129 * 16);
 }
 
 #[test]

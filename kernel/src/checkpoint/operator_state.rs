@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use thalweg_record::{HashRange, KeyGroups};
 use thalweg_storage::checkpoint::{Namespace, RestoredEntry, Scope, Section, StateLayout, restore};
-use thalweg_storage::{HotTable, KeyedStates, StateSize, TableOwner, list_piece_hash, map_entry_hash};
+use thalweg_storage::{HotTable, KeyedStates, StateSize, TableOwner, TimerQueue, list_piece_hash, map_entry_hash};
 
 /// A state that an operator keeps: its name and its layout.
 pub(crate) type WantedState = (String, StateLayout);
@@ -209,6 +209,11 @@ impl OperatorState {
     /// An empty table for the keys of this subtask and the state `name`.
     pub(crate) fn table<K, V>(&self, name: &str) -> HotTable<K, V> {
         HotTable::spanning(self.owned_hashes(), self.owner_of(name)).with_part_slots(self.part_slots)
+    }
+
+    /// No timers, for the state `name`.
+    pub(crate) fn timers<K: Key>(&self, name: &str) -> TimerQueue<K> {
+        TimerQueue::new(self.owner_of(name), self.part_slots)
     }
 
     /// Empty tables for the keys of this subtask.

@@ -66,7 +66,7 @@ pub(super) fn read_on_a_core<T: Send + 'static>(
 /// An entry of keyed state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyedEntry<K, V> {
-    /// Tells apart the entries of one key: first and end of a window's span, or a timer's time and zero. `None` where a key has one entry.
+    /// Tells apart the entries of one key: first and end of a window's span. `None` where a key has one entry.
     pub namespace: Option<(i64, i64)>,
     /// The key.
     pub key: K,

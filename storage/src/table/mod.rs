@@ -31,7 +31,7 @@ use crate::saving::Saving;
 use crate::sealable::{SaveError, Sealable};
 use part::{FULL_EIGHTHS, Part};
 use regions::Regions;
-use sealing::{Content, Sealing};
+use sealing::{Content, Sealing, Step};
 use slots::{Found, Place, Slots, word_of};
 use span::Span;
 use std::task::{Context, Poll};
@@ -42,6 +42,9 @@ const PART_SLOTS: usize = 4096;
 
 /// Bytes of a part at most, likewise.
 const PART_BYTES: usize = 256 << 10;
+
+/// Bytes of a part at most when it is saved.
+const PART_SAVED_BYTES: usize = 1 << 20;
 
 /// Slots of the first part when the first entry comes.
 const FIRST_SLOTS: usize = 8;
@@ -66,8 +69,9 @@ pub struct HotTable<K, V> {
     slot_bytes: usize,
     owner: TableOwner,
     sealing: Sealing<K, V>,
-    /// The slots that a part may grow to before it splits.
+    /// The slots that a part may grow to before it splits, and how many that were if its entries are small when they are saved.
     part_slots: usize,
+    part_slots_most: usize,
 }
 
 impl<K, V> Default for HotTable<K, V> {
@@ -108,6 +112,7 @@ impl<K, V> HotTable<K, V> {
             owner,
             sealing: Sealing::default(),
             part_slots,
+            part_slots_most: part_slots,
         }
     }
 
@@ -116,6 +121,7 @@ impl<K, V> HotTable<K, V> {
     pub fn with_part_slots(mut self, slots: usize) -> Self {
         assert!(self.parts.iter().all(|part| part.slots.capacity() == 0), "the table has parts");
         self.part_slots = part_slots::<K, V>(slots.min(PART_SLOTS));
+        self.part_slots_most = self.part_slots;
         self.regions = Regions::new(self.part_slots * Slots::<K, V>::SLOT_BYTES);
         self
     }
@@ -124,7 +130,7 @@ impl<K, V> HotTable<K, V> {
     #[must_use]
     pub fn another(&self) -> Self {
         let range = HashRange { first: self.span.first, last: self.span.last() };
-        Self::spanning(range, self.owner.clone()).with_part_slots(self.part_slots)
+        Self::spanning(range, self.owner.clone()).with_part_slots(self.part_slots_most)
     }
 
     /// Where the entries of a hash lie.
@@ -330,6 +336,16 @@ impl<K, V> HotTable<K, V> {
         Some(())
     }
 
+    /// Splits the part that is saved next if it would be too large.
+    fn split_before_saved(&mut self) -> bool {
+        let Some((number, entry_bytes)) = self.sealing.next_part(&self.parts) else { return false };
+        let slots = (PART_SAVED_BYTES / entry_bytes.max(1)).max(LEAST_SLOTS);
+        self.part_slots = self.part_slots_most.min(1 << slots.ilog2());
+        let is_large = |part: &Part<K, V>| part.slots.len() > LEAST_SLOTS && part.slots.len() * entry_bytes > PART_SAVED_BYTES;
+        // Without memory it is saved as it is.
+        self.parts.get(number).is_some_and(is_large) && self.can_split(number) && self.split(number).is_some()
+    }
+
     /// Writes down where the slots of a part lie now.
     fn enter(&mut self, number: usize) {
         let place = self.parts[number].slots.place(number as u32);
@@ -385,7 +401,16 @@ impl<K, V> Sealable<K, V> for HotTable<K, V> {
     }
 
     fn save(&mut self, budget: &mut usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
-        self.sealing.save(&mut self.parts, budget, take)
+        while *budget > 0 {
+            if self.split_before_saved() {
+                *budget = budget.saturating_sub(self.part_slots);
+                continue;
+            }
+            if let Step::All = self.sealing.save_next(&mut self.parts, budget, take)? {
+                return Ok(true);
+            }
+        }
+        Ok(!self.is_sealed())
     }
 
     fn builds_on(&self) -> Option<CheckpointId> {

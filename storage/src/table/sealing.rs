@@ -49,6 +49,12 @@ const WHOLE_WITHIN: u32 = 100;
 /// Changes may add up to so many times what may change at once, until the part is saved whole.
 const CHANGED_SINCE_WHOLE: usize = 4;
 
+/// Entries of the first part to be saved that are encoded to find out how large they are.
+const MEASURED: usize = 8;
+
+/// Bytes that count as much as an entry, of what is to be saved at once.
+const BYTES_OF_AN_ENTRY: usize = 32;
+
 /// Removed entries that are remembered of a part, however small it is.
 const REMOVED_LEAST: usize = 64;
 
@@ -112,6 +118,21 @@ impl<K, V> Sealed<K, V> {
         }
     }
 
+    /// About how many bytes an entry of a part is, encoded; 0 if it has none.
+    fn measure(&mut self, part: &Part<K, V>) -> usize {
+        let mut some = SavedEntries::none(mem::take(&mut self.spare));
+        let namespace = self.namespace;
+        // An error comes again when the part is saved.
+        let _ = self.encoder.extend(&mut some, |open| {
+            let mut first = part.slots.with_tags(|_| true).take(MEASURED);
+            first.try_for_each(|(hash, key, value)| open.add(hash, namespace, key, Some(value)))
+        });
+        let mean = some.bytes.len().checked_div(some.entries as usize).unwrap_or(0);
+        self.spare = some.bytes;
+        self.spare.clear();
+        mean
+    }
+
     /// Hands out what was saved, unless that has failed.
     fn hand_out(&mut self, saved: &SavedEntries, take: &mut dyn FnMut(&SavedEntries)) {
         if self.error.is_none() && (saved.entries > 0 || saved.is_range) {
@@ -133,7 +154,17 @@ pub(super) struct Sealing<K, V> {
     checkpoints: VecDeque<(u32, CheckpointId)>,
     turns: Turns,
     builds_on: Option<CheckpointId>,
+    /// About how many bytes an entry is, encoded; 0 if none has been yet.
+    entry_bytes: usize,
     sealed: Option<Box<Sealed<K, V>>>,
+}
+
+/// How far saving has come.
+pub(super) enum Step {
+    /// A part is saved, or was before.
+    Part,
+    /// All parts are.
+    All,
 }
 
 impl<K, V> Default for Sealing<K, V> {
@@ -146,6 +177,7 @@ impl<K, V> Default for Sealing<K, V> {
             checkpoints: VecDeque::new(),
             turns: Turns::default(),
             builds_on: None,
+            entry_bytes: 0,
             sealed: None,
         }
     }
@@ -261,10 +293,11 @@ impl<K, V> Sealing<K, V> {
     }
 
     /// Hands out what a part held when it was sealed, or what of that had changed.
-    fn save_part(&mut self, part: &mut Part<K, V>, take: &mut dyn FnMut(&SavedEntries)) {
+    /// Returns how many bytes that is.
+    fn save_part(&mut self, part: &mut Part<K, V>, take: &mut dyn FnMut(&SavedEntries)) -> usize {
         self.decide(part);
         let epoch = self.epoch;
-        let Some(sealed) = self.sealed.as_deref_mut() else { return };
+        let Some(sealed) = self.sealed.as_deref_mut() else { return 0 };
         let (changes, history) = (&mut part.changes, &mut part.history);
         changes.saved_in = epoch;
         let is_all = changes.is_whole();
@@ -275,28 +308,36 @@ impl<K, V> Sealing<K, V> {
         let is_base = sealed.namespace.is_none() && history.given_up_in != epoch;
         history.last_saved = is_base.then_some(LastSaved { epoch, is_whole: is_all });
         if part.side.is_empty() && changed_from.is_some_and(|from| changes.changed_in < from) {
-            return;
+            return 0;
         }
         let mut saved = SavedEntries::none(mem::take(&mut sealed.spare));
         let range = part.range(sealed.span);
         let is_range = is_all && !sealed.is_whole;
         // What belongs to a part that has split off may be in the side buffer, which then says nothing of a range.
         let is_apart = is_range && !part.side.is_empty() && !range.contains(part.side.hashes());
-        sealed.share.give_back(part.side.move_to(&mut saved, sealed.encoder.side()));
+        let mut bytes = part.side.move_to(&mut saved, sealed.encoder.side());
+        sealed.share.give_back(bytes);
         if is_apart {
             sealed.hand_out(&saved, take);
             saved = SavedEntries::none(saved.bytes);
+        } else {
+            bytes = 0;
         }
         sealed.encode_rest(&mut saved, part, changed_from, epoch);
         if is_range {
             (saved.hashes, saved.is_range) = (range, true);
         }
         sealed.hand_out(&saved, take);
+        if let Some(mean) = saved.bytes.len().checked_div(saved.entries as usize) {
+            self.entry_bytes = (3 * self.entry_bytes + mean).div_ceil(4);
+        }
+        bytes += saved.bytes.len();
         sealed.spare = saved.bytes;
         sealed.spare.clear();
         if !is_base {
             part.forget_stored();
         }
+        bytes
     }
 
     fn sweep(&self, part: &mut Part<K, V>) {
@@ -389,41 +430,48 @@ impl<K, V> Sealing<K, V> {
         }
     }
 
-    /// See [`Sealable::save`](crate::Sealable::save).
-    pub(super) fn save(
+    /// The part that is saved next, and about how many bytes an entry is, encoded.
+    pub(super) fn next_part(&mut self, parts: &[Part<K, V>]) -> Option<(usize, usize)> {
+        let sealed = self.sealed.as_deref_mut().filter(|sealed| sealed.error.is_none())?;
+        let next = sealed.next;
+        if self.entry_bytes == 0 {
+            self.entry_bytes = sealed.measure(parts.get(next)?);
+        }
+        Some((next, self.entry_bytes))
+    }
+
+    /// Saves the next part, if there is one left: see [`Sealable::save`](crate::Sealable::save).
+    pub(super) fn save_next(
         &mut self,
         parts: &mut [Part<K, V>],
         budget: &mut usize,
         take: &mut dyn FnMut(&SavedEntries),
-    ) -> Result<bool, SaveError> {
-        loop {
-            let Some(sealed) = self.sealed.as_deref_mut() else { return Ok(true) };
-            if let Some(error) = sealed.error.take() {
-                self.unseal(parts);
-                return Err(error);
+    ) -> Result<Step, SaveError> {
+        let Some(sealed) = self.sealed.as_deref_mut() else { return Ok(Step::All) };
+        if let Some(error) = sealed.error.take() {
+            self.unseal(parts);
+            return Err(error);
+        }
+        let Some(part) = parts.get_mut(sealed.next) else {
+            let (builds_on, span) = (sealed.builds_on, sealed.span);
+            if builds_on.is_none() {
+                self.turns.begin_anew(parts.len(), span);
             }
-            if *budget == 0 {
-                return Ok(false);
-            }
-            let Some(part) = parts.get_mut(sealed.next) else {
-                let (builds_on, span) = (sealed.builds_on, sealed.span);
-                if builds_on.is_none() {
-                    self.turns.begin_anew(parts.len(), span);
-                }
-                self.builds_on = self.known(builds_on);
-                self.sealed = None;
-                self.note_swept(parts);
-                return Ok(true);
-            };
-            sealed.next += 1;
-            *budget = budget.saturating_sub(part.slots.len().max(part.slots.capacity() / 8).max(1));
-            if part.changes.saved_in != self.epoch {
-                self.save_part(part, take);
-                if self.epoch - part.history.swept_in > SWEPT_BY_SAVING {
-                    self.sweep(part);
-                }
+            self.builds_on = self.known(builds_on);
+            self.sealed = None;
+            self.note_swept(parts);
+            return Ok(Step::All);
+        };
+        sealed.next += 1;
+        let mut cost = part.slots.len().max(part.slots.capacity() / 8).max(1);
+        if part.changes.saved_in != self.epoch {
+            cost = cost.max(self.save_part(part, take) / BYTES_OF_AN_ENTRY);
+            if self.epoch - part.history.swept_in > SWEPT_BY_SAVING {
+                self.sweep(part);
             }
         }
+        *budget = budget.saturating_sub(cost);
+        Ok(Step::Part)
     }
 }
 

@@ -8,7 +8,7 @@ use thalweg_record::record::RecordLayout;
 
 #[test]
 fn timers_come_due_in_order_of_time_then_key_and_once() {
-    let mut timers = TimerQueue::default();
+    let mut timers = TimerQueue::new(TableOwner::default(), usize::MAX);
     for (time, key) in [(5, "b"), (3, "z"), (5, "a"), (5, "b"), (9, "c")] {
         timers.insert(time, key.to_owned());
     }
@@ -43,11 +43,11 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 fn decode(saved: &SavedEntries) -> Vec<(i64, u16)> {
     let (mut entries, mut timers) = (Entries::new(&saved.bytes), vec![]);
-    while let Some(entry) = entries.next(&RecordLayout::<u16>::default(), &RecordLayout::<()>::default()) {
-        let entry = entry.unwrap();
-        let hash = u16::hash(entry.key) as u32;
+    while let Some(entry) = entries.next(&RecordLayout::<(u16, i64)>::default(), &RecordLayout::<()>::default()) {
+        let (key, time) = entry.unwrap().key;
+        let hash = map_entry_hash::<u16, i64>(key, &time) as u32;
         assert!((saved.hashes.first..=saved.hashes.last).contains(&hash), "{hash} is not in {:?}", saved.hashes);
-        timers.push((entry.namespace.unwrap().0, entry.key));
+        timers.push((time, key));
     }
     assert_eq!(timers.len() as u64, saved.entries);
     timers
@@ -56,14 +56,16 @@ fn decode(saved: &SavedEntries) -> Vec<(i64, u16)> {
 proptest! {
     /// Each sealed content is saved once per timer, as the set was at that moment, whatever is set, deleted and fired meanwhile.
     #[test]
-    fn the_timers_that_were_sealed_are_saved(acts in acts()) {
-        let (mut timers, mut model, mut expected) = (TimerQueue::<u16>::default(), BTreeSet::new(), Expected::nothing());
+    fn the_timers_that_were_sealed_are_saved(acts in acts(), part_slots in 4..64usize) {
+        let mut timers = TimerQueue::<u16>::new(TableOwner::default(), part_slots);
+        let (mut model, mut expected) = (BTreeSet::new(), Expected::nothing());
         let side = SideBytes::at_most(usize::MAX);
         for act in acts.into_iter().chain([Act::Save(usize::MAX)]) {
             match act {
                 Act::Set(time, key) => prop_assert_eq!(timers.insert(time, key), model.insert((time, key))),
                 Act::Delete(time, key) => prop_assert_eq!(timers.remove(time, key), model.remove(&(time, key))),
                 Act::Fire(now) => {
+                    prop_assert!(timers.due(now).eq(model.iter().take_while(|(time, _)| *time <= now)));
                     while let Some(timer) = timers.pop_due(now) {
                         prop_assert_eq!(model.pop_first(), Some(timer));
                     }
@@ -85,20 +87,7 @@ proptest! {
                     expected.give_up();
                 }
             }
+            prop_assert_eq!((timers.len(), timers.size().entries), (model.len(), model.len()));
         }
     }
-}
-
-#[test]
-fn a_content_is_given_up_when_too_much_of_it_is_taken_out() {
-    let mut timers = TimerQueue::default();
-    (0..1_000).for_each(|time| assert!(timers.insert(time, 7u64)));
-    let side = SideBytes::at_most(10_000);
-    timers.seal(append_entry, &Saving::alone(&side));
-    while timers.pop_due(900).is_some() {}
-    assert_eq!(side.fill(7), 7);
-    let saved = timers.save(&mut 10, &mut |_| panic!("something is handed out"));
-    assert!(matches!(saved, Err(SaveError::SideBuffersFull { bytes: 10_001.. })), "{saved:?}");
-    assert_eq!(side.fill(1_000_000), 0);
-    assert!(timers.save(&mut 10, &mut |_| panic!("something is handed out")).unwrap(), "nothing is sealed any more");
 }

@@ -6,7 +6,7 @@
 use crate::checkpoint::{OperatorState, SealedState};
 use crate::record::Key;
 use thalweg_storage::checkpoint::append_entry;
-use thalweg_storage::{Sealable, StateSize, TimerQueue};
+use thalweg_storage::{StateSize, TimerQueue};
 
 /// The clock that a timer goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,15 +42,14 @@ impl<K: Key> Timers<K> {
     /// The timers that the restored checkpoint holds for this subtask's keys.
     pub(super) fn restored(saved: &OperatorState) -> Self {
         let restored = |name| {
-            let mut queue = TimerQueue::default();
-            saved.restore::<K, ()>(name, |_, saved| {
-                if let Some((time, _)) = saved.namespace {
-                    queue.insert(time, saved.key);
-                }
+            let mut queue = saved.timers(name);
+            saved.restore_map::<K, i64, ()>(name, |_, saved| {
+                let (key, time) = saved.key;
+                queue.insert(time, key);
             });
             queue
         };
-        let sealed = [EVENT_TIME, PROCESSING_TIME].map(|name| SealedState::new::<K, ()>(saved, name));
+        let sealed = [EVENT_TIME, PROCESSING_TIME].map(|name| SealedState::of_parts::<K, i64, ()>(saved, name));
         Self { event_time: restored(EVENT_TIME), processing_time: restored(PROCESSING_TIME), sealed }
     }
 
@@ -63,10 +62,7 @@ impl<K: Key> Timers<K> {
 
     /// How much the queues hold.
     pub(super) fn size(&self) -> StateSize {
-        [&self.event_time, &self.processing_time]
-            .map(|queue| StateSize { entries: queue.len(), table_bytes: queue.table_bytes() })
-            .into_iter()
-            .sum()
+        [&self.event_time, &self.processing_time].map(TimerQueue::size).into_iter().sum()
     }
 
     /// A barrier has come: the timers will be saved as they are now.

@@ -203,3 +203,31 @@ fn an_entry_that_cannot_be_encoded_ends_the_saving() {
     set(&mut table, 3, 1);
     assert!(matches!(table.save(&mut 100, &mut |_| panic!("nothing was encoded")), Err(SaveError::Archive(_))));
 }
+
+/// Parts of large entries are halved before they are saved, so that a slice saves about a megabyte and not all that has room in 4,096 slots.
+#[test]
+fn what_is_saved_at_once_is_bounded_in_bytes() {
+    fn encode_large(out: &mut Appending<'_>, _: Option<Namespace>, _: &u16, _: Option<&u64>) -> Result<(), ArchiveError> {
+        out.bytes(&[7; 4_000]);
+        Ok(())
+    }
+    let mut table = table_of(6_000);
+    for changed in [0, 100] {
+        table.seal(encode_large, &no_bound());
+        (0..changed).for_each(|key| set(&mut table, key, 1));
+        let (mut largest, mut entries, mut is_all) = (0, 0, false);
+        while !is_all {
+            let mut bytes = 0;
+            is_all = table
+                .save(&mut 100, &mut |saved| {
+                    bytes += saved.bytes.len();
+                    entries += saved.entries;
+                })
+                .unwrap();
+            largest = largest.max(bytes);
+        }
+        assert_eq!(entries, 6_000);
+        assert!(largest <= super::super::PART_SAVED_BYTES + 100 * 4_000, "{largest} bytes at once");
+    }
+    assert!(table.parts.iter().all(|part| part.slots.len() <= 262), "1 MiB has room for 262 entries");
+}
