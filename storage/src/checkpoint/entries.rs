@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Bytes are not trusted: a section that passed its checksum is still checked by length, by the key's type and by rkyv, and an error says what is wrong, never
-//! guesses.
+//! guesses. [`RawEntries`] checks what can be checked of entries of any type, [`Entries`] the rest.
 
 use rkyv::util::AlignedVec;
 use thalweg_record::record::{Appending, ArchiveError, Key, Record, RecordLayout, UnreadableRecord};
@@ -89,40 +89,46 @@ fn lengthen(section: &mut Appending<'_>, start: usize, flags: u8, key: usize, va
     section.overwrite(start, &[flags | IS_LONG, k0, k1, k2, k3, v0, v1, v2, v3]);
 }
 
-/// Reads the entries of a section. After an error it returns no more entries.
-pub struct Entries<'a> {
-    rest: &'a [u8],
-    /// A value is read here: in the section it may lie anywhere.
-    aligned: AlignedVec<ALIGN>,
+/// An entry as it lies in a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawEntry<'a> {
+    /// Distinguishes the entry from others of its key.
+    pub namespace: Option<Namespace>,
+    /// The canonical bytes of the key.
+    pub key: &'a [u8],
+    /// The archive of the value, which may lie anywhere: it is to be moved to a multiple of 16 before it is read. `None` in a tombstone.
+    pub value: Option<&'a [u8]>,
 }
 
-impl<'a> Entries<'a> {
+/// Takes the entries of a section apart, whatever their types are. After an error it returns no more entries.
+///
+/// ```
+/// use thalweg_storage::checkpoint::{RawEntries, RawEntry};
+/// let mut entries = RawEntries::new(&[2, 1, 0, b'k', 0, 1, 3, b'n', b'o']);
+/// assert_eq!(entries.next(), Some(Ok(RawEntry { namespace: None, key: b"k", value: None })));
+/// assert!(entries.next().unwrap().unwrap_err().contains("ends within its value"));
+/// assert_eq!(entries.next(), None);
+/// ```
+#[derive(Clone, Debug)]
+pub struct RawEntries<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> RawEntries<'a> {
     /// Starts at the first entry of `section`.
     #[must_use]
     pub fn new(section: &'a [u8]) -> Self {
-        Self { rest: section, aligned: AlignedVec::new() }
+        Self { rest: section }
     }
 
-    /// The next entry, with the layouts of its key and value; `None` at the end.
-    ///
-    /// # Errors
-    /// If the entry's bytes are damaged; says how.
-    pub fn next<K: Key, V: Record>(&mut self, key: &RecordLayout<K>, value: &RecordLayout<V>) -> Option<Result<SavedEntry<K, V>, String>> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let read = self.read(key, value);
-        if read.is_err() {
-            self.rest = &[];
-        }
-        Some(read)
+    /// The bytes of the entries that are still to come.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
-    fn read<K: Key, V: Record>(
-        &mut self,
-        key_layout: &RecordLayout<K>,
-        value_layout: &RecordLayout<V>,
-    ) -> Result<SavedEntry<K, V>, String> {
+    #[inline]
+    fn read(&mut self) -> Result<RawEntry<'a>, String> {
         let [flags] = self.numbers("its flags")?;
         if flags & !(HAS_NAMESPACE | IS_TOMBSTONE | IS_LONG) != 0 {
             return Err(format!("an entry of state has the flags {flags}"));
@@ -147,20 +153,8 @@ impl<'a> Entries<'a> {
             let mut number = || self.numbers("its namespace").map(i64::from_le_bytes);
             Some((number()?, number()?))
         };
-        let key = K::decode(self.split(key_bytes, "its key")?)
-            .map_err(|error| format!("the key of an entry of state cannot be taken: {error}"))?;
-        key_layout.check(key.view()).map_err(|reason| format!("the key of an entry of state cannot be taken: {reason}"))?;
-        let value = if is_tombstone { None } else { Some(self.value(value_bytes, value_layout)?) };
-        Ok(SavedEntry { namespace, key, value })
-    }
-
-    fn value<V: Record>(&mut self, bytes: usize, layout: &RecordLayout<V>) -> Result<V, String> {
-        let value = self.split(bytes, "its value")?;
-        self.aligned.clear();
-        self.aligned.extend_from_slice(value);
-        layout
-            .read_owned(&self.aligned)
-            .map_err(|error: UnreadableRecord| format!("the value of an entry of state cannot be taken: {error}"))
+        let (key, value) = (self.split(key_bytes, "its key")?, self.split(value_bytes, "its value")?);
+        Ok(RawEntry { namespace, key, value: (!is_tombstone).then_some(value) })
     }
 
     fn numbers<const N: usize>(&mut self, what: &str) -> Result<[u8; N], String> {
@@ -173,6 +167,69 @@ impl<'a> Entries<'a> {
         let (part, rest) = self.rest.split_at_checked(bytes).ok_or_else(|| ends_within(what))?;
         self.rest = rest;
         Ok(part)
+    }
+}
+
+impl<'a> Iterator for RawEntries<'a> {
+    type Item = Result<RawEntry<'a>, String>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let read = self.read();
+        if read.is_err() {
+            self.rest = &[];
+        }
+        Some(read)
+    }
+}
+
+/// Reads the entries of a section. After an error it returns no more entries.
+pub struct Entries<'a> {
+    raw: RawEntries<'a>,
+    /// A value is read here: in the section it may lie anywhere.
+    aligned: AlignedVec<ALIGN>,
+}
+
+impl<'a> Entries<'a> {
+    /// Starts at the first entry of `section`.
+    #[must_use]
+    pub fn new(section: &'a [u8]) -> Self {
+        Self { raw: RawEntries::new(section), aligned: AlignedVec::new() }
+    }
+
+    /// The next entry, with the layouts of its key and value; `None` at the end.
+    ///
+    /// # Errors
+    /// If the entry's bytes are damaged; says how.
+    pub fn next<K: Key, V: Record>(&mut self, key: &RecordLayout<K>, value: &RecordLayout<V>) -> Option<Result<SavedEntry<K, V>, String>> {
+        let read = self.raw.next()?.and_then(|entry| self.decode(entry, key, value));
+        if read.is_err() {
+            self.raw = RawEntries::new(&[]);
+        }
+        Some(read)
+    }
+
+    fn decode<K: Key, V: Record>(
+        &mut self,
+        entry: RawEntry<'_>,
+        key_layout: &RecordLayout<K>,
+        value_layout: &RecordLayout<V>,
+    ) -> Result<SavedEntry<K, V>, String> {
+        let key = K::decode(entry.key).map_err(|error| format!("the key of an entry of state cannot be taken: {error}"))?;
+        key_layout.check(key.view()).map_err(|reason| format!("the key of an entry of state cannot be taken: {reason}"))?;
+        let value = entry.value.map(|value| self.value(value, value_layout)).transpose()?;
+        Ok(SavedEntry { namespace: entry.namespace, key, value })
+    }
+
+    fn value<V: Record>(&mut self, value: &[u8], layout: &RecordLayout<V>) -> Result<V, String> {
+        self.aligned.clear();
+        self.aligned.extend_from_slice(value);
+        layout
+            .read_owned(&self.aligned)
+            .map_err(|error: UnreadableRecord| format!("the value of an entry of state cannot be taken: {error}"))
     }
 }
 

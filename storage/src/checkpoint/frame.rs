@@ -16,7 +16,7 @@ const MAGIC: [u8; 8] = *b"THALWEG\n";
 
 /// The kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum FileKind {
     /// The image of one subtask's state.
     Snapshot,
     /// A checkpoint's metadata.
@@ -25,7 +25,9 @@ pub(super) enum Kind {
     LogEntry,
 }
 
-impl Kind {
+impl FileKind {
+    const ALL: [Self; 3] = [Self::Snapshot, Self::Metadata, Self::LogEntry];
+
     fn tag(self) -> [u8; 4] {
         match self {
             Self::Snapshot => *b"snap",
@@ -35,7 +37,8 @@ impl Kind {
     }
 
     /// The version that is written, and the only version that is read.
-    pub(super) fn version(self) -> u32 {
+    #[must_use]
+    pub fn version(self) -> u32 {
         match self {
             Self::Snapshot => 5,
             Self::Metadata => 3,
@@ -43,7 +46,9 @@ impl Kind {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// What a file of this kind is, in words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Snapshot => "a snapshot",
             Self::Metadata => "a checkpoint's metadata",
@@ -62,7 +67,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn encode(self, kind: Kind) -> [u8; HEADER_BYTES] {
+    pub(super) fn encode(self, kind: FileKind) -> [u8; HEADER_BYTES] {
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&kind.tag());
@@ -74,7 +79,49 @@ impl Header {
     }
 
     /// Reads the header of a file that should be of the kind `kind`.
-    pub(super) fn decode(reader: &mut Reader<'_>, kind: Kind) -> Result<Self, CheckpointError> {
+    pub(super) fn decode(reader: &mut Reader<'_>, kind: FileKind) -> Result<Self, CheckpointError> {
+        let file = || reader.file.to_owned();
+        let FileHeader { kind: found, version, length, crc } = FileHeader::take(reader)?;
+        if found != Some(kind) {
+            return Err(CheckpointError::Foreign { file: file(), reason: format!("is intact, but not {}", kind.name()) });
+        }
+        if version != kind.version() {
+            return Err(CheckpointError::UnknownVersion { file: file(), found: version, known: kind.version() });
+        }
+        Ok(Self { length, crc })
+    }
+}
+
+/// What the header of a file says, whatever its kind and version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileHeader {
+    /// The kind of the file; `None` if this program does not know it.
+    pub kind: Option<FileKind>,
+    /// The version of its format.
+    pub version: u32,
+    /// The length of the body in bytes; zero in a snapshot.
+    pub length: u64,
+    /// The CRC-32 of the body; zero in a snapshot.
+    pub crc: u32,
+}
+
+impl FileHeader {
+    /// Reads the header of a durable file from its first bytes. What follows is not looked at. Errors name `file`.
+    ///
+    /// ```
+    /// use thalweg_storage::checkpoint::{FileHeader, FileKind, SnapshotWriter};
+    /// let header = FileHeader::read("x.state", &SnapshotWriter::new().finish().rest)?;
+    /// assert_eq!((header.kind, header.version), (Some(FileKind::Snapshot), FileKind::Snapshot.version()));
+    /// # Ok::<_, thalweg_storage::checkpoint::CheckpointError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the file was not written by Thalweg, or the header is torn or damaged.
+    pub fn read(file: &str, bytes: &[u8]) -> Result<Self, CheckpointError> {
+        Self::take(&mut Reader::new(file, bytes, 0))
+    }
+
+    fn take(reader: &mut Reader<'_>) -> Result<Self, CheckpointError> {
         let start = reader.at;
         let magic = reader.take(MAGIC.len(), "the header")?;
         if magic != MAGIC {
@@ -88,25 +135,19 @@ impl Header {
         if reader.u32("the header")? != crc32fast::hash(covered) {
             return Err(reader.corrupt(start, "the checksum of the header does not match"));
         }
-        if tag != kind.tag() {
-            let reason = format!("is intact, but not {}", kind.name());
-            return Err(CheckpointError::Foreign { file: reader.file.to_owned(), reason });
-        }
-        if version != kind.version() {
-            return Err(CheckpointError::UnknownVersion { file: reader.file.to_owned(), found: version, known: kind.version() });
-        }
-        Ok(Self { length, crc })
+        let kind = FileKind::ALL.into_iter().find(|kind| kind.tag() == tag);
+        Ok(Self { kind, version, length, crc })
     }
 }
 
 /// The bytes of a header and a body.
-pub(super) fn framed(kind: Kind, body: &[u8]) -> Vec<u8> {
+pub(super) fn framed(kind: FileKind, body: &[u8]) -> Vec<u8> {
     let header = Header { length: body.len() as u64, crc: crc32fast::hash(body) };
     [&header.encode(kind)[..], body].concat()
 }
 
 /// Reads header and body; the bytes that follow stay in the reader.
-pub(super) fn unframe<'a>(reader: &mut Reader<'a>, kind: Kind) -> Result<&'a [u8], CheckpointError> {
+pub(super) fn unframe<'a>(reader: &mut Reader<'a>, kind: FileKind) -> Result<&'a [u8], CheckpointError> {
     let header = Header::decode(reader, kind)?;
     let start = reader.at;
     let length = usize::try_from(header.length).unwrap_or(usize::MAX);
@@ -133,10 +174,6 @@ impl<'a> Reader<'a> {
 
     pub(super) fn at(&self) -> usize {
         self.at
-    }
-
-    pub(super) fn base(&self) -> usize {
-        self.base
     }
 
     pub(super) fn left(&self) -> usize {

@@ -109,7 +109,7 @@ pub(super) async fn newest(disk: &dyn Disk, dir: &Path) -> Result<Option<LogEntr
     let Some(number) = newest_number(disk, dir).await? else { return Ok(None) };
     let path = dir.join(FileName::LogEntry { number }.to_string());
     let bytes = files::read(disk, &path, None, MAX_ENTRY_BYTES).await?;
-    LogEntry::decode(&path.display().to_string(), number, &bytes).map(Some)
+    LogEntry::decode_numbered(&path.display().to_string(), number, &bytes).map(Some)
 }
 
 impl Log {

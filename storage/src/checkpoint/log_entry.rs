@@ -3,7 +3,7 @@
 //! Each entry is complete by itself, and the one with the highest number holds. The others are kept so that a coordinator that was left behind, and appends
 //! under an old number, always finds a higher one (docs/src/formats.md#the-log).
 
-use super::frame::{HEADER_BYTES, Kind, Reader, framed, unframe};
+use super::frame::{FileKind, HEADER_BYTES, Reader, framed, unframe};
 use super::names::FileName;
 use super::{Attempt, CheckpointError, CheckpointId, FileRef, JobId};
 use serde::{Deserialize, Serialize};
@@ -87,20 +87,29 @@ impl LogEntry {
         if let Err(broken) = self.check() {
             panic!("log entry {}: {broken}", self.number);
         }
-        framed(Kind::LogEntry, &serde_json::to_vec(self).expect("invariant: these types have a form in JSON"))
+        framed(FileKind::LogEntry, &serde_json::to_vec(self).expect("invariant: these types have a form in JSON"))
     }
 
-    /// Decodes the file of entry `number`.
-    pub(super) fn decode(name: &str, number: u64, bytes: &[u8]) -> Result<Self, CheckpointError> {
+    /// Reads the file of an entry and checks every byte of it. Errors name `name`.
+    ///
+    /// # Errors
+    /// If any byte of the file differs from what was written.
+    pub fn decode(name: &str, bytes: &[u8]) -> Result<Self, CheckpointError> {
         let mut reader = Reader::new(name, bytes, 0);
-        let body = unframe(&mut reader, Kind::LogEntry)?;
+        let body = unframe(&mut reader, FileKind::LogEntry)?;
         reader.end()?;
         let corrupt = |reason| reader.corrupt(HEADER_BYTES, reason);
         let entry: Self = serde_json::from_slice(body).map_err(|error| corrupt(format!("not a log entry: {error}")))?;
-        if entry.number != number {
-            return Err(corrupt(format!("it is entry {} under another's name", entry.number)));
-        }
         entry.check().map_err(corrupt)?;
+        Ok(entry)
+    }
+
+    /// The same for the file that has the name of entry `number`.
+    pub(super) fn decode_numbered(name: &str, number: u64, bytes: &[u8]) -> Result<Self, CheckpointError> {
+        let entry = Self::decode(name, bytes)?;
+        if entry.number != number {
+            return Err(CheckpointError::corrupt(name, HEADER_BYTES, format!("it is entry {} under another's name", entry.number)));
+        }
         Ok(entry)
     }
 

@@ -4,8 +4,9 @@
 //! files of their own. The body holds length and checksum of both kinds. Bytes of the file that no checksum covers are zero, and checked.
 //! See docs/src/formats.md#metadata.
 
-use super::frame::{ALIGN, HEADER_BYTES, Kind, Reader, framed, unframe};
+use super::frame::{ALIGN, FileKind, HEADER_BYTES, Reader, framed, unframe};
 use super::names::is_state_file;
+use super::snapshot::ImageMemory;
 use super::snapshot_writer::pad;
 use super::{Attempt, CheckpointError, CheckpointId, JobId, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -236,7 +237,7 @@ impl Metadata {
             panic!("checkpoint {}: {broken}", self.id);
         }
         let body = serde_json::to_vec(self).expect("invariant: these types have a form in JSON");
-        let framed = framed(Kind::Metadata, &body);
+        let framed = framed(FileKind::Metadata, &body);
         let mut file = Buffer::with_capacity(framed.len().next_multiple_of(ALIGN) + offset);
         file.extend_from_slice(&framed);
         pad(&mut file);
@@ -253,7 +254,7 @@ impl Metadata {
     /// If any byte of the file differs from what was written.
     pub fn decode(name: &str, file: Buffer) -> Result<Decoded, CheckpointError> {
         let mut reader = Reader::new(name, &file, 0);
-        let body = unframe(&mut reader, Kind::Metadata)?;
+        let body = unframe(&mut reader, FileKind::Metadata)?;
         let metadata: Self =
             serde_json::from_slice(body).map_err(|error| reader.corrupt(HEADER_BYTES, format!("not a checkpoint's metadata: {error}")))?;
         metadata.check().map_err(|broken| reader.corrupt(HEADER_BYTES, broken))?;
@@ -274,7 +275,7 @@ impl Metadata {
             reader.padding()?;
         }
         reader.end()?;
-        let file = Arc::new(file);
+        let file: Arc<dyn ImageMemory> = Arc::new(file);
         let parsed = ranges.into_iter().map(|(snapshot, range)| Ok((snapshot, Snapshot::parse_within(name, Arc::clone(&file), range)?)));
         let inline = parsed.collect::<Result<_, CheckpointError>>()?;
         Ok(Decoded { metadata, inline })

@@ -24,9 +24,10 @@ mod snapshot;
 mod snapshot_writer;
 mod store;
 
-pub use entries::{Entries, Namespace, SavedEntry, append_entry};
+pub use entries::{Entries, Namespace, RawEntries, RawEntry, SavedEntry, append_entry};
 pub use error::CheckpointError;
 pub use files::{Piece, Pieces, discard, write_snapshot};
+pub use frame::{FileHeader, FileKind};
 pub use garbage::Cleanup;
 pub use inspect::{CheckpointContent, CheckpointSummary, Inspection, Listing, StateInspection, inspect, list};
 pub use layers::{LayeredState, Layers, layered};
@@ -38,7 +39,7 @@ pub use metadata::{
 };
 pub use names::{checkpoint_of_state_file, state_file_name};
 pub use restoring::{RestoredEntry, restore};
-pub use snapshot::{Section, Snapshot};
+pub use snapshot::{ImageMemory, Section, Snapshot};
 pub use snapshot_writer::{ImageEnd, Scope, SnapshotWriter, StateIndex, StateLayout, StateSummary};
 pub use store::{CheckpointStore, History};
 pub use thalweg_record::{Attempt, CheckpointId, JobId};

@@ -5,10 +5,11 @@
 //! the archive's own check look at it. A snapshot is cheap to clone and to send to the cores that share it.
 
 use super::CheckpointError;
-use super::frame::{ALIGN, HEADER_BYTES, Header, Kind, Reader};
+use super::frame::{ALIGN, FileKind, HEADER_BYTES, Header, Reader};
 use super::snapshot_writer::{END_MARK, FOOTER_BYTES, HEADER, SECTION_BYTES, STATE_BYTES, Scope, StateLayout, StateSummary};
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::fmt::Debug;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 use thalweg_io::Buffer;
 use thalweg_record::record::Layout;
@@ -25,7 +26,7 @@ struct StateRow {
 struct SectionRow {
     state: usize,
     scope: Scope,
-    /// Place of the section within the buffer.
+    /// Place of the section within the image.
     bytes: Range<usize>,
     entries: u64,
 }
@@ -37,11 +38,17 @@ struct Index {
     sections: Vec<SectionRow>,
 }
 
+/// Memory that images are read in. What is in it never changes, and it does not move.
+pub trait ImageMemory: Deref<Target = [u8]> + Debug + Send + Sync {}
+
+impl<M: Deref<Target = [u8]> + Debug + Send + Sync> ImageMemory for M {}
+
 /// A checked image.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    buffer: Arc<Buffer>,
-    length: usize,
+    memory: Arc<dyn ImageMemory>,
+    /// Place of the image within the memory.
+    place: Range<usize>,
     index: Arc<Index>,
 }
 
@@ -54,6 +61,8 @@ pub struct Section<'a> {
     pub layout: &'a StateLayout,
     /// The number of entries.
     pub entries: u64,
+    /// Where they begin in the image.
+    pub offset: usize,
     /// The entries as they were appended, aligned to 16.
     pub bytes: &'a [u8],
 }
@@ -64,22 +73,33 @@ impl Snapshot {
     /// # Errors
     /// If any byte differs from what was written.
     pub fn parse(file: &str, image: Buffer) -> Result<Self, CheckpointError> {
-        let range = 0..image.len();
-        Self::parse_within(file, Arc::new(image), range)
+        Self::parse_shared(file, Arc::new(image))
+    }
+
+    /// The same for an image in memory of any kind, a file that is mapped say, which begins at a multiple of 16.
+    ///
+    /// # Errors
+    /// If any byte differs from what was written.
+    ///
+    /// # Panics
+    /// If the memory begins elsewhere.
+    pub fn parse_shared(file: &str, image: Arc<dyn ImageMemory>) -> Result<Self, CheckpointError> {
+        let place = 0..image.len();
+        Self::parse_within(file, image, place)
     }
 
     /// Checks an image that is part of a file.
     ///
     /// # Errors
     /// If any byte differs from what was written, or the image does not begin at a multiple of 16.
-    pub(super) fn parse_within(file: &str, buffer: Arc<Buffer>, range: Range<usize>) -> Result<Self, CheckpointError> {
-        let start = range.start;
-        let Some(image) = buffer.get(range).filter(|_| start.is_multiple_of(ALIGN)) else {
+    pub(super) fn parse_within(file: &str, memory: Arc<dyn ImageMemory>, place: Range<usize>) -> Result<Self, CheckpointError> {
+        let start = place.start;
+        let Some(image) = memory.get(place.clone()).filter(|_| start.is_multiple_of(ALIGN)) else {
             return Err(CheckpointError::corrupt(file, start, "there is no room for a snapshot here"));
         };
         let index = parse_index(file, image, start)?;
-        let length = image.len();
-        Ok(Self { buffer, length, index: Arc::new(index) })
+        assert!(image.as_ptr().addr().is_multiple_of(ALIGN), "the memory of an image is aligned");
+        Ok(Self { memory, place, index: Arc::new(index) })
     }
 
     /// The sections of one state in the order in which they were written; none if there is no such state.
@@ -88,8 +108,8 @@ impl Snapshot {
         let layout = found.and_then(|found| self.index.states.get(found)).map(|row| &row.layout);
         let rows = self.index.sections.iter().filter(move |row| Some(row.state) == found);
         rows.zip(layout.into_iter().cycle()).map(move |(row, layout)| {
-            let bytes = self.buffer.get(row.bytes.clone()).expect("invariant: parsing has checked where sections lie");
-            Section { scope: row.scope, layout, entries: row.entries, bytes }
+            let bytes = self.image().get(row.bytes.clone()).expect("invariant: parsing has checked where sections lie");
+            Section { scope: row.scope, layout, entries: row.entries, offset: row.bytes.start, bytes }
         })
     }
 
@@ -113,13 +133,23 @@ impl Snapshot {
     /// The length of the image in bytes.
     #[must_use]
     pub fn image_bytes(&self) -> usize {
-        self.length
+        self.place.len()
+    }
+
+    /// Where the image begins in its file.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.place.start
+    }
+
+    fn image(&self) -> &[u8] {
+        self.memory.get(self.place.clone()).expect("invariant: parsing has checked where the image lies")
     }
 }
 
 fn parse_index(file: &str, image: &[u8], base: usize) -> Result<Index, CheckpointError> {
     let mut reader = Reader::new(file, image, base);
-    let header = Header::decode(&mut reader, Kind::Snapshot)?;
+    let header = Header::decode(&mut reader, FileKind::Snapshot)?;
     if header != HEADER {
         return Err(reader.corrupt(HEADER_BYTES / 2, "the header of a snapshot has neither a length nor a checksum of what follows"));
     }
@@ -154,7 +184,6 @@ fn parse_index(file: &str, image: &[u8], base: usize) -> Result<Index, Checkpoin
 
 /// Decodes the index, and takes the sections it lists one after the other.
 fn read_rows(mut index: Reader<'_>, mut sections: Reader<'_>) -> Result<Index, CheckpointError> {
-    let base = sections.base();
     sections.take(HEADER_BYTES, "the header")?;
     // Both counts are read before any row, so the check of the first count leaves room for the second.
     let state_count = index.count(STATE_BYTES, "states")?;
@@ -199,7 +228,7 @@ fn read_rows(mut index: Reader<'_>, mut sections: Reader<'_>) -> Result<Index, C
             return Err(sections.corrupt(offset, format!("the checksum of a section of {length} bytes does not match")));
         }
         sections.padding()?;
-        rows.push(SectionRow { state, scope, bytes: base + offset..base + offset + length, entries });
+        rows.push(SectionRow { state, scope, bytes: offset..offset + length, entries });
     }
     index.end()?;
     sections.end()?;

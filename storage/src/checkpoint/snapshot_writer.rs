@@ -4,7 +4,7 @@
 //! memory than that, and no step at the end takes as long as the image is large. docs/src/formats.md#snapshots describes the layout;
 //! [`Snapshot`](super::Snapshot) reads it.
 
-use super::frame::{ALIGN, Header, Kind};
+use super::frame::{ALIGN, FileKind, Header};
 use std::collections::BTreeMap;
 use std::mem;
 use thalweg_io::Buffer;
@@ -159,7 +159,7 @@ impl SnapshotWriter {
     #[must_use]
     pub fn new() -> Self {
         let mut rest = Buffer::default();
-        let header = HEADER.encode(Kind::Snapshot);
+        let header = HEADER.encode(FileKind::Snapshot);
         rest.extend_from_slice(&header);
         let mut crc = crc32fast::Hasher::new();
         crc.update(&header);
