@@ -83,7 +83,11 @@ pub struct LogEntry {
 
 impl LogEntry {
     /// The content of the entry's file.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    ///
+    /// # Panics
+    /// If the entry breaks a rule that [`LogEntry::decode`] checks.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         if let Err(broken) = self.check() {
             panic!("log entry {}: {broken}", self.number);
         }

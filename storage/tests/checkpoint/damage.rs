@@ -26,7 +26,7 @@ fn files_that_count(disk: &SteppedDisk) -> Vec<(String, Vec<u8>)> {
     files.into_iter().filter(|(name, _)| counts(name)).collect()
 }
 
-fn damaged(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+pub fn damaged(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let flips = (0..bytes.len()).flat_map(move |at| {
         [0x01, 0x80, 0xff].map(|mask| {
             let mut bytes = bytes.to_vec();

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod by_the_page;
 mod crashes;
 mod damage;
 mod fencing;
 mod full;
+mod golden;
 mod history;
 mod job;
 mod missing;
