@@ -19,7 +19,7 @@ use std::sync::Arc;
 use thalweg_io::Buffer;
 use thalweg_record::HashRange;
 use thalweg_storage::checkpoint::{
-    CheckpointError, FileHeader, FileKind, LogEntry, Metadata, RawEntries, RawEntry, Scope, Section, Snapshot, StateSummary,
+    CheckpointError, FileHeader, FileKind, ImageMemory, LogEntry, Metadata, RawEntries, RawEntry, Scope, Section, Snapshot, StateSummary,
 };
 
 const HELP: &str = "\
@@ -97,22 +97,24 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, String
 }
 
 fn show_file(out: &mut impl Write, file: &str, limits: Limits) -> Outcome {
-    let bytes = map(file).map_err(|error| format!("{file}: {error}"))?;
+    show(out, file, map(file).map_err(|error| format!("{file}: {error}"))?, limits)
+}
+
+fn show(out: &mut impl Write, file: &str, bytes: impl ImageMemory + 'static, limits: Limits) -> Outcome {
     if bytes.starts_with(OWNER_MAGIC) {
         writeln!(out, "{file}: the owner of an output folder, {} bytes, a text that is shown as it is and not checked", bytes.len())?;
         return Ok(write!(out, "{}", String::from_utf8_lossy(&bytes))?);
     }
-    let header = FileHeader::read(file, &bytes).map_err(located)?;
-    let kind = header.kind.map_or("of a kind that this program does not know", FileKind::name);
-    writeln!(
-        out,
-        "{file}: {kind}, version {}, {} bytes; body of {} bytes, crc {:08x}",
-        header.version,
-        bytes.len(),
-        header.length,
-        header.crc
-    )?;
-    match header.kind {
+    let FileHeader { kind, version, length, crc } = FileHeader::read(file, &bytes).map_err(located)?;
+    let name = kind.map_or("of a kind that this program does not know", FileKind::name);
+    write!(out, "{file}: {name}, version {version}, {} bytes", bytes.len())?;
+    // A snapshot is written before its length is known.
+    if kind == Some(FileKind::Snapshot) {
+        writeln!(out)?
+    } else {
+        writeln!(out, ", a body of {length} bytes with crc {crc:08x}")?
+    }
+    match kind {
         Some(FileKind::Snapshot) => show_snapshot(out, file, &Snapshot::parse_shared(file, Arc::new(bytes)).map_err(located)?, limits),
         Some(FileKind::Metadata) => show_metadata(out, file, &bytes, limits),
         Some(FileKind::LogEntry) => {
@@ -229,4 +231,85 @@ fn hex(bytes: &[u8], limit: usize) -> String {
         text += &format!("... ({} bytes)", bytes.len());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DELTA: &[u8] = include_bytes!("../tests/golden/snap-v5-delta");
+    const INLINE: &[u8] = include_bytes!("../tests/golden/meta-v3-inline-snap-v5");
+    const FINISHED: &[u8] = include_bytes!("../tests/golden/logn-v1-job-finished");
+
+    /// What is shown, and the error after that.
+    fn shown(bytes: &[u8], entries: usize) -> (String, Option<String>) {
+        let mut out = Vec::new();
+        let outcome = show(&mut out, "x", Buffer::from(bytes), Limits { entries, bytes: 8 });
+        (String::from_utf8(out).unwrap(), outcome.err().map(|error| error.to_string()))
+    }
+
+    #[test]
+    fn a_snapshot_is_shown_with_states_sections_and_the_first_entries() {
+        let (text, error) = shown(DELTA, 2);
+        assert_eq!(error, None);
+        let expected = r#"x: a snapshot, version 5, 912 bytes
+
+state 0: "count" of operator "count per word"
+  builds on earlier snapshots; 3 sections, 4 entries, 53 bytes
+  key string, value u64
+  keys with hashes 6e22fde7 to d5b2d898: 3 entries, 36 bytes at 32, crc 8359a1e9
+    32 flags 2 key 7461726e0000 tombstone
+    41 flags 0 key 62726f6f6b0000 value 0400000000000000
+    and 1 more
+  keys with hashes d5b2d898 to d5b2d898: 1 entries, 17 bytes at 80, crc 3f587ed0
+    80 flags 0 key 666f72640000 value 0900000000000000
+  all keys with hashes 5b000000 to 5bffffff: 0 entries, 0 bytes at 112, crc 00000000
+
+state 1: "panes" of operator "window"
+  builds on earlier snapshots; 1 sections, 2 entries, 86 bytes
+  key u64, value string
+  keys with hashes 44f78bf3 to 7985511c: 2 entries, 86 bytes at 112, crc "#;
+        assert!(text.starts_with(expected), "{text}");
+        let namespace = "flags 1 namespace 0 3600000 key 0000000000000002 value 6c6f6e6765722074... (32 bytes)";
+        assert!(text.contains(namespace) && text.contains("split 0: 1 entries, 10 bytes"), "{text}");
+    }
+
+    #[test]
+    fn metadata_is_shown_with_the_snapshots_within_and_a_log_entry_as_what_it_says() {
+        let (text, error) = shown(INLINE, 1);
+        assert_eq!(error, None);
+        assert!(text.contains("\"name\": \"1-1-count-1.state\"") && text.contains("subtask: 1 entries, 5 bytes at 800"), "{text}");
+        let (text, error) = shown(FINISHED, 1);
+        assert_eq!(error, None);
+        assert!(text.contains("\"event\": \"job_finished\""), "{text}");
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_a_file_is_told_with_its_name_and_the_offset() {
+        for file in [DELTA, INLINE, FINISHED] {
+            let cuts = (0..file.len()).map(|length| file[..length].to_vec());
+            let flips = (0..file.len()).map(|at| [&file[..at], &[!file[at]], &file[at + 1..]].concat());
+            for damaged in cuts.chain(flips) {
+                let error = shown(&damaged, 1).1.unwrap();
+                let offset = error.strip_prefix("x, byte ").and_then(|rest| rest.split_once(": "));
+                assert!(offset.is_some_and(|(offset, _)| offset.parse::<usize>().is_ok_and(|offset| offset <= file.len())), "{error}");
+            }
+        }
+        assert!(shown(b"name,age\n", 1).1.unwrap().contains("was not written by Thalweg"));
+    }
+
+    #[test]
+    fn a_file_of_another_version_or_kind_is_named_as_such() {
+        let with = |at: usize, bytes: &[u8; 4]| {
+            let mut file = DELTA.to_vec();
+            file[at..at + 4].copy_from_slice(bytes);
+            let crc = crc32fast::hash(&file[..28]);
+            file[28..32].copy_from_slice(&crc.to_le_bytes());
+            shown(&file, 1)
+        };
+        let (text, error) = with(12, &99_u32.to_le_bytes());
+        assert!(text.contains("a snapshot, version 99"), "{text}");
+        assert_eq!(error.unwrap(), "x, byte 12: the format has version 99, and this program reads version 5");
+        assert!(with(8, b"next").1.unwrap().starts_with("x, byte 8: the kind is none of"));
+    }
 }
