@@ -83,7 +83,7 @@ pub fn read(bytes: &[u8]) -> Read<Image> {
     check(rest.take(4)? == b"snap" && rest.u32()? == VERSION && rest.u64()? == 0 && rest.u32()? == 0, "the fields of the header")?;
     check(rest.u32()? == crc32fast::hash(&bytes[..28]), "the crc of the header")?;
 
-    check(bytes.len() >= 64 && bytes.len() % 16 == 0, "the length")?;
+    check(bytes.len() >= 64 && bytes.len().is_multiple_of(16), "the length")?;
     let footer_at = bytes.len() - 32;
     let mut footer = Rest { bytes: &bytes[footer_at..], at: footer_at };
     let (index_at, index_length, index_crc, zero) = (footer.u64()?, footer.u64()?, footer.u32()?, footer.u32()?);

@@ -11,13 +11,12 @@
 
 use crate::by_the_page;
 use crate::job::{DIR, dir, new_disk, open};
-use rkyv::util::AlignedVec;
-use std::collections::BTreeMap;
+use crate::sections::{Entry, Sections, append, read, restored};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use thalweg_io::Buffer;
 use thalweg_record::HashRange;
-use thalweg_record::record::{Archiver, Key, Layout, Record, RecordLayout};
+use thalweg_record::record::Layout;
 use thalweg_storage::checkpoint::*;
 use thalweg_world::SteppedDisk;
 
@@ -37,9 +36,6 @@ fn golden(name: &str) -> Buffer {
 }
 
 // The content of the snapshots.
-
-type Entry<K, V> = (Option<Namespace>, K, Option<V>);
-type Sections<K, V> = Vec<(Scope, Vec<Entry<K, V>>)>;
 
 fn keys(first: u32, last: u32) -> Scope {
     Scope::Hashes(HashRange { first, last })
@@ -91,28 +87,6 @@ fn opaque(is_full: bool) -> Vec<(Scope, &'static [u8])> {
     vec![(Scope::Split(0), b"at the top"), (Scope::Split(7), b""), (Scope::Subtask, watermark)]
 }
 
-fn layout<K: Key, V: Record>() -> StateLayout {
-    StateLayout { key: Layout::of::<K>(), value: Layout::of::<V>() }
-}
-
-fn append<K: Key, V: Record>(writer: &mut SnapshotWriter, (operator, name): (&str, &str), builds: bool, sections: &Sections<K, V>) {
-    let state = writer.state(operator, name, &layout::<K, V>());
-    if builds {
-        writer.builds_on_earlier(state);
-    }
-    for (scope, entries) in sections {
-        let mut archiver = Archiver::new();
-        let mut section = archiver.open(AlignedVec::<16>::new(), 0);
-        for (namespace, key, value) in entries {
-            let (Scope::Hashes(range) | Scope::AllHashes(range)) = *scope else { panic!("entries have keys") };
-            let hash = K::hash(key.view()) as u32;
-            assert!(range.first <= hash && hash <= range.last, "a key of hash {hash:#x} in {scope:x?}");
-            append_entry(&mut section, *namespace, key, value.as_ref()).unwrap();
-        }
-        writer.append(state, *scope, entries.len() as u64, &section.close::<AlignedVec>());
-    }
-}
-
 const COUNTS: (&str, &str) = ("count per word", "count");
 const PANES: (&str, &str) = ("window", "panes");
 const TIMERS: (&str, &str) = ("window", "timers");
@@ -131,20 +105,6 @@ fn snapshot(is_full: bool) -> Buffer {
         writer.append(state, scope, 1, bytes);
     }
     writer.finish().rest
-}
-
-fn read<K: Key, V: Record>(snapshot: &Snapshot, (operator, name): (&str, &str)) -> Sections<K, V> {
-    let (key, value) = (RecordLayout::default(), RecordLayout::default());
-    let sections = snapshot.sections(operator, name).map(|section| {
-        assert_eq!(section.layout, &layout::<K, V>());
-        let mut entries = Entries::new(section.bytes);
-        let entries: Vec<Entry<K, V>> = std::iter::from_fn(|| entries.next(&key, &value))
-            .map(|entry| entry.map(|SavedEntry { namespace, key, value }| (namespace, key, value)).unwrap())
-            .collect();
-        assert_eq!(section.entries, entries.len() as u64);
-        (section.scope, entries)
-    });
-    sections.collect()
 }
 
 #[test]
@@ -391,7 +351,10 @@ fn todays_writer_still_writes_the_golden_files() {
         if std::env::var("THALWEG_GOLDEN").is_ok_and(|value| value == "write") && !path.exists() {
             std::fs::write(&path, &today).unwrap();
         }
-        assert!(golden(name)[..] == today[..], "{name}: a format has changed and has the version of before");
+        assert!(
+            golden(name)[..] == today[..],
+            "{name}: other bytes are written; a format that changes has a new version, and files of it here"
+        );
     }
 }
 
@@ -440,18 +403,10 @@ fn a_folder_of_golden_files_is_a_checkpoint_folder_with_all_its_state() {
     let checkpoint = disk.run(load(&*disk.door(), dir(), newest)).unwrap().unwrap();
     for (_, layers) in &checkpoint.snapshots {
         let counts = [("", u64::MAX), ("brook", 4), ("ford", 9), (&long_word(), 1)];
-        assert_eq!(restored(layers, COUNTS), counts.map(|(word, count)| ((None, word.to_owned()), count)).into());
+        assert_eq!(restored(layers, COUNTS).unwrap(), counts.map(|(word, count)| ((None, word.to_owned()), count)).into());
         let hour = Some((0, 3_600_000));
         let panes = [((hour, 1_u64), "flow ".repeat(60)), ((hour, 2), "longer than eight bytes".to_owned())];
-        assert_eq!(restored(layers, PANES), panes.into());
-        assert_eq!(restored(layers, TIMERS), [((Some((2_000, 0)), 1_u64), ())].into());
+        assert_eq!(restored(layers, PANES).unwrap(), panes.into());
+        assert_eq!(restored(layers, TIMERS).unwrap(), [((Some((2_000, 0)), 1_u64), ())].into());
     }
-}
-
-fn restored<K: Key, V: Record>(layers: &Layers, (operator, name): (&str, &str)) -> BTreeMap<(Option<Namespace>, K), V> {
-    let mut entries = BTreeMap::new();
-    let (key, value) = (RecordLayout::default(), RecordLayout::default());
-    let take = |entry: RestoredEntry<K, V>| assert!(entries.insert((entry.namespace, entry.key), entry.value).is_none(), "an entry twice");
-    restore(layers.of_state(operator, name).collect(), (&key, &value), HashRange::ALL, |_| true, take).unwrap();
-    entries
 }

@@ -133,9 +133,13 @@ async fn store(disk: &SteppedDisk, attempt: Attempt, id: CheckpointId, subtask: 
     if image.len() < INLINE_BELOW {
         return Ok(Image::Inline(image));
     }
-    let name = state_file_name(attempt, id, "count", subtask);
-    let file = write_snapshot(&*disk.door(), dir(), &name, &mut InPieces { image, at: 0 }).await?;
-    Ok(Image::File(file.expect("it is not given up")))
+    write(disk, &state_file_name(attempt, id, "count", subtask), image).await.map(Image::File)
+}
+
+/// Writes an image to a file of its own, in pieces.
+pub async fn write(disk: &SteppedDisk, name: &str, image: Buffer) -> Result<FileRef, CheckpointError> {
+    let file = write_snapshot(&*disk.door(), dir(), name, &mut InPieces { image, at: 0 }).await?;
+    Ok(file.expect("it is not given up"))
 }
 
 /// An image that is handed out in three pieces.

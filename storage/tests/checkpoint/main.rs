@@ -10,5 +10,7 @@ mod full;
 mod golden;
 mod history;
 mod job;
+mod layered_damage;
 mod missing;
 mod round_trip;
+mod sections;
