@@ -1,6 +1,6 @@
 //! The layout of state entries in a section of a snapshot.
 //!
-//! Each entry is a few bytes of lengths and flags, perhaps a *namespace* of two numbers (a window's span, a timer's time), the canonical bytes of its key and
+//! Each entry is a few bytes of lengths and flags, perhaps a *namespace* of two numbers (a window's span), the canonical bytes of its key and
 //! the rkyv archive of its value, one right behind the other (docs/src/formats.md#state-entries). An entry that says that there is none any more (a
 //! *tombstone*) has no value:
 //!
@@ -34,7 +34,7 @@ const LONGER: usize = 6;
 /// Alignment of a value where it is read, in bytes.
 const ALIGN: usize = 16;
 
-/// Distinguishes the entries of one key: the two ends of a window, or a timer's time.
+/// Distinguishes the entries of one key: the two ends of a window.
 pub type Namespace = (i64, i64);
 
 /// An entry as it was read back.
