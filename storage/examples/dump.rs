@@ -20,6 +20,7 @@ use thalweg_io::Buffer;
 use thalweg_record::HashRange;
 use thalweg_storage::checkpoint::{
     CheckpointError, FileHeader, FileKind, ImageMemory, LogEntry, Metadata, RawEntries, RawEntry, Scope, Section, Snapshot, StateSummary,
+    take_namespace,
 };
 
 const HELP: &str = "\
@@ -188,8 +189,20 @@ fn show_snapshot(out: &mut impl Write, file: &str, snapshot: &Snapshot, limits: 
 
 /// Shows the first entries of a section that begins at byte `at` of the file. All are looked at.
 fn show_entries(out: &mut impl Write, file: &str, section: Section<'_>, at: usize, limits: Limits) -> Outcome {
-    let mut entries = RawEntries::new(section.bytes);
+    let mut bytes = section.bytes;
     let mut count = 0;
+    if section.scope == Scope::Namespaces {
+        let namespaces = std::iter::from_fn(|| take_namespace(&mut bytes));
+        for (first, second) in namespaces.take(limits.entries) {
+            writeln!(out, "    namespace {first} {second}")?;
+        }
+        return Ok(());
+    }
+    if let Scope::AllHashesWithin(_) = section.scope {
+        let (first, second) = take_namespace(&mut bytes).ok_or_else(|| format!("{file}, byte {at}: there is no namespace"))?;
+        writeln!(out, "    all in namespace {first} {second}")?;
+    }
+    let mut entries = RawEntries::new(bytes);
     loop {
         let entry_at = section.bytes.len() - entries.rest().len();
         let Some(entry) = entries.next() else { break };
@@ -215,6 +228,8 @@ fn shown(scope: Scope) -> String {
     match scope {
         Scope::Hashes(HashRange { first, last }) => format!("keys with hashes {first:08x} to {last:08x}"),
         Scope::AllHashes(HashRange { first, last }) => format!("all keys with hashes {first:08x} to {last:08x}"),
+        Scope::AllHashesWithin(HashRange { first, last }) => format!("all keys of a namespace with hashes {first:08x} to {last:08x}"),
+        Scope::Namespaces => "the namespaces that there are".to_owned(),
         Scope::Split(number) => format!("split {number}"),
         Scope::Subtask => "subtask".to_owned(),
     }

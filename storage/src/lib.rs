@@ -1,8 +1,8 @@
 //! The state store: the state that operators keep between records.
 //!
-//! It has a hot tier, in memory: [`HotTable`] for keyed state and for the contents of one window, [`MapTable`] and [`ListTable`] where a key
-//! has a map or a list, [`TimerQueue`] for timers, and [`KeyedStates`], which finds a state again by its name. Operators reach state only through these types, one lookup per record with the hash that the
-//! exchange computed. What they hold can be fixed and saved while it goes on changing ([`Sealable`]). How entries are written as bytes is said in
+//! It has a hot tier, in memory: [`HotTable`] for keyed state and for the contents of one window, [`MapTable`] and [`ListTable`] where a key has a map or a
+//! list, [`TimerQueue`] for timers, and [`KeyedStates`], which finds a state again by its name. Operators reach state only through these types, with the hash
+//! that the exchange computed. What they hold can be fixed and saved while it goes on changing ([`Sealable`]). How entries are written as bytes is said in
 //! [`checkpoint`].
 //!
 //! Keys and values are records and are stored as such; no code here knows of streams, or reads a clock.
@@ -27,7 +27,7 @@ mod timers;
 pub use list::{ListTable, list_piece_hash};
 pub use map::{MapTable, map_entry_hash};
 pub use owner::TableOwner;
-pub use saved::{Encode, SavedEntries};
+pub use saved::{Encode, SavedEntries, SavedPart};
 pub use saving::{Saving, Stored};
 pub use sealable::{SaveError, Sealable};
 pub use side_bytes::SideBytes;

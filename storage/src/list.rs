@@ -1,7 +1,7 @@
 //! Lists, one per key: every few values of a list are an entry of one table, under its key and a number.
 //!
 //! So to add a value costs what the change of one short piece costs, however long the list is: no list is ever encoded as a whole, and a checkpoint has the
-//! pieces that have changed. The first piece lies under the hash of the key, as a value would, and most lists have no other one. How many pieces the others
+//! pieces that have changed. The first piece lies where the hash of the key alone says, as a value would, and most lists have no other one. How many pieces the others
 //! have is known besides: that follows from the entries, and is not saved.
 
 use crate::saved::{Encode, SavedEntries};
@@ -28,7 +28,13 @@ pub struct ListTable<K, V> {
 #[inline]
 #[must_use]
 pub fn list_piece_hash<K: Key>(hash: u64, key: K::Ref<'_>, piece: u32) -> u64 {
-    if piece == 0 { hash } else { hash_of_pair::<K, u32>(key, piece) }
+    if piece == 0 { first_piece_hash(hash) } else { hash_of_pair::<K, u32>(key, piece) }
+}
+
+/// That of the first piece: the low half of a key's hash lies in the range of its subtask, the upper one anywhere, as the hashes of other pieces do.
+#[inline]
+fn first_piece_hash(hash: u64) -> u64 {
+    hash.rotate_left(32)
 }
 
 #[inline]
@@ -108,17 +114,17 @@ impl<K: Key, V> ListTable<K, V> {
 
 impl<K: Key, V: 'static> StateTable for ListTable<K, V> {
     fn spanning(hashes: HashRange, part_slots: usize, owner: TableOwner) -> Self {
-        // The first pieces lie in the range of the keys' hashes, the others anywhere.
+        // The hashes of pieces are spread over all there are.
         let pieces = HotTable::of(owner.clone()).with_part_slots(part_slots);
         Self { pieces, last: HotTable::spanning(hashes, owner).with_part_slots(part_slots), piece: PIECE.min(part_slots).max(1) }
     }
 
     fn prefetch(&self, hashes: &[u64]) {
-        StateTable::prefetch(&self.pieces, hashes);
+        hashes.iter().for_each(|hash| self.pieces.prefetch(first_piece_hash(*hash)));
     }
 
     fn at_hand(&mut self, hashes: &[u64]) -> usize {
-        StateTable::at_hand(&mut self.pieces, hashes)
+        self.pieces.at_hand(hashes.iter().map(|hash| first_piece_hash(*hash)))
     }
 
     fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -1,6 +1,6 @@
 //! Entries as they are saved: encoded, one behind the other, with the range of their hashes.
 
-use crate::checkpoint::Namespace;
+use crate::checkpoint::{Namespace, Scope, namespace_bytes};
 use crate::side_bytes::SideBytes;
 use rkyv::util::AlignedVec;
 use std::mem;
@@ -40,11 +40,11 @@ impl<K, V> Encoder<K, V> {
         saved: &mut SavedEntries,
         add: impl FnOnce(&mut OpenEntries<'_, K, V>) -> Result<(), ArchiveError>,
     ) -> Result<(), ArchiveError> {
-        let SavedEntries { hashes, is_range, entries, bytes } = mem::take(saved);
+        let SavedEntries { hashes, part, entries, bytes } = mem::take(saved);
         let mut archiver = self.side.archiver();
         let mut open = OpenEntries { encode: self.encode, appending: archiver.open(bytes, 0), hashes, entries };
         let added = add(&mut open);
-        *saved = SavedEntries { hashes: open.hashes, is_range, entries: open.entries, bytes: open.appending.close() };
+        *saved = SavedEntries { hashes: open.hashes, part, entries: open.entries, bytes: open.appending.close() };
         added
     }
 }
@@ -71,13 +71,26 @@ impl<K, V> OpenEntries<'_, K, V> {
     }
 }
 
+/// What some entries are of what was sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SavedPart {
+    /// Some of it.
+    Some,
+    /// All in the range of their hashes, so that what was saved of it earlier is of no use.
+    Range,
+    /// All of one namespace in the range of their hashes. The namespace stands in front of the entries.
+    RangeWithin,
+    /// No entries, but the namespaces that there are.
+    Namespaces,
+}
+
 /// Some entries of one state, encoded.
 #[derive(Debug)]
 pub struct SavedEntries {
     /// The hashes of their keys lie in this range.
     pub hashes: HashRange,
-    /// Whether there is nothing else in this range, so that what was saved of it earlier is of no use.
-    pub is_range: bool,
+    /// What they are.
+    pub part: SavedPart,
     /// How many there are.
     pub entries: u64,
     /// The entries, one behind the other.
@@ -91,9 +104,27 @@ impl Default for SavedEntries {
 }
 
 impl SavedEntries {
+    /// The namespaces that there are.
+    pub fn namespaces(namespaces: impl Iterator<Item = Namespace>) -> Self {
+        let mut saved = Self { part: SavedPart::Namespaces, ..Self::default() };
+        namespaces.for_each(|namespace| saved.bytes.extend_from_slice(&namespace_bytes(namespace)));
+        saved
+    }
+
+    /// Where they belong in a snapshot.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match self.part {
+            SavedPart::Some => Scope::Hashes(self.hashes),
+            SavedPart::Range => Scope::AllHashes(self.hashes),
+            SavedPart::RangeWithin => Scope::AllHashesWithin(self.hashes),
+            SavedPart::Namespaces => Scope::Namespaces,
+        }
+    }
+
     /// None, in this memory.
     pub(crate) fn none(mut memory: AlignedVec) -> Self {
         memory.clear();
-        Self { hashes: HashRange::EMPTY, is_range: false, entries: 0, bytes: memory }
+        Self { hashes: HashRange::EMPTY, part: SavedPart::Some, entries: 0, bytes: memory }
     }
 }

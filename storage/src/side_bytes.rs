@@ -8,8 +8,9 @@ use thalweg_record::record::Archiver;
 /// Bytes of a chunk of memory.
 pub(crate) const CHUNK: usize = 2 << 10;
 
-/// Chunks that nobody has needed for one checkpoint are given back at the next, so many at once.
-const DROPPED_AT_ONCE: usize = 256;
+/// Of the chunks that nobody has needed for one checkpoint this part is given back at the next, and so many at least.
+const DROPPED_PART: usize = 8;
+const DROPPED_LEAST: usize = 256;
 
 /// Counts what is kept aside, against a bound that several states share, and has the memory in which entries are encoded and kept.
 #[derive(Debug)]
@@ -55,7 +56,8 @@ impl SideBytes {
     pub fn begin(&self, most: usize) {
         self.set_most(most);
         let mut chunks = self.chunks.borrow_mut();
-        let left = chunks.len() - self.idle.get().min(DROPPED_AT_ONCE);
+        let idle = self.idle.get();
+        let left = chunks.len() - idle.min(DROPPED_LEAST.max(idle / DROPPED_PART));
         chunks.truncate(left);
         self.idle.set(left);
     }
@@ -138,6 +140,6 @@ mod tests {
         side.begin(0);
         assert_eq!(kept(), 900);
         side.begin(0);
-        assert_eq!(kept(), 900 - DROPPED_AT_ONCE);
+        assert_eq!(kept(), 900 - DROPPED_LEAST);
     }
 }

@@ -36,6 +36,25 @@ pub(crate) struct Saved<K, V> {
     pub(crate) watermark: Watermark,
 }
 
+/// What each key has several of, in some states.
+#[derive(Clone, Copy)]
+pub(crate) enum Parts {
+    MapEntries,
+    Pieces,
+    Timers,
+}
+
+impl Parts {
+    /// How a layout says so (docs/src/formats.md#state-entries).
+    fn word(self) -> &'static str {
+        match self {
+            Self::MapEntries => "map",
+            Self::Pieces => "list",
+            Self::Timers => "timers",
+        }
+    }
+}
+
 /// Saves and restores the states of one operator in one subtask.
 pub(crate) struct OperatorState {
     pub(crate) uid: String,
@@ -77,9 +96,9 @@ impl OperatorState {
     }
 
     /// The same of a state whose keys have several parts each.
-    pub(super) fn layout_of_parts<K: Key, P: Key, V: Record>(&self, name: &str) -> StateLayout {
+    pub(super) fn layout_of_parts<K: Key, P: Key, V: Record>(&self, name: &str, parts: Parts) -> StateLayout {
         let (key, value) = self.layouts_of::<K, V>(name);
-        StateLayout { key: RecordLayout::<(K, P)>::part(&key).layout().clone(), value: value.layout().clone() }
+        StateLayout { key: RecordLayout::<(K, P)>::part(parts.word(), &key).layout().clone(), value: value.layout().clone() }
     }
 
     /// The hashes of the keys of this subtask.
@@ -106,18 +125,24 @@ impl OperatorState {
 
     /// The same of lists: hands over their pieces, with the numbers of these beside the keys.
     pub(crate) fn restore_list<K: Key, V: Record>(&self, name: &str, take: impl FnMut(u64, Saved<(K, u32), Vec<V>>)) {
-        self.restore_parts(name, |hash, (key, piece): &(K, u32)| list_piece_hash::<K>(hash, key.view(), *piece), take);
+        self.restore_parts(name, Parts::Pieces, |hash, (key, piece): &(K, u32)| list_piece_hash::<K>(hash, key.view(), *piece), take);
     }
 
     /// The same of maps: hands over their entries, with the map keys beside the keys.
     pub(crate) fn restore_map<K: Key, MK: Key, MV: Record>(&self, name: &str, take: impl FnMut(u64, Saved<(K, MK), MV>)) {
-        self.restore_parts(name, |_, (key, map_key): &(K, MK)| map_entry_hash::<K, MK>(key.view(), map_key), take);
+        self.restore_parts(name, Parts::MapEntries, |_, (key, map_key): &(K, MK)| map_entry_hash::<K, MK>(key.view(), map_key), take);
+    }
+
+    /// The same of timers, with their times beside the keys.
+    pub(crate) fn restore_timers<K: Key>(&self, name: &str, take: impl FnMut(u64, Saved<(K, i64), ()>)) {
+        self.restore_parts(name, Parts::Timers, |_, (key, time): &(K, i64)| map_entry_hash::<K, i64>(key.view(), time), take);
     }
 
     /// The same of a state whose keys have several parts each, which lie under hashes of their own: `hash_of` gives that of a part, whose key has the given hash.
     fn restore_parts<K: Key, P: Key, V: Record>(
         &self,
         name: &str,
+        parts: Parts,
         hash_of: impl Fn(u64, &(K, P)) -> u64,
         mut take: impl FnMut(u64, Saved<(K, P), V>),
     ) {
@@ -125,7 +150,8 @@ impl OperatorState {
         let of_key = |part: &(K, P)| K::hash(part.0.view());
         let wanted = |_, part: &(K, P)| self.owns(of_key(part));
         let take = |_, saved: Saved<(K, P), V>| take(of_key(&saved.key), saved);
-        self.restore_as(name, (RecordLayout::part(&key), value), HashRange::ALL, |part| hash_of(of_key(part), part), wanted, take);
+        let layouts = (RecordLayout::part(parts.word(), &key), value);
+        self.restore_as(name, layouts, HashRange::ALL, |part| hash_of(of_key(part), part), wanted, take);
     }
 
     /// Hands the entries of a state that are `wanted`, whose hashes lie in `range`, to `take`.
@@ -142,6 +168,9 @@ impl OperatorState {
         self.claim(name, &now);
         let Some(restored) = self.restored.borrow().clone() else { return };
         for (by, layers) in restored.layers(&self.uid, name) {
+            if !by.has_keys_of(&self.owned, self.key_groups) {
+                continue;
+            }
             let layers: Vec<Vec<Section<'_>>> = layers.collect();
             for section in layers.iter().flatten() {
                 let fate = PartFate::of(Some(section.layout), Some(&now));
@@ -201,7 +230,7 @@ impl OperatorState {
         let sections = restored.iter().flat_map(|restored| restored.sections(&self.uid, name));
         let of_split = |section: Section<'_>| match section.scope {
             Scope::Split(number) => Some((number, section.bytes.to_vec())),
-            Scope::Hashes(_) | Scope::AllHashes(_) | Scope::Subtask => None,
+            Scope::Hashes(_) | Scope::AllHashes(_) | Scope::AllHashesWithin(_) | Scope::Namespaces | Scope::Subtask => None,
         };
         sections.filter_map(of_split).collect()
     }

@@ -149,8 +149,8 @@ impl CheckpointReader {
     /// promised. Costs one walk over the state of that name, whatever the parallelism.
     ///
     /// The names and types are the operator's own: a `reduce` keeps an `Option` of its result as `value`, an `aggregate` its accumulator, a window
-    /// accumulators as `window-contents`, process functions the values that they register. For their lists and maps there are [`list_state`](Self::list_state)
-    /// and [`map_state`](Self::map_state).
+    /// accumulators as `window-contents`, process functions the values that they register. For their lists, maps and timers there are
+    /// [`list_state`](Self::list_state), [`map_state`](Self::map_state) and [`timers`](Self::timers).
     ///
     /// # Errors
     /// If the state is not keyed, has another layout than that of `K` and `V`, or an entry cannot be read. Entries before it may have been handed over.
@@ -215,6 +215,26 @@ impl CheckpointReader {
     ) -> Result<(), JobError> {
         let state = self.state_of(uid, subtask, parallelism);
         state.restore_map::<K, MK, MV>(name, |_, saved| {
+            take(KeyedEntry { namespace: None, key: saved.key, value: saved.value, watermark: saved.watermark });
+        });
+        state.info.failure.take().map_or(Ok(()), Err)
+    }
+
+    /// The same for timers, with their times, in milliseconds, beside the keys. Those of event time are called `thalweg/event-time-timers`, those of processing
+    /// time `thalweg/processing-time-timers`.
+    ///
+    /// # Errors
+    /// As [`keyed_state`](Self::keyed_state).
+    pub fn timers<K: Key>(
+        &self,
+        uid: &str,
+        name: &str,
+        subtask: usize,
+        parallelism: usize,
+        mut take: impl FnMut(KeyedEntry<(K, i64), ()>),
+    ) -> Result<(), JobError> {
+        let state = self.state_of(uid, subtask, parallelism);
+        state.restore_timers::<K>(name, |_, saved| {
             take(KeyedEntry { namespace: None, key: saved.key, value: saved.value, watermark: saved.watermark });
         });
         state.info.failure.take().map_or(Ok(()), Err)

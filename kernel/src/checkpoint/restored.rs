@@ -7,6 +7,7 @@ use super::snapshots::WATERMARK_STATE;
 use crate::checkpoint::CheckpointId;
 use crate::time::Watermark;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use thalweg_record::KeyGroups;
 use thalweg_storage::checkpoint::{Checkpoint, Layers, Section, Snapshot, SnapshotEntry};
 
@@ -28,6 +29,12 @@ impl RestoredSubtask {
         let watermark = state.newest().sections(&task, WATERMARK_STATE).next().and_then(|section| section.bytes.first_chunk().copied());
         let watermark = watermark.map_or(Watermark::MIN, |bytes| Watermark(i64::from_le_bytes(bytes)));
         Self { task, subtask: subtask as usize, parallelism: parallelism as usize, watermark, state }
+    }
+
+    /// Whether some of these key groups were its own.
+    pub(super) fn has_keys_of(&self, groups: &Range<u32>, key_groups: KeyGroups) -> bool {
+        let own = key_groups.owned_by(self.subtask, self.parallelism);
+        own.start < groups.end && groups.start < own.end
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! If a later barrier comes first, or the snapshot is given up, what was sealed is dropped: the next barrier seals the whole table again.
 
-use super::operator_state::OperatorState;
+use super::operator_state::{OperatorState, Parts};
 use super::snapshots::Owed;
 use crate::checkpoint::CheckpointId;
 use crate::record::{Key, Record};
@@ -30,9 +30,9 @@ impl SealedState {
         Self { name: name.to_owned(), layout: state.layout_of::<K, W>(name), owed: None }
     }
 
-    /// The same of a state whose keys have several parts each, `P` says which.
-    pub(crate) fn of_parts<K: Key, P: Key, W: Record>(state: &OperatorState, name: &str) -> Self {
-        Self { name: name.to_owned(), layout: state.layout_of_parts::<K, P, W>(name), owed: None }
+    /// The same of a state whose keys have several parts each, under a `P`.
+    pub(crate) fn of_parts<K: Key, P: Key, W: Record>(state: &OperatorState, name: &str, parts: Parts) -> Self {
+        Self { name: name.to_owned(), layout: state.layout_of_parts::<K, P, W>(name, parts), owed: None }
     }
 
     /// The barrier of a checkpoint has come: `table` will be saved as it is now.

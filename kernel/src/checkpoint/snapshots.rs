@@ -209,9 +209,8 @@ impl Snapshots {
 
     /// Appends entries of a sealed state to its snapshot, which is being made.
     pub(crate) fn append(&self, owed: Owed, saved: &SavedEntries) {
-        let scope = if saved.is_range { Scope::AllHashes(saved.hashes) } else { Scope::Hashes(saved.hashes) };
         let mut writer = self.writer_of(owed);
-        writer.append(owed.state, scope, saved.entries, &saved.bytes);
+        writer.append(owed.state, saved.scope(), saved.entries, &saved.bytes);
         self.images.borrow_mut().grown(&mut writer);
     }
 

@@ -37,6 +37,27 @@ const ALIGN: usize = 16;
 /// Distinguishes the entries of one key: the two ends of a window.
 pub type Namespace = (i64, i64);
 
+/// Bytes of a namespace.
+const NAMESPACE_BYTES: usize = 16;
+
+/// The bytes of a namespace.
+pub(crate) fn namespace_bytes((first, second): Namespace) -> [u8; NAMESPACE_BYTES] {
+    let mut bytes = [0; NAMESPACE_BYTES];
+    let (front, back) = bytes.split_at_mut(NAMESPACE_BYTES / 2);
+    front.copy_from_slice(&first.to_le_bytes());
+    back.copy_from_slice(&second.to_le_bytes());
+    bytes
+}
+
+/// Takes a namespace off the front of `bytes`; `None` if there are fewer than it has.
+#[must_use]
+pub fn take_namespace(bytes: &mut &[u8]) -> Option<Namespace> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    let (second, rest) = rest.split_first_chunk()?;
+    *bytes = rest;
+    Some((i64::from_le_bytes(*first), i64::from_le_bytes(*second)))
+}
+
 /// An entry as it was read back.
 pub struct SavedEntry<K, V> {
     /// Distinguishes the entry from others of its key.
@@ -61,10 +82,9 @@ pub fn append_entry<K: Key, V: Record>(
     let start = section.len();
     section.bytes(&[0; SHORT]);
     let mut flags = 0;
-    if let Some((first, second)) = namespace {
+    if let Some(namespace) = namespace {
         flags |= HAS_NAMESPACE;
-        section.bytes(&first.to_le_bytes());
-        section.bytes(&second.to_le_bytes());
+        section.bytes(&namespace_bytes(namespace));
     }
     let key_at = section.len();
     K::write(key.view(), section);
@@ -150,8 +170,7 @@ impl<'a> RawEntries<'a> {
         let namespace = if flags & HAS_NAMESPACE == 0 {
             None
         } else {
-            let mut number = || self.numbers("its namespace").map(i64::from_le_bytes);
-            Some((number()?, number()?))
+            Some(take_namespace(&mut self.rest).ok_or_else(|| ends_within("its namespace"))?)
         };
         let (key, value) = (self.split(key_bytes, "its key")?, self.split(value_bytes, "its value")?);
         Ok(RawEntry { namespace, key, value: (!is_tombstone).then_some(value) })

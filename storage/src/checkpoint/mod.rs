@@ -24,7 +24,8 @@ mod snapshot;
 mod snapshot_writer;
 mod store;
 
-pub use entries::{Entries, Namespace, RawEntries, RawEntry, SavedEntry, append_entry};
+pub(crate) use entries::namespace_bytes;
+pub use entries::{Entries, Namespace, RawEntries, RawEntry, SavedEntry, append_entry, take_namespace};
 pub use error::CheckpointError;
 pub use files::{Piece, Pieces, discard, write_snapshot};
 pub use frame::{FileHeader, FileKind};

@@ -1,9 +1,12 @@
 //! Reading a state out of the layers that make it up: each entry as the newest layer that says something of its key has it.
 //!
-//! Layers are read from the newest back. What is remembered of the newer ones is which ranges they have whole, and the keys of their other entries.
+//! Layers are read from the newest back. What is remembered of the newer ones is which ranges they have whole, which namespaces there are, and the keys of their
+//! other entries.
 
+use super::entries::take_namespace;
 use super::{Entries, Namespace, SavedEntry, Scope, Section};
 use crate::HotTable;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use thalweg_record::HashRange;
 use thalweg_record::record::{Key, Record, RecordLayout};
@@ -37,29 +40,40 @@ pub fn restore<K: Key, V: Record>(
     let mut older = layers.len();
     for layer in layers {
         older -= 1;
-        let (mut whole, mut gone) = (Vec::new(), Vec::new());
+        let (mut whole, mut gone, mut namespaces) = (Vec::new(), Vec::new(), None);
         for section in layer {
-            let (hashes, is_whole) = match section.scope {
-                Scope::Hashes(hashes) => (hashes, false),
-                Scope::AllHashes(hashes) => (hashes, true),
+            let mut bytes = section.bytes;
+            let (hashes, superseded) = match section.scope {
+                Scope::Hashes(hashes) => (hashes, None),
+                Scope::AllHashes(hashes) => (hashes, Some(None)),
+                Scope::AllHashesWithin(hashes) => {
+                    let within = take_namespace(&mut bytes).ok_or("a section of one namespace ends within that")?;
+                    (hashes, Some(Some(within)))
+                }
+                Scope::Namespaces => {
+                    namespaces = Some(read_namespaces(bytes)?);
+                    continue;
+                }
                 Scope::Split(_) | Scope::Subtask => return Err("a section of it is not of keys".to_owned()),
             };
-            if is_whole {
-                whole.push(hashes);
-            }
-            if !hashes.overlaps(range) || newer.whole.cover(hashes) {
+            let within = superseded.flatten();
+            whole.extend(superseded.map(|within| (within, hashes)));
+            if !hashes.overlaps(range) || superseded.is_some_and(|within| newer.cover(within, hashes)) {
                 continue;
             }
-            let mut entries = Entries::new(section.bytes);
+            let mut entries = Entries::new(bytes);
             while let Some(entry) = entries.next(layouts.0, layouts.1) {
                 let SavedEntry { namespace, key, value } = entry?;
+                if superseded.is_some() && namespace != within {
+                    return Err(format!("an entry in {namespace:?} lies among those in {within:?}"));
+                }
                 let hash = hash_of(&key);
                 if !wanted(hash, &key) || newer.supersede(hash, namespace, &key) {
                     continue;
                 }
                 match value {
                     Some(value) => {
-                        if older > 0 && !is_whole {
+                        if older > 0 && superseded.is_none() {
                             newer.keys.insert_new(hash, (namespace, key.clone()), ());
                         }
                         take(RestoredEntry { hash, namespace, key, value });
@@ -68,7 +82,7 @@ pub fn restore<K: Key, V: Record>(
                 }
             }
         }
-        newer.whole.add(whole);
+        newer.add(whole, namespaces);
         // Not before: beside an entry of the same layer a tombstone says something of older ones alone.
         for (hash, namespace, key) in gone {
             newer.keys.get_or_insert_with(hash, |of| of.0 == namespace && of.1 == key, || ((namespace, key.clone()), ()));
@@ -77,22 +91,52 @@ pub fn restore<K: Key, V: Record>(
     Ok(())
 }
 
+fn read_namespaces(mut bytes: &[u8]) -> Result<BTreeSet<Namespace>, String> {
+    let mut namespaces = BTreeSet::new();
+    while !bytes.is_empty() {
+        namespaces.insert(take_namespace(&mut bytes).ok_or("a list of namespaces ends within one")?);
+    }
+    Ok(namespaces)
+}
+
 /// What newer layers say something of.
 struct Newer<K> {
-    whole: Ranges,
+    /// By namespace; those of states without namespaces under `None`.
+    whole: BTreeMap<Option<Namespace>, Ranges>,
+    /// The namespaces that have been there all the time, if any layer says which.
+    namespaces: Option<BTreeSet<Namespace>>,
     keys: HotTable<(Option<Namespace>, K), ()>,
 }
 
 impl<K> Default for Newer<K> {
     fn default() -> Self {
-        Self { whole: Ranges::default(), keys: HotTable::default() }
+        Self { whole: BTreeMap::new(), namespaces: None, keys: HotTable::default() }
     }
 }
 
 impl<K: Key> Newer<K> {
+    fn cover(&self, namespace: Option<Namespace>, hashes: HashRange) -> bool {
+        self.whole.get(&namespace).is_some_and(|ranges| ranges.cover(hashes))
+    }
+
     fn supersede(&self, hash: u64, namespace: Option<Namespace>, key: &K) -> bool {
-        self.whole.cover(HashRange { first: hash as u32, last: hash as u32 })
+        let is_gone = |namespace| self.namespaces.as_ref().is_some_and(|namespaces| !namespaces.contains(&namespace));
+        namespace.is_some_and(is_gone)
+            || self.cover(namespace, HashRange { first: hash as u32, last: hash as u32 })
             || !self.keys.is_empty() && self.keys.get(hash, |of| of.0 == namespace && of.1 == *key).is_some()
+    }
+
+    /// A layer has all of these ranges, and these namespaces, if it says which.
+    fn add(&mut self, whole: Vec<(Option<Namespace>, HashRange)>, namespaces: Option<BTreeSet<Namespace>>) {
+        let mut by_namespace = BTreeMap::<_, Vec<_>>::new();
+        whole.into_iter().for_each(|(namespace, range)| by_namespace.entry(namespace).or_default().push(range));
+        by_namespace.into_iter().for_each(|(namespace, ranges)| self.whole.entry(namespace).or_default().add(ranges));
+        if let Some(namespaces) = namespaces {
+            match &mut self.namespaces {
+                Some(before) => before.retain(|namespace| namespaces.contains(namespace)),
+                None => self.namespaces = Some(namespaces),
+            }
+        }
     }
 }
 

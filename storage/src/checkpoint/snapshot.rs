@@ -221,7 +221,7 @@ fn read_rows(mut index: Reader<'_>, mut sections: Reader<'_>) -> Result<Index, C
         if offset != sections.at() {
             return Err(index.corrupt(at, format!("the section at {offset} is not the one that follows")));
         }
-        if !matches!(scope, Scope::Hashes(_) | Scope::AllHashes(_)) && !single.insert((state, scope)) {
+        if !matches!(scope, Scope::Hashes(_) | Scope::AllHashes(_) | Scope::AllHashesWithin(_)) && !single.insert((state, scope)) {
             return Err(index.corrupt(at, format!("state {state} has two sections of scope {parts:?}")));
         }
         if crc32fast::hash(sections.take(length, "a section")?) != crc {

@@ -36,6 +36,10 @@ pub enum Scope {
     Hashes(HashRange),
     /// All keys with hashes in this range: what earlier images hold of it is superseded.
     AllHashes(HashRange),
+    /// All keys with hashes in this range that are in one namespace, of which what earlier images hold is superseded. The bytes begin with that.
+    AllHashesWithin(HashRange),
+    /// The namespaces that there are, instead of entries: what earlier images hold of others is gone.
+    Namespaces,
     /// One split of a source.
     Split(u32),
     /// The subtask itself.
@@ -50,6 +54,8 @@ impl Scope {
             Self::Split(split) => [1, split, 0],
             Self::Subtask => [2, 0, 0],
             Self::AllHashes(HashRange { first, last }) => [3, first, last],
+            Self::AllHashesWithin(HashRange { first, last }) => [4, first, last],
+            Self::Namespaces => [5, 0, 0],
         }
     }
 
@@ -60,6 +66,8 @@ impl Scope {
             [1, split, 0] => Some(Self::Split(split)),
             [2, 0, 0] => Some(Self::Subtask),
             [3, first, last] if first <= last => Some(Self::AllHashes(HashRange { first, last })),
+            [4, first, last] if first <= last => Some(Self::AllHashesWithin(HashRange { first, last })),
+            [5, 0, 0] => Some(Self::Namespaces),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@
 //!
 //! The caller brings the hash: no key is hashed here, also not when a table grows.
 
+mod halving;
 mod history;
 mod part;
 mod positions;
@@ -43,9 +44,6 @@ const PART_SLOTS: usize = 4096;
 /// Bytes of a part at most, likewise.
 const PART_BYTES: usize = 256 << 10;
 
-/// Bytes of a part at most when it is saved.
-const PART_SAVED_BYTES: usize = 1 << 20;
-
 /// Slots of the first part when the first entry comes.
 const FIRST_SLOTS: usize = 8;
 
@@ -69,9 +67,8 @@ pub struct HotTable<K, V> {
     slot_bytes: usize,
     owner: TableOwner,
     sealing: Sealing<K, V>,
-    /// The slots that a part may grow to before it splits, and how many that were if its entries are small when they are saved.
+    /// The slots that a part may grow to before it splits.
     part_slots: usize,
-    part_slots_most: usize,
 }
 
 impl<K, V> Default for HotTable<K, V> {
@@ -112,7 +109,6 @@ impl<K, V> HotTable<K, V> {
             owner,
             sealing: Sealing::default(),
             part_slots,
-            part_slots_most: part_slots,
         }
     }
 
@@ -121,7 +117,6 @@ impl<K, V> HotTable<K, V> {
     pub fn with_part_slots(mut self, slots: usize) -> Self {
         assert!(self.parts.iter().all(|part| part.slots.capacity() == 0), "the table has parts");
         self.part_slots = part_slots::<K, V>(slots.min(PART_SLOTS));
-        self.part_slots_most = self.part_slots;
         self.regions = Regions::new(self.part_slots * Slots::<K, V>::SLOT_BYTES);
         self
     }
@@ -130,7 +125,7 @@ impl<K, V> HotTable<K, V> {
     #[must_use]
     pub fn another(&self) -> Self {
         let range = HashRange { first: self.span.first, last: self.span.last() };
-        Self::spanning(range, self.owner.clone()).with_part_slots(self.part_slots_most)
+        Self::spanning(range, self.owner.clone()).with_part_slots(self.part_slots)
     }
 
     /// Where the entries of a hash lie.
@@ -264,7 +259,11 @@ impl<K, V> HotTable<K, V> {
             }
             let capacity = self.parts[number].slots.capacity();
             let splits = capacity >= self.part_slots && self.can_split(number);
-            let grown = if splits { self.split(number) } else { self.grow(number, (2 * capacity).max(FIRST_SLOTS.min(self.part_slots))) };
+            let grown = if splits {
+                self.split(number, self.part_slots)
+            } else {
+                self.grow(number, (2 * capacity).max(FIRST_SLOTS.min(self.part_slots)))
+            };
             if grown.is_none() {
                 self.owner.cannot_grow(self.len - 1, self.table_bytes());
             }
@@ -299,29 +298,37 @@ impl<K, V> HotTable<K, V> {
         depth <= self.depth || (depth <= DEPTH_MAX && size_of::<Place<K, V>>() << depth <= self.table_bytes())
     }
 
-    /// Makes two parts of one, by the next bit of the hash. One that gets no entry takes no memory.
-    fn split(&mut self, number: usize) -> Option<()> {
-        let Self { span, parts, regions, part_slots, .. } = self;
-        let (span, part_slots) = (*span, *part_slots);
+    /// Makes two parts of one, by the next bit of the hash, each of `slots_least` slots at least. One that gets no entry takes no memory. `None` if there is not
+    /// enough memory; then nothing has changed.
+    fn split(&mut self, number: usize, slots_least: usize) -> Option<()> {
+        let Self { span, parts, regions, .. } = self;
+        let span = *span;
         let Part { slots, depth, prefix, .. } = &mut parts[number];
-        (*depth, *prefix) = (*depth + 1, *prefix << 1);
-        let depth = *depth;
-        let is_upper = |word: u64| span.index(word, depth) & 1 == 1;
+        let is_upper = |word: u64| span.index(word, *depth + 1) & 1 == 1;
         let upper = slots.words().filter(|word| is_upper(*word)).count();
         let lower = slots.len() - upper;
         let before = slots.bytes();
         let mut halves = [Slots::none(), Slots::none()];
-        if lower == 0 || upper == 0 {
-            halves[usize::from(lower == 0)] = std::mem::replace(slots, Slots::none());
-        } else {
-            for (half, entries) in halves.iter_mut().zip([lower, upper]) {
-                let capacity = (entries * 8 / FULL_EIGHTHS + 1).next_power_of_two().max(part_slots);
-                *half = Slots::with_capacity(capacity, regions)?;
+        if lower > 0 && upper > 0 {
+            for (at, entries) in [lower, upper].into_iter().enumerate() {
+                let capacity = (entries * 8 / FULL_EIGHTHS + 1).next_power_of_two().max(slots_least);
+                match Slots::with_capacity(capacity, regions) {
+                    Some(half) => halves[at] = half,
+                    None => {
+                        halves.into_iter().for_each(|half| drop(half.emptied(regions)));
+                        return None;
+                    }
+                }
             }
             std::mem::replace(slots, Slots::none()).pour(regions, |word, key, value| {
                 halves[usize::from(is_upper(word))].insert(word, key, value);
             });
+        } else {
+            halves[usize::from(lower == 0)] = std::mem::replace(slots, Slots::none());
         }
+        (*depth, *prefix) = (*depth + 1, *prefix << 1);
+        let depth = *depth;
+        let is_upper = |word: u64| span.index(word, depth) & 1 == 1;
         if depth > self.depth {
             self.directory = self.directory.iter().flat_map(|place| [*place, *place]).collect();
             self.depth = depth;
@@ -334,16 +341,6 @@ impl<K, V> HotTable<K, V> {
         self.enter(number);
         self.enter(self.parts.len() - 1);
         Some(())
-    }
-
-    /// Splits the part that is saved next if it would be too large.
-    fn split_before_saved(&mut self) -> bool {
-        let Some((number, entry_bytes)) = self.sealing.next_part(&self.parts) else { return false };
-        let slots = (PART_SAVED_BYTES / entry_bytes.max(1)).max(LEAST_SLOTS);
-        self.part_slots = self.part_slots_most.min(1 << slots.ilog2());
-        let is_large = |part: &Part<K, V>| part.slots.len() > LEAST_SLOTS && part.slots.len() * entry_bytes > PART_SAVED_BYTES;
-        // Without memory it is saved as it is.
-        self.parts.get(number).is_some_and(is_large) && self.can_split(number) && self.split(number).is_some()
     }
 
     /// Writes down where the slots of a part lie now.
@@ -376,10 +373,10 @@ impl<K, V> HotTable<K, V> {
         Some(value)
     }
 
-    /// [Seals](Sealable::seal) the table, whose entries are saved in this namespace, all of them if there is one. Costs next to nothing, unless an earlier
+    /// [Seals](Sealable::seal) the table, whose entries are saved in this namespace, if there is one. Costs next to nothing, unless an earlier
     /// content is given up, or a hundred in a row have been.
     pub fn seal_in(&mut self, namespace: Option<Namespace>, encode: Encode<K, V>, saving: &Saving) {
-        let is_whole = namespace.is_some() || self.table_bytes() <= saving.whole_bytes_max;
+        let is_whole = self.table_bytes() <= saving.whole_bytes_max;
         self.sealing.seal(&mut self.parts, Content { encode, namespace, is_whole, span: self.span, entries: self.len }, saving);
     }
 
@@ -402,8 +399,7 @@ impl<K, V> Sealable<K, V> for HotTable<K, V> {
 
     fn save(&mut self, budget: &mut usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
         while *budget > 0 {
-            if self.split_before_saved() {
-                *budget = budget.saturating_sub(self.part_slots);
+            if self.halve_next(budget) {
                 continue;
             }
             if let Step::All = self.sealing.save_next(&mut self.parts, budget, take)? {

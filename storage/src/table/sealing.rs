@@ -19,8 +19,8 @@ use super::slots::Tag;
 use super::span::Span;
 use super::tags::{OLDER, epoch_of, tag_of};
 use super::turns::Turns;
-use crate::checkpoint::Namespace;
-use crate::saved::{Encode, Encoder, SavedEntries};
+use crate::checkpoint::{Namespace, namespace_bytes};
+use crate::saved::{Encode, Encoder, SavedEntries, SavedPart};
 use crate::saving::{Saving, Stored};
 use crate::sealable::SaveError;
 use crate::side_bytes::SideShare;
@@ -49,8 +49,8 @@ const WHOLE_WITHIN: u32 = 100;
 /// Changes may add up to so many times what may change at once, until the part is saved whole.
 const CHANGED_SINCE_WHOLE: usize = 4;
 
-/// Entries of the first part to be saved that are encoded to find out how large they are.
-const MEASURED: usize = 8;
+/// Entries of a part that are encoded to find out how large they are.
+const SAMPLE: usize = 8;
 
 /// Bytes that count as much as an entry, of what is to be saved at once.
 const BYTES_OF_AN_ENTRY: usize = 32;
@@ -101,6 +101,13 @@ impl<K, V> Sealed<K, V> {
         self.error = kept.err();
     }
 
+    /// Takes what was kept aside of a part. Returns how many bytes that is.
+    fn take_aside(&mut self, part: &mut Part<K, V>, saved: &mut SavedEntries) -> usize {
+        let bytes = part.side.move_to(saved, self.encoder.side());
+        self.share.give_back(bytes);
+        bytes
+    }
+
     /// Encodes what is to be saved of a part besides its side buffer: what was changed since an earlier epoch, in the epochs before this one, or all.
     fn encode_rest(&mut self, saved: &mut SavedEntries, part: &Part<K, V>, changed_from: Option<u32>, epoch: u32) {
         let (namespace, now) = (self.namespace, tag_of(epoch));
@@ -118,24 +125,9 @@ impl<K, V> Sealed<K, V> {
         }
     }
 
-    /// About how many bytes an entry of a part is, encoded; 0 if it has none.
-    fn measure(&mut self, part: &Part<K, V>) -> usize {
-        let mut some = SavedEntries::none(mem::take(&mut self.spare));
-        let namespace = self.namespace;
-        // An error comes again when the part is saved.
-        let _ = self.encoder.extend(&mut some, |open| {
-            let mut first = part.slots.with_tags(|_| true).take(MEASURED);
-            first.try_for_each(|(hash, key, value)| open.add(hash, namespace, key, Some(value)))
-        });
-        let mean = some.bytes.len().checked_div(some.entries as usize).unwrap_or(0);
-        self.spare = some.bytes;
-        self.spare.clear();
-        mean
-    }
-
     /// Hands out what was saved, unless that has failed.
     fn hand_out(&mut self, saved: &SavedEntries, take: &mut dyn FnMut(&SavedEntries)) {
-        if self.error.is_none() && (saved.entries > 0 || saved.is_range) {
+        if self.error.is_none() && (saved.entries > 0 || saved.part != SavedPart::Some) {
             take(saved);
         }
     }
@@ -305,33 +297,36 @@ impl<K, V> Sealing<K, V> {
         if !is_all {
             sealed.builds_on = Some(sealed.builds_on.map_or(history.whole_in, |on| on.min(history.whole_in)));
         }
-        let is_base = sealed.namespace.is_none() && history.given_up_in != epoch;
+        let is_base = history.given_up_in != epoch;
         history.last_saved = is_base.then_some(LastSaved { epoch, is_whole: is_all });
         if part.side.is_empty() && changed_from.is_some_and(|from| changes.changed_in < from) {
             return 0;
         }
         let mut saved = SavedEntries::none(mem::take(&mut sealed.spare));
         let range = part.range(sealed.span);
-        let is_range = is_all && !sealed.is_whole;
+        // Of a state of one namespace what is saved is all there is. A namespace is one of many, and each says for itself what it supersedes.
+        let is_range = is_all && (!sealed.is_whole || sealed.namespace.is_some());
         // What belongs to a part that has split off may be in the side buffer, which then says nothing of a range.
         let is_apart = is_range && !part.side.is_empty() && !range.contains(part.side.hashes());
-        let mut bytes = part.side.move_to(&mut saved, sealed.encoder.side());
-        sealed.share.give_back(bytes);
+        let within = sealed.namespace.filter(|_| is_range).map(namespace_bytes);
+        let mut apart = 0;
         if is_apart {
+            apart = sealed.take_aside(part, &mut saved);
             sealed.hand_out(&saved, take);
             saved = SavedEntries::none(saved.bytes);
-        } else {
-            bytes = 0;
         }
+        saved.bytes.extend_from_slice(within.as_ref().map_or(&[], |namespace| namespace));
+        sealed.take_aside(part, &mut saved);
         sealed.encode_rest(&mut saved, part, changed_from, epoch);
         if is_range {
-            (saved.hashes, saved.is_range) = (range, true);
+            saved.hashes = range;
+            saved.part = if sealed.namespace.is_some() { SavedPart::RangeWithin } else { SavedPart::Range };
         }
         sealed.hand_out(&saved, take);
         if let Some(mean) = saved.bytes.len().checked_div(saved.entries as usize) {
-            self.entry_bytes = (3 * self.entry_bytes + mean).div_ceil(4);
+            self.entry_bytes = if self.entry_bytes == 0 { mean } else { (3 * self.entry_bytes + mean).div_ceil(4) };
         }
-        bytes += saved.bytes.len();
+        let bytes = apart + saved.bytes.len();
         sealed.spare = saved.bytes;
         sealed.spare.clear();
         if !is_base {
@@ -382,8 +377,8 @@ impl<K, V> Sealing<K, V> {
         self.unseal(parts);
         self.next_epoch(parts);
         let Content { encode, namespace, is_whole, span, entries } = content;
-        // Nothing is added to a content with a namespace: there may be thousands of such tables.
-        if namespace.is_none() {
+        // There may be thousands of small tables with namespaces, to whose contents nothing is added.
+        if namespace.is_none() || !is_whole {
             self.checkpoints.push_back((self.epoch, saving.checkpoint));
         }
         while self.checkpoints.front().is_some_and(|(epoch, _)| self.epoch - epoch > WHOLE_WITHIN) {
@@ -430,14 +425,36 @@ impl<K, V> Sealing<K, V> {
         }
     }
 
-    /// The part that is saved next, and about how many bytes an entry is, encoded.
-    pub(super) fn next_part(&mut self, parts: &[Part<K, V>]) -> Option<(usize, usize)> {
-        let sealed = self.sealed.as_deref_mut().filter(|sealed| sealed.error.is_none())?;
-        let next = sealed.next;
-        if self.entry_bytes == 0 {
-            self.entry_bytes = sealed.measure(parts.get(next)?);
-        }
-        Some((next, self.entry_bytes))
+    /// The number of the part that is saved next, if something of it is to be.
+    pub(super) fn next_to_save(&self, parts: &[Part<K, V>]) -> Option<usize> {
+        let sealed = self.sealed.as_deref().filter(|sealed| sealed.error.is_none())?;
+        parts.get(sealed.next).filter(|part| part.changes.saved_in != self.epoch).map(|_| sealed.next)
+    }
+
+    /// Whether what is sealed has a namespace.
+    pub(super) fn has_namespace(&self) -> bool {
+        self.sealed.as_deref().is_some_and(|sealed| sealed.namespace.is_some())
+    }
+
+    /// About how many bytes an entry is, encoded, after what was saved last; 0 if nothing has been.
+    pub(super) fn entry_bytes(&self) -> usize {
+        self.entry_bytes
+    }
+
+    /// About how many bytes an entry of a part is, encoded: some of them are. 0 if it has none.
+    pub(super) fn sample(&mut self, part: &Part<K, V>) -> usize {
+        let Some(sealed) = self.sealed.as_deref_mut() else { return 0 };
+        let mut some = SavedEntries::none(mem::take(&mut sealed.spare));
+        let namespace = sealed.namespace;
+        // An error comes again when the part is saved.
+        let _ = sealed.encoder.extend(&mut some, |open| {
+            let mut first = part.slots.with_tags(|_| true).take(SAMPLE);
+            first.try_for_each(|(hash, key, value)| open.add(hash, namespace, key, Some(value)))
+        });
+        let mean = some.bytes.len().checked_div(some.entries as usize).unwrap_or(0);
+        sealed.spare = some.bytes;
+        sealed.spare.clear();
+        mean
     }
 
     /// Saves the next part, if there is one left: see [`Sealable::save`](crate::Sealable::save).

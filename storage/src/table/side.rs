@@ -1,6 +1,7 @@
 //! What is kept aside of one part of a table: the entries that have changed since it was sealed, encoded as they were then.
 //!
-//! They lie in chunks that all states of a subtask share, so that keeping one more aside neither copies what is there nor asks for memory.
+//! They lie in chunks that all states of a subtask share, so that keeping one more aside neither copies what is there nor asks for memory. Only where a part
+//! is smaller than a chunk is what is kept of it in memory that grows, and what is larger than a chunk has one of its own.
 
 use crate::checkpoint::Namespace;
 use crate::saved::{Encoder, SavedEntries};
@@ -9,7 +10,7 @@ use rkyv::util::AlignedVec;
 use thalweg_record::HashRange;
 use thalweg_record::record::ArchiveError;
 
-/// Room that a chunk has for the next entry, if that is a small one; a larger one makes the chunk grow.
+/// Room that a chunk has for the next entry, if that is a small one. A larger one makes the chunk grow, which then takes no other one.
 const ROOM: usize = 128;
 
 /// The side buffer of a part. What is needed to add an entry comes first.
@@ -48,7 +49,8 @@ impl Side {
         (hash, key, value): (u64, &K, &V),
         part_bytes: impl FnOnce() -> usize,
     ) -> Result<usize, ArchiveError> {
-        if self.open.capacity() - self.open.len() < ROOM {
+        let capacity = self.open.capacity();
+        if capacity >= CHUNK && (capacity > CHUNK || capacity - self.open.len() < ROOM) || capacity == 0 {
             self.open_another(encoder.side(), part_bytes());
         }
         let before = self.open.len();

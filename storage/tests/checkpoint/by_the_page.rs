@@ -25,6 +25,9 @@ pub struct Section {
 
 pub enum Content {
     Entries(Vec<Entry>),
+    /// All entries of a namespace in a range.
+    Within((i64, i64), Vec<Entry>),
+    Namespaces(Vec<(i64, i64)>),
     Other(Vec<u8>),
 }
 
@@ -110,22 +113,39 @@ pub fn read(bytes: &[u8]) -> Read<Image> {
         let (crc, zero, offset, length, count) = (index.u32()?, index.u32()?, index.u64()?, index.u64()?, index.u64()?);
         let [kind, first, last] = scope;
         let is_scope = match kind {
-            0 | 3 => first <= last,
+            0 | 3 | 4 => first <= last,
             1 => last == 0,
-            _ => scope == [2, 0, 0],
+            _ => matches!(scope, [2 | 5, 0, 0]),
         };
-        let is_second = sections.iter().any(|other| other.state == state && other.scope == scope && matches!(kind, 1 | 2));
+        let is_second = sections.iter().any(|other| other.state == state && other.scope == scope && matches!(kind, 1 | 2 | 5));
         check(is_scope && !is_second && zero == 0 && state < states.len(), "a section")?;
         check(offset == rest.at as u64, "where a section begins")?;
         let bytes = rest.take(length)?;
         check(crc32fast::hash(bytes) == crc, "the crc of a section")?;
         rest.padding()?;
         let has_entries = !states[state].texts[3].is_empty();
-        let content = if has_entries { Content::Entries(entries(bytes, count)?) } else { Content::Other(bytes.to_vec()) };
+        let content = match kind {
+            _ if !has_entries => Content::Other(bytes.to_vec()),
+            4 => {
+                check(bytes.len() >= 16, "a namespace")?;
+                let (namespace, bytes) = bytes.split_at(16);
+                Content::Within(namespaces(namespace)?[0], entries(bytes, count)?)
+            }
+            5 => Content::Namespaces(namespaces(bytes)?),
+            _ => Content::Entries(entries(bytes, count)?),
+        };
         sections.push(Section { state, scope, count, content });
     }
     check(index.bytes.is_empty() && rest.at as u64 == index_at, "the end of the sections")?;
     Ok(Image { states, sections })
+}
+
+fn namespaces(bytes: &[u8]) -> Read<Vec<(i64, i64)>> {
+    let (mut rest, mut namespaces) = (Rest { bytes, at: 0 }, vec![]);
+    while !rest.bytes.is_empty() {
+        namespaces.push((rest.u64()?.cast_signed(), rest.u64()?.cast_signed()));
+    }
+    Ok(namespaces)
 }
 
 fn entries(section: &[u8], count: u64) -> Read<Vec<Entry>> {

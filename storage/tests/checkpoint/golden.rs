@@ -12,11 +12,12 @@
 use crate::by_the_page;
 use crate::job::{DIR, dir, new_disk, open};
 use crate::sections::{Entry, Sections, append, read, restored};
+use rkyv::util::AlignedVec;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use thalweg_io::Buffer;
 use thalweg_record::HashRange;
-use thalweg_record::record::Layout;
+use thalweg_record::record::{Archiver, Layout};
 use thalweg_storage::checkpoint::*;
 use thalweg_world::SteppedDisk;
 
@@ -107,6 +108,44 @@ fn snapshot(is_full: bool) -> Buffer {
     writer.finish().rest
 }
 
+const WINDOWS: &str = "snap-v5-windows";
+
+/// Windows added to those of the full snapshot: one that is new and all there, one that has changed, and of another nothing is left.
+fn windows() -> Buffer {
+    let hour = |hour: i64| (3_600_000 * hour, 3_600_000 * (hour + 1));
+    let mut writer = SnapshotWriter::new();
+    let state = writer.state(PANES.0, PANES.1, &StateLayout { key: Layout::of::<u64>(), value: Layout::of::<String>() });
+    writer.builds_on_earlier(state);
+    let bytes_of = |(first, second): Namespace| [first.to_le_bytes(), second.to_le_bytes()].concat();
+    writer.append(state, Scope::Namespaces, 0, &[bytes_of(hour(0)), bytes_of(hour(1))].concat());
+    let entry = |key: u64, value: &str| {
+        let mut archiver = Archiver::new();
+        let mut section = archiver.open(AlignedVec::<16>::new(), 0);
+        append_entry(&mut section, Some(hour(1)), &key, Some(&value.to_owned())).unwrap();
+        section.close::<AlignedVec>().to_vec()
+    };
+    let all = Scope::AllHashesWithin(HashRange { first: 0x4000_0000, last: 0x7fff_ffff });
+    writer.append(state, all, 2, &[bytes_of(hour(1)), entry(1, "new"), entry(2, "")].concat());
+    let mut archiver = Archiver::new();
+    let mut section = archiver.open(AlignedVec::<16>::new(), 0);
+    append_entry(&mut section, Some(hour(0)), &2u64, Some(&"changed".to_owned())).unwrap();
+    writer.append(state, keys(0x7985_511c, 0x7985_511c), 1, &section.close::<AlignedVec>());
+    writer.finish().rest
+}
+
+#[test]
+fn windows_are_read_from_golden_files_and_what_is_over_is_not() {
+    let images = ["snap-v5-full", WINDOWS].map(|name| Snapshot::parse(name, golden(name)).unwrap());
+    let hour = |hour: i64| Some((3_600_000 * hour, 3_600_000 * (hour + 1)));
+    let expected = [
+        ((hour(0), 1_u64), "flow ".repeat(60)),
+        ((hour(0), 2), "changed".to_owned()),
+        ((hour(1), 1), "new".to_owned()),
+        ((hour(1), 2), String::new()),
+    ];
+    assert_eq!(restored(&Layers::new(images.into()), PANES).unwrap(), expected.into());
+}
+
 #[test]
 fn golden_snapshots_are_read_as_they_were_written() {
     for (name, is_full) in [("snap-v5-full", true), ("snap-v5-delta", false)] {
@@ -138,8 +177,12 @@ fn by_the_page(bytes: &[u8]) -> String {
         let [kind, first, second] = section.scope;
         writeln!(lines, "of {}: {kind} {first:08x} {second:08x}, {}", section.state, section.count).unwrap();
         match &section.content {
+            by_the_page::Content::Namespaces(namespaces) => writeln!(lines, "  {namespaces:?}").unwrap(),
             by_the_page::Content::Other(bytes) => writeln!(lines, "  {{{}}}", shown(bytes)).unwrap(),
-            by_the_page::Content::Entries(entries) => {
+            by_the_page::Content::Within(_, entries) | by_the_page::Content::Entries(entries) => {
+                if let by_the_page::Content::Within((first, second), _) = &section.content {
+                    writeln!(lines, "  all of {first} {second}").unwrap();
+                }
                 for by_the_page::Entry { namespace, key, value } in entries {
                     let value = value.as_deref().map_or("gone".to_owned(), |value| format!("= {{{}}}", shown(value)));
                     let namespace = namespace.map_or(String::new(), |(first, second)| format!("{first} {second}: "));
@@ -204,15 +247,27 @@ of 4: 2 00000000 00000000, 1
   {\x11\x12\x13\x14\x15\x16\x17\x18}
 "#;
 
+const OF_WINDOWS: &str = r#"builds ["window", "panes", "u64", "string"]
+of 0: 5 00000000 00000000, 0
+  [(0, 3600000), (3600000, 7200000)]
+of 0: 4 40000000 7fffffff, 2
+  all of 3600000 7200000
+  3600000 7200000: \x00\x00\x00\x00\x00\x00\x00\x01 = {new\xff\xff\xff\xff\xff}
+  3600000 7200000: \x00\x00\x00\x00\x00\x00\x00\x02 = {\xff\xff\xff\xff\xff\xff\xff\xff}
+of 0: 0 7985511c 7985511c, 1
+  0 3600000: \x00\x00\x00\x00\x00\x00\x00\x02 = {changed\xff}
+"#;
+
 #[test]
 fn whoever_has_only_the_page_reads_a_golden_snapshot_too() {
+    assert_eq!(by_the_page(&golden(WINDOWS)), OF_WINDOWS);
     assert_eq!(by_the_page(&golden("snap-v5-full")), FULL);
     assert_eq!(by_the_page(&golden("snap-v5-delta")), DELTA);
 }
 
 #[test]
 fn whoever_has_only_the_page_notices_damage_too() {
-    for name in ["snap-v5-full", "snap-v5-delta"] {
+    for name in ["snap-v5-full", "snap-v5-delta", WINDOWS] {
         let bytes = golden(name);
         for damaged in crate::damage::damaged(&bytes) {
             assert!(by_the_page::read(&damaged).is_err(), "{name}");
@@ -338,8 +393,13 @@ fn golden_log_entries_are_read_as_they_were_written() {
 /// What today's program makes of the same content.
 fn written_today() -> Vec<(&'static str, Vec<u8>)> {
     let [inline, layers] = [1, 2].map(|id| metadata(id).encode(subtasks(id)).to_vec());
-    let mut written =
-        vec![("snap-v5-full", snapshot(true).to_vec()), ("snap-v5-delta", snapshot(false).to_vec()), (INLINE, inline), (LAYERS, layers)];
+    let mut written = vec![
+        ("snap-v5-full", snapshot(true).to_vec()),
+        ("snap-v5-delta", snapshot(false).to_vec()),
+        (WINDOWS, windows().to_vec()),
+        (INLINE, inline),
+        (LAYERS, layers),
+    ];
     written.extend(log().map(|(name, entry)| (name, entry.encode())));
     written
 }

@@ -56,6 +56,6 @@ pub fn restored<K: Key, V: Record>(layers: &Layers, (operator, name): (&str, &st
     let (mut entries, mut is_twice) = (BTreeMap::new(), false);
     let (key, value) = (RecordLayout::default(), RecordLayout::default());
     let take = |entry: RestoredEntry<K, V>| is_twice |= entries.insert((entry.namespace, entry.key), entry.value).is_some();
-    restore(layers.of_state(operator, name).collect(), (&key, &value), HashRange::ALL, |_| true, take)?;
+    restore(layers.of_state(operator, name).collect(), (&key, &value), HashRange::ALL, |key| K::hash(key.view()), |_, _| true, take)?;
     if is_twice { Err("an entry of state is there twice".to_owned()) } else { Ok(entries) }
 }

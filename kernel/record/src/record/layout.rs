@@ -172,11 +172,11 @@ impl<T: Record> RecordLayout<T> {
 }
 
 impl<A: Record, B: Record> RecordLayout<(A, B)> {
-    /// The layout of what belongs to an `A` under a `B` of its own: an entry of a map, say. It is another one than that of the pair. A given layout and a
-    /// check of `of` hold for it.
+    /// The layout of one of several things that an `A` has, each under a `B`: of an entry of its map, say, which `what` tells from a piece of its list. It is
+    /// another one than that of the pair. A given layout and a check of `of` hold for it.
     #[must_use]
-    pub fn part(of: &RecordLayout<A>) -> Self {
-        let layout = Layout::described(&format!("part{{of:{},under:{},}}", of.layout, Layout::of::<B>()));
+    pub fn part(what: &str, of: &RecordLayout<A>) -> Self {
+        let layout = Layout::described(&format!("{what}{{of:{},under:{},}}", of.layout, Layout::of::<B>()));
         match of.check.clone() {
             Some(check) => Self::given(layout).with_check(move |(first, _): (A::Ref<'_>, B::Ref<'_>)| check(first)),
             None => Self::given(layout),

@@ -6,7 +6,7 @@
 //!
 //! Pure: no clock, no I/O.
 
-use crate::checkpoint::{OperatorState, RESERVED_STATES, SealedState};
+use crate::checkpoint::{OperatorState, Parts, RESERVED_STATES, SealedState};
 use crate::record::{Key, Record};
 use std::task::{Context, Poll};
 use thalweg_storage::checkpoint::append_entry;
@@ -140,7 +140,7 @@ impl<K: Key> States<K> {
                     table.add_piece(hash, key, piece, saved.value);
                 });
             }
-            let sealed = SealedState::of_parts::<K, u32, Vec<V>>(&self.saved, name);
+            let sealed = SealedState::of_parts::<K, u32, Vec<V>>(&self.saved, name, Parts::Pieces);
             self.durable.push(Box::new(InTable { id, sealed, encode: append_entry::<(K, u32), Vec<V>> }));
         }
         ListState { id }
@@ -155,7 +155,7 @@ impl<K: Key> States<K> {
                     table.insert_new(hash, key, map_key, saved.value);
                 });
             }
-            let sealed = SealedState::of_parts::<K, MK, MV>(&self.saved, name);
+            let sealed = SealedState::of_parts::<K, MK, MV>(&self.saved, name, Parts::MapEntries);
             self.durable.push(Box::new(InTable { id, sealed, encode: append_entry::<(K, MK), MV> }));
         }
         MapState { id }

@@ -3,7 +3,7 @@
 //! A timer is a time and a key; setting the same one twice sets it once. The queues know no clock: the operator says what time each has reached and takes
 //! out the timers that are due.
 
-use crate::checkpoint::{OperatorState, SealedState};
+use crate::checkpoint::{OperatorState, Parts, SealedState};
 use crate::record::Key;
 use thalweg_storage::checkpoint::append_entry;
 use thalweg_storage::{StateSize, TimerQueue};
@@ -43,13 +43,13 @@ impl<K: Key> Timers<K> {
     pub(super) fn restored(saved: &OperatorState) -> Self {
         let restored = |name| {
             let mut queue = saved.timers(name);
-            saved.restore_map::<K, i64, ()>(name, |_, saved| {
+            saved.restore_timers::<K>(name, |_, saved| {
                 let (key, time) = saved.key;
                 queue.insert(time, key);
             });
             queue
         };
-        let sealed = [EVENT_TIME, PROCESSING_TIME].map(|name| SealedState::of_parts::<K, i64, ()>(saved, name));
+        let sealed = [EVENT_TIME, PROCESSING_TIME].map(|name| SealedState::of_parts::<K, i64, ()>(saved, name, Parts::Timers));
         Self { event_time: restored(EVENT_TIME), processing_time: restored(PROCESSING_TIME), sealed }
     }
 

@@ -11,10 +11,12 @@
 mod saving;
 
 use super::store::{Place, RestoredAs, WindowStore};
+use crate::checkpoint::CheckpointId;
 use crate::record::Key;
 use crate::time::{TimeWindow, Watermark};
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
+use thalweg_storage::checkpoint::Namespace;
 use thalweg_storage::{HotTable, Position, Remains};
 
 /// Panes in which the keys of the next records are prefetched. For the 32 keys that are looked up together a pane takes two cache lines each at most: eight
@@ -44,6 +46,10 @@ pub struct Panes<K, V> {
     unsaved: Vec<HotTable<K, V>>,
     /// The order of the pane that is saved next, once [`unsaved`](Self::unsaved) ones are; `None` if all that was sealed is saved.
     save_next: Option<(i64, i64)>,
+    /// The spans of the panes that were sealed, until they are saved.
+    sealed: Option<Vec<Namespace>>,
+    /// What has been saved since then builds on the contents of this checkpoint and later ones.
+    builds_on: Option<CheckpointId>,
     /// What is left of panes that are over.
     retired: Vec<Remains<K, V>>,
     /// An empty table as those of panes are at first.
@@ -119,6 +125,8 @@ impl<K: Key, V: 'static> WindowStore<K, V> for Panes<K, V> {
             first_incomplete: 0,
             unsaved: Vec::new(),
             save_next: None,
+            sealed: None,
+            builds_on: None,
             retired: Vec::new(),
             empty: table,
             group: 1,

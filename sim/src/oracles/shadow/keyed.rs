@@ -83,6 +83,14 @@ impl<'a> Keyed<'a> {
         self.read(name, |(key, _)| key.as_str(), &read)
     }
 
+    /// The timers of the state `name`, in the order of their keys and times.
+    pub(super) fn timers(&self, name: &str) -> Result<Vec<KeyedEntry<(String, i64), ()>>, String> {
+        let read = |subtask: usize, parallelism: usize, take: Take<'_, (String, i64), ()>| {
+            self.reader.timers(self.uid, name, subtask, parallelism, take)
+        };
+        self.read(name, |(key, _)| key.as_str(), &read)
+    }
+
     /// The entries of a state, in order; `key_of` is the part of an entry's key that decides who owns it.
     fn read<E: Ord + Debug, V: Ord + Debug>(
         &self,

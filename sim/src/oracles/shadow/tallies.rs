@@ -56,7 +56,7 @@ pub(super) fn process(keyed: &Keyed<'_>, span_ms: i64, input: &[Element], tallie
     same("the list of waiting records", &records, &found.collect::<Vec<_>>())?;
     let found = keyed.maps::<i64, i64>("sums")?.into_iter().map(|entry| (entry.key, entry.value));
     same("the sums of waiting records", &sums, &found.collect::<Vec<_>>())?;
-    let found = keyed.maps::<i64, ()>(TIMERS)?.into_iter().map(|entry| entry.key);
+    let found = keyed.timers(TIMERS)?.into_iter().map(|entry| entry.key);
     same("the timers of event time", &timers, &found.collect::<Vec<_>>())?;
 
     let reported: Vec<Tally> = tallies.iter().filter(|tally| tally.fired_at.is_none()).cloned().collect();

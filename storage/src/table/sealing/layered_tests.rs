@@ -5,7 +5,7 @@ use super::super::turns::AFTER_ALL;
 use super::*;
 use crate::Sealable;
 use crate::SideBytes;
-use crate::checkpoint::{Layers, Scope, Snapshot, SnapshotWriter, StateIndex, StateLayout, append_entry, restore};
+use crate::checkpoint::{Layers, Snapshot, SnapshotWriter, StateIndex, StateLayout, append_entry, restore};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use thalweg_record::HashRange;
@@ -88,8 +88,7 @@ impl Saved {
         let Some((content, checkpoint, mut writer)) = self.sealed.take() else { return };
         let state = state(&mut writer);
         let is_all = self.table.save(&mut budget, &mut |saved| {
-            let scope = if saved.is_range { Scope::AllHashes(saved.hashes) } else { Scope::Hashes(saved.hashes) };
-            writer.append(state, scope, saved.entries, &saved.bytes);
+            writer.append(state, saved.scope(), saved.entries, &saved.bytes);
         });
         if !is_all.unwrap() {
             self.sealed = Some((content, checkpoint, writer));

@@ -3,9 +3,10 @@ use crate::checkpoint::CheckpointId;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use thalweg_record::HashRange;
 use thalweg_record::record::RecordLayout;
-use thalweg_storage::checkpoint::{Entries, append_entry};
-use thalweg_storage::{SaveError, SavedEntries, Saving, Sealable, SideBytes};
+use thalweg_storage::checkpoint::{Entries, Layers, Snapshot, SnapshotWriter, StateLayout, append_entry, restore, take_namespace};
+use thalweg_storage::{SaveError, SavedEntries, SavedPart, Saving, Sealable, SideBytes, Stored};
 
 fn window(start: i64, end: i64) -> TimeWindow {
     TimeWindow { start, end }
@@ -110,7 +111,13 @@ fn alone(side: &Rc<SideBytes>) -> Saving {
 }
 
 fn decode(saved: &SavedEntries) -> Vec<((i64, i64, u64), u64)> {
-    let (mut entries, mut decoded) = (Entries::new(&saved.bytes), vec![]);
+    let mut bytes = &*saved.bytes;
+    match saved.part {
+        SavedPart::Namespaces => return vec![],
+        SavedPart::RangeWithin => assert!(take_namespace(&mut bytes).is_some()),
+        SavedPart::Some | SavedPart::Range => {}
+    }
+    let (mut entries, mut decoded) = (Entries::new(bytes), vec![]);
     while let Some(entry) = entries.next(&RecordLayout::<u64>::default(), &RecordLayout::<u64>::default()) {
         let entry = entry.unwrap();
         let (start, end) = entry.namespace.unwrap();
@@ -183,6 +190,124 @@ proptest! {
     }
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Add(i64, i64, u64),
+    /// Time goes on, and windows are over.
+    Pass(i64),
+    Seal,
+    Save(usize),
+    /// The latest content is stored, or lost.
+    End(bool),
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let change = prop_oneof![
+        30 => (0..8i64, 1..3i64, 0..60u64).prop_map(|(from, length, key)| Change::Add(from, 4 * length, key)),
+        2 => (0..6i64).prop_map(Change::Pass),
+        3 => Just(Change::Seal),
+        6 => prop_oneof![1..40usize, Just(usize::MAX)].prop_map(Change::Save),
+        4 => any::<bool>().prop_map(Change::End),
+    ];
+    proptest::collection::vec(change, 0..500)
+}
+
+/// The images that make a content up, with their checkpoints, the oldest first.
+type Images = Vec<(CheckpointId, Snapshot)>;
+
+fn read_back(images: &Images) -> Contents {
+    let layers = Layers::new(images.iter().map(|(_, image)| image.clone()).collect());
+    let mut contents = Contents::new();
+    let layouts = (&RecordLayout::<u64>::default(), &RecordLayout::<u64>::default());
+    let of_state = layers.of_state("window", "contents").collect();
+    restore(
+        of_state,
+        layouts,
+        HashRange::ALL,
+        |key| u64::hash(*key),
+        |_, _| true,
+        |entry| {
+            let (start, end) = entry.namespace.unwrap();
+            assert_eq!(contents.insert((end, start, entry.key), entry.value), None, "{} comes twice", entry.key);
+        },
+    )
+    .unwrap();
+    contents
+}
+
+/// Runs the changes, and returns how many contents were added to earlier ones. Small panes take up to `whole_bytes_max`.
+fn run_layered(changes: &[Change], whole_bytes_max: usize) -> usize {
+    let mut panes = Panes::<u64, u64>::new(HotTable::default().with_part_slots(8));
+    let (mut model, mut now, mut checkpoint, mut added) = (Contents::new(), 0, CheckpointId(0), 0);
+    let stored: Rc<Stored> = Rc::default();
+    let mut sealed: Option<(Contents, SnapshotWriter)> = None;
+    let (mut whole, mut files): (Option<Images>, Images) = (None, vec![]);
+    for (number, change) in (0..).zip(changes) {
+        match *change {
+            Change::Add(from, length, key) => {
+                let window = window((now + from) / 4 * 4, (now + from) / 4 * 4 + length);
+                *panes.find_or_insert(window, u64::hash(key), key, || 0, |_, _| ()).1 = number;
+                model.insert((window.end, window.start, key), number);
+            }
+            Change::Pass(by) => {
+                now += by;
+                panes.retire(|window| window.end <= now);
+                model = model.split_off(&(now + 1, i64::MIN, 0));
+                panes.free(10);
+            }
+            Change::Seal => {
+                checkpoint = checkpoint.next();
+                let side = SideBytes::at_most(usize::MAX);
+                let saving = Saving { checkpoint, side, stored: Rc::clone(&stored), whole_bytes_max, changes_percent_max: 50 };
+                panes.seal(append_entry, &saving);
+                (sealed, whole) = (Some((model.clone(), SnapshotWriter::new())), None);
+            }
+            Change::Save(budget) => {
+                let Some((before, mut writer)) = sealed.take() else { continue };
+                let state = writer.state("window", "contents", &StateLayout::default());
+                let is_all =
+                    panes.save(&mut { budget }, &mut |saved| writer.append(state, saved.scope(), saved.entries, &saved.bytes)).unwrap();
+                if !is_all {
+                    sealed = Some((before, writer));
+                    continue;
+                }
+                let builds_on = panes.builds_on();
+                let mut images: Images = files.iter().filter(|(of, _)| builds_on.is_some_and(|on| *of >= on)).cloned().collect();
+                if builds_on.is_some() {
+                    writer.builds_on_earlier(state);
+                    added += 1;
+                }
+                images.push((checkpoint, Snapshot::parse("image", writer.finish().rest).unwrap()));
+                assert_eq!(read_back(&images), before, "{checkpoint}, which builds on {builds_on:?}");
+                whole = Some(images);
+            }
+            Change::End(is_stored) => {
+                let Some(images) = whole.take().filter(|_| is_stored) else { continue };
+                stored.note(checkpoint);
+                files = images;
+            }
+        }
+    }
+    added
+}
+
+proptest! {
+    /// A content that is added to earlier ones is the one that was sealed: nothing of panes that were over comes back.
+    #[test]
+    fn windows_that_were_sealed_are_read_back_from_all_that_was_stored(changes in changes(), whole_bytes_max in prop_oneof![Just(0), Just(700)]) {
+        run_layered(&changes, whole_bytes_max);
+    }
+}
+
+/// The test above would prove nothing if that were rare.
+#[test]
+fn windows_are_added_to_what_was_stored_of_them() {
+    let fill: Vec<Change> = (0..60).flat_map(|key| [Change::Add(0, 400, key), Change::Add(4, 400, key)]).collect();
+    let round =
+        [Change::Add(0, 400, 1), Change::Seal, Change::Add(0, 400, 2), Change::Save(usize::MAX), Change::End(true), Change::Pass(4)];
+    assert!(run_layered(&[fill, round.repeat(20)].concat(), 0) >= 18);
+}
+
 /// What is kept aside is counted over all panes, and a pane that is over while it waits for its turn is freed when the content is given up.
 #[test]
 fn a_content_is_given_up_in_all_panes_when_too_much_changes() {
@@ -205,6 +330,33 @@ fn a_content_is_given_up_in_all_panes_when_too_much_changes() {
     assert!(panes.panes.iter().all(|(_, pane)| !pane.table.is_sealed()));
     panes.free(1_000);
     assert!(panes.retired.is_empty());
+}
+
+/// A window that is being fired is saved meanwhile, and its entries are large: none of them moves, so each fires once.
+#[test]
+fn saving_moves_no_entry_of_a_window_that_is_being_fired() {
+    let mut panes = Panes::<u64, String>::new(HotTable::default());
+    let all = window(0, 20);
+    for key in 0..2_000 {
+        panes.find_or_insert(all, u64::hash(key), key, || "much ".repeat(400), |_, _| ());
+    }
+    let saving = Saving { whole_bytes_max: 0, ..alone(&SideBytes::at_most(usize::MAX)) };
+    panes.seal(append_entry, &saving);
+    let (mut fired, mut is_saved) = (vec![], false);
+    loop {
+        let before = fired.len();
+        let is_done = panes.fire_due(all, |key, _| {
+            let has_room = fired.len() < before + 100;
+            fired.extend(has_room.then_some(*key));
+            has_room
+        });
+        is_saved |= panes.save(&mut 300, &mut |_| ()).unwrap();
+        if is_done {
+            break;
+        }
+    }
+    fired.sort_unstable();
+    assert!(is_saved && fired.into_iter().eq(0..2_000));
 }
 
 /// However small a slice is, it gets further.
