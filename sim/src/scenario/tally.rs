@@ -94,16 +94,20 @@ impl TallyFunction {
         let (due, later): (Vec<_>, Vec<_>) =
             ctx.list(self.records).take().into_iter().partition(|(at, _)| self.timer_of(*at) == timer.timestamp);
         let sums: BTreeMap<i64, i64> = ctx.map(self.sums).iter().collect();
-        let mut sum = 0i64;
-        for (at, of_time) in sums.into_iter().filter(|(at, _)| self.timer_of(*at) == timer.timestamp) {
-            sum = sum.wrapping_add(of_time);
-            ctx.map(self.sums).remove(&at);
-        }
         let waiting = ctx.value(self.waiting).get().copied().unwrap_or(0);
         let left = waiting - due.len() as u64;
         assert_eq!(left, later.len() as u64, "value and list state disagree");
         ctx.list(self.records).update(later);
+        let mut sum = 0i64;
+        for (at, of_time) in sums.into_iter().filter(|(at, _)| self.timer_of(*at) == timer.timestamp) {
+            sum = sum.wrapping_add(of_time);
+            // The last of a key's are removed at once.
+            if left > 0 {
+                ctx.map(self.sums).remove(&at);
+            }
+        }
         if left == 0 {
+            ctx.map(self.sums).clear();
             ctx.value(self.waiting).clear();
         } else {
             ctx.value(self.waiting).set(left);
