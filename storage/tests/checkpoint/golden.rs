@@ -17,8 +17,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use thalweg_io::Buffer;
 use thalweg_record::HashRange;
-use thalweg_record::record::{Archiver, Layout};
+use thalweg_record::record::{Archiver, Key, Layout, Record, RecordLayout};
 use thalweg_storage::checkpoint::*;
+use thalweg_storage::{list_piece_hash, map_entry_hash};
 use thalweg_world::SteppedDisk;
 
 const JOB: JobId = JobId(0x7ea1_0000_0000_0009);
@@ -130,6 +131,37 @@ fn windows() -> Buffer {
     let mut section = archiver.open(AlignedVec::<16>::new(), 0);
     append_entry(&mut section, Some(hour(0)), &2u64, Some(&"changed".to_owned())).unwrap();
     writer.append(state, keys(0x7985_511c, 0x7985_511c), 1, &section.close::<AlignedVec>());
+    writer.finish().rest
+}
+
+const PARTS: &str = "snap-v5-parts";
+
+/// A list of two pieces, a map of two entries, and a timer that was set and one that has gone.
+fn parts() -> Buffer {
+    fn append<P: Key, V: Record>(
+        writer: &mut SnapshotWriter,
+        what: &str,
+        entries: &[(u64, P, Option<V>)],
+        hash_of: impl Fn(u64, &P) -> u64,
+    ) {
+        let key = RecordLayout::<(u64, P)>::part(what, &RecordLayout::default()).layout().clone();
+        let state = writer.state("process", what, &StateLayout { key, value: Layout::of::<V>() });
+        let mut archiver = Archiver::new();
+        let mut section = archiver.open(AlignedVec::<16>::new(), 0);
+        let mut hashes = HashRange::EMPTY;
+        for (key, part, value) in entries {
+            append_entry(&mut section, None, &(*key, part.clone()), value.as_ref()).unwrap();
+            hashes = hashes.including(hash_of(*key, part));
+        }
+        writer.append(state, Scope::Hashes(hashes), entries.len() as u64, &section.close::<AlignedVec>());
+    }
+    let mut writer = SnapshotWriter::new();
+    let pieces = [(1, 0, Some(vec![10_u64, 11])), (1, 1, Some(vec![12]))];
+    append::<u32, Vec<u64>>(&mut writer, "list", &pieces, |key, piece| list_piece_hash::<u64>(u64::hash(key), key, *piece));
+    let entries = [(1, "ford".to_owned(), Some(true)), (2, String::new(), Some(false))];
+    append::<String, bool>(&mut writer, "map", &entries, map_entry_hash::<u64, String>);
+    let timers = [(1, -1, Some(())), (1, 1_700_000_000_000, None)];
+    append::<i64, ()>(&mut writer, "timers", &timers, map_entry_hash::<u64, i64>);
     writer.finish().rest
 }
 
@@ -258,8 +290,23 @@ of 0: 0 7985511c 7985511c, 1
   0 3600000: \x00\x00\x00\x00\x00\x00\x00\x02 = {changed\xff}
 "#;
 
+const OF_PARTS: &str = r#"whole ["process", "list", "list{of:u64,under:u32,}", "list{u64}"]
+whole ["process", "map", "map{of:u64,under:string,}", "bool"]
+whole ["process", "timers", "timers{of:u64,under:i64,}", "()"]
+of 0: 0 f36b4a1a f4a72dbc, 2
+  \x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00 = {\n\x00\x00\x00\x00\x00\x00\x00\x0b\x00\x00\x00\x00\x00\x00\x00\xf0\xff\xff\xff\x02\x00\x00\x00}
+  \x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x01 = {\x0c\x00\x00\x00\x00\x00\x00\x00\xf8\xff\xff\xff\x01\x00\x00\x00}
+of 1: 0 7dbfecb8 f9589253, 2
+  \x00\x00\x00\x00\x00\x00\x00\x01ford\x00\x00 = {\x01}
+  \x00\x00\x00\x00\x00\x00\x00\x02\x00\x00 = {\x00}
+of 2: 0 bb1982c9 fd86de66, 2
+  \x00\x00\x00\x00\x00\x00\x00\x01\x7f\xff\xff\xff\xff\xff\xff\xff = {}
+  \x00\x00\x00\x00\x00\x00\x00\x01\x80\x00\x01\x8b\xcf\xe5h\x00 gone
+"#;
+
 #[test]
 fn whoever_has_only_the_page_reads_a_golden_snapshot_too() {
+    assert_eq!(by_the_page(&golden(PARTS)), OF_PARTS);
     assert_eq!(by_the_page(&golden(WINDOWS)), OF_WINDOWS);
     assert_eq!(by_the_page(&golden("snap-v5-full")), FULL);
     assert_eq!(by_the_page(&golden("snap-v5-delta")), DELTA);
@@ -267,7 +314,7 @@ fn whoever_has_only_the_page_reads_a_golden_snapshot_too() {
 
 #[test]
 fn whoever_has_only_the_page_notices_damage_too() {
-    for name in ["snap-v5-full", "snap-v5-delta", WINDOWS] {
+    for name in ["snap-v5-full", "snap-v5-delta", WINDOWS, PARTS] {
         let bytes = golden(name);
         for damaged in crate::damage::damaged(&bytes) {
             assert!(by_the_page::read(&damaged).is_err(), "{name}");
@@ -397,6 +444,7 @@ fn written_today() -> Vec<(&'static str, Vec<u8>)> {
         ("snap-v5-full", snapshot(true).to_vec()),
         ("snap-v5-delta", snapshot(false).to_vec()),
         (WINDOWS, windows().to_vec()),
+        (PARTS, parts().to_vec()),
         (INLINE, inline),
         (LAYERS, layers),
     ];
