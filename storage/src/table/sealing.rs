@@ -13,6 +13,8 @@
 //! present epoch. So parts are *swept*: entries that were not changed since what is stored of the part get the tag [`OLDER`]. [`Sealing::save`] does that on its
 //! way, for parts that have not been swept for long; and sealing does a few of them, if checkpoint after checkpoint is given up before its turn comes.
 
+mod sealed;
+
 use super::history::LastSaved;
 use super::part::{Part, Removed};
 use super::slots::Tag;
@@ -21,13 +23,13 @@ use super::tags::{OLDER, epoch_of, tag_of};
 use super::turns::Turns;
 use crate::checkpoint::{Namespace, namespace_bytes};
 use crate::saved::{Encode, Encoder, SavedEntries, SavedPart};
-use crate::saving::{Saving, Stored};
+use crate::saving::Saving;
 use crate::sealable::SaveError;
 use crate::side_bytes::SideShare;
 use rkyv::util::AlignedVec;
+use sealed::Sealed;
 use std::collections::VecDeque;
 use std::mem;
-use std::ops::Range;
 use std::rc::Rc;
 use thalweg_record::CheckpointId;
 
@@ -49,9 +51,6 @@ const WHOLE_WITHIN: u32 = 100;
 /// Changes may add up to so many times what may change at once, until the part is saved whole.
 const CHANGED_SINCE_WHOLE: usize = 4;
 
-/// Entries of a part that are encoded to find out how large they are.
-const SAMPLE: usize = 8;
-
 /// Bytes that count as much as an entry, of what is to be saved at once.
 const BYTES_OF_AN_ENTRY: usize = 32;
 
@@ -67,70 +66,6 @@ pub(super) struct Content<K, V> {
     pub(super) span: Span,
     /// How many entries it has.
     pub(super) entries: usize,
-}
-
-/// A sealed content that is not saved as a whole yet.
-struct Sealed<K, V> {
-    encoder: Encoder<K, V>,
-    namespace: Option<Namespace>,
-    /// Whether all of it is saved.
-    is_whole: bool,
-    /// Of how many per cent of its entries a part may have changed, at most, not to be saved whole.
-    changes_percent_max: usize,
-    /// Parts that begin here, in their table's range of hashes, are saved whole.
-    turn: Range<u64>,
-    span: Span,
-    stored: Rc<Stored>,
-    /// The part whose turn is next.
-    next: usize,
-    /// The earliest epoch in which a part was saved whole on which what was saved builds.
-    builds_on: Option<u32>,
-    /// What the side buffers take.
-    share: SideShare,
-    /// Memory to encode the next part in.
-    spare: AlignedVec,
-    error: Option<SaveError>,
-}
-
-impl<K, V> Sealed<K, V> {
-    /// Keeps an entry of a part aside.
-    #[inline]
-    fn keep_aside(&mut self, part: &mut Part<K, V>, entry: (u64, &K, &V)) {
-        let added = part.side.add(&self.encoder, self.namespace, entry, || part.slots.bytes()).map_err(SaveError::Archive);
-        let kept = added.and_then(|bytes| self.share.keep(bytes).map_err(|bytes| SaveError::SideBuffersFull { bytes }));
-        self.error = kept.err();
-    }
-
-    /// Takes what was kept aside of a part. Returns how many bytes that is.
-    fn take_aside(&mut self, part: &mut Part<K, V>, saved: &mut SavedEntries) -> usize {
-        let bytes = part.side.move_to(saved, self.encoder.side());
-        self.share.give_back(bytes);
-        bytes
-    }
-
-    /// Encodes what is to be saved of a part besides its side buffer: what was changed since an earlier epoch, in the epochs before this one, or all.
-    fn encode_rest(&mut self, saved: &mut SavedEntries, part: &Part<K, V>, changed_from: Option<u32>, epoch: u32) {
-        let (namespace, now) = (self.namespace, tag_of(epoch));
-        let is_saved = |tag: Tag| tag != now && changed_from.is_none_or(|from| epoch_of(tag, epoch).is_some_and(|of| of >= from));
-        let added = self.encoder.extend(saved, |open| {
-            if changed_from.is_some() {
-                let mut before = part.removed.iter().filter(|removed| removed.epoch < epoch);
-                before.try_for_each(|removed| open.add(removed.hash, namespace, &removed.key, None))?;
-            }
-            let mut unchanged = part.slots.with_tags(is_saved);
-            unchanged.try_for_each(|(hash, key, value)| open.add(hash, namespace, key, Some(value)))
-        });
-        if let Err(error) = added {
-            self.error.get_or_insert(SaveError::Archive(error));
-        }
-    }
-
-    /// Hands out what was saved, unless that has failed.
-    fn hand_out(&mut self, saved: &SavedEntries, take: &mut dyn FnMut(&SavedEntries)) {
-        if self.error.is_none() && (saved.entries > 0 || saved.part != SavedPart::Some) {
-            take(saved);
-        }
-    }
 }
 
 /// The epochs of a table, and its sealed content.
@@ -444,17 +379,7 @@ impl<K, V> Sealing<K, V> {
     /// About how many bytes an entry of a part is, encoded: some of them are. 0 if it has none.
     pub(super) fn sample(&mut self, part: &Part<K, V>) -> usize {
         let Some(sealed) = self.sealed.as_deref_mut() else { return 0 };
-        let mut some = SavedEntries::none(mem::take(&mut sealed.spare));
-        let namespace = sealed.namespace;
-        // An error comes again when the part is saved.
-        let _ = sealed.encoder.extend(&mut some, |open| {
-            let mut first = part.slots.with_tags(|_| true).take(SAMPLE);
-            first.try_for_each(|(hash, key, value)| open.add(hash, namespace, key, Some(value)))
-        });
-        let mean = some.bytes.len().checked_div(some.entries as usize).unwrap_or(0);
-        sealed.spare = some.bytes;
-        sealed.spare.clear();
-        mean
+        sealed.sample(part)
     }
 
     /// Saves the next part, if there is one left: see [`Sealable::save`](crate::Sealable::save).

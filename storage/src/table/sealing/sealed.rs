@@ -1,0 +1,97 @@
+//! A sealed content that is not saved as a whole yet: how entries are encoded and kept aside, and how far saving has come.
+
+use super::super::part::Part;
+use super::super::slots::Tag;
+use super::super::span::Span;
+use super::super::tags::{epoch_of, tag_of};
+use crate::checkpoint::Namespace;
+use crate::saved::{Encoder, SavedEntries, SavedPart};
+use crate::saving::Stored;
+use crate::sealable::SaveError;
+use crate::side_bytes::SideShare;
+use rkyv::util::AlignedVec;
+use std::mem;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// Entries of a part that are encoded to find out how large they are.
+const SAMPLE: usize = 8;
+
+/// A sealed content that is not saved as a whole yet.
+pub(super) struct Sealed<K, V> {
+    pub(super) encoder: Encoder<K, V>,
+    pub(super) namespace: Option<Namespace>,
+    /// Whether all of it is saved.
+    pub(super) is_whole: bool,
+    /// Of how many per cent of its entries a part may have changed, at most, not to be saved whole.
+    pub(super) changes_percent_max: usize,
+    /// Parts that begin here, in their table's range of hashes, are saved whole.
+    pub(super) turn: Range<u64>,
+    pub(super) span: Span,
+    pub(super) stored: Rc<Stored>,
+    /// The part whose turn is next.
+    pub(super) next: usize,
+    /// The earliest epoch in which a part was saved whole on which what was saved builds.
+    pub(super) builds_on: Option<u32>,
+    /// What the side buffers take.
+    pub(super) share: SideShare,
+    /// Memory to encode the next part in.
+    pub(super) spare: AlignedVec,
+    pub(super) error: Option<SaveError>,
+}
+
+impl<K, V> Sealed<K, V> {
+    /// Keeps an entry of a part aside.
+    #[inline]
+    pub(super) fn keep_aside(&mut self, part: &mut Part<K, V>, entry: (u64, &K, &V)) {
+        let added = part.side.add(&self.encoder, self.namespace, entry, || part.slots.bytes()).map_err(SaveError::Archive);
+        let kept = added.and_then(|bytes| self.share.keep(bytes).map_err(|bytes| SaveError::SideBuffersFull { bytes }));
+        self.error = kept.err();
+    }
+
+    /// Takes what was kept aside of a part. Returns how many bytes that is.
+    pub(super) fn take_aside(&mut self, part: &mut Part<K, V>, saved: &mut SavedEntries) -> usize {
+        let bytes = part.side.move_to(saved, self.encoder.side());
+        self.share.give_back(bytes);
+        bytes
+    }
+
+    /// Encodes what is to be saved of a part besides its side buffer: what was changed since an earlier epoch, in the epochs before this one, or all.
+    pub(super) fn encode_rest(&mut self, saved: &mut SavedEntries, part: &Part<K, V>, changed_from: Option<u32>, epoch: u32) {
+        let (namespace, now) = (self.namespace, tag_of(epoch));
+        let is_saved = |tag: Tag| tag != now && changed_from.is_none_or(|from| epoch_of(tag, epoch).is_some_and(|of| of >= from));
+        let added = self.encoder.extend(saved, |open| {
+            if changed_from.is_some() {
+                let mut before = part.removed.iter().filter(|removed| removed.epoch < epoch);
+                before.try_for_each(|removed| open.add(removed.hash, namespace, &removed.key, None))?;
+            }
+            let mut unchanged = part.slots.with_tags(is_saved);
+            unchanged.try_for_each(|(hash, key, value)| open.add(hash, namespace, key, Some(value)))
+        });
+        if let Err(error) = added {
+            self.error.get_or_insert(SaveError::Archive(error));
+        }
+    }
+
+    /// Hands out what was saved, unless that has failed.
+    pub(super) fn hand_out(&mut self, saved: &SavedEntries, take: &mut dyn FnMut(&SavedEntries)) {
+        if self.error.is_none() && (saved.entries > 0 || saved.part != SavedPart::Some) {
+            take(saved);
+        }
+    }
+
+    /// About how many bytes an entry of a part is, encoded: some of them are. 0 if it has none.
+    pub(super) fn sample(&mut self, part: &Part<K, V>) -> usize {
+        let mut some = SavedEntries::none(mem::take(&mut self.spare));
+        let namespace = self.namespace;
+        // An error comes again when the part is saved.
+        let _ = self.encoder.extend(&mut some, |open| {
+            let mut first = part.slots.with_tags(|_| true).take(SAMPLE);
+            first.try_for_each(|(hash, key, value)| open.add(hash, namespace, key, Some(value)))
+        });
+        let mean = some.bytes.len().checked_div(some.entries as usize).unwrap_or(0);
+        self.spare = some.bytes;
+        self.spare.clear();
+        mean
+    }
+}
