@@ -1,7 +1,7 @@
 //! The state of one subtask, in the images that make it up.
 //!
 //! The oldest comes first, and each later one changes what those before it hold: a section of a range of keys supersedes all that earlier images hold of this
-//! range, and an entry or a tombstone supersedes what they hold of its key. A state that an image has whole supersedes theirs of that name. Within one image each
+//! range (in one namespace, if it says so), and an entry or a tombstone supersedes what they hold of its key. A list of namespaces says that others are gone. A state that an image has whole supersedes theirs of that name. Within one image each
 //! key has one entry; a tombstone for it beside that says only that an earlier one is gone.
 
 use super::{Section, Snapshot, StateLayout, StateSummary};

@@ -58,7 +58,8 @@ pub fn restore<K: Key, V: Record>(
             };
             let within = superseded.flatten();
             whole.extend(superseded.map(|within| (within, hashes)));
-            if !hashes.overlaps(range) || superseded.is_some_and(|within| newer.cover(within, hashes)) {
+            let is_gone = within.is_some_and(|within| newer.is_gone(within));
+            if !hashes.overlaps(range) || is_gone || superseded.is_some_and(|within| newer.cover(within, hashes)) {
                 continue;
             }
             let mut entries = Entries::new(bytes);
@@ -74,7 +75,7 @@ pub fn restore<K: Key, V: Record>(
                 match value {
                     Some(value) => {
                         if older > 0 && superseded.is_none() {
-                            newer.keys.insert_new(hash, (namespace, key.clone()), ());
+                            newer.keys.insert_new(filed_under(hash, namespace), (namespace, key.clone()), ());
                         }
                         take(RestoredEntry { hash, namespace, key, value });
                     }
@@ -85,10 +86,19 @@ pub fn restore<K: Key, V: Record>(
         newer.add(whole, namespaces);
         // Not before: beside an entry of the same layer a tombstone says something of older ones alone.
         for (hash, namespace, key) in gone {
-            newer.keys.get_or_insert_with(hash, |of| of.0 == namespace && of.1 == key, || ((namespace, key.clone()), ()));
+            let filed = filed_under(hash, namespace);
+            newer.keys.get_or_insert_with(filed, |of| of.0 == namespace && of.1 == key, || ((namespace, key.clone()), ()));
         }
     }
     Ok(())
+}
+
+/// Where an entry is remembered: a key may have one in each of many namespaces, and equal hashes would lie behind one another.
+fn filed_under(hash: u64, namespace: Option<Namespace>) -> u64 {
+    let Some((first, second)) = namespace else { return hash };
+    let mixed = first.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
+        ^ second.cast_unsigned().wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+    hash ^ mixed ^ (mixed >> 32)
 }
 
 fn read_namespaces(mut bytes: &[u8]) -> Result<BTreeSet<Namespace>, String> {
@@ -120,10 +130,13 @@ impl<K: Key> Newer<K> {
     }
 
     fn supersede(&self, hash: u64, namespace: Option<Namespace>, key: &K) -> bool {
-        let is_gone = |namespace| self.namespaces.as_ref().is_some_and(|namespaces| !namespaces.contains(&namespace));
-        namespace.is_some_and(is_gone)
+        namespace.is_some_and(|namespace| self.is_gone(namespace))
             || self.cover(namespace, HashRange { first: hash as u32, last: hash as u32 })
-            || !self.keys.is_empty() && self.keys.get(hash, |of| of.0 == namespace && of.1 == *key).is_some()
+            || !self.keys.is_empty() && self.keys.get(filed_under(hash, namespace), |of| of.0 == namespace && of.1 == *key).is_some()
+    }
+
+    fn is_gone(&self, namespace: Namespace) -> bool {
+        self.namespaces.as_ref().is_some_and(|namespaces| !namespaces.contains(&namespace))
     }
 
     /// A layer has all of these ranges, and these namespaces, if it says which.

@@ -44,6 +44,10 @@ const PART_SLOTS: usize = 4096;
 /// Bytes of a part at most, likewise.
 const PART_BYTES: usize = 256 << 10;
 
+/// Bytes of a part at most when it is saved, if it can be split, and where parts are small on purpose so many for each slot.
+const SAVED_BYTES: usize = 1 << 20;
+const SAVED_BYTES_PER_SLOT: usize = 256;
+
 /// Slots of the first part when the first entry comes.
 const FIRST_SLOTS: usize = 8;
 
@@ -69,6 +73,8 @@ pub struct HotTable<K, V> {
     sealing: Sealing<K, V>,
     /// The slots that a part may grow to before it splits.
     part_slots: usize,
+    /// Bytes of a part at most when it is saved, if it can be split.
+    saved_bytes_most: usize,
 }
 
 impl<K, V> Default for HotTable<K, V> {
@@ -109,6 +115,7 @@ impl<K, V> HotTable<K, V> {
             owner,
             sealing: Sealing::default(),
             part_slots,
+            saved_bytes_most: SAVED_BYTES,
         }
     }
 
@@ -117,6 +124,7 @@ impl<K, V> HotTable<K, V> {
     pub fn with_part_slots(mut self, slots: usize) -> Self {
         assert!(self.parts.iter().all(|part| part.slots.capacity() == 0), "the table has parts");
         self.part_slots = part_slots::<K, V>(slots.min(PART_SLOTS));
+        self.saved_bytes_most = SAVED_BYTES.min(slots.max(LEAST_SLOTS).saturating_mul(SAVED_BYTES_PER_SLOT));
         self.regions = Regions::new(self.part_slots * Slots::<K, V>::SLOT_BYTES);
         self
     }
@@ -125,7 +133,7 @@ impl<K, V> HotTable<K, V> {
     #[must_use]
     pub fn another(&self) -> Self {
         let range = HashRange { first: self.span.first, last: self.span.last() };
-        Self::spanning(range, self.owner.clone()).with_part_slots(self.part_slots)
+        Self { saved_bytes_most: self.saved_bytes_most, ..Self::spanning(range, self.owner.clone()).with_part_slots(self.part_slots) }
     }
 
     /// Where the entries of a hash lie.

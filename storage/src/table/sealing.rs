@@ -81,7 +81,7 @@ pub(super) struct Sealing<K, V> {
     checkpoints: VecDeque<(u32, CheckpointId)>,
     turns: Turns,
     builds_on: Option<CheckpointId>,
-    /// About how many bytes an entry is, encoded; 0 if none has been yet.
+    /// About how many bytes an entry is, encoded, of parts that were saved whole; 0 if none has been yet.
     entry_bytes: usize,
     sealed: Option<Box<Sealed<K, V>>>,
 }
@@ -258,7 +258,7 @@ impl<K, V> Sealing<K, V> {
             saved.part = if sealed.namespace.is_some() { SavedPart::RangeWithin } else { SavedPart::Range };
         }
         sealed.hand_out(&saved, take);
-        if let Some(mean) = saved.bytes.len().checked_div(saved.entries as usize) {
+        if let Some(mean) = saved.bytes.len().checked_div(saved.entries as usize).filter(|_| is_all) {
             self.entry_bytes = if self.entry_bytes == 0 { mean } else { (3 * self.entry_bytes + mean).div_ceil(4) };
         }
         let bytes = apart + saved.bytes.len();
@@ -360,26 +360,26 @@ impl<K, V> Sealing<K, V> {
         }
     }
 
-    /// The number of the part that is saved next, if something of it is to be.
-    pub(super) fn next_to_save(&self, parts: &[Part<K, V>]) -> Option<usize> {
-        let sealed = self.sealed.as_deref().filter(|sealed| sealed.error.is_none())?;
-        parts.get(sealed.next).filter(|part| part.changes.saved_in != self.epoch).map(|_| sealed.next)
+    /// The number of the part that is saved next, if all of it is, and its table has no namespace.
+    pub(super) fn next_to_save_whole(&mut self, parts: &mut [Part<K, V>]) -> Option<usize> {
+        let sealed = self.sealed.as_deref().filter(|sealed| sealed.error.is_none() && sealed.namespace.is_none())?;
+        let next = sealed.next;
+        let part = parts.get_mut(next).filter(|part| part.changes.saved_in != self.epoch)?;
+        self.decide(part);
+        part.changes.is_whole().then_some(next)
     }
 
-    /// Whether what is sealed has a namespace.
-    pub(super) fn has_namespace(&self) -> bool {
-        self.sealed.as_deref().is_some_and(|sealed| sealed.namespace.is_some())
-    }
-
-    /// About how many bytes an entry is, encoded, after what was saved last; 0 if nothing has been.
+    /// About how many bytes an entry is, encoded, after the parts that were saved whole last; 0 if none was.
     pub(super) fn entry_bytes(&self) -> usize {
         self.entry_bytes
     }
 
-    /// About how many bytes an entry of a part is, encoded: some of them are. 0 if it has none.
-    pub(super) fn sample(&mut self, part: &Part<K, V>) -> usize {
+    /// About how many bytes an entry of a part is, encoded: some of them are, and what that costs is taken off `budget`. 0 if it has none.
+    pub(super) fn sample(&mut self, part: &Part<K, V>, budget: &mut usize) -> usize {
         let Some(sealed) = self.sealed.as_deref_mut() else { return 0 };
-        sealed.sample(part)
+        let (bytes, entries) = sealed.sample(part);
+        *budget = budget.saturating_sub(entries.max(bytes / BYTES_OF_AN_ENTRY));
+        bytes.checked_div(entries).unwrap_or(0)
     }
 
     /// Saves the next part, if there is one left: see [`Sealable::save`](crate::Sealable::save).

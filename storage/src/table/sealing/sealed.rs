@@ -14,14 +14,15 @@ use std::mem;
 use std::ops::Range;
 use std::rc::Rc;
 
-/// Entries of a part that are encoded to find out how large they are.
+/// Entries of a part that are encoded to find out how large they are, fewer if so many bytes tell enough.
 const SAMPLE: usize = 8;
+const SAMPLE_BYTES: usize = 64 << 10;
 
 /// A sealed content that is not saved as a whole yet.
 pub(super) struct Sealed<K, V> {
     pub(super) encoder: Encoder<K, V>,
     pub(super) namespace: Option<Namespace>,
-    /// Whether all of it is saved.
+    /// Whether it is saved whole, whatever is stored.
     pub(super) is_whole: bool,
     /// Of how many per cent of its entries a part may have changed, at most, not to be saved whole.
     pub(super) changes_percent_max: usize,
@@ -80,18 +81,19 @@ impl<K, V> Sealed<K, V> {
         }
     }
 
-    /// About how many bytes an entry of a part is, encoded: some of them are. 0 if it has none.
-    pub(super) fn sample(&mut self, part: &Part<K, V>) -> usize {
+    /// How many bytes some entries of a part are, encoded, and how many entries these are.
+    pub(super) fn sample(&mut self, part: &Part<K, V>) -> (usize, usize) {
         let mut some = SavedEntries::none(mem::take(&mut self.spare));
-        let namespace = self.namespace;
-        // An error comes again when the part is saved.
-        let _ = self.encoder.extend(&mut some, |open| {
-            let mut first = part.slots.with_tags(|_| true).take(SAMPLE);
-            first.try_for_each(|(hash, key, value)| open.add(hash, namespace, key, Some(value)))
-        });
-        let mean = some.bytes.len().checked_div(some.entries as usize).unwrap_or(0);
+        for (hash, key, value) in part.slots.with_tags(|_| true).take(SAMPLE) {
+            // An error comes again when the part is saved.
+            let added = self.encoder.extend(&mut some, |open| open.add(hash, self.namespace, key, Some(value)));
+            if added.is_err() || some.bytes.len() > SAMPLE_BYTES {
+                break;
+            }
+        }
+        let (bytes, entries) = (some.bytes.len(), some.entries as usize);
         self.spare = some.bytes;
         self.spare.clear();
-        mean
+        (bytes, entries)
     }
 }

@@ -227,7 +227,7 @@ fn what_is_saved_at_once_is_bounded_in_bytes() {
             largest = largest.max(bytes);
         }
         assert_eq!(entries, 6_000);
-        assert!(largest <= table.saved_bytes_most() + 100 * 4_000, "{largest} bytes at once");
+        assert!(largest <= table.saved_bytes_most + 100 * 4_000, "{largest} bytes at once");
     }
     assert!(table.parts.iter().all(|part| part.slots.len() <= 262), "1 MiB has room for 262 entries");
 }
