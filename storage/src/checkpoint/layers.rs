@@ -70,7 +70,7 @@ pub struct LayeredState {
     pub entries: u64,
     /// Bytes of the entries in the newest image.
     pub written_bytes: u64,
-    /// Bytes of the entries in all of them.
+    /// Bytes of the entries in all of them, superseded ones among them.
     pub bytes: u64,
 }
 
