@@ -241,7 +241,8 @@ fn run_layered(changes: &[Change], whole_bytes_max: usize) -> usize {
     let (mut model, mut now, mut checkpoint, mut added) = (Contents::new(), 0, CheckpointId(0), 0);
     let stored: Rc<Stored> = Rc::default();
     let mut sealed: Option<(Contents, SnapshotWriter)> = None;
-    let (mut whole, mut files): (Option<Images>, Images) = (None, vec![]);
+    // A content may turn out to be stored when the next one is sealed, and parts of it are saved.
+    let (mut whole, mut files): (Option<(CheckpointId, Images)>, Images) = (None, vec![]);
     for (number, change) in (0..).zip(changes) {
         match *change {
             Change::Add(from, length, key) => {
@@ -260,7 +261,7 @@ fn run_layered(changes: &[Change], whole_bytes_max: usize) -> usize {
                 let side = SideBytes::at_most(usize::MAX);
                 let saving = Saving { checkpoint, side, stored: Rc::clone(&stored), whole_bytes_max, changes_percent_max: 50 };
                 panes.seal(append_entry, &saving);
-                (sealed, whole) = (Some((model.clone(), SnapshotWriter::new())), None);
+                sealed = Some((model.clone(), SnapshotWriter::new()));
             }
             Change::Save(budget) => {
                 let Some((before, mut writer)) = sealed.take() else { continue };
@@ -279,11 +280,11 @@ fn run_layered(changes: &[Change], whole_bytes_max: usize) -> usize {
                 }
                 images.push((checkpoint, Snapshot::parse("image", writer.finish().rest).unwrap()));
                 assert_eq!(read_back(&images), before, "{checkpoint}, which builds on {builds_on:?}");
-                whole = Some(images);
+                whole = Some((checkpoint, images));
             }
             Change::End(is_stored) => {
-                let Some(images) = whole.take().filter(|_| is_stored) else { continue };
-                stored.note(checkpoint);
+                let Some((of, images)) = whole.take().filter(|_| is_stored) else { continue };
+                stored.note(of);
                 files = images;
             }
         }
