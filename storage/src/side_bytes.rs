@@ -8,9 +8,11 @@ use thalweg_record::record::Archiver;
 /// Bytes of a chunk of memory.
 pub(crate) const CHUNK: usize = 2 << 10;
 
-/// Of the chunks that nobody has needed for one checkpoint this part is given back at the next, and so many at least.
+/// Of the chunks that nobody has needed for one checkpoint this part is given back at the next, and so many at least; so many at most, since that is done
+/// while a barrier passes.
 const DROPPED_PART: usize = 8;
 const DROPPED_LEAST: usize = 256;
+const DROPPED_MOST: usize = 1024;
 
 /// Counts what is kept aside, against a bound that several states share, and has the memory in which entries are encoded and kept.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl SideBytes {
         self.set_most(most);
         let mut chunks = self.chunks.borrow_mut();
         let idle = self.idle.get();
-        let left = chunks.len() - idle.min(DROPPED_LEAST.max(idle / DROPPED_PART));
+        let left = chunks.len() - idle.min((idle / DROPPED_PART).clamp(DROPPED_LEAST, DROPPED_MOST));
         chunks.truncate(left);
         self.idle.set(left);
     }
