@@ -70,14 +70,14 @@ impl<K: 'static> KeyedStates<K> {
         Self::spanning(HashRange::ALL, operator)
     }
 
-    /// The same for keys whose hashes lie in `hashes` (see [`HotTable::spanning`]).
+    /// The same for keys whose hashes lie in `hashes` (see [`HotTable::spanning`](crate::HotTable::spanning)).
     #[must_use]
     pub fn spanning(hashes: HashRange, operator: &str) -> Self {
         let owner = crc32fast::hash(operator.as_bytes());
         Self { tables: Vec::new(), operator: operator.to_owned(), owner, hashes, part_slots: usize::MAX, key: PhantomData }
     }
 
-    /// The same with tables of small parts (see [`HotTable::with_part_slots`]).
+    /// The same with tables of small parts (see [`HotTable::with_part_slots`](crate::HotTable::with_part_slots)).
     #[must_use]
     pub fn with_part_slots(self, part_slots: usize) -> Self {
         Self { part_slots, ..self }
@@ -111,7 +111,7 @@ impl<K: 'static> KeyedStates<K> {
         self.tables.iter().for_each(|named| named.table.prefetch(hashes));
     }
 
-    /// How many of `hashes`, from the first on, have their entries of all states at hand (see [`HotTable::at_hand`]).
+    /// How many of `hashes`, from the first on, have their entries of all states at hand (see [`HotTable::at_hand`](crate::HotTable::at_hand)).
     pub fn at_hand(&mut self, hashes: &[u64]) -> usize {
         self.tables.iter_mut().map(|named| named.table.at_hand(hashes)).min().unwrap_or(hashes.len())
     }
