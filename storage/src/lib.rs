@@ -10,6 +10,7 @@
 pub mod checkpoint;
 #[cfg(test)]
 mod expected;
+mod in_one_table;
 mod list;
 mod map;
 mod owner;

@@ -4,12 +4,11 @@
 //! pieces that have changed. The first piece lies where the hash of the key alone says, as a value would, and most lists have no other one. How many pieces the others
 //! have is known besides: that follows from the entries, and is not saved.
 
-use crate::saved::{Encode, SavedEntries};
-use crate::saving::Saving;
-use crate::{HotTable, SaveError, Sealable, StateSize, StateTable, TableOwner};
+use crate::in_one_table::InOneTable;
+use crate::{HotTable, StateSize, StateTable, TableOwner};
 use std::task::{Context, Poll};
+use thalweg_record::HashRange;
 use thalweg_record::record::{Key, hash_of_pair};
-use thalweg_record::{CheckpointId, HashRange};
 
 /// Values of a piece at most.
 const PIECE: usize = 32;
@@ -137,25 +136,16 @@ impl<K: Key, V: 'static> StateTable for ListTable<K, V> {
     }
 }
 
-impl<K, V> Sealable<(K, u32), Vec<V>> for ListTable<K, V> {
-    fn seal(&mut self, encode: Encode<(K, u32), Vec<V>>, saving: &Saving) {
-        self.pieces.seal(encode, saving);
+impl<K, V> InOneTable for ListTable<K, V> {
+    type Key = (K, u32);
+    type Value = Vec<V>;
+
+    fn table(&self) -> &HotTable<(K, u32), Vec<V>> {
+        &self.pieces
     }
 
-    fn save(&mut self, budget: &mut usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
-        self.pieces.save(budget, take)
-    }
-
-    fn builds_on(&self) -> Option<CheckpointId> {
-        self.pieces.builds_on()
-    }
-
-    fn unseal(&mut self) {
-        self.pieces.unseal();
-    }
-
-    fn table_bytes(&self) -> usize {
-        self.pieces.table_bytes()
+    fn table_mut(&mut self) -> &mut HotTable<(K, u32), Vec<V>> {
+        &mut self.pieces
     }
 }
 

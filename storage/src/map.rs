@@ -4,13 +4,12 @@
 //! have changed. The entries of a map are spread over the table by a hash of both keys. Which map keys a key has, in their order, is known besides: that follows
 //! from the entries, and is not saved.
 
-use crate::saved::{Encode, SavedEntries};
-use crate::saving::Saving;
-use crate::{HotTable, SaveError, Sealable, StateSize, StateTable, TableOwner};
+use crate::in_one_table::InOneTable;
+use crate::{HotTable, StateSize, StateTable, TableOwner};
 use std::collections::BTreeSet;
 use std::task::{Context, Poll};
+use thalweg_record::HashRange;
 use thalweg_record::record::{Key, hash_of_pair};
-use thalweg_record::{CheckpointId, HashRange};
 
 /// An ordered map per key. Callers bring the hash of the key.
 pub struct MapTable<K, MK, MV> {
@@ -44,14 +43,18 @@ impl<K: Key, MK: Key, MV> MapTable<K, MK, MV> {
         if let Some(before) = self.entries.get_mut(of_entry, is(key, &map_key)) {
             return Some(std::mem::replace(before, value));
         }
-        self.insert_new(hash, K::from_view(key), map_key, value);
+        self.insert(hash, of_entry, (K::from_view(key), map_key), value);
         None
     }
 
     /// Adds an entry that is not there yet, without looking.
     pub fn insert_new(&mut self, hash: u64, key: K, map_key: MK, value: MV) {
+        self.insert(hash, map_entry_hash::<K, MK>(key.view(), &map_key), (key, map_key), value);
+    }
+
+    fn insert(&mut self, hash: u64, of_entry: u64, (key, map_key): (K, MK), value: MV) {
         self.map_keys.get_or_insert_with(hash, |stored| *stored == key, || (key.clone(), BTreeSet::new())).insert(map_key.clone());
-        self.entries.insert_new(map_entry_hash::<K, MK>(key.view(), &map_key), (key, map_key), value);
+        self.entries.insert_new(of_entry, (key, map_key), value);
     }
 
     /// Removes the value under `map_key` from the map of `key`, whose hash is `hash`, and returns it.
@@ -115,31 +118,23 @@ impl<K: Key, MK: Key, MV: 'static> StateTable for MapTable<K, MK, MV> {
     }
 }
 
-impl<K, MK, MV> Sealable<(K, MK), MV> for MapTable<K, MK, MV> {
-    fn seal(&mut self, encode: Encode<(K, MK), MV>, saving: &Saving) {
-        self.entries.seal(encode, saving);
+impl<K, MK, MV> InOneTable for MapTable<K, MK, MV> {
+    type Key = (K, MK);
+    type Value = MV;
+
+    fn table(&self) -> &HotTable<(K, MK), MV> {
+        &self.entries
     }
 
-    fn save(&mut self, budget: &mut usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
-        self.entries.save(budget, take)
-    }
-
-    fn builds_on(&self) -> Option<CheckpointId> {
-        self.entries.builds_on()
-    }
-
-    fn unseal(&mut self) {
-        self.entries.unseal();
-    }
-
-    fn table_bytes(&self) -> usize {
-        self.entries.table_bytes()
+    fn table_mut(&mut self) -> &mut HotTable<(K, MK), MV> {
+        &mut self.entries
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Sealable;
     use crate::checkpoint::Namespace;
     use crate::saving::Saving;
     use crate::side_bytes::SideBytes;

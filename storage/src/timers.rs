@@ -3,11 +3,9 @@
 //! A timer is an entry of a table, under its key and its time: what a barrier seals, and what a checkpoint adds to earlier ones, is the affair of that table.
 //! Their order follows from the entries, and is not saved.
 
-use crate::saved::{Encode, SavedEntries};
-use crate::saving::Saving;
-use crate::{HotTable, SaveError, Sealable, StateSize, TableOwner, map_entry_hash};
+use crate::in_one_table::InOneTable;
+use crate::{HotTable, StateSize, TableOwner, map_entry_hash};
 use std::collections::BTreeSet;
-use thalweg_record::CheckpointId;
 use thalweg_record::record::Key;
 
 /// A set of `(time, key)`; a timer set twice is one timer. Setting, deleting and taking cost a lookup and the logarithm of the number of timers.
@@ -87,25 +85,16 @@ impl<K: Key> TimerQueue<K> {
     }
 }
 
-impl<K: Key> Sealable<(K, i64), ()> for TimerQueue<K> {
-    fn seal(&mut self, encode: Encode<(K, i64), ()>, saving: &Saving) {
-        self.entries.seal(encode, saving);
+impl<K> InOneTable for TimerQueue<K> {
+    type Key = (K, i64);
+    type Value = ();
+
+    fn table(&self) -> &HotTable<(K, i64), ()> {
+        &self.entries
     }
 
-    fn save(&mut self, budget: &mut usize, take: &mut dyn FnMut(&SavedEntries)) -> Result<bool, SaveError> {
-        self.entries.save(budget, take)
-    }
-
-    fn builds_on(&self) -> Option<CheckpointId> {
-        self.entries.builds_on()
-    }
-
-    fn unseal(&mut self) {
-        self.entries.unseal();
-    }
-
-    fn table_bytes(&self) -> usize {
-        self.entries.table_bytes()
+    fn table_mut(&mut self) -> &mut HotTable<(K, i64), ()> {
+        &mut self.entries
     }
 }
 

@@ -1,6 +1,9 @@
 use super::*;
+use crate::Sealable;
 use crate::checkpoint::{Entries, append_entry};
 use crate::expected::Expected;
+use crate::saved::SavedEntries;
+use crate::saving::Saving;
 use crate::side_bytes::SideBytes;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
