@@ -10,7 +10,7 @@ use std::time::Duration;
 use thalweg::source::{ReaderContext, ReaderOutput, ReaderStatus, Source, SourceError, SourceReader};
 use thalweg::{
     CheckpointConfig, Context, EngineSettings, JobEnding, KeyedProcessFunction, Output, OutputTag, Record, RestartStrategy,
-    StreamExecutionEnvironment, Timer, TumblingEventTimeWindows, WatermarkStrategy,
+    StreamExecutionEnvironment, Timer, TumblingEventTimeWindows, WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
 };
 use thalweg_io::{Io, LocalBoxFuture};
 use thalweg_sim::{ClockStep, World, WorldConfig};
@@ -159,6 +159,66 @@ fn no_record_is_late_because_its_split_has_gone_to_another_reader_before_an_exch
         restarts += restarted;
     }
     assert!(restarts > 30, "{restarts} of 40 runs went on from a checkpoint");
+}
+
+/// Knows the next record of its month, and counts the times that another one came.
+#[derive(Clone)]
+struct Continuous {
+    next: i64,
+    gaps: Arc<AtomicU64>,
+}
+
+impl WatermarkGenerator<i64> for Continuous {
+    fn on_event(&mut self, at: i64, _timestamp: i64, _output: &mut WatermarkOutput) {
+        let number = at % MONTH_MS / 1_000;
+        if number != self.next {
+            self.gaps.fetch_add(1, Ordering::Relaxed);
+        }
+        self.next = number + 1;
+    }
+
+    fn on_periodic_emit(&mut self, _output: &mut WatermarkOutput) {}
+
+    fn snapshot(&self) -> Vec<u8> {
+        self.next.to_le_bytes().to_vec()
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) {
+        self.next = i64::from_le_bytes(snapshot.try_into().unwrap());
+    }
+}
+
+/// Found by the simulator (seed 12009499424707): the first subtask, which saves the generators of splits that wait, had ended, and a split that its new
+/// reader had been given and had not begun was saved without its generator.
+#[test]
+fn the_generator_of_a_split_survives_a_checkpoint_between_the_restore_and_its_first_record() {
+    let mut restarts = 0;
+    for seed in 0..40 {
+        let mut config = WorldConfig::calm();
+        config.poll_cost_ns_max = 100_000;
+        let outcome = World::new(seed, config).run(|cores| async move {
+            let env = StreamExecutionEnvironment::new();
+            env.set_engine_settings(EngineSettings::default().source_batch_records(2).frame_records(4).channel_frames(1));
+            env.enable_checkpointing(CheckpointConfig::new(PathBuf::from("/checkpoints")).interval(Duration::from_millis(1)));
+            env.set_restart_strategy(RestartStrategy::FixedDelay { attempts: 40, delay: Duration::from_millis(1) });
+            env.set_parallelism(4);
+            let (seen, gaps) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+            let generator = Continuous { next: 0, gaps: Arc::clone(&gaps) };
+            let months = env.source(Months).assign_timestamps_and_watermarks(WatermarkStrategy::for_generator(generator));
+            let out = months.map(move |at| {
+                let of_all = seen.fetch_add(1, Ordering::Relaxed);
+                assert!(of_all % 50 != 49 || of_all > 1_000, "now and then");
+                at
+            });
+            out.disable_chaining().for_each(|_| {});
+            let report = env.build("months").unwrap().start(&cores, 2).unwrap().await;
+            report.map(|report| (report.restarts, gaps.load(Ordering::Relaxed)))
+        });
+        let (restarted, gaps) = outcome.expect_done().unwrap();
+        assert_eq!(gaps, 0, "seed {seed}: a generator went on without the records before");
+        restarts += restarted;
+    }
+    assert!(restarts > 100, "{restarts} times a job went on from a checkpoint");
 }
 
 #[derive(Clone)]

@@ -213,6 +213,13 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> SourceTask<R, D> {
         }
     }
 
+    /// Tells the chain of the split that it has been given. Only while the chain is ready.
+    fn start_split(&mut self, split: u32) {
+        self.chain.observe("split.start", [i64::from(split), 0, 0]);
+        self.chain.head.control(Control::SplitStarted(split));
+        self.state = State::Reading(split);
+    }
+
     /// Sends the next barrier, between two batches, if one is wanted. Only while the chain is ready: everything emitted so far has passed it.
     fn begin_barrier(&mut self) -> bool {
         // Nothing follows the end of input: a checkpoint that is triggered after it finds this subtask finished.
@@ -222,7 +229,11 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> SourceTask<R, D> {
         let Some((checkpoint, stops)) = self.triggers.pop_front() else { return false };
         self.stopped |= stops;
         self.chain.begin_snapshot(checkpoint);
-        if let State::Starting(number) | State::Reading(number) | State::Finishing(number) = self.state {
+        // Where a split's position is saved, its generator is: nobody else has it, once the subtask that saves those of splits that wait has ended.
+        if let State::Starting(split) = self.state {
+            self.start_split(split);
+        }
+        if let State::Reading(number) | State::Finishing(number) = self.state {
             let reader = &self.reader;
             let split = self.info.call("(taking a snapshot)", || reader.snapshot());
             match self.archiver.to_bytes(&split) {
@@ -261,9 +272,7 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> Subtask for SourceTas
             }
             State::Requested => self.chain.run_dry(),
             State::Starting(split) => {
-                self.chain.observe("split.start", [i64::from(split), 0, 0]);
-                self.chain.head.control(Control::SplitStarted(split));
-                self.state = State::Reading(split);
+                self.start_split(split);
                 Step::Busy
             }
             State::Reading(split) => self.read(cx, split),
