@@ -22,8 +22,19 @@ pub enum OpenMode {
     Read,
     /// For writing and reading; the file must not exist (`O_EXCL`).
     CreateNew,
+    /// As `CreateNew`, for what is written in large pieces and not read soon. What of a piece begins and ends at a multiple of
+    /// [`BUFFER_ALIGN`](crate::BUFFER_ALIGN), in the file as in memory, may bypass the page cache: that spares a copy and the cache, and promises no more.
+    CreateUncached,
     /// For writing and reading; the file must exist and is not truncated.
     Write,
+}
+
+impl OpenMode {
+    /// Whether the file is to be created, and must not exist.
+    #[must_use]
+    pub fn creates(self) -> bool {
+        matches!(self, Self::CreateNew | Self::CreateUncached)
+    }
 }
 
 /// The kind of a directory entry.

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use thalweg_record::record::Archiver;
 
 /// Bytes of a chunk of memory.
-pub(crate) const CHUNK: usize = 2 << 10;
+pub(crate) const CHUNK: usize = 32 << 10;
 
 /// Of the chunks that nobody has needed for one checkpoint this part is given back at the next, and so many at least; so many at most, since that is done
 /// while a barrier passes.
 const DROPPED_PART: usize = 8;
-const DROPPED_LEAST: usize = 256;
-const DROPPED_MOST: usize = 1024;
+const DROPPED_LEAST: usize = 16;
+const DROPPED_MOST: usize = 64;
 
 /// Counts what is kept aside, against a bound that several states share, and has the memory in which entries are encoded and kept.
 #[derive(Debug)]
@@ -140,8 +140,8 @@ mod tests {
         assert_eq!(kept(), 1_000, "all of them were in use");
         (0..900).map(|_| side.take_chunk()).collect::<Vec<_>>().into_iter().for_each(|chunk| side.give_chunk(chunk));
         side.begin(0);
-        assert_eq!(kept(), 900);
+        assert_eq!(kept(), 1_000 - DROPPED_LEAST, "of a hundred");
         side.begin(0);
-        assert_eq!(kept(), 900 - DROPPED_LEAST);
+        assert_eq!(kept(), 1_000 - DROPPED_LEAST - DROPPED_MOST, "of all");
     }
 }

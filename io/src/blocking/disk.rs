@@ -24,7 +24,7 @@ impl Disk for BlockingDisk {
             let mut options = fs::OpenOptions::new();
             let (operation, options) = match mode {
                 OpenMode::Read => ("open", options.read(true)),
-                OpenMode::CreateNew => ("create", options.read(true).write(true).create_new(true)),
+                OpenMode::CreateNew | OpenMode::CreateUncached => ("create", options.read(true).write(true).create_new(true)),
                 OpenMode::Write => ("open", options.read(true).write(true)),
             };
             let file = options.open(&path).map_err(|error| IoError::at(operation, &path, error))?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 cases![
     what_was_written_is_read_back_at_any_offset_and_length,
+    what_was_written_around_the_page_cache_is_read_back_likewise,
     a_hole_reads_as_zeros,
     a_read_is_short_only_at_the_end_of_the_file,
     a_read_at_or_behind_the_end_is_empty,
@@ -42,20 +43,25 @@ fn in_file(world: &dyn World, body: impl AsyncFnOnce(Io, Rc<dyn File>, PathBuf) 
     });
 }
 
+/// Writes these ranges one after the other, over each other in part. Returns what is in the file then.
+async fn write_ranges(file: &dyn File, ranges: &[(usize, usize)]) -> Vec<u8> {
+    let mut model = vec![];
+    for (n, &(offset, len)) in ranges.iter().enumerate() {
+        let bytes = pattern(len, n as u64);
+        if model.len() < offset + len {
+            model.resize(offset + len, 0);
+        }
+        model[offset..offset + len].copy_from_slice(&bytes);
+        let returned = file.write_at(offset as u64, bytes[..].into()).await.promised();
+        assert_eq!(*returned, bytes, "a write gives its buffer back as it was");
+    }
+    model
+}
+
 fn what_was_written_is_read_back_at_any_offset_and_length(world: &dyn World) {
     in_file(world, async |_, file, _| {
-        let mut model = vec![];
-        for (n, &(offset, len)) in
-            [(0, 10), (7, 5000), (4095, 2), (4096, 4096), (8191, 4098), (12_345, 1), (20_000, 9000)].iter().enumerate()
-        {
-            let bytes = pattern(len, n as u64);
-            if model.len() < offset + len {
-                model.resize(offset + len, 0);
-            }
-            model[offset..offset + len].copy_from_slice(&bytes);
-            let returned = file.write_at(offset as u64, bytes[..].into()).await.promised();
-            assert_eq!(*returned, bytes, "a write gives its buffer back as it was");
-        }
+        let ranges = [(0, 10), (7, 5000), (4095, 2), (4096, 4096), (8191, 4098), (12_345, 1), (20_000, 9000)];
+        let model = write_ranges(&*file, &ranges).await;
         assert_eq!(file.len().await.promised(), model.len() as u64);
         for offset in [0, 1, 9, 4094, 4096, 8190, 12_344, 19_999, 28_999] {
             for len in [1, 2, 511, 4096, 4097, 10_000] {
@@ -63,6 +69,24 @@ fn what_was_written_is_read_back_at_any_offset_and_length(world: &dyn World) {
                 assert_eq!(&*read(&*file, offset as u64, len).await, expected, "{len} bytes at {offset}");
             }
         }
+    });
+}
+
+/// Whole pages, pages with a rest behind them, pages over bytes and bytes over pages; both ways to write meet in one file.
+fn what_was_written_around_the_page_cache_is_read_back_likewise(world: &dyn World) {
+    let path = world.scratch().join("uncached");
+    on_one_core(world, |io| async move {
+        let file = io.disk().open(&path, OpenMode::CreateUncached).await.promised();
+        let ranges =
+            [(0, 8192), (8192, 4096 + 100), (12_388, 9000), (4096, 4096), (16_384, 40_000), (5000, 10), (1 << 20, 300_000), (20_480, 4095)];
+        let model = write_ranges(&*file, &ranges).await;
+        file.sync().await.promised();
+        assert_eq!(file.len().await.promised(), model.len() as u64);
+        assert!(*read(&*file, 0, model.len()).await == model[..], "through the file that wrote it");
+        let again = io.disk().open(&path, OpenMode::Read).await.promised();
+        assert!(*read(&*again, 0, model.len()).await == model[..], "opened again");
+        let exists = io.disk().open(&path, OpenMode::CreateUncached).await.map(drop);
+        assert!(matches!(exists, Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists));
     });
 }
 

@@ -45,6 +45,13 @@ async fn open(ring: &Rc<Ring>, path: &Path, flags: i32) -> io::Result<Rc<Descrip
     Ok(Descriptor::opened(result?, ring))
 }
 
+/// Opens the file of `descriptor` once more, for writes that bypass the page cache; `None` where that is not to be had: some file systems cannot.
+async fn open_uncached(ring: &Rc<Ring>, descriptor: &Descriptor) -> Option<Rc<Descriptor>> {
+    // That file, whatever has become of its name.
+    let path = format!("/proc/self/fd/{}", descriptor.raw());
+    open(ring, Path::new(&path), libc::O_WRONLY | libc::O_DIRECT).await.ok()
+}
+
 /// Runs an operation on two names.
 async fn between(ring: &Rc<Ring>, from: &Path, to: &Path, entry: fn(&CString, &CString) -> squeue::Entry) -> io::Result<()> {
     let (from, to) = (c_path(from)?, c_path(to)?);
@@ -98,11 +105,12 @@ impl Disk for UringDisk {
         Box::pin(async move {
             let (operation, flags) = match mode {
                 OpenMode::Read => ("open", libc::O_RDONLY),
-                OpenMode::CreateNew => ("create", libc::O_RDWR | libc::O_CREAT | libc::O_EXCL),
+                OpenMode::CreateNew | OpenMode::CreateUncached => ("create", libc::O_RDWR | libc::O_CREAT | libc::O_EXCL),
                 OpenMode::Write => ("open", libc::O_RDWR),
             };
             let descriptor = open(&ring, &path, flags).await.map_err(|error| IoError::at(operation, &path, error))?;
-            Ok(Rc::new(UringFile::new(&ring, &helper, descriptor, &path)) as Rc<dyn File>)
+            let uncached = if mode == OpenMode::CreateUncached { open_uncached(&ring, &descriptor).await } else { None };
+            Ok(Rc::new(UringFile::new(&ring, &helper, descriptor, uncached, &path)) as Rc<dyn File>)
         })
     }
 

@@ -1,10 +1,11 @@
-//! An open file. Reads and writes go through the page cache; short ones are continued.
+//! An open file. Reads and writes go through the page cache, but for aligned writes to a file that was created for that; short ones are continued.
 
 use super::descriptor::Descriptor;
 use super::helper::Helper;
 use super::raw::{Kept, Op, Request, Ring};
-use crate::{Buffer, File, FileLock, IoError, LocalBoxFuture, ReadRequest, WriteError};
+use crate::{BUFFER_ALIGN, Buffer, File, FileLock, IoError, LocalBoxFuture, ReadRequest, WriteError};
 use io_uring::{opcode, types};
+use std::cell::Cell;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -20,15 +21,24 @@ struct Open {
     ring: Rc<Ring>,
     helper: Helper,
     descriptor: Rc<Descriptor>,
+    uncached: Option<Rc<Uncached>>,
     path: Rc<Path>,
+}
+
+/// The same file, opened to be written around the page cache.
+struct Uncached {
+    descriptor: Rc<Descriptor>,
+    /// The file system opens files like this and does not write to them, or wants more than our alignment.
+    is_refused: Cell<bool>,
 }
 
 /// A file of the ring's core.
 pub(super) struct UringFile(Open);
 
 impl UringFile {
-    pub(super) fn new(ring: &Rc<Ring>, helper: &Helper, descriptor: Rc<Descriptor>, path: &Path) -> Self {
-        Self(Open { ring: Rc::clone(ring), helper: helper.clone(), descriptor, path: path.into() })
+    pub(super) fn new(ring: &Rc<Ring>, helper: &Helper, descriptor: Rc<Descriptor>, uncached: Option<Rc<Descriptor>>, path: &Path) -> Self {
+        let uncached = uncached.map(|descriptor| Rc::new(Uncached { descriptor, is_refused: Cell::new(false) }));
+        Self(Open { ring: Rc::clone(ring), helper: helper.clone(), descriptor, uncached, path: path.into() })
     }
 }
 
@@ -82,12 +92,18 @@ impl Open {
     async fn write(self, offset: u64, mut buffer: Buffer) -> Result<Buffer, WriteError> {
         let mut written = 0;
         while written < buffer.len() {
-            let part = (buffer.len() - written).min(TRANSFER_MAX_BYTES);
+            let left = (buffer.len() - written).min(TRANSFER_MAX_BYTES);
+            let position = offset.saturating_add(written as u64);
+            let is_aligned = written.is_multiple_of(BUFFER_ALIGN) && position.is_multiple_of(BUFFER_ALIGN as u64) && left >= BUFFER_ALIGN;
+            let uncached = self.uncached.as_ref().filter(|uncached| is_aligned && !uncached.is_refused.get());
+            let (descriptor, part) = match uncached {
+                Some(uncached) => (&uncached.descriptor, left - left % BUFFER_ALIGN),
+                None => (&self.descriptor, left),
+            };
             // SAFETY: `written` is less than the length, so the pointer stays within the buffer.
             let source = unsafe { buffer.as_mut_ptr().add(written) };
-            let position = offset.saturating_add(written as u64);
-            let entry = opcode::Write::new(self.descriptor.target(), source, part as u32).offset(position).build();
-            let request = Request { descriptor: Some(Rc::clone(&self.descriptor)), kept: Kept::Buffer(buffer), opens: false };
+            let entry = opcode::Write::new(descriptor.target(), source, part as u32).offset(position).build();
+            let request = Request { descriptor: Some(Rc::clone(descriptor)), kept: Kept::Buffer(buffer), opens: false };
             // SAFETY: the entry points at `part` bytes within the buffer, which the request owns.
             let op = unsafe { self.ring.start(entry, request) };
             self.helper.free_workers();
@@ -98,6 +114,9 @@ impl Open {
                 Ok(0) => return Err(self.error("write to", io::ErrorKind::WriteZero.into()).into()),
                 Ok(count) => written += count as usize,
                 Err(error) if is_transient(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput && uncached.is_some() => {
+                    uncached.iter().for_each(|uncached| uncached.is_refused.set(true));
+                }
                 Err(error) => return Err(WriteError::new(self.error("write to", error), buffer)),
             }
         }

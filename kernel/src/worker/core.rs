@@ -23,6 +23,9 @@ use thalweg_io::{CoreId, Io, LocalBoxFuture, MailboxReceiver, TaskClass};
 use thalweg_record::{HashRange, KeyGroups};
 use tracing::Instrument;
 
+/// Blocks that a sink writes at once make up so many times a piece of an image: those bypass the page cache, so that nobody gathers them on the way to the disk.
+const IMAGE_BLOCKS: usize = 4;
+
 /// An order for a core.
 pub enum CoreOrder {
     /// Let callers wait that belong to an attempt which begins once its state has been read.
@@ -104,7 +107,7 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &CoreShared, lifeline: Lifeline, of
     let whole_bytes_max = plan.attempt.snapshots.as_ref().map_or(usize::MAX, |place| place.inline_bytes_max);
     let piece_bytes = plan.attempt.snapshots.as_ref().map_or(usize::MAX, |place| {
         // An image of one piece may still turn out to be a small one, which stays in memory.
-        shared.settings.write_block_bytes.max(place.inline_bytes_max.saturating_add(1))
+        (IMAGE_BLOCKS * shared.settings.write_block_bytes).max(place.inline_bytes_max.saturating_add(1))
     });
     let snapshots = Rc::new(Snapshots::new(plan.task_uid.clone(), piece_bytes, whole_bytes_max, shared.settings.state_changes_percent_max));
     let blocked_outputs = Rc::default();

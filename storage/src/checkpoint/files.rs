@@ -63,7 +63,7 @@ pub trait Pieces {
 pub async fn write_snapshot(disk: &dyn Disk, dir: &Path, name: &str, pieces: &mut impl Pieces) -> Result<Option<FileRef>, CheckpointError> {
     assert!(is_state_file(name), "{name} is the name of a state file");
     let path = dir.join(name);
-    let file = disk.open(&path, OpenMode::CreateNew).await.map_err(CheckpointError::writing)?;
+    let file = disk.open(&path, OpenMode::CreateUncached).await.map_err(CheckpointError::writing)?;
     let written = async {
         let mut at = 0;
         loop {

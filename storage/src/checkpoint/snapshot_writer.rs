@@ -7,7 +7,7 @@
 use super::frame::{ALIGN, FileKind, Header};
 use std::collections::BTreeMap;
 use std::mem;
-use thalweg_io::Buffer;
+use thalweg_io::{BUFFER_ALIGN, Buffer};
 use thalweg_record::HashRange;
 use thalweg_record::record::Layout;
 
@@ -240,13 +240,17 @@ impl SnapshotWriter {
         self.rest.len()
     }
 
-    /// Takes out what there is; the image goes on in `memory`, whose content is dropped.
+    /// Takes out what there is, up to the last multiple of [`BUFFER_ALIGN`] in the image if there is one: so each piece can be written around the page cache.
+    /// The image goes on in `memory`, whose content is dropped.
     #[must_use]
     pub fn take(&mut self, mut memory: Buffer) -> Buffer {
         memory.clear();
-        let rest = mem::replace(&mut self.rest, memory);
-        self.taken += rest.len() as u64;
-        rest
+        let beyond = (self.len() % BUFFER_ALIGN as u64) as usize;
+        let taken = self.rest.len().checked_sub(beyond).filter(|taken| *taken > 0).unwrap_or(self.rest.len());
+        memory.extend_from_slice(&self.rest[taken..]);
+        self.rest.truncate(taken);
+        self.taken += taken as u64;
+        mem::replace(&mut self.rest, memory)
     }
 
     /// Ends the image with its index. The next call begins another image.
@@ -282,7 +286,7 @@ impl SnapshotWriter {
         image.crc.update(&image.rest[sections_end..]);
         let len = image.len();
         assert!(len.is_multiple_of(ALIGN as u64), "what follows an image is aligned too");
-        let rest = image.take(Buffer::default());
+        let rest = mem::take(&mut image.rest);
         ImageEnd { rest, len, crc: image.crc.finalize(), states: image.states }
     }
 }

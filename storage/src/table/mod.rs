@@ -184,7 +184,12 @@ impl<K, V> HotTable<K, V> {
     /// misses, which the lookups proper, with a user's code in between, would take one after the other.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        self.place(hash).prefetch(hash);
+        let place = self.place(hash);
+        place.prefetch(hash);
+        // What the first change since a checkpoint looks at.
+        if self.sealing.has_sealed() {
+            slots::prefetch(self.parts.as_ptr().wrapping_add(place.part as usize));
+        }
     }
 
     /// Of how many of `hashes`, from the first on, what is stored is at hand: a lookup finds it without waiting. In memory that is all of them.
@@ -422,7 +427,7 @@ impl<K, V> Sealable<K, V> for HotTable<K, V> {
     }
 
     fn unseal(&mut self) {
-        self.sealing.unseal(&mut self.parts);
+        self.sealing.unseal();
     }
 
     fn table_bytes(&self) -> usize {

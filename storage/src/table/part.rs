@@ -1,7 +1,6 @@
 //! A part of a table: the entries whose hashes share some bits.
 
 use super::history::{Changes, History};
-use super::side::Side;
 use super::slots::Slots;
 use super::span::Span;
 use std::mem;
@@ -15,8 +14,6 @@ pub(super) const FULL_EIGHTHS: usize = 6;
 pub(super) struct Part<K, V> {
     /// When it was changed.
     pub(super) changes: Changes,
-    /// What was changed since the part was sealed, as it was then; and what lies in parts that have split off since.
-    pub(super) side: Side,
     pub(super) slots: Slots<K, V>,
     /// How many bits all hashes in it share, of those that tell them apart.
     pub(super) depth: u32,
@@ -39,15 +36,7 @@ pub(super) struct Removed<K> {
 impl<K, V> Part<K, V> {
     /// An empty part of all hashes.
     pub(super) fn first() -> Self {
-        Self {
-            changes: Changes::default(),
-            side: Side::default(),
-            slots: Slots::none(),
-            depth: 0,
-            prefix: 0,
-            history: History::default(),
-            removed: Vec::new(),
-        }
+        Self { changes: Changes::default(), slots: Slots::none(), depth: 0, prefix: 0, history: History::default(), removed: Vec::new() }
     }
 
     /// The upper half of a part that has just become its lower half, with these slots. What was saved of them was saved of both.
@@ -56,15 +45,7 @@ impl<K, V> Part<K, V> {
         self.removed = lower;
         self.changes.changed /= 2;
         self.history.changed_since_whole /= 2;
-        Self {
-            changes: self.changes,
-            side: Side::default(),
-            slots,
-            depth: self.depth,
-            prefix: self.prefix | 1,
-            history: self.history,
-            removed: upper,
-        }
+        Self { changes: self.changes, slots, depth: self.depth, prefix: self.prefix | 1, history: self.history, removed: upper }
     }
 
     /// Nothing is added to what was saved of it: all of it will be saved.

@@ -1,9 +1,9 @@
 //! Saving a table while it goes on changing.
 //!
 //! *Sealing* fixes the content of a table by raising a number, its epoch; whatever its size, that takes no time. From then on an entry is encoded as it was
-//! when it is changed for the first time, or removed: into the *side buffer* of its part. [`Sealing::save`] goes from part to part, as far as it is told to,
-//! and hands out what each part held when it was sealed: its side buffer, and those of its entries that have not changed since. If a part splits, its side
-//! buffer stays with the lower half, also what belongs to the upper one: each entry is in one side buffer, or in one part with an older tag.
+//! when it is changed for the first time, or removed: into the *side buffer* of the table, unless its part was saved before. [`Sealing::save_next`] goes from
+//! part to part, and hands out what is in the side buffer, and those entries of each part that have not changed since: each entry is in the side buffer, or in
+//! one part with an older tag.
 //!
 //! A part of which an earlier content is known to be durable need not be saved whole: then only what was changed since is saved, and a tombstone for each entry
 //! that was removed. Whether it is whole is decided once per part and epoch, when one of its entries is changed, or it is saved. It is whole in turn, so that
@@ -17,6 +17,7 @@ mod sealed;
 
 use super::history::LastSaved;
 use super::part::{Part, Removed};
+use super::side::Side;
 use super::slots::Tag;
 use super::span::Span;
 use super::tags::{OLDER, epoch_of, tag_of};
@@ -88,9 +89,9 @@ pub(super) struct Sealing<K, V> {
 
 /// How far saving has come.
 pub(super) enum Step {
-    /// A part is saved, or was before.
-    Part,
-    /// All parts are.
+    /// There may be more.
+    Some,
+    /// All is saved.
     All,
 }
 
@@ -125,19 +126,24 @@ impl<K, V> Sealing<K, V> {
     }
 
     /// An entry of a part is about to be changed or removed for the first time in this epoch: until now it had the tag `before`.
-    #[inline(never)]
+    #[inline]
     pub(super) fn touch(&mut self, part: &mut Part<K, V>, before: Tag, entry: (u64, &K, &V)) {
         self.turns.changed += 1;
         if self.is_awaited(part) {
-            self.decide(part);
-            let from = part.changes.saved_from;
-            if (from == 0 || epoch_of(before, self.epoch).is_some_and(|of| of >= from))
-                && let Some(sealed) = self.sealed.as_deref_mut()
-            {
-                sealed.keep_aside(part, entry);
-            }
+            self.touch_awaited(part, before, entry);
         }
         part.changes.change(self.epoch);
+    }
+
+    #[inline(never)]
+    fn touch_awaited(&mut self, part: &mut Part<K, V>, before: Tag, entry: (u64, &K, &V)) {
+        self.decide(part);
+        let from = part.changes.saved_from;
+        if (from == 0 || epoch_of(before, self.epoch).is_some_and(|of| of >= from))
+            && let Some(sealed) = self.sealed.as_deref_mut()
+        {
+            sealed.keep_aside(part.slots.bytes(), entry);
+        }
     }
 
     /// The entry with this key, which had the tag of this epoch, was removed from a part.
@@ -234,24 +240,19 @@ impl<K, V> Sealing<K, V> {
         }
         let is_base = history.given_up_in != epoch;
         history.last_saved = is_base.then_some(LastSaved { epoch, is_whole: is_all });
-        if part.side.is_empty() && changed_from.is_some_and(|from| changes.changed_in < from) {
+        if changed_from.is_some_and(|from| changes.changed_in < from) {
             return 0;
         }
         let mut saved = SavedEntries::none(mem::take(&mut sealed.spare));
         let range = part.range(sealed.span);
         // Of a state of one namespace what is saved is all there is. A namespace is one of many, and each says for itself what it supersedes.
         let is_range = is_all && (!sealed.is_whole || sealed.namespace.is_some());
-        // What belongs to a part that has split off may be in the side buffer, which then says nothing of a range.
-        let is_apart = is_range && !part.side.is_empty() && !range.contains(part.side.hashes());
         let within = sealed.namespace.filter(|_| is_range).map(namespace_bytes);
-        let mut apart = 0;
-        if is_apart {
-            apart = sealed.take_aside(part, &mut saved);
-            sealed.hand_out(&saved, take);
-            saved = SavedEntries::none(saved.bytes);
-        }
         saved.bytes.extend_from_slice(within.as_ref().map_or(&[], |namespace| namespace));
-        sealed.take_aside(part, &mut saved);
+        if sealed.is_whole && !is_range {
+            // A small table is one section.
+            sealed.take_aside(&mut saved);
+        }
         sealed.encode_rest(&mut saved, part, changed_from, epoch);
         if is_range {
             saved.hashes = range;
@@ -261,7 +262,7 @@ impl<K, V> Sealing<K, V> {
         if let Some(mean) = saved.bytes.len().checked_div(saved.entries as usize).filter(|_| is_all) {
             self.entry_bytes = if self.entry_bytes == 0 { mean } else { (3 * self.entry_bytes + mean).div_ceil(4) };
         }
-        let bytes = apart + saved.bytes.len();
+        let bytes = saved.bytes.len();
         sealed.spare = saved.bytes;
         sealed.spare.clear();
         if !is_base {
@@ -309,7 +310,7 @@ impl<K, V> Sealing<K, V> {
 
     /// See [`HotTable::seal_in`](super::HotTable::seal_in).
     pub(super) fn seal(&mut self, parts: &mut [Part<K, V>], content: Content<K, V>, saving: &Saving) {
-        self.unseal(parts);
+        self.unseal();
         self.next_epoch(parts);
         let Content { encode, namespace, is_whole, span, entries } = content;
         // There may be thousands of small tables with namespaces, to whose contents nothing is added.
@@ -330,9 +331,16 @@ impl<K, V> Sealing<K, V> {
             next: 0,
             builds_on: None,
             share: SideShare::of(&saving.side),
+            side: Side::default(),
             spare: AlignedVec::new(),
             error: None,
         }));
+    }
+
+    /// Whether a content has ever been sealed.
+    #[inline]
+    pub(super) fn has_sealed(&self) -> bool {
+        self.epoch > 0
     }
 
     /// Whether a content is sealed that is not saved as a whole yet.
@@ -354,9 +362,12 @@ impl<K, V> Sealing<K, V> {
     }
 
     /// See [`Sealable::unseal`](crate::Sealable::unseal).
-    pub(super) fn unseal(&mut self, parts: &mut [Part<K, V>]) {
-        if let Some(sealed) = self.sealed.take() {
-            parts.iter_mut().for_each(|part| part.side.clear(sealed.encoder.side()));
+    pub(super) fn unseal(&mut self) {
+        if let Some(mut sealed) = self.sealed.take() {
+            // The share goes with what is sealed.
+            while let Some(chunk) = sealed.side.take() {
+                sealed.encoder.side().give_chunk(chunk.bytes);
+            }
         }
     }
 
@@ -382,7 +393,7 @@ impl<K, V> Sealing<K, V> {
         bytes.checked_div(entries).unwrap_or(0)
     }
 
-    /// Saves the next part, if there is one left: see [`Sealable::save`](crate::Sealable::save).
+    /// Saves what was kept aside, or the next part: see [`Sealable::save`](crate::Sealable::save).
     pub(super) fn save_next(
         &mut self,
         parts: &mut [Part<K, V>],
@@ -391,10 +402,17 @@ impl<K, V> Sealing<K, V> {
     ) -> Result<Step, SaveError> {
         let Some(sealed) = self.sealed.as_deref_mut() else { return Ok(Step::All) };
         if let Some(error) = sealed.error.take() {
-            self.unseal(parts);
+            self.unseal();
             return Err(error);
         }
+        if let Some(chunk) = sealed.side.take_full() {
+            *budget = budget.saturating_sub(sealed.hand_out_aside(chunk, take));
+            return Ok(Step::Some);
+        }
         let Some(part) = parts.get_mut(sealed.next) else {
+            if let Some(chunk) = sealed.side.take() {
+                sealed.hand_out_aside(chunk, take);
+            }
             let (builds_on, span) = (sealed.builds_on, sealed.span);
             if builds_on.is_none() {
                 self.turns.begin_anew(parts.len(), span);
@@ -413,7 +431,7 @@ impl<K, V> Sealing<K, V> {
             }
         }
         *budget = budget.saturating_sub(cost);
-        Ok(Step::Part)
+        Ok(Step::Some)
     }
 }
 

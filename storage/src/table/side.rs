@@ -1,97 +1,70 @@
-//! What is kept aside of one part of a table: the entries that have changed since it was sealed, encoded as they were then.
+//! What is kept aside of a sealed table: the entries that have changed since, encoded as they were when it was sealed, in the order in which they were changed.
 //!
-//! They lie in chunks that all states of a subtask share, so that keeping one more aside neither copies what is there nor asks for memory. Only where a part
-//! is smaller than a chunk is what is kept of it in memory that grows, and what is larger than a chunk has one of its own.
+//! They lie one behind the other, wherever in the table they come from, so that keeping one more aside touches no memory but that of the one before. They are
+//! gathered in chunks, whose memory all states of a subtask share; a chunk that is full is saved as it is.
 
 use crate::checkpoint::Namespace;
 use crate::saved::{Encoder, SavedEntries};
 use crate::side_bytes::{CHUNK, SideBytes};
 use rkyv::util::AlignedVec;
-use thalweg_record::HashRange;
+use std::mem;
 use thalweg_record::record::ArchiveError;
 
 /// Room that a chunk has for the next entry, if that is a small one. A larger one makes the chunk grow, which then takes no other one.
 const ROOM: usize = 128;
 
-/// The side buffer of a part. What is needed to add an entry comes first.
-#[repr(C)]
+/// Where parts are small on purpose, chunks are no smaller.
+const LEAST: usize = 4 * ROOM;
+
+/// The side buffer of a table.
+#[derive(Default)]
 pub(super) struct Side {
     /// The chunk that entries are added to; without memory if there are none.
-    open: AlignedVec,
-    hashes: HashRange,
-    entries: u32,
-    full: Vec<AlignedVec>,
-}
-
-impl Default for Side {
-    fn default() -> Self {
-        Self { open: AlignedVec::new(), hashes: HashRange::EMPTY, entries: 0, full: Vec::new() }
-    }
+    open: SavedEntries,
+    full: Vec<SavedEntries>,
 }
 
 impl Side {
-    /// Whether nothing is kept.
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries == 0
-    }
-
-    /// The hashes of the entries lie in this range.
-    pub(super) fn hashes(&self) -> HashRange {
-        self.hashes
-    }
-
-    /// Keeps an entry of a part that takes `part_bytes`. Returns how many bytes it is.
+    /// Keeps an entry of a table whose parts take about `part_bytes` each. Returns how many bytes it is.
     #[inline]
     pub(super) fn add<K, V>(
         &mut self,
         encoder: &Encoder<K, V>,
         namespace: Option<Namespace>,
         (hash, key, value): (u64, &K, &V),
-        part_bytes: impl FnOnce() -> usize,
+        part_bytes: usize,
     ) -> Result<usize, ArchiveError> {
-        let capacity = self.open.capacity();
-        if capacity >= CHUNK && (capacity > CHUNK || capacity - self.open.len() < ROOM) || capacity == 0 {
-            self.open_another(encoder.side(), part_bytes());
+        // A chunk is no larger than a part.
+        if self.open.bytes.capacity() == 0 || self.open.bytes.len() > part_bytes.clamp(LEAST, CHUNK) - ROOM {
+            self.open_another(encoder.side(), part_bytes);
         }
-        let before = self.open.len();
-        encoder.add(&mut self.open, namespace, key, Some(value))?;
-        self.hashes = self.hashes.including(hash);
-        self.entries += 1;
-        Ok(self.open.len() - before)
+        let before = self.open.bytes.len();
+        encoder.add(&mut self.open.bytes, namespace, key, Some(value))?;
+        self.open.hashes = self.open.hashes.including(hash);
+        self.open.entries += 1;
+        Ok(self.open.bytes.len() - before)
     }
 
     #[cold]
     fn open_another(&mut self, side: &SideBytes, part_bytes: usize) {
         // There may be thousands of tables of a few entries each.
         let chunk = if part_bytes < CHUNK { AlignedVec::with_capacity(ROOM) } else { side.take_chunk() };
-        let full = std::mem::replace(&mut self.open, chunk);
-        if full.capacity() > 0 {
+        let full = mem::replace(&mut self.open, SavedEntries::none(chunk));
+        if full.entries > 0 {
             self.full.push(full);
         }
     }
 
-    /// Moves all entries to the end of `saved`, whose range is that of them too, and the chunks back. Returns how many bytes were kept.
-    pub(super) fn move_to(&mut self, saved: &mut SavedEntries, side: &SideBytes) -> usize {
-        let before = saved.bytes.len();
-        saved.entries += u64::from(self.entries);
-        saved.hashes = saved.hashes.hull(self.hashes);
-        self.empty(side, |chunk| saved.bytes.extend_from_slice(chunk));
-        saved.bytes.len() - before
+    /// Takes out a chunk that is full, if there is one.
+    pub(super) fn take_full(&mut self) -> Option<SavedEntries> {
+        self.full.pop()
     }
 
-    /// Drops all entries.
-    pub(super) fn clear(&mut self, side: &SideBytes) {
-        self.empty(side, |_| ());
-    }
-
-    fn empty(&mut self, side: &SideBytes, mut take: impl FnMut(&[u8])) {
-        let Self { open, full, .. } = std::mem::take(self);
-        for chunk in full.into_iter().chain((open.capacity() > 0).then_some(open)) {
-            take(&chunk);
-            side.give_chunk(chunk);
-        }
+    /// Takes out a chunk, if there is one.
+    pub(super) fn take(&mut self) -> Option<SavedEntries> {
+        self.full.pop().or_else(|| (self.open.entries > 0).then(|| mem::take(&mut self.open)))
     }
 }
 
 /// A chunk has room for many entries of usual sizes.
-const _: () = assert!(CHUNK >= 8 * ROOM);
+const _: () = assert!(CHUNK >= 8 * ROOM && LEAST <= CHUNK);

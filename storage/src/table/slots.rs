@@ -51,6 +51,9 @@ pub(super) fn word_of(hash: u64, tag: Tag) -> u64 {
     (hash & !TAGS) | tag.bits()
 }
 
+/// So many bytes ahead of the slot that is read slots are fetched, where they are read from front to back.
+const READ_AHEAD: usize = 1 << 10;
+
 #[repr(C)]
 struct Slot<K, V> {
     word: u64,
@@ -147,10 +150,17 @@ impl<K, V> Slots<K, V> {
 
     /// The entry in the slot `at`.
     pub(super) fn entry(&self, at: usize) -> Option<(u64, &K, &V)> {
+        self.entry_if(at, |_| true)
+    }
+
+    /// The entry in the slot `at`, if it has a wanted tag.
+    #[inline]
+    fn entry_if(&self, at: usize, is_wanted: impl FnOnce(Tag) -> bool) -> Option<(u64, &K, &V)> {
         let word = self.word(at);
+        let tag = NonZeroU8::new((word >> TAG_BIT) as u8).map(Tag)?;
         // SAFETY: the slot is there, as `word` has checked, and its word says that it is occupied: `fill` has written both, and `take_out` clears the word
-        // when it moves the entry out. The entry is borrowed from `self`.
-        (word != 0).then(|| unsafe {
+        // when it moves the entry out; the tag of an occupied slot is not 0. The entry is borrowed from `self`.
+        is_wanted(tag).then(|| unsafe {
             let (key, value) = (*self.slots.as_ptr().add(at)).entry.assume_init_ref();
             (word & !TAGS, key, value)
         })
@@ -190,8 +200,8 @@ impl<K, V> Slots<K, V> {
     #[inline]
     pub(super) fn with_tags(&self, wanted: impl Fn(Tag) -> bool) -> impl Iterator<Item = (u64, &K, &V)> {
         (0..self.capacity()).filter_map(move |at| {
-            let tag = self.tag(at)?;
-            if wanted(tag) { self.entry(at) } else { None }
+            prefetch(self.slots.as_ptr().wrapping_add(at).cast::<u8>().wrapping_add(READ_AHEAD));
+            self.entry_if(at, &wanted)
         })
     }
 
@@ -420,18 +430,23 @@ impl<K, V> Place<K, V> {
     /// Brings the slot in which a search for this hash begins into the processor's caches. Returns at once.
     #[inline]
     pub(super) fn prefetch(self, hash: u64) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let slot = self.slots.as_ptr().wrapping_add((hash >> HOME_BIT) as usize & self.mask as usize).cast::<i8>();
-            // SAFETY: a prefetch reads and writes nothing, whatever the address.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(slot) };
-            if Slots::<K, V>::SLOT_BYTES > 64 {
-                // SAFETY: as above.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(slot.wrapping_add(64)) };
-            }
+        let slot = self.slots.as_ptr().wrapping_add((hash >> HOME_BIT) as usize & self.mask as usize).cast::<u8>();
+        prefetch(slot);
+        if Slots::<K, V>::SLOT_BYTES > 64 {
+            prefetch(slot.wrapping_add(64));
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = hash;
     }
+}
+
+/// Brings a cache line into the processor's caches, if there is memory there. Returns at once.
+#[inline]
+pub(super) fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads and writes nothing, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }

@@ -68,7 +68,7 @@ impl<A: DiskAccess> Disk for DiskHandle<A> {
         let (handle, path) = (self.clone(), path.to_owned());
         Box::pin(async move {
             let (operation, class) = match mode {
-                OpenMode::CreateNew => ("disk.create", OperationClass::Name),
+                OpenMode::CreateNew | OpenMode::CreateUncached => ("disk.create", OperationClass::Name),
                 OpenMode::Read | OpenMode::Write => ("disk.open", OperationClass::Look),
             };
             let target = path.clone();

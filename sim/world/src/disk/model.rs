@@ -150,7 +150,7 @@ impl DiskModel {
     /// # Errors
     /// As `open(2)`.
     pub fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<InodeId> {
-        let inode = if mode == OpenMode::CreateNew {
+        let inode = if mode.creates() {
             let at = self.vacant(path)?;
             let inode = self.add_node(Node::File { bytes: FileBytes::default(), names: 0, durable_names: 0, handles: 0, counted: true });
             self.change(Change::Insert { at, inode });

@@ -55,7 +55,7 @@ impl SimulatedDisk {
 impl DiskState {
     /// Opens a file, unless it is forbidden.
     pub(super) fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<InodeId> {
-        if mode != OpenMode::CreateNew && self.model.find(path).is_ok_and(|inode| self.quirks.forbidden.contains(&inode)) {
+        if !mode.creates() && self.model.find(path).is_ok_and(|inode| self.quirks.forbidden.contains(&inode)) {
             return Err(os_error(EACCES));
         }
         self.model.open(path, mode)

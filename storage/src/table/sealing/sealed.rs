@@ -1,9 +1,11 @@
 //! A sealed content that is not saved as a whole yet: how entries are encoded and kept aside, and how far saving has come.
 
 use super::super::part::Part;
+use super::super::side::Side;
 use super::super::slots::Tag;
 use super::super::span::Span;
 use super::super::tags::{epoch_of, tag_of};
+use super::BYTES_OF_AN_ENTRY;
 use crate::checkpoint::Namespace;
 use crate::saved::{Encoder, SavedEntries, SavedPart};
 use crate::saving::Stored;
@@ -34,7 +36,8 @@ pub(super) struct Sealed<K, V> {
     pub(super) next: usize,
     /// The earliest epoch in which a part was saved whole on which what was saved builds.
     pub(super) builds_on: Option<u32>,
-    /// What the side buffers take.
+    /// What has changed since, as it was, and how much that is.
+    pub(super) side: Side,
     pub(super) share: SideShare,
     /// Memory to encode the next part in.
     pub(super) spare: AlignedVec,
@@ -42,22 +45,39 @@ pub(super) struct Sealed<K, V> {
 }
 
 impl<K, V> Sealed<K, V> {
-    /// Keeps an entry of a part aside.
+    /// Keeps an entry of a part of so many bytes aside.
     #[inline]
-    pub(super) fn keep_aside(&mut self, part: &mut Part<K, V>, entry: (u64, &K, &V)) {
-        let added = part.side.add(&self.encoder, self.namespace, entry, || part.slots.bytes()).map_err(SaveError::Archive);
+    pub(super) fn keep_aside(&mut self, part_bytes: usize, entry: (u64, &K, &V)) {
+        let added = self.side.add(&self.encoder, self.namespace, entry, part_bytes).map_err(SaveError::Archive);
         let kept = added.and_then(|bytes| self.share.keep(bytes).map_err(|bytes| SaveError::SideBuffersFull { bytes }));
         self.error = kept.err();
     }
 
-    /// Takes what was kept aside of a part. Returns how many bytes that is.
-    pub(super) fn take_aside(&mut self, part: &mut Part<K, V>, saved: &mut SavedEntries) -> usize {
-        let bytes = part.side.move_to(saved, self.encoder.side());
-        self.share.give_back(bytes);
-        bytes
+    /// Adds all that was kept aside to `saved`.
+    pub(super) fn take_aside(&mut self, saved: &mut SavedEntries) {
+        while let Some(chunk) = self.side.take() {
+            saved.hashes = saved.hashes.hull(chunk.hashes);
+            saved.entries += chunk.entries;
+            saved.bytes.extend_from_slice(&chunk.bytes);
+            self.give_back(chunk);
+        }
     }
 
-    /// Encodes what is to be saved of a part besides its side buffer: what was changed since an earlier epoch, in the epochs before this one, or all.
+    /// Hands out a chunk of what was kept aside. Returns what that costs, counted in entries.
+    pub(super) fn hand_out_aside(&mut self, chunk: SavedEntries, take: &mut dyn FnMut(&SavedEntries)) -> usize {
+        self.hand_out(&chunk, take);
+        let cost = chunk.bytes.len() / BYTES_OF_AN_ENTRY;
+        self.give_back(chunk);
+        cost
+    }
+
+    /// Gives the memory of a chunk back.
+    fn give_back(&mut self, chunk: SavedEntries) {
+        self.share.give_back(chunk.bytes.len());
+        self.encoder.side().give_chunk(chunk.bytes);
+    }
+
+    /// Encodes what is to be saved of a part besides what was kept aside: what was changed since an earlier epoch, in the epochs before this one, or all.
     pub(super) fn encode_rest(&mut self, saved: &mut SavedEntries, part: &Part<K, V>, changed_from: Option<u32>, epoch: u32) {
         let (namespace, now) = (self.namespace, tag_of(epoch));
         let is_saved = |tag: Tag| tag != now && changed_from.is_none_or(|from| epoch_of(tag, epoch).is_some_and(|of| of >= from));
