@@ -36,7 +36,7 @@ pub struct EngineSettings {
     pub source_batch_records: usize,
     /// Bytes of one read of a file source.
     pub read_block_bytes: usize,
-    /// Bytes a file sink, or a subtask that saves its state, gathers for one write.
+    /// Bytes a file sink gathers for one write; a subtask that saves its state gathers four times as many.
     pub write_block_bytes: usize,
     /// Time between two collections of metrics, in milliseconds.
     pub metrics_interval_ms: u64,

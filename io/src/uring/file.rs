@@ -114,7 +114,7 @@ impl Open {
                 Ok(0) => return Err(self.error("write to", io::ErrorKind::WriteZero.into()).into()),
                 Ok(count) => written += count as usize,
                 Err(error) if is_transient(&error) => {}
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput && uncached.is_some() => {
+                Err(error) if uncached.is_some() && is_refusal(&error) => {
                     uncached.iter().for_each(|uncached| uncached.is_refused.set(true));
                 }
                 Err(error) => return Err(WriteError::new(self.error("write to", error), buffer)),
@@ -122,6 +122,11 @@ impl Open {
         }
         Ok(buffer)
     }
+}
+
+/// Whether the file system does not write around the page cache, or not like this.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
 /// Whether the operation did nothing, because of a signal or a temporary shortage.

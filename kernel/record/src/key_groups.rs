@@ -35,12 +35,6 @@ impl HashRange {
         Self { first: self.first.min(other.first), last: self.last.max(other.last) }
     }
 
-    /// Whether all of the other one lies in this range.
-    #[must_use]
-    pub fn contains(self, other: Self) -> bool {
-        self.first <= other.first && other.last <= self.last
-    }
-
     /// Whether both have a hash in common.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {

@@ -18,6 +18,9 @@ use thalweg_storage::checkpoint::{ImageEnd, Piece, SnapshotWriter, StateSummary}
 /// Pieces of an image that may wait to be written.
 const PIECES_MAX: usize = 4;
 
+/// Pieces whose memory is kept between images: one that is written, and one that grows.
+const SPARE_MAX: usize = 2;
+
 /// The state of a subtask at a barrier.
 pub(crate) struct Image {
     pub(crate) checkpoint: CheckpointId,
@@ -206,13 +209,14 @@ impl Images {
     /// Takes back the memory of a piece that was written.
     pub(crate) fn give_back(&mut self, memory: Buffer) {
         // A piece may be much larger than usual: a single entry is not divided.
-        if self.spare.len() < PIECES_MAX && memory.capacity() / 4 <= self.piece_bytes {
+        if self.spare.len() < PIECES_MAX && memory.capacity() / 2 <= self.piece_bytes.next_power_of_two() {
             self.spare.push(memory);
         }
     }
 
-    /// Takes out the oldest image, which was being written.
+    /// Takes out the oldest image, which was being written. What memory is kept till the next one does not grow with what waited for the disk.
     pub(crate) fn written(&mut self) -> Option<Image> {
+        self.spare.truncate(SPARE_MAX);
         self.images.pop_front()
     }
 

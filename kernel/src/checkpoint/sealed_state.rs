@@ -10,7 +10,7 @@ use thalweg_storage::checkpoint::StateLayout;
 use thalweg_storage::{Encode, SaveError, Sealable};
 
 /// How many times as many entries are saved in a slice as records are worked off: to save an entry in its turn costs a fraction of what keeping it aside does
-/// when it is changed before.
+/// when it is changed before. What is kept aside counts less.
 const PACE: usize = 3;
 
 /// How many times more when what is kept aside comes near its bound.

@@ -232,6 +232,7 @@ impl<R: SourceReader<Split: Record>, D: Collector<R::Out>> SourceTask<R, D> {
         // Where a split's position is saved, its generator is: nobody else has it, once the subtask that saves those of splits that wait has ended.
         if let State::Starting(split) = self.state {
             self.start_split(split);
+            assert!(self.chain.head.ready(), "nothing comes before the first record of a split that could take room");
         }
         if let State::Reading(number) | State::Finishing(number) = self.state {
             let reader = &self.reader;

@@ -23,7 +23,7 @@ use thalweg_io::{CoreId, Io, LocalBoxFuture, MailboxReceiver, TaskClass};
 use thalweg_record::{HashRange, KeyGroups};
 use tracing::Instrument;
 
-/// Blocks that a sink writes at once make up so many times a piece of an image: those bypass the page cache, so that nobody gathers them on the way to the disk.
+/// A piece of an image is so many times what a sink writes at once: it bypasses the page cache, so that nobody gathers pieces on the way to the disk.
 const IMAGE_BLOCKS: usize = 4;
 
 /// An order for a core.
@@ -107,7 +107,7 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &CoreShared, lifeline: Lifeline, of
     let whole_bytes_max = plan.attempt.snapshots.as_ref().map_or(usize::MAX, |place| place.inline_bytes_max);
     let piece_bytes = plan.attempt.snapshots.as_ref().map_or(usize::MAX, |place| {
         // An image of one piece may still turn out to be a small one, which stays in memory.
-        (IMAGE_BLOCKS * shared.settings.write_block_bytes).max(place.inline_bytes_max.saturating_add(1))
+        shared.settings.write_block_bytes.saturating_mul(IMAGE_BLOCKS).max(place.inline_bytes_max.saturating_add(1))
     });
     let snapshots = Rc::new(Snapshots::new(plan.task_uid.clone(), piece_bytes, whole_bytes_max, shared.settings.state_changes_percent_max));
     let blocked_outputs = Rc::default();

@@ -240,7 +240,7 @@ impl SnapshotWriter {
         self.rest.len()
     }
 
-    /// Takes out what there is, up to the last multiple of [`BUFFER_ALIGN`] in the image if there is one: so each piece can be written around the page cache.
+    /// Takes out what there is, up to the last multiple of [`BUFFER_ALIGN`] of the image in it, if there is one: so each piece can be written around the page cache.
     /// The image goes on in `memory`, whose content is dropped.
     #[must_use]
     pub fn take(&mut self, mut memory: Buffer) -> Buffer {

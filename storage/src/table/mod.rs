@@ -390,7 +390,8 @@ impl<K, V> HotTable<K, V> {
     /// content is given up, or a hundred in a row have been.
     pub fn seal_in(&mut self, namespace: Option<Namespace>, encode: Encode<K, V>, saving: &Saving) {
         let is_whole = self.table_bytes() <= saving.whole_bytes_max;
-        self.sealing.seal(&mut self.parts, Content { encode, namespace, is_whole, span: self.span, entries: self.len }, saving);
+        let bytes = self.table_bytes().min(self.part_slots * Slots::<K, V>::SLOT_BYTES);
+        self.sealing.seal(&mut self.parts, Content { encode, namespace, is_whole, span: self.span, entries: self.len, bytes }, saving);
     }
 
     /// Whether a content is sealed that is not saved as a whole yet.

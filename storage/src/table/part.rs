@@ -9,7 +9,7 @@ use thalweg_record::HashRange;
 /// Part of its slots that a part may fill, in eighths: beyond, searches become long.
 pub(super) const FULL_EIGHTHS: usize = 6;
 
-/// A part of a table. What a change looks at comes first: it fills one cache line.
+/// A part of a table. What a change looks at comes first, in one cache line.
 #[repr(C, align(64))]
 pub(super) struct Part<K, V> {
     /// When it was changed.

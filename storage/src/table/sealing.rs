@@ -55,6 +55,12 @@ const CHANGED_SINCE_WHOLE: usize = 4;
 /// Bytes that count as much as an entry, of what is to be saved at once.
 const BYTES_OF_AN_ENTRY: usize = 32;
 
+/// What was kept aside is encoded already: so many bytes of it count as much as an entry.
+const BYTES_AT_HAND: usize = 4 * BYTES_OF_AN_ENTRY;
+
+/// Chunks of it that are saved before each part: the sooner that is, the less is kept aside after them.
+const CHUNKS_WITH_A_PART: usize = 4;
+
 /// Removed entries that are remembered of a part, however small it is.
 const REMOVED_LEAST: usize = 64;
 
@@ -65,8 +71,9 @@ pub(super) struct Content<K, V> {
     /// Whether it is to be saved whole, whatever is stored.
     pub(super) is_whole: bool,
     pub(super) span: Span,
-    /// How many entries it has.
+    /// How many entries it has, and how large it is: the whole of it, or a part if that is smaller.
     pub(super) entries: usize,
+    pub(super) bytes: usize,
 }
 
 /// The epochs of a table, and its sealed content.
@@ -142,7 +149,7 @@ impl<K, V> Sealing<K, V> {
         if (from == 0 || epoch_of(before, self.epoch).is_some_and(|of| of >= from))
             && let Some(sealed) = self.sealed.as_deref_mut()
         {
-            sealed.keep_aside(part.slots.bytes(), entry);
+            sealed.keep_aside(entry);
         }
     }
 
@@ -249,8 +256,8 @@ impl<K, V> Sealing<K, V> {
         let is_range = is_all && (!sealed.is_whole || sealed.namespace.is_some());
         let within = sealed.namespace.filter(|_| is_range).map(namespace_bytes);
         saved.bytes.extend_from_slice(within.as_ref().map_or(&[], |namespace| namespace));
-        if sealed.is_whole && !is_range {
-            // A small table is one section.
+        // A small table is one section.
+        if part.depth == 0 || (sealed.is_whole && !is_range) {
             sealed.take_aside(&mut saved);
         }
         sealed.encode_rest(&mut saved, part, changed_from, epoch);
@@ -312,7 +319,7 @@ impl<K, V> Sealing<K, V> {
     pub(super) fn seal(&mut self, parts: &mut [Part<K, V>], content: Content<K, V>, saving: &Saving) {
         self.unseal();
         self.next_epoch(parts);
-        let Content { encode, namespace, is_whole, span, entries } = content;
+        let Content { encode, namespace, is_whole, span, entries, bytes } = content;
         // There may be thousands of small tables with namespaces, to whose contents nothing is added.
         if namespace.is_none() || !is_whole {
             self.checkpoints.push_back((self.epoch, saving.checkpoint));
@@ -331,7 +338,7 @@ impl<K, V> Sealing<K, V> {
             next: 0,
             builds_on: None,
             share: SideShare::of(&saving.side),
-            side: Side::default(),
+            side: Side::for_a_table_of(bytes),
             spare: AlignedVec::new(),
             error: None,
         }));
@@ -393,7 +400,7 @@ impl<K, V> Sealing<K, V> {
         bytes.checked_div(entries).unwrap_or(0)
     }
 
-    /// Saves what was kept aside, or the next part: see [`Sealable::save`](crate::Sealable::save).
+    /// Saves some of what was kept aside and the next part: see [`Sealable::save`](crate::Sealable::save).
     pub(super) fn save_next(
         &mut self,
         parts: &mut [Part<K, V>],
@@ -405,13 +412,14 @@ impl<K, V> Sealing<K, V> {
             self.unseal();
             return Err(error);
         }
-        if let Some(chunk) = sealed.side.take_full() {
+        for _ in 0..CHUNKS_WITH_A_PART {
+            let Some(chunk) = sealed.side.take_full() else { break };
             *budget = budget.saturating_sub(sealed.hand_out_aside(chunk, take));
-            return Ok(Step::Some);
         }
         let Some(part) = parts.get_mut(sealed.next) else {
             if let Some(chunk) = sealed.side.take() {
-                sealed.hand_out_aside(chunk, take);
+                *budget = budget.saturating_sub(sealed.hand_out_aside(chunk, take));
+                return Ok(Step::Some);
             }
             let (builds_on, span) = (sealed.builds_on, sealed.span);
             if builds_on.is_none() {

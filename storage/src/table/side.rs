@@ -1,6 +1,6 @@
-//! What is kept aside of a sealed table: the entries that have changed since, encoded as they were when it was sealed, in the order in which they were changed.
+//! What is kept aside of a sealed table: the entries that have changed since, encoded as they were when it was sealed.
 //!
-//! They lie one behind the other, wherever in the table they come from, so that keeping one more aside touches no memory but that of the one before. They are
+//! They lie one behind the other in the order in which they were changed, wherever in the table they come from, so that keeping one more aside touches no memory but that of the one before. They are
 //! gathered in chunks, whose memory all states of a subtask share; a chunk that is full is saved as it is.
 
 use crate::checkpoint::Namespace;
@@ -13,30 +13,34 @@ use thalweg_record::record::ArchiveError;
 /// Room that a chunk has for the next entry, if that is a small one. A larger one makes the chunk grow, which then takes no other one.
 const ROOM: usize = 128;
 
-/// Where parts are small on purpose, chunks are no smaller.
+/// The smallest chunk: tables may be small, and parts on purpose.
 const LEAST: usize = 4 * ROOM;
 
 /// The side buffer of a table.
-#[derive(Default)]
 pub(super) struct Side {
+    /// Bytes of a chunk that is full.
+    chunk_bytes: usize,
     /// The chunk that entries are added to; without memory if there are none.
     open: SavedEntries,
     full: Vec<SavedEntries>,
 }
 
 impl Side {
-    /// Keeps an entry of a table whose parts take about `part_bytes` each. Returns how many bytes it is.
+    /// Nothing yet of a table of so many bytes.
+    pub(super) fn for_a_table_of(bytes: usize) -> Self {
+        Self { chunk_bytes: bytes.clamp(LEAST, CHUNK), open: SavedEntries::default(), full: Vec::new() }
+    }
+
+    /// Keeps an entry. Returns how many bytes it is.
     #[inline]
     pub(super) fn add<K, V>(
         &mut self,
         encoder: &Encoder<K, V>,
         namespace: Option<Namespace>,
         (hash, key, value): (u64, &K, &V),
-        part_bytes: usize,
     ) -> Result<usize, ArchiveError> {
-        // A chunk is no larger than a part.
-        if self.open.bytes.capacity() == 0 || self.open.bytes.len() > part_bytes.clamp(LEAST, CHUNK) - ROOM {
-            self.open_another(encoder.side(), part_bytes);
+        if self.open.bytes.capacity() == 0 || self.open.bytes.len() > self.chunk_bytes - ROOM {
+            self.open_another(encoder.side());
         }
         let before = self.open.bytes.len();
         encoder.add(&mut self.open.bytes, namespace, key, Some(value))?;
@@ -46,9 +50,9 @@ impl Side {
     }
 
     #[cold]
-    fn open_another(&mut self, side: &SideBytes, part_bytes: usize) {
+    fn open_another(&mut self, side: &SideBytes) {
         // There may be thousands of tables of a few entries each.
-        let chunk = if part_bytes < CHUNK { AlignedVec::with_capacity(ROOM) } else { side.take_chunk() };
+        let chunk = if self.chunk_bytes < CHUNK { AlignedVec::with_capacity(ROOM) } else { side.take_chunk() };
         let full = mem::replace(&mut self.open, SavedEntries::none(chunk));
         if full.entries > 0 {
             self.full.push(full);

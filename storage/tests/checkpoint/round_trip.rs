@@ -2,7 +2,7 @@
 
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
-use thalweg_io::Buffer;
+use thalweg_io::{BUFFER_ALIGN, Buffer};
 use thalweg_record::HashRange;
 use thalweg_record::record::Layout;
 use thalweg_storage::checkpoint::*;
@@ -75,6 +75,23 @@ proptest! {
         bytes.extend_from_slice(&end.rest);
         prop_assert_eq!((end.len, end.crc), (whole.len() as u64, crc32fast::hash(&whole)));
         prop_assert!(bytes == *whole);
+    }
+
+    /// Pieces of many sections begin and end where they can be written around the page cache; the last one ends where the image does.
+    #[test]
+    fn pieces_are_cut_at_whole_pages(lengths in vec(1..9_000usize, 1..40)) {
+        let (mut writer, indices) = writer(&[]);
+        let mut at = 0;
+        for length in lengths {
+            writer.append(indices[0], Scope::Split(1), 1, &vec![7; length]);
+            if writer.rest_len() >= 2 * BUFFER_ALIGN {
+                let piece = writer.take(Buffer::default());
+                prop_assert!(!piece.is_empty() && piece.len().is_multiple_of(BUFFER_ALIGN));
+                at += piece.len();
+            }
+        }
+        let end = writer.finish();
+        prop_assert_eq!(at + end.rest.len(), end.len as usize);
     }
 
     #[test]

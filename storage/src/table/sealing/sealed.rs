@@ -5,7 +5,7 @@ use super::super::side::Side;
 use super::super::slots::Tag;
 use super::super::span::Span;
 use super::super::tags::{epoch_of, tag_of};
-use super::BYTES_OF_AN_ENTRY;
+use super::BYTES_AT_HAND;
 use crate::checkpoint::Namespace;
 use crate::saved::{Encoder, SavedEntries, SavedPart};
 use crate::saving::Stored;
@@ -45,10 +45,10 @@ pub(super) struct Sealed<K, V> {
 }
 
 impl<K, V> Sealed<K, V> {
-    /// Keeps an entry of a part of so many bytes aside.
+    /// Keeps an entry aside.
     #[inline]
-    pub(super) fn keep_aside(&mut self, part_bytes: usize, entry: (u64, &K, &V)) {
-        let added = self.side.add(&self.encoder, self.namespace, entry, part_bytes).map_err(SaveError::Archive);
+    pub(super) fn keep_aside(&mut self, entry: (u64, &K, &V)) {
+        let added = self.side.add(&self.encoder, self.namespace, entry).map_err(SaveError::Archive);
         let kept = added.and_then(|bytes| self.share.keep(bytes).map_err(|bytes| SaveError::SideBuffersFull { bytes }));
         self.error = kept.err();
     }
@@ -66,7 +66,7 @@ impl<K, V> Sealed<K, V> {
     /// Hands out a chunk of what was kept aside. Returns what that costs, counted in entries.
     pub(super) fn hand_out_aside(&mut self, chunk: SavedEntries, take: &mut dyn FnMut(&SavedEntries)) -> usize {
         self.hand_out(&chunk, take);
-        let cost = chunk.bytes.len() / BYTES_OF_AN_ENTRY;
+        let cost = chunk.bytes.len() / BYTES_AT_HAND;
         self.give_back(chunk);
         cost
     }

@@ -3,7 +3,7 @@ use super::*;
 use crate::expected::Expected;
 use crate::{Sealable, SideBytes};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thalweg_record::record::{Appending, ArchiveError};
 
 fn spread(key: u64) -> u64 {
@@ -186,6 +186,33 @@ fn side_buffers_have_a_bound_and_leave_nothing_behind() {
     table.seal(encode, &Saving::alone(&side));
     (0..50).for_each(|key| set(&mut table, key, 2));
     assert_eq!(save_all(&mut table).len(), 20_000);
+}
+
+/// However much is kept aside in a slice, each slice saves a part: what is kept aside has an end.
+#[test]
+fn parts_are_saved_while_much_is_kept_aside() {
+    fn encode_100(out: &mut Appending<'_>, _: Option<Namespace>, key: &u16, _: Option<&u64>) -> Result<(), ArchiveError> {
+        out.bytes(&[7; 98]);
+        out.bytes(&key.to_le_bytes());
+        Ok(())
+    }
+    let mut table = table_of(20_000);
+    let parts = table.parts.len();
+    let side = SideBytes::at_most(usize::MAX);
+    table.seal(encode_100, &Saving::alone(&side));
+    let (mut keys, mut saved, mut slices) = ((0..20_000u16).map(|n| n.wrapping_mul(7_919) % 20_000), BTreeSet::new(), 0);
+    let mut is_all = false;
+    while !is_all {
+        keys.by_ref().take(2_000).for_each(|key| set(&mut table, key, 1));
+        slices += 1;
+        is_all = table
+            .save(&mut 1_536, &mut |entries| {
+                entries.bytes.chunks(100).for_each(|entry| assert!(saved.insert([entry[98], entry[99]]), "an entry is saved twice"));
+            })
+            .unwrap();
+    }
+    assert_eq!(saved.len(), 20_000);
+    assert!(slices <= parts + 4, "{slices} slices for {parts} parts");
 }
 
 #[test]
