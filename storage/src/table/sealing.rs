@@ -28,7 +28,7 @@ use crate::saving::Saving;
 use crate::sealable::SaveError;
 use crate::side_bytes::SideShare;
 use rkyv::util::AlignedVec;
-use sealed::Sealed;
+use sealed::{BYTES_OF_AN_ENTRY, Sealed};
 use std::collections::VecDeque;
 use std::mem;
 use std::rc::Rc;
@@ -51,12 +51,6 @@ const WHOLE_WITHIN: u32 = 100;
 
 /// Changes may add up to so many times what may change at once, until the part is saved whole.
 const CHANGED_SINCE_WHOLE: usize = 4;
-
-/// Bytes that count as much as an entry, of what is to be saved at once.
-const BYTES_OF_AN_ENTRY: usize = 32;
-
-/// What was kept aside is encoded already: so many bytes of it count as much as an entry.
-const BYTES_AT_HAND: usize = 4 * BYTES_OF_AN_ENTRY;
 
 /// Chunks of it that are saved before each part: the sooner that is, the less is kept aside after them.
 const CHUNKS_WITH_A_PART: usize = 4;

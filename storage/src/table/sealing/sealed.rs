@@ -5,7 +5,6 @@ use super::super::side::Side;
 use super::super::slots::Tag;
 use super::super::span::Span;
 use super::super::tags::{epoch_of, tag_of};
-use super::BYTES_AT_HAND;
 use crate::checkpoint::Namespace;
 use crate::saved::{Encoder, SavedEntries, SavedPart};
 use crate::saving::Stored;
@@ -15,6 +14,12 @@ use rkyv::util::AlignedVec;
 use std::mem;
 use std::ops::Range;
 use std::rc::Rc;
+
+/// Bytes that count as much as an entry, of what is to be saved at once.
+pub(super) const BYTES_OF_AN_ENTRY: usize = 32;
+
+/// What was kept aside is encoded already: so many bytes of it count as much as an entry.
+const BYTES_AT_HAND: usize = 4 * BYTES_OF_AN_ENTRY;
 
 /// Entries of a part that are encoded to find out how large they are, fewer if so many bytes tell enough.
 const SAMPLE: usize = 8;
