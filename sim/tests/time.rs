@@ -119,6 +119,15 @@ impl SourceReader for MonthReader {
     }
 }
 
+/// A job with a checkpoint each `interval_ms`, from which it goes on after up to `restarts` failures.
+fn restarting(settings: EngineSettings, interval_ms: u64, restarts: u32) -> StreamExecutionEnvironment {
+    let env = StreamExecutionEnvironment::new();
+    env.set_engine_settings(settings);
+    env.enable_checkpointing(CheckpointConfig::new(PathBuf::from("/checkpoints")).interval(Duration::from_millis(interval_ms)));
+    env.set_restart_strategy(RestartStrategy::FixedDelay { attempts: restarts, delay: Duration::from_millis(1) });
+    env
+}
+
 const LATE: OutputTag<i64> = OutputTag::new("late");
 
 /// Found by the simulator (seed 545000215): a subtask that had seen March was given what was left of February.
@@ -129,10 +138,7 @@ fn no_record_is_late_because_its_split_has_gone_to_another_reader_before_an_exch
         let mut config = WorldConfig::calm();
         config.poll_cost_ns_max = 100_000;
         let outcome = World::new(seed, config).run(|cores| async move {
-            let env = StreamExecutionEnvironment::new();
-            env.set_engine_settings(EngineSettings::default().frame_records(4).channel_frames(1).slice_records(4));
-            env.enable_checkpointing(CheckpointConfig::new(PathBuf::from("/checkpoints")).interval(Duration::from_millis(2)));
-            env.set_restart_strategy(RestartStrategy::FixedDelay { attempts: 1, delay: Duration::from_millis(1) });
+            let env = restarting(EngineSettings::default().frame_records(4).channel_frames(1).slice_records(4), 2, 1);
             env.set_parallelism(2);
             let failures = Arc::new(AtomicU64::new(0));
             let months = env.source(Months).map(move |at| {
@@ -197,10 +203,7 @@ fn the_generator_of_a_split_survives_a_checkpoint_between_the_restore_and_its_fi
         let mut config = WorldConfig::calm();
         config.poll_cost_ns_max = 100_000;
         let outcome = World::new(seed, config).run(|cores| async move {
-            let env = StreamExecutionEnvironment::new();
-            env.set_engine_settings(EngineSettings::default().source_batch_records(2).frame_records(4).channel_frames(1));
-            env.enable_checkpointing(CheckpointConfig::new(PathBuf::from("/checkpoints")).interval(Duration::from_millis(1)));
-            env.set_restart_strategy(RestartStrategy::FixedDelay { attempts: 40, delay: Duration::from_millis(1) });
+            let env = restarting(EngineSettings::default().source_batch_records(2).frame_records(4).channel_frames(1), 1, 40);
             env.set_parallelism(4);
             let (seen, gaps) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
             let generator = Continuous { next: 0, gaps: Arc::clone(&gaps) };

@@ -78,8 +78,9 @@ impl Durations {
         let mut cells = self.cells.clone();
         cells.subtract(&earlier.cells).ok()?;
         let max = if cells.is_empty() { Duration::ZERO } else { self.max.min(Duration::from_nanos(cells.max())) };
-        let cells = cells.iter_recorded().map(|cell| (cell.value_iterated_to(), cell.count_at_value()));
-        Some(Self::of_cells(cells, self.sum.saturating_sub(earlier.sum), max))
+        let since = Self { cells, sum: self.sum.saturating_sub(earlier.sum), max };
+        // Without what the subtraction leaves behind in an empty histogram.
+        Some(Self::of_cells(since.cells(), since.sum, since.max))
     }
 
     /// How many durations it holds.

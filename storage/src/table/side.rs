@@ -1,7 +1,7 @@
 //! What is kept aside of a sealed table: the entries that have changed since, encoded as they were when it was sealed.
 //!
-//! They lie one behind the other in the order in which they were changed, wherever in the table they come from, so that keeping one more aside touches no memory but that of the one before. They are
-//! gathered in chunks, whose memory all states of a subtask share; a chunk that is full is saved as it is.
+//! They lie one behind the other in the order in which they were changed, wherever in the table they come from, so that keeping one more aside touches no
+//! memory but that of the one before. They are gathered in chunks, whose memory all states of a subtask share; a chunk that is full is saved as it is.
 
 use crate::checkpoint::Namespace;
 use crate::saved::{Encoder, SavedEntries};

@@ -39,6 +39,12 @@ impl Tag {
         self.0.get()
     }
 
+    /// The tag in the word of a slot; `None` if that is free.
+    #[inline]
+    fn of_word(word: u64) -> Option<Self> {
+        NonZeroU8::new((word >> TAG_BIT) as u8).map(Self)
+    }
+
     #[inline]
     fn bits(self) -> u64 {
         u64::from(self.0.get()) << TAG_BIT
@@ -157,7 +163,7 @@ impl<K, V> Slots<K, V> {
     #[inline]
     fn entry_if(&self, at: usize, is_wanted: impl FnOnce(Tag) -> bool) -> Option<(u64, &K, &V)> {
         let word = self.word(at);
-        let tag = NonZeroU8::new((word >> TAG_BIT) as u8).map(Tag)?;
+        let tag = Tag::of_word(word)?;
         // SAFETY: the slot is there, as `word` has checked, and its word says that it is occupied: `fill` has written both, and `take_out` clears the word
         // when it moves the entry out; the tag of an occupied slot is not 0. The entry is borrowed from `self`.
         is_wanted(tag).then(|| unsafe {
@@ -193,7 +199,7 @@ impl<K, V> Slots<K, V> {
     /// If there is no such slot.
     #[inline]
     pub(super) fn tag(&self, at: usize) -> Option<Tag> {
-        NonZeroU8::new((self.word(at) >> TAG_BIT) as u8).map(Tag)
+        Tag::of_word(self.word(at))
     }
 
     /// The entries whose tags are `wanted`, with their hashes.
