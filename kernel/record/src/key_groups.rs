@@ -55,8 +55,13 @@ impl KeyGroups {
     /// If `count` is zero, or more than 2^15.
     #[must_use]
     pub fn new(count: u32) -> Self {
-        assert!((1..=Self::MOST).contains(&count), "there are between 1 and {} key groups, not {count}", Self::MOST);
-        Self { count }
+        Self::checked(count).unwrap_or_else(|| panic!("there are between 1 and {} key groups, not {count}", Self::MOST))
+    }
+
+    /// `count` key groups, if there can be so many.
+    #[must_use]
+    pub fn checked(count: u32) -> Option<Self> {
+        (1..=Self::MOST).contains(&count).then_some(Self { count })
     }
 
     /// The number of key groups.
@@ -97,6 +102,13 @@ impl KeyGroups {
         // The first hash h with h * count >> 32 >= group.
         let first = |group: u32| (u64::from(group) << 32).div_ceil(u64::from(self.count));
         HashRange { first: first(groups.start) as u32, last: (first(groups.end) - 1) as u32 }
+    }
+
+    /// The hashes of the keys that `subtask` of `parallelism` owns: all of them, if there are more subtasks than key groups, which no keyed task has.
+    #[must_use]
+    pub fn hashes_owned_by(self, subtask: usize, parallelism: usize) -> HashRange {
+        let groups = self.owned_by(subtask, parallelism);
+        if groups.is_empty() { HashRange::ALL } else { self.hashes_of(groups) }
     }
 
     /// The subtask that owns the key with this hash.

@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use thalweg_io::{CoreId, Io, LocalBoxFuture, MailboxReceiver, TaskClass};
-use thalweg_record::{HashRange, KeyGroups};
 use tracing::Instrument;
 
 /// A piece of an image is so many times what a sink writes at once: it bypasses the page cache, so that nobody gathers pieces on the way to the disk.
@@ -94,12 +93,6 @@ pub async fn run_core(core: CoreId, io: Io, door: Option<Box<dyn FrameDoor>>, mu
     tracing::debug!(core = core.0, "core has ended");
 }
 
-/// The key hashes that a subtask owns: all of them, if there are more subtasks than key groups, which no keyed task has.
-fn hashes_of(key_groups: KeyGroups, subtask: usize, parallelism: usize) -> HashRange {
-    let groups = key_groups.owned_by(subtask, parallelism);
-    if groups.is_empty() { HashRange::ALL } else { key_groups.hashes_of(groups) }
-}
-
 /// Builds a subtask and starts it.
 fn spawn(io: &Io, plan: SubtaskPlan, shared: &CoreShared, lifeline: Lifeline, of_links: Option<Rc<MetricRegistry>>) -> Rc<MetricRegistry> {
     let name = Rc::new(TaskName { operators: plan.operators, subtask: plan.subtask, parallelism: plan.parallelism });
@@ -141,7 +134,7 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &CoreShared, lifeline: Lifeline, of
         plan.attempt.attempt,
         io.clone(),
         (plan.task_uid.clone(), plan.subtask),
-        hashes_of(shared.key_groups, plan.subtask, name.parallelism),
+        shared.key_groups.hashes_owned_by(plan.subtask, name.parallelism),
         name.to_string(),
         plan.attempt.snapshots,
         snapshots,

@@ -1,5 +1,5 @@
-//! A window fires when the watermark reaches its last millisecond and never twice for all its keys, not even after a restart; a record is late only if the
-//! watermark says so (docs/src/semantics.md#win-2, #l-2, #c-5).
+//! A window fires at the first watermark that reaches its last millisecond and never twice for all its keys, not even after a restart; a record is late only
+//! if the watermark says so (docs/src/semantics.md#win-2, #l-2, #c-5).
 
 use crate::reference::elements::window_starts;
 use crate::scenario::elements_plan::WindowPlan;
@@ -15,8 +15,9 @@ pub struct Windows {
     agree: bool,
     /// The watermark with which each task was restored.
     restored: BTreeMap<String, i64>,
-    /// The watermark of each task.
+    /// The watermark of each task, and the one before.
     watermarks: BTreeMap<String, i64>,
+    before: BTreeMap<String, i64>,
     /// The ends of the windows that each place has fired.
     fired: BTreeMap<String, BTreeSet<i64>>,
 }
@@ -25,7 +26,14 @@ impl Windows {
     /// An oracle for a job with these windowed operators.
     #[must_use]
     pub fn new(plans: BTreeMap<&'static str, WindowPlan>) -> Self {
-        Self { plans, agree: false, restored: BTreeMap::new(), watermarks: BTreeMap::new(), fired: BTreeMap::new() }
+        Self {
+            plans,
+            agree: false,
+            restored: BTreeMap::new(),
+            watermarks: BTreeMap::new(),
+            before: BTreeMap::new(),
+            fired: BTreeMap::new(),
+        }
     }
 
     /// Sets whether all subtasks have always received the same watermark at a checkpoint, so that the restored watermark tells which windows had fired.
@@ -62,16 +70,24 @@ impl Oracle for Windows {
             ("task.start", [_, _, restored]) => {
                 self.watermarks.insert(place.to_owned(), restored);
                 self.restored.insert(place.to_owned(), restored);
+                self.before.remove(place);
                 self.fired.remove(place);
             }
             // 0: a watermark.
             ("task.control", [0, watermark, _]) => {
-                self.watermarks.insert(place.to_owned(), watermark);
+                let before = self.watermarks.insert(place.to_owned(), watermark).unwrap_or(i64::MIN);
+                self.before.insert(place.to_owned(), before);
             }
             ("window.fire", [end, watermark, _]) => {
                 self.check_watermark(place, watermark)?;
                 if watermark < end - 1 {
                     return Err(Violation::new(format!("{place} fires the window that ends at {end} at the watermark {watermark}")));
+                }
+                // Those that are due where a task begins fire there, before it is given any.
+                if let Some(before) = self.before.get(place).filter(|before| end - 1 <= **before) {
+                    return Err(Violation::new(format!(
+                        "{place} fires the window that ends at {end} at the watermark {watermark}, and had been given {before} before"
+                    )));
                 }
                 let restored = self.restored.get(place).copied().unwrap_or(i64::MIN);
                 if self.agree && end - 1 <= restored {

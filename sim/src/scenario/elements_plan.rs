@@ -241,6 +241,13 @@ impl ElementsPlan {
         self
     }
 
+    /// Windows are over as soon as they may be, so that the state of the job shrinks as well as grows.
+    pub(crate) fn forget_soon(&mut self) {
+        if let Terminal::Window(window) = &mut self.terminal {
+            window.lateness_ms = window.lateness_ms.min(window.size_ms);
+        }
+    }
+
     /// The same job with a user function at its head that can be made to panic.
     pub(crate) fn with_map_first(mut self) -> Self {
         self.sources.iter_mut().for_each(|source| source.segment.work = Work::Map);

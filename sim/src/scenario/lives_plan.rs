@@ -177,6 +177,32 @@ impl LivesPlan {
         Self { lives, roll_at_bytes, spoils_newest }
     }
 
+    /// The same lives, but where nothing else happened in one snapshots are lost: again and again the disk has no room for files of state. What a lost one held
+    /// has to be in the next, whatever that builds on.
+    pub(super) fn with_lost_snapshots(mut self, stream: &mut SplitMix) -> Self {
+        // Some around which the snapshots of few keys grow and shrink, so that some of them lie in files.
+        let inline_bytes_max = if stream.chance(250) { 0 } else { 64 * stream.between(4, 16) as usize };
+        let changes_percent_max = stream.pick(&[100, 1_000, 1_000]);
+        for life in &mut self.lives {
+            life.checkpoints.inline_bytes_max = inline_bytes_max;
+            let settings = life.engine.settings.clone();
+            life.engine.settings = settings.state_part_slots(4).state_changes_percent_max(changes_percent_max);
+        }
+        let Some((_healed, lives)) = self.lives.split_last_mut() else { return self };
+        for life in lives.iter_mut().filter(|life| life.trouble == Trouble::None) {
+            life.checkpoints.tolerable_failures = MANY_FAILURES;
+            // Some live long enough to lose many.
+            life.kill = life.kill.filter(|_| stream.chance(500));
+            let mut fault = || {
+                let early = 1 << stream.between(2, 6);
+                let full = DiskFault::of(OperationClass::Write, stream.between(1, early), DiskFaultKind::Full);
+                full.on(".state").lasting(stream.pick(&[1, 1, 2, 5]))
+            };
+            life.trouble = Trouble::Disk((0..8).map(|_| fault()).collect());
+        }
+        self
+    }
+
     /// Whether the input may be ended before it has been read.
     #[must_use]
     pub fn drains(&self) -> bool {

@@ -37,6 +37,9 @@ const CLUSTERS_PER_MILLE: u32 = 300;
 /// Of 1000 scenarios with one process, how many have several lives.
 const LIVES_PER_MILLE: u32 = 450;
 
+/// Of 1000 scenarios with several lives, how many lose snapshot after snapshot.
+const LOST_SNAPSHOTS_PER_MILLE: u32 = 200;
+
 /// The scenario of one seed.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -119,7 +122,13 @@ impl Scenario {
             JobPlan::Flights(plan) => JobFacts { input_bytes: plan.input_bytes(), job_ms: plan.duration_ms(), ids: vec![] },
             JobPlan::Elements(plan) => JobFacts { input_bytes: 0, job_ms: plan.duration_ms(), ids: plan.ids() },
         };
-        let lives = LivesPlan::draw(&mut stream("lives-plan"), &facts);
+        let mut lives = LivesPlan::draw(&mut stream("lives-plan"), &facts);
+        if stream("lost-snapshots").chance(LOST_SNAPSHOTS_PER_MILLE) {
+            lives = lives.with_lost_snapshots(&mut stream("lost-snapshots-plan"));
+            if let JobPlan::Elements(plan) = &mut job {
+                plan.forget_soon();
+            }
+        }
         if let JobPlan::Elements(plan) = &job
             && lives.panics()
         {

@@ -4,7 +4,9 @@
 //! range (in one namespace, if it says so), and an entry or a tombstone supersedes what they hold of its key. A list of namespaces says that others are gone. A state that an image has whole supersedes theirs of that name. Within one image each
 //! key has one entry; a tombstone for it beside that says only that an earlier one is gone.
 
+use super::extent::Extent;
 use super::{Section, Snapshot, StateLayout, StateSummary};
+use thalweg_record::HashRange;
 
 /// The images of one subtask's state: at least one.
 #[derive(Clone, Debug)]
@@ -45,6 +47,29 @@ impl Layers {
             goes_on.then_some(image)
         });
         layers.map(|image| image.sections(operator, state).collect())
+    }
+
+    /// Checks that no image is missing on which a state builds: unless one has it whole, each key of those that the subtask owns, in each namespace, was
+    /// whole in one of them.
+    ///
+    /// # Errors
+    /// Says which state lacks something.
+    pub fn check(&self, owned: HashRange) -> Result<(), String> {
+        for StateSummary { operator, state, builds_on_earlier, .. } in self.newest().states() {
+            let has_whole = || self.images.iter().any(|image| image.builds_on_earlier(&operator, &state) == Some(false));
+            if !builds_on_earlier || has_whole() {
+                continue;
+            }
+            let mut extent = Extent::default();
+            let mut layers = self.of_state(&operator, &state);
+            layers
+                .try_for_each(|layer| extent.add_layer(&layer))
+                .map_err(|error| format!("state {state} of operator {operator}: {error}"))?;
+            if !extent.has_all(owned) {
+                return Err(format!("state {state} of operator {operator} builds on snapshots that are not named"));
+            }
+        }
+        Ok(())
     }
 
     /// The states of the newest image, over all images that make them up.

@@ -1,7 +1,7 @@
 //! Reading a whole checkpoint, by its log entry or by a path that the user gave.
 //!
 //! Each file is compared with the length and the checksum that its parent holds, and then checked by itself. Nothing is skipped: a checkpoint with a single
-//! wrong byte is not loaded.
+//! wrong byte is not loaded, nor is one that does not name all snapshots on which its newest ones build.
 
 use super::files::{read, read_child};
 use super::log::newest;
@@ -11,6 +11,7 @@ use super::{CheckpointError, FileRef, Layers, Metadata, Retained, Snapshot, Snap
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use thalweg_io::{Disk, EntryKind};
+use thalweg_record::KeyGroups;
 
 /// A checkpoint in memory.
 #[derive(Debug)]
@@ -118,6 +119,10 @@ pub(super) fn no_log(dir: &Path) -> CheckpointError {
 
 async fn with_snapshots(disk: &dyn Disk, dir: &Path, file: &FileRef, decoded: Decoded) -> Result<Checkpoint, CheckpointError> {
     let Decoded { metadata, inline } = decoded;
+    let path = dir.join(&file.name);
+    let broken = |reason: String| CheckpointError::corrupt(&path.display().to_string(), 0, reason);
+    let key_groups =
+        KeyGroups::checked(metadata.key_groups).ok_or_else(|| broken(format!("there cannot be {} key groups", metadata.key_groups)))?;
     let mut inline: BTreeMap<usize, Snapshot> = inline.into_iter().collect();
     let mut snapshots = Vec::with_capacity(metadata.snapshots.len());
     for (place, entry) in metadata.snapshots.iter().enumerate() {
@@ -128,7 +133,10 @@ async fn with_snapshots(disk: &dyn Disk, dir: &Path, file: &FileRef, decoded: De
                 images.push(Snapshot::parse(&dir.join(&file.name).display().to_string(), bytes)?);
             }
         }
-        snapshots.push((entry.clone(), Layers::new(images)));
+        let layers = Layers::new(images);
+        let owned = key_groups.hashes_owned_by(entry.subtask as usize, entry.parallelism as usize);
+        layers.check(owned).map_err(|lacks| broken(format!("subtask {} of {}: {lacks}", entry.subtask, entry.task)))?;
+        snapshots.push((entry.clone(), layers));
     }
-    Ok(Checkpoint { metadata, snapshots, path: dir.join(&file.name), metadata_bytes: file.len, metadata_crc: file.crc })
+    Ok(Checkpoint { metadata, snapshots, path, metadata_bytes: file.len, metadata_crc: file.crc })
 }

@@ -9,6 +9,7 @@
 
 mod entries;
 mod error;
+mod extent;
 mod files;
 mod frame;
 mod garbage;

@@ -140,3 +140,26 @@ fn entries_of_a_layer_that_are_lies_are_refused_or_restored_although_the_checksu
     }
     assert!(refused > taken && taken > 0, "{refused} refused, {taken} taken");
 }
+
+/// The newest snapshot builds on the two before it, of which one has all keys.
+#[test]
+fn a_checkpoint_that_does_not_name_what_it_builds_on_is_refused() {
+    let disk = crate::job::new_disk();
+    let refused = disk.run(async {
+        let (mut store, attempt, _) = begin(&disk).await.unwrap();
+        let mut images = Vec::new();
+        for (layer, sections) in layers().iter().enumerate().skip(1) {
+            let name = state_file_name(attempt, CheckpointId(layer as u64), "count", 0);
+            images.push(Image::File(write(&disk, &name, image(layer, sections)).await.unwrap()));
+        }
+        let layered = TaskSnapshot { task: "count".to_owned(), subtask: 0, parallelism: 1, images };
+        store.complete(metadata(attempt, CheckpointId(2)), vec![layered], 1).await.unwrap();
+        let (_, history) = open(&disk).await.unwrap();
+        load(&*disk.door(), dir(), history.restorable().next().unwrap()).await.unwrap_err()
+    });
+    let refused = refused.unwrap().to_string();
+    assert!(
+        refused.contains("subtask 0 of count: state count of operator count per word builds on snapshots that are not named"),
+        "{refused}"
+    );
+}
