@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     const DELTA: &[u8] = include_bytes!("../tests/golden/snap-v5-delta");
-    const INLINE: &[u8] = include_bytes!("../tests/golden/meta-v3-inline-snap-v5");
+    const INLINE: &[u8] = include_bytes!("../tests/golden/meta-v4-inline-snap-v5");
     const FINISHED: &[u8] = include_bytes!("../tests/golden/logn-v1-job-finished");
 
     /// What is shown, and the error after that.

@@ -3,7 +3,7 @@
 //! A file is created under a name that is used once, written from front to back, and synced; only then does anything refer to it, after syncing the directory.
 
 use super::names::is_state_file;
-use super::{CheckpointError, FileRef, ImageEnd};
+use super::{CheckpointError, FileRef, ImageEnd, Snapshot};
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -69,7 +69,7 @@ pub async fn write_snapshot(disk: &dyn Disk, dir: &Path, name: &str, pieces: &mu
         loop {
             let (piece, end) = match poll_fn(|cx| pieces.poll_next(cx)).await {
                 Piece::Part(piece) => (piece, None),
-                Piece::End(ImageEnd { rest, len, crc, .. }) => (rest, Some(FileRef { name: name.to_owned(), len, crc })),
+                Piece::End(ImageEnd { rest, len, root_crc, .. }) => (rest, Some(FileRef { name: name.to_owned(), len, crc: root_crc })),
                 Piece::GivenUp => return Ok(None),
             };
             let len = piece.len() as u64;
@@ -145,13 +145,27 @@ pub(super) async fn read(disk: &dyn Disk, path: &Path, expected: Option<u64>, at
     Ok(bytes)
 }
 
-/// Reads a file whose length and checksum its parent holds.
-pub(super) async fn read_child(disk: &dyn Disk, dir: &Path, child: &FileRef) -> Result<Buffer, CheckpointError> {
+/// Reads a metadata file, whose length and checksum the log holds.
+pub(super) async fn read_metadata(disk: &dyn Disk, dir: &Path, child: &FileRef) -> Result<Buffer, CheckpointError> {
     let path = dir.join(&child.name);
     let bytes = read(disk, &path, Some(child.len), u64::MAX).await?;
-    if crc32fast::hash(&bytes) != child.crc {
-        let reason = "its checksum is not the one that the checkpoint names";
-        return Err(CheckpointError::corrupt(&path.display().to_string(), 0, reason));
-    }
+    check_crc(&path, crc32fast::hash(&bytes), child)?;
     Ok(bytes)
+}
+
+/// Reads the image in a state file, whose length and root checksum the metadata holds.
+pub(super) async fn read_image(disk: &dyn Disk, dir: &Path, child: &FileRef) -> Result<Snapshot, CheckpointError> {
+    let path = dir.join(&child.name);
+    let bytes = read(disk, &path, Some(child.len), u64::MAX).await?;
+    let image = Snapshot::parse(&path.display().to_string(), bytes)?;
+    check_crc(&path, image.root_crc(), child)?;
+    Ok(image)
+}
+
+/// A file may be intact and not the one that its parent means.
+fn check_crc(path: &Path, found: u32, child: &FileRef) -> Result<(), CheckpointError> {
+    if found == child.crc {
+        return Ok(());
+    }
+    Err(CheckpointError::corrupt(&path.display().to_string(), 0, "its checksum is not the one that the checkpoint names"))
 }

@@ -41,7 +41,7 @@ impl FileKind {
     pub fn version(self) -> u32 {
         match self {
             Self::Snapshot => 5,
-            Self::Metadata => 3,
+            Self::Metadata => 4,
             Self::LogEntry => 1,
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! If the metadata of a retained checkpoint cannot be read, the files it names are unknown, and no state file is removed at all.
 
-use super::files::{read_child, remove};
+use super::files::{read_metadata, remove};
 use super::log::{KEPT_ENTRIES, list};
 use super::names::FileName;
 use super::{CheckpointError, CheckpointId, LogEntry, Metadata, Retained};
@@ -93,7 +93,7 @@ impl Collector {
         self.named.retain(|metadata, _| keep.iter().any(|retained| retained.metadata.name == *metadata));
         for retained in keep {
             if !self.named.contains_key(&retained.metadata.name) {
-                let bytes = read_child(disk, dir, &retained.metadata).await?;
+                let bytes = read_metadata(disk, dir, &retained.metadata).await?;
                 let decoded = Metadata::decode(&dir.join(&retained.metadata.name).display().to_string(), bytes)?;
                 self.learn(retained, &decoded.metadata);
             }

@@ -1,6 +1,6 @@
 //! The content of a checkpoint folder, for people. Read-only.
 
-use super::files::read_child;
+use super::files::read_metadata;
 use super::load::{Checkpoint, load_path, no_log};
 use super::log::newest;
 use super::{Attempt, CheckpointError, CheckpointId, JobId, LogEntry, Metadata, Place, Retained, SnapshotEntry, StateLayout};
@@ -116,7 +116,7 @@ pub async fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing, CheckpointErro
     let Some(newest) = newest(disk, dir).await? else { return Err(no_log(dir)) };
     let mut checkpoints = Vec::new();
     for retained in newest.retained.iter().rev() {
-        let decoded = match read_child(disk, dir, &retained.metadata).await {
+        let decoded = match read_metadata(disk, dir, &retained.metadata).await {
             Ok(bytes) => Metadata::decode(&dir.join(&retained.metadata.name).display().to_string(), bytes),
             Err(error) => Err(error),
         };

@@ -3,7 +3,7 @@
 //! Each file is compared with the length and the checksum that its parent holds, and then checked by itself. Nothing is skipped: a checkpoint with a single
 //! wrong byte is not loaded, nor is one that does not name all snapshots on which its newest ones build.
 
-use super::files::{read, read_child};
+use super::files::{read, read_image, read_metadata};
 use super::log::newest;
 use super::metadata::{Decoded, Place};
 use super::names::FileName;
@@ -46,7 +46,7 @@ pub async fn load_metadata(disk: &dyn Disk, dir: &Path, retained: &Retained) -> 
 }
 
 async fn decode(disk: &dyn Disk, dir: &Path, retained: &Retained) -> Result<Decoded, CheckpointError> {
-    let bytes = read_child(disk, dir, &retained.metadata).await?;
+    let bytes = read_metadata(disk, dir, &retained.metadata).await?;
     let name = dir.join(&retained.metadata.name).display().to_string();
     let decoded = Metadata::decode(&name, bytes)?;
     let (attempt, id) = (decoded.metadata.attempt, decoded.metadata.id);
@@ -129,8 +129,7 @@ async fn with_snapshots(disk: &dyn Disk, dir: &Path, file: &FileRef, decoded: De
         let mut images: Vec<Snapshot> = inline.remove(&place).into_iter().collect();
         for place in &entry.places {
             if let Place::File(file) = place {
-                let bytes = read_child(disk, dir, file).await?;
-                images.push(Snapshot::parse(&dir.join(&file.name).display().to_string(), bytes)?);
+                images.push(read_image(disk, dir, file).await?);
             }
         }
         let layers = Layers::new(images);

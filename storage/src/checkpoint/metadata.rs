@@ -108,7 +108,8 @@ pub struct FileRef {
     pub name: String,
     /// The length in bytes.
     pub len: u64,
-    /// The CRC-32 of the whole file.
+    /// What tells it from others: of a metadata file the CRC-32 of all of it, of a state file the [root checksum](super::ImageEnd::root_crc) of its image. So
+    /// one that is opened is known by its end, and the rest is checked where it is read.
     pub crc: u32,
 }
 

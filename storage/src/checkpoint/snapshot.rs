@@ -33,6 +33,8 @@ struct SectionRow {
 
 #[derive(Debug)]
 struct Index {
+    /// The checksum of the footer.
+    root_crc: u32,
     states: Vec<StateRow>,
     /// In the order in which they lie in the image.
     sections: Vec<SectionRow>,
@@ -130,6 +132,12 @@ impl Snapshot {
         })
     }
 
+    /// The checksum of the image's root: see [`ImageEnd::root_crc`](super::ImageEnd::root_crc). An image that is intact and has another one is another image.
+    #[must_use]
+    pub fn root_crc(&self) -> u32 {
+        self.index.root_crc
+    }
+
     /// The length of the image in bytes.
     #[must_use]
     pub fn image_bytes(&self) -> usize {
@@ -162,7 +170,8 @@ fn parse_index(file: &str, image: &[u8], base: usize) -> Result<Index, Checkpoin
     let index_crc = footer_reader.u32("the footer")?;
     let reserved = footer_reader.u32("the footer")?;
     let covered = footer.get(..footer_reader.at()).unwrap_or_default();
-    let crc_matches = footer_reader.u32("the footer")? == crc32fast::hash(covered);
+    let root_crc = crc32fast::hash(covered);
+    let crc_matches = footer_reader.u32("the footer")? == root_crc;
     if !crc_matches || reserved != 0 || footer_reader.take(END_MARK.len(), "the footer")? != END_MARK {
         return Err(reader.corrupt(footer_at, "the checksum of the footer does not match"));
     }
@@ -179,11 +188,12 @@ fn parse_index(file: &str, image: &[u8], base: usize) -> Result<Index, Checkpoin
     }
     rest.padding()?;
     rest.end()?;
-    read_rows(Reader::new(file, index, base + index_at), Reader::new(file, sections, base))
+    let (states, sections) = read_rows(Reader::new(file, index, base + index_at), Reader::new(file, sections, base))?;
+    Ok(Index { root_crc, states, sections })
 }
 
 /// Decodes the index, and takes the sections it lists one after the other.
-fn read_rows(mut index: Reader<'_>, mut sections: Reader<'_>) -> Result<Index, CheckpointError> {
+fn read_rows(mut index: Reader<'_>, mut sections: Reader<'_>) -> Result<(Vec<StateRow>, Vec<SectionRow>), CheckpointError> {
     sections.take(HEADER_BYTES, "the header")?;
     // Both counts are read before any row, so the check of the first count leaves room for the second.
     let state_count = index.count(STATE_BYTES, "states")?;
@@ -232,5 +242,5 @@ fn read_rows(mut index: Reader<'_>, mut sections: Reader<'_>) -> Result<Index, C
     }
     index.end()?;
     sections.end()?;
-    Ok(Index { states, sections: rows })
+    Ok((states, rows))
 }

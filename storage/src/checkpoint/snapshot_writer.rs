@@ -17,9 +17,6 @@ pub(super) const END_MARK: [u8; 4] = *b"end\n";
 /// Bytes of the footer.
 pub(super) const FOOTER_BYTES: usize = 32;
 
-/// The checksum of a shorter section is computed twice: that takes less time than combining it with that of the image.
-const COMBINED_LEAST: usize = 8 << 10;
-
 /// The layout of a state's entries. It is compared before any entry is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateLayout {
@@ -123,8 +120,8 @@ pub struct ImageEnd {
     pub rest: Buffer,
     /// The length of the whole image in bytes.
     pub len: u64,
-    /// The CRC-32 of the whole image.
-    pub crc: u32,
+    /// The checksum of the image's root, its footer: that holds the checksum of the index, and the index those of all sections.
+    pub root_crc: u32,
     /// The states in it, as [`Snapshot::states`](super::Snapshot::states) gives them.
     pub states: Vec<StateSummary>,
 }
@@ -152,8 +149,6 @@ pub struct SnapshotWriter {
     rest: Buffer,
     /// The length of what has.
     taken: u64,
-    /// The checksum of the image so far.
-    crc: crc32fast::Hasher,
 }
 
 impl Default for SnapshotWriter {
@@ -167,11 +162,8 @@ impl SnapshotWriter {
     #[must_use]
     pub fn new() -> Self {
         let mut rest = Buffer::default();
-        let header = HEADER.encode(FileKind::Snapshot);
-        rest.extend_from_slice(&header);
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(&header);
-        Self { states: Vec::new(), by_name: BTreeMap::new(), sections: Vec::new(), section_count: 0, rest, taken: 0, crc }
+        rest.extend_from_slice(&HEADER.encode(FileKind::Snapshot));
+        Self { states: Vec::new(), by_name: BTreeMap::new(), sections: Vec::new(), section_count: 0, rest, taken: 0 }
     }
 
     /// The state named `state` of the operator with the uid `operator`; the same state if it is requested again.
@@ -201,7 +193,7 @@ impl SnapshotWriter {
     }
 
     /// Appends a section: `entries` entries of one state and one scope, as `bytes`. There may be several for a state and a range of hashes. Costs a copy and a
-    /// checksum of the bytes, which becomes part of that of the image.
+    /// checksum of the bytes.
     ///
     /// # Panics
     /// If the state belongs to another writer, or sections are more than 32 bits can count.
@@ -209,24 +201,15 @@ impl SnapshotWriter {
         let summary = self.states.get_mut(state.0 as usize).expect("the state belongs to this writer");
         summary.add(entries, bytes.len());
         self.section_count = self.section_count.checked_add(1).expect("sections are counted in 32 bits");
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(bytes);
-        if bytes.len() < COMBINED_LEAST {
-            self.crc.update(bytes);
-        } else {
-            self.crc.combine(&crc);
-        }
         let [tag, first, second] = scope.parts();
-        for number in [state.0, tag, first, second, crc.finalize(), 0] {
+        for number in [state.0, tag, first, second, crc32fast::hash(bytes), 0] {
             self.sections.extend_from_slice(&number.to_le_bytes());
         }
         for number in [self.len(), bytes.len() as u64, entries] {
             self.sections.extend_from_slice(&number.to_le_bytes());
         }
         self.rest.extend_from_slice(bytes);
-        let end = self.rest.len();
         pad(&mut self.rest);
-        self.crc.update(&self.rest[end..]);
     }
 
     /// The length of the image so far.
@@ -271,7 +254,7 @@ impl SnapshotWriter {
             }
         }
         index.extend_from_slice(&image.sections);
-        let (index_at, sections_end) = (image.len(), image.rest.len());
+        let index_at = image.len();
         image.rest.extend_from_slice(&index);
         pad(&mut image.rest);
         let mut footer = Vec::with_capacity(FOOTER_BYTES);
@@ -279,15 +262,15 @@ impl SnapshotWriter {
         footer.extend_from_slice(&(index.len() as u64).to_le_bytes());
         footer.extend_from_slice(&crc32fast::hash(&index).to_le_bytes());
         footer.extend_from_slice(&[0; 4]);
-        footer.extend_from_slice(&crc32fast::hash(&footer).to_le_bytes());
+        let root_crc = crc32fast::hash(&footer);
+        footer.extend_from_slice(&root_crc.to_le_bytes());
         footer.extend_from_slice(&END_MARK);
         assert_eq!(footer.len(), FOOTER_BYTES, "the fields of the footer");
         image.rest.extend_from_slice(&footer);
-        image.crc.update(&image.rest[sections_end..]);
         let len = image.len();
         assert!(len.is_multiple_of(ALIGN as u64), "what follows an image is aligned too");
         let rest = mem::take(&mut image.rest);
-        ImageEnd { rest, len, crc: image.crc.finalize(), states: image.states }
+        ImageEnd { rest, len, root_crc, states: image.states }
     }
 }
 

@@ -179,7 +179,7 @@ fn a_version_of_the_future_and_files_of_another_kind_are_named_as_such() {
     let crc = crc32fast::hash(&file[..28]);
     file[28..32].copy_from_slice(&crc.to_le_bytes());
     let error = Metadata::decode("m", file[..].into()).unwrap_err();
-    assert!(matches!(error, CheckpointError::UnknownVersion { found: 7, known: 3, .. }), "{error}");
+    assert!(matches!(error, CheckpointError::UnknownVersion { found: 7, known: 4, .. }), "{error}");
     let error = Metadata::decode("m", b"name,age\nAnna,7\nand so on, for longer than a header"[..].into()).unwrap_err();
     assert!(matches!(&error, CheckpointError::Foreign { .. }), "{error}");
 }

@@ -25,8 +25,8 @@ use thalweg_world::SteppedDisk;
 const JOB: JobId = JobId(0x7ea1_0000_0000_0009);
 
 /// Metadata with an image within has the versions of both in its name.
-const INLINE: &str = "meta-v3-inline-snap-v5";
-const LAYERS: &str = "meta-v3-layers";
+const INLINE: &str = "meta-v4-inline-snap-v5";
+const LAYERS: &str = "meta-v4-layers";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -360,7 +360,7 @@ fn small_snapshot() -> Buffer {
 
 /// The file of a subtask's state at a checkpoint: with the length and the checksum of the full snapshot at the first, of the other at the second.
 fn state_file(id: u64, subtask: u32) -> FileRef {
-    let (len, crc) = if id == 1 { (1632, 0xb8aa_cde8) } else { (912, 0x5b7a_4d5b) };
+    let (len, crc) = if id == 1 { (1632, 0x1623_afa3) } else { (912, 0x0fbf_8e9c) };
     FileRef { name: format!("1-{id}-count-{subtask}.state"), len, crc }
 }
 
@@ -404,8 +404,8 @@ fn section_of(snapshot: &Snapshot) -> &[u8] {
 /// The two checkpoints, as the log has them.
 fn retained() -> Vec<Retained> {
     let metadata = [
-        FileRef { name: "chk-1-1.metadata".to_owned(), len: 944, crc: 0x2a08_006b },
-        FileRef { name: "chk-2-1.metadata".to_owned(), len: 912, crc: 0xb92b_ed24 },
+        FileRef { name: "chk-1-1.metadata".to_owned(), len: 944, crc: 0x21f0_4287 },
+        FileRef { name: "chk-2-1.metadata".to_owned(), len: 912, crc: 0x903b_80a3 },
     ];
     let of =
         |(metadata, id)| Retained { id: CheckpointId(id), attempt: Attempt(1), completed_at_ms: 1_700_000_000_000 + id as i64, metadata };

@@ -124,7 +124,12 @@ pub async fn take(
 /// The file in which a subtask has stored its image.
 fn file_of(attempt: Attempt, id: CheckpointId, subtask: u32) -> FileRef {
     let image = image(attempt, id, subtask);
-    FileRef { name: state_file_name(attempt, id, "count", subtask), len: image.len() as u64, crc: crc32fast::hash(&image) }
+    FileRef { name: state_file_name(attempt, id, "count", subtask), len: image.len() as u64, crc: root_crc(&image) }
+}
+
+/// The checksum of an image's root: its last 32 bytes are the footer, which ends with its own checksum and a mark of four bytes.
+pub fn root_crc(image: &[u8]) -> u32 {
+    u32::from_le_bytes(image[image.len() - 8..][..4].try_into().unwrap())
 }
 
 /// Stores the image of a subtask: with the metadata if it is small, else in a file of its own.
@@ -153,8 +158,12 @@ impl Pieces for InPieces {
         let (from, step) = (self.at, (self.image.len() / 3).next_multiple_of(16));
         self.at = self.image.len().min(from + step);
         let rest = Buffer::from(&self.image[from..self.at]);
-        let (len, crc) = (self.image.len() as u64, crc32fast::hash(&self.image));
-        Poll::Ready(if self.at < self.image.len() { Piece::Part(rest) } else { Piece::End(ImageEnd { rest, len, crc, states: vec![] }) })
+        let (len, root_crc) = (self.image.len() as u64, root_crc(&self.image));
+        Poll::Ready(if self.at < self.image.len() {
+            Piece::Part(rest)
+        } else {
+            Piece::End(ImageEnd { rest, len, root_crc, states: vec![] })
+        })
     }
 
     fn give_back(&mut self, memory: Buffer) {
