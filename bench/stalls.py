@@ -7,7 +7,7 @@ import json, math, sys
 SHOWN = [("p50_us", "50 %"), ("p99_us", "99 %"), ("p99.9_us", "99.9 %"), ("p99.99_us", "99.99 %"), ("max_us", "longest")]
 COLOURS = ["#2a7", "#27c", "#c42", "#839", "#777"]
 LEFT, RIGHT, TOP, BOTTOM = 70, 500, 26, 264
-LOWEST, HIGHEST = 10.0, 20_000.0
+LOWEST_US = 10.0
 
 
 def x(place):
@@ -15,7 +15,7 @@ def x(place):
 
 
 def y(us):
-    share = math.log(min(max(us, LOWEST), HIGHEST) / LOWEST) / math.log(HIGHEST / LOWEST)
+    share = math.log(max(us, LOWEST_US) / LOWEST_US) / math.log(highest_us / LOWEST_US)
     return BOTTOM - share * (BOTTOM - TOP)
 
 
@@ -31,6 +31,7 @@ runs = [json.loads(line.split(" ", 1)[1]) for line in sys.stdin if line.startswi
 runs = [run for run in runs if run["w"] == "stall"]
 if not runs:
     sys.exit("no RESULT line of w=stall on standard input")
+highest_us = max(20_000.0, *(run["slice"]["max_us"] for run in runs))
 print('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 300" font-family="sans-serif" font-size="11">')
 print("<title>How long a slice holds its core, with a checkpoint a second and without</title>")
 print('<rect width="640" height="300" fill="#fff"/>')

@@ -85,6 +85,17 @@ fn windows_objects_to_firing_too_early_or_twice() {
 }
 
 #[test]
+fn windows_objects_to_firing_later_than_at_the_first_watermark() {
+    let fire = |end, watermark| ("window.fire", "window(1/1)", [end, watermark, 1]);
+    let restored = |watermark| ("task.start", "window(1/1)", [1, 1, watermark]);
+    assert_eq!(verdict(windows(), &[watermark(8), watermark(12), fire(10, 12)]), "");
+    let late = [watermark(9), watermark(12), fire(10, 12)];
+    assert!(verdict(windows(), &late).contains("fires the window that ends at 10 at the watermark 12, and had been given 9 before"));
+    assert_eq!(verdict(windows(), &[restored(12), fire(10, 12)]), "");
+    assert!(verdict(windows(), &[restored(12), watermark(13), fire(10, 13)]).contains("had been given 12 before"));
+}
+
+#[test]
 fn windows_objects_to_lateness_that_the_watermark_does_not_justify() {
     let late = |timestamp, watermark, lateness| ("window.late", "window(1/1)", [timestamp, watermark, lateness]);
     // [0, 10) is over when the watermark reaches 9 + 5.

@@ -163,6 +163,7 @@ fn show_metadata(out: &mut impl Write, file: &str, bytes: &[u8], limits: Limits)
 }
 
 fn show_snapshot(out: &mut impl Write, file: &str, snapshot: &Snapshot, limits: Limits) -> Outcome {
+    writeln!(out, "root crc {:08x}", snapshot.root_crc())?;
     for (state, number) in snapshot.states().zip(0..) {
         let StateSummary { operator, state: name, layout, builds_on_earlier, sections, entries, bytes } = &state;
         let builds = if *builds_on_earlier { "builds on earlier snapshots" } else { "all of it is here" };
@@ -268,6 +269,7 @@ mod tests {
         let (text, error) = shown(DELTA, 2);
         assert_eq!(error, None);
         let expected = r#"x: a snapshot, version 5, 912 bytes
+root crc 0fbf8e9c
 
 state 0: "count" of operator "count per word"
   builds on earlier snapshots; 3 sections, 4 entries, 53 bytes

@@ -92,23 +92,19 @@ impl KeyGroups {
         first(subtask)..first(subtask + 1)
     }
 
-    /// The hashes of the keys in `groups`, of which there is at least one.
+    /// The hashes of the keys in `groups`; all hashes if there are none, as a subtask has that owns no keys.
     ///
     /// # Panics
-    /// If `groups` is empty, or holds a group that does not exist.
+    /// If `groups` holds a group that does not exist.
     #[must_use]
     pub fn hashes_of(self, groups: std::ops::Range<u32>) -> HashRange {
-        assert!(groups.start < groups.end && groups.end <= self.count, "{groups:?} of {} key groups", self.count);
+        if groups.is_empty() {
+            return HashRange::ALL;
+        }
+        assert!(groups.end <= self.count, "{groups:?} of {} key groups", self.count);
         // The first hash h with h * count >> 32 >= group.
         let first = |group: u32| (u64::from(group) << 32).div_ceil(u64::from(self.count));
         HashRange { first: first(groups.start) as u32, last: (first(groups.end) - 1) as u32 }
-    }
-
-    /// The hashes of the keys that `subtask` of `parallelism` owns: all of them, if there are more subtasks than key groups, which no keyed task has.
-    #[must_use]
-    pub fn hashes_owned_by(self, subtask: usize, parallelism: usize) -> HashRange {
-        let groups = self.owned_by(subtask, parallelism);
-        if groups.is_empty() { HashRange::ALL } else { self.hashes_of(groups) }
     }
 
     /// The subtask that owns the key with this hash.

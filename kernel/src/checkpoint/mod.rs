@@ -19,7 +19,7 @@ pub use config::{CheckpointConfig, RestartStrategy, Restore};
 pub use contents::CheckpointContents;
 pub use difference::{CheckpointDifference, ComparedPart, PartFate, PartKind, PartLayout};
 pub(crate) use given_layouts::GivenLayouts;
-pub(crate) use operator_state::{OperatorState, Parts, WantedState, WantedStates};
+pub(crate) use operator_state::{OperatorState, WantedState, WantedStates};
 pub use reader::{CheckpointReader, KeyedEntry};
 pub(crate) use restored::Restored;
 pub(crate) use sealed_state::SealedState;

@@ -9,7 +9,7 @@ use super::restored::Restored;
 use super::snapshots::Snapshots;
 use crate::graph_ids::TaskName;
 use crate::metrics::{Samples, Subject};
-use crate::record::{Key, Record, RecordLayout};
+use crate::record::{Key, Parts, Record, RecordLayout};
 use crate::subtask::operator_info::OperatorInfo;
 use crate::time::Watermark;
 use std::cell::RefCell;
@@ -34,25 +34,6 @@ pub(crate) struct Saved<K, V> {
     pub(crate) value: V,
     /// The watermark of the subtask that saved it.
     pub(crate) watermark: Watermark,
-}
-
-/// What each key has several of, in some states.
-#[derive(Clone, Copy)]
-pub(crate) enum Parts {
-    MapEntries,
-    Pieces,
-    Timers,
-}
-
-impl Parts {
-    /// How a layout says so (docs/src/formats.md#state-entries).
-    fn word(self) -> &'static str {
-        match self {
-            Self::MapEntries => "map",
-            Self::Pieces => "list",
-            Self::Timers => "timers",
-        }
-    }
 }
 
 /// Saves and restores the states of one operator in one subtask.
@@ -98,12 +79,12 @@ impl OperatorState {
     /// The same of a state whose keys have several parts each.
     pub(super) fn layout_of_parts<K: Key, P: Key, V: Record>(&self, name: &str, parts: Parts) -> StateLayout {
         let (key, value) = self.layouts_of::<K, V>(name);
-        StateLayout { key: RecordLayout::<(K, P)>::part(parts.word(), &key).layout().clone(), value: value.layout().clone() }
+        StateLayout { key: RecordLayout::<(K, P)>::part(parts, &key).layout().clone(), value: value.layout().clone() }
     }
 
     /// The hashes of the keys of this subtask.
     pub(crate) fn owned_hashes(&self) -> HashRange {
-        if self.owned.is_empty() { HashRange::ALL } else { self.key_groups.hashes_of(self.owned.clone()) }
+        self.key_groups.hashes_of(self.owned.clone())
     }
 
     /// Whether a key with this hash belongs to this subtask.
@@ -150,7 +131,7 @@ impl OperatorState {
         let of_key = |part: &(K, P)| K::hash(part.0.view());
         let wanted = |_, part: &(K, P)| self.owns(of_key(part));
         let take = |_, saved: Saved<(K, P), V>| take(of_key(&saved.key), saved);
-        let layouts = (RecordLayout::part(parts.word(), &key), value);
+        let layouts = (RecordLayout::part(parts, &key), value);
         self.restore_as(name, layouts, HashRange::ALL, |part| hash_of(of_key(part), part), wanted, take);
     }
 

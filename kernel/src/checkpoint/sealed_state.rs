@@ -2,10 +2,10 @@
 //!
 //! If a later barrier comes first, or the snapshot is given up, what was sealed is dropped: the next barrier seals the whole table again.
 
-use super::operator_state::{OperatorState, Parts};
+use super::operator_state::OperatorState;
 use super::snapshots::Owed;
 use crate::checkpoint::CheckpointId;
-use crate::record::{Key, Record};
+use crate::record::{Key, Parts, Record};
 use thalweg_storage::checkpoint::StateLayout;
 use thalweg_storage::{Encode, SaveError, Sealable};
 

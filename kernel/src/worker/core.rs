@@ -134,7 +134,7 @@ fn spawn(io: &Io, plan: SubtaskPlan, shared: &CoreShared, lifeline: Lifeline, of
         plan.attempt.attempt,
         io.clone(),
         (plan.task_uid.clone(), plan.subtask),
-        shared.key_groups.hashes_owned_by(plan.subtask, name.parallelism),
+        shared.key_groups.hashes_of(shared.key_groups.owned_by(plan.subtask, name.parallelism)),
         name.to_string(),
         plan.attempt.snapshots,
         snapshots,

@@ -15,8 +15,9 @@ pub struct Windows {
     agree: bool,
     /// The watermark with which each task was restored.
     restored: BTreeMap<String, i64>,
-    /// The watermark of each task, and the one before.
+    /// The watermark of each task.
     watermarks: BTreeMap<String, i64>,
+    /// The one before, of tasks that have been given one.
     before: BTreeMap<String, i64>,
     /// The ends of the windows that each place has fired.
     fired: BTreeMap<String, BTreeSet<i64>>,

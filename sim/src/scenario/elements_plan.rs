@@ -241,7 +241,7 @@ impl ElementsPlan {
         self
     }
 
-    /// Windows are over as soon as they may be, so that the state of the job shrinks as well as grows.
+    /// Windows are over soon after they have ended, so that the state of the job shrinks as well as grows.
     pub(crate) fn forget_soon(&mut self) {
         if let Terminal::Window(window) = &mut self.terminal {
             window.lateness_ms = window.lateness_ms.min(window.size_ms);

@@ -177,11 +177,12 @@ impl LivesPlan {
         Self { lives, roll_at_bytes, spoils_newest }
     }
 
-    /// The same lives, but where nothing else happened in one snapshots are lost: again and again the disk has no room for files of state. What a lost one held
-    /// has to be in the next, whatever that builds on.
+    /// The same lives, but those without a fault lose snapshots: again and again the disk has no room for files of state. What a lost one held has to be in the
+    /// next, whatever that builds on.
     pub(super) fn with_lost_snapshots(mut self, stream: &mut SplitMix) -> Self {
         // Some around which the snapshots of few keys grow and shrink, so that some of them lie in files.
         let inline_bytes_max = if stream.chance(250) { 0 } else { 64 * stream.between(4, 16) as usize };
+        // Much may change before a part is written whole, so that most snapshots build on others.
         let changes_percent_max = stream.pick(&[100, 1_000, 1_000]);
         for life in &mut self.lives {
             life.checkpoints.inline_bytes_max = inline_bytes_max;

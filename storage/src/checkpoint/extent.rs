@@ -14,8 +14,10 @@ pub(super) enum Content<'a> {
     Entries {
         /// The hashes of the keys lie in this range.
         hashes: HashRange,
-        /// If they are all there are in the range: whether that is so in one namespace, and in which.
-        whole: Option<Option<Namespace>>,
+        /// Whether they are all there are in it, if only in one namespace.
+        is_whole: bool,
+        /// The one namespace that all of them have, if the section says so.
+        within: Option<Namespace>,
         /// The entries.
         bytes: &'a [u8],
     },
@@ -31,11 +33,11 @@ impl<'a> Content<'a> {
     pub(super) fn of(section: &Section<'a>) -> Result<Self, String> {
         let mut bytes = section.bytes;
         match section.scope {
-            Scope::Hashes(hashes) => Ok(Self::Entries { hashes, whole: None, bytes }),
-            Scope::AllHashes(hashes) => Ok(Self::Entries { hashes, whole: Some(None), bytes }),
+            Scope::Hashes(hashes) => Ok(Self::Entries { hashes, is_whole: false, within: None, bytes }),
+            Scope::AllHashes(hashes) => Ok(Self::Entries { hashes, is_whole: true, within: None, bytes }),
             Scope::AllHashesWithin(hashes) => {
                 let within = take_namespace(&mut bytes).ok_or("a section of one namespace ends within that")?;
-                Ok(Self::Entries { hashes, whole: Some(Some(within)), bytes })
+                Ok(Self::Entries { hashes, is_whole: true, within: Some(within), bytes })
             }
             Scope::Namespaces => {
                 let mut namespaces = BTreeSet::new();
@@ -80,7 +82,7 @@ impl Extent {
     }
 
     /// Takes the next layer, which has these ranges whole, and these namespaces, if it says which.
-    pub(super) fn add(&mut self, whole: Vec<(Option<Namespace>, HashRange)>, namespaces: Option<BTreeSet<Namespace>>) {
+    fn add(&mut self, whole: Vec<(Option<Namespace>, HashRange)>, namespaces: Option<BTreeSet<Namespace>>) {
         let mut by_namespace = BTreeMap::<_, Vec<_>>::new();
         let whole = whole.into_iter().filter(|(namespace, _)| !namespace.is_some_and(|namespace| self.is_gone(namespace)));
         whole.for_each(|(namespace, range)| by_namespace.entry(namespace).or_default().push(range));
@@ -101,7 +103,7 @@ impl Extent {
         let (mut whole, mut namespaces) = (Vec::new(), None);
         for section in layer {
             match Content::of(section)? {
-                Content::Entries { hashes, whole: all, .. } => whole.extend(all.map(|within| (within, hashes))),
+                Content::Entries { hashes, is_whole, within, .. } => whole.extend(is_whole.then_some((within, hashes))),
                 Content::Namespaces(there) => namespaces = Some(there),
             }
         }

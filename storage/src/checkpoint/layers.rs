@@ -49,13 +49,14 @@ impl Layers {
         layers.map(|image| image.sections(operator, state).collect())
     }
 
-    /// Checks that no image is missing on which a state builds: unless one has it whole, each key of those that the subtask owns, in each namespace, was
-    /// whole in one of them.
+    /// Checks that the images go back far enough for each state: one has it whole, or each range of its keys, in each namespace, was whole in one of them.
+    /// Keys lie among the hashes that the subtask has `owned`, or anywhere where the entries of one key are spread. That no image is missing in between nothing
+    /// tells.
     ///
     /// # Errors
-    /// Says which state lacks something.
+    /// Says which state lacks something, or what is wrong with it.
     pub fn check(&self, owned: HashRange) -> Result<(), String> {
-        for StateSummary { operator, state, builds_on_earlier, .. } in self.newest().states() {
+        for StateSummary { operator, state, layout, builds_on_earlier, .. } in self.newest().states() {
             let has_whole = || self.images.iter().any(|image| image.builds_on_earlier(&operator, &state) == Some(false));
             if !builds_on_earlier || has_whole() {
                 continue;
@@ -65,7 +66,7 @@ impl Layers {
             layers
                 .try_for_each(|layer| extent.add_layer(&layer))
                 .map_err(|error| format!("state {state} of operator {operator}: {error}"))?;
-            if !extent.has_all(owned) {
+            if !extent.has_all(if layout.key.is_of_parts() { HashRange::ALL } else { owned }) {
                 return Err(format!("state {state} of operator {operator} builds on snapshots that are not named"));
             }
         }
@@ -126,6 +127,8 @@ pub fn layered(images: &[&[StateSummary]]) -> Vec<LayeredState> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::{Scope, SnapshotWriter};
+    use thalweg_record::record::Layout;
 
     /// One state of an image, with entries of ten bytes.
     fn state(name: &str, builds_on_earlier: bool, entries: u64) -> StateSummary {
@@ -133,6 +136,30 @@ mod tests {
         state.builds_on_earlier = builds_on_earlier;
         state.add(entries, 10 * entries as usize);
         state
+    }
+
+    const LOWER: HashRange = HashRange { first: 0, last: u32::MAX / 2 };
+
+    /// An image that builds on earlier ones and has the lower half of all hashes whole.
+    fn lower_half(key: &str) -> Snapshot {
+        let mut writer = SnapshotWriter::new();
+        let layout = StateLayout { key: Layout::described(key), value: Layout::of::<u64>() };
+        let state = writer.state("counter", "count", &layout);
+        writer.builds_on_earlier(state);
+        writer.append(state, Scope::AllHashes(LOWER), 0, &[]);
+        Snapshot::parse("x", writer.finish().rest).unwrap()
+    }
+
+    #[test]
+    fn the_images_go_back_far_enough_if_all_hashes_that_the_subtask_may_have_were_whole() {
+        let layers = Layers::new(vec![lower_half("u64")]);
+        assert_eq!(layers.check(LOWER), Ok(()));
+        let broken = Err("state count of operator counter builds on snapshots that are not named".to_owned());
+        assert_eq!(layers.check(HashRange::ALL), broken);
+        let of_a_map = Layers::new(vec![lower_half("map{of:u64,under:u64,}")]);
+        assert_eq!(of_a_map.check(LOWER), broken, "the entries of the subtask's maps lie under all hashes");
+        let field = Layers::new(vec![lower_half("struct{of:u64,under:u64,}")]);
+        assert_eq!(field.check(LOWER), Ok(()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Reading a whole checkpoint, by its log entry or by a path that the user gave.
 //!
-//! Each file is compared with the length and the checksum that its parent holds, and then checked by itself. Nothing is skipped: a checkpoint with a single
-//! wrong byte is not loaded, nor is one that does not name all snapshots on which its newest ones build.
+//! Each file is checked by itself, and has the length and the checksum that its parent holds. Nothing is skipped: a checkpoint with a single wrong byte is not
+//! loaded, nor is one whose snapshots do not go back far enough.
 
 use super::files::{read, read_image, read_metadata};
 use super::log::newest;
@@ -120,9 +120,7 @@ pub(super) fn no_log(dir: &Path) -> CheckpointError {
 async fn with_snapshots(disk: &dyn Disk, dir: &Path, file: &FileRef, decoded: Decoded) -> Result<Checkpoint, CheckpointError> {
     let Decoded { metadata, inline } = decoded;
     let path = dir.join(&file.name);
-    let broken = |reason: String| CheckpointError::corrupt(&path.display().to_string(), 0, reason);
-    let key_groups =
-        KeyGroups::checked(metadata.key_groups).ok_or_else(|| broken(format!("there cannot be {} key groups", metadata.key_groups)))?;
+    let key_groups = KeyGroups::new(metadata.key_groups);
     let mut inline: BTreeMap<usize, Snapshot> = inline.into_iter().collect();
     let mut snapshots = Vec::with_capacity(metadata.snapshots.len());
     for (place, entry) in metadata.snapshots.iter().enumerate() {
@@ -133,8 +131,10 @@ async fn with_snapshots(disk: &dyn Disk, dir: &Path, file: &FileRef, decoded: De
             }
         }
         let layers = Layers::new(images);
-        let owned = key_groups.hashes_owned_by(entry.subtask as usize, entry.parallelism as usize);
-        layers.check(owned).map_err(|lacks| broken(format!("subtask {} of {}: {lacks}", entry.subtask, entry.task)))?;
+        let owned = key_groups.hashes_of(key_groups.owned_by(entry.subtask as usize, entry.parallelism as usize));
+        layers.check(owned).map_err(|broken| {
+            CheckpointError::corrupt(&path.display().to_string(), 0, format!("subtask {} of {}: {broken}", entry.subtask, entry.task))
+        })?;
         snapshots.push((entry.clone(), layers));
     }
     Ok(Checkpoint { metadata, snapshots, path, metadata_bytes: file.len, metadata_crc: file.crc })

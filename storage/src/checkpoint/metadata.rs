@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use thalweg_io::Buffer;
 use thalweg_record::record::Layout;
-use thalweg_record::{HashRange, hex};
+use thalweg_record::{HashRange, KeyGroups, hex};
 
 /// The files at most that the state of a subtask lies in.
 pub const FILES_MAX: usize = 256;
@@ -108,8 +108,8 @@ pub struct FileRef {
     pub name: String,
     /// The length in bytes.
     pub len: u64,
-    /// What tells it from others: of a metadata file the CRC-32 of all of it, of a state file the [root checksum](super::ImageEnd::root_crc) of its image. So
-    /// one that is opened is known by its end, and the rest is checked where it is read.
+    /// What tells it from others: of a metadata file the CRC-32 of all of it, of a state file the [root checksum](super::ImageEnd::root_crc) of its image, so
+    /// that its end is enough to know it by.
     pub crc: u32,
 }
 
@@ -284,6 +284,9 @@ impl Metadata {
 
     /// Checks the rules between fields; `Err` says which rule is broken.
     fn check(&self) -> Result<(), String> {
+        if KeyGroups::checked(self.key_groups).is_none() {
+            return Err(format!("there cannot be {} key groups", self.key_groups));
+        }
         let (mut seen, mut files) = (BTreeSet::new(), BTreeSet::new());
         for snapshot in &self.snapshots {
             let SnapshotEntry { task, subtask, parallelism, places } = snapshot;

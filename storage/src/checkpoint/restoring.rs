@@ -38,25 +38,17 @@ pub fn restore<K: Key, V: Record>(
     let mut older = layers.len();
     for layer in layers {
         older -= 1;
-        let (mut whole, mut gone, mut namespaces) = (Vec::new(), Vec::new(), None);
-        for section in layer {
-            let (hashes, superseded, bytes) = match Content::of(&section)? {
-                Content::Entries { hashes, whole, bytes } => (hashes, whole, bytes),
-                Content::Namespaces(there) => {
-                    namespaces = Some(there);
-                    continue;
-                }
-            };
-            let within = superseded.flatten();
-            whole.extend(superseded.map(|within| (within, hashes)));
+        let mut gone = Vec::new();
+        for section in &layer {
+            let Content::Entries { hashes, is_whole, within, bytes } = Content::of(section)? else { continue };
             let is_gone = within.is_some_and(|within| newer.extent.is_gone(within));
-            if !hashes.overlaps(range) || is_gone || superseded.is_some_and(|within| newer.extent.has_whole(within, hashes)) {
+            if !hashes.overlaps(range) || is_gone || (is_whole && newer.extent.has_whole(within, hashes)) {
                 continue;
             }
             let mut entries = Entries::new(bytes);
             while let Some(entry) = entries.next(layouts.0, layouts.1) {
                 let SavedEntry { namespace, key, value } = entry?;
-                if superseded.is_some() && namespace != within {
+                if is_whole && namespace != within {
                     return Err(format!("an entry in {namespace:?} lies among those in {within:?}"));
                 }
                 let hash = hash_of(&key);
@@ -65,7 +57,7 @@ pub fn restore<K: Key, V: Record>(
                 }
                 match value {
                     Some(value) => {
-                        if older > 0 && superseded.is_none() {
+                        if older > 0 && !is_whole {
                             newer.keys.insert_new(filed_under(hash, namespace), (namespace, key.clone()), ());
                         }
                         take(RestoredEntry { hash, namespace, key, value });
@@ -74,7 +66,7 @@ pub fn restore<K: Key, V: Record>(
                 }
             }
         }
-        newer.extent.add(whole, namespaces);
+        newer.extent.add_layer(&layer)?;
         // Not before: beside an entry of the same layer a tombstone says something of older ones alone.
         for (hash, namespace, key) in gone {
             let filed = filed_under(hash, namespace);

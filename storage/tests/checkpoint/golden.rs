@@ -5,7 +5,8 @@
 //! new version is found out here, as is who loses the way to read an old one.
 //!
 //! Who gives a format a new version has its files written with `THALWEG_GOLDEN=write cargo test -p thalweg-storage --test checkpoint golden`, which never
-//! touches one that is there. Those of the version before stay, with a test that they are read as before or, if no longer, refused as an unknown version.
+//! touches one that is there. Those of the version before stay, with a test that they are read as before or, if no longer, refused as an unknown version: from the
+//! first release on. Until then nobody has such files, and they are replaced.
 
 #![allow(clippy::disallowed_methods, reason = "golden files lie on the disk of whoever tests")]
 
@@ -17,7 +18,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use thalweg_io::Buffer;
 use thalweg_record::HashRange;
-use thalweg_record::record::{Archiver, Key, Layout, Record, RecordLayout};
+use thalweg_record::record::{Archiver, Key, Layout, Parts, Record, RecordLayout};
 use thalweg_storage::checkpoint::*;
 use thalweg_storage::{list_piece_hash, map_entry_hash};
 use thalweg_world::SteppedDisk;
@@ -140,12 +141,12 @@ const PARTS: &str = "snap-v5-parts";
 fn parts() -> Buffer {
     fn append<P: Key, V: Record>(
         writer: &mut SnapshotWriter,
-        what: &str,
+        (name, what): (&str, Parts),
         entries: &[(u64, P, Option<V>)],
         hash_of: impl Fn(u64, &P) -> u64,
     ) {
         let key = RecordLayout::<(u64, P)>::part(what, &RecordLayout::default()).layout().clone();
-        let state = writer.state("process", what, &StateLayout { key, value: Layout::of::<V>() });
+        let state = writer.state("process", name, &StateLayout { key, value: Layout::of::<V>() });
         let mut archiver = Archiver::new();
         let mut section = archiver.open(AlignedVec::<16>::new(), 0);
         let mut hashes = HashRange::EMPTY;
@@ -157,11 +158,13 @@ fn parts() -> Buffer {
     }
     let mut writer = SnapshotWriter::new();
     let pieces = [(1, 0, Some(vec![10_u64, 11])), (1, 1, Some(vec![12]))];
-    append::<u32, Vec<u64>>(&mut writer, "list", &pieces, |key, piece| list_piece_hash::<u64>(u64::hash(key), key, *piece));
+    append::<u32, Vec<u64>>(&mut writer, ("list", Parts::Pieces), &pieces, |key, piece| {
+        list_piece_hash::<u64>(u64::hash(key), key, *piece)
+    });
     let entries = [(1, "ford".to_owned(), Some(true)), (2, String::new(), Some(false))];
-    append::<String, bool>(&mut writer, "map", &entries, map_entry_hash::<u64, String>);
+    append::<String, bool>(&mut writer, ("map", Parts::MapEntries), &entries, map_entry_hash::<u64, String>);
     let timers = [(1, -1, Some(())), (1, 1_700_000_000_000, None)];
-    append::<i64, ()>(&mut writer, "timers", &timers, map_entry_hash::<u64, i64>);
+    append::<i64, ()>(&mut writer, ("timers", Parts::Timers), &timers, map_entry_hash::<u64, i64>);
     writer.finish().rest
 }
 

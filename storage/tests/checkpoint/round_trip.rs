@@ -133,7 +133,7 @@ proptest! {
 }
 
 fn metadata() -> impl Strategy<Value = Metadata> {
-    let numbers = (any::<u64>(), any::<u64>(), 0..u64::MAX, any::<i64>(), any::<u64>(), any::<u32>(), any::<bool>());
+    let numbers = (any::<u64>(), any::<u64>(), 0..u64::MAX, any::<i64>(), any::<u64>(), 1..=1u32 << 15, any::<bool>());
     let text = || proptest::string::string_regex("(?s).{0,8}").unwrap();
     let bytes = || vec(any::<u8>(), 0..20);
     let operators = vec((text(), text(), any::<u32>()), 0..4);

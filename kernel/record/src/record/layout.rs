@@ -171,12 +171,44 @@ impl<T: Record> RecordLayout<T> {
     }
 }
 
-impl<A: Record, B: Record> RecordLayout<(A, B)> {
-    /// The layout of one of several things that an `A` has, each under a `B`: of an entry of its map, say, which `what` tells from a piece of its list. It is
-    /// another one than that of the pair. A given layout and a check of `of` hold for it.
+/// What state has several of for each key, under hashes that are spread over all there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// The entries of a map.
+    MapEntries,
+    /// The pieces of a list.
+    Pieces,
+    /// Timers.
+    Timers,
+}
+
+impl Parts {
+    const ALL: [Self; 3] = [Self::MapEntries, Self::Pieces, Self::Timers];
+
+    /// How a layout says so (docs/src/formats.md#state-entries).
+    fn word(self) -> &'static str {
+        match self {
+            Self::MapEntries => "map",
+            Self::Pieces => "list",
+            Self::Timers => "timers",
+        }
+    }
+}
+
+impl Layout {
+    /// Whether it is the layout of [parts](Parts) of which a key has several.
     #[must_use]
-    pub fn part(what: &str, of: &RecordLayout<A>) -> Self {
-        let layout = Layout::described(&format!("{what}{{of:{},under:{},}}", of.layout, Layout::of::<B>()));
+    pub fn is_of_parts(&self) -> bool {
+        Parts::ALL.into_iter().any(|what| self.text().strip_prefix(what.word()).is_some_and(|rest| rest.starts_with("{of:")))
+    }
+}
+
+impl<A: Record, B: Record> RecordLayout<(A, B)> {
+    /// The layout of one of several things that an `A` has, each under a `B`: of an entry of its map, say, or of a piece of its list. It is another one than that
+    /// of the pair. A given layout and a check of `of` hold for it.
+    #[must_use]
+    pub fn part(what: Parts, of: &RecordLayout<A>) -> Self {
+        let layout = Layout::described(&format!("{}{{of:{},under:{},}}", what.word(), of.layout, Layout::of::<B>()));
         match of.check.clone() {
             Some(check) => Self::given(layout).with_check(move |(first, _): (A::Ref<'_>, B::Ref<'_>)| check(first)),
             None => Self::given(layout),

@@ -28,7 +28,7 @@ pub use archive::{Appending, Archiver, access, read_owned};
 pub use fingerprint::{LayoutFingerprint, LayoutHasher};
 pub use key::{Key, KeySink, hash_of_pair, write_terminated};
 pub use key_source::{KeyError, KeySource};
-pub use layout::{Layout, RecordLayout, UnreadableRecord};
+pub use layout::{Layout, Parts, RecordLayout, UnreadableRecord};
 pub use list::{ListIter, ListRef};
 pub use rkyv::rancor::Error as ArchiveError;
 pub use row_kind::RowKind;

@@ -6,8 +6,8 @@
 //!
 //! Pure: no clock, no I/O.
 
-use crate::checkpoint::{OperatorState, Parts, RESERVED_STATES, SealedState};
-use crate::record::{Key, Record};
+use crate::checkpoint::{OperatorState, RESERVED_STATES, SealedState};
+use crate::record::{Key, Parts, Record};
 use std::task::{Context, Poll};
 use thalweg_storage::checkpoint::append_entry;
 use thalweg_storage::{

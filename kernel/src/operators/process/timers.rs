@@ -3,8 +3,8 @@
 //! A timer is a time and a key; setting the same one twice sets it once. The queues know no clock: the operator says what time each has reached and takes
 //! out the timers that are due.
 
-use crate::checkpoint::{OperatorState, Parts, SealedState};
-use crate::record::Key;
+use crate::checkpoint::{OperatorState, SealedState};
+use crate::record::{Key, Parts};
 use thalweg_storage::checkpoint::append_entry;
 use thalweg_storage::{StateSize, TimerQueue};
 
