@@ -1,6 +1,6 @@
 """Draws what `thalweg-bench w=stall` prints: how long slices hold a core, with checkpoints and without, by the number of keys.
 
-usage: for keys in 100000 1000000 10000000; do thalweg-bench w=stall keys=$keys barriers=200 cp=1000 cpdir=DIR/$keys; done | python3 bench/stalls.py > stalls.svg
+usage: python3 bench/stalls.py < RESULTS > stalls.svg    (the RESULT lines of several runs, one after the other)
 """
 import json, math, sys
 
@@ -20,7 +20,7 @@ def y(us):
 
 
 def shown_time(us):
-    return "%g ms" % (us / 1000) if us >= 1000 else "%g us" % us
+    return "%g ms" % (us / 1000) if us >= 1000 else "%g µs" % us
 
 
 def shown_keys(keys):

@@ -18,6 +18,15 @@ fn a_thousand_seeds_pass_and_see_every_mark() {
     assert_eq!(summary.missing_marks(), [""; 0], "never seen in {} runs", summary.runs);
 }
 
+/// The power goes when a checkpoint is complete and nobody has said so; event time had been assigned behind an exchange there, and is not in the next life.
+#[test]
+fn a_checkpoint_of_which_nobody_heard_is_looked_at_when_a_job_goes_on_from_it() {
+    let mut summary = Summary::default();
+    summary.run(920_003_081);
+    let failures: Vec<String> = summary.failures.iter().map(Failure::to_string).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
 #[test]
 fn the_same_seed_takes_the_same_steps() {
     for seed in START..START + 20 {

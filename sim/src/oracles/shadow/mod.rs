@@ -1,5 +1,5 @@
-//! The shadow restore: every checkpoint that completes is opened on its own, and what it holds is what the reference gives at its cut
-//! (docs/src/semantics.md#c-1, #c-5, #c-6).
+//! The shadow restore: every checkpoint that completes, or from which a job goes on, is opened on its own, and what it holds is what the reference gives at its
+//! cut (docs/src/semantics.md#c-1, #c-5, #c-6).
 //!
 //! The positions of the sources tell which records had been read at the cut. Barriers are aligned and nothing is in flight, so exactly those records have
 //! reached the last operators; the reference computes from them, and from the watermark that each subtask has saved, what its state has to be
@@ -73,6 +73,8 @@ pub(crate) struct Shadows {
     /// Whether sources may be told to end where they are, which no position tells.
     drains: bool,
     compared: Rc<RefCell<Compared>>,
+    /// The newest that is known to be complete.
+    newest: Rc<Cell<u64>>,
     /// Sources whose splits may have lost their generators: see [`Cut::generators`].
     behind_exchange: Rc<RefCell<BTreeSet<usize>>>,
     /// Whether an operator with keyed state had ended in part at a checkpoint.
@@ -92,6 +94,7 @@ impl Shadows {
             job: plan,
             drains,
             compared: Rc::default(),
+            newest: Rc::default(),
             behind_exchange: Rc::default(),
             has_ended_owner: Rc::default(),
         }
@@ -102,8 +105,14 @@ impl Shadows {
         *self.compared.borrow()
     }
 
+    /// An attempt goes on from checkpoint `id`. If nobody has heard that it is complete, whoever completed it died before it could say so.
+    fn restored(&self, id: u64) -> Result<(), String> {
+        if id == 0 || self.newest.get() >= id { Ok(()) } else { self.complete(id) }
+    }
+
     /// Checkpoint `id` is complete.
     fn complete(&self, id: u64) -> Result<(), String> {
+        self.newest.set(id);
         let seen = {
             let mut compared = self.compared.borrow_mut();
             compared.seen += 1;
@@ -258,11 +267,12 @@ impl Oracle for ShadowRestore {
     }
 
     fn observe(&mut self, _now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation> {
-        if event.name != "checkpoint.complete" {
-            return Ok(());
-        }
-        let id = event.values[0].unsigned_abs();
-        self.shadows.complete(id).map_err(|reason| Violation::new(format!("checkpoint {id}, opened on its own: {reason}")))
+        let (id, compared) = match (event.name, event.values) {
+            ("checkpoint.complete", [id, ..]) => (id, self.shadows.complete(id.unsigned_abs())),
+            ("attempt.begin", [_, _, id]) => (id, self.shadows.restored(id.unsigned_abs())),
+            _ => return Ok(()),
+        };
+        compared.map_err(|reason| Violation::new(format!("checkpoint {id}, opened on its own: {reason}")))
     }
 
     fn at_end(&mut self, _now_ms: u64) -> Result<(), Violation> {
