@@ -70,11 +70,12 @@ pub fn measure(spec: &Spec, barriers: u64, changes: u64, dir: &Path, interval: D
     Ok(())
 }
 
-/// A checkpoint: what was written for it, what the folder held then, and how long it took.
+/// A checkpoint: what was written for it, what the folder held then, how long after the one before it began, and how long it took.
 struct Taken {
     written: u64,
     folder: u64,
     files: usize,
+    after: Duration,
     took: Duration,
 }
 
@@ -83,13 +84,15 @@ fn take_all(job: &JobHandle, keys: u64, barriers: u64, dir: &Path, interval: Dur
         sleep(Duration::from_millis(10));
     }
     let mut taken = Vec::new();
-    let mut next = Instant::now();
+    let (mut next, mut before) = (Instant::now(), Instant::now());
     while taken.len() as u64 <= barriers {
+        let begun = Instant::now();
         let CheckpointOutcome::Completed { bytes, duration, .. } = job.checkpoint().wait() else {
             return Err("a checkpoint was not completed".to_owned());
         };
         let (folder, files) = size_of(dir)?;
-        taken.push(Taken { written: bytes, folder, files, took: duration });
+        taken.push(Taken { written: bytes, folder, files, after: begun - before, took: duration });
+        before = begun;
         next = Instant::now().max(next + interval);
         sleep(next.saturating_duration_since(Instant::now()));
     }
@@ -105,9 +108,12 @@ fn json(spec: &Spec, changes: u64, taken: &[Taken]) -> String {
     let settled = later.get(SETTLED_AFTER..).unwrap_or_default();
     let mut times: Vec<Duration> = later.iter().map(|taken| taken.took).collect();
     times.sort();
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let largest = later.iter().zip(2..).max_by_key(|(taken, _)| taken.written);
+    let (largest_number, largest_after) = largest.map(|(taken, number)| (number, taken.after)).unwrap_or_default();
     format!(
         "{{\"peer\":\"thalweg\",\"w\":\"change\",\"p\":{},\"keys\":{},\"dist\":{},\"changes\":{changes},\"checkpoints\":{},\"full_bytes\":{full},\"mean\":{:.4},\
-         \"largest\":{:.4},\"folder_settled\":{:.3},\"folder_ever\":{:.3},\"files\":{},\"took_ms\":{:.1},\"took_first_ms\":{:.1}}}",
+         \"largest\":{:.4},\"folder_settled\":{:.3},\"folder_ever\":{:.3},\"largest_number\":{largest_number},\"largest_after_ms\":{:.0},\"files\":{},\"took_ms\":{:.1},\"took_longest_ms\":{:.1},\"took_first_ms\":{:.1}}}",
         spec.parallelism,
         spec.keys,
         i32::from(spec.skewed),
@@ -116,8 +122,10 @@ fn json(spec: &Spec, changes: u64, taken: &[Taken]) -> String {
         most(|taken| taken.written, later),
         most(|taken| taken.folder, settled),
         most(|taken| taken.folder, taken),
+        ms(largest_after),
         taken.iter().map(|taken| taken.files).max().unwrap_or_default(),
-        times.get(times.len() / 2).copied().unwrap_or_default().as_secs_f64() * 1e3,
-        taken[0].took.as_secs_f64() * 1e3,
+        ms(times.get(times.len() / 2).copied().unwrap_or_default()),
+        ms(times.last().copied().unwrap_or_default()),
+        ms(taken[0].took),
     )
 }
