@@ -45,7 +45,7 @@ for number, keys in enumerate(sizes):
     colour = COLOURS[number % len(COLOURS)]
     for run in (run for run in runs if run["keys"] == keys):
         points = " ".join("%.1f,%.1f" % (x(place), y(run["slice"][kind])) for place, (kind, _) in enumerate(SHOWN))
-        dashes = "" if run["checkpoints"] > 1 else ' stroke-dasharray="4 3"'
+        dashes = "" if run["checkpoints"] else ' stroke-dasharray="4 3"'
         print('<polyline points="%s" fill="none" stroke="%s" stroke-width="1.6"%s/>' % (points, colour, dashes))
     at = 40 + 16 * number
     print('<text x="%d" y="%d" fill="%s">%s</text>' % (RIGHT + 14, at, colour, shown_keys(keys)))

@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl AggregateFunction<i64> for Count {
 
 /// Counts the windows that fire for all their keys at the watermark with which their task was restored.
 struct Due {
-    restored: RefCell<BTreeMap<String, i64>>,
+    restored: BTreeMap<String, i64>,
     fired: Rc<Cell<u32>>,
 }
 
@@ -62,9 +62,9 @@ impl Oracle for Due {
     fn observe(&mut self, _now_ms: u64, event: &ProbeEvent<'_>) -> Result<(), Violation> {
         match (event.name, event.values) {
             ("task.start", [_, _, watermark]) => {
-                self.restored.borrow_mut().insert(event.place.to_owned(), watermark);
+                self.restored.insert(event.place.to_owned(), watermark);
             }
-            ("window.fire", [_, watermark, _]) if self.restored.borrow().get(event.place) == Some(&watermark) => {
+            ("window.fire", [_, watermark, _]) if self.restored.get(event.place) == Some(&watermark) => {
                 self.fired.set(self.fired.get() + 1);
             }
             _ => {}
@@ -134,7 +134,7 @@ fn a_window_that_is_due_for_some_of_its_keys_fires_where_it_is_restored() {
         let plan = WindowPlan { size_ms: 2, slide_ms: None, offset_ms: 0, lateness_ms: 10_000 };
         world.watch_each(move || Windows::new(BTreeMap::from([(WINDOW, plan)])));
         let due = Rc::clone(&fired);
-        world.watch_each(move || Due { restored: RefCell::default(), fired: Rc::clone(&due) });
+        world.watch_each(move || Due { restored: BTreeMap::new(), fired: Rc::clone(&due) });
         let kill = |operation| Some(KillPlan { at: KillPoint::Done { operation }, kind: KillKind::Process });
         // Many and few in turn, the last to the end.
         for (life, parallelism) in [4, 1, 5, 1, 3, 1].into_iter().enumerate() {

@@ -7,34 +7,38 @@ use std::collections::{BTreeMap, BTreeSet};
 use thalweg_io::ProbeEvent;
 use thalweg_world::{Oracle, Violation};
 
+/// A task with a window at its head.
+struct Task {
+    /// The watermark with which it was restored.
+    restored: i64,
+    /// Its watermark, and the one before if it was given one.
+    watermark: i64,
+    before: Option<i64>,
+    /// The ends of the windows that it has fired.
+    fired: BTreeSet<i64>,
+}
+
+impl Task {
+    fn restored(watermark: i64) -> Self {
+        Self { restored: watermark, watermark, before: None, fired: BTreeSet::new() }
+    }
+}
+
 /// See the module's documentation.
 pub struct Windows {
     /// The windows of each operator, by its name.
     plans: BTreeMap<&'static str, WindowPlan>,
     /// Whether all subtasks had received the same watermark at each checkpoint.
     agree: bool,
-    /// The watermark with which each task was restored.
-    restored: BTreeMap<String, i64>,
-    /// The watermark of each task.
-    watermarks: BTreeMap<String, i64>,
-    /// The one before, of tasks that have been given one.
-    before: BTreeMap<String, i64>,
-    /// The ends of the windows that each place has fired.
-    fired: BTreeMap<String, BTreeSet<i64>>,
+    /// What each task has been told and has fired.
+    tasks: BTreeMap<String, Task>,
 }
 
 impl Windows {
     /// An oracle for a job with these windowed operators.
     #[must_use]
     pub fn new(plans: BTreeMap<&'static str, WindowPlan>) -> Self {
-        Self {
-            plans,
-            agree: false,
-            restored: BTreeMap::new(),
-            watermarks: BTreeMap::new(),
-            before: BTreeMap::new(),
-            fired: BTreeMap::new(),
-        }
+        Self { plans, agree: false, tasks: BTreeMap::new() }
     }
 
     /// Sets whether all subtasks have always received the same watermark at a checkpoint, so that the restored watermark tells which windows had fired.
@@ -50,8 +54,12 @@ impl Windows {
         self.plans.get(operator)
     }
 
+    fn task(&mut self, place: &str) -> &mut Task {
+        self.tasks.entry(place.to_owned()).or_insert_with(|| Task::restored(i64::MIN))
+    }
+
     fn check_watermark(&self, place: &str, watermark: i64) -> Result<(), Violation> {
-        let known = self.watermarks.get(place).copied().unwrap_or(i64::MIN);
+        let known = self.tasks.get(place).map_or(i64::MIN, |task| task.watermark);
         if known == watermark {
             Ok(())
         } else {
@@ -69,15 +77,12 @@ impl Oracle for Windows {
         let place = event.place;
         match (event.name, event.values) {
             ("task.start", [_, _, restored]) => {
-                self.watermarks.insert(place.to_owned(), restored);
-                self.restored.insert(place.to_owned(), restored);
-                self.before.remove(place);
-                self.fired.remove(place);
+                self.tasks.insert(place.to_owned(), Task::restored(restored));
             }
             // 0: a watermark.
             ("task.control", [0, watermark, _]) => {
-                let before = self.watermarks.insert(place.to_owned(), watermark).unwrap_or(i64::MIN);
-                self.before.insert(place.to_owned(), before);
+                let task = self.task(place);
+                task.before = Some(std::mem::replace(&mut task.watermark, watermark));
             }
             ("window.fire", [end, watermark, _]) => {
                 self.check_watermark(place, watermark)?;
@@ -85,18 +90,20 @@ impl Oracle for Windows {
                     return Err(Violation::new(format!("{place} fires the window that ends at {end} at the watermark {watermark}")));
                 }
                 // Those that are due where a task begins fire there, before it is given any.
-                if let Some(before) = self.before.get(place).filter(|before| end - 1 <= **before) {
+                let agree = self.agree;
+                let task = self.task(place);
+                if let Some(before) = task.before.filter(|before| end - 1 <= *before) {
                     return Err(Violation::new(format!(
                         "{place} fires the window that ends at {end} at the watermark {watermark}, and had been given {before} before"
                     )));
                 }
-                let restored = self.restored.get(place).copied().unwrap_or(i64::MIN);
-                if self.agree && end - 1 <= restored {
+                if agree && end - 1 <= task.restored {
                     return Err(Violation::new(format!(
-                        "{place} fires the window that ends at {end} for all its keys, which had fired before the checkpoint: {restored} was restored"
+                        "{place} fires the window that ends at {end} for all its keys, which had fired before the checkpoint: {} was restored",
+                        task.restored
                     )));
                 }
-                if !self.fired.entry(place.to_owned()).or_default().insert(end) {
+                if !task.fired.insert(end) {
                     return Err(Violation::new(format!("{place} fires the window that ends at {end} twice")));
                 }
             }

@@ -26,11 +26,15 @@ pub(super) enum Content<'a> {
 }
 
 impl<'a> Content<'a> {
-    /// What `section` holds.
+    /// What the sections of a layer hold.
     ///
     /// # Errors
-    /// If it is not one of keys, or ends too early; says how.
-    pub(super) fn of(section: &Section<'a>) -> Result<Self, String> {
+    /// If one is not of keys, or ends too early; says how.
+    pub(super) fn of_layer(layer: &[Section<'a>]) -> Result<Vec<Self>, String> {
+        layer.iter().map(Self::of).collect()
+    }
+
+    fn of(section: &Section<'a>) -> Result<Self, String> {
         let mut bytes = section.bytes;
         match section.scope {
             Scope::Hashes(hashes) => Ok(Self::Entries { hashes, is_whole: false, within: None, bytes }),
@@ -81,7 +85,7 @@ impl Extent {
         }
     }
 
-    /// Takes the next layer, which has these ranges whole, and these namespaces, if it says which.
+    /// The next layer has these ranges whole, and these namespaces, if it says which.
     fn add(&mut self, whole: Vec<(Option<Namespace>, HashRange)>, namespaces: Option<BTreeSet<Namespace>>) {
         let mut by_namespace = BTreeMap::<_, Vec<_>>::new();
         let whole = whole.into_iter().filter(|(namespace, _)| !namespace.is_some_and(|namespace| self.is_gone(namespace)));
@@ -95,20 +99,16 @@ impl Extent {
         }
     }
 
-    /// Takes the next layer by its sections.
-    ///
-    /// # Errors
-    /// As [`Content::of`].
-    pub(super) fn add_layer(&mut self, layer: &[Section<'_>]) -> Result<(), String> {
+    /// Takes the next layer.
+    pub(super) fn add_layer(&mut self, layer: Vec<Content<'_>>) {
         let (mut whole, mut namespaces) = (Vec::new(), None);
-        for section in layer {
-            match Content::of(section)? {
+        for content in layer {
+            match content {
                 Content::Entries { hashes, is_whole, within, .. } => whole.extend(is_whole.then_some((within, hashes))),
                 Content::Namespaces(there) => namespaces = Some(there),
             }
         }
         self.add(whole, namespaces);
-        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 //! range (in one namespace, if it says so), and an entry or a tombstone supersedes what they hold of its key. A list of namespaces says that others are gone. A state that an image has whole supersedes theirs of that name. Within one image each
 //! key has one entry; a tombstone for it beside that says only that an earlier one is gone.
 
-use super::extent::Extent;
+use super::extent::{Content, Extent};
 use super::{Section, Snapshot, StateLayout, StateSummary};
 use thalweg_record::HashRange;
 
@@ -62,10 +62,9 @@ impl Layers {
                 continue;
             }
             let mut extent = Extent::default();
-            let mut layers = self.of_state(&operator, &state);
-            layers
-                .try_for_each(|layer| extent.add_layer(&layer))
-                .map_err(|error| format!("state {state} of operator {operator}: {error}"))?;
+            for layer in self.of_state(&operator, &state) {
+                extent.add_layer(Content::of_layer(&layer).map_err(|error| format!("state {state} of operator {operator}: {error}"))?);
+            }
             if !extent.has_all(if layout.key.is_of_parts() { HashRange::ALL } else { owned }) {
                 return Err(format!("state {state} of operator {operator} builds on snapshots that are not named"));
             }

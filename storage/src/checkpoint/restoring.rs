@@ -39,8 +39,9 @@ pub fn restore<K: Key, V: Record>(
     for layer in layers {
         older -= 1;
         let mut gone = Vec::new();
-        for section in &layer {
-            let Content::Entries { hashes, is_whole, within, bytes } = Content::of(section)? else { continue };
+        let layer = Content::of_layer(&layer)?;
+        for content in &layer {
+            let Content::Entries { hashes, is_whole, within, bytes } = *content else { continue };
             let is_gone = within.is_some_and(|within| newer.extent.is_gone(within));
             if !hashes.overlaps(range) || is_gone || (is_whole && newer.extent.has_whole(within, hashes)) {
                 continue;
@@ -66,7 +67,7 @@ pub fn restore<K: Key, V: Record>(
                 }
             }
         }
-        newer.extent.add_layer(&layer)?;
+        newer.extent.add_layer(layer);
         // Not before: beside an entry of the same layer a tombstone says something of older ones alone.
         for (hash, namespace, key) in gone {
             let filed = filed_under(hash, namespace);
